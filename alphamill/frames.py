@@ -1,0 +1,177 @@
+"""The shapes of data that rooms hand to each other, each defined once.
+
+KLINES  a pyarrow table of one symbol and interval, one row a closed bar, ascending `open_time`, no
+        duplicates; missing bars are missing rows, never filled
+PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_TIME = pa.timestamp("ms", tz="UTC")
+
+KLINES = pa.schema(
+    [
+        pa.field("open_time", _TIME, nullable=False),
+        pa.field("open", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("close", pa.float64()),
+        pa.field("volume", pa.float64()),  # base units; contracts on COIN-M
+        pa.field("close_time", _TIME, nullable=False),
+        pa.field("quote_volume", pa.float64()),  # quote units; base units on COIN-M
+        pa.field("trades", pa.int64()),
+        pa.field("taker_buy_base", pa.float64()),
+        pa.field("taker_buy_quote", pa.float64()),
+    ]
+)
+
+KLINE_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trades",
+                "taker_buy_base", "taker_buy_quote")  # fmt: skip
+
+
+class Market(StrEnum):
+    """Binance's kline markets."""
+
+    SPOT = "spot"
+    USD_M = "um"
+    COIN_M = "cm"
+
+
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+class Interval(StrEnum):
+    """A bar's length, spelled as Binance spells it (case matters: 1m minute, 1M month)."""
+
+    S1 = "1s"
+    M1 = "1m"
+    M3 = "3m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H2 = "2h"
+    H4 = "4h"
+    H6 = "6h"
+    H8 = "8h"
+    H12 = "12h"
+    D1 = "1d"
+    D3 = "3d"
+    W1 = "1w"
+    MO1 = "1M"
+
+    @property
+    def ms(self) -> int:
+        """Milliseconds of a bar; a month, which varies, raises ValueError."""
+        if self is Interval.MO1:
+            raise ValueError("1M has no fixed length")
+        return int(self[:-1]) * _UNIT_MS[self[-1]]
+
+    @property
+    def bars_per_year(self) -> float:
+        """Bars in 365 days: crypto trades all day, every day."""
+        return 12.0 if self is Interval.MO1 else 365 * _UNIT_MS["d"] / self.ms
+
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_]{1,29}")
+
+
+def is_symbol(text: str) -> bool:
+    """Whether `text` may be a symbol and a path segment: upper-case ASCII, digits, underscore."""
+    return _SYMBOL.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Month:
+    """A calendar month in UTC; the unit of a kline partition."""
+
+    year: int
+    month: int
+
+    @classmethod
+    def of_ms(cls, time_ms: int) -> Month:
+        """The month that holds a UTC epoch millisecond."""
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+        return cls(moment.year, moment.month)
+
+    @classmethod
+    def parse(cls, text: str) -> Month:
+        """From "2021-04"."""
+        year, month = text.split("-")
+        return cls(int(year), int(month))
+
+    @property
+    def start_ms(self) -> int:
+        """First millisecond of the month."""
+        return int(datetime(self.year, self.month, 1, tzinfo=UTC).timestamp() * 1000)
+
+    @property
+    def end_ms(self) -> int:
+        """First millisecond of the next month."""
+        return self.next().start_ms
+
+    def next(self) -> Month:
+        """The month after this one."""
+        return Month(self.year + self.month // 12, self.month % 12 + 1)
+
+    def __str__(self) -> str:
+        return f"{self.year:04d}-{self.month:02d}"
+
+
+def months_between(start_ms: int, end_ms: int) -> list[Month]:
+    """Months that touch [start_ms, end_ms), in order; empty if the range is."""
+    months: list[Month] = []
+    if start_ms < end_ms:
+        month, last = Month.of_ms(start_ms), Month.of_ms(end_ms - 1)
+        while month <= last:
+            months.append(month)
+            month = month.next()
+    return months
+
+
+@dataclass(frozen=True, slots=True)
+class Panel(Mapping[str, FloatArray]):
+    """PANEL: all symbols on one regular grid of bars.
+
+    times_ms: int64 (bars,), open times, UTC epoch milliseconds, a step of `interval` apart.
+    symbols: the columns, in order.
+    fields: name -> float64 (bars, symbols); NaN where the exchange has no bar.
+    """
+
+    interval: Interval
+    times_ms: IntArray
+    symbols: tuple[str, ...]
+    fields: Mapping[str, FloatArray]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.times_ms), len(self.symbols))
+        for name, values in self.fields.items():
+            if values.shape != shape or values.dtype != np.float64:
+                raise ValueError(f"{name}: {values.dtype} {values.shape}, not float64 {shape}")
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @property
+    def n_bars(self) -> int:
+        """Rows of every field."""
+        return len(self.times_ms)

@@ -1,0 +1,193 @@
+"""What travels: runs and jobs, as frozen messages that carry keys and units, never frames.
+
+A run's id and a job's id are hashes of what they ask for, so that asking twice is asking once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from alphamill.frames import Interval, Market
+from alphamill.settings import FeeSettings, GateSettings, SegmentSettings, TierSettings
+
+
+class Queue(StrEnum):
+    """Celery queues: one a stage, one a tier, so that no stage waits behind another."""
+
+    FETCH = "fetch"
+    FEATURES = "features"
+    EVALUATE = "evaluate"
+    QUICK_SCAN = "llm.quick_scan"
+    DETAILED_ANALYSIS = "llm.detailed_analysis"
+    FINAL_VERIFICATION = "llm.final_verification"
+    CONTROL = "control"
+
+
+class Tier(StrEnum):
+    """Cost tiers of model calls, in the order in which a run uses them."""
+
+    QUICK_SCAN = "quick_scan"
+    DETAILED_ANALYSIS = "detailed_analysis"
+    FINAL_VERIFICATION = "final_verification"
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that this tier's calls wait in."""
+        return Queue(f"llm.{self.value}")
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def content_id(kind: str, message: Mapping[str, Any]) -> str:
+    """A short hash of what is asked for; equal content, equal id."""
+    text = json.dumps(message, sort_keys=True, separators=(",", ":"))
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return json.loads(json.dumps(asdict(self), default=_plain))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Self:
+        """The reverse of `to_message`; pydantic.ValidationError names a field that does not fit."""
+        return _adapter(cls).validate_python(dict(message))  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchJob(_Message):
+    """A range of bars, within one calendar month unless bars are a day or longer."""
+
+    market: Market
+    symbol: str  # exchange spelling: "BTCUSDT"
+    interval: Interval
+    start_ms: int  # UTC epoch milliseconds, included
+    end_ms: int  # excluded
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesJob(_Message):
+    """Indicators of one symbol over a range of bars."""
+
+    market: Market
+    symbol: str
+    interval: Interval
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanelJob(_Message):
+    """One snapshot of all symbols of an interval, cut into the run's segments."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeJob(_Message):
+    """One model call: candidates for a symbol (quick_scan) or refinements (detailed_analysis)."""
+
+    tier: Tier
+    interval: Interval
+    round: int  # 0-based
+    symbol: str = ""  # "" for a call about all symbols
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob(_Message):
+    """Score on discovery one shard of the candidates that a tier proposed in a round."""
+
+    tier: Tier
+    interval: Interval
+    round: int
+    shard: int
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob(_Message):
+    """Score the given expressions on the whole range; no model, no holdout."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateJob(_Message):
+    """Rank the run's trials on validation and choose the finalists."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class VetoJob(_Message):
+    """final_verification: one model call that names what it would keep and may veto."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob(_Message):
+    """Open the holdout once for the finalists and give the verdicts."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class PublishJob(_Message):
+    """Gather the run's results into its parquet files."""
+
+
+class RunKind(StrEnum):
+    """What a producer may submit."""
+
+    FETCH = "fetch"
+    FEATURES = "features"
+    MINE = "mine"
+    EVALUATE = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec(_Message):
+    """All that determines a run's result. Its hash is the run's id."""
+
+    kind: RunKind
+    lake: str
+    market: Market
+    symbols: tuple[str, ...]
+    intervals: tuple[Interval, ...]
+    start_ms: int
+    end_ms: int
+    rounds: int = 2
+    candidates: int = 8  # asked for in one quick_scan call
+    shards: int = 2  # evaluate jobs a round
+    budget_usd_micros: int = 0
+    strategy: str = ""
+    expressions: tuple[str, ...] = ()
+    llm_url: str = ""
+    tiers: Mapping[str, TierSettings] = field(default_factory=dict)
+    segments: SegmentSettings = SegmentSettings()
+    fees: FeeSettings = FeeSettings()
+    gates: GateSettings = GateSettings()
+    salt: str = ""  # set to ask for the same thing again
+
+    @property
+    def run_id(self) -> str:
+        """For example "mine-1f2e3d4c5b6a7988"."""
+        return content_id(self.kind.value, self.to_message())

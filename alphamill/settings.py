@@ -1,0 +1,220 @@
+"""All settings: one frozen object, read once from the environment and a TOML file.
+
+The environment wins over the file, the file over the defaults. A bad value raises Misconfigured
+naming the setting; nothing starts with half a configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from alphamill.errors import Misconfigured
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BinanceSettings(_Frozen):
+    """The exchange: where it is and how much of it we may use."""
+
+    spot_url: str = "https://api.binance.com"
+    um_url: str = "https://fapi.binance.com"
+    cm_url: str = "https://dapi.binance.com"
+    archive_url: str = "https://data.binance.vision"
+    stream_url: str = "wss://stream.binance.com:9443"
+    requests_per_minute: Count = 1200
+    weight_frac: Annotated[float, Field(gt=0, le=1)] = 0.98  # of the limit that exchangeInfo states
+    window_s: Positive = 60.0  # length of the exchange's fixed windows; tests scale it down
+    guard_ms: Annotated[int, Field(ge=0)] = 100  # kept clear on both sides of a window's edge
+    egress: str = "default"  # machines that share this name share one IP's limit
+    timeout_s: Positive = 15.0
+
+
+class TierSettings(_Frozen):
+    """One cost tier of LLM calls."""
+
+    model: str
+    max_tokens: Count = 800
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    requests_per_minute: Count = 60
+    tokens_per_minute: Count = 100_000
+
+
+class Price(_Frozen):
+    """USD per million tokens, with the date it was read."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached_input: Annotated[float, Field(ge=0)] | None = None  # None: as input
+    as_of: str = ""
+
+
+def _default_tiers() -> dict[str, TierSettings]:
+    return {
+        "quick_scan": TierSettings(model="gpt-4.1-mini", max_tokens=900, temperature=0.9),
+        "detailed_analysis": TierSettings(model="gpt-4.1", max_tokens=1200, requests_per_minute=30),
+        "final_verification": TierSettings(model="gpt-4.1-mini", max_tokens=400, temperature=0.0),
+    }
+
+
+class LLMSettings(_Frozen):
+    """The model endpoint, the tiers and their prices."""
+
+    url: str = "https://api.openai.com/v1"
+    api_key: SecretStr | None = None
+    timeout_s: Positive = 90.0
+    tiers: Mapping[Literal["quick_scan", "detailed_analysis", "final_verification"], TierSettings] = (
+        Field(default_factory=_default_tiers)  # type: ignore[assignment]
+    )
+    prices: Mapping[str, Price] = Field(default_factory=dict)  # added to the shipped table
+
+
+class BudgetSettings(_Frozen):
+    """Hard caps, in US dollars."""
+
+    run_usd: Positive = 1.0
+    day_usd: Positive = 10.0
+
+
+class SegmentSettings(_Frozen):
+    """How a run's time is cut, and the label."""
+
+    discovery_frac: Fraction = 0.6
+    validation_frac: Fraction = 0.2  # the rest is the holdout
+    horizon_bars: Count = 4
+    entry_lag_bars: Count = 1  # 1: a signal at the close of bar t trades at the open of bar t+1
+
+    @model_validator(mode="after")
+    def _leaves_a_holdout(self) -> SegmentSettings:
+        if self.discovery_frac + self.validation_frac >= 1:
+            raise ValueError("discovery_frac + validation_frac must leave a holdout (below 1)")
+        return self
+
+
+class FeeSettings(_Frozen):
+    """Cost of trading, one way, in basis points of the traded value."""
+
+    taker_bps: Annotated[float, Field(ge=0)] = 10.0
+    spread_bps: Annotated[float, Field(ge=0)] = 1.0  # half of the quoted spread
+
+
+class GateSettings(_Frozen):
+    """What a factor must pass; docs/verdicts.md argues each default."""
+
+    validation_t: float = 3.0  # Harvey, Liu and Zhu (2016)
+    fdr: Fraction = 0.05  # Benjamini-Hochberg, over all trials of the run
+    deflated_sharpe: Fraction = 0.95
+    holdout_t: float = 1.64
+    coverage: Fraction = 0.8
+    library_correlation: Fraction = 0.7
+
+
+class LedgerSettings(_Frozen):
+    """How jobs are remembered and handed out."""
+
+    lease_s: Positive = 60.0
+    window: Count = 64  # messages of one run outstanding on one queue
+    max_attempts: Count = 4
+    republish_after_s: Positive = 20.0  # a message not claimed by then is published again
+
+
+class Settings(_Frozen):
+    """Everything that can be set. Environment variables: see `ENVIRONMENT`."""
+
+    home: Path = Path(".alphamill")
+    lake: str = ""  # folder or s3://bucket/prefix; "" means HOME/lake
+    redis_url: str = ""  # "" means the embedded server of HOME, if it runs
+    broker_url: str = ""  # "" means the same Redis
+    binance: BinanceSettings = BinanceSettings()
+    llm: LLMSettings = LLMSettings()
+    budget: BudgetSettings = BudgetSettings()
+    segments: SegmentSettings = SegmentSettings()
+    fees: FeeSettings = FeeSettings()
+    gates: GateSettings = GateSettings()
+    ledger: LedgerSettings = LedgerSettings()
+
+    @property
+    def lake_uri(self) -> str:
+        """Where the parquet lies; an absolute path or s3://bucket/prefix."""
+        if self.lake.startswith("s3://"):
+            return self.lake.rstrip("/")
+        return str((Path(self.lake) if self.lake else self.home / "lake").resolve())
+
+
+ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
+    "ALPHAMILL_HOME": ("home",),
+    "ALPHAMILL_LAKE": ("lake",),
+    "ALPHAMILL_REDIS_URL": ("redis_url",),
+    "ALPHAMILL_BROKER_URL": ("broker_url",),
+    "ALPHAMILL_BINANCE_URL": ("binance", "spot_url"),
+    "ALPHAMILL_BINANCE_UM_URL": ("binance", "um_url"),
+    "ALPHAMILL_BINANCE_CM_URL": ("binance", "cm_url"),
+    "ALPHAMILL_ARCHIVE_URL": ("binance", "archive_url"),
+    "ALPHAMILL_STREAM_URL": ("binance", "stream_url"),
+    "ALPHAMILL_LLM_URL": ("llm", "url"),
+    "ALPHAMILL_LLM_API_KEY": ("llm", "api_key"),
+}
+
+REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(
+            "ALPHAMILL_CONFIG", f"cannot read {path} ({error.strerror})", "name a readable TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            "ALPHAMILL_CONFIG", f"{path} is not valid TOML ({error})", "correct that line"
+        ) from error
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from ALPHAMILL_* variables over the ALPHAMILL_CONFIG file over the defaults.
+
+    Raises Misconfigured, naming the variable or the TOML key.
+    """
+    environ = os.environ if environ is None else environ
+    config = environ.get("ALPHAMILL_CONFIG", "")
+    data = _read_toml(Path(config)) if config else {}
+    for variable, path in ENVIRONMENT.items():
+        if environ.get(variable):
+            section = data
+            for key in path[:-1]:
+                section = section.setdefault(key, {})
+            section[path[-1]] = environ[variable]
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise _as_misconfigured(error, environ) from None
+    if not settings.redis_url:
+        settings = settings.model_copy(update={"redis_url": _embedded_url(settings.home)})
+    return settings
+
+
+def _as_misconfigured(error: ValidationError, environ: Mapping[str, str]) -> Misconfigured:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    variables = [name for name, where in ENVIRONMENT.items() if where == path and environ.get(name)]
+    name = variables[0] if variables else ".".join(path) or "ALPHAMILL_CONFIG"
+    return Misconfigured(name, first["msg"][:1].lower() + first["msg"][1:], "see alphamill.example.toml")
+
+
+def _embedded_url(home: Path) -> str:
+    try:
+        return (home / REDIS_ENDPOINT_FILE).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

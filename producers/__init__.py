@@ -1,0 +1,1 @@
+"""One script a submission, and the `alphamill` command."""
