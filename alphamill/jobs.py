@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import TypeAdapter
 
@@ -45,7 +45,7 @@ class Tier(StrEnum):
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -64,7 +64,7 @@ class _Message:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Self:
         """The reverse of `to_message`; pydantic.ValidationError names a field that does not fit."""
-        return _adapter(cls).validate_python(dict(message))  # type: ignore[no-any-return]
+        return _adapter(cast(Any, cls)).validate_python(dict(message))  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Any:

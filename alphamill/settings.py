@@ -60,7 +60,10 @@ class Price(_Frozen):
     as_of: str = ""
 
 
-def _default_tiers() -> dict[str, TierSettings]:
+TierName = Literal["quick_scan", "detailed_analysis", "final_verification"]
+
+
+def _default_tiers() -> dict[TierName, TierSettings]:
     return {
         "quick_scan": TierSettings(model="gpt-4.1-mini", max_tokens=900, temperature=0.9),
         "detailed_analysis": TierSettings(model="gpt-4.1", max_tokens=1200, requests_per_minute=30),
@@ -74,10 +77,8 @@ class LLMSettings(_Frozen):
     url: str = "https://api.openai.com/v1"
     api_key: SecretStr | None = None
     timeout_s: Positive = 90.0
-    tiers: Mapping[Literal["quick_scan", "detailed_analysis", "final_verification"], TierSettings] = (
-        Field(default_factory=_default_tiers)  # type: ignore[assignment]
-    )
-    prices: Mapping[str, Price] = Field(default_factory=dict)  # added to the shipped table
+    tiers: dict[TierName, TierSettings] = Field(default_factory=_default_tiers)
+    prices: dict[str, Price] = Field(default_factory=dict)  # added to the shipped table
 
 
 class BudgetSettings(_Frozen):
@@ -174,7 +175,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Misconfigured(
-            "ALPHAMILL_CONFIG", f"cannot read {path} ({error.strerror})", "name a readable TOML file"
+            "ALPHAMILL_CONFIG", f"cannot read {path} ({error.strerror})", "name a readable file"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(
@@ -210,7 +211,8 @@ def _as_misconfigured(error: ValidationError, environ: Mapping[str, str]) -> Mis
     path = tuple(str(part) for part in first["loc"])
     variables = [name for name, where in ENVIRONMENT.items() if where == path and environ.get(name)]
     name = variables[0] if variables else ".".join(path) or "ALPHAMILL_CONFIG"
-    return Misconfigured(name, first["msg"][:1].lower() + first["msg"][1:], "see alphamill.example.toml")
+    problem = first["msg"][:1].lower() + first["msg"][1:]
+    return Misconfigured(name, problem, "see alphamill.example.toml")
 
 
 def _embedded_url(home: Path) -> str:

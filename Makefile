@@ -1,0 +1,41 @@
+# `make demo` and `make test` are all that a fresh machine with Python 3.11+ and make needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench install clean
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*## |^[a-z]+:  +## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "alphamill needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing: install python3-venv" >&2; exit 3; }
+	@echo "installing into $(VENV) (some minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/ready ## the alphamill command in .venv/bin
+
+demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard
+	@$(BIN)/alphamill demo
+
+test: $(VENV)/ready-dev ## all tests, on a real Redis
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/ready-dev ## ruff, mypy and the import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/ready-dev ## every benchmark; some minutes
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:           ## remove what the project made here
+	@rm -rf $(VENV) .alphamill build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
