@@ -64,7 +64,7 @@ class _Message:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Self:
         """The reverse of `to_message`; pydantic.ValidationError names a field that does not fit."""
-        return _adapter(cast(Any, cls)).validate_python(dict(message))  # type: ignore[no-any-return]
+        return _adapter(cast("Any", cls)).validate_python(dict(message))  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Any:
