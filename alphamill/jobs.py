@@ -56,7 +56,9 @@ def content_id(kind: str, message: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
+class Message:
+    """A dataclass that travels as plain JSON."""
+
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values."""
         return json.loads(json.dumps(asdict(self), default=_plain))  # type: ignore[no-any-return]
@@ -72,7 +74,7 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchJob(_Message):
+class FetchJob(Message):
     """A range of bars, within one calendar month unless bars are a day or longer."""
 
     market: Market
@@ -83,7 +85,7 @@ class FetchJob(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class FeaturesJob(_Message):
+class FeaturesJob(Message):
     """Indicators of one symbol over a range of bars."""
 
     market: Market
@@ -94,14 +96,14 @@ class FeaturesJob(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class PanelJob(_Message):
+class PanelJob(Message):
     """One snapshot of all symbols of an interval, cut into the run's segments."""
 
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
-class ProposeJob(_Message):
+class ProposeJob(Message):
     """One model call: candidates for a symbol (quick_scan) or refinements (detailed_analysis)."""
 
     tier: Tier
@@ -111,7 +113,7 @@ class ProposeJob(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateJob(_Message):
+class EvaluateJob(Message):
     """Score on discovery one shard of the candidates that a tier proposed in a round."""
 
     tier: Tier
@@ -122,35 +124,35 @@ class EvaluateJob(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreJob(_Message):
+class ScoreJob(Message):
     """Score the given expressions on the whole range; no model, no holdout."""
 
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
-class ValidateJob(_Message):
+class ValidateJob(Message):
     """Rank the run's trials on validation and choose the finalists."""
 
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
-class VetoJob(_Message):
+class VetoJob(Message):
     """final_verification: one model call that names what it would keep and may veto."""
 
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyJob(_Message):
+class VerifyJob(Message):
     """Open the holdout once for the finalists and give the verdicts."""
 
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
-class PublishJob(_Message):
+class PublishJob(Message):
     """Gather the run's results into its parquet files."""
 
 
@@ -164,7 +166,7 @@ class RunKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RunSpec(_Message):
+class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
 
     kind: RunKind

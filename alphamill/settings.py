@@ -135,7 +135,7 @@ class Settings(_Frozen):
 
     home: Path = Path(".alphamill")
     lake: str = ""  # folder or s3://bucket/prefix; "" means HOME/lake
-    redis_url: str = ""  # "" means the embedded server of HOME, if it runs
+    redis_url: str = ""  # "" means the embedded server of HOME if it runs, else LOCAL_REDIS
     broker_url: str = ""  # "" means the same Redis
     binance: BinanceSettings = BinanceSettings()
     llm: LLMSettings = LLMSettings()
@@ -167,6 +167,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_LLM_API_KEY": ("llm", "api_key"),
 }
 
+LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
 
 
@@ -217,6 +218,6 @@ def _as_misconfigured(error: ValidationError, environ: Mapping[str, str]) -> Mis
 
 def _embedded_url(home: Path) -> str:
     try:
-        return (home / REDIS_ENDPOINT_FILE).read_text(encoding="ascii").strip()
+        return (home / REDIS_ENDPOINT_FILE).read_text(encoding="ascii").strip() or LOCAL_REDIS
     except OSError:
-        return ""
+        return LOCAL_REDIS

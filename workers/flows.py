@@ -1,0 +1,173 @@
+"""Which job follows which: a run's whole graph, planned when it is submitted.
+
+fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
+-> evaluate (shards) -> detailed_analysis -> evaluate -> ... -> validate -> veto -> verify -> publish
+
+`needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
+and the run goes on with what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alphamill.frames import Interval, months_between
+from alphamill.jobs import (
+    EvaluateJob,
+    FeaturesJob,
+    FetchJob,
+    Message,
+    PanelJob,
+    ProposeJob,
+    PublishJob,
+    Queue,
+    RunKind,
+    RunSpec,
+    ScoreJob,
+    Tier,
+    ValidateJob,
+    VerifyJob,
+    VetoJob,
+    content_id,
+)
+from alphamill.ledger import JobSpec, Ledger, RunRecord
+
+
+def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
+    """Write the run and its jobs to the ledger and publish the first of them.
+
+    Joins the run if the same thing was asked for before: nothing is done twice. A producer that
+    dies half way leaves a run in `submitting`; submitting again completes it.
+    """
+    from workers.publish import publish  # noqa: PLC0415  reading a plan needs no Celery
+
+    run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), priority)
+    if run.state == "submitting":
+        ledger.add_jobs(run.id, plan(spec))
+        run = ledger.seal(run.id)
+    publish(ledger.feed(run.id))
+    return run
+
+
+def resume(run_id: str, ledger: Ledger) -> RunRecord:
+    """Give dead, skipped and cancelled jobs another chance."""
+    from workers.publish import publish  # noqa: PLC0415
+
+    publish(ledger.resume(run_id))
+    return ledger.run(run_id)
+
+
+def plan(spec: RunSpec) -> list[JobSpec]:
+    """All jobs of a run, each after those that it waits for. Pure: equal specs, equal plans."""
+    jobs = list(_market_data(spec))
+    if spec.kind in (RunKind.FETCH, RunKind.FEATURES):
+        return jobs
+    by_interval = {
+        interval: [job.id for job in jobs if job.message["interval"] == interval.value]
+        for interval in spec.intervals
+    }
+    last: list[str] = []
+    for interval in spec.intervals:
+        panel = _job("panel", Queue.FEATURES, PanelJob(interval), after=by_interval[interval])
+        branch = _mining(spec, interval) if spec.kind is RunKind.MINE else _scoring(interval)
+        for job in _chained(panel, branch):
+            jobs.append(job)
+        last.append(jobs[-1].id)
+    jobs.append(_job("publish", Queue.CONTROL, PublishJob(), after=last, goal=True))
+    return jobs
+
+
+def _job(
+    stage: str,
+    queue: Queue,
+    message: Message,
+    needs: list[str] | None = None,
+    after: list[str] | None = None,
+    goal: bool = False,
+) -> JobSpec:
+    body = message.to_message()
+    return JobSpec(
+        id=content_id(stage, body),
+        stage=stage,
+        queue=queue.value,
+        message=body,
+        needs=tuple(needs or ()),
+        after=tuple(after or ()),
+        goal=goal,
+    )
+
+
+def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
+    months = months_between(spec.start_ms, spec.end_ms)
+    for interval in spec.intervals:
+        for symbol in spec.symbols:
+            fetches = [
+                _job(
+                    "fetch",
+                    Queue.FETCH,
+                    FetchJob(
+                        spec.market,
+                        symbol,
+                        interval,
+                        max(month.start_ms, spec.start_ms),
+                        min(month.end_ms, spec.end_ms),
+                    ),
+                    goal=spec.kind is RunKind.FETCH,
+                )
+                for month in months
+            ]
+            yield from fetches
+            if spec.kind is not RunKind.FETCH:
+                yield _job(
+                    "features",
+                    Queue.FEATURES,
+                    FeaturesJob(spec.market, symbol, interval, spec.start_ms, spec.end_ms),
+                    after=[job.id for job in fetches],
+                    goal=spec.kind is RunKind.FEATURES,
+                )
+
+
+# A step is the jobs that may run side by side once the step before has settled.
+Step = list[tuple[str, Queue, Message]]
+
+
+def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
+    for number in range(spec.rounds):
+        yield [
+            ("propose.quick_scan", Tier.QUICK_SCAN.queue,
+             ProposeJob(Tier.QUICK_SCAN, interval, number, symbol))
+            for symbol in spec.symbols
+        ]  # fmt: skip
+        yield _evaluations(spec, Tier.QUICK_SCAN, interval, number)
+        yield [
+            ("propose.detailed_analysis", Tier.DETAILED_ANALYSIS.queue,
+             ProposeJob(Tier.DETAILED_ANALYSIS, interval, number))
+        ]  # fmt: skip
+        yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)
+    yield [("validate", Queue.EVALUATE, ValidateJob(interval))]
+    yield [("veto", Tier.FINAL_VERIFICATION.queue, VetoJob(interval))]
+    yield [("verify", Queue.EVALUATE, VerifyJob(interval))]
+
+
+def _evaluations(spec: RunSpec, tier: Tier, interval: Interval, number: int) -> Step:
+    return [
+        ("evaluate", Queue.EVALUATE, EvaluateJob(tier, interval, number, shard, spec.shards))
+        for shard in range(spec.shards)
+    ]
+
+
+def _scoring(interval: Interval) -> Iterator[Step]:
+    yield [("score", Queue.EVALUATE, ScoreJob(interval))]
+
+
+def _chained(panel: JobSpec, steps: Iterator[Step]) -> Iterator[JobSpec]:
+    """Each step waits for the whole step before, and needs the panel."""
+    yield panel
+    before: list[str] = []
+    for step in steps:
+        jobs = [
+            _job(stage, queue, message, needs=[panel.id], after=before)
+            for stage, queue, message in step
+        ]
+        yield from jobs
+        before = [job.id for job in jobs]

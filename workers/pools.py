@@ -1,0 +1,52 @@
+"""Which queues a pool reads, and with what: waiting work in threads, computing work in processes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from alphamill.jobs import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A kind of worker. concurrency: threads or processes unless -c says otherwise."""
+
+    name: str
+    queues: tuple[Queue, ...]
+    kind: Literal["threads", "prefork"]
+    concurrency: int
+
+
+_CORES = os.cpu_count() or 1
+
+POOLS = {
+    pool.name: pool
+    for pool in (
+        Pool("fetch", (Queue.FETCH,), "threads", 8),
+        Pool("features", (Queue.FEATURES,), "prefork", _CORES),
+        Pool("evaluate", (Queue.EVALUATE,), "prefork", _CORES),
+        Pool(
+            "llm",
+            (Queue.QUICK_SCAN, Queue.DETAILED_ANALYSIS, Queue.FINAL_VERIFICATION),
+            "threads",
+            16,
+        ),
+        Pool("control", (Queue.CONTROL,), "threads", 4),
+    )
+}
+
+
+def worker_arguments(pool: Pool, concurrency: int | None = None) -> list[str]:
+    """Arguments of `python -m celery` that start one worker of the pool."""
+    return [
+        "-A", "workers.app", "worker",
+        "-Q", ",".join(pool.queues),
+        "-P", pool.kind,
+        "-c", str(concurrency or pool.concurrency),
+        "-n", f"{pool.name}-{os.getpid()}@%h",
+        "-l", "INFO",
+        # Workers need to know nothing of each other; the ledger does.
+        "--without-gossip", "--without-mingle",
+    ]  # fmt: skip

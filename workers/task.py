@@ -1,0 +1,97 @@
+"""The task wrapper: claim, decode, call, finish. Every stage goes through this one door."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from celery.exceptions import SoftTimeLimitExceeded
+from pydantic import ValidationError
+
+from alphamill.errors import AlphamillError, GiveUp, RetryLater
+from alphamill.jobs import Message
+from alphamill.ledger import Claim
+from workers.app import app
+from workers.publish import publish
+from workers.resources import Resources, resources
+
+_log = logging.getLogger(__name__)
+
+Facts = Mapping[str, Any]
+JobT = TypeVar("JobT", bound=Message)
+
+
+def task(
+    stage: str, job_type: type[JobT]
+) -> Callable[[Callable[[JobT, str, Resources], Facts]], Any]:
+    """Register `function(job, run_id, resources) -> facts` as the task of a stage.
+
+    The message holds the run and the job's id; the ledger holds the rest. A message that comes
+    twice, late or for a cancelled run finds nothing to claim and ends.
+    """
+
+    def decorate(function: Callable[[JobT, str, Resources], Facts]) -> Any:
+        def receive(run_id: str, job_id: str) -> str:
+            return _attend(run_id, job_id, job_type, function)
+
+        receive.__doc__ = function.__doc__
+        return app.task(name=f"alphamill.{stage}")(receive)
+
+    return decorate
+
+
+def _attend(
+    run_id: str,
+    job_id: str,
+    job_type: type[JobT],
+    function: Callable[[JobT, str, Resources], Facts],
+) -> str:
+    tools = resources()
+    claim = tools.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+    if claim is None:
+        publish(tools.ledger.feed(run_id))
+        return "nothing to claim"
+    with tools.leases.hold(claim):
+        try:
+            facts = function(job_type.from_message(claim.message), run_id, tools)
+        except RetryLater as error:
+            return _put_back(tools, claim, error.reason, error.after_s, error.counts)
+        except SoftTimeLimitExceeded:
+            return _put_back(tools, claim, "took longer than task_soft_time_limit", 1.0)
+        except ValidationError as error:
+            return _fail(tools, claim, f"the message does not fit: {error}")
+        except AlphamillError as error:
+            return _fail(tools, claim, str(error))
+        except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
+            _log.exception("%s %s", claim.stage, job_id)
+            return _put_back(tools, claim, f"{type(error).__name__}: {error}", _backoff_s(claim))
+        try:
+            hints = tools.ledger.finish(claim, dict(facts))
+        except GiveUp as error:
+            return _fail(tools, claim, str(error))
+    if hints is None:
+        return "finished elsewhere"
+    publish(hints)
+    return "done"
+
+
+def _backoff_s(claim: Claim) -> float:
+    return random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter, not a secret
+
+
+def _put_back(
+    tools: Resources, claim: Claim, reason: str, after_s: float, counts: bool = True
+) -> str:
+    _log.info("%s %s again in %.1f s: %s", claim.stage, claim.job_id, after_s, reason)
+    publish(tools.ledger.put_back(claim, reason, after_s, counts) or ())
+    return f"later: {reason}"
+
+
+def _fail(tools: Resources, claim: Claim, reason: str) -> str:
+    _log.warning("%s %s failed: %s", claim.stage, claim.job_id, reason)
+    publish(tools.ledger.fail(claim, reason) or ())
+    return f"failed: {reason}"
