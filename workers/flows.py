@@ -1,7 +1,7 @@
 """Which job follows which: a run's whole graph, planned when it is submitted.
 
 fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
--> evaluate (shards) -> detailed_analysis -> evaluate -> ... -> validate -> veto -> verify -> publish
+-> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> veto -> verify -> publish
 
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
@@ -39,7 +39,7 @@ def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
     Joins the run if the same thing was asked for before: nothing is done twice. A producer that
     dies half way leaves a run in `submitting`; submitting again completes it.
     """
-    from workers.publish import publish  # noqa: PLC0415  reading a plan needs no Celery
+    from workers.publish import publish
 
     run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), priority)
     if run.state == "submitting":
@@ -51,7 +51,7 @@ def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
 
 def resume(run_id: str, ledger: Ledger) -> RunRecord:
     """Give dead, skipped and cancelled jobs another chance."""
-    from workers.publish import publish  # noqa: PLC0415
+    from workers.publish import publish
 
     publish(ledger.resume(run_id))
     return ledger.run(run_id)
@@ -70,8 +70,7 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     for interval in spec.intervals:
         panel = _job("panel", Queue.FEATURES, PanelJob(interval), after=by_interval[interval])
         branch = _mining(spec, interval) if spec.kind is RunKind.MINE else _scoring(interval)
-        for job in _chained(panel, branch):
-            jobs.append(job)
+        jobs.extend(_chained(panel, branch))
         last.append(jobs[-1].id)
     jobs.append(_job("publish", Queue.CONTROL, PublishJob(), after=last, goal=True))
     return jobs

@@ -1,4 +1,4 @@
-"""Which queues a pool reads, and with what: waiting work in threads, computing work in processes."""
+"""Which queues a pool reads: what waits runs in threads, what computes in processes."""
 
 from __future__ import annotations
 

