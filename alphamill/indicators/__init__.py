@@ -1,0 +1,18 @@
+"""Technical indicators of one symbol: a registry of records, and one function that computes them.
+
+Importing this package loads no numerical library beyond numpy and pandas; TA-Lib is loaded by the
+first computation that needs it.
+"""
+
+from alphamill.indicators.compute import compute_indicators, history_bars, indicator_names
+from alphamill.indicators.registry import INDICATORS, Indicator, Unit, registry_version
+
+__all__ = [
+    "INDICATORS",
+    "Indicator",
+    "Unit",
+    "compute_indicators",
+    "history_bars",
+    "indicator_names",
+    "registry_version",
+]

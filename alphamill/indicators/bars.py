@@ -1,0 +1,92 @@
+"""One unbroken stretch of usable bars, and the intermediate series that indicators share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from alphamill.frames import FloatArray, Interval
+from alphamill.indicators.rolling import delay, divide
+
+
+@cache
+def talib() -> Any:
+    """The TA-Lib module, loaded on first use: reading the registry must not need it."""
+    return importlib.import_module("talib")
+
+
+class Bars:
+    """Equally spaced bars without a hole; every array is float64 (bars,) and C-contiguous.
+
+    Prices are finite, positive and consistent (low <= open, close <= high). The other columns are
+    usable only where an indicator's record names them as inputs.
+    """
+
+    __slots__ = ("_columns", "_memo", "interval")
+
+    def __init__(self, columns: Mapping[str, FloatArray], interval: Interval | None) -> None:
+        self._columns = columns
+        self._memo: dict[str, Any] = {}
+        self.interval = interval
+
+    def __getitem__(self, column: str) -> FloatArray:
+        return self._columns[column]
+
+    def __len__(self) -> int:
+        return len(self._columns["close"])
+
+    def memo(self, key: str, make: Callable[[], Any]) -> Any:
+        """The value of `make()`, computed once per stretch."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+    def bars_in(self, span_ms: int) -> int:
+        """How many bars make up a span of time that the interval divides."""
+        if self.interval is None:
+            raise ValueError("the interval is not known")
+        return span_ms // self.interval.ms
+
+    @property
+    def hlc(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """High, low and close, as TA-Lib takes them."""
+        return self["high"], self["low"], self["close"]
+
+    @property
+    def returns(self) -> FloatArray:
+        """One-bar returns, close over previous close minus 1; the first is NaN."""
+        close = self["close"]
+        return self.memo("returns", lambda: divide(close, delay(close, 1)) - 1)  # type: ignore[no-any-return]
+
+    @property
+    def true_range(self) -> FloatArray:
+        """Wilder's true range in price units; the first bar, without a previous close, is NaN."""
+        return self.memo("true_range", self._true_range)  # type: ignore[no-any-return]
+
+    def _true_range(self) -> FloatArray:
+        high, low, close = self.hlc
+        previous = delay(close, 1)
+        result: FloatArray = np.maximum(high, previous) - np.minimum(low, previous)
+        return result
+
+    def highest(self, length_bars: int) -> FloatArray:
+        """Highest high of the last bars, this one included."""
+        return self.memo(  # type: ignore[no-any-return]
+            f"highest {length_bars}", lambda: talib().MAX(self["high"], length_bars)
+        )
+
+    def lowest(self, length_bars: int) -> FloatArray:
+        """Lowest low of the last bars, this one included."""
+        return self.memo(  # type: ignore[no-any-return]
+            f"lowest {length_bars}", lambda: talib().MIN(self["low"], length_bars)
+        )
+
+    def price_span(self, length_bars: int) -> FloatArray:
+        """Highest high - lowest low; NaN where it is zero: a place within it is undefined there."""
+        span = self.highest(length_bars) - self.lowest(length_bars)
+        span[span == 0] = np.nan
+        return span

@@ -1,0 +1,130 @@
+"""Momentum: returns and oscillators of the price."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.registry import DAY_MS, HOUR_MS, indicator, wilder_settle_bars
+from alphamill.indicators.rolling import delay, divide, moving_mean, moving_sum
+
+
+def _change(bars: Bars, length_bars: int) -> FloatArray:
+    return divide(bars["close"], delay(bars["close"], length_bars)) - 1
+
+
+@indicator("returns", source="definition", first_bar=1, low=-1)
+def returns(bars: Bars) -> FloatArray:
+    """Close over the previous close, minus 1."""
+    return bars.returns.copy()
+
+
+@indicator("returns_1h", source="definition", span_ms=HOUR_MS, low=-1)
+def returns_1h(bars: Bars) -> FloatArray:
+    """Close over the close of an hour ago, minus 1."""
+    return _change(bars, bars.bars_in(HOUR_MS))
+
+
+@indicator("returns_1d", source="definition", span_ms=DAY_MS, low=-1)
+def returns_1d(bars: Bars) -> FloatArray:
+    """Close over the close of a day ago, minus 1."""
+    return _change(bars, bars.bars_in(DAY_MS))
+
+
+@indicator("roc_10", source="TA-Lib ROC", first_bar=10, low=-100, length_bars=10)
+def roc_10(bars: Bars) -> FloatArray:
+    """Change of the close over 10 bars, in percent."""
+    result: FloatArray = talib().ROC(bars["close"], 10)
+    return result
+
+
+def _rsi(bars: Bars, length_bars: int) -> FloatArray:
+    close = bars["close"]
+    result: FloatArray = talib().RSI(close, length_bars)
+    # TA-Lib says 0, the most oversold of all, while nothing has moved yet; neither side leads.
+    unmoved = int(np.argmax(close != close[0])) or len(close)
+    result[length_bars:unmoved] = 50.0
+    return result
+
+
+@indicator(
+    "rsi_6", source="TA-Lib RSI; Wilder (1978)", first_bar=6, low=0, high=100,
+    settle_bars=wilder_settle_bars(6), length_bars=6,
+)  # fmt: skip
+def rsi_6(bars: Bars) -> FloatArray:
+    """Relative strength index of 6 bars; 50 while the price has never moved."""
+    return _rsi(bars, 6)
+
+
+@indicator(
+    "rsi_14", source="TA-Lib RSI; Wilder (1978)", first_bar=14, low=0, high=100,
+    settle_bars=wilder_settle_bars(14), length_bars=14,
+)  # fmt: skip
+def rsi_14(bars: Bars) -> FloatArray:
+    """Relative strength index of 14 bars; 50 while the price has never moved."""
+    return _rsi(bars, 14)
+
+
+def _slow_k(bars: Bars) -> FloatArray:
+    return bars.memo("slow k", lambda: _make_slow_k(bars))  # type: ignore[no-any-return]
+
+
+def _make_slow_k(bars: Bars) -> FloatArray:
+    place = 100 * divide(bars["close"] - bars.lowest(14), bars.price_span(14))
+    return moving_mean(place, 3)
+
+
+@indicator("stoch_k_14", source="Lane; as TA-Lib STOCH(14, 3, 3)", first_bar=15, low=0, high=100,
+           length_bars=14, smooth_bars=3)  # fmt: skip
+def stoch_k_14(bars: Bars) -> FloatArray:
+    """Close's place in the 14-bar span, mean of 3 bars; NaN if one of the spans is zero."""
+    return _slow_k(bars).copy()
+
+
+@indicator("stoch_d_14", source="Lane; as TA-Lib STOCH(14, 3, 3)", first_bar=17, low=0, high=100,
+           length_bars=14, smooth_bars=3, signal_bars=3)  # fmt: skip
+def stoch_d_14(bars: Bars) -> FloatArray:
+    """3-bar mean of stoch_k_14."""
+    return moving_mean(_slow_k(bars), 3)
+
+
+@indicator("williams_r_14", source="Williams (1973); as TA-Lib WILLR", first_bar=13, low=-100,
+           high=0, length_bars=14)  # fmt: skip
+def williams_r_14(bars: Bars) -> FloatArray:
+    """-100 times the close's distance from the 14-bar high, over the span; NaN on a zero span."""
+    return -100 * divide(bars.highest(14) - bars["close"], bars.price_span(14))
+
+
+@indicator("cci_20", source="TA-Lib CCI; Lambert (1980)", first_bar=19, length_bars=20)
+def cci_20(bars: Bars) -> FloatArray:
+    """Typical price's distance from its mean, over 0.015 mean absolute deviations; NaN if flat."""
+    result: FloatArray = talib().CCI(*bars.hlc, 20)
+    result[bars.highest(20) == bars.lowest(20)] = np.nan
+    return result
+
+
+@indicator(
+    "cmo_14", source="TA-Lib CMO (Wilder-smoothed); Chande (1994)", first_bar=14, low=-100,
+    high=100, settle_bars=wilder_settle_bars(14), length_bars=14,
+)  # fmt: skip
+def cmo_14(bars: Bars) -> FloatArray:
+    """Chande momentum: gains minus losses over their sum, in percent."""
+    result: FloatArray = talib().CMO(bars["close"], 14)
+    return result
+
+
+@indicator("ultimate_osc", source="TA-Lib ULTOSC; Williams (1985)", first_bar=28, low=0, high=100,
+           fast_bars=7, middle_bars=14, slow_bars=28)  # fmt: skip
+def ultimate_osc(bars: Bars) -> FloatArray:
+    """Buying pressure over true range, of 7, 14 and 28 bars weighted 4:2:1; NaN without range."""
+    result: FloatArray = talib().ULTOSC(*bars.hlc, 7, 14, 28)
+    result[moving_sum(bars.true_range, 7) == 0] = np.nan
+    return result
+
+
+@indicator("bop", source="TA-Lib BOP; Livshin (2001)", low=-1, high=1)
+def bop(bars: Bars) -> FloatArray:
+    """Balance of power: (close - open) / (high - low) of the bar; 0 if high = low."""
+    result: FloatArray = talib().BOP(bars["open"], *bars.hlc)
+    return result

@@ -1,0 +1,90 @@
+"""Order flow: who took liquidity and in what sizes, from Binance's own kline columns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.registry import Unit, indicator
+from alphamill.indicators.rolling import divide, moving_mean, moving_sum
+from alphamill.indicators.volume import volume_sum
+
+_TAKER = ("volume", "taker_buy_base")
+_TRADED = ("quote_volume", "trades")
+
+
+@indicator("vwap_gap", source="definition", inputs=("volume", "quote_volume"), low=-1)
+def vwap_gap(bars: Bars) -> FloatArray:
+    """Close over the bar's own VWAP (quote volume / volume), minus 1; NaN without trade.
+
+    NaN too where that price is not within the bar's low and high by 0.1 %, as on COIN-M, whose
+    volumes are contracts and base units.
+    """
+    high, low, close = bars.hlc
+    vwap = divide(bars["quote_volume"], bars["volume"])
+    vwap[(vwap < low * 0.999) | (vwap > high * 1.001)] = np.nan
+    return divide(close, vwap) - 1
+
+
+@indicator("taker_buy_ratio", source="Binance klines", inputs=_TAKER, low=0, high=1)
+def taker_buy_ratio(bars: Bars) -> FloatArray:
+    """Share of the bar's volume that takers bought; NaN without trade."""
+    return divide(bars["taker_buy_base"], bars["volume"])
+
+
+def _imbalance(bars: Bars) -> FloatArray:
+    return bars.memo("imbalance", lambda: 2 * taker_buy_ratio(bars) - 1)  # type: ignore[no-any-return]
+
+
+@indicator("taker_imbalance", source="Binance klines", inputs=_TAKER, low=-1, high=1)
+def taker_imbalance(bars: Bars) -> FloatArray:
+    """Takers' buying minus selling over the bar's volume; NaN without trade."""
+    return _imbalance(bars).copy()
+
+
+@indicator("taker_imbalance_20", source="Binance klines", first_bar=19, inputs=_TAKER, low=-1,
+           high=1, length_bars=20)  # fmt: skip
+def taker_imbalance_20(bars: Bars) -> FloatArray:
+    """Takers' buying minus selling over volume, of 20 bars together; NaN if nothing traded."""
+    signed = 2 * bars["taker_buy_base"] - bars["volume"]
+    return divide(moving_sum(signed, 20), volume_sum(bars, 20))
+
+
+@indicator(
+    "taker_imbalance_z_20", source="Binance klines", first_bar=19, inputs=_TAKER,
+    low=-19 / math.sqrt(20), high=19 / math.sqrt(20), length_bars=20,
+)  # fmt: skip
+def taker_imbalance_z_20(bars: Bars) -> FloatArray:
+    """taker_imbalance's distance from its 20-bar mean in standard deviations (ddof 1).
+
+    NaN while a bar without trade is in the window, and if constant.
+    """
+    values = _imbalance(bars)
+    # Bars without trade are NaN; TA-Lib would never recover from one, so it sees 0 there and the
+    # mean, which is NaN over them, takes the result out again.
+    deviation = talib().STDDEV(np.nan_to_num(values, nan=0.0), 20, 1.0) * math.sqrt(20 / 19)
+    return divide(values - moving_mean(values, 20), deviation)
+
+
+@indicator("trade_size", source="Binance klines", unit=Unit.QUOTE, inputs=_TRADED, low=0)
+def trade_size(bars: Bars) -> FloatArray:
+    """Mean quote volume of a trade; NaN without trade."""
+    return divide(bars["quote_volume"], bars["trades"])
+
+
+@indicator("trade_size_ratio_20", source="Binance klines", first_bar=19, inputs=_TRADED, low=0,
+           length_bars=20)  # fmt: skip
+def trade_size_ratio_20(bars: Bars) -> FloatArray:
+    """trade_size over the mean trade of the last 20 bars together; NaN without trade."""
+    usual = divide(moving_sum(bars["quote_volume"], 20), moving_sum(bars["trades"], 20))
+    return divide(trade_size(bars), usual)
+
+
+@indicator("trades_ratio_20", source="Binance klines", first_bar=19, inputs=("trades",), low=0,
+           high=20, length_bars=20)  # fmt: skip
+def trades_ratio_20(bars: Bars) -> FloatArray:
+    """Number of trades over its 20-bar mean; NaN if there were none."""
+    return divide(bars["trades"], moving_mean(bars["trades"], 20))

@@ -1,0 +1,155 @@
+"""One record per indicator; columns, documentation, checks and tests all read it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from alphamill.frames import FloatArray, Interval
+from alphamill.indicators.bars import Bars
+
+_CODE_VERSION = 1  # raise it when a formula changes and its record does not
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+Compute = Callable[[Bars], FloatArray]
+
+
+class Unit(StrEnum):
+    """What a column is measured in; dimensionless ones may be compared across symbols."""
+
+    PRICE = "price"
+    VOLUME = "volume"
+    QUOTE = "quote"
+    PER_QUOTE = "1/quote"
+    DIMENSIONLESS = "dimensionless"
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """A column of `compute_indicators`.
+
+    inputs: kline columns beyond the four prices that it reads.
+    parameters: as in the source's notation; `_bars` suffixes are window lengths.
+    first_bar: index of the first valid value in a history without holes (see `warmup_bars`).
+    settle_bars: further bars after which the start of the history moves no value by more than a
+        relative 1e-12; 0 for a plain window.
+    span_ms: for a window given in time: its length; the column exists only at intervals that
+        divide it into at least `min_span_bars` bars.
+    low, high: the values' range, both ends included.
+    """
+
+    name: str
+    family: str
+    summary: str
+    source: str
+    unit: Unit
+    inputs: tuple[str, ...]
+    parameters: Mapping[str, float]
+    first_bar: int
+    settle_bars: int
+    span_ms: int
+    min_span_bars: int
+    low: float
+    high: float
+    compute: Compute = field(repr=False, compare=False)
+
+    def exists_at(self, interval: Interval | None) -> bool:
+        """Whether the column is computed for bars of this length (None: length unknown)."""
+        if not self.span_ms:
+            return True
+        if interval is None or interval is Interval.MO1:
+            return False
+        bars, rest = divmod(self.span_ms, interval.ms)
+        return rest == 0 and bars >= self.min_span_bars
+
+    def warmup_bars(self, interval: Interval | None = None) -> int:
+        """Leading NaN of every unbroken stretch of bars; the index of its first valid value."""
+        if not self.span_ms:
+            return self.first_bar
+        if interval is None or not self.exists_at(interval):
+            raise ValueError(f"{self.name} does not exist at interval {interval}")
+        return self.span_ms // interval.ms
+
+    def history_bars(self, interval: Interval | None = None) -> int:
+        """Bars needed before a bar so that its value no longer depends on the history's start."""
+        return self.warmup_bars(interval) + self.settle_bars
+
+
+_RECORDS: dict[str, Indicator] = {}
+INDICATORS: Mapping[str, Indicator] = MappingProxyType(_RECORDS)
+
+
+def ema_settle_bars(length_bars: int, stages: int = 1) -> int:
+    """Bars until `stages` chained EMAs (alpha 2/(n+1)) forget their seed to 1e-12."""
+    return _settle(1 - 2 / (length_bars + 1), stages)
+
+
+def wilder_settle_bars(length_bars: int, stages: int = 1) -> int:
+    """The same for Wilder's smoothing (alpha 1/n)."""
+    return _settle(1 - 1 / length_bars, stages)
+
+
+def _settle(decay: float, stages: int) -> int:
+    # A chain of k equal EMAs forgets like n**(k-1) * decay**n; a few fixed-point steps solve it.
+    bars = math.log(1e-12) / math.log(decay)
+    for _ in range(8):
+        bars = (math.log(1e-12) - (stages - 1) * math.log(bars)) / math.log(decay)
+    return math.ceil(bars)
+
+
+def indicator(
+    name: str,
+    *,
+    source: str,
+    first_bar: int = 0,
+    settle_bars: int = 0,
+    unit: Unit = Unit.DIMENSIONLESS,
+    inputs: tuple[str, ...] = (),
+    span_ms: int = 0,
+    min_span_bars: int = 1,
+    low: float = -math.inf,
+    high: float = math.inf,
+    **parameters: float,
+) -> Callable[[Compute], Compute]:
+    """Register a function of `Bars` as the column `name`; its docstring becomes the summary."""
+
+    def register(compute: Compute) -> Compute:
+        if name in _RECORDS:
+            raise ValueError(f"indicator {name} is registered twice")
+        _RECORDS[name] = Indicator(
+            name=name,
+            family=compute.__module__.rpartition(".")[2],
+            summary=" ".join((compute.__doc__ or "").split()),
+            source=source,
+            unit=unit,
+            inputs=inputs,
+            parameters=MappingProxyType(dict(parameters)),
+            first_bar=first_bar,
+            settle_bars=settle_bars,
+            span_ms=span_ms,
+            min_span_bars=min_span_bars,
+            low=low,
+            high=high,
+            compute=compute,
+        )
+        return compute
+
+    return register
+
+
+def registry_version() -> str:
+    """A short hash that changes when any record or formula does."""
+    lines = [f"{_CODE_VERSION}"]
+    for record in _RECORDS.values():
+        parameters = sorted(record.parameters.items())
+        lines.append(
+            f"{record.name} {record.source} {record.unit} {record.inputs} {parameters} "
+            f"{record.first_bar} {record.settle_bars} {record.span_ms} {record.low} {record.high}"
+        )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

@@ -1,0 +1,210 @@
+"""Trend: averages, their distances from the price, and how directed the movement is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.registry import (
+    Unit,
+    ema_settle_bars,
+    indicator,
+    wilder_settle_bars,
+)
+from alphamill.indicators.rolling import delay, divide, moving_sum
+
+
+def _sma(bars: Bars, length_bars: int) -> FloatArray:
+    return bars.memo(f"sma {length_bars}", lambda: talib().SMA(bars["close"], length_bars))  # type: ignore[no-any-return]
+
+
+def ema(bars: Bars, length_bars: int) -> FloatArray:
+    """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n."""
+    return bars.memo(f"ema {length_bars}", lambda: talib().EMA(bars["close"], length_bars))  # type: ignore[no-any-return]
+
+
+def _ema_gap(bars: Bars, length_bars: int) -> FloatArray:
+    return divide(bars["close"], ema(bars, length_bars)) - 1
+
+
+@indicator("ma_5", source="TA-Lib SMA", unit=Unit.PRICE, first_bar=4, low=0, length_bars=5)
+def ma_5(bars: Bars) -> FloatArray:
+    """Mean close of 5 bars."""
+    return _sma(bars, 5).copy()
+
+
+@indicator("ma_20", source="TA-Lib SMA", unit=Unit.PRICE, first_bar=19, low=0, length_bars=20)
+def ma_20(bars: Bars) -> FloatArray:
+    """Mean close of 20 bars."""
+    return _sma(bars, 20).copy()
+
+
+@indicator("ma_gap_20", source="TA-Lib SMA", first_bar=19, low=-1, high=19, length_bars=20)
+def ma_gap_20(bars: Bars) -> FloatArray:
+    """Close over its 20-bar mean, minus 1."""
+    return divide(bars["close"], _sma(bars, 20)) - 1
+
+
+@indicator(
+    "ema_gap_12", source="TA-Lib EMA", first_bar=11, settle_bars=ema_settle_bars(12), low=-1,
+    length_bars=12,
+)  # fmt: skip
+def ema_gap_12(bars: Bars) -> FloatArray:
+    """Close over its 12-bar EMA, minus 1."""
+    return _ema_gap(bars, 12)
+
+
+@indicator(
+    "ema_gap_26", source="TA-Lib EMA", first_bar=25, settle_bars=ema_settle_bars(26), low=-1,
+    length_bars=26,
+)  # fmt: skip
+def ema_gap_26(bars: Bars) -> FloatArray:
+    """Close over its 26-bar EMA, minus 1."""
+    return _ema_gap(bars, 26)
+
+
+@indicator(
+    "ema_gap_50", source="TA-Lib EMA", first_bar=49, settle_bars=ema_settle_bars(50), low=-1,
+    length_bars=50,
+)  # fmt: skip
+def ema_gap_50(bars: Bars) -> FloatArray:
+    """Close over its 50-bar EMA, minus 1."""
+    return _ema_gap(bars, 50)
+
+
+def _macd(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return bars.memo("macd", lambda: talib().MACD(bars["close"], 12, 26, 9))  # type: ignore[no-any-return]
+
+
+_MACD_SETTLE_BARS = ema_settle_bars(26, stages=2)
+
+
+@indicator(
+    "macd", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
+)  # fmt: skip
+def macd(bars: Bars) -> FloatArray:
+    """EMA 12 minus EMA 26 of the close."""
+    return _macd(bars)[0]
+
+
+@indicator(
+    "macd_signal", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
+)  # fmt: skip
+def macd_signal(bars: Bars) -> FloatArray:
+    """9-bar EMA of macd."""
+    return _macd(bars)[1]
+
+
+@indicator(
+    "macd_hist", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
+)  # fmt: skip
+def macd_hist(bars: Bars) -> FloatArray:
+    """The macd minus its signal line."""
+    return _macd(bars)[2]
+
+
+@indicator(
+    "ppo", source="TA-Lib PPO on EMAs; Appel", first_bar=25, settle_bars=ema_settle_bars(26),
+    fast_bars=12, slow_bars=26,
+)  # fmt: skip
+def ppo(bars: Bars) -> FloatArray:
+    """EMA 12 over EMA 26 of the close, minus 1, in percent: macd without the price's scale."""
+    result: FloatArray = talib().PPO(bars["close"], 12, 26, 1)
+    return result
+
+
+@indicator(
+    "adx_14", source="TA-Lib ADX; Wilder (1978)", first_bar=27, low=0, high=100,
+    settle_bars=wilder_settle_bars(14, stages=2), length_bars=14,
+)  # fmt: skip
+def adx_14(bars: Bars) -> FloatArray:
+    """Average directional index: strength of a trend, either way; 0 without movement."""
+    result: FloatArray = talib().ADX(*bars.hlc, 14)
+    return result
+
+
+@indicator(
+    "plus_di_14", source="TA-Lib PLUS_DI; Wilder (1978)", first_bar=14, low=0, high=100,
+    settle_bars=wilder_settle_bars(14), length_bars=14,
+)  # fmt: skip
+def plus_di_14(bars: Bars) -> FloatArray:
+    """Upward directional movement in percent of the true range."""
+    result: FloatArray = talib().PLUS_DI(*bars.hlc, 14)
+    return result
+
+
+@indicator(
+    "minus_di_14", source="TA-Lib MINUS_DI; Wilder (1978)", first_bar=14, low=0, high=100,
+    settle_bars=wilder_settle_bars(14), length_bars=14,
+)  # fmt: skip
+def minus_di_14(bars: Bars) -> FloatArray:
+    """Downward directional movement in percent of the true range."""
+    result: FloatArray = talib().MINUS_DI(*bars.hlc, 14)
+    return result
+
+
+@indicator(
+    "aroon_osc_14", source="TA-Lib AROONOSC; Chande (1995)", first_bar=14, low=-100, high=100,
+    length_bars=14,
+)  # fmt: skip
+def aroon_osc_14(bars: Bars) -> FloatArray:
+    """Aroon up minus Aroon down: how much newer the high of 15 bars is than the low."""
+    result: FloatArray = talib().AROONOSC(bars["high"], bars["low"], 14)
+    return result
+
+
+@indicator("vortex_14", source="Botes and Siepman (2010)", first_bar=14, length_bars=14)
+def vortex_14(bars: Bars) -> FloatArray:
+    """VI+ minus VI-: sum |H - previous L| less sum |L - previous H|, over the true ranges' sum."""
+    high, low, _ = bars.hlc
+    up, down = np.abs(high - delay(low, 1)), np.abs(low - delay(high, 1))
+    return divide(moving_sum(up - down, 14), moving_sum(bars.true_range, 14))
+
+
+@indicator(
+    "trix_15", source="TA-Lib TRIX; Hutson (1983)", first_bar=43,
+    settle_bars=ema_settle_bars(15, stages=3), length_bars=15,
+)  # fmt: skip
+def trix_15(bars: Bars) -> FloatArray:
+    """One-bar change, in percent, of a triple EMA of the close."""
+    result: FloatArray = talib().TRIX(bars["close"], 15)
+    return result
+
+
+@indicator("slope_14", source="TA-Lib LINEARREG_SLOPE", first_bar=13, length_bars=14)
+def slope_14(bars: Bars) -> FloatArray:
+    """Least-squares slope of the close a bar, over the close; exactly 0 on a flat window."""
+    close = bars["close"]
+    slope = divide(talib().LINEARREG_SLOPE(close, 14), close)
+    slope[talib().MAX(close, 14) == talib().MIN(close, 14)] = 0.0
+    return slope
+
+
+@indicator("efficiency_ratio_10", source="Kaufman (1995)", first_bar=10, low=0, high=1,
+           length_bars=10)  # fmt: skip
+def efficiency_ratio_10(bars: Bars) -> FloatArray:
+    """Net change of the close over the path it walked; NaN if it did not move."""
+    close = bars["close"]
+    path = moving_sum(np.abs(close - delay(close, 1)), 10)
+    return divide(np.abs(close - delay(close, 10)), path)
+
+
+@indicator("choppiness_14", source="Dreiss", first_bar=14, low=0, high=100, length_bars=14)
+def choppiness_14(bars: Bars) -> FloatArray:
+    """100 log(sum of true ranges / span of the bars) / log(14): high sideways, low in a trend.
+
+    The span uses true highs and lows (the previous close included), which keeps it in 0 to 100.
+    NaN on a flat window.
+    """
+    high, low, close = bars.hlc
+    previous = delay(close, 1)
+    top = talib().MAX(np.fmax(high, previous), 14)
+    bottom = talib().MIN(np.fmin(low, previous), 14)
+    ratio = divide(moving_sum(bars.true_range, 14), top - bottom)
+    return 100 * np.log(ratio) / math.log(14)

@@ -1,0 +1,104 @@
+"""Volume: how much trades, and on which side of the price's movement."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.registry import Unit, indicator
+from alphamill.indicators.rolling import delay, divide, moving_mean, moving_sum
+
+_VOLUME = ("volume",)
+
+
+def volume_sum(bars: Bars, length_bars: int) -> FloatArray:
+    """Volume of the last bars."""
+    return bars.memo(  # type: ignore[no-any-return]
+        f"volume {length_bars}", lambda: moving_sum(bars["volume"], length_bars)
+    )
+
+
+@indicator("volume_ratio", source="definition", first_bar=19, inputs=_VOLUME, low=0, high=20,
+           length_bars=20)  # fmt: skip
+def volume_ratio(bars: Bars) -> FloatArray:
+    """Volume over its 20-bar mean; NaN if nothing traded."""
+    return divide(bars["volume"], volume_sum(bars, 20) / 20)
+
+
+@indicator(
+    "volume_zscore_20", source="definition; TA-Lib STDDEV", first_bar=19, inputs=_VOLUME,
+    low=-19 / math.sqrt(20), high=19 / math.sqrt(20), length_bars=20,
+)  # fmt: skip
+def volume_zscore_20(bars: Bars) -> FloatArray:
+    """Volume's distance from its 20-bar mean in standard deviations (ddof 1); NaN if constant."""
+    volume = bars["volume"]
+    deviation = talib().STDDEV(volume, 20, 1.0) * math.sqrt(20 / 19)
+    return divide(volume - volume_sum(bars, 20) / 20, deviation)
+
+
+@indicator("obv_flow_20", source="Granville (1963), over a window", first_bar=20, inputs=_VOLUME,
+           low=-1, high=1, length_bars=20)  # fmt: skip
+def obv_flow_20(bars: Bars) -> FloatArray:
+    """20-bar change of on-balance volume over the volume of those bars; NaN if nothing traded.
+
+    The window makes it independent of where the history starts, which OBV itself is not.
+    """
+    close = bars["close"]
+    signed = np.sign(close - delay(close, 1)) * bars["volume"]
+    return divide(moving_sum(signed, 20), volume_sum(bars, 20))
+
+
+@indicator("cmf_20", source="Chaikin; as TA-Lib CMF", first_bar=19, inputs=_VOLUME, low=-1, high=1,
+           length_bars=20)  # fmt: skip
+def cmf_20(bars: Bars) -> FloatArray:
+    """Volume weighted by the close's place in its bar (-1 low, 1 high), over volume, 20 bars.
+
+    A bar with high = low weighs 0; NaN if nothing traded.
+    """
+    high, low, close = bars.hlc
+    place = np.nan_to_num(divide(2 * close - high - low, high - low), nan=0.0)
+    return divide(moving_sum(place * bars["volume"], 20), volume_sum(bars, 20))
+
+
+@indicator("mfi_14", source="TA-Lib MFI; Quong and Soudack (1989)", first_bar=14, inputs=_VOLUME,
+           low=0, high=100, length_bars=14)  # fmt: skip
+def mfi_14(bars: Bars) -> FloatArray:
+    """Money flow index: an RSI of typical price times volume; NaN if no money flowed either way."""
+    high, low, close = bars.hlc
+    result: FloatArray = talib().MFI(high, low, close, bars["volume"], 14)
+    typical = (high + low + close) / 3
+    moved = (typical != delay(typical, 1)) & (bars["volume"] > 0)
+    result[moving_sum(moved.astype(np.float64), 14) == 0] = np.nan
+    return result
+
+
+@indicator("vwma_gap_20", source="definition", first_bar=19, inputs=_VOLUME, low=-1,
+           length_bars=20)  # fmt: skip
+def vwma_gap_20(bars: Bars) -> FloatArray:
+    """Close over its volume-weighted 20-bar mean, minus 1; NaN if nothing traded."""
+    close = bars["close"]
+    mean = divide(moving_sum(close * bars["volume"], 20), volume_sum(bars, 20))
+    return divide(close, mean) - 1
+
+
+@indicator("price_volume_corr_20", source="Pearson; TA-Lib CORREL", first_bar=20, inputs=_VOLUME,
+           low=-1, high=1, length_bars=20)  # fmt: skip
+def price_volume_corr_20(bars: Bars) -> FloatArray:
+    """Correlation of one-bar returns with volume over 20 bars; NaN if either is constant."""
+    result = np.full(len(bars), np.nan)
+    returns, volume = bars.returns[1:], bars["volume"][1:]
+    ta = talib()
+    result[1:] = ta.CORREL(returns, volume, 20)
+    constant = (ta.STDDEV(returns, 20, 1.0) == 0) | (ta.STDDEV(volume, 20, 1.0) == 0)
+    result[1:][constant] = np.nan
+    return result
+
+
+@indicator("amihud_20", source="Amihud (2002)", unit=Unit.PER_QUOTE, first_bar=20,
+           inputs=("quote_volume",), low=0, length_bars=20)  # fmt: skip
+def amihud_20(bars: Bars) -> FloatArray:
+    """Illiquidity: 20-bar mean of |return| a unit of quote volume; NaN with a bar without trade."""
+    return moving_mean(divide(np.abs(bars.returns), bars["quote_volume"]), 20)
