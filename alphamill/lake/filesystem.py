@@ -1,0 +1,241 @@
+"""Whole files under one root, a local folder or s3://bucket/prefix; writes are all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+
+SETTING = "ALPHAMILL_LAKE"
+_TEMPORARY = ".tmp"
+_STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
+_NEVER = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+                    errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "Access Denied")
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What tells one version of a file from another without reading it.
+
+    `inode` is 0 where there is none; `written_ms` is UTC epoch milliseconds.
+    """
+
+    size_bytes: int
+    written_ns: int
+    inode: int
+
+    @property
+    def written_ms(self) -> int:
+        """When this version was written."""
+        return self.written_ns // 1_000_000
+
+
+class Files(Protocol):
+    """Whole files by key. A missing one raises FileNotFoundError; other faults AlphamillError."""
+
+    def read(self, key: str) -> pa.Buffer:
+        """The file's bytes, all of one version."""
+
+    def open(self, key: str) -> pa.NativeFile:
+        """The file for reading parts of it; of one version on a local disk only."""
+
+    def write(self, key: str, data: pa.Buffer | bytes) -> None:
+        """Put the whole file in place, or leave what was there."""
+
+    def stat(self, key: str) -> Stat | None:
+        """The file's version, or None."""
+
+    def list(self, prefix: str) -> dict[str, Stat]:
+        """All files under a folder at any depth, without temporary and hidden ones."""
+
+    def delete(self, key: str) -> None:
+        """Remove the file, if it is there."""
+
+
+def open_files(uri: str) -> Files:
+    """`Files` at an absolute path or s3://bucket/prefix.
+
+    S3 takes its credentials and region from the usual AWS variables and its endpoint from
+    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.
+    """
+    if not uri.startswith("s3://"):
+        return LocalFiles(Path(uri))
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    scheme, _, host = (endpoint or "https://").rpartition("://")
+    filesystem = pafs.S3FileSystem(endpoint_override=host or None, scheme=scheme or "https")
+    return ArrowFiles(filesystem, uri.removeprefix("s3://").strip("/"))
+
+
+def _fault(error: OSError, what: str) -> AlphamillError:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Misconfigured(SETTING, f"cannot {what}: {reason}", "free or add space there")
+    if error.errno in _NEVER or any(word in str(error) for word in _REFUSED):
+        return Misconfigured(SETTING, f"cannot {what}: {reason}", "name a folder you may write to")
+    return RetryLater(f"the lake cannot {what}: {reason}", 5.0)
+
+
+@contextlib.contextmanager
+def _faults(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _fault(error, what) from error
+
+
+class LocalFiles:
+    """A folder. Files are written aside under a hidden name, synced, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, key: str) -> pa.Buffer:
+        path = self._root / key
+        with _faults(f"read {path}"):
+            return pa.py_buffer(path.read_bytes())
+
+    def open(self, key: str) -> pa.NativeFile:
+        with _faults(f"read {self._root / key}"):
+            return pa.OSFile(str(self._root / key))
+
+    def write(self, key: str, data: pa.Buffer | bytes) -> None:
+        path = self._root / key
+        with _faults(f"write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep(path.parent)
+            aside = path.parent / f".{path.name}.{uuid.uuid4().hex}{_TEMPORARY}"
+            try:
+                _write_synced(aside, data)
+                aside.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    aside.unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+    def stat(self, key: str) -> Stat | None:
+        with _faults(f"read {self._root / key}"):
+            try:
+                return _local_stat((self._root / key).stat())
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str) -> dict[str, Stat]:
+        found: dict[str, Stat] = {}
+        with _faults(f"list {self._root / prefix}"):
+            folders = [prefix.strip("/")]
+            while folders:
+                folder = folders.pop()
+                for entry in self._entries(folder):
+                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir():
+                        folders.append(key)
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # replaced or deleted meanwhile
+                        found[key] = _local_stat(entry.stat())
+        return dict(sorted(found.items()))
+
+    def delete(self, key: str) -> None:
+        with _faults(f"delete {self._root / key}"):
+            (self._root / key).unlink(missing_ok=True)
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._root / folder) as entries:
+                yield from (entry for entry in entries if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return
+
+    @staticmethod
+    def _sweep(folder: Path) -> None:
+        """Remove what dead writers left."""
+        limit_s = time.time() - _STALE_S
+        for aside in folder.glob(f".*{_TEMPORARY}"):
+            with contextlib.suppress(OSError):
+                if aside.stat().st_mtime < limit_s:
+                    aside.unlink()
+
+
+def _local_stat(stat: os.stat_result) -> Stat:
+    return Stat(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _write_synced(path: Path, data: pa.Buffer | bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; not every file system can, and then it need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class ArrowFiles:
+    """Any pyarrow file system whose objects appear whole when they are closed, as on S3."""
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str) -> None:
+        self._files = filesystem
+        self._root = root
+
+    def read(self, key: str) -> pa.Buffer:
+        with _faults(f"read {self._path(key)}"), self._files.open_input_file(self._path(key)) as f:
+            return f.read_buffer()
+
+    def open(self, key: str) -> pa.NativeFile:
+        with _faults(f"read {self._path(key)}"):
+            return self._files.open_input_file(self._path(key))
+
+    def write(self, key: str, data: pa.Buffer | bytes) -> None:
+        with _faults(f"write {self._path(key)}"):
+            self._files.create_dir(self._path(key).rsplit("/", 1)[0], recursive=True)
+            with self._files.open_output_stream(self._path(key), compression=None) as file:
+                file.write(data)
+
+    def stat(self, key: str) -> Stat | None:
+        with _faults(f"read {self._path(key)}"):
+            info = self._files.get_file_info(self._path(key))
+        return _arrow_stat(info) if info.type is pafs.FileType.File else None
+
+    def list(self, prefix: str) -> dict[str, Stat]:
+        selector = pafs.FileSelector(self._path(prefix), allow_not_found=True, recursive=True)
+        with _faults(f"list {self._path(prefix)}"):
+            infos = self._files.get_file_info(selector)
+        found = {
+            info.path.removeprefix(self._root).lstrip("/"): _arrow_stat(info)
+            for info in infos
+            if info.type is pafs.FileType.File and not info.base_name.startswith(".")
+        }
+        return dict(sorted(found.items()))
+
+    def delete(self, key: str) -> None:
+        with _faults(f"delete {self._path(key)}"), contextlib.suppress(FileNotFoundError):
+            self._files.delete_file(self._path(key))
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}".rstrip("/")
+
+
+def _arrow_stat(info: pafs.FileInfo) -> Stat:
+    return Stat(info.size, info.mtime_ns or 0, 0)

@@ -1,0 +1,83 @@
+"""Where things lie in the lake: keys are relative paths, checked, with hive partitions.
+
+`klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet`, the same under `features/`, and
+`runs/run=ID/NAME`. A bar of one month is spelled 1mo, as in Binance's archive: 1M and 1m would be
+one folder on a file system that ignores case.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from alphamill.frames import Interval, Market, Month, is_symbol
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.\-]{0,120}")
+_IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
+_MONTH_FILE = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
+_FOLDER = re.compile(r"\w+/market=(\w+)/interval=(\w+)/symbol=(\w+)/")
+
+
+def checked_key(key: str) -> str:
+    """The key itself. ValueError for anything but plain relative segments: no "..", no hidden."""
+    if not key or any(_SEGMENT.fullmatch(segment) is None for segment in key.split("/")):
+        raise ValueError(f"not a key of the lake: {key!r}")
+    return key
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """One symbol at one interval on one market: a folder of months."""
+
+    market: Market
+    symbol: str
+    interval: Interval
+
+    def __post_init__(self) -> None:
+        if not is_symbol(self.symbol):
+            raise ValueError(f"not a symbol: {self.symbol!r}")
+
+    def folder(self, kind: str) -> str:
+        """The key prefix of `kind` ("klines", "features"), without a slash at its end."""
+        interval = "1mo" if self.interval is Interval.MO1 else self.interval.value
+        market = f"market={self.market.value}"
+        return checked_key(f"{kind}/{market}/interval={interval}/symbol={self.symbol}")
+
+    def key(self, kind: str, month: Month) -> str:
+        """The key of one month's file."""
+        return checked_key(f"{self.folder(kind)}/{month}.parquet")
+
+
+def klines_key(market: Market, symbol: str, interval: Interval, month: Month) -> str:
+    """The key of a month of bars; bars belong to the month that they open in."""
+    return Series(market, symbol, interval).key("klines", month)
+
+
+def features_key(market: Market, symbol: str, interval: Interval, month: Month) -> str:
+    """The key of a month of indicators."""
+    return Series(market, symbol, interval).key("features", month)
+
+
+def run_key(run_id: str, name: str) -> str:
+    """The key of a file of one run: `run_key("mine-1f2e", "trials.parquet")`."""
+    if _IDENTITY.fullmatch(run_id) is None:
+        raise ValueError(f"not a run's id: {run_id!r}")
+    return checked_key(f"runs/run={run_id}/{name}")
+
+
+def month_of(key: str) -> Month | None:
+    """The month that a file is named for, or None for any other file."""
+    match = _MONTH_FILE.fullmatch(key.rsplit("/", 1)[-1])
+    return Month.parse(match[1]) if match else None
+
+
+def series_of(key: str) -> Series | None:
+    """The series that a file belongs to, or None for one that lies elsewhere."""
+    match = _FOLDER.match(key)
+    if match is None:
+        return None
+    try:
+        interval = Interval.MO1 if match[2] == "1mo" else Interval(match[2])
+        return Series(Market(match[1]), match[3], interval)
+    except ValueError:
+        return None

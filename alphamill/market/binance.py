@@ -1,0 +1,257 @@
+"""Binance's REST API for spot, USD-M and COIN-M klines."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from alphamill.clock import Clock
+from alphamill.errors import GiveUp, Misconfigured, RetryLater
+from alphamill.frames import Interval, Market
+from alphamill.market import grid, replies
+from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
+from alphamill.market.klines import between, closed, merge_klines, parse_klines, times_ms
+from alphamill.market.replies import Reply
+from alphamill.market.venues import VENUES
+
+_INFO_TTL_S = 6 * 3600.0
+_POOL = 32  # connections kept alive; threads beyond it open their own
+_BAD_URL = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Info:
+    symbols: Mapping[str, SymbolInfo]
+    weight_limit: int
+    read_s: float
+
+
+def open_session() -> requests.Session:
+    """A session that threads may share: pooled connections, no cookies."""
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL))
+    session.headers["User-Agent"] = "alphamill"
+    return session
+
+
+class Binance:
+    """An `Exchange` over HTTP; safe to share between threads.
+
+    Every request passes the gate first. exchangeInfo is read before the first klines, so that the
+    gate knows the exchange's own limit, and kept for six hours.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        base_url: str,
+        gate: RequestGate,
+        clock: Clock,
+        timeout_s: float = 15.0,
+        session: requests.Session | None = None,
+    ) -> None:
+        self._venue = VENUES[market]
+        self._url = base_url.rstrip("/")
+        self._gate = gate
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._session = session or open_session()
+        self._lock = threading.Lock()
+        self._info: _Info | None = None
+        self._seen_ms = 0  # the latest time that the exchange's clock is known to have reached
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def server_time_ms(self) -> int:
+        """GET {prefix}/time, weight 1, "Check server time"."""
+        slot, reply = self._get("/time", {}, 1)
+        now_ms = _milliseconds(self._object(reply).get("serverTime"))
+        if now_ms is None:
+            raise RetryLater(f"{self._url} sent no server time", 5.0)
+        used = reply.used_weight()
+        if used is not None:
+            self._gate.observe(slot, used, now_ms)
+        self._seen_ms = max(self._seen_ms, now_ms)
+        return now_ms
+
+    def symbols(self) -> Mapping[str, SymbolInfo]:
+        """GET {prefix}/exchangeInfo, weight 20 (futures 1), "Exchange information"; cached."""
+        return self._exchange_info().symbols
+
+    def weight_limit(self) -> int:
+        """REQUEST_WEIGHT a minute as exchangeInfo states it; cached."""
+        return self._exchange_info().weight_limit
+
+    def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
+        """GET {prefix}/klines, "Kline/Candlestick data"; weight 2, on futures by the page.
+
+        Closed bars with start_ms <= open_time < end_ms. Raises GiveUp for a symbol or interval
+        that the exchange does not have, RetryLater for all that may pass.
+        """
+        if interval not in self._venue.intervals:
+            raise GiveUp(f"{symbol}: this market has no {interval} klines")
+        self._exchange_info()
+        if self._seen_ms < grid.next_ms(interval, end_ms):
+            self.server_time_ms()  # the range may reach the running bar
+        now_ms = self._seen_ms
+        pages, cursor_ms = [], grid.ceil_ms(interval, start_ms)
+        end_ms = min(end_ms, now_ms)
+        requests_made = 0
+        while cursor_ms < end_ms:
+            page, window_end_ms = self._page(symbol, interval, cursor_ms, end_ms)
+            requests_made += 1
+            if page.num_rows:
+                cursor_ms = _after(page, symbol, interval, cursor_ms)
+                pages.append(page)
+            else:
+                cursor_ms = window_end_ms
+        table = between(merge_klines(pages), start_ms, end_ms)
+        return Klines(closed(table, interval, now_ms), now_ms, requests_made)
+
+    def _page(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> tuple[Any, int]:
+        """The oldest bars of [start_ms, end_ms) and the end of the window that was asked for."""
+        venue, first = self._venue, grid.index_at(interval, start_ms)
+        if venue.span_ms:
+            end_ms = min(end_ms, start_ms + venue.span_ms)
+        page = venue.page(grid.index_at(interval, end_ms - 1) - first + 1)
+        if venue.latest_first:
+            end_ms = min(end_ms, grid.open_ms(interval, first + page.limit))
+        query: dict[str, str | int] = {
+            "symbol": symbol,
+            "interval": interval.value,
+            "startTime": start_ms,
+            "endTime": end_ms - 1,
+            "limit": page.limit,
+        }
+        slot, reply = self._get("/klines", query, page.weight)
+        self._observe(slot, reply)
+        return parse_klines(reply.body, symbol, interval), end_ms
+
+    def _exchange_info(self) -> _Info:
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            if self._info is None or now_s - self._info.read_s > _INFO_TTL_S:
+                slot, reply = self._get("/exchangeInfo", {}, self._venue.info_weight)
+                self._observe(slot, reply)
+                self._info = _read_info(self._object(reply), now_s, self._url)
+                self._gate.configure(self._info.weight_limit)
+            return self._info
+
+    def _object(self, reply: Reply) -> dict[str, Any]:
+        try:
+            data = json.loads(reply.body)
+        except ValueError as error:
+            raise RetryLater(f"{self._url} did not answer with JSON ({error})", 5.0) from error
+        if not isinstance(data, dict):
+            raise RetryLater(f"{self._url} answered with a {type(data).__name__}", 5.0)
+        return data
+
+    def _observe(self, slot: object, reply: Reply) -> None:
+        used = reply.used_weight()
+        if used is not None:
+            self._gate.observe(slot, used, None)
+
+    def _get(self, path: str, query: Mapping[str, str | int], weight: int) -> tuple[object, Reply]:
+        """A 200 and its slot, which the caller reports on; anything else is raised."""
+        slot = self._gate.reserve(weight)
+        reply = self._send(path, query)
+        pause = replies.pause_asked(reply, self._clock.now_ms())
+        if reply.status != 200 or pause:
+            self._observe(slot, reply)
+        if pause:
+            self._gate.pause(pause.for_s, pause.reason)
+            raise RetryLater(pause.reason, pause.for_s, counts=False)
+        if reply.status == 400 and replies.is_unknown_symbol(reply):
+            raise self._unknown_symbol(str(query.get("symbol")))
+        if reply.status == 400 and replies.is_unknown_interval(reply):
+            raise GiveUp(f"the exchange has no {query.get('interval')} klines")
+        error = replies.error_of(reply, self._url, self._venue.variable)
+        if error:
+            raise error
+        return slot, reply
+
+    def _send(self, path: str, query: Mapping[str, str | int]) -> Reply:
+        url = f"{self._url}{self._venue.prefix}{path}"
+        try:
+            got = self._session.get(
+                url, params=dict(query), timeout=self._timeout_s, allow_redirects=False
+            )
+        except _BAD_URL as error:
+            raise Misconfigured(
+                self._venue.variable, f"{self._url!r} is not a URL", "give http(s)://host"
+            ) from error
+        except requests.RequestException as error:
+            raise RetryLater(
+                f"no answer from {self._url} ({_cause(error)}); check the network, or set "
+                f"{self._venue.variable} to a host that can be reached",
+                5.0,
+            ) from error
+        return Reply(got.status_code, got.content, got.headers)
+
+    def _unknown_symbol(self, symbol: str) -> GiveUp:
+        try:
+            known = tuple(self.symbols())
+        except RetryLater:
+            known = ()  # the verdict stands without the hint
+        return replies.unknown_symbol(symbol, known)
+
+
+def _after(page: Any, symbol: str, interval: Interval, cursor_ms: int) -> int:
+    times = times_ms(page)
+    if times[0] < cursor_ms:
+        raise RetryLater(f"{symbol} {interval}: bars from before the range that was asked for", 5.0)
+    return grid.next_ms(interval, int(times[-1]))
+
+
+def _milliseconds(value: object) -> int | None:
+    if not isinstance(value, int) or value <= 0:
+        return None
+    return value // 1000 if value >= 10**14 else value
+
+
+def _cause(error: Exception) -> str:
+    root: BaseException = error
+    while root.__cause__ or root.__context__:
+        root = root.__cause__ or root.__context__ or root
+    return f"{type(error).__name__}: {str(root)[:160]}"
+
+
+def _read_info(data: Mapping[str, Any], now_s: float, url: str) -> _Info:
+    try:
+        symbols = {item["symbol"]: _symbol(item) for item in data["symbols"]}
+        limits = [
+            int(rule["limit"] * 60 / (_SECONDS[rule["interval"]] * rule["intervalNum"]))
+            for rule in data["rateLimits"]
+            if rule["rateLimitType"] == "REQUEST_WEIGHT"
+        ]
+        return _Info(symbols, min(limits), now_s)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RetryLater(f"{url} sent a malformed exchangeInfo ({error!r})", 5.0) from error
+
+
+_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+
+
+def _symbol(item: Mapping[str, Any]) -> SymbolInfo:
+    return SymbolInfo(
+        symbol=item["symbol"],
+        status=item.get("status") or item.get("contractStatus", ""),  # COIN-M has the latter
+        base=item["baseAsset"],
+        quote=item["quoteAsset"],
+        onboard_ms=_milliseconds(item.get("onboardDate")),
+    )

@@ -1,0 +1,71 @@
+"""What the mill needs of an exchange, and what an exchange client needs of a limiter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from alphamill.frames import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolInfo:
+    """A symbol as exchangeInfo states it."""
+
+    symbol: str
+    status: str  # TRADING, HALT, BREAK, ...
+    base: str
+    quote: str
+    onboard_ms: int | None = None  # futures only; spot does not say when a symbol was listed
+
+
+@dataclass(frozen=True, slots=True)
+class Klines:
+    """Closed bars of a range.
+
+    table: KLINES. server_time_ms: a time that the exchange's clock had reached before the bars were
+    asked for; every bar that closed before it is final. requests: calls made for these bars.
+    """
+
+    table: pa.Table
+    server_time_ms: int
+    requests: int
+    source: Literal["rest"] = "rest"
+
+
+class Exchange(Protocol):
+    """Market data of one market (spot, USD-M or COIN-M).
+
+    Any call may raise RetryLater (network, limits), GiveUp (no such symbol) or Misconfigured.
+    """
+
+    def server_time_ms(self) -> int:
+        """The exchange's clock, UTC epoch milliseconds."""
+
+    def symbols(self) -> Mapping[str, SymbolInfo]:
+        """All symbols by name, whatever their status."""
+
+    def weight_limit(self) -> int:
+        """Request weight that the exchange allows in a minute."""
+
+    def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
+        """Closed bars with start_ms <= open_time < end_ms; bars the exchange lacks are absent."""
+
+
+class RequestGate(Protocol):
+    """The shared limit that every request to one exchange passes through."""
+
+    def reserve(self, weight: float) -> object:
+        """Wait for room for one request of `weight`; a slot to report on. May raise RetryLater."""
+
+    def observe(self, slot: object, used_weight: float, server_time_ms: int | None) -> None:
+        """What the reply to `slot` said: weight used this minute and, if in the body, the time."""
+
+    def pause(self, for_s: float, reason: str) -> None:
+        """Nobody may send for `for_s` seconds."""
+
+    def configure(self, weight_limit: int) -> None:
+        """The weight a minute that the exchange states; called whenever it is read."""

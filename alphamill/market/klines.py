@@ -1,0 +1,180 @@
+"""Raw rows of JSON to KLINES; gaps and halts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from alphamill.errors import GiveUp, RetryLater
+from alphamill.frames import KLINES, IntArray, Interval
+from alphamill.market import grid
+
+BoolArray = NDArray[np.bool_]
+
+ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
+_MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
+_HOUR_MS = 3_600_000
+_FLOATS = tuple(field.name for field in KLINES if field.type == pa.float64())
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """`bars` consecutive bars that are not there: start_ms <= open time < end_ms."""
+
+    start_ms: int
+    end_ms: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """`bars` consecutive bars without a trade or a price change: start_ms <= open time < end_ms."""
+
+    start_ms: int
+    end_ms: int
+    bars: int
+
+
+def utc_text(time_ms: int) -> str:
+    """For people: "2021-04-23 01:00"."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def empty_klines() -> pa.Table:
+    """KLINES without a row."""
+    return KLINES.empty_table()
+
+
+def times_ms(table: pa.Table, column: str = "open_time") -> IntArray:
+    """A time column as int64 UTC epoch milliseconds."""
+    times: IntArray = table[column].cast(pa.int64()).to_numpy()
+    return times
+
+
+def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
+    """KLINES of a page of rows as the exchange sends them; numbers equal Python's float().
+
+    Sorted and de-duplicated (the later row wins); milliseconds or microseconds, told by value.
+    Raises RetryLater for a malformed page, GiveUp for bars that open where none can.
+    """
+    try:
+        rows = json.loads(body)
+        if not isinstance(rows, list):
+            raise TypeError(f"{type(rows).__name__} instead of a list of rows")
+        table = _columns(rows) if rows else empty_klines()
+    except (ValueError, TypeError, OverflowError) as error:  # json's and pyarrow's own are these
+        raise RetryLater(f"{symbol} {interval}: malformed klines ({error})", 5.0) from error
+    return checked(table, symbol, interval)
+
+
+def _columns(rows: list[list[object]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True))
+    if len(columns) != ROW_FIELDS:
+        raise ValueError(f"{len(columns)} fields in a row, not {ROW_FIELDS}")
+    arrays = [_column(field, values) for field, values in zip(KLINES, columns, strict=False)]
+    return pa.Table.from_arrays(arrays, schema=KLINES)
+
+
+def _column(field: pa.Field, values: tuple[object, ...]) -> pa.Array:
+    if field.type == pa.float64():
+        column = pa.array(values, pa.string()).cast(pa.float64())
+    else:
+        column = pa.array(values, pa.int64())
+    if column.null_count:
+        raise ValueError(f"null {field.name}")
+    if not pa.types.is_timestamp(field.type):
+        return column
+    if pc.max(column).as_py() >= _MICROSECONDS_ABOVE:
+        column = pa.array(column.to_numpy() // 1000)
+    return column.cast(field.type)
+
+
+def checked(table: pa.Table, symbol: str, interval: Interval) -> pa.Table:
+    """The same bars in order, each once. Raises as `parse_klines` does."""
+    for name in _FLOATS:
+        if not np.isfinite(table[name].to_numpy()).all():
+            raise RetryLater(f"{symbol} {interval}: malformed klines ({name} is not finite)", 5.0)
+    table = merge_klines([table])
+    strays = grid.off_grid(interval, times_ms(table))
+    if strays.size:
+        raise GiveUp(
+            f"{symbol} {interval}: the exchange has {strays.size} bars off the grid, the first at "
+            f"{utc_text(int(strays[0]))} UTC; fetch a shorter interval, or a range without it"
+        )
+    return table
+
+
+def merge_klines(tables: list[pa.Table]) -> pa.Table:
+    """All bars of `tables` in order, each once; for the same open time the later table wins."""
+    table = pa.concat_tables([empty_klines(), *tables]).combine_chunks()
+    times = times_ms(table)
+    if (np.diff(times) > 0).all():
+        return table
+    _, last = np.unique(times[::-1], return_index=True)
+    return table.take(times.size - 1 - last)
+
+
+def between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
+    """Rows with start_ms <= open_time < end_ms of an ordered table."""
+    first, last = np.searchsorted(times_ms(table), [start_ms, end_ms])
+    return table.slice(first, max(0, last - first))
+
+
+def closed(table: pa.Table, interval: Interval, server_time_ms: int) -> pa.Table:
+    """Rows whose bar is over by the exchange's clock, both by its close time and by its length."""
+    if interval is Interval.MO1:
+        ends = np.array([grid.next_ms(interval, int(t)) for t in times_ms(table)], dtype=np.int64)
+    else:
+        ends = times_ms(table) + interval.ms
+    over = (ends <= server_time_ms) & (times_ms(table, "close_time") < server_time_ms)
+    return table if over.all() else table.filter(pa.array(over))
+
+
+def find_gaps(table: pa.Table, interval: Interval, start_ms: int, end_ms: int) -> list[Gap]:
+    """Stretches of absent bars with start_ms <= open time < end_ms, in order.
+
+    `table` is ordered. The phase of 3d bars is taken from the first bar there is.
+    """
+    times = times_ms(between(table, start_ms, end_ms))
+    phase = int(times[0] % interval.ms) if interval is Interval.D3 and times.size else 0
+    edges = [grid.index_at(interval, grid.ceil_ms(interval, t - phase)) for t in (start_ms, end_ms)]
+    have = np.concatenate(([edges[0] - 1], grid.indices(interval, times - phase), [edges[1]]))
+    gaps = []
+    for at in np.flatnonzero(np.diff(have) > 1):
+        first, end = int(have[at]) + 1, int(have[at + 1])
+        first_ms, end_open_ms = (grid.open_ms(interval, i) + phase for i in (first, end))
+        gaps.append(Gap(first_ms, end_open_ms, end - first))
+    return gaps
+
+
+def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None) -> list[Halt]:
+    """Flat stretches without volume of at least `min_bars` bars (default: an hour, or one bar).
+
+    An absent bar ends a stretch. On a coin that rarely trades, such a stretch may be mere quiet.
+    """
+    if min_bars is None:
+        min_bars = 1 if interval is Interval.MO1 else max(1, _HOUR_MS // interval.ms)
+    times = times_ms(table)
+    flat = np.flatnonzero(_flat(table))
+    if not flat.size:
+        return []
+    numbers = grid.indices(interval, times[flat])
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
+    ends = np.concatenate((starts[1:], [flat.size]))
+    return [
+        Halt(int(times[flat[s]]), grid.next_ms(interval, int(times[flat[e - 1]])), int(e - s))
+        for s, e in zip(starts, ends, strict=True)
+        if e - s >= min_bars
+    ]
+
+
+def _flat(table: pa.Table) -> BoolArray:
+    low, high = table["low"].to_numpy(), table["high"].to_numpy()
+    quiet: BoolArray = (table["volume"].to_numpy() == 0) & (high == low)
+    return quiet

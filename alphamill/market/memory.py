@@ -1,0 +1,68 @@
+"""An exchange in memory, for tests: yours and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from alphamill.clock import Clock
+from alphamill.errors import AlphamillError
+from alphamill.frames import Interval
+from alphamill.market.exchange import Klines, SymbolInfo
+from alphamill.market.klines import between, closed, empty_klines
+from alphamill.market.replies import unknown_symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call of `klines`."""
+
+    symbol: str
+    interval: Interval
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(slots=True)
+class FakeExchange:
+    """An `Exchange` that holds KLINES tables and answers by its clock.
+
+    Bars that have not closed by `clock` are kept back. `failures` are raised by the next calls, one
+    each, in order; `asked` remembers every call of `klines`. `page_bars` bars count as one request.
+    """
+
+    clock: Clock
+    tables: dict[tuple[str, Interval], pa.Table] = field(default_factory=dict)
+    listed: dict[str, SymbolInfo] = field(default_factory=dict)
+    limit: int = 6000
+    page_bars: int = 1000
+    failures: list[AlphamillError] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+
+    def add(self, symbol: str, interval: Interval, table: pa.Table, quote: str = "USDT") -> None:
+        """List `symbol` with these bars, ordered, in place of any it has."""
+        base = symbol.removesuffix(quote)
+        self.listed[symbol] = SymbolInfo(symbol, "TRADING", base, quote)
+        self.tables[symbol, interval] = table
+
+    def server_time_ms(self) -> int:
+        return self.clock.now_ms()
+
+    def symbols(self) -> Mapping[str, SymbolInfo]:
+        return dict(self.listed)
+
+    def weight_limit(self) -> int:
+        return self.limit
+
+    def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
+        self.asked.append(Asked(symbol, interval, start_ms, end_ms))
+        if self.failures:
+            raise self.failures.pop(0)
+        if symbol not in self.listed:
+            raise unknown_symbol(symbol, self.listed)
+        now_ms = self.server_time_ms()
+        table = between(self.tables.get((symbol, interval), empty_klines()), start_ms, end_ms)
+        pages = max(1, -(-table.num_rows // self.page_bars))
+        return Klines(closed(table, interval, now_ms), now_ms, pages)

@@ -1,0 +1,81 @@
+"""How Binance's three kline markets differ: paths, page sizes, weights, windows.
+
+Source: developers.binance.com, "Kline/Candlestick Data" of Spot, USD-M and COIN-M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alphamill.frames import Interval, Market
+
+_SPOT_INTERVALS = frozenset(Interval)
+_FUTURES_INTERVALS = _SPOT_INTERVALS - {Interval.S1}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One klines request: `limit` bars for `weight`."""
+
+    limit: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """One market's REST API.
+
+    pages: the page sizes worth asking for, smallest first; the last has the most bars a weight.
+    latest_first: a window with more than `limit` bars answers with its latest, not its oldest.
+    span_ms: the longest window that may be asked for, if there is one.
+    """
+
+    prefix: str  # path of the API's version
+    variable: str  # the setting that holds its URL
+    pages: tuple[Page, ...]
+    info_weight: int
+    latest_first: bool
+    span_ms: int | None
+    intervals: frozenset[Interval]
+
+    def page(self, bars: int) -> Page:
+        """The cheapest page for `bars` more bars; its limit is never above `bars`."""
+        for page in self.pages:
+            if bars <= page.limit:
+                return Page(max(1, bars), page.weight)
+        return self.pages[-1]
+
+
+# Weight by limit on futures: below 100 bars 1, below 500 2, to 1000 5, above 10.
+_FUTURES_PAGES = (Page(99, 1), Page(499, 2))
+
+VENUES: Mapping[Market, Venue] = {
+    Market.SPOT: Venue(
+        prefix="/api/v3",
+        variable="ALPHAMILL_BINANCE_URL",
+        pages=(Page(1000, 2),),
+        info_weight=20,
+        latest_first=False,
+        span_ms=None,
+        intervals=_SPOT_INTERVALS,
+    ),
+    Market.USD_M: Venue(
+        prefix="/fapi/v1",
+        variable="ALPHAMILL_BINANCE_UM_URL",
+        pages=_FUTURES_PAGES,
+        info_weight=1,
+        latest_first=False,
+        span_ms=None,
+        intervals=_FUTURES_INTERVALS,
+    ),
+    Market.COIN_M: Venue(
+        prefix="/dapi/v1",
+        variable="ALPHAMILL_BINANCE_CM_URL",
+        pages=_FUTURES_PAGES,
+        info_weight=1,
+        latest_first=True,
+        span_ms=200 * 86_400_000,
+        intervals=_FUTURES_INTERVALS,
+    ),
+}

@@ -1,0 +1,233 @@
+"""fetch: bring a range of bars into the lake, asking the exchange only for what is not there.
+
+Each month's file states the range that was asked for. Bars outside it are fetched, so that the
+range grows as one piece; bars inside it that are absent were not at the exchange and are not asked
+for again. Safe to repeat, and safe beside another worker at the same month.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from alphamill.errors import RetryLater
+from alphamill.frames import Month, is_symbol, months_between
+from alphamill.jobs import FetchJob
+from alphamill.lake import (
+    KlineFacts,
+    Lake,
+    Partition,
+    Series,
+    Span,
+    Unreadable,
+    klines_key,
+    read_klines,
+    read_partition,
+    write_klines,
+)
+from alphamill.market import Exchange, Klines, find_gaps, find_halts
+from alphamill.market.grid import closed_until_ms, next_ms
+from alphamill.market.klines import between, merge_klines, times_ms
+from alphamill.market.replies import unknown_symbol
+
+# A bar that closed this recently and is absent may still appear; one that is older was never there.
+_SETTLE_MS = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class FetchDeps:
+    """What the stage works with."""
+
+    exchange: Exchange
+    lake: Lake
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFacts:
+    """What is in the lake of the range asked for.
+
+    rows + missing_bars = expected: bars that had closed by the exchange's clock. gaps: stretches
+    that the exchange does not have. key: the month's file, or the folder for several months.
+    skipped: all was there already and nothing was asked. note: "" or why there is no bar.
+    """
+
+    rows: int
+    expected: int
+    missing_bars: int
+    gaps: int
+    requests: int
+    source: str
+    key: str
+    skipped: bool
+    note: str = ""
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    start_ms: int
+    end_ms: int
+
+    def touches(self, other: _Range) -> bool:
+        return self.start_ms <= other.end_ms and other.start_ms <= self.end_ms
+
+    def hull(self, other: _Range) -> _Range:
+        return _Range(min(self.start_ms, other.start_ms), max(self.end_ms, other.end_ms))
+
+
+def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
+    """Fetch the job's bars. Raises GiveUp for an unknown symbol before anything is written."""
+    if not is_symbol(job.symbol):
+        raise unknown_symbol(job.symbol, deps.exchange.symbols())
+    series = Series(job.market, job.symbol, job.interval)
+    requests = 0
+    wanted = _wanted(series, job, deps.lake)
+    for stretch in wanted:
+        klines = deps.exchange.klines(job.symbol, job.interval, stretch.start_ms, stretch.end_ms)
+        requests += klines.requests
+        _keep(series, stretch, klines, deps.lake)
+    return _facts(series, job, deps.lake, requests, skipped=not wanted)
+
+
+def _wanted(series: Series, job: FetchJob, lake: Lake) -> list[_Range]:
+    """What to ask for, in order; stretches that touch over a month's end are one."""
+    stretches: list[_Range] = []
+    for month in months_between(job.start_ms, job.end_ms):
+        asked = _Range(max(job.start_ms, month.start_ms), min(job.end_ms, month.end_ms))
+        for stretch in _not_had(asked, _partition(lake, series, month)):
+            if stretches and stretches[-1].end_ms == stretch.start_ms:
+                stretches[-1] = stretches[-1].hull(stretch)
+            else:
+                stretches.append(stretch)
+    return stretches
+
+
+def _not_had(asked: _Range, partition: Partition | None) -> list[_Range]:
+    """The parts of `asked` before and after what the partition covers, up to its edges."""
+    if partition is None:
+        return [asked]
+    had = _covered(partition)
+    parts = []
+    if asked.start_ms < had.start_ms:
+        parts.append(_Range(asked.start_ms, had.start_ms))
+    if had.end_ms < asked.end_ms:
+        parts.append(_Range(had.end_ms, asked.end_ms))
+    return parts
+
+
+def _covered(partition: Partition) -> _Range:
+    return _Range(partition.facts.asked_start_ms, partition.facts.asked_end_ms)
+
+
+def _partition(lake: Lake, series: Series, month: Month) -> Partition | None:
+    """What the lake has of the month; a damaged file counts as none and will be replaced."""
+    try:
+        return read_partition(lake, series, month)
+    except Unreadable:
+        return None
+
+
+def _keep(series: Series, stretch: _Range, klines: Klines, lake: Lake) -> None:
+    end_ms = _answered_until_ms(series, stretch, klines)
+    for month in months_between(stretch.start_ms, end_ms):
+        answered = _Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
+        bars = between(klines.table, answered.start_ms, answered.end_ms)
+        _merge(series, month, answered, bars, klines.source, lake)
+
+
+def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
+    """The time up to which an absent bar is known not to be at the exchange."""
+    settled_ms = closed_until_ms(series.interval, klines.server_time_ms - _SETTLE_MS)
+    if klines.table.num_rows:
+        last_ms = int(times_ms(klines.table)[-1])
+        settled_ms = max(settled_ms, next_ms(series.interval, last_ms))
+    return min(stretch.end_ms, settled_ms)
+
+
+def _merge(
+    series: Series, month: Month, answered: _Range, bars: pa.Table, source: str, lake: Lake
+) -> None:
+    """Put new bars beside those that are there now, which another worker may have written."""
+    present = _partition(lake, series, month)
+    covered, sources = answered, {source}
+    if present is not None:
+        if not answered.touches(_covered(present)):
+            raise RetryLater(f"{series.symbol} {month} was written by another worker", counts=False)
+        covered = answered.hull(_covered(present))
+        sources.update(present.facts.source.split("+"))
+        bars = merge_klines([_bars(series, month, lake), bars])
+    write_klines(
+        lake,
+        series.market,
+        series.symbol,
+        series.interval,
+        month,
+        bars,
+        _describe(series, month, covered, bars, "+".join(sorted(sources))),
+    )
+
+
+def _bars(series: Series, month: Month, lake: Lake) -> pa.Table:
+    where = series.market, series.symbol, series.interval
+    return read_klines(lake, *where, month.start_ms, month.end_ms)
+
+
+def _describe(
+    series: Series, month: Month, covered: _Range, bars: pa.Table, source: str
+) -> KlineFacts:
+    gaps = find_gaps(bars, series.interval, covered.start_ms, covered.end_ms)
+    halts = find_halts(bars, series.interval)
+    return KlineFacts(
+        source=source,
+        asked_start_ms=covered.start_ms,
+        asked_end_ms=covered.end_ms,
+        gaps=tuple(Span(gap.start_ms, gap.end_ms, gap.bars) for gap in gaps),
+        halts=tuple(Span(halt.start_ms, halt.end_ms, halt.bars) for halt in halts),
+        complete=covered == _Range(month.start_ms, month.end_ms),
+    )
+
+
+def _facts(
+    series: Series, job: FetchJob, lake: Lake, requests: int, *, skipped: bool
+) -> FetchFacts:
+    """The range as the lake has it now."""
+    months = months_between(job.start_ms, job.end_ms)
+    where = series.market, series.symbol, series.interval
+    rows = gaps = missing = 0
+    sources: set[str] = set()
+    for month in months:
+        partition = _partition(lake, series, month)
+        if partition is None:
+            continue
+        sources.update(partition.facts.source.split("+"))
+        start_ms = max(job.start_ms, partition.facts.asked_start_ms)
+        end_ms = min(job.end_ms, partition.facts.asked_end_ms)
+        bars = read_klines(lake, *where, start_ms, end_ms, ["open_time"])
+        found = find_gaps(bars, series.interval, start_ms, end_ms)
+        rows += bars.num_rows
+        gaps += len(found)
+        missing += sum(gap.bars for gap in found)
+    return FetchFacts(
+        rows=rows,
+        expected=rows + missing,
+        missing_bars=missing,
+        gaps=gaps,
+        requests=requests,
+        source="+".join(sorted(sources)),
+        key=klines_key(*where, months[0]) if len(months) == 1 else series.folder("klines"),
+        skipped=skipped,
+        note=_note(rows, missing),
+    )
+
+
+def _note(rows: int, missing: int) -> str:
+    if rows:
+        return ""
+    if missing:
+        return "the exchange has no bars in this range: not listed yet, or halted"
+    return "no bar of this range has closed yet"
