@@ -1,6 +1,12 @@
 """The Celery app: `celery -A workers.app worker -Q fetch -P threads -c 8`."""
 
-from celery import Celery
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from workers.announce import Announcer
 
 app = Celery(
     "alphamill",
@@ -13,3 +19,16 @@ app = Celery(
         "workers.control",
     ],
 )
+
+_announcer = Announcer()
+
+
+@signals.worker_ready.connect
+def _ready(sender: Any, **_: Any) -> None:
+    queues = tuple(sorted(queue.name for queue in sender.task_consumer.queues))
+    _announcer.start(sender.hostname, queues, sender.pool.num_processes)
+
+
+@signals.worker_shutdown.connect
+def _stopped(**_: Any) -> None:
+    _announcer.stop()

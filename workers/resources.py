@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from functools import cache, cached_property
+from functools import cached_property
 
 import redis
 
 from alphamill.clock import SystemClock
-from alphamill.errors import GiveUp
-from alphamill.jobs import RunSpec
 from alphamill.ledger import Ledger, RedisLedger
-from alphamill.settings import Settings, load_settings
+from alphamill.settings import Settings
 from workers.leases import LeaseKeeper
 
 

@@ -1,0 +1,63 @@
+"""Which workers are here: each says so now and then, and is forgotten when it falls silent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import redis
+
+SILENCE_S = 30  # a worker that has said nothing for so long is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process as it described itself."""
+
+    name: str  # as Celery and Flower show it
+    pool: str
+    queues: tuple[str, ...]
+    concurrency: int
+    pid: int
+
+
+class Presence:
+    """The workers' own register in Redis; a list for people and for `doctor`, not a lock."""
+
+    def __init__(self, client: redis.Redis, prefix: str = "alphamill") -> None:
+        self._redis = client
+        self._index = f"{prefix}:workers"
+        self._prefix = f"{prefix}:worker:"
+
+    def announce(self, worker: Worker) -> None:
+        """Say that `worker` is here for the next SILENCE_S seconds."""
+        with self._redis.pipeline() as pipe:
+            pipe.set(self._prefix + worker.name, json.dumps(asdict(worker)), ex=SILENCE_S)
+            pipe.sadd(self._index, worker.name)
+            pipe.execute()
+
+    def leave(self, name: str) -> None:
+        """The worker stops."""
+        self._redis.delete(self._prefix + name)
+        self._redis.srem(self._index, name)
+
+    def here(self) -> list[Worker]:
+        """Workers heard of lately, by name; empty when Redis does not answer."""
+        try:
+            names = sorted(_text(name) for name in self._redis.smembers(self._index))
+            texts = self._redis.mget([self._prefix + name for name in names]) if names else []
+        except redis.RedisError:
+            return []
+        gone = [name for name, text in zip(names, texts, strict=True) if text is None]
+        if gone:
+            self._redis.srem(self._index, *gone)
+        return [_worker(_text(text)) for text in texts if text is not None]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _worker(text: str) -> Worker:
+    fields = json.loads(text)
+    return Worker(**{**fields, "queues": tuple(fields["queues"])})

@@ -1,0 +1,53 @@
+"""Enqueue kline downloads: python -m producers.fetch BTCUSDT --interval 1h --start 2024-01-01."""
+
+from __future__ import annotations
+
+import click
+
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
+from producers import options
+from producers.submission import checked_range, submit
+
+
+@click.command()
+@options.symbol_arguments
+@options.range_options
+@options.submit_options
+@options.json_option
+@options.exits
+def fetch(
+    symbols: tuple[tuple[str, ...], ...],
+    intervals: tuple[Interval, ...],
+    start_ms: int,
+    end_ms: int | None,
+    market: Market,
+    priority: int,
+    again: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Download klines into the lake: one job a symbol, interval and month.
+
+    What the lake has complete is not asked for again. Prints the run's id as its last line.
+
+    \b
+    Example:
+      alphamill fetch BTCUSDT ETHUSDT --interval 1h,4h --start 2024-01-01 --wait
+    """
+    settings = options.settings()
+    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    spec = RunSpec(
+        kind=RunKind.FETCH,
+        lake=settings.lake_uri,
+        market=market,
+        symbols=options.flat(symbols),
+        intervals=intervals,
+        start_ms=start_ms,
+        end_ms=end_ms,
+    )
+    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+
+
+if __name__ == "__main__":
+    fetch()

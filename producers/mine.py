@@ -1,0 +1,83 @@
+"""Enqueue a mining run: python -m producers.mine BTCUSDT ETHUSDT ... --interval 1h --start ..."""
+
+from __future__ import annotations
+
+import click
+
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
+from producers import options
+from producers.submission import check_models, checked_range, submit
+
+
+@click.command()
+@options.symbol_arguments
+@options.range_options
+@click.option("--rounds", type=click.IntRange(1, 50), default=2, show_default=True)
+@click.option(
+    "--candidates",
+    type=click.IntRange(1, 50),
+    default=8,
+    show_default=True,
+    help="Asked for in one quick_scan call.",
+)
+@click.option(
+    "--budget-usd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Hard cap of this run; default: budget.run_usd.",
+)
+@click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
+@options.submit_options
+@options.json_option
+@options.exits
+def mine(
+    symbols: tuple[tuple[str, ...], ...],
+    intervals: tuple[Interval, ...],
+    start_ms: int,
+    end_ms: int | None,
+    market: Market,
+    rounds: int,
+    candidates: int,
+    budget_usd: float | None,
+    strategy: str,
+    priority: int,
+    again: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Mine factors: fetch, features, rounds of model calls and scores, verdicts.
+
+    Prints the run's id as its last line; see it with `alphamill status` and `alphamill factors`.
+
+    \b
+    Example:
+      alphamill mine BTCUSDT ETHUSDT BNBUSDT XRPUSDT --interval 1h \\
+        --start 2022-01-01 --end 2024-01-01 --rounds 3 --budget-usd 2 --wait
+    """
+    settings = options.settings()
+    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    check_models(settings)
+    usd = settings.budget.run_usd if budget_usd is None else budget_usd
+    spec = RunSpec(
+        kind=RunKind.MINE,
+        lake=settings.lake_uri,
+        market=market,
+        symbols=options.flat(symbols),
+        intervals=intervals,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        rounds=rounds,
+        candidates=candidates,
+        budget_usd_micros=int(usd * 1_000_000),
+        strategy=strategy,
+        llm_url=settings.llm.url,
+        tiers=dict(settings.llm.tiers),
+        segments=settings.segments,
+        fees=settings.fees,
+        gates=settings.gates,
+    )
+    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+
+
+if __name__ == "__main__":
+    mine()

@@ -1,0 +1,142 @@
+"""What the commands have in common: symbols, intervals, dates, and how they fail."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from alphamill.errors import AlphamillError, Misconfigured
+from alphamill.frames import Interval, Market, is_symbol
+from alphamill.settings import Settings, load_settings
+
+EXIT_FAILED, EXIT_USAGE, EXIT_MISCONFIGURED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Day(click.ParamType):
+    """A UTC date or time, as epoch milliseconds."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date; write 2024-01-31 or 2024-01-31T12:00", param, ctx)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return int(moment.timestamp() * 1000)
+
+
+class Intervals(click.ParamType):
+    """One or more bar lengths, separated by commas."""
+
+    name = "interval"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Interval, ...]:
+        if isinstance(value, tuple):
+            return value
+        known = [interval.value for interval in Interval]
+        for text in value.split(","):
+            if text not in known:
+                hint = f"; did you mean {text.lower()}?" if text.lower() in known else ""
+                self.fail(f"{text!r} is not one of {' '.join(known)}{hint}", param, ctx)
+        return tuple(dict.fromkeys(Interval(text) for text in value.split(",")))
+
+
+class Symbols(click.ParamType):
+    """A symbol as the exchange spells it, or several separated by commas."""
+
+    name = "symbol"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        for text in value.split(","):
+            if not is_symbol(text):
+                upper = text.upper().replace("/", "").replace("-", "")
+                hint = f"; did you mean {upper}?" if is_symbol(upper) else ""
+                self.fail(f"{text!r} is not spelled as the exchange does{hint}", param, ctx)
+        return tuple(value.split(","))
+
+
+def flat(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """All symbols, each once, in order."""
+    return tuple(dict.fromkeys(symbol for group in groups for symbol in group))
+
+
+def _stack(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+symbol_arguments = click.argument("symbols", nargs=-1, required=True, type=Symbols())
+symbols_option = click.option(
+    "--symbols", required=True, type=Symbols(), help="Separated by commas: BTCUSDT,ETHUSDT."
+)
+range_options = _stack(
+    click.option("--interval", "intervals", required=True, type=Intervals(), metavar="1h[,4h,...]",
+                 help="Bar length, as Binance spells it (1m is a minute, 1M a month)."),
+    click.option("--start", "start_ms", required=True, type=Day(), metavar="DATE",
+                 help="First day, UTC."),
+    click.option("--end", "end_ms", type=Day(), metavar="DATE",
+                 help="Day after the last, UTC; default: up to the last closed bar."),
+    click.option("--market", type=click.Choice([market.value for market in Market]),
+                 default=Market.SPOT.value, show_default=True, callback=lambda _c, _p, v: Market(v)),
+)  # fmt: skip
+submit_options = _stack(
+    click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True,
+                 help="Higher goes first."),
+    click.option("--again", is_flag=True,
+                 help="A new run even if the same was asked for before."),
+    click.option("--wait", is_flag=True, help="Show progress until the run has ended."),
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+def print_json(value: Any) -> None:
+    """Plain JSON on stdout; times and numbers stay what they are."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def settings() -> Settings:
+    """The settings of this process; Misconfigured names what is wrong."""
+    return load_settings()
+
+
+def exits(function: Function) -> Function:
+    """Errors as one line on stderr, with the exit codes of docs/commands."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Misconfigured as error:
+            click.secho(str(error), fg="red", err=True)
+            sys.exit(EXIT_MISCONFIGURED)
+        except AlphamillError as error:
+            click.secho(str(error), fg="red", err=True)
+            sys.exit(EXIT_FAILED)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EXIT_FAILED)
+
+    return wrapped  # type: ignore[return-value]

@@ -1,0 +1,99 @@
+"""From a command's arguments to a run in the ledger."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from alphamill.errors import GiveUp
+from alphamill.frames import Interval, Month
+from alphamill.jobs import RunSpec
+from alphamill.ledger import Ledger, RedisLedger, RunRecord
+from alphamill.settings import Settings
+from producers.connect import connect
+from producers.options import print_json
+from producers.watch import wait_for_run
+from workers import flows
+
+
+def checked_range(
+    intervals: Sequence[Interval], start_ms: int, end_ms: int | None
+) -> tuple[int, int]:
+    """The range asked for, cut to bars that have closed by now.
+
+    Raises click.UsageError for a start after the end or in the future.
+    """
+    now_ms = int(time.time() * 1000)
+    if start_ms >= now_ms:
+        raise click.UsageError("--start lies in the future: no bar has closed there yet")
+    if end_ms is not None and end_ms <= start_ms:
+        raise click.UsageError("--end must come after --start (it is excluded)")
+    last_ms = max(_last_close_ms(interval, now_ms) for interval in intervals)
+    end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
+    if end_ms <= start_ms:
+        raise click.UsageError("no bar of that interval has closed since --start")
+    return start_ms, end_ms
+
+
+def _last_close_ms(interval: Interval, now_ms: int) -> int:
+    if interval is Interval.MO1:
+        return Month.of_ms(now_ms).start_ms
+    return now_ms - now_ms % interval.ms
+
+
+def submit(
+    spec: RunSpec,
+    settings: Settings,
+    *,
+    priority: int,
+    again: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
+    if again:
+        spec = replace(spec, salt=uuid.uuid4().hex)
+    ledger = RedisLedger(connect(settings), settings.ledger)
+    known = any(run.id == spec.run_id for run in ledger.runs())
+    run = flows.submit(spec, ledger, priority)
+    if known and not as_json:
+        click.echo(f"the same was asked for before: {_joined(run)}", err=True)
+    if wait:
+        run = wait_for_run(ledger, run.id, quiet=as_json)
+    if as_json:
+        print_json({"run_id": run.id, "state": run.state, "joined": known})
+    else:
+        click.echo(run.id)
+    if wait and run.state != "done":
+        raise SystemExit(1)
+
+
+def _joined(run: RunRecord) -> str:
+    if run.state == "running":
+        return "joining that run"
+    if run.state == "done":
+        return "it is done (--again makes a new run)"
+    return f"it {run.state}; go on with: alphamill resume {run.id}"
+
+
+def find_run(ledger: Ledger, text: str | None, kinds: Sequence[str] = ()) -> RunRecord:
+    """The run with this id or unique beginning; None: the newest (of those kinds).
+
+    Raises GiveUp, naming what there is.
+    """
+    runs = [run for run in ledger.runs() if not kinds or run.kind in kinds]
+    if text is None:
+        if not runs:
+            raise GiveUp("no run yet; submit one with: alphamill mine --help")
+        return max(runs, key=lambda run: run.created_ms)
+    fitting = [run for run in runs if run.id.startswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise GiveUp(
+        f"{text!r} fits {len(fitting)} runs; name one of: "
+        + (", ".join(run.id for run in (fitting or runs)[:8]) or "(there is none yet)")
+    )

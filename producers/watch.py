@@ -1,0 +1,66 @@
+"""Progress of a run in the terminal, from the ledger's counters."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from alphamill.report.tables import progress_table
+from rich.console import Console
+from rich.live import Live
+
+from alphamill.ledger import Ledger, RunRecord
+
+ENDED = ("done", "failed", "cancelled")
+
+
+def wait_for_run(
+    ledger: Ledger,
+    run_id: str,
+    *,
+    quiet: bool = False,
+    each: Callable[[], object] = lambda: None,
+) -> RunRecord:
+    """Block until the run has ended, showing each stage's counts on stderr.
+
+    A terminal gets one live table; a log gets a line whenever a stage has got on. `each` is called
+    about twice a second. Ctrl-C stops the watching, not the run.
+    """
+    console = Console(stderr=True)
+    started_s = time.monotonic()
+    if quiet or not sys.stderr.isatty():
+        return _wait_in_lines(ledger, run_id, console, quiet, each)
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        while True:
+            run = ledger.run(run_id)
+            elapsed_s = time.monotonic() - started_s
+            live.update(progress_table(ledger.counts(run_id), elapsed_s))
+            if run.state in ENDED:
+                return run
+            each()
+            time.sleep(0.4)
+
+
+def _wait_in_lines(
+    ledger: Ledger, run_id: str, console: Console, quiet: bool, each: Callable[[], object]
+) -> RunRecord:
+    said: dict[str, int] = {}
+    while True:
+        run = ledger.run(run_id)
+        for stage, states in ledger.counts(run_id).items():
+            settled = sum(
+                states.get(state, 0) for state in ("done", "dead", "skipped", "cancelled")
+            )
+            total = sum(states.values())
+            # Each tenth, so that a log of a large run stays short.
+            step = settled * 10 // max(total, 1)
+            if not quiet and settled and said.get(stage) != step:
+                said[stage] = step
+                failed = states.get("dead", 0) + states.get("skipped", 0)
+                note = f", {failed} failed" if failed else ""
+                console.print(f"{stage:28s} {settled}/{total}{note}", highlight=False)
+        if run.state in ENDED:
+            return run
+        each()
+        time.sleep(0.3)

@@ -1,0 +1,65 @@
+"""Settings come from the environment over a file over defaults, and a bad one names itself."""
+
+import pytest
+
+from alphamill.errors import Misconfigured
+from alphamill.settings import LOCAL_REDIS, load_settings
+
+
+def test_defaults_are_the_documented_ones(tmp_path):
+    settings = load_settings({"ALPHAMILL_HOME": str(tmp_path)})
+    assert settings.redis_url == LOCAL_REDIS
+    assert settings.lake_uri == str(tmp_path / "lake")
+    assert settings.binance.requests_per_minute == 1200
+    assert set(settings.llm.tiers) == {"quick_scan", "detailed_analysis", "final_verification"}
+
+
+def test_environment_wins_over_the_file(tmp_path):
+    config = tmp_path / "a.toml"
+    config.write_text('lake = "/from/file"\n[binance]\nspot_url = "http://file"\n')
+    environ = {"ALPHAMILL_CONFIG": str(config), "ALPHAMILL_BINANCE_URL": "http://variable"}
+    settings = load_settings(environ)
+    assert settings.lake == "/from/file"
+    assert settings.binance.spot_url == "http://variable"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[binance]\nrequests_per_minute = 0\n", "binance.requests_per_minute"),
+        ("[budget]\nrun_usd = 0\n", "budget.run_usd"),
+        ("[segments]\ndiscovery_frac = 0.7\nvalidation_frac = 0.3\n", "segments"),
+        ("[llm.tiers.quick_scam]\nmodel = 'x'\n", "llm.tiers.quick_scam"),
+        ("colour = 'red'\n", "colour"),
+        ("this is not toml", "ALPHAMILL_CONFIG"),
+    ],
+)
+def test_a_bad_file_names_the_key_and_the_cure(tmp_path, text, names):
+    config = tmp_path / "a.toml"
+    config.write_text(text)
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({"ALPHAMILL_CONFIG": str(config)})
+    assert caught.value.setting.startswith(names)
+    assert caught.value.cure
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(Misconfigured, match="ALPHAMILL_CONFIG: cannot read"):
+        load_settings({"ALPHAMILL_CONFIG": str(tmp_path / "absent.toml")})
+
+
+def test_the_embedded_server_of_the_home_is_found(tmp_path):
+    (tmp_path / "redis.url").write_text("redis://:pw@127.0.0.1:1234/0")
+    assert load_settings({"ALPHAMILL_HOME": str(tmp_path)}).redis_url.endswith(":1234/0")
+
+
+def test_the_key_is_not_shown(tmp_path):
+    settings = load_settings({"ALPHAMILL_HOME": str(tmp_path), "ALPHAMILL_LLM_API_KEY": "sk-abc"})
+    assert "sk-abc" not in repr(settings)
+    assert settings.llm.api_key.get_secret_value() == "sk-abc"
+
+
+def test_the_example_file_states_the_defaults(request):
+    example = request.config.rootpath / "alphamill.example.toml"
+    environ = {"ALPHAMILL_CONFIG": str(example)}
+    assert load_settings(environ) == load_settings({})

@@ -1,0 +1,49 @@
+"""A worker says in Redis that it is here, so that `doctor`, `status` and `up` can see it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import suppress
+
+import redis
+
+from alphamill.ledger.presence import SILENCE_S, Presence, Worker
+from workers.pools import POOLS
+from workers.resources import resources
+
+_log = logging.getLogger(__name__)
+
+
+class Announcer:
+    """Repeats the announcement from a daemon thread of the worker's main process."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._presence: Presence | None = None
+        self._name = ""
+
+    def start(self, name: str, queues: tuple[str, ...], concurrency: int) -> None:
+        """Announce now and every few seconds until `stop`."""
+        pool = next((p.name for p in POOLS.values() if set(p.queues) == set(queues)), "")
+        worker = Worker(name, pool, queues, concurrency, os.getpid())
+        self._name, self._presence = name, Presence(resources().redis)
+        threading.Thread(
+            target=self._repeat, args=(self._presence, worker), name="announce", daemon=True
+        ).start()
+
+    def _repeat(self, presence: Presence, worker: Worker) -> None:
+        while not self._stopping.is_set():
+            try:
+                presence.announce(worker)
+            except redis.RedisError as error:
+                _log.info("not announced: %s", type(error).__name__)
+            self._stopping.wait(SILENCE_S / 4)
+
+    def stop(self) -> None:
+        """Take the worker off the list."""
+        self._stopping.set()
+        if self._presence is not None:
+            with suppress(redis.RedisError):  # it will be forgotten in SILENCE_S
+                self._presence.leave(self._name)
