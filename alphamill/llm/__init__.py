@@ -1,0 +1,1 @@
+"""Language models: one endpoint shape, tiers, money that cannot be overshot, replies paid once."""

@@ -1,0 +1,91 @@
+"""What is asked of a model and what it answers, free of any provider's spelling."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+
+_DATED = r"(?:[-@:](?:latest|preview|\d[\d.-]*|v\d[\d.]*))*"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+    @property
+    def digest(self) -> str:
+        """Hash of role and content, 16 hex digits."""
+        return hashlib.sha256(
+            f"{self.role}\n{self.content}".encode("utf-8", "surrogatepass")
+        ).hexdigest()[:16]
+
+
+def prompt_digest(messages: Sequence[Message]) -> str:
+    """Hash of a whole prompt, 16 hex digits; equal prompts, equal digest."""
+    joined = json.dumps([message.digest for message in messages])
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One completion, one choice. `schema` is a JSON schema that the reply shall follow."""
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float = 0.7
+    schema: Mapping[str, Any] | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens as billed. `cached` is part of `prompt`; reasoning is part of `completion`.
+
+    `estimated` when the provider stated no usable usage: then these are upper bounds.
+    """
+
+    prompt: int
+    cached: int
+    completion: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """A paid reply. `finish_reason` "length" means that `text` was cut.
+
+    model: what the provider says it served; asked_model: what was asked for.
+    provider_cost_usd_micros: the provider's own figure, where it states one.
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+    usage: TokenUsage
+    latency_ms: int
+    asked_model: str
+    provider_cost_usd_micros: int | None = None
+
+    @property
+    def served_as_asked(self) -> bool:
+        """Whether the served model is the one asked for, or a dated version of it."""
+        return same_model(self.asked_model, self.model)
+
+
+def same_model(asked: str, served: str) -> bool:
+    """Whether `served` names `asked`, give or take a vendor prefix and a date or version suffix.
+
+    "gpt-4.1" is served by "gpt-4.1-2025-04-14", not by "gpt-4.1-mini".
+    """
+    wanted = asked.rsplit("/", 1)[-1].removesuffix("-latest").lower()
+    return re.fullmatch(re.escape(wanted) + _DATED, served.rsplit("/", 1)[-1].lower()) is not None
