@@ -1,0 +1,32 @@
+"""Limits that hold over all workers: fixed windows and steady rates, booked together."""
+
+from alphamill.limits.gates import ExchangeGate, TierGate, binance_pool, tier_pool
+from alphamill.limits.memory import MemoryLimiter
+from alphamill.limits.protocol import (
+    Dimension,
+    DimensionState,
+    FixedWindow,
+    Limiter,
+    Pool,
+    PoolState,
+    Slot,
+    SteadyRate,
+)
+from alphamill.limits.redis_limiter import RedisLimiter
+
+__all__ = [
+    "Dimension",
+    "DimensionState",
+    "ExchangeGate",
+    "FixedWindow",
+    "Limiter",
+    "MemoryLimiter",
+    "Pool",
+    "PoolState",
+    "RedisLimiter",
+    "Slot",
+    "SteadyRate",
+    "TierGate",
+    "binance_pool",
+    "tier_pool",
+]

@@ -1,0 +1,124 @@
+"""The limits as the exchange client and the model client see them, and the pools from settings."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from alphamill.errors import Misconfigured
+from alphamill.frames import Market
+from alphamill.limits.protocol import FixedWindow, Limiter, Pool, Slot, SteadyRate
+from alphamill.settings import BinanceSettings, TierSettings
+
+MINUTE_MS = 60_000
+MAX_WAIT_S = 30.0
+
+
+class ExchangeGate:
+    """One exchange host's limits: weight and requests.
+
+    weight_frac: how much of a limit that the exchange states is to be used.
+    max_wait_s: a longer wait goes back to the queue as RetryLater.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        pool: Pool,
+        weight_frac: float = 0.98,
+        max_wait_s: float = MAX_WAIT_S,
+    ) -> None:
+        self._limiter = limiter
+        self._pool = pool
+        self._weight_frac = weight_frac
+        self._max_wait_s = max_wait_s
+
+    def reserve(self, weight: float) -> Slot:
+        """Leave to send one request of `weight`; see `Limiter.reserve`."""
+        costs = {"weight": weight, "requests": 1.0}
+        return self._limiter.reserve(self._pool, costs, self._max_wait_s)
+
+    def observe(
+        self,
+        slot: Slot,
+        used_weight: float | None,
+        server_time_ms: int | None = None,
+        resolution_ms: int = 1,
+    ) -> None:
+        """Report a reply's used weight and clock; see `Limiter.observe`."""
+        self._limiter.observe(slot, used_weight, server_time_ms, resolution_ms)
+
+    def pause(self, for_s: float, reason: str) -> None:
+        """After a 429 or 418: nobody sends for `for_s`."""
+        self._limiter.pause(self._pool, for_s, reason)
+
+    def configure(self, weight_limit: int) -> None:
+        """Take over the weight per window that the exchange states."""
+        self._pool = self._pool.with_limit("weight", weight_limit * self._weight_frac)
+
+
+class TierGate:
+    """One model tier's limits: requests and tokens."""
+
+    def __init__(self, limiter: Limiter, pool: Pool, max_wait_s: float = MAX_WAIT_S) -> None:
+        self._limiter = limiter
+        self._pool = pool
+        self._max_wait_s = max_wait_s
+
+    def reserve(self, tokens: float) -> Slot:
+        """Leave to make one call of at most `tokens`, prompt and completion."""
+        costs = {"requests": 1.0, "tokens": tokens}
+        return self._limiter.reserve(self._pool, costs, self._max_wait_s)
+
+    def settle(self, slot: Slot, tokens: float) -> None:
+        """Replace the estimate by what the reply says was used."""
+        self._limiter.settle(slot, {"tokens": tokens})
+
+    def pause(self, for_s: float, reason: str) -> None:
+        """After a 429 or 503: nobody calls this tier for `for_s`."""
+        self._limiter.pause(self._pool, for_s, reason)
+
+
+def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
+    """The limits of a market's host as seen from this egress.
+
+    weight_limit: per window, as `exchangeInfo` states it.
+    Misconfigured if the guard leaves too little of the window.
+    """
+    urls = {
+        Market.SPOT: settings.spot_url,
+        Market.USD_M: settings.um_url,
+        Market.COIN_M: settings.cm_url,
+    }
+    window_ms = round(settings.window_s * 1000)
+    if window_ms < 4 * settings.guard_ms:
+        raise Misconfigured(
+            "binance.guard_ms",
+            f"{settings.guard_ms} ms on both sides leave too little of a {window_ms} ms window",
+            "at most a quarter of binance.window_s",
+        )
+    weight = weight_limit * settings.weight_frac
+    return Pool(
+        f"binance:{settings.egress}:{urlsplit(urls[market]).netloc}",
+        (
+            FixedWindow("weight", weight, window_ms, settings.guard_ms),
+            FixedWindow("requests", settings.requests_per_minute, window_ms, settings.guard_ms),
+        ),
+    )
+
+
+def tier_pool(tier_name: str, base_url: str, tier: TierSettings) -> Pool:
+    """A tier's requests and tokens a minute.
+
+    Rate and burst together stay within the cap over any minute, for calls up to the burst: 2 % of
+    the tokens, or room for a few answers where that is more, but no more than a tenth.
+    """
+    tokens = float(tier.tokens_per_minute)
+    burst = max(0.02 * tokens, min(0.1 * tokens, 4.0 * tier.max_tokens))
+    requests = 0.98 * tier.requests_per_minute
+    return Pool(
+        f"llm:{tier_name}:{urlsplit(base_url).netloc}",
+        (
+            SteadyRate("requests", max(requests, 1.0), MINUTE_MS, max(1.0, requests / 98)),
+            SteadyRate("tokens", tokens - burst, MINUTE_MS, burst),
+        ),
+    )

@@ -1,0 +1,173 @@
+"""The limiter that all workers share: one Lua script on the Redis server's clock."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis-py's own, which is not the builtin one
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004 - as above
+)
+
+from alphamill.clock import Clock, SystemClock
+from alphamill.errors import RetryLater
+from alphamill.limits.protocol import (
+    LEAD_FRAC,
+    Dimension,
+    DimensionState,
+    FixedWindow,
+    Pool,
+    PoolState,
+    Slot,
+    SteadyRate,
+)
+from alphamill.limits.waiting import Booking, wait_for_slot
+
+SCRIPT = files("alphamill.limits").joinpath("limiter.lua").read_text(encoding="utf-8")
+GONE_RETRY_S = 5.0  # how soon to look again for a Redis that does not answer
+_GONE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+_log = logging.getLogger(__name__)
+
+
+class RedisLimiter:
+    """Limits over every worker of one Redis; see `protocol.Limiter`.
+
+    client: with or without decode_responses; its socket timeouts bound how long a dead server is
+        waited for.
+    server_now_ms: replaces the server's clock, for tests that move time by hand.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        clock: Clock | None = None,
+        prefix: str = "alphamill",
+        server_now_ms: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._prefix = prefix
+        self._server_now_ms = server_now_ms
+        self._script = client.register_script(SCRIPT)
+
+    def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
+        """See `protocol.Limiter`."""
+        return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
+
+    def observe(
+        self,
+        slot: Slot,
+        used: float | None,
+        server_time_ms: int | None = None,
+        resolution_ms: int = 1,
+    ) -> None:
+        """See `protocol.Limiter`."""
+        metered = slot.pool.metered
+        if metered is None:
+            raise ValueError(f"{slot.pool.name}: no fixed window that a server could count")
+        said = {
+            "used": used,
+            "server_ms": server_time_ms,
+            "resolution_ms": resolution_ms,
+            "window": slot.windows[metered.name],
+            "at_ms": slot.at_ms,
+        }
+        self._correct("observe", slot.pool, [_dimension(metered, 0.0)], said)
+
+    def settle(self, slot: Slot, costs: Mapping[str, float]) -> None:
+        """See `protocol.Limiter`."""
+        dims = [
+            _dimension(d, costs[d.name] - slot.costs[d.name])
+            for d in slot.pool.dimensions
+            if isinstance(d, SteadyRate) and d.name in costs
+        ]
+        if dims:
+            self._correct("settle", slot.pool, dims, {"token": slot.token})
+
+    def pause(self, pool: Pool, for_s: float, reason: str) -> None:
+        """See `protocol.Limiter`."""
+        self._run("pause", pool, [], {"for_ms": for_s * 1000, "reason": reason})
+
+    def unpause(self, pool: Pool) -> None:
+        """See `protocol.Limiter`."""
+        self._run("unpause", pool, [], {})
+
+    def state(self, pool: Pool) -> PoolState:
+        """See `protocol.Limiter`."""
+        answer = self._run("read", pool, [_dimension(d, 0.0) for d in pool.dimensions], {})
+        low, high = answer.get("low_ms"), answer.get("high_ms")
+        return PoolState(
+            name=pool.name,
+            dimensions=tuple(
+                DimensionState(d.name, d.limit, now["issued"], now["external"], now["forecast"])
+                for d, now in zip(pool.dimensions, answer["dims"], strict=True)
+            ),
+            paused_until_ms=answer.get("paused_until_ms"),
+            pause_reason=answer["reason"],
+            offset_ms=None if low is None else (low + high) / 2,
+            offset_error_ms=0.0 if low is None else (high - low) / 2,
+        )
+
+    def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
+        """See `waiting.Store`."""
+        dims = [_dimension(d, costs[d.name]) for d in pool.dimensions]
+        metered = pool.metered
+        for dim in dims:
+            dim["metered"] = metered is not None and dim["name"] == metered.name
+        token = uuid.uuid4().hex
+        answer = self._run("book", pool, dims, {"ahead_ms": ahead_s * 1000, "token": token})
+        within_ms = answer["within_ms"]
+        windows = zip(pool.dimensions, answer["windows"], strict=True)
+        return Booking(
+            granted=answer["granted"],
+            wait_s=answer["wait_ms"] / 1000,
+            at_ms=answer["at_ms"],
+            send_within_s=within_ms / 1000 if metered is not None else None,
+            windows={d.name: int(w) for d, w in windows if isinstance(d, FixedWindow)},
+            token=token,
+            reason=answer["reason"],
+        )
+
+    def paused_s(self, pool: Pool) -> float:
+        """See `waiting.Store`."""
+        return float(self._run("paused", pool, [], {})["paused_ms"]) / 1000
+
+    def _run(
+        self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        key = f"{self._prefix}:limits:{{{pool.name}}}"
+        ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
+        if self._server_now_ms is not None:
+            ask["now_ms"] = self._server_now_ms()
+        told = json.dumps({name: value for name, value in ask.items() if value is not None})
+        try:
+            answer = self._script(keys=[key, f"{key}:booked"], args=[operation, told])
+        except _GONE as error:
+            raise RetryLater(
+                f"{pool.name}: no slot without Redis ({type(error).__name__})",
+                GONE_RETRY_S,
+                counts=False,
+            ) from error
+        return json.loads(answer)  # type: ignore[no-any-return]
+
+    def _correct(
+        self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+    ) -> None:
+        try:
+            self._run(operation, pool, dims, more)
+        except RetryLater as error:
+            _log.warning("%s lost: %s", operation, error)
+
+
+def _dimension(dimension: Dimension, cost: float) -> dict[str, Any]:
+    kind = "fixed" if isinstance(dimension, FixedWindow) else "steady"
+    return {"kind": kind, "cost": cost, **asdict(dimension)}

@@ -1,0 +1,75 @@
+"""Waiting for a slot: sleep, ask again, and never trust a slot that was slept on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from alphamill.clock import Clock
+from alphamill.errors import RetryLater
+from alphamill.limits.protocol import Pool, Slot
+
+AHEAD_S = 1.0  # a slot further away is not booked: a pause or a correction could not reach it
+NAP_S = 1.0  # asks again at least this often, since a correction may free a slot sooner
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A store's answer. Not granted: nothing was booked, and `wait_s` says when to expect room.
+
+    wait_s: from the moment of booking to the slot.
+    send_within_s: from the moment of booking to the last safe moment to send; None: any time.
+    """
+
+    granted: bool
+    wait_s: float
+    at_ms: float
+    send_within_s: float | None
+    windows: Mapping[str, int]
+    token: str
+    reason: str
+
+
+class Store(Protocol):
+    """Where slots are booked, each call one atomic step."""
+
+    def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
+        """Book the first slot that is at most `ahead_s` away."""
+
+    def paused_s(self, pool: Pool) -> float:
+        """Seconds until the pause ends; 0 if there is none."""
+
+
+def wait_for_slot(
+    store: Store, clock: Clock, pool: Pool, costs: Mapping[str, float], max_wait_s: float
+) -> Slot:
+    """Book, sleep until the slot, and book again if a pause or a late wake-up has voided it.
+
+    A voided slot stays booked: it can only make the pool a little emptier than it need be.
+    """
+    costs = pool.costs(costs)
+    started_s = clock.monotonic_s()
+    while True:
+        asked_s = clock.monotonic_s()
+        left_s = max(0.0, started_s + max_wait_s - asked_s)
+        booking = store.book(pool, costs, min(AHEAD_S, left_s))
+        if not booking.granted:
+            if booking.wait_s > left_s:
+                raise RetryLater(f"{pool.name}: {booking.reason}", booking.wait_s, counts=False)
+            clock.sleep(_nap_s(booking.wait_s))
+            continue
+        if booking.wait_s > 0:
+            clock.sleep(booking.wait_s)
+            if store.paused_s(pool) > 0:
+                continue
+        now_s = clock.monotonic_s()
+        if booking.send_within_s is None or now_s - asked_s <= booking.send_within_s:
+            waited_s = now_s - started_s
+            return Slot(pool, costs, booking.windows, booking.at_ms, waited_s, booking.token)
+
+
+def _nap_s(wait_s: float) -> float:
+    jitter_s = random.uniform(0.02, 0.4)  # noqa: S311 - spreads the askers, hides no secret
+    return min(max(wait_s - AHEAD_S, 0.0), NAP_S) + jitter_s
