@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
 from alphamill.indicators import momentum, orderflow, trend, volatility, volume
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import INDICATORS, Indicator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAMILIES = (trend, momentum, volatility, volume, orderflow)  # importing them fills the registry
 
@@ -48,6 +51,8 @@ def compute_indicators(
     positive or contradictory, each one starts anew and is NaN for its `warmup_bars`. Never inf.
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
+    import pandas as pd  # here, so that reading the registry's names does not cost it
+
     times_ms = _times_ms(klines["open_time"])
     interval = interval or _infer_interval(times_ms)
     records = _records(names, interval)
@@ -153,11 +158,9 @@ def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:
     return np.ascontiguousarray(klines[field].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _times_ms(open_time: pd.Series[pd.Timestamp] | pd.Series[int]) -> IntArray:
-    if pd.api.types.is_integer_dtype(open_time.dtype):
-        times: IntArray = open_time.to_numpy(dtype=np.int64)
-    else:
-        times = np.asarray(pd.DatetimeIndex(open_time).as_unit("ms").asi8, dtype=np.int64)
+def _times_ms(open_time: pd.Series[Any]) -> IntArray:
+    whole = open_time if open_time.dtype.kind == "i" else open_time.dt.as_unit("ms")
+    times = np.asarray(whole.astype("int64"), dtype=np.int64)
     if len(times) > 1 and (np.diff(times) <= 0).any():
         raise ValueError("open_time is not strictly ascending")
     return times

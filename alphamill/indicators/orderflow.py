@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import Unit, indicator
-from alphamill.indicators.rolling import divide, moving_mean, moving_sum
+from alphamill.indicators.rolling import divide, moving_mean, moving_std, moving_sum
 from alphamill.indicators.volume import volume_sum
 
 _TAKER = ("volume", "taker_buy_base")
@@ -63,10 +63,7 @@ def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     NaN while a bar without trade is in the window, and if constant.
     """
     values = _imbalance(bars)
-    # Bars without trade are NaN; TA-Lib would never recover from one, so it sees 0 there and the
-    # mean, which is NaN over them, takes the result out again.
-    deviation = talib().STDDEV(np.nan_to_num(values, nan=0.0), 20, 1.0) * math.sqrt(20 / 19)
-    return divide(values - moving_mean(values, 20), deviation)
+    return divide(values - moving_mean(values, 20), moving_std(values, 20))
 
 
 @indicator("trade_size", source="Binance klines", unit=Unit.QUOTE, inputs=_TRADED, low=0)

@@ -21,13 +21,13 @@ Compute = Callable[[Bars], FloatArray]
 
 
 class Unit(StrEnum):
-    """What a column is measured in; dimensionless ones may be compared across symbols."""
+    """What a column is measured in; ratios, which have no dimension, compare across symbols."""
 
     PRICE = "price"
     VOLUME = "volume"
     QUOTE = "quote"
     PER_QUOTE = "1/quote"
-    DIMENSIONLESS = "dimensionless"
+    RATIO = "ratio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def indicator(
     source: str,
     first_bar: int = 0,
     settle_bars: int = 0,
-    unit: Unit = Unit.DIMENSIONLESS,
+    unit: Unit = Unit.RATIO,
     inputs: tuple[str, ...] = (),
     span_ms: int = 0,
     min_span_bars: int = 1,

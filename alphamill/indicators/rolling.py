@@ -35,19 +35,59 @@ def moving_sum(values: FloatArray, length_bars: int) -> FloatArray:
     result = np.full(n, np.nan)
     if n < length_bars:
         return result
-    blocks = -(-n // length_bars)
-    padded = np.zeros(blocks * length_bars)
-    padded[:n] = values
-    grid = padded.reshape(blocks, length_bars)
+    grid = _blocks(values, length_bars)
     prefix = np.cumsum(grid, axis=1).reshape(-1)
     suffix = np.cumsum(grid[:, ::-1], axis=1)[:, ::-1].reshape(-1)
-    ends = prefix[length_bars - 1 : n].copy()
     starts = suffix[: n - length_bars + 1].copy()
     starts[::length_bars] = 0.0  # a window that is exactly one block is all prefix
-    result[length_bars - 1 :] = starts + ends
+    result[length_bars - 1 :] = starts + prefix[length_bars - 1 : n]
     return result
+
+
+def _blocks(values: FloatArray, length_bars: int) -> FloatArray:
+    """Values in rows of `length_bars`; what is missing in the last row is zero."""
+    rows = -(-len(values) // length_bars)
+    padded = np.zeros(rows * length_bars)
+    padded[: len(values)] = values
+    return padded.reshape(rows, length_bars)
 
 
 def moving_mean(values: FloatArray, length_bars: int) -> FloatArray:
     """Mean of the last `length_bars` values; NaN as in `moving_sum`."""
     return moving_sum(values, length_bars) / length_bars
+
+
+def moving_std(values: FloatArray, length_bars: int, ddof: int = 1) -> FloatArray:
+    """Standard deviation of the last `length_bars` (>= 2) values; exactly 0 if all are equal.
+
+    NaN as in `moving_sum`. Welford's update runs forward from each block's start and backward from
+    its end; Chan's formula joins the two parts of a window. Chan, Golub and LeVeque (1979).
+    """
+    n = len(values)
+    result = np.full(n, np.nan)
+    if n < length_bars:
+        return result
+    grid = _blocks(values, length_bars)
+    later_mean, later_square = _welford(grid)
+    earlier_mean, earlier_square = (part[:, ::-1] for part in _welford(grid[:, ::-1]))
+    first, last = slice(0, n - length_bars + 1), slice(length_bars - 1, n)
+    # The window that starts `k` bars into a block has length - k bars there and k in the next.
+    later_bars = np.arange(n - length_bars + 1) % length_bars
+    whole = later_bars == 0
+    step = later_mean.reshape(-1)[last] - earlier_mean.reshape(-1)[first]
+    step[whole] = 0.0
+    earlier = np.where(whole, 0.0, earlier_square.reshape(-1)[first])
+    weight = later_bars * (length_bars - later_bars) / length_bars
+    squares = earlier + later_square.reshape(-1)[last] + step * step * weight
+    result[last] = np.sqrt(squares / (length_bars - ddof))
+    changes = (values[1:] != values[:-1]).astype(np.float64)
+    result[1:][moving_sum(changes, length_bars - 1) == 0] = 0.0
+    return result
+
+
+def _welford(grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean of, and squared distances from it in, each row's first 1, 2, ... values."""
+    means = np.cumsum(grid, axis=1) / np.arange(1, grid.shape[1] + 1)
+    products = np.zeros_like(grid)
+    products[:, 1:] = (grid[:, 1:] - means[:, :-1]) * (grid[:, 1:] - means[:, 1:])
+    return means, np.cumsum(products, axis=1)

@@ -177,13 +177,14 @@ def trix_15(bars: Bars) -> FloatArray:
     return result
 
 
-@indicator("slope_14", source="TA-Lib LINEARREG_SLOPE", first_bar=13, length_bars=14)
+@indicator("slope_14", source="as TA-Lib LINEARREG_SLOPE", first_bar=13, length_bars=14)
 def slope_14(bars: Bars) -> FloatArray:
     """Least-squares slope of the close a bar, over the close; exactly 0 on a flat window."""
     close = bars["close"]
-    slope = divide(talib().LINEARREG_SLOPE(close, 14), close)
-    slope[talib().MAX(close, 14) == talib().MIN(close, 14)] = 0.0
-    return slope
+    total = np.zeros(len(close))
+    for j in range(7):  # opposite bars in pairs, so that equal ones cancel exactly
+        total += (6.5 - j) * (delay(close, j) - delay(close, 13 - j))
+    return divide(total / 227.5, close)  # 227.5: squares of -6.5, -5.5, ..., 6.5
 
 
 @indicator("efficiency_ratio_10", source="Kaufman (1995)", first_bar=10, low=0, high=1,

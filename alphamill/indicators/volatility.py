@@ -15,30 +15,21 @@ from alphamill.indicators.registry import (
     indicator,
     wilder_settle_bars,
 )
-from alphamill.indicators.rolling import divide, moving_mean
+from alphamill.indicators.rolling import divide, moving_mean, moving_std
 from alphamill.indicators.trend import ema
 
 
-def _std(values: FloatArray, length_bars: int) -> FloatArray:
-    """Sample standard deviation (ddof 1) of a series whose first value alone is NaN."""
-    result = np.full(len(values), np.nan)
-    if len(values) > length_bars:
-        bessel = math.sqrt(length_bars / (length_bars - 1))
-        result[1:] = talib().STDDEV(values[1:], length_bars, 1.0) * bessel
-    return result
-
-
-@indicator("volatility_20", source="definition; TA-Lib STDDEV", first_bar=20, low=0, length_bars=20)
+@indicator("volatility_20", source="definition", first_bar=20, low=0, length_bars=20)
 def volatility_20(bars: Bars) -> FloatArray:
     """Standard deviation (ddof 1) of 20 one-bar returns."""
-    return _std(bars.returns, 20)
+    return moving_std(bars.returns, 20)
 
 
-@indicator("volatility_1d", source="definition; TA-Lib STDDEV", span_ms=DAY_MS, min_span_bars=2,
+@indicator("volatility_1d", source="definition", span_ms=DAY_MS, min_span_bars=2,
            low=0)  # fmt: skip
 def volatility_1d(bars: Bars) -> FloatArray:
     """Standard deviation (ddof 1) of a day's one-bar returns."""
-    return _std(bars.returns, bars.bars_in(DAY_MS))
+    return moving_std(bars.returns, bars.bars_in(DAY_MS))
 
 
 @indicator(
@@ -63,26 +54,30 @@ def _atr(bars: Bars, length_bars: int) -> FloatArray:
     return bars.memo(f"atr {length_bars}", lambda: talib().ATR(*bars.hlc, length_bars))  # type: ignore[no-any-return]
 
 
-def _bollinger(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
-    return bars.memo("bollinger", lambda: talib().BBANDS(bars["close"], 20, 2.0, 2.0, 0))  # type: ignore[no-any-return]
+def _bollinger(bars: Bars) -> tuple[FloatArray, FloatArray]:
+    """Middle and half width; TA-Lib's own bands drift, since they keep running sums."""
+    close = bars["close"]
+    return bars.memo(  # type: ignore[no-any-return]
+        "bollinger", lambda: (moving_mean(close, 20), 2 * moving_std(close, 20, ddof=0))
+    )
 
 
-@indicator("bb_width", source="TA-Lib BBANDS (ddof 0); Bollinger", first_bar=19, low=0,
+@indicator("bb_width", source="Bollinger; as TA-Lib BBANDS (ddof 0)", first_bar=19, low=0,
            length_bars=20, deviations=2)  # fmt: skip
 def bb_width(bars: Bars) -> FloatArray:
     """Width of the Bollinger bands over their middle; 0 on a flat window."""
-    upper, middle, lower = _bollinger(bars)
-    return divide(upper - lower, middle)
+    middle, half = _bollinger(bars)
+    return divide(2 * half, middle)
 
 
 @indicator(
-    "bb_position", source="TA-Lib BBANDS (ddof 0); Bollinger", first_bar=19,
+    "bb_position", source="Bollinger; as TA-Lib BBANDS (ddof 0)", first_bar=19,
     low=0.5 - math.sqrt(19) / 4, high=0.5 + math.sqrt(19) / 4, length_bars=20, deviations=2,
 )  # fmt: skip
 def bb_position(bars: Bars) -> FloatArray:
     """Close's place between the Bollinger bands, 0 lower and 1 upper; NaN on a flat window."""
-    upper, _, lower = _bollinger(bars)
-    return divide(bars["close"] - lower, upper - lower)
+    middle, half = _bollinger(bars)
+    return divide(bars["close"] - middle, 2 * half) + 0.5
 
 
 @indicator(

@@ -9,7 +9,7 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
 from alphamill.indicators.registry import Unit, indicator
-from alphamill.indicators.rolling import delay, divide, moving_mean, moving_sum
+from alphamill.indicators.rolling import delay, divide, moving_mean, moving_std, moving_sum
 
 _VOLUME = ("volume",)
 
@@ -29,14 +29,13 @@ def volume_ratio(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "volume_zscore_20", source="definition; TA-Lib STDDEV", first_bar=19, inputs=_VOLUME,
+    "volume_zscore_20", source="definition", first_bar=19, inputs=_VOLUME,
     low=-19 / math.sqrt(20), high=19 / math.sqrt(20), length_bars=20,
 )  # fmt: skip
 def volume_zscore_20(bars: Bars) -> FloatArray:
     """Volume's distance from its 20-bar mean in standard deviations (ddof 1); NaN if constant."""
     volume = bars["volume"]
-    deviation = talib().STDDEV(volume, 20, 1.0) * math.sqrt(20 / 19)
-    return divide(volume - volume_sum(bars, 20) / 20, deviation)
+    return divide(volume - volume_sum(bars, 20) / 20, moving_std(volume, 20))
 
 
 @indicator("obv_flow_20", source="Granville (1963), over a window", first_bar=20, inputs=_VOLUME,
@@ -88,12 +87,10 @@ def vwma_gap_20(bars: Bars) -> FloatArray:
            low=-1, high=1, length_bars=20)  # fmt: skip
 def price_volume_corr_20(bars: Bars) -> FloatArray:
     """Correlation of one-bar returns with volume over 20 bars; NaN if either is constant."""
+    returns, volume = bars.returns, bars["volume"]
     result = np.full(len(bars), np.nan)
-    returns, volume = bars.returns[1:], bars["volume"][1:]
-    ta = talib()
-    result[1:] = ta.CORREL(returns, volume, 20)
-    constant = (ta.STDDEV(returns, 20, 1.0) == 0) | (ta.STDDEV(volume, 20, 1.0) == 0)
-    result[1:][constant] = np.nan
+    result[1:] = talib().CORREL(returns[1:], volume[1:], 20)
+    result[(moving_std(returns, 20) == 0) | (moving_std(volume, 20) == 0)] = np.nan
     return result
 
 

@@ -1,0 +1,222 @@
+"""Every column against TA-Lib called directly, or against its formula written out plainly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import talib
+
+from alphamill.frames import Interval
+from alphamill.indicators import INDICATORS, compute_indicators
+
+N = 400
+
+
+def make_klines(n: int = N, seed: int = 7, step_ms: int = 3_600_000) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, n)))
+    open_ = np.r_[100.0, close[:-1]] * np.exp(rng.normal(0, 0.001, n))
+    high = np.maximum(open_, close) * (1 + rng.random(n) * 0.005)
+    low = np.minimum(open_, close) * (1 - rng.random(n) * 0.005)
+    volume = rng.lognormal(3, 1, n)
+    quote = volume * (low + (high - low) * rng.random(n))
+    return pd.DataFrame(
+        {
+            "open_time": 1_600_000_200_000 // step_ms * step_ms + step_ms * np.arange(n),
+            "open": open_, "high": high, "low": low, "close": close, "volume": volume,
+            "quote_volume": quote, "trades": rng.integers(1, 500, n),
+            "taker_buy_base": volume * rng.random(n), "taker_buy_quote": quote * rng.random(n),
+        }
+    )  # fmt: skip
+
+
+K = make_klines()
+FIRST, H, L, C, V, Q, T, B = (
+    K[c].to_numpy(dtype=float)
+    for c in ("open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_base")
+)  # fmt: skip
+R = np.r_[np.nan, C[1:] / C[:-1] - 1]
+TYPICAL = (H + L + C) / 3
+
+
+def window(length: int, formula: Callable[[slice], float]) -> np.ndarray:
+    """The formula on each window of `length` rows, by brute force; NaN before."""
+    rows = [math.nan] * (length - 1)
+    rows += [formula(slice(i - length + 1, i + 1)) for i in range(length - 1, N)]
+    return np.array(rows)
+
+
+def after_first(length: int, formula: Callable[[slice], float]) -> np.ndarray:
+    """As `window`, for series whose first value is not defined."""
+    values = window(length, formula)
+    values[length - 1] = math.nan
+    return values
+
+
+def true_range(i: int) -> float:
+    return max(H[i] - L[i], abs(H[i] - C[i - 1]), abs(L[i] - C[i - 1]))
+
+
+TR = np.array([math.nan, *(true_range(i) for i in range(1, N))])
+
+
+def span_place(length: int) -> np.ndarray:
+    return window(length, lambda w: (C[w][-1] - L[w].min()) / (H[w].max() - L[w].min()))
+
+
+def choppiness(w: slice) -> float:
+    before = C[w.start - 1 : w.stop - 1]
+    top, bottom = max(H[w].max(), before.max()), min(L[w].min(), before.min())
+    return 100 * math.log10(TR[w].sum() / (top - bottom)) / math.log10(14)
+
+
+def choppiness_column() -> np.ndarray:
+    return np.array([math.nan] * 14 + [choppiness(slice(i - 13, i + 1)) for i in range(14, N)])
+
+
+def vortex(w: slice) -> float:
+    lagged = slice(w.start - 1, w.stop - 1)
+    up, down = np.abs(H[w] - L[lagged]).sum(), np.abs(L[w] - H[lagged]).sum()
+    return (up - down) / TR[w].sum()
+
+
+def vortex_column() -> np.ndarray:
+    return np.array([math.nan] * 14 + [vortex(slice(i - 13, i + 1)) for i in range(14, N)])
+
+
+def bollinger() -> tuple[np.ndarray, np.ndarray]:
+    mid, dev = window(20, lambda w: C[w].mean()), window(20, lambda w: C[w].std())
+    return mid, dev
+
+
+def money_place() -> np.ndarray:
+    return (2 * C - H - L) / (H - L)
+
+
+IMBALANCE = 2 * B / V - 1
+
+ORACLES: dict[str, Callable[[], np.ndarray]] = {
+    # TA-Lib, called with the parameters spelt out
+    "rsi_6": lambda: talib.RSI(C, timeperiod=6),
+    "rsi_14": lambda: talib.RSI(C, timeperiod=14),
+    "roc_10": lambda: talib.ROC(C, timeperiod=10),
+    "stoch_k_14": lambda: np.r_[[np.nan] * 15, talib.STOCH(
+        H, L, C, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=1, slowd_matype=0
+    )[0][15:]],
+    "stoch_d_14": lambda: talib.STOCH(
+        H, L, C, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=3, slowd_matype=0
+    )[1],
+    "williams_r_14": lambda: talib.WILLR(H, L, C, timeperiod=14),
+    "cci_20": lambda: talib.CCI(H, L, C, timeperiod=20),
+    "cmo_14": lambda: talib.CMO(C, timeperiod=14),
+    "ultimate_osc": lambda: talib.ULTOSC(H, L, C, timeperiod1=7, timeperiod2=14, timeperiod3=28),
+    "bop": lambda: talib.BOP(FIRST, H, L, C),
+    "macd": lambda: talib.MACD(C, fastperiod=12, slowperiod=26, signalperiod=9)[0],
+    "macd_signal": lambda: talib.MACD(C, fastperiod=12, slowperiod=26, signalperiod=9)[1],
+    "macd_hist": lambda: talib.MACD(C, fastperiod=12, slowperiod=26, signalperiod=9)[2],
+    "ppo": lambda: 100 * (talib.EMA(C, 12) / talib.EMA(C, 26) - 1),
+    "adx_14": lambda: talib.ADX(H, L, C, timeperiod=14),
+    "plus_di_14": lambda: talib.PLUS_DI(H, L, C, timeperiod=14),
+    "minus_di_14": lambda: talib.MINUS_DI(H, L, C, timeperiod=14),
+    "aroon_osc_14": lambda: talib.AROONOSC(H, L, timeperiod=14),
+    "trix_15": lambda: talib.TRIX(C, timeperiod=15),
+    "atr_14": lambda: talib.ATR(H, L, C, timeperiod=14),
+    "natr_14": lambda: talib.NATR(H, L, C, timeperiod=14),
+    "ema_gap_12": lambda: C / talib.EMA(C, timeperiod=12) - 1,
+    "ema_gap_26": lambda: C / talib.EMA(C, timeperiod=26) - 1,
+    "ema_gap_50": lambda: C / talib.EMA(C, timeperiod=50) - 1,
+    "keltner_position_20": lambda: (C - talib.EMA(C, 20)) / (4 * talib.ATR(H, L, C, 10)) + 0.5,
+    "mfi_14": lambda: talib.MFI(H, L, C, V, timeperiod=14),
+    # plain formulas
+    "returns": lambda: R,
+    "returns_1h": lambda: R,
+    "returns_1d": lambda: np.r_[[np.nan] * 24, C[24:] / C[:-24] - 1],
+    "ma_5": lambda: window(5, lambda w: C[w].mean()),
+    "ma_20": lambda: window(20, lambda w: C[w].mean()),
+    "ma_gap_20": lambda: window(20, lambda w: C[w][-1] / C[w].mean() - 1),
+    "slope_14": lambda: window(14, lambda w: np.polyfit(np.arange(14), C[w], 1)[0] / C[w][-1]),
+    "vortex_14": vortex_column,
+    "choppiness_14": choppiness_column,
+    "efficiency_ratio_10": lambda: window(
+        11, lambda w: abs(C[w][-1] - C[w][0]) / np.abs(np.diff(C[w])).sum()),
+    "volatility_20": lambda: after_first(20, lambda w: R[w].std(ddof=1)),
+    "volatility_1d": lambda: after_first(24, lambda w: R[w].std(ddof=1)),
+    "bb_width": lambda: 4 * bollinger()[1] / bollinger()[0],
+    "bb_position": lambda: (C - bollinger()[0] + 2 * bollinger()[1]) / (4 * bollinger()[1]),
+    "donchian_position_20": lambda: span_place(20),
+    "parkinson_20": lambda: window(
+        20, lambda w: math.sqrt((np.log(H[w] / L[w]) ** 2).mean() / (4 * math.log(2)))),
+    "garman_klass_20": lambda: window(20, lambda w: math.sqrt(
+        (0.5 * np.log(H[w] / L[w]) ** 2
+         - (2 * math.log(2) - 1) * np.log(C[w] / FIRST[w]) ** 2).mean())),
+    "rogers_satchell_20": lambda: window(20, lambda w: math.sqrt(
+        (np.log(H[w] / C[w]) * np.log(H[w] / FIRST[w])
+         + np.log(L[w] / C[w]) * np.log(L[w] / FIRST[w])).mean())),
+    "downside_20": lambda: after_first(
+        20, lambda w: math.sqrt((np.where(R[w] < 0, R[w], 0) ** 2).mean())),
+    "bar_range": lambda: (H - L) / C,
+    "volume_ratio": lambda: window(20, lambda w: V[w][-1] / V[w].mean()),
+    "volume_zscore_20": lambda: window(20, lambda w: (V[w][-1] - V[w].mean()) / V[w].std(ddof=1)),
+    "obv_flow_20": lambda: after_first(20, lambda w: (np.sign(R[w]) * V[w]).sum() / V[w].sum()),
+    "cmf_20": lambda: window(20, lambda w: (money_place()[w] * V[w]).sum() / V[w].sum()),
+    "vwma_gap_20": lambda: window(20, lambda w: C[w][-1] / np.average(C[w], weights=V[w]) - 1),
+    "price_volume_corr_20": lambda: after_first(20, lambda w: np.corrcoef(R[w], V[w])[0, 1]),
+    "amihud_20": lambda: after_first(20, lambda w: (np.abs(R[w]) / Q[w]).mean()),
+    "vwap_gap": lambda: C * V / Q - 1,
+    "taker_buy_ratio": lambda: B / V,
+    "taker_imbalance": lambda: (B - (V - B)) / V,
+    "taker_imbalance_20": lambda: window(20, lambda w: (2 * B[w] - V[w]).sum() / V[w].sum()),
+    "taker_imbalance_z_20": lambda: window(
+        20, lambda w: (IMBALANCE[w][-1] - IMBALANCE[w].mean()) / IMBALANCE[w].std(ddof=1)),
+    "trade_size": lambda: Q / T,
+    "trade_size_ratio_20": lambda: window(
+        20, lambda w: Q[w][-1] / T[w][-1] / (Q[w].sum() / T[w].sum())),
+    "trades_ratio_20": lambda: window(20, lambda w: T[w][-1] / T[w].mean()),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def computed() -> pd.DataFrame:
+    return compute_indicators(K, interval=Interval.H1)
+
+
+def test_every_indicator_has_an_oracle() -> None:
+    assert set(ORACLES) == set(INDICATORS)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_equals_its_oracle(name: str, computed: pd.DataFrame) -> None:
+    with np.errstate(invalid="ignore"):
+        expected = ORACLES[name]()
+    scale = np.nanmax(np.abs(expected))
+    np.testing.assert_allclose(
+        computed[name].to_numpy(), expected, rtol=1e-9, atol=1e-11 * scale, equal_nan=True
+    )
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_warm_up_is_as_recorded(name: str, computed: pd.DataFrame) -> None:
+    valid = np.flatnonzero(computed[name].notna())
+    assert valid[0] == INDICATORS[name].warmup_bars(Interval.H1)
+    assert len(valid) == N - valid[0]
+
+
+def test_figures_small_enough_to_check_by_hand() -> None:
+    klines = K.head(21).assign(
+        open=10.0, high=12.0, low=9.0, close=[10.0] * 20 + [11.0], volume=[2.0] * 20 + [4.0],
+        taker_buy_base=[1.0] * 20 + [3.0],
+    )  # fmt: skip
+    last = compute_indicators(klines, interval=Interval.H1).iloc[-1]
+    assert last["returns"] == pytest.approx(0.1)
+    assert last["ma_5"] == pytest.approx(10.2)
+    assert last["volume_ratio"] == pytest.approx(4 / 2.1)  # (19 * 2 + 4) / 20 = 2.1
+    assert last["taker_buy_ratio"] == pytest.approx(0.75)
+    assert last["taker_imbalance_20"] == pytest.approx(2 / 42)
+    assert last["donchian_position_20"] == pytest.approx(2 / 3)
+    assert last["obv_flow_20"] == pytest.approx(4 / 42)
+    assert last["bb_width"] == pytest.approx(4 * math.sqrt(0.0475) / 10.05)  # var 1/20 - 1/400
+    assert last["parkinson_20"] == pytest.approx(math.log(4 / 3) / math.sqrt(4 * math.log(2)))
