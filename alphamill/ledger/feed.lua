@@ -1,0 +1,2 @@
+-- Queue ready jobs up to the window. Answers hints.
+return feed({})

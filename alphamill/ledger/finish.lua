@@ -1,0 +1,12 @@
+-- A job is done. ARGV: id, token, result. Answers hints, or nil if the token is stale.
+local id, token = ARGV[5], ARGV[6]
+local job = held(id, token)
+if not job then
+  local settled = find(id)
+  -- The client repeats a call whose answer it did not see: the first one counted.
+  return settled and settled.state == 'done' and settled.token == token and {'0'} or nil
+end
+redis.call('HSET', stem .. 'results', id, ARGV[7])
+settle(id, job, 'done')
+complete()
+return feed({})

@@ -1,0 +1,225 @@
+"""What the ledger remembers and what may be asked of it.
+
+The ledger is the truth, a message is a hint: a job's state is written before its message is
+published, and a message that comes twice, late or never changes nothing but the waiting time.
+
+    waiting -> ready -> queued -> running -> done
+       |         ^        ^         |---> delayed -> ready       (put_back)
+       |         |        '---------'                            (its worker died: sweep)
+       '-> skipped    cancelled <- any open state    dead <- fail, or attempts used up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from alphamill.errors import GiveUp
+
+Counts = dict[str, dict[str, int]]  # stage -> state -> jobs; zeros are left out
+
+RESULT_LIMIT_BYTES = 65_536  # of a result's or a message's JSON: keys and paths, never frames
+REPUBLISH_CAP_MS = 600_000
+BATCH_JOBS = 200  # jobs per atomic step of add_jobs, cancel and resume
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    WAITING = "waiting"  # for other jobs
+    READY = "ready"
+    QUEUED = "queued"  # its message is out, with a deadline
+    DELAYED = "delayed"  # put back until a due time
+    RUNNING = "running"  # under a token and a lease
+    DONE = "done"
+    DEAD = "dead"
+    SKIPPED = "skipped"  # a job that it needs was not done
+    CANCELLED = "cancelled"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it, short of `resume`."""
+        return self in _SETTLED
+
+
+_SETTLED = {JobState.DONE, JobState.DEAD, JobState.SKIPPED, JobState.CANCELLED}
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    SUBMITTING = "submitting"  # jobs are still being added; those that are ready run already
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # it has goal jobs and none of them is done
+    CANCELLED = "cancelled"
+
+    @property
+    def active(self) -> bool:
+        """Whether its jobs may run."""
+        return self in {RunState.SUBMITTING, RunState.RUNNING}
+
+
+class NoSuchRun(GiveUp):
+    """The ledger does not know this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job as submitted. Ids, stages and queues are short names without blanks, `|` or braces."""
+
+    id: str
+    stage: str
+    queue: str
+    message: Mapping[str, Any]  # JSON values
+    needs: tuple[str, ...] = ()  # jobs that must be done; if one is not, this job is skipped
+    after: tuple[str, ...] = ()  # jobs that must merely be settled
+    goal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A message to publish: someone may claim this job."""
+
+    run: str
+    job_id: str
+    stage: str
+    queue: str
+    priority: int  # the run's, 0 to 9, higher first
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as remembered. Times are UTC epoch milliseconds of the ledger's clock, or None."""
+
+    id: str
+    stage: str
+    queue: str
+    message: dict[str, Any]
+    state: JobState
+    attempts: int = 0
+    error: str = ""  # why it is dead, skipped or cancelled; else the last attempt's
+    result: dict[str, Any] | None = None
+    worker: str = ""  # the last to claim it
+    goal: bool = False
+    started_ms: int | None = None  # of the last attempt
+    finished_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as remembered."""
+
+    id: str
+    kind: str
+    spec: dict[str, Any]
+    state: RunState
+    priority: int
+    created_ms: int
+    finished_ms: int | None = None
+    counts: Counts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job while the lease is renewed."""
+
+    run: str
+    job: str
+    token: str
+    attempt: int  # 1 for the first
+    record: JobRecord
+
+
+class Ledger(Protocol):
+    """Every operation is atomic and may be repeated; any number of processes may call at once.
+
+    Raises RetryLater (not counted as an attempt) when the ledger cannot be reached, and NoSuchRun
+    where a run must exist: add_jobs, seal, cancel, resume, forget.
+    """
+
+    def open_run(
+        self, run_id: str, kind: str, spec: Mapping[str, Any], priority: int = 0
+    ) -> RunRecord:
+        """The run, created in `submitting` if absent; an existing one is joined as it is."""
+
+    def add_jobs(self, run_id: str, jobs: Sequence[JobSpec]) -> None:
+        """Add jobs, dependencies before their dependents; known ids are left as they are.
+
+        Each batch of BATCH_JOBS is all or nothing. Jobs added to a cancelled run are cancelled
+        (`resume` revives them). Raises ValueError for a dependency that does not exist, a bad name
+        or a message past RESULT_LIMIT_BYTES; GiveUp for new jobs in a done or failed run.
+        """
+
+    def seal(self, run_id: str) -> RunRecord:
+        """Submission is complete: the run may now settle, at once if nothing is open."""
+
+    def feed(self, run_id: str) -> list[Hint]:
+        """Queue ready jobs, first come first, up to the window per run and queue."""
+
+    def claim(self, run_id: str, job_id: str, worker: str) -> Claim | None:
+        """Take a job that is queued, ready, due or whose lease lapsed; counts the attempt.
+
+        None when there is nothing to do: held, settled, not yet due, waiting, unknown, the run not
+        active, the window full (the job is fed later), or its attempts used up (it is then dead).
+        """
+
+    def renew(self, claim: Claim) -> bool:
+        """Extend the lease; False when the job is no longer this claim's: stop working."""
+
+    def finish(self, claim: Claim, result: Mapping[str, Any]) -> list[Hint] | None:
+        """Done: releases what waited, settles the run if it was the last, feeds.
+
+        None when the claim is stale: the result is discarded. Repeated after a success: [].
+        Raises ValueError past RESULT_LIMIT_BYTES of JSON.
+        """
+
+    def fail(self, claim: Claim, reason: str) -> list[Hint]:
+        """Dead: skips what needs it, releases what comes after it, feeds; stale: []."""
+
+    def put_back(
+        self, claim: Claim, reason: str, after_s: float, counts: bool = True
+    ) -> list[Hint]:
+        """Try again in `after_s` seconds, or fail if the attempts are used up; stale: [].
+
+        With `counts` False the attempt is given back.
+        """
+
+    def sweep(self, limit: int = 500) -> list[Hint]:
+        """Of every active run, act on up to `limit` jobs whose time has come, and feed.
+
+        Delayed jobs that are due become ready; messages not claimed by their deadline are published
+        again, each time with twice the grace; jobs whose worker died are queued again or dead.
+        """
+
+    def cancel(self, run_id: str) -> RunRecord:
+        """Settle an active run as cancelled, its open jobs with it. Large runs: bounded steps."""
+
+    def resume(self, run_id: str) -> list[Hint]:
+        """Dead, skipped and cancelled jobs go back with fresh attempts; the run goes on."""
+
+    def forget(self, run_id: str) -> None:
+        """Delete a settled run; raises GiveUp while it is active."""
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """The run, or None."""
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, the newest first."""
+
+    def counts(self, run_id: str) -> Counts:
+        """Jobs by stage and state, from counters; empty for an unknown run."""
+
+    def job(self, run_id: str, job_id: str) -> JobRecord | None:
+        """The job, or None."""
+
+    def jobs(self, run_id: str) -> Iterator[JobRecord]:
+        """Every job once, in no order."""
+
+    def dead(self, run_id: str) -> Iterator[JobRecord]:
+        """The dead and the skipped, with their reasons."""
+
+    def result(self, run_id: str, job_id: str) -> dict[str, Any] | None:
+        """What `finish` was given, or None."""
