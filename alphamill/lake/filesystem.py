@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import time
 import uuid
@@ -21,7 +22,7 @@ SETTING = "ALPHAMILL_LAKE"
 _TEMPORARY = ".tmp"
 _STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
 _NEVER = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
-                    errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
+                    errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "Access Denied")
 
@@ -64,6 +65,9 @@ class Files(Protocol):
     def delete(self, key: str) -> None:
         """Remove the file, if it is there."""
 
+    def lock(self, folder: str) -> contextlib.AbstractContextManager[None]:
+        """One holder at a time, where the file system can; freed when its holder dies."""
+
 
 def open_files(uri: str) -> Files:
     """`Files` at an absolute path or s3://bucket/prefix.
@@ -89,11 +93,13 @@ def _fault(error: OSError, what: str) -> AlphamillError:
 
 
 @contextlib.contextmanager
-def _faults(what: str) -> Iterator[None]:
+def _faults(what: str, *, absent_passes: bool = True) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        if absent_passes:
+            raise
+        raise Misconfigured(SETTING, f"cannot {what}: {error}", "create it") from error
     except OSError as error:
         raise _fault(error, what) from error
 
@@ -115,7 +121,7 @@ class LocalFiles:
 
     def write(self, key: str, data: pa.Buffer | bytes) -> None:
         path = self._root / key
-        with _faults(f"write {path}"):
+        with _faults(f"write {path}", absent_passes=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._sweep(path.parent)
             aside = path.parent / f".{path.name}.{uuid.uuid4().hex}{_TEMPORARY}"
@@ -153,6 +159,17 @@ class LocalFiles:
     def delete(self, key: str) -> None:
         with _faults(f"delete {self._root / key}"):
             (self._root / key).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, folder: str) -> Iterator[None]:
+        path = self._root / folder / ".lock"
+        with _faults(f"lock {path}", absent_passes=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        with file:
+            with contextlib.suppress(OSError):  # a file system without locks: the last writer wins
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -208,7 +225,7 @@ class ArrowFiles:
             return self._files.open_input_file(self._path(key))
 
     def write(self, key: str, data: pa.Buffer | bytes) -> None:
-        with _faults(f"write {self._path(key)}"):
+        with _faults(f"write {self._path(key)}", absent_passes=False):
             self._files.create_dir(self._path(key).rsplit("/", 1)[0], recursive=True)
             with self._files.open_output_stream(self._path(key), compression=None) as file:
                 file.write(data)
@@ -232,6 +249,11 @@ class ArrowFiles:
     def delete(self, key: str) -> None:
         with _faults(f"delete {self._path(key)}"), contextlib.suppress(FileNotFoundError):
             self._files.delete_file(self._path(key))
+
+    def lock(self, folder: str) -> contextlib.AbstractContextManager[None]:
+        """No lock: on S3 the last writer wins."""
+        del folder
+        return contextlib.nullcontext()
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}".rstrip("/")

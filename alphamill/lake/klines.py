@@ -113,9 +113,26 @@ def read_partition(lake: Lake, series: Series, month: Month) -> Partition | None
     """What the lake has of a month; None for no file. Raises Unreadable for a damaged one."""
     key = series.key("klines", month)
     try:
-        return partition_of(month, lake.metadata(key))
+        return _partition(month, lake.metadata(key), key)
     except FileNotFoundError:
         return None
+
+
+def load_partition(
+    lake: Lake, series: Series, month: Month, columns: Sequence[str] | None = None
+) -> tuple[Partition, pa.Table] | None:
+    """As `read_partition`, with the bars of the same version of the file."""
+    key = series.key("klines", month)
+    try:
+        table, metadata = lake.load(key, columns)
+    except FileNotFoundError:
+        return None
+    return _partition(month, metadata, key), table
+
+
+def _partition(month: Month, metadata: Mapping[str, str], key: str) -> Partition:
+    try:
+        return partition_of(month, metadata)
     except (KeyError, ValueError, TypeError) as error:
         raise Unreadable(f"{key} does not say what it holds ({error!r}); fetch it again") from error
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alphamill.errors import GiveUp, Misconfigured
-from alphamill.lake.filesystem import SETTING, Files, Stat, open_files
+from alphamill.errors import GiveUp
+from alphamill.lake.filesystem import Files, Stat, open_files
 from alphamill.lake.layout import checked_key
 
 _OURS = b"alphamill."  # before each key of our own in a file's metadata
@@ -54,26 +55,31 @@ class Lake:
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table, or some of its columns. Raises Unreadable for a damaged file."""
+        return self.load(key, columns)[0]
+
+    def load(
+        self, key: str, columns: Sequence[str] | None = None
+    ) -> tuple[pa.Table, dict[str, str]]:
+        """The table and its metadata, both of one version of the file."""
         source = pa.BufferReader(self._files.read(checked_key(key)))
         try:
             file = pq.ParquetFile(source, page_checksum_verification=True)
             table = file.read(columns=None if columns is None else [*columns])
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(self.uri, key, error) from error
-        return table.replace_schema_metadata(None)
+        return table.replace_schema_metadata(None), _ours(file.schema_arrow)
 
     def metadata(self, key: str) -> dict[str, str]:
         """What `write` was given beside the table; reads the file's footer."""
         with self._files.open(checked_key(key)) as source:
             try:
-                stored = pq.read_schema(source).metadata or {}
+                return _ours(pq.read_schema(source))
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(self.uri, key, error) from error
-        return {
-            name.removeprefix(_OURS).decode(): value.decode()
-            for name, value in stored.items()
-            if name.startswith(_OURS)
-        }
+
+    def lock(self, prefix: str) -> AbstractContextManager[None]:
+        """Holds a folder against other writers that ask, on a local disk; dies with its holder."""
+        return self._files.lock(checked_key(prefix))
 
     def exists(self, key: str) -> bool:
         """Whether the file is there."""
@@ -105,15 +111,20 @@ class Lake:
 
     def check_writable(self) -> None:
         """Write and remove a file. Raises Misconfigured, naming ALPHAMILL_LAKE and the cure."""
-        try:
-            self._files.write(_PROBE, b"")
-            self._files.delete(_PROBE)
-        except FileNotFoundError as error:
-            raise Misconfigured(SETTING, f"{self.uri} is not there", "create it") from error
+        self._files.write(_PROBE, b"writable")
+        self._files.delete(_PROBE)
 
 
 def _unreadable(uri: str, key: str, error: Exception) -> Unreadable:
     return Unreadable(f"{uri}/{key} is damaged ({error}); delete it and fetch it again")
+
+
+def _ours(schema: pa.Schema) -> dict[str, str]:
+    return {
+        name.removeprefix(_OURS).decode(): value.decode()
+        for name, value in (schema.metadata or {}).items()
+        if name.startswith(_OURS)
+    }
 
 
 def _stored(metadata: Mapping[str, str]) -> dict[bytes, bytes]:

@@ -22,6 +22,7 @@ from alphamill.market.replies import Reply
 from alphamill.market.venues import VENUES
 
 _INFO_TTL_S = 6 * 3600.0
+_SETTLED_MS = 300_000  # a range that ended longer ago needs no fresh look at the clock
 _POOL = 32  # connections kept alive; threads beyond it open their own
 _BAD_URL = (
     requests.exceptions.InvalidURL,
@@ -106,7 +107,7 @@ class Binance:
         if interval not in self._venue.intervals:
             raise GiveUp(f"{symbol}: this market has no {interval} klines")
         self._exchange_info()
-        if self._seen_ms < grid.next_ms(interval, end_ms):
+        if self._seen_ms < grid.next_ms(interval, end_ms) + _SETTLED_MS:
             self.server_time_ms()  # the range may reach the running bar
         now_ms = self._seen_ms
         pages, cursor_ms = [], grid.ceil_ms(interval, start_ms)

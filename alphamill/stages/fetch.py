@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Month, is_symbol, months_between
 from alphamill.jobs import FetchJob
 from alphamill.lake import (
@@ -23,7 +23,7 @@ from alphamill.lake import (
     Span,
     Unreadable,
     klines_key,
-    read_klines,
+    load_partition,
     read_partition,
     write_klines,
 )
@@ -83,7 +83,7 @@ class _Range:
 def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     """Fetch the job's bars. Raises GiveUp for an unknown symbol before anything is written."""
     if not is_symbol(job.symbol):
-        raise unknown_symbol(job.symbol, deps.exchange.symbols())
+        raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
     requests = 0
     wanted = _wanted(series, job, deps.lake)
@@ -92,6 +92,13 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
         requests += klines.requests
         _keep(series, stretch, klines, deps.lake)
     return _facts(series, job, deps.lake, requests, skipped=not wanted)
+
+
+def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
+    known = exchange.symbols()
+    if symbol in known:
+        return GiveUp(f"{symbol!r} cannot name a file of the lake (letters A-Z and digits can)")
+    return unknown_symbol(symbol, known)
 
 
 def _wanted(series: Series, job: FetchJob, lake: Lake) -> list[_Range]:
@@ -132,12 +139,22 @@ def _partition(lake: Lake, series: Series, month: Month) -> Partition | None:
         return None
 
 
+def _loaded(
+    lake: Lake, series: Series, month: Month, columns: list[str] | None = None
+) -> tuple[Partition, pa.Table] | None:
+    try:
+        return load_partition(lake, series, month, columns)
+    except Unreadable:
+        return None
+
+
 def _keep(series: Series, stretch: _Range, klines: Klines, lake: Lake) -> None:
     end_ms = _answered_until_ms(series, stretch, klines)
     for month in months_between(stretch.start_ms, end_ms):
         answered = _Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
         bars = between(klines.table, answered.start_ms, answered.end_ms)
-        _merge(series, month, answered, bars, klines.source, lake)
+        with lake.lock(series.folder("klines")):
+            _merge(series, month, answered, bars, klines.source, lake)
 
 
 def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
@@ -153,14 +170,15 @@ def _merge(
     series: Series, month: Month, answered: _Range, bars: pa.Table, source: str, lake: Lake
 ) -> None:
     """Put new bars beside those that are there now, which another worker may have written."""
-    present = _partition(lake, series, month)
     covered, sources = answered, {source}
+    present = _loaded(lake, series, month)
     if present is not None:
-        if not answered.touches(_covered(present)):
+        partition, had = present
+        if not answered.touches(_covered(partition)):
             raise RetryLater(f"{series.symbol} {month} was written by another worker", counts=False)
-        covered = answered.hull(_covered(present))
-        sources.update(present.facts.source.split("+"))
-        bars = merge_klines([_bars(series, month, lake), bars])
+        covered = answered.hull(_covered(partition))
+        sources.update(partition.facts.source.split("+"))
+        bars = merge_klines([had, bars])
     write_klines(
         lake,
         series.market,
@@ -170,11 +188,6 @@ def _merge(
         bars,
         _describe(series, month, covered, bars, "+".join(sorted(sources))),
     )
-
-
-def _bars(series: Series, month: Month, lake: Lake) -> pa.Table:
-    where = series.market, series.symbol, series.interval
-    return read_klines(lake, *where, month.start_ms, month.end_ms)
 
 
 def _describe(
@@ -201,13 +214,14 @@ def _facts(
     rows = gaps = missing = 0
     sources: set[str] = set()
     for month in months:
-        partition = _partition(lake, series, month)
-        if partition is None:
+        present = _loaded(lake, series, month, ["open_time"])
+        if present is None:
             continue
+        partition, times = present
         sources.update(partition.facts.source.split("+"))
         start_ms = max(job.start_ms, partition.facts.asked_start_ms)
         end_ms = min(job.end_ms, partition.facts.asked_end_ms)
-        bars = read_klines(lake, *where, start_ms, end_ms, ["open_time"])
+        bars = between(times, start_ms, end_ms)
         found = find_gaps(bars, series.interval, start_ms, end_ms)
         rows += bars.num_rows
         gaps += len(found)
