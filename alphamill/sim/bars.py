@@ -1,0 +1,138 @@
+"""What the simulated exchange serves: bars of a market, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from alphamill.frames import FloatArray, IntArray, Interval, Market, Month
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """One symbol and interval; arrays of one length, ascending and unique in `open_ms`.
+
+    volume and taker_buy_base are base units (contracts on COIN-M), quote_volume and taker_buy_quote
+    quote units (base units on COIN-M). A bar that the exchange never published is absent.
+    """
+
+    open_ms: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+    quote_volume: FloatArray
+    trades: IntArray
+    taker_buy_base: FloatArray
+    taker_buy_quote: FloatArray
+
+    def __post_init__(self) -> None:
+        lengths = {len(getattr(self, field.name)) for field in fields(self)}
+        if len(lengths) > 1:
+            raise ValueError(f"columns of {sorted(lengths)} rows")
+        if np.any(np.diff(self.open_ms) <= 0):
+            raise ValueError("open times must ascend without repeats")
+
+    def __len__(self) -> int:
+        return len(self.open_ms)
+
+    def rows(self, first: int, stop: int) -> Bars:
+        """Bars `first` to `stop` (excluded), as views."""
+        return Bars(*(getattr(self, field.name)[first:stop] for field in fields(self)))
+
+    def stop_at(self, time_ms: int) -> int:
+        """How many bars open at or before `time_ms`."""
+        return int(np.searchsorted(self.open_ms, time_ms, side="right"))
+
+    def start_at(self, time_ms: int) -> int:
+        """Index of the first bar that opens at or after `time_ms`."""
+        return int(np.searchsorted(self.open_ms, time_ms, side="left"))
+
+
+_NO_COUNTS: IntArray = np.zeros(0, dtype=np.int64)
+_NO_VALUES: FloatArray = np.zeros(0)
+EMPTY = Bars(
+    open_ms=_NO_COUNTS,
+    open=_NO_VALUES,
+    high=_NO_VALUES,
+    low=_NO_VALUES,
+    close=_NO_VALUES,
+    volume=_NO_VALUES,
+    quote_volume=_NO_VALUES,
+    trades=_NO_COUNTS,
+    taker_buy_base=_NO_VALUES,
+    taker_buy_quote=_NO_VALUES,
+)
+
+
+class BarSource(Protocol):
+    """A market held in memory."""
+
+    def symbols(self, market: Market) -> Sequence[str]:
+        """What trades there, in a fixed order."""
+
+    def bars(self, market: Market, symbol: str, interval: Interval) -> Bars | None:
+        """All bars, also those after the simulated now; None where there are none."""
+
+    def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
+        """The intervals that `bars` answers, shortest first."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What this market is, for people: `kind` and what else matters."""
+
+
+def close_ms(open_ms: int, interval: Interval) -> int:
+    """Last millisecond of the bar that opens at `open_ms`."""
+    if interval is Interval.MO1:
+        return Month.of_ms(open_ms).end_ms - 1
+    return open_ms + interval.ms - 1
+
+
+def unfinished(bar: Bars, interval: Interval, now_ms: int) -> Bars:
+    """The one bar of `bar` as it looks at `now_ms`, before its close.
+
+    The path is a straight line from the open and volume arrives evenly, so a client that takes a
+    running bar for a final one stores wrong numbers and can be found out.
+    """
+    open_ms = int(bar.open_ms[0])
+    frac = (now_ms + 1 - open_ms) / (close_ms(open_ms, interval) + 1 - open_ms)
+    reached = {
+        name: np.round(bar.open + frac * (getattr(bar, name) - bar.open), 8)
+        for name in ("high", "low", "close")
+    }
+    traded = {
+        name: np.round(frac * getattr(bar, name), 8)
+        for name in ("volume", "quote_volume", "taker_buy_base", "taker_buy_quote")
+    }
+    return replace(bar, **reached, **traded, trades=(frac * bar.trades).astype(np.int64))
+
+
+_GROUP_EPOCH_MS = {Interval.W1: 4 * 86_400_000}  # weeks open on Mondays; the epoch was a Thursday
+
+
+def resample(bars: Bars, interval: Interval) -> Bars:
+    """Longer bars from shorter; the last one may lack its end. Months are not supported."""
+    shift = _GROUP_EPOCH_MS.get(interval, 0)
+    groups = (bars.open_ms - shift) // interval.ms
+    first = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
+    last = np.append(first[1:], len(bars)) - 1
+
+    def total(values: FloatArray) -> FloatArray:
+        return np.asarray(np.round(np.add.reduceat(values, first), 8), dtype=np.float64)
+
+    return Bars(
+        open_ms=groups[first] * interval.ms + shift,
+        open=bars.open[first],
+        high=np.maximum.reduceat(bars.high, first),
+        low=np.minimum.reduceat(bars.low, first),
+        close=bars.close[last],
+        volume=total(bars.volume),
+        quote_volume=total(bars.quote_volume),
+        trades=np.add.reduceat(bars.trades, first),
+        taker_buy_base=total(bars.taker_buy_base),
+        taker_buy_quote=total(bars.taker_buy_quote),
+    )

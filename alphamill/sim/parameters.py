@@ -1,0 +1,90 @@
+"""How the exchange reads a query string, and its error bodies.
+
+Sources: the exchange's "Error codes" page; wordings from recorded responses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+SYMBOL = "^[A-Z0-9-_.]{1,20}$"
+NUMBER = "^[0-9]{1,20}$"
+_LARGEST = 2**63 - 1
+
+_PATTERNS: Mapping[str, re.Pattern[str]] = {
+    SYMBOL: re.compile(r"[A-Z0-9\-_.]{1,20}"),
+    NUMBER: re.compile(r"[0-9]{1,20}"),
+}
+
+
+class ApiError(Exception):
+    """A refusal with the exchange's own code and words."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(code, message, status)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What one parameter may hold. `legal` is SYMBOL, NUMBER or "" (checked by its endpoint)."""
+
+    name: str
+    legal: str = ""
+    mandatory: bool = False
+
+
+def read_parameters(
+    pairs: Sequence[tuple[str, str]], accepted: Collection[Parameter]
+) -> dict[str, str]:
+    """Checked values by name; raises ApiError with the first fault found."""
+    names = [name for name, _ in pairs]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ApiError(-1101, f"Duplicate values for parameter '{repeated[0]}' detected.")
+    if not accepted and pairs:
+        raise ApiError(-1101, f"Too many parameters; expected '0' and received '{len(pairs)}'.")
+    given = dict(pairs)
+    values: dict[str, str] = {}
+    for parameter in accepted:
+        value = given.get(parameter.name)
+        if value is not None:
+            values[parameter.name] = _checked(parameter, value)
+        elif parameter.mandatory:
+            message = f"Mandatory parameter '{parameter.name}' was not sent, "
+            raise ApiError(-1102, message + "was empty/null, or malformed.")
+    if len(values) < len(pairs):
+        raise ApiError(
+            -1104,
+            f"Not all sent parameters were read; read '{len(values)}' parameter(s) "
+            f"but was sent '{len(pairs)}'.",
+        )
+    return values
+
+
+def _checked(parameter: Parameter, value: str) -> str:
+    if not value:
+        raise ApiError(-1105, f"Parameter '{parameter.name}' was empty.")
+    if parameter.legal and not _PATTERNS[parameter.legal].fullmatch(value):
+        raise ApiError(
+            -1100,
+            f"Illegal characters found in parameter '{parameter.name}'; "
+            f"legal range is '{parameter.legal}'.",
+        )
+    return value
+
+
+def whole_number(values: Mapping[str, str], name: str) -> int | None:
+    """A checked NUMBER as an int, None if absent; raises ApiError past 64 bits."""
+    if name not in values:
+        return None
+    number = int(values[name])
+    if number > _LARGEST:
+        raise ApiError(
+            -1108, f"Parameter '{name}' overflowed. Please provide a value within the valid range."
+        )
+    return number
