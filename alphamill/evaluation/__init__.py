@@ -1,0 +1,95 @@
+"""Whether a factor predicts, whether that could be luck, and whether it pays after costs.
+
+Pure functions of float64 arrays (bars, symbols). Nothing here guesses a horizon, and nothing at
+bar t uses a price after it except what is called forward.
+"""
+
+from alphamill.evaluation.correlation import (
+    coverage,
+    decay_half_life_bars,
+    ic_decay,
+    information_coefficient,
+    rank_autocorrelation,
+    time_series_products,
+)
+from alphamill.evaluation.novelty import Nearest, nearest_in_library, signal_correlation
+from alphamill.evaluation.overfitting import (
+    EffectiveTrials,
+    effective_trials,
+    overfitting_logits,
+    probability_of_backtest_overfitting,
+    trial_correlation,
+)
+from alphamill.evaluation.portfolio import Backtest, backtest
+from alphamill.evaluation.quantiles import (
+    monotonicity,
+    quantile_returns,
+    quantile_returns_by_bar,
+    quantile_spread,
+)
+from alphamill.evaluation.returns import forward_returns
+from alphamill.evaluation.score import Score, score
+from alphamill.evaluation.significance import (
+    benjamini_hochberg,
+    default_lags,
+    deflated_sharpe_ratio,
+    expected_maximum_sharpe,
+    minimum_track_record_length,
+    newey_west_t,
+    probabilistic_sharpe_ratio,
+)
+from alphamill.evaluation.splits import Segment, Segments, purged_training_bars, split_bars
+from alphamill.evaluation.verdict import (
+    Gate,
+    GateThresholds,
+    Grade,
+    TrialFacts,
+    Verdict,
+    judge,
+)
+from alphamill.evaluation.weights import portfolio_weights, turnover
+
+__all__ = [
+    "Backtest",
+    "EffectiveTrials",
+    "Gate",
+    "GateThresholds",
+    "Grade",
+    "Nearest",
+    "Score",
+    "Segment",
+    "Segments",
+    "TrialFacts",
+    "Verdict",
+    "backtest",
+    "benjamini_hochberg",
+    "coverage",
+    "decay_half_life_bars",
+    "default_lags",
+    "deflated_sharpe_ratio",
+    "effective_trials",
+    "expected_maximum_sharpe",
+    "forward_returns",
+    "ic_decay",
+    "information_coefficient",
+    "judge",
+    "minimum_track_record_length",
+    "monotonicity",
+    "nearest_in_library",
+    "newey_west_t",
+    "overfitting_logits",
+    "portfolio_weights",
+    "probabilistic_sharpe_ratio",
+    "probability_of_backtest_overfitting",
+    "purged_training_bars",
+    "quantile_returns",
+    "quantile_returns_by_bar",
+    "quantile_spread",
+    "rank_autocorrelation",
+    "score",
+    "signal_correlation",
+    "split_bars",
+    "time_series_products",
+    "trial_correlation",
+    "turnover",
+]

@@ -1,0 +1,311 @@
+"""The judgement on a factor: rejected, predictive, or tradable, gate by gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from alphamill.evaluation.score import Score
+from alphamill.evaluation.significance import deflated_sharpe_ratio
+
+
+class Grade(StrEnum):
+    """What a factor is worth, so far as the data can say."""
+
+    REJECTED = "rejected"
+    PREDICTIVE = "predictive"  # it orders returns, out of sample and beyond the luck of the search
+    TRADABLE = "tradable"  # predictive, and paid for after costs
+
+
+@dataclass(frozen=True, slots=True)
+class GateThresholds:
+    """What must be passed; the fields of settings.GateSettings."""
+
+    validation_t: float = 3.0  # Harvey, Liu and Zhu (2016)
+    fdr: float = 0.05
+    deflated_sharpe: float = 0.95
+    holdout_t: float = 1.64  # one-sided 5 %: the sign is fixed by then, and it is one test
+    coverage: float = 0.8
+    library_correlation: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """The search that a factor came out of; every expression ever evaluated is a trial."""
+
+    n_trials: int  # survivors, failures and faults alike
+    n_effective: float  # independent trials that they amount to; reported, not gated on
+    sharpe_variance: float  # of all trials' gross_sharpe_per_bar on validation; NaN if unknown
+    bh_p: float  # this factor's validation p_value, Benjamini-Hochberg adjusted over all trials
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One question with its answer. A NaN value never passes."""
+
+    name: str
+    passed: bool
+    value: float  # NaN where the question has no number
+    threshold: float
+    meaning: str
+    needed_for: Grade
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A grade and why. `reasons` are sentences: what failed, or that nothing did."""
+
+    grade: Grade
+    gates: tuple[Gate, ...]
+    reasons: tuple[str, ...]
+    deflated_sharpe: float  # gross, validation, with n_trials
+    deflated_sharpe_effective: float  # the same with n_effective
+    n_trials: int
+    n_effective: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; None where a number is NaN or infinite."""
+        return {
+            "grade": self.grade.value,
+            "gates": [
+                {
+                    "name": gate.name,
+                    "passed": gate.passed,
+                    "value": _finite(gate.value),
+                    "threshold": _finite(gate.threshold),
+                    "meaning": gate.meaning,
+                    "needed_for": gate.needed_for.value,
+                }
+                for gate in self.gates
+            ],
+            "reasons": list(self.reasons),
+            "deflated_sharpe": _finite(self.deflated_sharpe),
+            "deflated_sharpe_effective": _finite(self.deflated_sharpe_effective),
+            "n_trials": self.n_trials,
+            "n_effective": _finite(self.n_effective),
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def judge(
+    discovery: Score,
+    validation: Score,
+    holdout: Score | None,
+    *,
+    trials: TrialFacts,
+    thresholds: GateThresholds,
+    library_correlation: float | None,
+    look_ahead_ok: bool | None,
+    check_faults: Sequence[str] = (),
+) -> Verdict:
+    """Grade a factor from its scores and the search that it came out of.
+
+    holdout: None if it was never opened, which rejects. library_correlation: the nearest known
+    factor's, None if the library is empty. look_ahead_ok: None if not certified, which rejects.
+
+    Predictive asks the deflated Sharpe ratio of *gross* returns: what is deflated is information,
+    and fees are a property of the venue that would hide it. It uses validation alone (discovery is
+    where the factor was searched for, the holdout is not ranked on), marked bar by bar so that its
+    observations do not overlap. Its N is every trial, not the effective number: correlated trials
+    also spread less, and that the variance already grants. Tradable asks the same of net returns
+    against the same hurdle; costs only ever lower a worthless trial's Sharpe ratio, so that hurdle
+    is not too low.
+
+    Raises ValueError if the segments were not traded in discovery's direction.
+    """
+    later = [validation] if holdout is None else [validation, holdout]
+    if any(segment.direction != discovery.direction for segment in later):
+        raise ValueError("validation and holdout must be scored in the direction of discovery")
+    gates = (
+        *_admission(discovery, later, thresholds, library_correlation, look_ahead_ok, check_faults),
+        *_validation_gates(validation, trials, thresholds),
+        *_holdout_gates(holdout, thresholds),
+        *_cost_gates(validation, holdout, trials, thresholds),
+    )
+    failed = [gate for gate in gates if not gate.passed]
+    faults = [
+        f"On {name}: {segment.fault}."
+        for name, segment in zip(("validation", "holdout"), later, strict=False)
+        if segment.fault
+    ]
+    return Verdict(
+        grade=_grade(failed),
+        gates=gates,
+        reasons=(*faults, *(_sentence(gate) for gate in failed)) or ("Every gate is passed.",),
+        deflated_sharpe=_deflated(validation, validation.gross_sharpe_per_bar, trials),
+        deflated_sharpe_effective=_deflated(
+            validation, validation.gross_sharpe_per_bar, trials, trials.n_effective
+        ),
+        n_trials=trials.n_trials,
+        n_effective=trials.n_effective,
+    )
+
+
+def _grade(failed: Sequence[Gate]) -> Grade:
+    if any(gate.needed_for is Grade.PREDICTIVE for gate in failed):
+        return Grade.REJECTED
+    return Grade.PREDICTIVE if failed else Grade.TRADABLE
+
+
+def _sentence(gate: Gate) -> str:
+    if math.isnan(gate.value) or math.isnan(gate.threshold):
+        return f"Fails {gate.name}: {gate.meaning}."
+    return f"Fails {gate.name}: {gate.meaning}; {gate.value:.4g} against {gate.threshold:.4g}."
+
+
+def _at_least(
+    name: str, value: float, threshold: float, meaning: str, needed_for: Grade = Grade.PREDICTIVE
+) -> Gate:
+    return Gate(name, value >= threshold, value, threshold, meaning, needed_for)
+
+
+def _at_most(name: str, value: float, threshold: float, meaning: str) -> Gate:
+    return Gate(name, value <= threshold, value, threshold, meaning, Grade.PREDICTIVE)
+
+
+def _yes(name: str, passed: bool, meaning: str) -> Gate:
+    return Gate(name, passed, math.nan, math.nan, meaning, Grade.PREDICTIVE)
+
+
+def _above_zero(name: str, value: float, meaning: str, needed_for: Grade) -> Gate:
+    return Gate(name, value > 0, value, 0.0, meaning, needed_for)
+
+
+def _admission(
+    discovery: Score,
+    later: Sequence[Score],
+    thresholds: GateThresholds,
+    library_correlation: float | None,
+    look_ahead_ok: bool | None,
+    check_faults: Sequence[str],
+) -> tuple[Gate, ...]:
+    fault = "no faults were found in its units" if not check_faults else "; ".join(check_faults)
+    known = [abs(library_correlation)] if library_correlation is not None else [0.0]
+    return (
+        _yes("check", not check_faults, fault),
+        _yes(
+            "look_ahead",
+            look_ahead_ok is True,
+            "cutting off the future must change no past value"
+            if look_ahead_ok is not None
+            else "it was never certified that cutting off the future changes no past value",
+        ),
+        _at_least(
+            "coverage",
+            _lowest([discovery.coverage, *(segment.coverage for segment in later)]),
+            thresholds.coverage,
+            "share of bars with a value, in the worst segment",
+        ),
+        _at_most(
+            "library_correlation",
+            known[0],
+            thresholds.library_correlation,
+            "rank correlation with the nearest known factor",
+        ),
+    )
+
+
+def _lowest(numbers: Sequence[float]) -> float:
+    return math.nan if any(math.isnan(number) for number in numbers) else min(numbers)
+
+
+def _validation_gates(
+    validation: Score, trials: TrialFacts, thresholds: GateThresholds
+) -> tuple[Gate, ...]:
+    oriented_t = validation.direction * validation.association_t
+    return (
+        _above_zero(
+            "validation_sign",
+            validation.direction * validation.association,
+            "the correlation must keep on validation the sign it had on discovery",
+            Grade.PREDICTIVE,
+        ),
+        _at_least(
+            "validation_t",
+            oriented_t,
+            thresholds.validation_t,
+            "Newey-West t on validation, in the direction of discovery",
+        ),
+        _at_most(
+            "false_discovery",
+            trials.bh_p,
+            thresholds.fdr,
+            f"p adjusted for all {trials.n_trials} trials of the run",
+        ),
+        _at_least(
+            "deflated_sharpe",
+            _deflated(validation, validation.gross_sharpe_per_bar, trials),
+            thresholds.deflated_sharpe,
+            f"probability that the gross Sharpe ratio beats the luckiest of {trials.n_trials}",
+        ),
+    )
+
+
+def _holdout_gates(holdout: Score | None, thresholds: GateThresholds) -> tuple[Gate, ...]:
+    if holdout is None:
+        return (_yes("holdout", False, "the holdout was not opened: it was not a finalist"),)
+    return (
+        _above_zero(
+            "holdout_sign",
+            holdout.direction * holdout.association,
+            "the correlation must keep on the holdout the sign it had on discovery",
+            Grade.PREDICTIVE,
+        ),
+        _at_least(
+            "holdout_t",
+            holdout.direction * holdout.association_t,
+            thresholds.holdout_t,
+            "Newey-West t on the holdout, in the direction of discovery",
+        ),
+    )
+
+
+def _cost_gates(
+    validation: Score, holdout: Score | None, trials: TrialFacts, thresholds: GateThresholds
+) -> tuple[Gate, ...]:
+    return (
+        _above_zero(
+            "net_validation",
+            validation.net_sharpe,
+            "net Sharpe ratio on validation must be above 0",
+            Grade.TRADABLE,
+        ),
+        _above_zero(
+            "net_holdout",
+            math.nan if holdout is None else holdout.net_sharpe,
+            "net Sharpe ratio on the holdout must be above 0",
+            Grade.TRADABLE,
+        ),
+        _at_least(
+            "net_deflated_sharpe",
+            _deflated(validation, validation.net_sharpe_per_bar, trials),
+            thresholds.deflated_sharpe,
+            f"probability that the net Sharpe ratio beats the luckiest of {trials.n_trials}",
+            Grade.TRADABLE,
+        ),
+    )
+
+
+def _deflated(
+    validation: Score, sharpe_per_bar: float, trials: TrialFacts, n_trials: float | None = None
+) -> float:
+    """DSR on validation; where the trials' variance is unknown, that of worthless ones, 1/(T-1)."""
+    if math.isnan(sharpe_per_bar) or validation.n_obs < 2:
+        return math.nan
+    variance = trials.sharpe_variance
+    if math.isnan(variance):
+        variance = 1 / (validation.n_obs - 1)
+    return deflated_sharpe_ratio(
+        sharpe_per_bar,
+        variance,
+        trials.n_trials if n_trials is None else n_trials,
+        validation.n_obs,
+        validation.skew,
+        validation.kurtosis,
+    )
