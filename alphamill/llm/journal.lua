@@ -6,7 +6,7 @@
 local run, today, attempts, open, answers, records, texts = unpack(KEYS)
 local op, call, attempt = ARGV[1], ARGV[2], ARGV[3]
 
-local function whole(number) return string.format('%.0f', number) end
+local function whole(number) return string.format('%.0f', number + 0) end -- + 0: no "-0"
 
 local function now_ms()
   local t = redis.call('TIME')

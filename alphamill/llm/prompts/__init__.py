@@ -1,0 +1,174 @@
+"""What the tiers are asked.
+
+Each prompt is two messages: a system message that is the same for every call of a tier (role,
+manual, form of the reply), because providers discount a repeated prefix, and a user message with
+the data, the most constant part first. Times are left out: a model that knows the date may remember
+the market.
+
+Sections of a user message start with "## "; a tried factor is one line, the best first:
+`1. EXPRESSION | ic +0.0312, t +2.41, turnover 0.12` and, where one is known, ` | HYPOTHESIS` or
+` | failed: REASON` at the end. Only discovery numbers have a place in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+from alphamill.llm.messages import Message
+
+PROMPT_VERSION = "1"  # raise it with any change of wording: it is stored beside every reply
+
+_BAR_COLUMNS_LEFT_OUT = frozenset({"open_time", "close_time", "time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A factor and its numbers on discovery; None where it could not be measured.
+
+    turnover_frac: part of the book traded at each bar, 0 to 2. problem: why it failed, "" if not.
+    """
+
+    expression: str
+    ic: float | None = None
+    ic_t: float | None = None
+    turnover_frac: float | None = None
+    hypothesis: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What earlier rounds taught, best first. Discovery only: nothing else has a field here."""
+
+    worked: tuple[Tried, ...] = ()
+    failed: tuple[Tried, ...] = ()
+
+
+def quick_scan_prompt(
+    manual: str,
+    symbol: str,
+    interval: str,
+    last_bars: Sequence[Mapping[str, object]],
+    indicators: Mapping[str, float],
+    feedback: Feedback,
+    strategy: str,
+    n_candidates: int,
+) -> tuple[Message, ...]:
+    """Ask for new candidates with one symbol's last bars (oldest first) in view."""
+    return _messages(
+        "quick_scan",
+        manual,
+        _strategy(strategy),
+        *_feedback(feedback),
+        _section(f"Market: {symbol}, bars of {interval}", ""),
+        _section("Last bars, oldest first", _table(last_bars)),
+        _section("Indicators at the last bar", _pairs(indicators)),
+        _section("Task", f"Propose {n_candidates} candidates that are not listed above."),
+    )
+
+
+def detailed_analysis_prompt(
+    manual: str,
+    interval: str,
+    best: Sequence[Tried],
+    failures: Sequence[Tried],
+    strategy: str,
+    n_candidates: int,
+) -> tuple[Message, ...]:
+    """Ask for refinements of the best, with their discovery numbers in hand."""
+    return _messages(
+        "detailed_analysis",
+        manual,
+        _strategy(strategy),
+        _section("Market", f"Bars of {interval}, all coins of the run together."),
+        *_feedback(Feedback(tuple(best), tuple(failures))),
+        _section("Task", f"Propose {n_candidates} improved candidates."),
+    )
+
+
+def final_verification_prompt(
+    manual: str, interval: str, finalists: Sequence[Tried], strategy: str
+) -> tuple[Message, ...]:
+    """Ask which finalists to keep or to veto; they are numbered from 1 in the order given."""
+    lines = "\n".join(_line(number, tried) for number, tried in enumerate(finalists, 1))
+    return _messages(
+        "final_verification",
+        manual,
+        _strategy(strategy),
+        _section("Market", f"Bars of {interval}, all coins of the run together."),
+        _section("Factors", lines),
+        _section("Task", "Keep at most three; veto what should not go on."),
+    )
+
+
+@cache
+def _template(tier: str) -> Template:
+    path = files("alphamill.llm.prompts").joinpath(f"{tier}.txt")
+    return Template(path.read_text(encoding="utf-8"))
+
+
+def _messages(tier: str, manual: str, *sections: str) -> tuple[Message, ...]:
+    system = _template(tier).substitute(manual=manual.strip())
+    user = "\n\n".join(section for section in sections if section)
+    return Message("system", system), Message("user", user)
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n{body}".rstrip()
+
+
+def _strategy(strategy: str) -> str:
+    return _section("The researcher's strategy", _plain(strategy)) if strategy.strip() else ""
+
+
+def _feedback(feedback: Feedback) -> list[str]:
+    sections = []
+    for title, tried in (
+        ("What worked so far, best first", feedback.worked),
+        ("What failed so far", feedback.failed),
+    ):
+        if tried:
+            lines = [_line(number, one) for number, one in enumerate(tried, 1)]
+            sections.append(_section(title, "\n".join(lines)))
+    return sections
+
+
+def _line(number: int, tried: Tried) -> str:
+    numbers = [
+        form.format(value)
+        for form, value in (
+            ("ic {:+.4f}", tried.ic),
+            ("t {:+.2f}", tried.ic_t),
+            ("turnover {:.2f}", tried.turnover_frac),
+        )
+        if value is not None
+    ]
+    parts = [f"{number}. {_plain(tried.expression)}", ", ".join(numbers), _plain(tried.hypothesis)]
+    if tried.problem:
+        parts.append(f"failed: {_plain(tried.problem)}")
+    return " | ".join(part for part in parts if part)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())  # one line: a model's words cannot start a section
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
+    if not rows:
+        return "none"
+    columns = [name for name in rows[0] if name not in _BAR_COLUMNS_LEFT_OUT]
+    lines = [",".join(columns)]
+    lines += [",".join(_number(row.get(name)) for name in columns) for row in rows]
+    return "\n".join(lines)
+
+
+def _pairs(values: Mapping[str, float]) -> str:
+    return "\n".join(f"{name}={_number(value)}" for name, value in values.items()) or "none"
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)

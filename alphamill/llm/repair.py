@@ -1,0 +1,76 @@
+"""Mending an expression at no cost, before a model is asked (and paid) again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from alphamill.errors import FactorError
+
+MAX_STEPS = 6
+
+_WHOLE_FLOAT = re.compile(r"(?<![\w.])(\d+)\.0*(?![\w.])")
+_ASSIGNED = re.compile(r"^\s*[A-Za-z_]\w*\s*=(?!=)\s*")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "“": "", "”": ""})
+
+
+class Repair(NamedTuple):
+    """`text` parses if `error` is None; otherwise it is as it was given, with the parser's word."""
+
+    text: str
+    error: FactorError | None
+
+
+def repair_expression(text: str, parse: Callable[[str], object]) -> Repair:
+    """Mend what a parser's errors show to be slips; meaning is never guessed.
+
+    Mended: quotes, fences and `name =` around the expression, typographic signs, missing or
+    surplus closing parentheses at the end, windows such as 20.0, and the name that the parser
+    suggests. `parse` raises FactorError for text that does not parse.
+    """
+    error = _try(text, parse)
+    if error is None:
+        return Repair(text, None)
+    first, current, seen = error, text, {text}
+    for _ in range(MAX_STEPS):
+        current = next((mended for mended in _mended(current, error) if mended not in seen), "")
+        if not current:
+            break
+        seen.add(current)
+        error = _try(current, parse)
+        if error is None:
+            return Repair(current, None)
+    return Repair(text, first)
+
+
+def _try(text: str, parse: Callable[[str], object]) -> FactorError | None:
+    try:
+        parse(text)
+    except FactorError as error:
+        return error
+    return None
+
+
+def _mended(text: str, error: FactorError) -> Iterator[str]:
+    """Candidates for the next text, the surest first."""
+    yield _ASSIGNED.sub("", text.translate(_SIGNS)).strip(" \t`\"';")
+    yield _with_suggestion(text, error)
+    yield _balanced(text)
+    yield _WHOLE_FLOAT.sub(r"\1", text)
+
+
+def _with_suggestion(text: str, error: FactorError) -> str:
+    found = _NAME.match(text, error.position)
+    if found is None or error.suggestion is None or not _NAME.fullmatch(error.suggestion):
+        return text
+    return text[: found.start()] + error.suggestion + text[found.end() :]
+
+
+def _balanced(text: str) -> str:
+    missing = text.count("(") - text.count(")")
+    if missing > 0:
+        return text + ")" * missing
+    surplus = text[len(text.rstrip(")")) :]
+    return text[: len(text) + missing] if 0 < -missing <= len(surplus) else text

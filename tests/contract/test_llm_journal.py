@@ -1,0 +1,266 @@
+"""One suite over every journal: in memory, on fakeredis, on a real server."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+import fakeredis
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alphamill.errors import RetryLater
+from alphamill.llm.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal import Journal, RedisJournal
+from alphamill.llm.memory import MemoryJournal
+from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
+from alphamill.llm.records import CallRecord, CallStatus
+
+DAY = "2026-11-22"
+CAP = 1_000
+PROMPT = (Message("system", "manual"), Message("user", "data ünï \ud800"))
+REQUEST = ChatRequest("gpt-4.1-mini", PROMPT, max_tokens=100)
+REPLY = ChatReply("hello", "stop", "gpt-4.1-mini", TokenUsage(10, 2, 3), 7, "gpt-4.1-mini")
+
+
+@pytest.fixture(params=["memory", "fakeredis", "fakeredis-decoding", "server"])
+def journal(request: pytest.FixtureRequest) -> Iterator[Journal]:
+    if request.param == "memory":
+        yield MemoryJournal()
+    elif request.param.startswith("fakeredis"):
+        decode = request.param.endswith("decoding")
+        yield RedisJournal(fakeredis.FakeRedis(decode_responses=decode))
+    else:
+        with redis.Redis.from_url(request.getfixturevalue("redis_url")) as client:
+            yield RedisJournal(client)
+
+
+def reservation(call: str, micros: int = 100, run: str = "run", day: str = DAY) -> Reservation:
+    return Reservation(run, day, call, secrets.token_hex(8), micros)
+
+
+def begun(held: Reservation, started_ms: int = 1) -> CallRecord:
+    return CallRecord.begin(held, "quick_scan", REQUEST, "1", started_ms)
+
+
+def reserve(
+    journal: Journal, held: Reservation, cap: int = CAP, day_cap: int = 10 * CAP
+) -> CallRecord | None:
+    return journal.reserve(held, begun(held), PROMPT, cap, day_cap)
+
+
+def settle(journal: Journal, held: Reservation, actual: int, text: str = "hello") -> CallRecord:
+    paid = begun(held).settled(replace(REPLY, text=text), actual, 5)
+    return journal.settle(held, paid)
+
+
+def amounts(journal: Journal, run: str = "run", day: str = DAY) -> tuple[int, int, int, int]:
+    """(spent, reserved, unknown, unknown calls) of the run; the day's must add up to the same."""
+    state = journal.state(run, day)
+    both = [
+        (a.spent_usd_micros, a.reserved_usd_micros, a.unknown_usd_micros, a.unknown_calls)
+        for a in (state.run, state.day)
+    ]
+    assert both[0] == both[1]
+    return both[0]
+
+
+def test_a_settled_call_frees_what_it_did_not_use_and_is_found_again(journal: Journal) -> None:
+    held = reservation("a")
+    assert journal.lookup("run", "a") is None
+    assert reserve(journal, held) is None
+    assert amounts(journal) == (0, 100, 0, 0)
+    settle(journal, held, 30)
+    assert amounts(journal) == (30, 0, 0, 0)
+    found = journal.lookup("run", "a")
+    assert found is not None
+    assert found.status is CallStatus.SETTLED
+    assert found.reply == REPLY
+    assert found.cost_usd_micros == 30
+    assert journal.lookup("other run", "a") is None
+
+
+def test_repeating_a_step_changes_nothing(journal: Journal) -> None:
+    held = reservation("a")
+    for _ in range(3):
+        reserve(journal, held)
+    assert amounts(journal) == (0, 100, 0, 0)
+    for _ in range(3):
+        settle(journal, held, 30)
+    journal.release(held, begun(held))
+    journal.lose(held, begun(held))
+    journal.cancel(held)
+    assert amounts(journal) == (30, 0, 0, 0)
+
+
+@pytest.mark.parametrize("cap_of", ["run", "day"])
+def test_what_does_not_fit_is_refused_and_leaves_no_trace(journal: Journal, cap_of: str) -> None:
+    caps = (150, 10_000) if cap_of == "run" else (10_000, 150)
+    first, second = reservation("a"), reservation("b", 51)
+    reserve(journal, first, *caps)
+    settle(journal, first, 100)
+    with pytest.raises(BudgetExhausted, match=rf"the {cap_of}'s budget of \$0.00015 has \$0.00005"):
+        reserve(journal, second, *caps)
+    assert amounts(journal) == (100, 0, 0, 0)
+    assert [record.call_id for record in journal.calls("run")] == ["a"]
+    assert reserve(journal, reservation("c", 50), *caps) is None  # exactly what is left
+
+
+def test_a_budget_held_by_calls_under_way_is_worth_waiting_for(journal: Journal) -> None:
+    first = reservation("a")
+    reserve(journal, first, cap=150)
+    with pytest.raises(RetryLater) as refused:
+        reserve(journal, reservation("b"), cap=150)
+    assert not refused.value.counts
+    settle(journal, first, 10)
+    assert reserve(journal, reservation("b"), cap=150) is None
+
+
+def test_a_dead_callers_money_stays_spent_and_its_retry_reserves_anew(journal: Journal) -> None:
+    reserve(journal, reservation("a"))
+    again = reservation("a")
+    reserve(journal, again)
+    assert amounts(journal) == (0, 100, 100, 1)
+    settle(journal, again, 40)
+    assert amounts(journal) == (40, 0, 100, 1)
+    statuses = sorted(record.status for record in journal.calls("run"))
+    assert statuses == [CallStatus.SETTLED, CallStatus.UNKNOWN]
+
+
+def test_yesterdays_dead_call_stays_on_yesterdays_account(journal: Journal) -> None:
+    reserve(journal, reservation("a", day="2026-11-21"))
+    reserve(journal, reservation("a", day=DAY))
+    assert journal.state("run", "2026-11-21").day.unknown_usd_micros == 100
+    assert journal.state("run", "2026-11-21").day.reserved_usd_micros == 0
+    assert journal.state("run", DAY).day.unknown_usd_micros == 0
+    assert journal.state("run", DAY).run.committed_usd_micros == 200
+
+
+def test_two_live_callers_both_pay_and_the_first_reply_counts(journal: Journal) -> None:
+    first, second = reservation("a"), reservation("a")
+    reserve(journal, first)
+    reserve(journal, second)
+    assert settle(journal, second, 50, "from the second").reply_text == "from the second"
+    assert settle(journal, first, 60, "from the first").reply_text == "from the second"
+    assert amounts(journal) == (110, 0, 0, 0)
+    statuses = {record.attempt: record.status for record in journal.calls("run")}
+    assert statuses == {
+        first.attempt: CallStatus.DUPLICATE,
+        second.attempt: CallStatus.SETTLED,
+    }
+
+
+def test_a_call_settled_meanwhile_is_not_reserved_again(journal: Journal) -> None:
+    first = reservation("a")
+    reserve(journal, first)
+    settle(journal, first, 50)
+    answer = reserve(journal, reservation("a"))
+    assert answer is not None
+    assert answer.attempt == first.attempt
+    assert amounts(journal) == (50, 0, 0, 0)
+
+
+def test_failed_lost_and_cancelled_attempts(journal: Journal) -> None:
+    failed, lost, cancelled = (reservation(call) for call in "abc")
+    for held in (failed, lost, cancelled):
+        reserve(journal, held)
+    journal.release(failed, begun(failed, 1).failed("rate_limited", "slow down", 9))
+    journal.lose(lost, begun(lost, 2).failed("timeout", "no reply", 9))
+    journal.cancel(cancelled)
+    assert amounts(journal) == (0, 0, 100, 1)
+    records = [(r.call_id, r.status, r.error_class) for r in journal.calls("run")]
+    assert records == [
+        ("a", CallStatus.FAILED, "rate_limited"),
+        ("b", CallStatus.UNKNOWN, "timeout"),
+    ]
+    assert reserve(journal, reservation("b")) is None  # a lost call is not lost twice
+    assert amounts(journal) == (0, 100, 100, 1)
+
+
+def test_a_reply_dearer_than_its_reservation_is_written_down(journal: Journal) -> None:
+    held = reservation("a")
+    reserve(journal, held, cap=100)
+    settle(journal, held, 130)
+    state = journal.state("run", DAY)
+    assert (state.run.spent_usd_micros, state.run.overruns) == (130, 1)
+    with pytest.raises(BudgetExhausted):
+        reserve(journal, reservation("b", 1), cap=100)
+
+
+def test_the_prompt_is_kept_as_sent(journal: Journal) -> None:
+    held = reservation("a")
+    reserve(journal, held)
+    (record,) = journal.calls("run")
+    assert record.status is CallStatus.OPEN
+    system, user = journal.prompt(record)
+    assert system == PROMPT[0]
+    assert user.content.startswith("data ünï")
+
+
+class Caller:
+    """Replays a random history of calls against a journal, with the sums worked out by hand."""
+
+    def __init__(self, journal: Journal, cap: int, day_cap: int) -> None:
+        self.journal, self.cap, self.day_cap = journal, cap, day_cap
+        self.run = f"run-{secrets.token_hex(4)}"
+        self.held: dict[int, Reservation] = {}  # still with a live caller
+        self.spent = self.lost = 0
+
+    def step(self, op: str, call: int, micros: int) -> None:
+        if op == "reserve":
+            held = reservation(str(call), micros, self.run, self.run)
+            held = replace(held, day=DAY)
+            try:
+                answer = self.journal.reserve(held, begun(held), PROMPT, self.cap, self.day_cap)
+            except (BudgetExhausted, RetryLater):
+                answer = None
+                self.lost += self.dies(call)
+                return
+            self.lost += 0 if answer else self.dies(call)
+            if not answer:
+                self.held[call] = held
+        elif call in self.held:
+            held = self.held.pop(call)
+            if op == "settle":
+                self.spent += min(micros, held.micros)
+                self.journal.settle(held, begun(held).settled(REPLY, min(micros, held.micros), 5))
+            elif op == "release":
+                self.journal.release(held, begun(held))
+            elif op == "cancel":
+                self.journal.cancel(held)
+            else:
+                self.lost += held.micros
+                self.journal.lose(held, begun(held))
+
+    def dies(self, call: int) -> int:
+        before = self.held.pop(call, None)
+        return before.micros if before else 0
+
+
+steps = st.tuples(
+    st.sampled_from(["reserve", "reserve", "settle", "release", "lose", "cancel"]),
+    st.integers(0, 4),
+    st.integers(0, 400),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(history=st.lists(steps, max_size=40), cap=st.integers(0, 1_500))
+def test_no_history_of_calls_passes_the_cap(
+    journal: Journal, history: list[tuple[str, int, int]], cap: int
+) -> None:
+    caller = Caller(journal, cap, day_cap=10**12)
+    for op, call, micros in history:
+        caller.step(op, call, micros)
+        account = journal.state(caller.run, DAY).run
+        assert account.spent_usd_micros == caller.spent
+        assert account.unknown_usd_micros == caller.lost
+        assert account.reserved_usd_micros == sum(h.micros for h in caller.held.values())
+        assert account.committed_usd_micros <= cap

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from alphamill.clock import ManualClock
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.llm import failures
+from alphamill.llm.budget import BudgetExhausted
+from alphamill.llm.gateway import Call, Gateway, UsageEntry
+from alphamill.llm.memory import Line, MemoryJournal, ScriptedChat
+from alphamill.llm.messages import ChatReply, Message, TokenUsage
+from alphamill.llm.prices import PriceTable
+from alphamill.llm.records import CallStatus
+from alphamill.settings import TierSettings
+
+TIER = "quick_scan"
+CALL = Call(
+    run="run",
+    call_id="call-1",
+    tier=TIER,
+    tier_settings=TierSettings(model="gpt-4.1-mini", max_tokens=100),
+    messages=(Message("system", "manual"), Message("user", "data")),
+    run_budget_usd_micros=1_000_000,
+    day_budget_usd_micros=10_000_000,
+)
+REPLY = ChatReply(
+    "text", "stop", "gpt-4.1-mini-2025-04-14", TokenUsage(1000, 500, 50), 12, "gpt-4.1-mini"
+)
+COST = 330  # 500 * 0.40 + 500 * 0.10 + 50 * 1.60
+
+
+class Crashed(BaseException):
+    """Stands for kill -9: nothing after it runs."""
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.reserved: list[int] = []
+        self.settled: list[int] = []
+        self.paused: list[float] = []
+
+    def reserve(self, tokens: int) -> int:
+        self.reserved.append(tokens)
+        return len(self.reserved)
+
+    def settle(self, slot: int, tokens: int) -> None:
+        self.settled.append(tokens)
+
+    def pause(self, for_s: float, reason: str) -> None:
+        self.paused.append(for_s)
+
+
+class Usage:
+    def __init__(self) -> None:
+        self.entries: dict[str, UsageEntry] = {}
+        self.errors: list[str] = []
+
+    def record(self, entry: UsageEntry) -> None:
+        self.entries[entry.call_id] = entry
+
+    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
+        self.errors.append(error_class)
+
+
+class World:
+    """A gateway with everything around it in reach."""
+
+    def __init__(self, *lines: Line) -> None:
+        self.clock = ManualClock()
+        self.chat = ScriptedChat(lines)
+        self.journal = MemoryJournal(self.clock)
+        self.gate, self.usage = Gate(), Usage()
+        self.gateway = Gateway(
+            self.chat, PriceTable.shipped(), self.journal, {TIER: self.gate}, self.usage, self.clock
+        )
+
+    @property
+    def account(self) -> tuple[int, int, int, int]:
+        state = self.journal.state("run", "2023-11-14").run
+        return (
+            state.spent_usd_micros,
+            state.reserved_usd_micros,
+            state.unknown_usd_micros,
+            state.unknown_calls,
+        )
+
+
+def test_a_call_is_paid_once_and_replayed_for_nothing() -> None:
+    world = World(REPLY)
+    first = world.gateway.ask(CALL)
+    assert (first.reply, first.replayed, first.cost_usd_micros) == (REPLY, False, COST)
+    world.usage.entries.clear()  # as if the first caller had died before counting
+    second = world.gateway.ask(CALL)
+    assert (second.reply, second.replayed, second.cost_usd_micros) == (REPLY, True, COST)
+    assert len(world.chat.requests) == 1
+    assert world.account == (COST, 0, 0, 0)
+    entry = world.usage.entries["call-1"]
+    assert (entry.prompt_tokens, entry.cached_tokens, entry.completion_tokens) == (1000, 500, 50)
+    assert (entry.cost_usd_micros, entry.model, entry.day) == (COST, "gpt-4.1-mini", "2023-11-14")
+    assert world.gate.settled == [1050]
+
+
+def test_a_call_is_refused_by_a_cent_and_nothing_is_sent() -> None:
+    world = World(REPLY)
+    with pytest.raises(BudgetExhausted):
+        world.gateway.ask(replace(CALL, run_budget_usd_micros=150))
+    with pytest.raises(BudgetExhausted):
+        world.gateway.ask(replace(CALL, day_budget_usd_micros=150))
+    assert (world.chat.requests, world.gate.reserved, world.account) == ([], [], (0, 0, 0, 0))
+
+
+def test_a_model_without_a_price_is_not_called() -> None:
+    world = World(REPLY)
+    tier = TierSettings(model="gpt-9", max_tokens=10)
+    with pytest.raises(Misconfigured, match=r"no price for model 'gpt-9'.*llm\.prices"):
+        world.gateway.ask(replace(CALL, tier_settings=tier))
+    assert world.chat.requests == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "counted", "lost"),
+    [
+        (failures.RateLimited("slow down", 7.0, False), "rate_limited", 0),
+        (failures.Overloaded("busy"), "server", 0),
+        (failures.NotConnected("refused"), "network", 0),
+        (failures.QuotaExhausted("no money"), "quota", 0),
+        (failures.KeyRefused("ALPHAMILL_LLM_API_KEY", "no", "set it"), "auth", 0),
+        (failures.RequestRefused("odd"), "bad_request", 0),
+        (failures.ServerFailed("500"), "server", 1),
+        (failures.TimedOut("late"), "timeout", 1),
+        (failures.ConnectionLost("reset"), "network", 1),
+        (failures.InvalidReply("html"), "invalid_reply", 1),
+    ],
+)
+def test_a_failure_is_counted_and_charged_by_its_class(
+    failure: failures.CallFailure, counted: str, lost: int
+) -> None:
+    world = World(failure, REPLY)
+    with pytest.raises(type(failure)) as raised:
+        world.gateway.ask(CALL)
+    assert type(raised.value)(*raised.value.args).args == raised.value.args
+    assert world.usage.errors == [counted]
+    reserved = world.journal.calls("run").__next__().reserved_usd_micros
+    assert world.account == (0, 0, lost * reserved, lost)
+    assert world.gateway.ask(CALL).cost_usd_micros == COST
+    assert world.account == (COST, 0, lost * reserved, lost)
+    status = CallStatus.UNKNOWN if lost else CallStatus.FAILED
+    assert {r.status for r in world.journal.calls("run")} == {status, CallStatus.SETTLED}
+
+
+def test_a_rate_limit_pauses_the_tier_and_spreads_the_retries() -> None:
+    waits = []
+    for _ in range(20):
+        world = World(failures.RateLimited("slow down", 7.0, False))
+        with pytest.raises(failures.RateLimited) as raised:
+            world.gateway.ask(replace(CALL, retries=3))
+        assert world.gate.paused == [7.0]
+        waits.append(raised.value.after_s)
+    assert all(7.0 <= wait <= 7.0 + 16.0 for wait in waits)
+    assert len(set(waits)) == 20
+
+
+def test_an_unknown_model_names_the_tier() -> None:
+    world = World(failures.ModelNotFound("llm.tiers.*.model", "not there", "name another"))
+    with pytest.raises(Misconfigured) as raised:
+        world.gateway.ask(CALL)
+    assert raised.value.setting == "llm.tiers.quick_scan.model"
+
+
+def test_missing_usage_charges_the_reservation() -> None:
+    estimated = replace(REPLY, usage=TokenUsage(1, 0, 1, estimated=True))
+    world = World(estimated)
+    answer = world.gateway.ask(CALL)
+    (record,) = world.journal.calls("run")
+    assert answer.cost_usd_micros == record.reserved_usd_micros > 100
+    assert record.usage_estimated
+
+
+def test_the_dearest_known_cost_is_charged() -> None:
+    assert (
+        World(replace(REPLY, provider_cost_usd_micros=400)).gateway.ask(CALL).cost_usd_micros == 400
+    )
+    assert (
+        World(replace(REPLY, provider_cost_usd_micros=1)).gateway.ask(CALL).cost_usd_micros == COST
+    )
+    dearer = World(replace(REPLY, model="gpt-4.1")).gateway.ask(CALL)
+    assert dearer.cost_usd_micros == 1650  # 500 * 2.00 + 500 * 0.50 + 50 * 8.00
+
+
+def test_a_model_other_than_asked_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        world = World(replace(REPLY, model="some-alias"))
+        assert not world.gateway.ask(CALL).reply.served_as_asked
+    assert "asked for gpt-4.1-mini and was served some-alias" in caplog.text
+    (record,) = world.journal.calls("run")
+    assert (record.model, record.served_model) == ("gpt-4.1-mini", "some-alias")
+
+
+def crashing(function: Callable[..., object], before: bool) -> Callable[..., object]:
+    """`function` that is killed before or after it did its work, once."""
+    crashed: list[bool] = []
+
+    def wrapper(*args: object) -> object:
+        if not crashed and before:
+            crashed.append(True)
+            raise Crashed
+        result = function(*args)
+        if not crashed:
+            crashed.append(True)
+            raise Crashed
+        return result
+
+    return wrapper
+
+
+CRASHES = [
+    # owner, method, before its work or after, calls sent in all, unknown calls
+    ("journal", "lookup", True, 1, 0),
+    ("gate", "reserve", False, 1, 0),
+    ("journal", "reserve", True, 1, 0),
+    ("journal", "reserve", False, 1, 1),
+    ("chat", "complete", True, 1, 1),
+    ("chat", "complete", False, 2, 1),
+    ("journal", "settle", True, 2, 1),
+    ("journal", "settle", False, 1, 0),
+    ("usage", "record", True, 1, 0),
+    ("usage", "record", False, 1, 0),
+    ("gate", "settle", True, 1, 0),
+]
+
+
+@pytest.mark.parametrize(("owner", "method", "before", "sent", "unknown"), CRASHES)
+def test_killed_anywhere_then_retried(
+    monkeypatch: pytest.MonkeyPatch, owner: str, method: str, before: bool, sent: int, unknown: int
+) -> None:
+    world = World(REPLY, REPLY)
+    victim = getattr(world, owner)
+    monkeypatch.setattr(victim, method, crashing(getattr(victim, method), before))
+    with pytest.raises(Crashed):
+        world.gateway.ask(CALL)
+    answer = world.gateway.ask(CALL)
+    assert answer.cost_usd_micros == COST
+    assert len(world.chat.requests) == sent
+    spent, reserved, lost, unknown_calls = world.account
+    assert (spent, reserved, unknown_calls) == (COST, 0, unknown)  # settled once, never twice
+    assert (lost > 0) == bool(unknown)
+    assert list(world.usage.entries) == ["call-1"]
+    paid = [r for r in world.journal.calls("run") if r.status is CallStatus.SETTLED]
+    assert len(paid) == 1
+
+
+def test_a_paid_reply_waits_for_the_journal_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(REPLY)
+    settle, gone = world.journal.settle, [True, True]
+
+    def flaky(*args: object) -> object:
+        if gone:
+            gone.pop()
+            raise RetryLater("Redis is gone", counts=False)
+        return settle(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.journal, "settle", flaky)
+    assert world.gateway.ask(CALL).cost_usd_micros == COST
+    assert world.account == (COST, 0, 0, 0)
+
+
+def test_the_worst_case_covers_the_prompts_every_byte_and_every_allowed_token() -> None:
+    world = World(REPLY)
+    world.gateway.ask(CALL)
+    (record,) = world.journal.calls("run")
+    tokens = len(b"manual") + len(b"data") + 2 * 8 + 8
+    assert record.reserved_usd_micros == -(-(tokens * 40 + 100 * 160) // 100)
