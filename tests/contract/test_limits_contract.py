@@ -1,4 +1,4 @@
-"""Every Limiter keeps the same promises: in memory, and the Lua script on fakeredis and a server."""
+"""Every Limiter keeps the same promises: in memory, and in Lua on fakeredis and a real server."""
 
 from __future__ import annotations
 

@@ -1,0 +1,63 @@
+"""Three processes of eight threads against a server that counts for itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "limiter_utilisation.py"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    """The benchmark's exchange and workers, which share nothing with the limiter's own counting."""
+    spec = importlib.util.spec_from_file_location("limiter_utilisation", BENCHMARK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_the_measuring_exchange_refuses_and_bans(bench: ModuleType) -> None:
+    with bench.Exchange().running() as exchange:
+        statuses = [exchange.count(200)[0] for _ in range(12)]
+    assert statuses[:3] == [200, 200, 200]
+    assert 429 in statuses
+    assert statuses[-1] == 418
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stranger_frac", [0.0, 0.2])
+def test_the_limit_is_used_up_and_nobody_is_refused(
+    bench: ModuleType, redis_url: str, stranger_frac: float
+) -> None:
+    measured = bench.measure(3, stranger_frac, redis_url, windows=2)
+    assert measured.refused == 0
+    assert measured.utilisation_frac >= 0.96
+
+
+def test_nothing_is_sent_once_redis_is_gone(
+    bench: ModuleType, wait_for: Callable[..., None]
+) -> None:
+    with (
+        bench.Exchange().running() as exchange,
+        bench.redis_server() as (redis_url, process),
+        bench.workers(3, exchange.url, redis_url, 30) as workers,
+    ):
+        wait_for(lambda: len(exchange.arrivals_s) > 40, what="requests of three workers")
+        process.kill()
+        process.wait()
+        gone_s = time.monotonic()
+        time.sleep(2.5)  # more than a slot can be booked ahead, and time to send without leave
+        late = [at_s for at_s in exchange.arrivals_s if at_s > gone_s + 0.2]
+        assert late == []
+        assert [worker.poll() for worker in workers] == [None] * 3
