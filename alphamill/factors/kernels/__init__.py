@@ -1,0 +1,7 @@
+"""Compiled kernels over panels (bars, symbols); importing any module in here loads numba.
+
+How the window kernels work: time is cut into blocks of the window's length. Each block keeps the
+state of all its suffixes; the next block grows a prefix; a window is one suffix merged with one
+prefix. Nothing is ever subtracted from a state, so what leaves a window leaves no trace, and a NaN
+spoils exactly the windows that hold it.
+"""

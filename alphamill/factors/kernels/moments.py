@@ -1,0 +1,212 @@
+"""Window variance, skewness, kurtosis and trend by block merge (Chan, Golub and LeVeque 1979;
+Pébay 2008 for the third and fourth moments).
+
+Values are taken relative to an anchor: the median of the last three finite values before the block,
+so that neither a level of 1e9 nor one spike costs digits, and no value depends on a later bar.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.factors.kernels.jit import NOISE, inline, kernel
+from alphamill.frames import FloatArray
+
+VAR, STD, STD0, ZSCORE = 0, 1, 2, 3
+SKEW, KURT = 0, 1
+SLOPE, RSQUARE, RESID = 0, 1, 2
+
+
+@inline
+def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
+    """Fill `anchor` for the block at `start`; the first block, silent till its end, uses its own."""
+    last = start - 1 if start > 0 else min(w, x.shape[0]) - 1
+    first = max(0, last - max(w, 3))
+    for j in range(x.shape[1]):
+        a = b = c = 0.0
+        found = 0
+        for i in range(last, first - 1, -1):
+            value = x[i, j]
+            if np.isfinite(value):
+                if found == 0:
+                    a = b = c = value
+                elif found == 1:
+                    b = c = value
+                else:
+                    c = value
+                found += 1
+                if found == 3:
+                    break
+        anchor[j] = max(min(a, b), min(max(a, b), c))
+
+
+@kernel
+def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+    """VAR, STD (divisor w - 1), STD0 (divisor w) or ZSCORE of the newest bar."""
+    n_bars, n = x.shape
+    mean, m2 = np.zeros((w + 1, n)), np.zeros((w + 1, n))
+    p_mean, p_m2, anchor = np.empty(n), np.empty(n), np.empty(n)
+    w_mean = np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        anchors(x, start, w, anchor)
+        if start > 0:
+            for k in range(1, w):
+                share = 1.0 / k
+                spread = (k - 1) * share
+                for j in range(n):
+                    d = x[start - k, j] - anchor[j] - mean[k - 1, j]
+                    mean[k, j] = mean[k - 1, j] + d * share
+                    m2[k, j] = m2[k - 1, j] + d * d * spread
+        p_mean[:] = 0.0
+        p_m2[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            older = w - k
+            share = 1.0 / k
+            spread = (k - 1) * share
+            for j in range(n):
+                d = x[i, j] - anchor[j] - p_mean[j]
+                p_mean[j] += d * share
+                p_m2[j] += d * d * spread
+            if i < w - 1:
+                continue
+            part = older / w
+            cross = part * k
+            for j in range(n):
+                d = mean[older, j] - p_mean[j]
+                out[i, j] = m2[older, j] + p_m2[j] + d * d * cross
+                w_mean[j] = p_mean[j] + d * part
+            if mode == VAR:
+                for j in range(n):
+                    out[i, j] /= w - 1
+            elif mode == STD:
+                for j in range(n):
+                    out[i, j] = np.sqrt(out[i, j] / (w - 1))
+            elif mode == STD0:
+                for j in range(n):
+                    out[i, j] = np.sqrt(out[i, j] / w)
+            else:
+                for j in range(n):
+                    noise = NOISE * (w_mean[j] + anchor[j])
+                    std = np.sqrt(out[i, j] / (w - 1))
+                    d = x[i, j] - anchor[j] - w_mean[j]
+                    out[i, j] = d / std if out[i, j] > w * noise * noise else np.nan
+
+
+@inline
+def _shape(m2: float, m3: float, m4: float, n: float, mode: int) -> float:
+    """pandas' unbiased skewness or excess kurtosis."""
+    if mode == SKEW:
+        return n * np.sqrt(n - 1) / (n - 2) * m3 / (m2 * np.sqrt(m2))
+    return (
+        n * (n + 1) * (n - 1) / ((n - 2) * (n - 3)) * (m4 / m2) / m2
+        - 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
+    )  # fmt: skip
+
+
+@inline
+def _add_one(state: FloatArray, j: int, value: float, n: float) -> None:
+    """Count one more value, the n-th, into (mean, m2, m3, m4)."""
+    d = value - state[0, j]
+    step = d / n
+    term = d * step * (n - 1)
+    m2, m3 = state[1, j], state[2, j]
+    state[3, j] += term * step * step * (n * n - 3 * n + 3) + 6 * step * step * m2 - 4 * step * m3
+    state[2, j] = m3 + term * step * (n - 2) - 3 * step * m2
+    state[1, j] = m2 + term
+    state[0, j] += step
+
+
+@kernel
+def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+    """SKEW (w >= 3) or KURT (w >= 4); NaN where x is constant."""
+    n_bars, n = x.shape
+    suffix = np.zeros((w + 1, 4, n))
+    prefix, anchor = np.zeros((4, n)), np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        anchors(x, start, w, anchor)
+        if start > 0:
+            for k in range(1, w):
+                suffix[k] = suffix[k - 1]
+                for j in range(n):
+                    _add_one(suffix[k], j, x[start - k, j] - anchor[j], k)
+        prefix[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            a, b, s = float(w - k), float(k), float(w)
+            older = suffix[w - k]
+            for j in range(n):
+                _add_one(prefix, j, x[i, j] - anchor[j], k)
+                if i < w - 1:
+                    continue
+                d = prefix[0, j] - older[0, j]
+                a2, a3, b2, b3 = older[1, j], older[2, j], prefix[1, j], prefix[2, j]
+                m2 = a2 + b2 + d * d * a * b / s
+                m3 = (a3 + b3 + d**3 * a * b * (a - b) / (s * s)
+                      + 3 * d * (a * b2 - b * a2) / s)  # fmt: skip
+                m4 = (older[3, j] + prefix[3, j]
+                      + d**4 * a * b * (a * a - a * b + b * b) / (s * s * s)
+                      + 6 * d * d * (a * a * b2 + b * b * a2) / (s * s)
+                      + 4 * d * (a * b3 - b * a3) / s)  # fmt: skip
+                noise = NOISE * (anchor[j] + older[0, j] + d * b / s)
+                varies = m2 > w * noise * noise
+                out[i, j] = _shape(m2, m3, m4, s, mode) if varies else np.nan
+
+
+@kernel
+def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+    """SLOPE a bar, RSQUARE (NaN where x is constant) or newest RESID of the line through w bars."""
+    n_bars, n = x.shape
+    mean, m2, c = np.zeros((w + 1, n)), np.zeros((w + 1, n)), np.zeros((w + 1, n))
+    p_mean, p_m2, p_c, anchor = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    time_m2 = w * (w * w - 1.0) / 12.0
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        anchors(x, start, w, anchor)
+        if start > 0:
+            for k in range(1, w):
+                share = 1.0 / k
+                spread = (k - 1) * share
+                half = 0.5 * (k - 1)
+                for j in range(n):
+                    d = x[start - k, j] - anchor[j] - mean[k - 1, j]
+                    mean[k, j] = mean[k - 1, j] + d * share
+                    m2[k, j] = m2[k - 1, j] + d * d * spread
+                    c[k, j] = c[k - 1, j] - d * half
+        p_mean[:] = 0.0
+        p_m2[:] = 0.0
+        p_c[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            older = w - k
+            share = 1.0 / k
+            spread = (k - 1) * share
+            half = 0.5 * (k - 1)
+            for j in range(n):
+                d = x[i, j] - anchor[j] - p_mean[j]
+                p_mean[j] += d * share
+                p_m2[j] += d * d * spread
+                p_c[j] += d * half
+            if i < w - 1:
+                continue
+            part = older / w
+            for j in range(n):
+                d = p_mean[j] - mean[older, j]
+                cov = c[older, j] + p_c[j] + d * (0.5 * older * k)
+                var = m2[older, j] + p_m2[j] + d * d * (part * k)
+                level = p_mean[j] - d * part
+                noise = NOISE * (level + anchor[j])
+                flat = var <= w * noise * noise
+                slope = cov / time_m2
+                if mode == SLOPE:
+                    out[i, j] = slope
+                elif mode == RSQUARE:
+                    rsquare = cov * slope / var
+                    out[i, j] = np.nan if flat else 1.0 if rsquare > 1.0 else rsquare
+                else:
+                    out[i, j] = x[i, j] - anchor[j] - level - slope * (0.5 * (w - 1))

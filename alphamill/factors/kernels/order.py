@@ -1,0 +1,153 @@
+"""Window ranks and quantiles; values that agree to 12 digits tie."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.factors.kernels.jit import TIE, inline, kernel
+from alphamill.frames import FloatArray, IntArray
+
+
+@kernel
+def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Average rank of the newest of w bars, over w."""
+    n_bars, n = x.shape
+    low, high, twice = np.empty(n), np.empty(n), np.empty(n)
+    run = np.zeros(n)  # bars since the last NaN
+    for i in range(n_bars):
+        for j in range(n):
+            band = TIE * np.abs(x[i, j])
+            low[j] = x[i, j] - band
+            high[j] = x[i, j] + band
+            twice[j] = 1.0
+            run[j] = run[j] + 1.0 if np.isfinite(x[i, j]) else 0.0
+        if i < w - 1:
+            out[i] = np.nan
+            continue
+        for t in range(i - w + 1, i + 1):
+            for j in range(n):
+                twice[j] += (1.0 if x[t, j] < low[j] else 0.0) + (
+                    1.0 if x[t, j] <= high[j] else 0.0
+                )
+        for j in range(n):
+            out[i, j] = twice[j] * 0.5 / w if run[j] >= w else np.nan
+
+
+@inline
+def _place(ordered: FloatArray, size: int, value: float) -> int:
+    """How many of the first `size` are below `value`."""
+    left, right = 0, size
+    while left < right:
+        middle = (left + right) >> 1
+        if ordered[middle] < value:
+            left = middle + 1
+        else:
+            right = middle
+    return left
+
+
+@inline
+def _replace(ordered: FloatArray, size: int, old: float, new: float) -> None:
+    """Put `new` in the place of `old`, keeping the order."""
+    here, there = _place(ordered, size, old), _place(ordered, size, new)
+    if there > here:
+        there -= 1
+        for i in range(here, there):
+            ordered[i] = ordered[i + 1]
+    else:
+        for i in range(here, there, -1):
+            ordered[i] = ordered[i - 1]
+    ordered[there] = new
+
+
+@kernel
+def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
+    """The q-quantile of the last w bars, linear between order statistics."""
+    n_bars, n = x.shape
+    ordered = np.empty(w)
+    position = q * (w - 1)
+    below = int(np.floor(position))
+    above = min(below + 1, w - 1)
+    part = position - below
+    for j in range(n):
+        size = 0
+        for i in range(n_bars):
+            value = x[i, j]
+            out[i, j] = np.nan
+            if not np.isfinite(value):
+                size = 0
+                continue
+            if size == w:
+                _replace(ordered, w, x[i - w, j], value)
+            else:
+                at = _place(ordered, size, value)
+                for t in range(size, at, -1):
+                    ordered[t] = ordered[t - 1]
+                ordered[at] = value
+                size += 1
+            if size == w:
+                out[i, j] = ordered[below] * (1.0 - part) + ordered[above] * part
+
+
+@inline
+def _above(a: float, b: float) -> int:
+    """2 if a is above b, 1 if they tie, 0 if below or NaN."""
+    if np.abs(a - b) <= TIE * max(np.abs(a), np.abs(b)):
+        return 1
+    return 2 if a > b else 0
+
+
+@inline
+def _reseat(values: FloatArray, twice: IntArray, at: int, new: float) -> None:
+    """Replace values[at] and bring the doubled ranks of all others up to date."""
+    old, own = values[at], 0
+    for t in range(values.shape[0]):
+        if t != at:
+            twice[t] += _above(values[t], new) - _above(values[t], old)
+            own += _above(new, values[t])
+    values[at] = new
+    twice[at] = own + 2
+
+
+@kernel
+def window_rank_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
+    """Spearman correlation of the last w bars; the ranks are kept as exact integers."""
+    n_bars, n = x.shape
+    xs, ys = np.empty(w), np.empty(w)
+    x_twice, y_twice = np.empty(w, dtype=np.int64), np.empty(w, dtype=np.int64)
+    for j in range(n):
+        xs[:] = np.nan
+        ys[:] = np.nan
+        x_twice[:] = 2
+        y_twice[:] = 2
+        run = 0
+        for i in range(n_bars):
+            known = np.isfinite(x[i, j]) and np.isfinite(y[i, j])
+            run = run + 1 if known else 0
+            _reseat(xs, x_twice, i % w, x[i, j])
+            _reseat(ys, y_twice, i % w, y[i, j])
+            out[i, j] = np.nan
+            if run >= w:
+                xx = yy = xy = 0
+                for t in range(w):
+                    dx, dy = x_twice[t] - (w + 1), y_twice[t] - (w + 1)
+                    xx += dx * dx
+                    yy += dy * dy
+                    xy += dx * dy
+                if xx > 0 and yy > 0:
+                    out[i, j] = xy / np.sqrt(float(xx)) / np.sqrt(float(yy))
+
+
+@kernel
+def window_mad(x: FloatArray, mean: FloatArray, w: int, out: FloatArray) -> None:
+    """Mean absolute deviation from the window's mean."""
+    n_bars, n = x.shape
+    total = np.empty(n)
+    out[: w - 1] = np.nan
+    for i in range(w - 1, n_bars):
+        total[:] = 0.0
+        for t in range(i - w + 1, i + 1):
+            for j in range(n):
+                total[j] += np.abs(x[t, j] - mean[i, j])
+        for j in range(n):
+            out[i, j] = total[j] / w

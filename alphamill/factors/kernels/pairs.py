@@ -1,0 +1,87 @@
+"""Window covariance, correlation and regression slope of two series by block merge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.factors.kernels.jit import NOISE, inline, kernel
+from alphamill.factors.kernels.moments import anchors
+from alphamill.frames import FloatArray
+
+COV, CORR, BETA = 0, 1, 2
+_ZERO = 1e-14  # a correlation below this is rounding: its covariance is 0
+
+
+@inline
+def _finish(xx: float, yy: float, xy: float, x: float, y: float, w: int, mode: int) -> float:
+    """The statistic, from centred sums and the two means."""
+    x_noise, y_noise = NOISE * x, NOISE * y
+    x_flat = xx <= w * x_noise * x_noise
+    y_flat = yy <= w * y_noise * y_noise
+    scale = np.sqrt(xx) * np.sqrt(yy)
+    if np.abs(xy) <= _ZERO * scale:
+        xy = 0.0
+    if np.abs(xy) > scale:
+        xy = scale if xy > 0 else -scale  # rounding must not take a correlation past 1
+    if mode == COV:
+        return xy / (w - 1)
+    if mode == CORR:
+        return np.nan if x_flat or y_flat else xy / scale
+    return np.nan if y_flat else xy / yy
+
+
+@kernel
+def window_pair(x: FloatArray, y: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+    """COV (divisor w - 1), CORR (NaN if either is constant) or BETA (slope of x on y)."""
+    n_bars, n = x.shape
+    suffix = np.zeros((w + 1, 5, n))  # mean x, mean y, centred sums xx, yy, xy
+    prefix = np.empty((5, n))
+    x_anchor, y_anchor = np.empty(n), np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        anchors(x, start, w, x_anchor)
+        anchors(y, start, w, y_anchor)
+        if start > 0:
+            for k in range(1, w):
+                share = 1.0 / k
+                spread = (k - 1) * share
+                last, here = suffix[k - 1], suffix[k]
+                for j in range(n):
+                    dx = x[start - k, j] - x_anchor[j] - last[0, j]
+                    dy = y[start - k, j] - y_anchor[j] - last[1, j]
+                    here[0, j] = last[0, j] + dx * share
+                    here[1, j] = last[1, j] + dy * share
+                    here[2, j] = last[2, j] + dx * dx * spread
+                    here[3, j] = last[3, j] + dy * dy * spread
+                    here[4, j] = last[4, j] + dx * dy * spread
+        prefix[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            share = 1.0 / k
+            spread = (k - 1) * share
+            for j in range(n):
+                dx = x[i, j] - x_anchor[j] - prefix[0, j]
+                dy = y[i, j] - y_anchor[j] - prefix[1, j]
+                prefix[0, j] += dx * share
+                prefix[1, j] += dy * share
+                prefix[2, j] += dx * dx * spread
+                prefix[3, j] += dy * dy * spread
+                prefix[4, j] += dx * dy * spread
+            if i < w - 1:
+                continue
+            older = suffix[w - k]
+            part = (w - k) / w
+            cross = part * k
+            for j in range(n):
+                dx = older[0, j] - prefix[0, j]
+                dy = older[1, j] - prefix[1, j]
+                out[i, j] = _finish(
+                    older[2, j] + prefix[2, j] + dx * dx * cross,
+                    older[3, j] + prefix[3, j] + dy * dy * cross,
+                    older[4, j] + prefix[4, j] + dx * dy * cross,
+                    x_anchor[j] + prefix[0, j] + dx * part,
+                    y_anchor[j] + prefix[1, j] + dy * part,
+                    w,
+                    mode,
+                )

@@ -1,0 +1,163 @@
+"""Window sums, means, products and weighted means by block merge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.factors.kernels.jit import kernel
+from alphamill.frames import FloatArray
+
+
+@kernel
+def window_sum(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Sum of the last w bars."""
+    n_bars, n = x.shape
+    suffix = np.zeros((w + 1, n))
+    prefix = np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        prefix[:] = 0.0
+        for i in range(start, stop):
+            older = w - (i - start + 1)
+            for j in range(n):
+                prefix[j] += x[i, j]
+            if i >= w - 1:
+                for j in range(n):
+                    out[i, j] = suffix[older, j] + prefix[j]
+        if stop - start == w:
+            for k in range(1, w):
+                for j in range(n):
+                    suffix[k, j] = suffix[k - 1, j] + x[stop - k, j]
+
+
+@kernel
+def window_mean(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Mean of the last w bars; exactly c where all are c."""
+    n_bars, n = x.shape
+    suffix = np.zeros((w + 1, n))
+    prefix = np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        prefix[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            older = w - k
+            share = 1.0 / k
+            for j in range(n):
+                prefix[j] += (x[i, j] - prefix[j]) * share
+            if i >= w - 1:
+                part = older / w
+                for j in range(n):
+                    out[i, j] = prefix[j] + (suffix[older, j] - prefix[j]) * part
+        if stop - start == w:
+            for k in range(1, w):
+                share = 1.0 / k
+                for j in range(n):
+                    suffix[k, j] = suffix[k - 1, j] + (x[stop - k, j] - suffix[k - 1, j]) * share
+
+
+@kernel
+def window_product(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Product of the last w bars."""
+    n_bars, n = x.shape
+    suffix = np.ones((w + 1, n))
+    prefix = np.empty(n)
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        prefix[:] = 1.0
+        for i in range(start, stop):
+            older = w - (i - start + 1)
+            for j in range(n):
+                prefix[j] *= x[i, j]
+            if i >= w - 1:
+                for j in range(n):
+                    out[i, j] = suffix[older, j] * prefix[j]
+        if stop - start == w:
+            for k in range(1, w):
+                for j in range(n):
+                    suffix[k, j] = suffix[k - 1, j] * x[stop - k, j]
+
+
+@kernel
+def linear_decay(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Mean with weights 1 (oldest) to w (newest).
+
+    Beside the sums of x it keeps sums weighted by position, 1 at the oldest bar of the part; the
+    newer part's positions start after the older part's, which its plain sum accounts for.
+    """
+    n_bars, n = x.shape
+    total = np.zeros((w + 1, n))
+    weighted = np.zeros((w + 1, n))
+    p_total, p_weighted = np.empty(n), np.empty(n)
+    scale = 2.0 / (w * (w + 1.0))
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        p_total[:] = 0.0
+        p_weighted[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            older = w - k
+            for j in range(n):
+                p_total[j] += x[i, j]
+                p_weighted[j] += k * x[i, j]
+            if i >= w - 1:
+                for j in range(n):
+                    value = weighted[older, j] + p_weighted[j] + older * p_total[j]
+                    out[i, j] = value * scale
+        if stop - start == w:
+            for k in range(1, w):
+                for j in range(n):
+                    total[k, j] = total[k - 1, j] + x[stop - k, j]
+                    weighted[k, j] = weighted[k - 1, j] + total[k, j]
+
+
+@kernel
+def exponential_decay(x: FloatArray, w: int, keep: float, out: FloatArray) -> None:
+    """Mean of the last w bars with weights keep ** age."""
+    n_bars, n = x.shape
+    suffix = np.zeros((w + 1, n))
+    prefix = np.empty(n)
+    powers = keep ** np.arange(w + 1)
+    scale = 1.0 / powers[:w].sum()
+    out[: w - 1] = np.nan
+    for start in range(0, n_bars, w):
+        stop = min(start + w, n_bars)
+        prefix[:] = 0.0
+        for i in range(start, stop):
+            k = i - start + 1
+            older = w - k
+            for j in range(n):
+                prefix[j] = prefix[j] * keep + x[i, j]
+            if i >= w - 1:
+                aged = powers[k]
+                for j in range(n):
+                    out[i, j] = (suffix[older, j] * aged + prefix[j]) * scale
+        if stop - start == w:
+            for k in range(1, w):
+                weight = powers[k - 1]
+                for j in range(n):
+                    suffix[k, j] = suffix[k - 1, j] + x[stop - k, j] * weight
+
+
+@kernel
+def recursive_mean(x: FloatArray, w: int, alpha: float, out: FloatArray) -> None:
+    """Exponential mean from the mean of w values; starts again after a NaN."""
+    n_bars, n = x.shape
+    level = np.zeros(n)
+    count = np.zeros(n, dtype=np.int64)
+    for i in range(n_bars):
+        for j in range(n):
+            value = x[i, j]
+            if not np.isfinite(value):
+                count[j] = 0
+                level[j] = 0.0
+                out[i, j] = np.nan
+                continue
+            count[j] += 1
+            step = 1.0 / count[j] if count[j] <= w else alpha
+            level[j] += (value - level[j]) * step
+            out[i, j] = level[j] if count[j] >= w else np.nan

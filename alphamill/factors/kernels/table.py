@@ -1,0 +1,159 @@
+"""Which kernel computes which operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from alphamill.factors.kernels import cross_section, extremes, moments, order, pairs, sums
+from alphamill.factors.operators import OPERATORS
+from alphamill.frames import FloatArray, IntArray
+
+Window = Callable[..., FloatArray]
+
+
+def _run(kernel: Callable[..., None], *inputs: FloatArray) -> Window:
+    """The kernel as a function of its literals, giving a new array."""
+
+    def filled(*literals: float) -> FloatArray:
+        out = np.empty_like(inputs[0])
+        kernel(*inputs, *literals, out)
+        return out
+
+    return filled
+
+
+def _one(kernel: Callable[..., None], *mode: float) -> Window:
+    return lambda x, w: _run(kernel, x)(w, *mode)
+
+
+def _two(mode: int) -> Window:
+    return lambda x, y, w: _run(pairs.window_pair, x, y)(w, mode)
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    values[np.isinf(values)] = np.nan
+    return values
+
+
+def _delay(x: FloatArray, bars: int) -> FloatArray:
+    out = np.empty_like(x)
+    out[:bars] = np.nan
+    out[bars:] = x[: max(0, len(x) - bars)]
+    return out
+
+
+def _lagged(combine: Callable[[FloatArray, FloatArray], FloatArray]) -> Window:
+    """A function of x and x that many bars ago."""
+
+    def windowed(x: FloatArray, bars: int) -> FloatArray:
+        out = np.full_like(x, np.nan)
+        if bars < len(x):
+            out[bars:] = combine(x[bars:], x[:-bars])
+        return _finite(out)
+
+    return windowed
+
+
+def _ratio_log(now: FloatArray, then: FloatArray) -> FloatArray:
+    return np.log(np.divide(now, then))
+
+
+def _truth(cond: FloatArray) -> FloatArray:
+    return np.where(np.isnan(cond), np.nan, (cond != 0).astype(np.float64))
+
+
+def _sum_if(x: FloatArray, cond: FloatArray, w: int) -> FloatArray:
+    kept = np.where(cond == 0, 0.0, x)
+    kept[np.isnan(cond) | np.isnan(x)] = np.nan
+    return _run(sums.window_sum, kept)(w)
+
+
+def _range_place(x: FloatArray, w: int) -> FloatArray:
+    low = _run(extremes.window_extreme, x)(w, -1.0)
+    high = _run(extremes.window_extreme, x)(w, 1.0)
+    return _finite((x - low) / (high - low))
+
+
+def _decay_exp(x: FloatArray, w: int) -> FloatArray:
+    return _run(sums.exponential_decay, x)(w, 1.0 - 2.0 / (w + 1))
+
+
+def _mad(x: FloatArray, w: int) -> FloatArray:
+    return _run(order.window_mad, x, _run(sums.window_mean, x)(w))(w)
+
+
+def _autocorr(x: FloatArray, w: int, lag: int) -> FloatArray:
+    return _run(pairs.window_pair, x, _delay(x, lag))(w, pairs.CORR)
+
+
+WINDOW: Mapping[str, Window] = {
+    "delay": _delay,
+    "delta": _lagged(np.subtract),
+    "pct_change": _lagged(lambda now, then: now / then - 1.0),
+    "log_return": _lagged(_ratio_log),
+    "ts_sum": _one(sums.window_sum),
+    "ts_mean": _one(sums.window_mean),
+    "ts_std": _one(moments.window_second, moments.STD),
+    "ts_std0": _one(moments.window_second, moments.STD0),
+    "ts_var": _one(moments.window_second, moments.VAR),
+    "ts_zscore": _one(moments.window_second, moments.ZSCORE),
+    "ts_skew": _one(moments.window_shape, moments.SKEW),
+    "ts_kurt": _one(moments.window_shape, moments.KURT),
+    "ts_slope": _one(moments.window_trend, moments.SLOPE),
+    "ts_rsquare": _one(moments.window_trend, moments.RSQUARE),
+    "ts_resid": _one(moments.window_trend, moments.RESID),
+    "ts_min": _one(extremes.window_extreme, -1.0),
+    "ts_max": _one(extremes.window_extreme, 1.0),
+    "ts_argmin": _one(extremes.window_extreme_age, -1.0),
+    "ts_argmax": _one(extremes.window_extreme_age, 1.0),
+    "ts_median": lambda x, w: _run(order.window_quantile, x)(w, 0.5),
+    "ts_quantile": lambda x, w, q: _run(order.window_quantile, x)(w, q),
+    "ts_rank": _one(order.window_rank),
+    "ts_mad": _mad,
+    "ts_scale": _range_place,
+    "ts_product": _one(sums.window_product),
+    "ts_count": lambda cond, w: _run(sums.window_sum, _truth(cond))(w),
+    "ts_sum_if": _sum_if,
+    "decay_linear": _one(sums.linear_decay),
+    "wma": _one(sums.linear_decay),
+    "decay_exp": _decay_exp,
+    "ema": lambda x, w: _run(sums.recursive_mean, x)(w, 2.0 / (w + 1)),
+    "rma": lambda x, w: _run(sums.recursive_mean, x)(w, 1.0 / w),
+    "ts_corr": _two(pairs.CORR),
+    "ts_cov": _two(pairs.COV),
+    "ts_beta": _two(pairs.BETA),
+    "ts_rank_corr": lambda x, y, w: _run(order.window_rank_corr, x, y)(w),
+    "ts_autocorr": _autocorr,
+}
+"""Operators over a window: full arrays, then literals -> a new array."""
+
+_MODES = {
+    "rank": cross_section.RANK,
+    "zscore": cross_section.ZSCORE,
+    "demean": cross_section.DEMEAN,
+    "scale": cross_section.SCALE,
+    "winsorize": cross_section.WINSORIZE,
+    "quantile": cross_section.QUANTILE,
+    "group_rank": cross_section.RANK,
+    "group_zscore": cross_section.ZSCORE,
+    "group_demean": cross_section.DEMEAN,
+    "group_neutralize": cross_section.DEMEAN,
+}
+
+
+def across(name: str, x: FloatArray, amount: float | None, groups: IntArray) -> FloatArray:
+    """An operator over the symbols of each bar. groups: 0, 1, ... a symbol, -1 for none."""
+    if amount is None:
+        amount = OPERATORS[name].params[-1].default or 0.0
+    out = np.empty_like(x)
+    cross_section.across(x, groups, int(groups.max(initial=0)) + 1, _MODES[name], amount, out)
+    return out
+
+
+def regress_out(x: FloatArray, y: FloatArray) -> FloatArray:
+    """`neutralize`."""
+    out = np.empty_like(x)
+    cross_section.regress_out(x, y, out)
+    return out

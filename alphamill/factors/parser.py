@@ -1,0 +1,380 @@
+"""Text to a Factor: a Pratt parser over the whole input. Nothing is ever executed.
+
+What a look-ahead would need cannot be written: windows and lags are literal whole numbers, at
+least 1, and no operator reads a later bar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from alphamill.errors import FactorError
+from alphamill.factors.canonical import canonical
+from alphamill.factors.check import unit_name
+from alphamill.factors.dialects import Dialect, dialect_named
+from alphamill.factors.fields import BASE_FIELDS, adv_bars, columns_of, history_bars, is_field
+from alphamill.factors.operators import INFIX, OPERATORS, SPELLINGS, Family, Kind, Operator, Param
+from alphamill.factors.printer import COMPARISONS, PRECEDENCE, SIGN, number_text, to_text
+from alphamill.factors.syntax import Call, Field, Group, Node, Number, depth, has_field, walk
+from alphamill.factors.tokens import Kind as TokenKind
+from alphamill.factors.tokens import Token, tokenize
+
+_MAX_NESTING = 64  # brackets, signs and powers in one another; keeps Python's stack out of reach
+_TERNARY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits on an expression, checked before anything is computed.
+
+    The defaults hold all of the 101 formulas; MINING_BOUNDS are tighter.
+    """
+
+    max_chars: int = 2000
+    max_depth: int = 16
+    max_nodes: int = 64
+    max_window_bars: int = 5_000
+    max_lookback_bars: int = 10_000
+    max_constant: float = 1e12
+
+
+MINING_BOUNDS = Bounds(max_chars=1000, max_depth=12, max_nodes=64)
+"""For expressions from models: what a person can still read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A parsed expression in canonical form.
+
+    text: canonical; parses back to the same factor.
+    hash: 16 hex digits of its SHA-256; equal for expressions that differ only in spelling.
+    lookback_bars: earlier bars that a value needs; the first so many bars are NaN.
+    fields: names in the expression, sorted; `columns`: what the panel must hold for them (vwap
+        does with fewer, see compute).
+    unit: "ratio", "price", ...; "unknown" if faulty or made of fields of unknown unit.
+    units: units of the fields named to `parse`, for `check`.
+    is_recursive: holds ema or rma, whose early values depend on where history starts.
+    """
+
+    text: str
+    hash: str
+    lookback_bars: int
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
+    unit: str
+    is_recursive: bool
+    tree: Node
+    units: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse(
+    text: str,
+    dialect: str = "",
+    fields: Collection[str] | None = None,
+    bounds: Bounds | None = None,
+) -> Factor:
+    """The factor that `text` says.
+
+    dialect: "" (our own), "alpha101" or "qlib".
+    fields: further names, such as indicator columns; a mapping also gives their units ("ratio",
+        "price", "volume", "quote", "count").
+    Raises FactorError with the position, what was expected and the nearest valid form.
+    """
+    bounds = bounds or Bounds()
+    if len(text) > bounds.max_chars:
+        problem = f"{len(text)} characters; at most {bounds.max_chars} are read"
+        raise FactorError(problem, bounds.max_chars)
+    speech = dialect_named(dialect)
+    units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields or (), "")
+    tree = _Parser(text, speech, {**units, **speech.fields}, bounds).whole()
+    return factor_of(canonical(tree), {**units, **speech.fields}, bounds)
+
+
+def factor_of(
+    tree: Node, units: Mapping[str, str] | None = None, bounds: Bounds | None = None
+) -> Factor:
+    """The factor of a canonical tree. Raises FactorError if it is out of bounds."""
+    bounds = bounds or Bounds()
+    if not has_field(tree):
+        raise FactorError("a factor needs at least one field", 0, "a field such as close")
+    lookback_bars = _lookback_bars(tree)
+    _within("levels deep", depth(tree), bounds.max_depth)
+    _within("nodes", sum(1 for _ in walk(tree)), bounds.max_nodes)
+    _within("bars of history", lookback_bars, bounds.max_lookback_bars)
+    text = to_text(tree)
+    names = sorted({node.name for node in walk(tree) if isinstance(node, Field)})
+    known = {name: unit for name, unit in (units or {}).items() if name in names}
+    calls = [node.name for node in walk(tree) if isinstance(node, Call)]
+    return Factor(
+        text=text,
+        hash=hashlib.sha256(text.encode()).hexdigest()[:16],
+        lookback_bars=lookback_bars,
+        fields=tuple(names),
+        columns=tuple(sorted({column for name in names for column in columns_of(name)})),
+        unit=unit_name(tree, known),
+        is_recursive=any(OPERATORS[name].recursive for name in calls),
+        tree=tree,
+        units=MappingProxyType(known),
+    )
+
+
+def _within(what: str, value: int, limit: int) -> None:
+    if value > limit:
+        raise FactorError(f"the expression is {value} {what}; at most {limit} are allowed")
+
+
+def _lookback_bars(node: Node) -> int:
+    if isinstance(node, Field):
+        return history_bars(node.name)
+    if not isinstance(node, Call):
+        return 0
+    operator = OPERATORS[node.name]
+    literals = tuple(
+        int(arg.value)
+        for param, arg in zip(operator.params, node.args, strict=False)
+        if param.kind is Kind.BARS and isinstance(arg, Number)
+    )
+    return operator.history_bars(literals) + max(_lookback_bars(arg) for arg in node.args)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+class _Parser:
+    """One pass over the tokens of one text."""
+
+    def __init__(
+        self, text: str, dialect: Dialect, extra: Mapping[str, str], bounds: Bounds
+    ) -> None:
+        self._tokens = tokenize(text)
+        self._next = 0
+        self._nesting = 0
+        self._nodes = 0
+        self._dialect = dialect
+        self._extra = extra
+        self._bounds = bounds
+
+    def whole(self) -> Node:
+        """The tree of the whole input."""
+        if self._peek().kind is TokenKind.END:
+            raise FactorError("the expression is empty", 0, "an expression")
+        tree = self._expression(_TERNARY)
+        token = self._peek()
+        if token.kind is not TokenKind.END:
+            raise self._unexpected(token, "an operator or the end")
+        return tree
+
+    def _peek(self) -> Token:
+        return self._tokens[self._next]
+
+    def _take(self) -> Token:
+        token = self._tokens[self._next]
+        self._next += token.kind is not TokenKind.END
+        return token
+
+    def _accept(self, symbol: str) -> bool:
+        token = self._peek()
+        found = token.kind is TokenKind.SYMBOL and token.text == symbol
+        self._next += found
+        return found
+
+    def _expect(self, symbol: str) -> None:
+        if not self._accept(symbol):
+            raise self._unexpected(self._peek(), f"'{symbol}'")
+
+    @staticmethod
+    def _unexpected(token: Token, expected: str) -> FactorError:
+        return FactorError(f"{token} does not fit here", token.position, expected)
+
+    def _expression(self, level: int) -> Node:
+        """An expression whose operators bind at least as strongly as `level`."""
+        self._nesting += 1
+        if self._nesting > _MAX_NESTING:
+            problem = f"more than {_MAX_NESTING} levels of brackets and signs"
+            raise FactorError(problem, self._peek().position)
+        left = self._prefix()
+        while True:
+            token = self._peek()
+            binds = PRECEDENCE.get(token.text) if token.kind is TokenKind.SYMBOL else None
+            if binds is not None and binds >= level and token.text in INFIX:
+                left = self._infix(left, binds)
+            elif level == _TERNARY and token.text == "?" and token.kind is TokenKind.SYMBOL:
+                left = self._ternary(left)
+            else:
+                break
+        self._nesting -= 1
+        return left
+
+    def _infix(self, left: Node, binds: int) -> Node:
+        token = self._take()
+        right = self._expression(SIGN if token.text == "^" else binds + 1)
+        following = self._peek()
+        if token.text in COMPARISONS and following.text in COMPARISONS:
+            raise FactorError(
+                "comparisons do not chain", following.position, "'and' between two comparisons"
+            )
+        return self._build(OPERATORS[INFIX[token.text]], (left, right), token)
+
+    def _ternary(self, condition: Node) -> Node:
+        token = self._take()
+        chosen = self._expression(_TERNARY)
+        self._expect(":")
+        return self._build(
+            OPERATORS["where"], (condition, chosen, self._expression(_TERNARY)), token
+        )
+
+    def _prefix(self) -> Node:
+        token = self._take()
+        if token.kind is TokenKind.NUMBER:
+            return self._number(token)
+        if token.kind is TokenKind.NAME:
+            return self._call(token) if self._accept("(") else self._field(token)
+        if token.text == "(":
+            inner = self._expression(_TERNARY)
+            self._expect(")")
+            return inner
+        if token.text in ("-", "+"):
+            inner = self._expression(SIGN)
+            if token.text == "+":
+                return inner
+            if isinstance(inner, Number):
+                return Number(-inner.value)
+            return self._build(OPERATORS["neg"], (inner,), token)
+        if token.text == "not":
+            if self._accept("("):  # `not(x) < y` means not (x < y) in no one's mind
+                inner = self._expression(_TERNARY)
+                self._expect(")")
+            else:
+                inner = self._expression(PRECEDENCE["not"])
+            return self._build(OPERATORS["not"], (inner,), token)
+        raise self._unexpected(token, "a field, a number, an operator's name or '('")
+
+    def _number(self, token: Token) -> Number:
+        value = float(token.text)
+        if not math.isfinite(value) or abs(value) > self._bounds.max_constant:
+            limit = f"{self._bounds.max_constant:g}"
+            raise FactorError(f"{token.text} is too large", token.position, f"at most {limit}")
+        if 0 < abs(value) < 1 / self._bounds.max_constant:
+            raise FactorError(f"{token.text} is too small", token.position)
+        self._count(token)
+        return Number(value)
+
+    def _count(self, token: Token) -> None:
+        self._nodes += 1
+        if self._nodes > 4 * self._bounds.max_nodes:  # before constants are folded
+            problem = f"too long; at most {self._bounds.max_nodes} nodes are allowed"
+            raise FactorError(problem, token.position)
+
+    def _field(self, token: Token) -> Node:
+        name = self._dialect.field_name(token.text)
+        self._count(token)
+        if is_field(name, self._extra):
+            bars = adv_bars(name) or 1
+            if bars > self._bounds.max_window_bars:
+                raise FactorError(f"{name} is too long a window", token.position)
+            return Field(name)
+        operator = self._dialect.operator_name(token.text)
+        if operator is not None:
+            form = OPERATORS[operator]
+            raise FactorError(
+                f"{token.text} is an operator", token.position, f"{token.text}{form.signature}"
+            )
+        names = [*BASE_FIELDS, *self._extra, "adv20"]
+        raise FactorError(
+            f"unknown field '{token.text}'", token.position, "", _nearest(token.text, names)
+        )
+
+    def _call(self, token: Token) -> Node:
+        name = self._dialect.operator_name(token.text)
+        if name is None:
+            if is_field(self._dialect.field_name(token.text), self._extra):
+                raise FactorError(f"{token.text} is a field, not an operator", token.position)
+            suggestion = _nearest(token.text, self._dialect.spellings())
+            raise FactorError(f"unknown operator '{token.text}'", token.position, "", suggestion)
+        args: list[tuple[Node, int]] = []
+        if not self._accept(")"):
+            args.append(self._argument(name, 0))
+            while self._accept(","):
+                args.append(self._argument(name, len(args)))
+            if not self._accept(")"):
+                raise self._unexpected(self._peek(), "',' or ')'")
+        name = self._dialect.resolve(name, tuple(arg for arg, _ in args))
+        return self._build_call(OPERATORS[name], args, token)
+
+    def _argument(self, operator: str, index: int) -> tuple[Node, int]:
+        """An argument and its column; a group's name is not a field."""
+        token = self._peek()
+        params = OPERATORS[operator].params
+        if index < len(params) and params[index].kind is Kind.GROUP:
+            if token.kind is not TokenKind.NAME:
+                raise self._unexpected(token, "the name of a group")
+            self._take()
+            return Group(self._dialect.field_name(token.text)), token.position
+        return self._expression(_TERNARY), token.position
+
+    def _build_call(self, operator: Operator, args: list[tuple[Node, int]], token: Token) -> Node:
+        given = len(args)
+        if not operator.required <= given <= len(operator.params):
+            plural = "argument" if given == 1 else "arguments"
+            raise FactorError(
+                f"{token.text} needs {operator.kinds}; {given} {plural} given", token.position
+            )
+        checked = tuple(
+            self._checked(operator, param, arg, position)
+            for param, (arg, position) in zip(operator.params, args, strict=False)
+        )
+        return self._build(operator, checked, token)
+
+    def _build(self, operator: Operator, args: tuple[Node, ...], token: Token) -> Node:
+        self._count(token)
+        if operator.family is not Family.BAR:
+            for param, arg in zip(operator.params, args, strict=False):
+                if param.kind is Kind.SERIES and not has_field(arg):
+                    problem = f"{operator.name} of a constant says nothing"
+                    raise FactorError(problem, token.position, "a series for every " + param.name)
+        return Call(operator.name, args)
+
+    def _checked(self, operator: Operator, param: Param, arg: Node, position: int) -> Node:
+        if param.kind is Kind.BARS:
+            return self._bars(operator, param, arg, position)
+        if param.kind is Kind.NUMBER:
+            if not isinstance(arg, Number):
+                raise FactorError(
+                    f"{operator.name} needs a literal number for {param.name}", position, "a number"
+                )
+            if not param.low <= arg.value <= param.high:
+                problem = f"{operator.name}: {param.name} is {number_text(arg.value)}"
+                raise FactorError(problem, position, f"{param.low:g} to {param.high:g}")
+        return arg
+
+    def _bars(self, operator: Operator, param: Param, arg: Node, position: int) -> Number:
+        """A window or lag: a literal whole number from param.low on."""
+        low = int(param.low)
+        high = int(min(param.high, self._bounds.max_window_bars))
+        expected = f"a literal whole number, {low} to {high}"
+        if not isinstance(arg, Number):
+            raise FactorError(f"{operator.name} needs literal {param.name}", position, expected)
+        value = math.floor(arg.value) if self._dialect.floors_windows else arg.value
+        if value < 0 and operator.name in ("delay", "delta"):
+            problem = f"{operator.name} by {number_text(value)} bars would look ahead"
+            raise FactorError(problem, position, expected, str(max(low, int(-value))))
+        if value != int(value) or not low <= value <= high:
+            problem = f"{operator.name} cannot have {number_text(value)} {param.name}"
+            nearest = str(min(max(low, round(value)), high))
+            raise FactorError(problem, position, expected, nearest)
+        return Number(float(value))
+
+
+def operator_names() -> tuple[str, ...]:
+    """Every accepted spelling of our own language, for completion."""
+    return tuple(SPELLINGS)
