@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import signal
 import socket
@@ -22,7 +21,6 @@ from typing import Any, Self
 
 import numpy as np
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from alphamill.clock import Clock, SystemClock
@@ -194,10 +192,11 @@ async def _serve(
     """Listen until `stop` is set; replies under way are cut off then."""
     app = Application([(r"(/.*)", _Handler, {"doorway": doorway})], log_function=_silent)
     server = HTTPServer(app)
-    sockets = bind_sockets(config.port, config.host, family=socket.AF_INET, backlog=512)
-    server.add_sockets(sockets)
+    listening = socket.create_server((config.host, config.port), backlog=512)
+    listening.setblocking(False)
+    server.add_socket(listening)
     try:
-        ready(sockets[0].getsockname()[1])
+        ready(listening.getsockname()[1])
         await stop.wait()
     finally:
         server.stop()
@@ -241,7 +240,8 @@ class ExchangeServer:
         self._started = threading.Event()
         self._port = 0
         self._failure: OSError | None = None
-        self._stop: Callable[[], object] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -249,8 +249,10 @@ class ExchangeServer:
         return f"http://{self._config.host}:{self._port}"
 
     def stats(self) -> dict[str, Any]:
-        """As GET /__sim__/stats; call it when no request is under way."""
-        return self._doorway.stats()
+        """As GET /__sim__/stats, also after the server has stopped."""
+        if self._loop is None or not self._thread.is_alive():
+            return self._doorway.stats()
+        return asyncio.run_coroutine_threadsafe(self._stats(), self._loop).result()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -260,8 +262,12 @@ class ExchangeServer:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._stop()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+    async def _stats(self) -> dict[str, Any]:
+        return self._doorway.stats()
 
     def _run(self) -> None:
         try:
@@ -272,11 +278,10 @@ class ExchangeServer:
             self._started.set()
 
     async def _main(self) -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
 
         def ready(port: int) -> None:
             self._port = port
-            self._stop = functools.partial(loop.call_soon_threadsafe, stop.set)
             self._started.set()
 
-        await _serve(self._config, self._doorway, stop, ready)
+        await _serve(self._config, self._doorway, self._stop, ready)

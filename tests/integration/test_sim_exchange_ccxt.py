@@ -1,0 +1,112 @@
+"""ccxt, which nobody here wrote, takes the simulated exchange for Binance."""
+
+import time
+
+import pytest
+
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
+from alphamill.sim.windows import Limits
+
+ccxt = pytest.importorskip("ccxt")
+
+HOUR = 3_600_000
+REAL_HOSTS = ("https://api.binance.com", "https://fapi.binance.com", "https://dapi.binance.com")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return SyntheticSource(SyntheticMarket(end_ms=DEFAULT_START_MS + 2500 * HOUR))
+
+
+def client_of(exchange, types):
+    client = ccxt.binance(
+        {
+            "options": {
+                "defaultType": types[0],
+                "fetchMarkets": {"types": types},
+                "fetchCurrencies": False,
+                "fetchMargins": False,
+            },
+            "enableRateLimit": False,
+        }
+    )
+    client.session.trust_env = False
+    for name, url in client.urls["api"].items():
+        for host in REAL_HOSTS:
+            if isinstance(url, str) and url.startswith(host):
+                client.urls["api"][name] = exchange.url + url.removeprefix(host)
+    return client
+
+
+@pytest.fixture
+def client(source):
+    with ExchangeServer(source=source) as exchange:
+        client = client_of(exchange, ["spot"])
+        yield client
+        client.session.close()
+
+
+def test_markets_load_with_their_filters(client):
+    markets = client.load_markets()
+    assert len(markets) == 12
+    assert markets["BTC/USDT"]["active"]
+    assert markets["BTC/USDT"]["precision"]["price"] == 0.01
+    assert markets["BTC/USDT"]["limits"]["cost"]["min"] == 5.0
+
+
+def test_paging_through_bars_gives_the_market_exactly(client, source):
+    fetched, since = [], DEFAULT_START_MS
+    while True:
+        page = client.fetch_ohlcv("BTC/USDT", "1h", since=since, limit=1000)
+        if not page:
+            break
+        fetched += page
+        since = page[-1][0] + 1
+    bars = source.bars("spot", "BTCUSDT", "1h")
+    columns = (bars.open_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    assert fetched == [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+
+
+def test_a_ticker_is_read(client, source):
+    ticker = client.fetch_ticker("ETH/USDT")
+    bars = source.bars("spot", "ETHUSDT", "1h")
+    assert ticker["last"] == bars.close[-1]
+    assert ticker["high"] == bars.high[-24:].max()
+    assert ticker["baseVolume"] == pytest.approx(bars.volume[-24:].sum())
+
+
+def test_unknown_symbols_and_intervals_are_ccxts_own_errors(client):
+    client.load_markets()
+    with pytest.raises(ccxt.BadSymbol):
+        client.publicGetKlines({"symbol": "NOPEUSDT", "interval": "1h"})
+    with pytest.raises(ccxt.BadRequest):
+        client.publicGetKlines({"symbol": "BTCUSDT", "interval": "7h"})
+    assert client.fetch_time() == pytest.approx(time.time() * 1000, abs=10_000)
+
+
+def test_refusals_are_ddos_protection(source):
+    limits = Limits(weight=30, tolerated=1)
+    with ExchangeServer(ExchangeConfig(spot_limits=limits), source) as exchange:
+        client = client_of(exchange, ["spot"])
+        client.load_markets()
+        seen = []
+        while len(seen) < 2 and exchange.stats()["totals"]["requests"] < 60:
+            try:
+                client.fetch_ohlcv("BTC/USDT", "1h", limit=1)
+            except ccxt.DDoSProtection as error:
+                seen.append(str(error))
+        client.session.close()
+    assert "429" in seen[0]
+    assert "418" in seen[1]
+
+
+def test_futures_markets_and_bars(source):
+    with ExchangeServer(source=source) as exchange:
+        client = client_of(exchange, ["linear", "inverse"])
+        client.load_markets()
+        linear = client.fetch_ohlcv("ETH/USDT:USDT", "1h", since=DEFAULT_START_MS, limit=3)
+        inverse = client.fetch_ohlcv("BTC/USD:BTC", "1h", since=DEFAULT_START_MS, limit=3)
+        client.session.close()
+    assert [row[0] for row in linear] == [DEFAULT_START_MS + i * HOUR for i in range(3)]
+    assert [row[0] for row in inverse] == [DEFAULT_START_MS + i * HOUR for i in range(3)]

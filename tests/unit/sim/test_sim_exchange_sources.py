@@ -1,0 +1,161 @@
+"""Recordings, rows as text, resampling and faults."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphamill.errors import Misconfigured
+from alphamill.frames import Interval, Market
+from alphamill.sim.bars import Bars, close_ms, resample
+from alphamill.sim.faults import Fault, FaultKind, FaultPlan
+from alphamill.sim.replay import ReplaySource, read_recording
+from alphamill.sim.rows import RowCache, number_text, row_texts
+
+HOUR = 3_600_000
+MONDAY = 1_609_718_400_000  # 2021-01-04
+
+
+def some_bars(n, start_ms=MONDAY, step_ms=HOUR):
+    values = np.arange(n) + 10.0
+    return Bars(
+        open_ms=start_ms + np.arange(n, dtype=np.int64) * step_ms, open=values, high=values + 2,
+        low=values - 2, close=values + 1, volume=values, quote_volume=values * 2,
+        trades=np.ones(n, dtype=np.int64), taker_buy_base=values / 2, taker_buy_quote=values,
+    )  # fmt: skip
+
+
+def write(path: Path, **columns):
+    pq.write_table(pa.table(columns), path)
+
+
+def six(n=3):
+    columns = {name: np.arange(n) + 1.0 for name in ("open", "high", "low", "close", "volume")}
+    return {"open_time": MONDAY + np.arange(n) * HOUR, **columns}
+
+
+@given(st.floats(min_value=0, max_value=1e15, allow_nan=False))
+def test_numbers_read_back_exactly(value):
+    text = number_text(value)
+    assert float(text) == value
+    assert "e" not in text.lower()
+
+
+def test_numbers_look_like_the_exchanges():
+    assert number_text(41904.46) == "41904.46000000"
+    assert number_text(0.0) == "0.00000000"
+    assert number_text(1.25e-11) == "0.0000000000125"
+    with pytest.raises(ValueError, match="nan"):
+        number_text(float("nan"))
+
+
+def test_row_cache_equals_direct_printing_over_block_edges():
+    bars = some_bars(2500)
+    cache, direct = RowCache(bars, Interval.H1), row_texts(bars, Interval.H1)
+    for first, stop in [(0, 0), (0, 1), (999, 1001), (0, 2500), (1000, 2000), (2499, 2500)]:
+        assert cache.texts(first, stop) == direct[first:stop]
+
+
+def test_six_columns_get_the_stated_stand_ins(tmp_path):
+    write(tmp_path / "BTCUSDT-1h.parquet", **six())
+    bars = read_recording(tmp_path / "BTCUSDT-1h.parquet")
+    assert bars.quote_volume.tolist() == [1.0, 4.0, 9.0]  # volume x typical price
+    assert bars.trades.tolist() == [0, 0, 0]
+    assert bars.taker_buy_base.tolist() == [0, 0, 0]
+
+
+def test_ten_columns_are_taken_as_they_are_and_sorted(tmp_path):
+    extra = {"quote_volume": [7.0, 8, 9], "trades": [1, 2, 3],
+             "taker_buy_base": [0.1, 0.2, 0.3], "taker_buy_quote": [4.0, 5, 6]}  # fmt: skip
+    table = {name: list(values)[::-1] for name, values in {**six(), **extra}.items()}
+    write(tmp_path / "BTCUSDT-1h.parquet", **table)
+    bars = read_recording(tmp_path / "BTCUSDT-1h.parquet")
+    assert bars.open_ms.tolist() == [MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR]
+    assert bars.quote_volume.tolist() == [7, 8, 9]
+    assert bars.trades.tolist() == [1, 2, 3]
+
+
+def test_timestamp_columns_are_read_in_milliseconds(tmp_path):
+    columns = six()
+    columns["open_time"] = pa.array(columns["open_time"], pa.timestamp("ms", tz="UTC"))
+    write(tmp_path / "BTCUSDT-1h.parquet", **columns)
+    assert read_recording(tmp_path / "BTCUSDT-1h.parquet").open_ms[0] == MONDAY
+
+
+def test_a_flat_folder_is_one_market_and_named_folders_are_theirs(tmp_path):
+    write(tmp_path / "BTCUSDT-1h.parquet", **six())
+    write(tmp_path / "not a recording.parquet", **six())
+    flat = ReplaySource(tmp_path, Market.USD_M)
+    assert flat.symbols(Market.USD_M) == ["BTCUSDT"]
+    assert flat.symbols(Market.SPOT) == []
+    assert flat.bars(Market.USD_M, "BTCUSDT", Interval.M5) is None
+
+    (tmp_path / "cm").mkdir()
+    write(tmp_path / "cm" / "BTCUSD_PERP-4h.parquet", **six())
+    write(tmp_path / "cm" / "BTCUSD_PERP-1m.parquet", **six())
+    named = ReplaySource(tmp_path)
+    assert named.symbols(Market.COIN_M) == ["BTCUSD_PERP"]
+    assert named.symbols(Market.SPOT) == []
+    assert named.intervals(Market.COIN_M, "BTCUSD_PERP") == [Interval.M1, Interval.H4]
+    assert named.describe()["markets"]["cm"]["BTCUSD_PERP"]["4h"]["rows"] == 3
+
+
+def test_bad_recordings_are_named(tmp_path):
+    with pytest.raises(Misconfigured, match="SYMBOL-INTERVAL"):
+        ReplaySource(tmp_path)
+    columns = six()
+    del columns["close"]
+    write(tmp_path / "AUSDT-1h.parquet", **columns)
+    with pytest.raises(Misconfigured, match=r"AUSDT-1h.parquet lacks close"):
+        read_recording(tmp_path / "AUSDT-1h.parquet")
+    columns = six()
+    columns["open_time"][1] = columns["open_time"][0]
+    write(tmp_path / "BUSDT-1h.parquet", **columns)
+    with pytest.raises(Misconfigured, match="ascend"):
+        read_recording(tmp_path / "BUSDT-1h.parquet")
+
+
+def test_resampled_bars_are_the_sums_and_extremes_of_their_parts():
+    hours = some_bars(24 * 9)
+    days = resample(hours, Interval.D1)
+    assert len(days) == 9
+    assert days.open[1] == hours.open[24]
+    assert days.close[1] == hours.close[47]
+    assert days.high[1] == hours.high[24:48].max()
+    assert days.low[1] == hours.low[24:48].min()
+    assert days.volume[1] == hours.volume[24:48].sum()
+    assert days.trades.tolist() == [24] * 9
+
+
+def test_weeks_open_on_mondays_and_a_late_first_bar_keeps_the_grid():
+    hours = some_bars(24 * 9, start_ms=MONDAY + 5 * HOUR)
+    assert resample(hours, Interval.W1).open_ms.tolist() == [MONDAY, MONDAY + 7 * 24 * HOUR]
+    assert resample(hours, Interval.H4).open_ms[0] == MONDAY + 4 * HOUR
+
+
+def test_months_close_when_the_calendar_says():
+    assert close_ms(1_612_137_600_000, Interval.MO1) == 1_614_556_800_000 - 1  # February 2021
+
+
+def test_faults_are_parsed_and_bad_ones_are_explained():
+    assert Fault.parse("truncate:0.02") == Fault(FaultKind.TRUNCATE, probability=0.02)
+    assert Fault.parse("reset:/50") == Fault(FaultKind.RESET, every=50)
+    for text in ("truncate", "nonsense:0.1", "html:2", "html:/x"):
+        with pytest.raises(ValueError, match="KIND:SHARE"):
+            Fault.parse(text)
+
+
+def test_faults_strike_in_rhythm_and_at_their_rate_and_repeat_with_the_seed():
+    rhythm = FaultPlan([Fault(FaultKind.RESET, every=3)])
+    assert [rhythm.next() for _ in range(6)] == [None, None, "reset"] * 2
+    assert rhythm.caused == {"reset": 2}
+
+    faults = [Fault(FaultKind.HTML, probability=0.1), Fault(FaultKind.TIMEOUT, probability=0.1)]
+    first, second = (FaultPlan(faults, seed=5) for _ in range(2))
+    assert [first.next() for _ in range(5000)] == [second.next() for _ in range(5000)]
+    assert 400 < first.caused["html"] < 600
+    assert 350 < first.caused["timeout"] < 550  # only where html did not strike first
