@@ -1,0 +1,133 @@
+"""Usage counters in Redis: one hash a row, found through sets, never through a scan of keys.
+
+{prefix}:usage:runs               set of runs
+{prefix}:usage:rows:RUN           set of rows, each ["day", "tier", "model"] as JSON
+{prefix}:usage:calls:RUN          set of the calls already counted
+{prefix}:usage:row:RUN:ROW        hash: measures, error:CLASS, latency:BUCKET, latency_sum_ms
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from alphamill.errors import RetryLater
+from alphamill.usage.latency import bucket_of
+from alphamill.usage.protocol import MEASURES, Row, Tally, UsageEntry, build_report, check_row
+
+SCRIPT = files("alphamill.usage").joinpath("record.lua").read_text(encoding="utf-8")
+ROWS_A_TRIP = 500
+
+
+class UsageCounters:
+    """See `protocol.Usage`. Raises RetryLater while Redis cannot be reached.
+
+    client: with or without decode_responses.
+    """
+
+    def __init__(self, client: redis.Redis, prefix: str = "alphamill") -> None:
+        self._client = client
+        self._prefix = f"{prefix}:usage"
+        self._script = client.register_script(SCRIPT)
+
+    def record(self, entry: UsageEntry) -> bool:
+        """See `protocol.Usage`."""
+        row = Row(entry.run, entry.day, entry.tier, entry.model)
+        counts = {name: value for name, value in entry.measures.items() if value}
+        return self._add(row, entry.call_id, counts | _latency(entry.latency_ms))
+
+    def record_error(
+        self,
+        run: str,
+        day: str,
+        tier: str,
+        model: str,
+        error_class: str,
+        latency_ms: int | None = None,
+    ) -> None:
+        """See `protocol.Usage`."""
+        check_row(run, day, tier, model)
+        self._add(
+            Row(run, day, tier, model), "", {f"error:{error_class}": 1} | _latency(latency_ms)
+        )
+
+    def report(self, run: str | None = None) -> dict[str, Any]:
+        """See `protocol.Usage`. Costs one trip a run and one a few hundred rows."""
+        with _reached():
+            return build_report(self._tallies(self._rows(run)))
+
+    def _rows(self, run: str | None) -> list[Row]:
+        runs = [run] if run is not None else self._members(f"{self._prefix}:runs")
+        return [
+            Row(name, *json.loads(text))
+            for name in runs
+            for text in self._members(f"{self._prefix}:rows:{name}")
+        ]
+
+    def _tallies(self, rows: list[Row]) -> dict[Row, Tally]:
+        tallies: dict[Row, Tally] = {}
+        for start in range(0, len(rows), ROWS_A_TRIP):
+            some = rows[start : start + ROWS_A_TRIP]
+            pipeline = self._client.pipeline(transaction=False)
+            for row in some:
+                pipeline.hgetall(self._row_key(row))
+            tallies |= zip(some, map(_tally, pipeline.execute()), strict=True)
+        return tallies
+
+    def _add(self, row: Row, call_id: str, counts: Mapping[str, int]) -> bool:
+        keys = [
+            self._row_key(row),
+            f"{self._prefix}:rows:{row.run}",
+            f"{self._prefix}:runs",
+            f"{self._prefix}:calls:{row.run}",
+        ]
+        pairs = [part for pair in counts.items() for part in pair]
+        with _reached():
+            return bool(self._script(keys=keys, args=[call_id, row.run, _row_text(row), *pairs]))
+
+    def _row_key(self, row: Row) -> str:
+        return f"{self._prefix}:row:{row.run}:{_row_text(row)}"
+
+    def _members(self, key: str) -> list[str]:
+        return sorted(map(_text, self._client.smembers(key)))
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise RetryLater(f"usage: Redis cannot be reached ({type(error).__name__})", 5.0) from error
+
+
+def _latency(latency_ms: int | None) -> dict[str, int]:
+    if latency_ms is None:
+        return {}
+    return {f"latency:{bucket_of(latency_ms)}": 1, "latency_sum_ms": latency_ms}
+
+
+def _row_text(row: Row) -> str:
+    return json.dumps([row.day, row.tier, row.model], separators=(",", ":"))
+
+
+def _tally(found: Mapping[bytes | str, bytes | str]) -> Tally:
+    counts = {_text(field): int(value) for field, value in found.items()}
+    return Tally(
+        measures={name: counts.get(name, 0) for name in MEASURES},
+        errors=_under("error:", counts),
+        buckets={int(bucket): n for bucket, n in _under("latency:", counts).items()},
+        latency_sum_ms=counts.get("latency_sum_ms", 0),
+    )
+
+
+def _under(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
+    return {f.removeprefix(prefix): n for f, n in counts.items() if f.startswith(prefix)}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
