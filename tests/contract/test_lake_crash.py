@@ -1,0 +1,51 @@
+"""kill -9 in the middle of writing: the file is always one whole version."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from alphamill.lake import Lake
+
+# A big file, so that nearly all of the time goes into writing and syncing it.
+WRITER = """
+import sys
+from alphamill.lake import Lake
+lake = Lake(sys.argv[1])
+with lake.lock("a"):
+    n = 0
+    while True:
+        n = n % 250 + 1
+        lake.write_bytes("a/big.bin", bytes([n]) * 30_000_000)
+"""
+
+
+def wait_for_change(lake, before):
+    deadline = time.monotonic() + 30
+    while lake.stat("a/big.bin") == before:
+        assert time.monotonic() < deadline, "the writer wrote nothing"
+        time.sleep(0.002)
+
+
+def test_kill_9_leaves_one_whole_file_and_no_lock(tmp_path):
+    lake = Lake(str(tmp_path))
+    seed = random.Random(7)
+    caught_writing = 0
+    for _ in range(6):
+        before = lake.stat("a/big.bin")
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)])
+        wait_for_change(lake, before)
+        time.sleep(seed.uniform(0.05, 0.25))  # somewhere within a later write
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        data = lake.read_bytes("a/big.bin")
+        assert len(data) == 30_000_000
+        assert data.count(data[:1]) == len(data)
+        assert lake.list("") == ["a/big.bin"]
+        for half in (tmp_path / "a").glob("*.tmp"):
+            caught_writing += 1
+            half.unlink()
+    with lake.lock("a"):  # freed by its holder's death
+        lake.write_bytes("a/u.json", b"1")
+    assert caught_writing, "no kill hit a write: the test has shown nothing"

@@ -1,0 +1,108 @@
+"""One suite over every implementation of `Files`, through `Lake`."""
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from alphamill.errors import GiveUp
+from alphamill.lake import Lake, Unreadable
+from alphamill.lake.filesystem import ArrowFiles
+
+TABLE = pa.table({"n": pa.array([1, 2, 3]), "x": [0.1, None, 0.3], "name": ["a", "b", None]})
+
+
+@pytest.fixture(params=["local", "arrow-memory", "arrow-local"])
+def lake(request, tmp_path):
+    if request.param == "local":
+        return Lake(str(tmp_path / "lake"))
+    if request.param == "arrow-memory":
+        return Lake("memory", ArrowFiles(pafs._MockFileSystem(), "bucket/prefix"))
+    return Lake("arrow", ArrowFiles(pafs.LocalFileSystem(), str(tmp_path / "lake")))
+
+
+def test_a_table_and_its_metadata_come_back(lake):
+    lake.write("a/b.parquet", TABLE, {"why": "because", "ünï": "çödé"})
+    assert lake.read("a/b.parquet").equals(TABLE)
+    assert lake.read("a/b.parquet", ["x"]).equals(TABLE.select(["x"]))
+    assert lake.metadata("a/b.parquet") == {"why": "because", "ünï": "çödé"}
+    assert lake.load("a/b.parquet") == (TABLE, {"why": "because", "ünï": "çödé"})
+
+
+def test_equal_content_is_equal_bytes(lake):
+    lake.write("one.parquet", TABLE, {"a": "1", "b": "2"})
+    chunks = pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)])
+    lake.write("two.parquet", chunks, {"b": "2", "a": "1"})
+    assert lake.read_bytes("one.parquet") == lake.read_bytes("two.parquet")
+
+
+def test_a_second_write_replaces_the_first(lake):
+    lake.write("t.parquet", TABLE, {"v": "1"})
+    lake.write("t.parquet", TABLE.slice(0, 1), {})
+    assert lake.read("t.parquet").num_rows == 1
+    assert lake.metadata("t.parquet") == {}
+
+
+def test_a_missing_key(lake):
+    assert not lake.exists("no.parquet")
+    assert lake.stat("no.parquet") is None
+    assert lake.list("nowhere") == []
+    for ask in (lake.read, lake.metadata, lake.read_bytes):
+        with pytest.raises(FileNotFoundError):
+            ask("no.parquet")
+    lake.delete("no.parquet")
+
+
+def test_listing_is_deep_sorted_and_below_its_prefix(lake):
+    for key in ("b/2.json", "b/1.json", "b/c/3.json", "bb/4.json", "5.json"):
+        lake.write_bytes(key, key.encode())
+    assert lake.list("b") == ["b/1.json", "b/2.json", "b/c/3.json"]
+    assert lake.list("") == ["5.json", "b/1.json", "b/2.json", "b/c/3.json", "bb/4.json"]
+    assert lake.read_bytes("b/c/3.json") == b"b/c/3.json"
+    assert lake.versions("bb")["bb/4.json"].size_bytes == len("bb/4.json")
+    lake.delete("b/1.json")
+    assert lake.list("b") == ["b/2.json", "b/c/3.json"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"hello"])
+def test_a_damaged_file_says_so(lake, damage):
+    lake.write("t.parquet", TABLE, {})
+    lake.write_bytes("t.parquet", damage(lake.read_bytes("t.parquet")))
+    with pytest.raises(Unreadable, match=r"t\.parquet is damaged"):
+        lake.read("t.parquet")
+    with pytest.raises(GiveUp, match=r"t\.parquet is damaged"):
+        lake.metadata("t.parquet")
+
+
+def test_a_flipped_bit_in_the_data_is_seen(lake):
+    numbers = pa.table({"x": pa.array([i / 7 for i in range(500)])})
+    lake.write("t.parquet", numbers, {})
+    data = bytearray(lake.read_bytes("t.parquet"))
+    data[200] ^= 1
+    lake.write_bytes("t.parquet", bytes(data))
+    with pytest.raises(Unreadable):
+        lake.read("t.parquet")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "a/../b", "..", "a//b", ".hidden", "a/.b", "a\\b", "a b", "é", "a/"]
+)
+def test_no_key_leaves_the_lake(lake, key):
+    for use in (lake.read, lake.exists, lake.metadata, lake.read_bytes):
+        with pytest.raises(ValueError, match="not a key"):
+            use(key)
+    with pytest.raises(ValueError, match="not a key"):
+        lake.write_bytes(key, b"")
+    with pytest.raises(ValueError, match="not a key"):
+        lake.write(key, TABLE, {})
+
+
+def test_check_writable_leaves_nothing(lake):
+    lake.check_writable()
+    assert lake.list("") == []
+
+
+def test_a_lock_is_taken_and_given_back(lake):
+    for _ in range(2):
+        with lake.lock("a/b"):
+            lake.write_bytes("a/b/c.json", b"1")
+    assert lake.list("") == ["a/b/c.json"]

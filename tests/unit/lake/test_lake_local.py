@@ -1,0 +1,140 @@
+"""The local disk: faults, crashes and leftovers."""
+
+import errno
+import os
+import resource
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.lake import Lake
+
+TABLE = pa.table({"x": [float(i) / 3 for i in range(1000)]})
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def files_of(lake):
+    return [path for path in Path(lake.uri).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "free or add space"),
+        (errno.EDQUOT, "free or add space"),
+        (errno.EROFS, "may write to"),
+        (errno.EACCES, "may write to"),
+    ],
+)
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_fault_in_writing_names_the_setting_and_leaves_the_old_file(
+    lake, monkeypatch, number, words, step
+):
+    lake.write("t.parquet", TABLE, {"v": "1"})
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    owner = os if step == "fsync" else Path
+    monkeypatch.setattr(owner, step, fail)
+    with pytest.raises(Misconfigured, match=words) as caught:
+        lake.write("t.parquet", TABLE.slice(0, 1), {"v": "2"})
+    monkeypatch.undo()
+    assert caught.value.setting == "ALPHAMILL_LAKE"
+    assert os.strerror(number) in caught.value.problem
+    assert lake.metadata("t.parquet") == {"v": "1"}
+    assert len(files_of(lake)) == 1
+
+
+def test_a_fault_that_may_pass_is_retried(lake, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(RetryLater, match="Input/output error"):
+        lake.write("t.parquet", TABLE, {})
+    assert files_of(lake) == []
+
+
+def test_a_real_file_size_limit_is_a_full_disk(lake):
+    """The kernel itself cuts the write short, in a child process."""
+    lake.write_bytes("t.bin", b"old")
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            lake.write_bytes("t.bin", b"x" * 5000)
+        except Misconfigured:
+            os._exit(42)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+    assert lake.read_bytes("t.bin") == b"old"
+    assert len(files_of(lake)) == 1
+
+
+def test_a_lake_that_is_a_file(tmp_path):
+    (tmp_path / "lake").write_text("I am not a folder")
+    with pytest.raises(Misconfigured, match="ALPHAMILL_LAKE"):
+        Lake(str(tmp_path / "lake")).check_writable()
+    with pytest.raises(Misconfigured, match="ALPHAMILL_LAKE"):
+        Lake(str(tmp_path / "lake" / "deeper")).check_writable()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_lake_without_permission(tmp_path):
+    (tmp_path / "lake").mkdir(mode=0o500)
+    with pytest.raises(Misconfigured, match="may write to"):
+        Lake(str(tmp_path / "lake")).check_writable()
+
+
+def test_leftovers_of_dead_writers_are_unseen_and_swept(lake):
+    lake.write_bytes("a/t.json", b"1")
+    folder = Path(lake.uri) / "a"
+    old, young = folder / ".t.json.0123.tmp", folder / ".t.json.4567.tmp"
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    assert lake.list("") == ["a/t.json"]
+    lake.write_bytes("a/u.json", b"2")
+    assert not old.exists()
+    assert young.exists()  # its writer may be alive
+
+
+def test_a_reader_sees_whole_files_while_writers_replace_them(lake):
+    tables = [pa.table({"x": [float(n)] * (100 + n)}) for n in range(4)]
+    lake.write("t.parquet", tables[0], {"n": "0"})
+    stop = threading.Event()
+
+    def write():
+        n = 0
+        while not stop.is_set():
+            n = (n + 1) % 4
+            lake.write("t.parquet", tables[n], {"n": str(n)})
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    seen = set()
+    try:
+        for _ in range(200):
+            table, metadata = lake.load("t.parquet")
+            assert table.equals(tables[int(metadata["n"])])
+            seen.add(metadata["n"])
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert len(seen) > 1
+    assert len(files_of(lake)) == 1
