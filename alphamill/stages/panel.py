@@ -1,0 +1,256 @@
+"""panel: one snapshot of all symbols on a regular grid, cut into the run's segments.
+
+The grid runs from the first to the last bar that any symbol has in the run's range. Discovery is
+its first part, then validation, then holdout. Each segment's files end where the segment ends, so
+no label of one can use a bar of the next, and what reads discovery cannot see further: the bars are
+not in its files. Validation and holdout begin with some bars of the segment before, so that factors
+have their look-back; those and an embargo after them are not scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alphamill.errors import GiveUp
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
+from alphamill.indicators import indicator_names
+from alphamill.jobs import PanelJob, RunKind, RunSpec
+from alphamill.lake import Lake, read_klines
+from alphamill.settings import SegmentSettings
+from alphamill.stages.features import read_features
+from alphamill.stages.panels import (
+    PanelManifest,
+    Segment,
+    SegmentFacts,
+    SegmentPanel,
+    field_key,
+    load_panel,
+    read_manifest,
+    write_field,
+    write_manifest,
+)
+
+__all__ = [
+    "HISTORY_BARS",
+    "PanelDeps",
+    "PanelFacts",
+    "Segment",
+    "SegmentPanel",
+    "load_panel",
+    "run",
+]
+
+HISTORY_BARS = 600
+_BATCH_BYTES = 256 * 2**20  # of field values held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class PanelDeps:
+    """What the stage works with. history_bars: look-back given to validation and holdout."""
+
+    lake: Lake
+    spec: RunSpec
+    history_bars: int = HISTORY_BARS
+
+
+@dataclass(frozen=True, slots=True)
+class PanelFacts:
+    """What the snapshot holds. missing: symbols without a bar. bars: by segment, without history.
+
+    skipped: it was complete already and was left as it is.
+    """
+
+    symbols: tuple[str, ...]
+    missing: tuple[str, ...]
+    fields: int
+    bars: Mapping[str, int]
+    snapshot: str
+    skipped: bool
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Rows [start, end) of the grid; the first `history` of them belong to the segment before."""
+
+    start: int
+    end: int
+    history: int
+    embargo: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    interval: Interval
+    start_ms: int
+    bars: int
+    symbols: tuple[str, ...]
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.bars * self.interval.ms
+
+    @property
+    def times_ms(self) -> IntArray:
+        return self.start_ms + self.interval.ms * np.arange(self.bars, dtype=np.int64)
+
+
+def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
+    """Write the run's panel at one interval. Safe to repeat: a complete panel stays as it is.
+
+    Raises GiveUp without any bar, with too few for three segments, and for 1M.
+    """
+    spec = deps.spec
+    sealed = read_manifest(deps.lake, spec.run_id, job.interval)
+    if sealed is not None:
+        return _facts(sealed, skipped=True)
+    grid = _grid(job.interval, deps)
+    cuts = _cuts(grid.bars, deps)
+    hashes: dict[Segment, dict[str, str]] = {segment: {} for segment in cuts}
+    for field, values in _fields(grid, deps):
+        for segment, cut in cuts.items():
+            hashes[segment][field] = write_field(
+                deps.lake,
+                field_key(spec.run_id, job.interval, segment, field),
+                grid.times_ms[cut.start : cut.end],
+                grid.symbols,
+                values[cut.start : cut.end],
+            )
+    manifest = _manifest(grid, cuts, hashes, spec)
+    write_manifest(deps.lake, spec.run_id, manifest)
+    return _facts(manifest, skipped=False)
+
+
+def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
+    if interval is Interval.MO1:
+        raise GiveUp("1M bars have no fixed length and cannot form a panel; use 1w or shorter")
+    spec = deps.spec
+    times = {symbol: _open_times(symbol, interval, deps) for symbol in sorted(set(spec.symbols))}
+    times = {symbol: values for symbol, values in times.items() if values.size}
+    if not times:
+        raise GiveUp(f"the lake has no {interval} bar of {', '.join(spec.symbols)} in the range")
+    every = np.concatenate(list(times.values()))
+    phases, counts = np.unique(every % interval.ms, return_counts=True)
+    on_grid = every[every % interval.ms == phases[counts.argmax()]]
+    first, last = int(on_grid.min()), int(on_grid.max())
+    return _Grid(interval, first, (last - first) // interval.ms + 1, tuple(times))
+
+
+def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
+    spec = deps.spec
+    table = read_klines(
+        deps.lake, spec.market, symbol, interval, spec.start_ms, spec.end_ms, ["open_time"]
+    )
+    times: IntArray = table["open_time"].cast(pa.int64()).to_numpy()
+    return times
+
+
+def _cuts(bars: int, deps: PanelDeps) -> dict[Segment, _Cut]:
+    """The segments' rows, by fractions of the bars."""
+    if deps.spec.kind is RunKind.EVALUATE:
+        return {Segment.WHOLE: _Cut(0, bars, 0, 0)}
+    settings = deps.spec.segments
+    validation = int(bars * settings.discovery_frac)
+    holdout = int(bars * (settings.discovery_frac + settings.validation_frac))
+    embargo = settings.horizon_bars + settings.entry_lag_bars
+    _check_length(bars, [validation, holdout - validation, bars - holdout], settings)
+    v_history, h_history = (min(deps.history_bars, start) for start in (validation, holdout))
+    return {
+        Segment.DISCOVERY: _Cut(0, validation, 0, 0),
+        Segment.VALIDATION: _Cut(validation - v_history, holdout, v_history, embargo),
+        Segment.HOLDOUT: _Cut(holdout - h_history, bars, h_history, embargo),
+    }
+
+
+def _check_length(bars: int, lengths: Sequence[int], settings: SegmentSettings) -> None:
+    # An embargo before, a label's length after, and two bars between them to compare.
+    needed = 2 * (settings.horizon_bars + settings.entry_lag_bars) + 2
+    if min(lengths) < needed:
+        raise GiveUp(
+            f"{bars} bars make segments of {', '.join(map(str, lengths))} bars; each needs at "
+            f"least {needed} at a horizon of {settings.horizon_bars}: ask for a longer range"
+        )
+
+
+def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
+    """Every field over the whole grid, a few at a time in memory."""
+    size = max(1, _BATCH_BYTES // (grid.bars * len(grid.symbols) * 8))
+    for names in _batches(KLINE_FIELDS, size):
+        yield from _batch(names, grid, deps, of_klines=True)
+    for names in _batches(indicator_names(grid.interval), size):
+        yield from _batch(names, grid, deps, of_klines=False)
+
+
+def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(names)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
+
+
+def _batch(
+    names: list[str], grid: _Grid, deps: PanelDeps, of_klines: bool
+) -> Iterator[tuple[str, FloatArray]]:
+    values = {name: np.full((grid.bars, len(grid.symbols)), np.nan) for name in names}
+    read = read_klines if of_klines else read_features
+    for position, symbol in enumerate(grid.symbols):
+        table = read(
+            deps.lake, deps.spec.market, symbol, grid.interval, grid.start_ms, grid.end_ms,
+            ["open_time", *names],
+        )  # fmt: skip
+        offsets = table["open_time"].cast(pa.int64()).to_numpy() - grid.start_ms
+        rows, off_grid = np.divmod(offsets, grid.interval.ms)
+        here = off_grid == 0
+        for name in names:
+            column = table[name].cast(pa.float64()).to_numpy()
+            values[name][rows[here], position] = column[here]
+    yield from values.items()
+
+
+def _manifest(
+    grid: _Grid,
+    cuts: Mapping[Segment, _Cut],
+    hashes: Mapping[Segment, Mapping[str, str]],
+    spec: RunSpec,
+) -> PanelManifest:
+    digest = hashlib.sha256()
+    for segment in cuts:
+        for field in sorted(hashes[segment]):
+            digest.update(f"{segment.value} {field} {hashes[segment][field]}\n".encode())
+    return PanelManifest(
+        interval=grid.interval,
+        symbols=grid.symbols,
+        missing=tuple(sorted(set(spec.symbols) - set(grid.symbols))),
+        snapshot=digest.hexdigest(),
+        segments={
+            segment: SegmentFacts(
+                start_ms=grid.start_ms + cut.start * grid.interval.ms,
+                bars=cut.end - cut.start,
+                history_bars=cut.history,
+                embargo_bars=cut.embargo,
+                fields=hashes[segment],
+            )
+            for segment, cut in cuts.items()
+        },
+    )
+
+
+def _facts(manifest: PanelManifest, skipped: bool) -> PanelFacts:
+    segments = manifest.segments
+    return PanelFacts(
+        symbols=manifest.symbols,
+        missing=manifest.missing,
+        fields=max(len(facts.fields) for facts in segments.values()),
+        bars={name.value: facts.bars - facts.history_bars for name, facts in segments.items()},
+        snapshot=manifest.snapshot,
+        skipped=skipped,
+    )

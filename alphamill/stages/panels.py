@@ -1,0 +1,174 @@
+"""A run's panels in the lake: three segments of time, one file a field, and who may see what.
+
+`runs/run=ID/panel/interval=1h/manifest.json` and `segment=discovery/close.parquet` beside it. The
+manifest is written last and never again, so that a run's data cannot change under it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
+
+from alphamill.errors import GiveUp
+from alphamill.frames import KLINES, FloatArray, IntArray, Interval, Panel
+from alphamill.lake import Lake, run_key
+
+
+class Segment(StrEnum):
+    """A stretch of a run's time. WHOLE stands alone: runs that only score given expressions."""
+
+    DISCOVERY = "discovery"
+    VALIDATION = "validation"
+    HOLDOUT = "holdout"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """One segment's panel.
+
+    start_ms: open time of its first bar, history included. bars: all bars, history included.
+    history_bars: leading bars of the segment before, for look-back only. embargo_bars: bars after
+    them whose labels or signals may overlap the segment before. fields: name -> content hash.
+    """
+
+    start_ms: int
+    bars: int
+    history_bars: int
+    embargo_bars: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelManifest:
+    """What a panel snapshot holds. `snapshot` is a hash of all of its content."""
+
+    interval: Interval
+    symbols: tuple[str, ...]
+    missing: tuple[str, ...]  # asked for, without a bar in the range
+    snapshot: str
+    segments: Mapping[Segment, SegmentFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPanel:
+    """A segment's panel. Only the bars of `scored` may be scored; those before warm factors up."""
+
+    panel: Panel
+    history_bars: int
+    embargo_bars: int
+
+    @property
+    def scored(self) -> slice:
+        """The rows that count. Labels near the end that need a later bar are NaN by themselves."""
+        return slice(self.history_bars + self.embargo_bars, self.panel.n_bars)
+
+
+_MANIFEST = TypeAdapter(PanelManifest)
+
+
+def load_panel(
+    lake: Lake,
+    run_id: str,
+    interval: Interval,
+    segment: Segment | str,
+    fields: Collection[str] | None = None,
+) -> SegmentPanel:
+    """A segment with just the fields asked for (default: all).
+
+    Raises GiveUp if the run has no such panel, segment or field, or if a file is not the one that
+    the manifest names.
+    """
+    segment = Segment(segment)
+    manifest = read_manifest(lake, run_id, interval)
+    if manifest is None:
+        raise GiveUp(f"run {run_id} has no panel at {interval}")
+    facts = manifest.segments.get(segment)
+    if facts is None:
+        raise GiveUp(f"the panel of run {run_id} has no segment {segment.value}")
+    names = list(facts.fields) if fields is None else list(dict.fromkeys(fields))
+    unknown = [name for name in names if name not in facts.fields]
+    if unknown:
+        raise GiveUp(f"the panel of run {run_id} has no field {', '.join(unknown)}")
+    values = {
+        name: _read_field(lake, field_key(run_id, interval, segment, name), manifest, facts, name)
+        for name in names
+    }
+    times_ms = facts.start_ms + interval.ms * np.arange(facts.bars, dtype=np.int64)
+    panel = Panel(interval, times_ms, manifest.symbols, values)
+    return SegmentPanel(panel, facts.history_bars, facts.embargo_bars)
+
+
+def read_manifest(lake: Lake, run_id: str, interval: Interval) -> PanelManifest | None:
+    """What the run's panel holds, or None before it is complete. GiveUp for a damaged one."""
+    key = manifest_key(run_id, interval)
+    try:
+        return _MANIFEST.validate_json(lake.read_bytes(key))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise GiveUp(f"{key} is damaged: {error.errors()[0]['msg']}") from error
+
+
+def write_manifest(lake: Lake, run_id: str, manifest: PanelManifest) -> None:
+    """Seal a panel. Every field of it must have been written before."""
+    data = asdict(manifest)
+    text = json.dumps(data, indent=1, sort_keys=True)
+    lake.write_bytes(manifest_key(run_id, manifest.interval), text.encode())
+
+
+def manifest_key(run_id: str, interval: Interval) -> str:
+    """The key of a panel's manifest."""
+    return run_key(run_id, f"panel/interval={interval.value}/manifest.json")
+
+
+def field_key(run_id: str, interval: Interval, segment: Segment, field: str) -> str:
+    """The key of one field of a segment."""
+    folder = f"panel/interval={interval.value}/segment={segment.value}"
+    return run_key(run_id, f"{folder}/{field}.parquet")
+
+
+def write_field(
+    lake: Lake, key: str, times_ms: IntArray, symbols: tuple[str, ...], values: FloatArray
+) -> str:
+    """Write float64 (bars, symbols) as open_time and a column a symbol; the content's hash."""
+    digest = content_hash(times_ms, symbols, values)
+    columns: dict[str, Any] = {
+        "open_time": pa.array(times_ms, pa.int64()).cast(KLINES.field("open_time").type)
+    }
+    for position, symbol in enumerate(symbols):
+        columns[symbol] = pa.array(np.ascontiguousarray(values[:, position]))
+    lake.write(key, pa.table(columns), {"content_hash": digest})
+    return digest
+
+
+def content_hash(times_ms: IntArray, symbols: tuple[str, ...], values: FloatArray) -> str:
+    """A hash of what a field holds, however it is stored."""
+    digest = hashlib.sha256(",".join(symbols).encode())
+    digest.update(times_ms.tobytes())
+    digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _read_field(
+    lake: Lake, key: str, manifest: PanelManifest, facts: SegmentFacts, name: str
+) -> FloatArray:
+    try:
+        stated = lake.metadata(key).get("content_hash")
+        table = lake.read(key, manifest.symbols)
+    except FileNotFoundError as error:
+        raise GiveUp(f"{key} is gone; submit the run again with another salt") from error
+    if stated != facts.fields[name] or table.num_rows != facts.bars:
+        raise GiveUp(f"{key} is not the file that the panel's manifest names")
+    values = np.empty((facts.bars, len(manifest.symbols)))
+    for position, symbol in enumerate(manifest.symbols):
+        values[:, position] = table[symbol].to_numpy()
+    return values
