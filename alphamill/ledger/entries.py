@@ -53,6 +53,6 @@ def dependencies(job: JobSpec) -> tuple[list[str], list[str]]:
     return needs, [other for other in dict.fromkeys(job.after) if other not in set(needs)]
 
 
-def clip(reason: str) -> str:
-    """A reason of bounded length."""
-    return reason[:REASON_LIMIT_CHARS]
+def clip(text: str) -> str:
+    """Free text of bounded length that can be written as UTF-8; lone surrogates become "?"."""
+    return text[:REASON_LIMIT_CHARS].encode(errors="replace").decode()

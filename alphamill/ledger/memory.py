@@ -97,8 +97,8 @@ class MemoryLedger:
             if run is None or job is None or not self._claimable(run, job):
                 return None
             job.attempts += 1
-            job.token, job.worker, job.started_ms = uuid.uuid4().hex, worker, run.now_ms
-            job.republished = 0
+            job.token, job.worker = uuid.uuid4().hex, entries.clip(worker)
+            job.started_ms, job.republished = run.now_ms, 0
             run.move(job, JobState.RUNNING, self._lease_end(run))
             return Claim(run_id, job_id, job.token, job.attempts, _job_record(job))
 
@@ -177,7 +177,7 @@ class MemoryLedger:
         run.now_ms = self._clock.now_ms()
         hints: list[Hint] = []
         timed = [job for job in run.jobs.values() if job.due_ms and job.due_ms <= run.now_ms]
-        for job in sorted(timed, key=lambda job: job.due_ms)[:limit]:
+        for job in sorted(timed, key=lambda job: (job.due_ms, job.id))[:limit]:
             if job.state is JobState.DELAYED:
                 run.release(job)
             elif job.state is JobState.QUEUED:

@@ -107,7 +107,7 @@ class RedisLedger:
     def claim(self, run_id: str, job_id: str, worker: str) -> Claim | None:
         """See Ledger."""
         token = uuid.uuid4().hex[:16]
-        answer = self._call("claim", run_id, job_id, token, worker)
+        answer = self._call("claim", run_id, job_id, token, entries.clip(worker))
         if answer is None:
             return None
         record = records.job_record(job_id, _text(answer[0]), _text(answer[1]), None)

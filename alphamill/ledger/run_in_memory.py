@@ -164,7 +164,7 @@ class Run:
         """Settle a job that may not be tried again as dead; whether it was so."""
         if job.attempts < self.settings.max_attempts:
             return False
-        reason = f"its worker died {job.deaths} times"
+        reason = f"its worker died {job.deaths} time{'' if job.deaths == 1 else 's'}"
         self.settle(
             job, JobState.DEAD, f"{reason}; last error: {job.error}" if job.error else reason
         )

@@ -172,7 +172,8 @@ local function exhausted(id, job)
   if (job.attempts or 0) < MAX_ATTEMPTS then
     return false
   end
-  local reason = string.format('its worker died %d times', job.deaths or 0)
+  local deaths = job.deaths or 0
+  local reason = string.format('its worker died %d time%s', deaths, deaths == 1 and '' or 's')
   if job.error then
     reason = reason .. '; last error: ' .. job.error
   end
