@@ -191,7 +191,10 @@ class Gateway:
             self._fail(call, held, record, failure)
             if isinstance(failure, NotConnected):
                 gate.settle(slot, 0)
-            raise self._advised(call, gate, failure) from failure
+            advised = self._advised(call, gate, failure)
+            if advised is failure:
+                raise
+            raise advised from failure
         if not reply.served_as_asked:
             log.warning(
                 "%s asked for %s and was served %s", call.tier, reply.asked_model, reply.model

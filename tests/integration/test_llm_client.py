@@ -1,0 +1,457 @@
+"""The client against a real HTTP server that answers in each shape that providers use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from alphamill.errors import GiveUp, Misconfigured, RetryLater
+from alphamill.llm import failures
+from alphamill.llm.client import OpenAIChat
+from alphamill.llm.gateway import Call, Gateway
+from alphamill.llm.journal import RedisJournal
+from alphamill.llm.messages import ChatRequest, Message, TokenUsage
+from alphamill.llm.prices import PriceTable
+from alphamill.settings import TierSettings
+
+KEY = "sk-planted-0123456789abcdef"
+REQUEST = ChatRequest(
+    "gpt-4.1-mini",
+    (Message("user", "hello"),),
+    max_tokens=50,
+    temperature=0.9,
+    schema={"type": "object"},
+    seed=7,
+)
+
+
+def completion(**changes: Any) -> dict[str, Any]:
+    body = {
+        "model": "gpt-4.1-mini-2025-04-14",
+        "choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 12,
+            "completion_tokens": 3,
+            "total_tokens": 15,
+            "prompt_tokens_details": {"cached_tokens": 4},
+        },
+    }
+    return body | changes
+
+
+@dataclass
+class Script:
+    """What the server answers next, and what it was asked."""
+
+    url: str = ""
+    answers: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    connections: set[Any] = field(default_factory=set)
+
+    def says(self, status: int, body: Any, **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answers.append((status, body, named))
+
+
+@pytest.fixture
+def server() -> Iterator[Script]:
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            script.seen.append(json.loads(self.rfile.read(length)))
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            script.headers.append(dict(self.headers))
+            script.connections.add(self.client_address)
+            status, body, headers = script.answers.pop(0)
+            if callable(body):
+                body(self)
+                return
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    script.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
+    yield script
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+@pytest.fixture
+def chat(server: Script) -> Iterator[OpenAIChat]:
+    client = OpenAIChat(server.url, SecretStr(KEY), timeout_s=0.5)
+    yield client
+    client.close()
+
+
+def test_a_reply_is_read_and_the_request_is_as_asked(server: Script, chat: OpenAIChat) -> None:
+    server.says(200, completion())
+    server.says(200, completion())
+    reply = chat.complete(REQUEST)
+    chat.complete(REQUEST)
+    assert (reply.text, reply.finish_reason) == ("hi", "stop")
+    assert reply.usage == TokenUsage(12, 4, 3)
+    assert (reply.served_as_asked, reply.provider_cost_usd_micros) == (True, None)
+    assert 0 <= reply.latency_ms < 500
+    assert server.seen[0] == {
+        "model": "gpt-4.1-mini",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 50,
+        "temperature": 0.9,
+        "seed": 7,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "strict": True, "schema": {"type": "object"}},
+        },
+    }
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert len(server.connections) == 1  # kept alive
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {"prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 5},
+            TokenUsage(9, 5, 2),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": None},
+            TokenUsage(9, 0, 2),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 31},  # hidden thinking
+            TokenUsage(9, 0, 22),
+        ),
+        ({"prompt_tokens": "9", "completion_tokens": 2}, TokenUsage(21, 0, 50, True)),
+        ({"prompt_tokens": 9, "completion_tokens": -2}, TokenUsage(21, 0, 50, True)),
+        (None, TokenUsage(21, 0, 50, True)),
+        ([], TokenUsage(21, 0, 50, True)),
+    ],
+)
+def test_usage_in_its_dialects(
+    server: Script, chat: OpenAIChat, usage: Any, expected: TokenUsage
+) -> None:
+    server.says(200, completion(usage=usage))
+    assert chat.complete(REQUEST).usage == expected
+
+
+def test_the_providers_own_cost_is_read(server: Script, chat: OpenAIChat) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.00012345}
+    server.says(200, completion(usage=usage))
+    assert chat.complete(REQUEST).provider_cost_usd_micros == 124
+
+
+def test_odd_but_paid_replies_are_replies(server: Script, chat: OpenAIChat) -> None:
+    cut = [{"message": {"content": '{"a": 1'}, "finish_reason": "length"}]
+    refusal = [{"message": {"content": None, "refusal": "no"}, "finish_reason": None}]
+    halves = [{"message": {"content": "half \ud800 pair"}, "finish_reason": "stop"}]
+    for choices in (cut, refusal, halves):
+        server.says(200, completion(choices=choices, model="llama-alias"))
+    assert chat.complete(REQUEST).finish_reason == "length"
+    assert chat.complete(REQUEST).text == ""
+    reply = chat.complete(REQUEST)
+    assert reply.text == "half ? pair"
+    assert not reply.served_as_asked
+
+
+QUOTA = {"error": {"type": "insufficient_quota", "code": "credit_balance_exhausted", "param": None}}
+LIMIT = {"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}}
+GEMINI = [{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED"}}]
+GOOGLE_WAIT = [
+    {"error": {"code": 429, "details": [{"@type": "x", "retryDelay": "34s"}, "odd", None]}}
+]
+CONTEXT_LLAMA = {
+    "error": {
+        "code": 400,
+        "type": "exceed_context_size_error",
+        "message": "request (9031 tokens) exceeds the available size",
+    }
+}
+CONTEXT_OPENAI = {"error": {"code": "context_length_exceeded", "message": "too long"}}
+NO_MODEL = {"error": {"code": "model_not_found", "message": "The model `x` does not exist"}}
+NO_MODEL_OLLAMA = {"error": {"message": 'model "x" not found, try pulling it first', "code": None}}
+NO_MODEL_DEEPSEEK = {"error": {"message": "Model Not Exist", "type": "invalid_request_error"}}
+OVERLOADED = {"error": {"code": "server_is_overloaded", "message": "later"}}
+WITHIN = {"error": {"code": 429, "message": "upstream"}}
+WITHIN_CHOICE = completion(
+    choices=[{"error": {"code": 502, "message": "upstream died"}, "finish_reason": "error"}]
+)
+FAILURES = [
+    (429, LIMIT, failures.RateLimited),
+    (429, GEMINI, failures.RateLimited),
+    (429, b"<html>too many</html>", failures.RateLimited),
+    (429, QUOTA, failures.QuotaExhausted),
+    (402, {"error": {"message": "Insufficient Balance", "code": None}}, failures.QuotaExhausted),
+    (402, b"", failures.QuotaExhausted),
+    (401, {"error": {"code": 401, "message": "Invalid API Key"}}, failures.KeyRefused),
+    (403, {"message": "forbidden"}, failures.KeyRefused),
+    (404, NO_MODEL, failures.ModelNotFound),
+    (404, NO_MODEL_OLLAMA, failures.ModelNotFound),
+    (400, NO_MODEL_DEEPSEEK, failures.ModelNotFound),
+    (404, b"nginx", failures.EndpointNotFound),
+    (405, {"detail": "Method Not Allowed"}, failures.EndpointNotFound),
+    (301, b"", failures.EndpointNotFound),
+    (400, CONTEXT_LLAMA, failures.ContextTooLong),
+    (400, CONTEXT_OPENAI, failures.ContextTooLong),
+    (400, {"error": "just words"}, failures.RequestRefused),
+    (422, {"detail": [{"loc": ["body"]}]}, failures.RequestRefused),
+    (500, {"error": {"message": None, "code": 500}}, failures.ServerFailed),
+    (502, b"<html>bad gateway</html>", failures.ServerFailed),
+    (503, OVERLOADED, failures.Overloaded),
+    (503, b"upstream connect error or disconnect/reset", failures.ServerFailed),
+    (504, b"", failures.ServerFailed),
+    (408, b"", failures.ServerFailed),
+    (200, WITHIN, failures.RateLimited),
+    (200, {"error": {"code": "rate_limit_exceeded"}}, failures.RateLimited),
+    (200, {"error": {"type": "insufficient_quota"}}, failures.QuotaExhausted),
+    (200, [WITHIN], failures.RateLimited),
+    (200, WITHIN_CHOICE, failures.ServerFailed),
+    (200, {"error": "just words"}, failures.ServerFailed),
+    (200, {"error": {"code": "odd"}}, failures.ServerFailed),
+    (200, b"not json", failures.InvalidReply),
+    (200, b"[" * 100_000, failures.InvalidReply),
+    (200, b"[]", failures.InvalidReply),
+    (200, {}, failures.InvalidReply),
+    (200, {"choices": []}, failures.InvalidReply),
+    (200, {"choices": [{"message": None}]}, failures.InvalidReply),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), FAILURES)
+def test_each_refusal_has_its_class(
+    server: Script, chat: OpenAIChat, status: int, body: Any, expected: type[Exception]
+) -> None:
+    server.says(status, body)
+    with pytest.raises(expected) as raised:
+        chat.complete(REQUEST)
+    assert type(raised.value) is expected
+    again = expected(*raised.value.args)
+    assert str(again) == str(raised.value)
+    assert isinstance(raised.value, RetryLater | GiveUp | Misconfigured)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait_s"),
+    [
+        ({"Retry_After": "3"}, LIMIT, 3.0),
+        ({"retry_after_ms": "1500", "Retry_After": "3"}, LIMIT, 1.5),
+        ({"x_ratelimit_reset_tokens": "6m0s", "x_ratelimit_remaining_tokens": "0"}, LIMIT, 360.0),
+        (
+            {
+                "x_ratelimit_reset_requests": "12ms",
+                "x_ratelimit_remaining_requests": "0",
+                "x_ratelimit_reset_tokens": "6m0s",
+                "x_ratelimit_remaining_tokens": "900",
+            },
+            LIMIT,
+            0.012,
+        ),
+        ({"Retry_After": "Thu, 01 Jan 1970 00:00:00 GMT"}, LIMIT, 0.0),
+        ({"Retry_After": "soon"}, LIMIT, 5.0),
+        ({"Retry_After": "99999999"}, LIMIT, 3600.0),
+        ({}, GOOGLE_WAIT, 34.0),
+        ({}, LIMIT, 5.0),
+    ],
+)
+def test_how_long_a_rate_limit_asks_to_wait(
+    server: Script, chat: OpenAIChat, headers: dict[str, str], body: Any, wait_s: float
+) -> None:
+    server.says(429, body, **headers)
+    with pytest.raises(failures.RateLimited) as raised:
+        chat.complete(REQUEST)
+    assert raised.value.after_s == pytest.approx(wait_s)
+    assert not raised.value.counts
+
+
+def test_what_an_endpoint_refuses_is_learned_once(server: Script, chat: OpenAIChat) -> None:
+    for message in (
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+        "This response_format type json_schema is unavailable now",
+        "Unsupported value: 'temperature' does not support 0.9",
+    ):
+        server.says(400, {"error": {"message": message, "code": "unsupported_parameter"}})
+    server.says(200, completion())
+    server.says(200, completion())
+    chat.complete(REQUEST)
+    chat.complete(REQUEST)
+    assert len(server.seen) == 5
+    assert server.seen[3] == server.seen[4]
+    assert "max_tokens" not in server.seen[4]
+    assert server.seen[4]["max_completion_tokens"] == 50
+    assert server.seen[4]["response_format"] == {"type": "json_object"}
+    assert "temperature" not in server.seen[4]
+
+
+def test_an_endpoint_that_refuses_every_format_is_not_asked_for_ever(
+    server: Script, chat: OpenAIChat
+) -> None:
+    for _ in range(3):
+        server.says(400, {"error": {"message": "response_format is not supported"}})
+    with pytest.raises(failures.RequestRefused):
+        chat.complete(REQUEST)
+    assert [seen.get("response_format", {}).get("type") for seen in server.seen] == [
+        "json_schema",
+        "json_object",
+        None,
+    ]
+
+
+def test_no_server_no_charge() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    client = OpenAIChat(f"http://127.0.0.1:{port}/v1", None, timeout_s=0.5)
+    with pytest.raises(failures.NotConnected):
+        client.complete(REQUEST)
+    client.close()
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def cut_short(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "500")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices"')
+    handler.close_connection = True
+
+
+def say_nothing(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.9)
+    handler.close_connection = True
+
+
+def keep_alive_lines(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    handler.close_connection = True
+    try:
+        for _ in range(40):
+            handler.wfile.write(b"\n")
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (hang_up, failures.ConnectionLost),
+        (cut_short, failures.ConnectionLost),
+        (say_nothing, failures.TimedOut),
+        (keep_alive_lines, failures.TimedOut),
+    ],
+)
+def test_broken_exchanges(
+    server: Script, chat: OpenAIChat, behaviour: Any, expected: type[Exception]
+) -> None:
+    server.says(200, behaviour)
+    started = time.monotonic()
+    with pytest.raises(expected) as raised:
+        chat.complete(REQUEST)
+    assert type(raised.value) is expected
+    assert time.monotonic() - started < 1.2
+
+
+def test_models_are_listed(server: Script, chat: OpenAIChat) -> None:
+    server.says(200, {"data": [{"id": "b"}, {"id": "a", "meta": {}}, {"id": 3}, "odd"]})
+    server.says(401, {"error": {"code": 401, "message": "Invalid API Key"}})
+    assert chat.models() == ["a", "b"]
+    with pytest.raises(failures.KeyRefused):
+        chat.models()
+
+
+@pytest.mark.parametrize("url", ["", "api.openai.com/v1", "ftp://host/v1", "http://", "http://[x"])
+def test_a_bad_address_is_named(url: str) -> None:
+    with pytest.raises(Misconfigured, match="ALPHAMILL_LLM_URL"):
+        OpenAIChat(url, None, 1.0)
+
+
+@pytest.mark.parametrize("key", ["sk-two\nlines-0123456", "sk-ünï-0123456", "Bearer sk-01234567"])
+def test_a_key_that_cannot_be_sent_is_not_quoted(key: str) -> None:
+    with pytest.raises(Misconfigured, match="ALPHAMILL_LLM_API_KEY") as raised:
+        OpenAIChat("http://127.0.0.1:1/v1", SecretStr(key), 1.0)
+    assert key not in str(raised.value)
+
+
+class FreeGate:
+    def reserve(self, tokens: int) -> None: ...
+    def settle(self, slot: None, tokens: int) -> None: ...
+    def pause(self, for_s: float, reason: str) -> None: ...
+
+
+class NoUsage:
+    def record(self, entry: Any) -> None: ...
+    def record_error(self, *args: str) -> None: ...
+
+
+def test_the_key_is_nowhere_but_in_its_header(
+    server: Script, chat: OpenAIChat, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = Call(
+        "run", "call", "quick_scan", TierSettings(model="gpt-4.1-mini"), REQUEST.messages,
+        10**6, 10**6,
+    )  # fmt: skip
+    echo = {"message": f"Incorrect API key provided: {KEY}", "code": KEY, "type": KEY}
+    server.says(401, {"error": echo})
+    server.says(500, f"<html>{KEY}</html>".encode())
+    server.says(400, hang_up)
+    server.says(200, completion(choices=[{"message": {"content": f"your key is {KEY}"}}]))
+    with redis.Redis.from_url(redis_url) as client, caplog.at_level(logging.DEBUG):
+        gateway = Gateway(
+            chat, PriceTable.shipped(), RedisJournal(client), {"quick_scan": FreeGate()}, NoUsage()
+        )
+        seen = [repr(chat), repr(vars(chat))]
+        for _ in range(3):
+            with pytest.raises((RetryLater, Misconfigured)) as raised:
+                gateway.ask(call)
+            error: BaseException | None = raised.value
+            while error is not None:
+                seen += [str(error), repr(error)]
+                error = error.__cause__
+        seen.append(repr(gateway.ask(call)))
+        stored = [
+            client.hgetall(key) for key in client.scan_iter("*") if client.type(key) == b"hash"
+        ]
+    assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
+    assert "[key]" in repr(stored)  # the reply was stored, with the key blotted out
+    for text in (*seen, repr(stored), caplog.text):
+        assert KEY not in text
