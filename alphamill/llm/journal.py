@@ -28,6 +28,7 @@ from alphamill.llm.messages import Message
 from alphamill.llm.records import CallRecord, CallStatus
 
 HELD_RETRY_S = 2.0
+READ_BATCH = 500
 
 
 class Journal(Protocol):
@@ -98,7 +99,10 @@ class RedisJournal:
 
     def lookup(self, run: str, call_id: str) -> CallRecord | None:
         attempt = self._ask("hget", f"{_prefix(run)}:answers", call_id)
-        return None if attempt is None else self._record(run, _text(attempt))
+        if attempt is None:
+            return None
+        text = self._ask("hget", f"{_prefix(run)}:records", attempt)
+        return CallRecord.from_json(_text(text), CallStatus.SETTLED)
 
     def reserve(
         self,
@@ -139,12 +143,15 @@ class RedisJournal:
         return BudgetState(_account(of_run), _account(of_day))
 
     def calls(self, run: str) -> Iterator[CallRecord]:
-        statuses = self._ask("hgetall", f"{_prefix(run)}:attempts")
-        found = []
-        for attempt, state in statuses.items():
-            status = CallStatus(_text(state).split("|", 1)[0])
-            if record := self._record(run, _text(attempt), status):
-                found.append(record)
+        states = self._ask("hgetall", f"{_prefix(run)}:attempts")
+        attempts, found = list(states), []
+        for first in range(0, len(attempts), READ_BATCH):
+            batch = attempts[first : first + READ_BATCH]
+            texts = self._ask("hmget", f"{_prefix(run)}:records", batch)
+            for attempt, text in zip(batch, texts, strict=True):
+                if text is not None:  # cancelled since
+                    status = CallStatus(_text(states[attempt]).split("|", 1)[0])
+                    found.append(CallRecord.from_json(_text(text), status))
         yield from sorted(found, key=lambda record: (record.started_ms, record.attempt))
 
     def prompt(self, record: CallRecord) -> tuple[Message, ...]:
@@ -154,12 +161,6 @@ class RedisJournal:
             Message(role, "" if text is None else _text(text))  # type: ignore[arg-type]
             for (role, _), text in zip(record.message_digests, texts, strict=True)
         )
-
-    def _record(
-        self, run: str, attempt: str, status: CallStatus = CallStatus.SETTLED
-    ) -> CallRecord | None:
-        stored = self._ask("hget", f"{_prefix(run)}:records", attempt)
-        return None if stored is None else CallRecord.from_json(_text(stored), status)
 
     def _change(self, op: str, held: Reservation, *args: str | int) -> list[str]:
         prefix = _prefix(held.run)

@@ -119,6 +119,32 @@ def test_a_budget_held_by_calls_under_way_is_worth_waiting_for(journal: Journal)
     assert reserve(journal, reservation("b"), cap=150) is None
 
 
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_a_budget_held_by_calls_long_dead_is_gone(kind: str) -> None:
+    journal: Journal = MemoryJournal(hold_s=0)
+    if kind == "redis":
+        journal = RedisJournal(fakeredis.FakeRedis(), hold_s=0)
+    reserve(journal, reservation("a"), cap=150)
+    with pytest.raises(BudgetExhausted):
+        reserve(journal, reservation("b"), cap=150)
+
+
+def test_without_redis_there_are_no_calls() -> None:
+    server = fakeredis.FakeServer()
+    journal = RedisJournal(fakeredis.FakeRedis(server=server))
+    server.connected = False
+    held = reservation("a")
+    for attempt in (
+        lambda: journal.lookup("run", "a"),
+        lambda: reserve(journal, held),
+        lambda: settle(journal, held, 1),
+        lambda: journal.state("run", DAY),
+    ):
+        with pytest.raises(RetryLater, match="does not answer") as raised:
+            attempt()
+        assert not raised.value.counts
+
+
 def test_a_dead_callers_money_stays_spent_and_its_retry_reserves_anew(journal: Journal) -> None:
     reserve(journal, reservation("a"))
     again = reservation("a")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphamill.errors import Misconfigured
+from alphamill.llm.messages import Message, TokenUsage, same_model
+from alphamill.llm.prices import PriceTable
+from alphamill.llm.tokens import bound_tokens, estimate_tokens
+from alphamill.settings import LLMSettings, Price
+
+TABLE = PriceTable.shipped()
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "micros"),
+    [
+        ("gpt-4.1", TokenUsage(1000, 0, 100), 2800),  # 1000 * 2 + 100 * 8
+        ("gpt-4.1", TokenUsage(1000, 800, 100), 1600),  # 200 * 2 + 800 * 0.5 + 100 * 8
+        ("gpt-4.1-mini", TokenUsage(1, 0, 0), 1),  # 0.4, rounded up
+        ("gpt-4o-mini", TokenUsage(20, 0, 5), 6),  # 3 + 3 exactly: no rounding
+        ("offline-proposer", TokenUsage(10_000, 0, 1_000), 1_500),
+    ],
+)
+def test_cost_by_hand(model: str, usage: TokenUsage, micros: int) -> None:
+    assert TABLE.cost_micros(model, usage) == micros
+
+
+def test_every_default_tier_has_a_price_and_every_price_a_date_and_a_source() -> None:
+    for tier in LLMSettings().tiers.values():
+        assert tier.model in TABLE
+    for row in TABLE:
+        assert date.fromisoformat(row.price.as_of)
+        assert row.source
+
+
+def test_a_users_price_wins_and_without_a_cached_price_nothing_is_discounted() -> None:
+    table = PriceTable.shipped(
+        {"gpt-4.1": Price(input=1, output=1), "mine": Price(input=0, output=0)}
+    )
+    assert table.cost_micros("gpt-4.1", TokenUsage(10, 10, 10)) == 20
+    assert table.worst_case_micros("mine", 10, 10) == 0
+
+
+def test_an_unknown_model_is_named_with_the_cure() -> None:
+    for name in ("gpt-9", "gpt-4.1-2025-04-14"):  # a dated version may cost something else
+        with pytest.raises(Misconfigured) as raised:
+            TABLE.worst_case_micros(name, 1, 1)
+        assert name in str(raised.value)
+        assert f'[llm.prices."{name}"]' in raised.value.cure
+        assert "ALPHAMILL_CONFIG" in raised.value.cure
+
+
+@given(
+    prompt=st.integers(0, 10**6),
+    cached_frac=st.floats(0, 1),
+    completion=st.integers(0, 10**5),
+    dear_cache=st.floats(0, 9),
+)
+def test_no_cost_passes_the_worst_case(
+    prompt: int, cached_frac: float, completion: int, dear_cache: float
+) -> None:
+    table = PriceTable.shipped({"mine": Price(input=1, output=3, cached_input=dear_cache)})
+    usage = TokenUsage(prompt, int(prompt * cached_frac), completion)
+    for row in table:
+        worst = table.worst_case_micros(row.model, prompt, completion)
+        assert table.cost_micros(row.model, usage) <= worst
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "same"),
+    [
+        ("gpt-4.1", "gpt-4.1", True),
+        ("gpt-4.1", "gpt-4.1-2025-04-14", True),
+        ("gpt-4.1", "gpt-4.1-mini", False),
+        ("gpt-4.1", "gpt-4.1-mini-2025-04-14", False),
+        ("openai/gpt-4.1", "gpt-4.1", True),
+        ("gemini-2.5-flash", "models/gemini-2.5-flash", True),
+        ("claude-sonnet-4.5", "claude-sonnet-4.5@20250929", True),
+        ("some-model-latest", "some-model-20250929", True),
+        ("deepseek-flash", "DeepSeek-Flash", True),
+        ("gpt-4.1", "llama-alias", False),
+        ("a.c", "abc", False),
+    ],
+)
+def test_which_served_names_are_the_asked_one(asked: str, served: str, same: bool) -> None:
+    assert same_model(asked, served) is same
+
+
+def test_the_bound_counts_bytes_and_the_estimate_stays_below_it() -> None:
+    one = (Message("user", "héllo wörld 43521.5"),)
+    assert bound_tokens(one) == len("héllo wörld 43521.5".encode()) + 16
+    # h(1) é(2) llo(1) w(1) ö(2) rld(1) and seven digits and signs
+    assert estimate_tokens(one) == 15 + 16
+
+
+@given(st.text())
+def test_the_estimate_never_passes_the_bound(text: str) -> None:
+    messages = (Message("user", text),)
+    assert 16 <= estimate_tokens(messages) <= bound_tokens(messages)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from alphamill.errors import FactorError
+from alphamill.factors import parse
+from alphamill.llm.repair import repair_expression
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("rank(close)", "rank(close)"),
+        ("rank(ts_mean(close, 20)", "rank(ts_mean(close, 20))"),
+        ("rank(close))", "rank(close)"),
+        ("ts_mean(close, 20.0)", "ts_mean(close, 20)"),
+        ("ts_mean(close, 20.) - 0.5", "ts_mean(close, 20) - 0.5"),
+        ("alpha_1 = rank(close)", "rank(close)"),
+        ("`rank(close)`;", "rank(close)"),
+        ("close − open", "close - open"),
+        ("ts_meen(close, 20)", "ts_mean(close, 20)"),
+        ("factor = ts_meen(clsoe, 20.0", "ts_mean(close, 20)"),
+    ],
+)
+def test_slips_are_mended(written: str, meant: str) -> None:
+    repair = repair_expression(written, parse)
+    assert repair.error is None
+    assert parse(repair.text).hash == parse(meant).hash
+
+
+@pytest.mark.parametrize(
+    "written", ["", "delay(close, -1)", "ts_mean(close, 2.5)", "__import__('os')", "close +"]
+)
+def test_what_is_no_slip_stays_as_it_was_with_the_parsers_word(written: str) -> None:
+    repair = repair_expression(written, parse)
+    assert repair.text == written
+    assert isinstance(repair.error, FactorError)
+
+
+def test_a_parser_that_refuses_everything_is_asked_a_few_times_only() -> None:
+    asked = []
+
+    def refuse(text: str) -> None:
+        asked.append(text)
+        raise FactorError("no", 0, "", "name")
+
+    assert repair_expression("((x = a.0", refuse).error is not None
+    assert len(asked) <= 7
