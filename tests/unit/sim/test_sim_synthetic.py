@@ -81,11 +81,11 @@ def test_planted_factors_predict_in_discovery_and_at_the_end(default, planted):
 
 
 def test_the_target_is_met_on_average_over_seeds(default):
-    markets = [default, *(generate(SyntheticMarket(seed=seed)) for seed in (1, 2, 3))]
+    markets = [default, *(generate(SyntheticMarket(seed=seed)) for seed in (1, 2))]
     for planted in DEFAULT_PLANTED:
         means = [rank_ic(formulas(m)[planted.expression], m).mean() for m in markets]
-        # Standard error of one mean is about 0.005, of four 0.0025.
-        assert np.mean(means) == pytest.approx(planted.target_ic, abs=0.0075)
+        # Standard error of one mean is about 0.005, of three 0.003.
+        assert np.mean(means) == pytest.approx(planted.target_ic, abs=0.009)
 
 
 def test_other_formulas_do_not_predict(default):
