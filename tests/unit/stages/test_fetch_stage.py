@@ -1,0 +1,285 @@
+"""The fetch stage: ask for what is missing, once, and describe what is there."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alphamill.clock import ManualClock
+from alphamill.errors import GiveUp, RetryLater
+from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.jobs import FetchJob
+from alphamill.lake import Lake, Series, klines_key, manifest, read_klines, read_partition
+from alphamill.market import FakeExchange, grid
+from alphamill.stages import fetch
+from alphamill.stages.fetch import FetchDeps
+
+HOUR = 3_600_000
+APRIL, MAY = Month(2021, 4), Month(2021, 5)
+WHERE = (Market.SPOT, "BTCUSDT", Interval.H1)
+KEY = klines_key(*WHERE, APRIL)
+LATER = Month(2021, 9).start_ms
+
+
+def bars_at(interval, opens):
+    opens = np.array(opens, dtype=np.int64)
+    ends = np.array([grid.next_ms(interval, int(t)) - 1 for t in opens], dtype=np.int64)
+    stamp = pa.timestamp("ms", tz="UTC")
+    columns = {f.name: pa.array(opens % 9973 / 7 + 1) for f in KLINES}
+    columns["trades"] = pa.array(opens // HOUR, pa.int64())
+    columns["open_time"] = pa.array(opens).cast(stamp)
+    columns["close_time"] = pa.array(ends, pa.int64()).cast(stamp)
+    return pa.Table.from_pydict(columns, schema=KLINES)
+
+
+def hours(*numbers):
+    return bars_at(Interval.H1, [APRIL.start_ms + n * HOUR for n in numbers])
+
+
+def job(first=0, last=720, interval=Interval.H1, symbol="BTCUSDT"):
+    start = APRIL.start_ms
+    return FetchJob(Market.SPOT, symbol, interval, start + first * HOUR, start + last * HOUR)
+
+
+@pytest.fixture
+def exchange():
+    fake = FakeExchange(ManualClock(LATER))
+    fake.add("BTCUSDT", Interval.H1, hours(*range(720)))
+    return fake
+
+
+@pytest.fixture
+def deps(exchange, tmp_path):
+    return FetchDeps(exchange, Lake(str(tmp_path / "lake")))
+
+
+def stored(deps, interval=Interval.H1):
+    start, end = Month(2020, 1).start_ms, Month(2022, 1).start_ms
+    return read_klines(deps.lake, Market.SPOT, "BTCUSDT", interval, start, end)
+
+
+def asked(exchange):
+    return [
+        ((a.start_ms - APRIL.start_ms) // HOUR, (a.end_ms - APRIL.start_ms) // HOUR)
+        for a in exchange.asked
+    ]
+
+
+def test_a_month_is_fetched_once_and_then_never_asked_for(deps, exchange):
+    facts = fetch.run(job(), deps)
+    assert facts.to_message() == {
+        "rows": 720, "expected": 720, "missing_bars": 0, "gaps": 0, "requests": 1,
+        "source": "rest", "key": KEY, "skipped": False, "note": "",
+    }  # fmt: skip
+    assert stored(deps).equals(hours(*range(720)))
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    written = deps.lake.stat(KEY)
+    again = fetch.run(job(), deps)
+    assert again == replace(facts, requests=0, skipped=True)
+    assert len(exchange.asked) == 1
+    assert deps.lake.stat(KEY) == written
+
+
+def test_a_part_of_what_is_there_is_not_asked_for(deps, exchange):
+    fetch.run(job(0, 48), deps)
+    facts = fetch.run(job(5, 10), deps)
+    assert (facts.skipped, facts.rows, facts.expected) == (True, 5, 5)
+    assert len(exchange.asked) == 1
+
+
+def test_a_live_month_grows_from_its_last_closed_bar(deps, exchange):
+    exchange.clock = ManualClock(APRIL.start_ms + 10 * HOUR + 1800_000)
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.expected, facts.gaps) == (10, 10, 0)
+    assert not read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    exchange.clock.advance(3 * 3600)
+    assert fetch.run(job(), deps).rows == 13
+    assert asked(exchange) == [(0, 720), (10, 720)]
+    assert stored(deps).equals(hours(*range(13)))
+
+
+def test_the_last_bar_of_a_month_counts_once_it_has_closed(deps, exchange):
+    exchange.clock = ManualClock(APRIL.end_ms - 1)
+    fetch.run(job(), deps)
+    assert not read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    exchange.clock.advance(0.001)
+    assert fetch.run(job(), deps).rows == 720
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+
+
+def test_a_bar_that_only_just_closed_and_is_absent_is_asked_for_again(deps, exchange):
+    exchange.tables["BTCUSDT", Interval.H1] = hours(*range(10))
+    exchange.clock = ManualClock(APRIL.start_ms + 11 * HOUR + 1000)  # bar 10 closed a second ago
+    assert fetch.run(job(), deps).expected == 10
+    exchange.tables["BTCUSDT", Interval.H1] = hours(*range(11))
+    assert fetch.run(job(), deps).rows == 11
+
+
+def test_an_outage_is_a_gap_that_is_not_asked_for_again(deps, exchange):
+    present = [n for n in range(720) if not 100 <= n < 103 and n < 718]
+    exchange.tables["BTCUSDT", Interval.H1] = hours(*present)
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.expected, facts.missing_bars, facts.gaps) == (715, 720, 5, 2)
+    assert fetch.run(job(), deps).skipped
+    assert len(exchange.asked) == 1
+    partition = read_partition(deps.lake, Series(*WHERE), APRIL)
+    assert partition.facts.complete
+    assert [(gap.start_ms, gap.bars) for gap in partition.facts.gaps] == [
+        (APRIL.start_ms + 100 * HOUR, 3),
+        (APRIL.start_ms + 718 * HOUR, 2),
+    ]
+    assert stored(deps).num_rows == 715  # nothing was filled in
+
+
+def test_earlier_and_later_bars_join_what_is_there(deps, exchange):
+    fetch.run(job(100, 200), deps)
+    fetch.run(job(50, 300), deps)
+    assert asked(exchange) == [(100, 200), (50, 100), (200, 300)]
+    assert stored(deps).equals(hours(*range(50, 300)))
+
+
+def test_a_range_apart_from_what_is_there_brings_what_lies_between(deps, exchange):
+    fetch.run(job(100, 200), deps)
+    assert fetch.run(job(300, 400), deps).rows == 100
+    assert asked(exchange) == [(100, 200), (200, 400)]
+    assert stored(deps).equals(hours(*range(100, 400)))
+
+
+def test_before_listing_is_remembered_as_asked(deps, exchange):
+    exchange.tables["BTCUSDT", Interval.H1] = hours()
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.expected, facts.missing_bars) == (0, 720, 720)
+    assert facts.note == "the exchange has no bars in this range: not listed yet, or halted"
+    assert fetch.run(job(), deps).skipped
+    missing = manifest(deps.lake, *WHERE).missing(APRIL.start_ms, APRIL.end_ms)
+    assert [(m.bars, m.why) for m in missing] == [(720, "before listing")]
+
+
+def test_nothing_is_written_of_the_future(deps, exchange):
+    exchange.clock = ManualClock(APRIL.start_ms)
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.expected, facts.skipped) == (0, 0, False)
+    assert facts.note == "no bar of this range has closed yet"
+    assert deps.lake.list("") == []
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSD", "btcusdt", "BTC/USDT", "../../etc"])
+def test_an_unknown_symbol_writes_nothing(deps, symbol):
+    with pytest.raises(GiveUp, match="has no symbol"):
+        fetch.run(job(symbol=symbol), deps)
+    assert deps.lake.list("") == []
+
+
+def test_the_nearest_symbol_is_named(deps):
+    with pytest.raises(GiveUp, match=r"did you mean BTCUSDT\?"):
+        fetch.run(job(symbol="btcusdt"), deps)
+
+
+def test_a_symbol_that_cannot_name_a_file(deps, exchange):
+    exchange.add("币安USDT", Interval.H1, hours())
+    with pytest.raises(GiveUp, match="cannot name a file"):
+        fetch.run(job(symbol="币安USDT"), deps)
+
+
+def test_a_failed_request_changes_nothing_and_the_next_try_succeeds(deps, exchange):
+    fetch.run(job(0, 10), deps)
+    before = deps.lake.read_bytes(KEY)
+    exchange.failures.append(RetryLater("busy", 3.0))
+    with pytest.raises(RetryLater, match="busy"):
+        fetch.run(job(), deps)
+    assert deps.lake.read_bytes(KEY) == before
+    assert fetch.run(job(), deps).rows == 720
+
+
+def test_a_damaged_month_is_fetched_again(deps, exchange):
+    fetch.run(job(), deps)
+    deps.lake.write_bytes(KEY, deps.lake.read_bytes(KEY)[:500])
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.skipped) == (720, False)
+    assert stored(deps).equals(hours(*range(720)))
+
+
+def test_long_bars_of_many_months_take_one_call(deps, exchange):
+    day = 24 * HOUR
+    opens = range(APRIL.start_ms, Month(2021, 7).start_ms, day)
+    exchange.add("BTCUSDT", Interval.D1, bars_at(Interval.D1, opens))
+    end = Month(2021, 7).start_ms
+    whole = FetchJob(Market.SPOT, "BTCUSDT", Interval.D1, APRIL.start_ms, end)
+    facts = fetch.run(whole, deps)
+    assert (facts.rows, facts.expected, len(exchange.asked)) == (91, 91, 1)
+    assert facts.key == "klines/market=spot/interval=1d/symbol=BTCUSDT"
+    assert [k.rsplit("/", 1)[1] for k in deps.lake.list("klines")] == [
+        "2021-04.parquet", "2021-05.parquet", "2021-06.parquet"
+    ]  # fmt: skip
+    assert fetch.run(whole, deps).skipped
+
+
+@pytest.mark.parametrize("interval", [Interval.W1, Interval.MO1, Interval.D3])
+def test_weeks_months_and_three_days(deps, exchange, interval):
+    start, end = Month(2021, 1).start_ms, Month(2021, 8).start_ms
+    times = [grid.ceil_ms(interval, start)]
+    while (following := grid.next_ms(interval, times[-1])) < end:
+        times.append(following)
+    exchange.add("BTCUSDT", interval, bars_at(interval, times))
+    whole = FetchJob(Market.SPOT, "BTCUSDT", interval, start, end)
+    facts = fetch.run(whole, deps)
+    assert (facts.rows, facts.gaps) == (len(times), 0)
+    assert stored(deps, interval).equals(bars_at(interval, times))
+    assert fetch.run(whole, deps).skipped
+
+
+def test_a_three_day_bar_of_another_phase_is_not_lost(deps, exchange):
+    day = 24 * HOUR
+    first = grid.ceil_ms(Interval.D3, APRIL.start_ms) + day
+    times = [first + 3 * day * n for n in range(8)]
+    exchange.add("BTCUSDT", Interval.D3, bars_at(Interval.D3, times))
+    exchange.clock = ManualClock(times[4])
+    whole = FetchJob(Market.SPOT, "BTCUSDT", Interval.D3, APRIL.start_ms, APRIL.end_ms)
+    while exchange.clock.now_ms() < APRIL.end_ms + 9 * day:
+        fetch.run(whole, deps)
+        exchange.clock.advance(86_400)
+    assert stored(deps, Interval.D3).equals(bars_at(Interval.D3, times))
+
+
+def test_workers_at_one_month_leave_everything_whole(deps):
+    ranges = [(0, 720), (0, 360), (0, 100), (0, 719)] * 3
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda r: fetch.run(job(*r), deps), ranges))
+    assert [facts.rows for facts in done] == [last - first for first, last in ranges]
+    assert stored(deps).equals(hours(*range(720)))
+    leftovers = list(Path(deps.lake.uri).rglob("*.tmp"))
+    assert leftovers == []
+
+
+spans = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(sorted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    present=st.sets(st.integers(0, 59)),
+    parts=st.lists(st.tuples(spans, st.integers(0, 70)), max_size=6),
+)
+def test_any_parts_end_equal_to_one_whole_fetch(tmp_path_factory, present, parts):
+    """Ranges in any order, at any times of a running month, against one fetch at the end."""
+    table = hours(*sorted(present))
+
+    def deps_at(hour):
+        fake = FakeExchange(ManualClock(APRIL.start_ms + hour * HOUR + 5 * 60_000))
+        fake.add("BTCUSDT", Interval.H1, table)
+        return fake
+
+    folder = tmp_path_factory.mktemp("lake")
+    in_parts, at_once = Lake(str(folder / "parts")), Lake(str(folder / "once"))
+    for (first, last), hour in sorted(parts, key=lambda part: part[1]):
+        fetch.run(job(first, last), FetchDeps(deps_at(hour), in_parts))
+    end = FetchDeps(deps_at(80), in_parts)
+    facts = fetch.run(job(0, 60), end)
+    whole = fetch.run(job(0, 60), FetchDeps(deps_at(80), at_once))
+    assert facts.rows == whole.rows == len(present)
+    assert facts.expected == whole.expected == 60
+    assert in_parts.read_bytes(KEY) == at_once.read_bytes(KEY)
