@@ -29,8 +29,7 @@ class _Listing:
 def _listing(panel: Mapping[str, FloatArray]) -> _Listing:
     exists = (panel["open"] > 0) & (panel["close"] > 0)
     exists &= np.isfinite(panel["open"]) & np.isfinite(panel["close"])
-    n_bars = len(exists)
-    last = np.where(exists.any(axis=0), n_bars - 1 - exists[::-1].argmax(axis=0), -1)
+    last = np.where(exists, np.arange(len(exists))[:, None], -1).max(axis=0, initial=-1)
     return _Listing(exists, last, last < last.max(initial=-1))
 
 

@@ -1,0 +1,241 @@
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from alphamill.evaluation import (
+    GateThresholds,
+    Grade,
+    Score,
+    TrialFacts,
+    benjamini_hochberg,
+    deflated_sharpe_ratio,
+    judge,
+    score,
+    split_bars,
+)
+from alphamill.settings import GateSettings
+
+GOOD = Score(
+    horizon_bars=4, entry_lag_bars=1, skip_bars=0, fee_bps=11.0, bars_per_year=8760.0, direction=-1,
+    n_bars=3000, n_symbols=12, coverage=0.99, rank_ic_mean=-0.05, rank_ic_t=-5.0, p_value=6e-7,
+    n_obs=2995, gross_sharpe=9.0, net_sharpe=6.0, gross_sharpe_per_bar=0.12,
+    net_sharpe_per_bar=0.11, skew=0.1, kurtosis=5.0,
+)  # fmt: skip
+TRIALS = TrialFacts(n_trials=200, n_effective=40.0, sharpe_variance=1 / 3000, bh_p=0.001)
+FINE = {
+    "trials": TRIALS,
+    "thresholds": GateThresholds(),
+    "library_correlation": 0.3,
+    "look_ahead_ok": True,
+}
+
+
+def failed(verdict):
+    return {gate.name for gate in verdict.gates if not gate.passed}
+
+
+def test_thresholds_are_the_settings():
+    assert asdict(GateThresholds()) == GateSettings().model_dump()
+    assert GateThresholds(**GateSettings(fdr=0.1).model_dump()).fdr == 0.1
+
+
+def test_a_factor_that_passes_everything_is_tradable():
+    verdict = judge(GOOD, GOOD, GOOD, **FINE)
+    assert verdict.grade is Grade.TRADABLE
+    assert verdict.reasons == ("Every gate is passed.",)
+    assert verdict.deflated_sharpe == deflated_sharpe_ratio(0.12, 1 / 3000, 200, 2995, 0.1, 5.0)
+    assert verdict.deflated_sharpe_effective > verdict.deflated_sharpe
+    assert json.dumps(verdict.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("segment", "changes", "gates"),
+    [
+        ("validation", {"rank_ic_t": -2.9}, {"validation_t"}),
+        (
+            "validation",
+            {"rank_ic_mean": 0.05, "rank_ic_t": 5.0},
+            {"validation_t", "validation_sign"},
+        ),
+        ("holdout", {"rank_ic_t": -1.6}, {"holdout_t"}),
+        ("holdout", {"rank_ic_mean": 0.01, "rank_ic_t": 1.0}, {"holdout_t", "holdout_sign"}),
+        ("holdout", {"coverage": 0.79}, {"coverage"}),
+        ("holdout", {"coverage": math.nan}, {"coverage"}),
+        ("validation", {"coverage": 0.5}, {"coverage"}),
+        ("discovery", {"coverage": 0.5}, {"coverage"}),
+        (
+            "validation",
+            {"gross_sharpe_per_bar": 0.06, "net_sharpe_per_bar": 0.05},
+            {"deflated_sharpe", "net_deflated_sharpe"},
+        ),
+        ("validation", {"n_obs": 400}, {"deflated_sharpe", "net_deflated_sharpe"}),
+    ],
+)
+def test_each_failed_gate_rejects_and_says_so(segment, changes, gates):
+    segments = dict.fromkeys(("discovery", "validation", "holdout"), GOOD)
+    segments[segment] = replace(GOOD, **changes)
+    verdict = judge(*segments.values(), **FINE)
+    assert verdict.grade is Grade.REJECTED
+    assert failed(verdict) == gates
+    for name in gates:
+        assert any(reason.startswith(f"Fails {name}:") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate"),
+    [
+        ({"library_correlation": 0.71}, "library_correlation"),
+        ({"library_correlation": -0.71}, "library_correlation"),
+        ({"library_correlation": math.nan}, "library_correlation"),
+        ({"look_ahead_ok": False}, "look_ahead"),
+        ({"look_ahead_ok": None}, "look_ahead"),
+        ({"check_faults": ["adds a price to a volume"]}, "check"),
+        ({"trials": replace(TRIALS, bh_p=0.051)}, "false_discovery"),
+        ({"trials": replace(TRIALS, bh_p=math.nan)}, "false_discovery"),
+    ],
+)
+def test_what_is_known_beside_the_scores_can_reject(changes, gate):
+    verdict = judge(GOOD, GOOD, GOOD, **{**FINE, **changes})
+    assert verdict.grade is Grade.REJECTED
+    assert failed(verdict) == {gate}
+
+
+def test_an_empty_library_is_no_obstacle():
+    assert judge(GOOD, GOOD, GOOD, **{**FINE, "library_correlation": None}).grade is Grade.TRADABLE
+
+
+@pytest.mark.parametrize(
+    ("segment", "changes", "gates"),
+    [
+        (
+            1,
+            {"net_sharpe": -1.0, "net_sharpe_per_bar": -0.01},
+            {"net_validation", "net_deflated_sharpe"},
+        ),
+        (1, {"net_sharpe": 2.0, "net_sharpe_per_bar": 0.05}, {"net_deflated_sharpe"}),
+        (2, {"net_sharpe": 0.0}, {"net_holdout"}),
+    ],
+)
+def test_information_that_fees_eat_is_predictive(segment, changes, gates):
+    segments = [GOOD, GOOD, GOOD]
+    segments[segment] = replace(GOOD, **changes)
+    verdict = judge(*segments, **FINE)
+    assert verdict.grade is Grade.PREDICTIVE
+    assert failed(verdict) == gates
+
+
+def test_an_unopened_holdout_rejects():
+    verdict = judge(GOOD, GOOD, None, **FINE)
+    assert verdict.grade is Grade.REJECTED
+    assert failed(verdict) == {"holdout", "net_holdout"}
+    assert any("not opened" in reason for reason in verdict.reasons)
+
+
+def test_a_fault_is_named_and_rejects():
+    fault = Score(4, 1, 0, 11.0, 8760.0, -1, fault="the factor has no value in the segment")
+    verdict = judge(GOOD, GOOD, fault, **FINE)
+    assert verdict.grade is Grade.REJECTED
+    assert verdict.reasons[0] == "On holdout: the factor has no value in the segment."
+    assert judge(GOOD, fault, None, **FINE).grade is Grade.REJECTED
+    assert json.dumps(judge(GOOD, fault, None, **FINE).to_dict(), allow_nan=False)
+
+
+def test_a_direction_chosen_on_the_test_set_is_refused():
+    with pytest.raises(ValueError, match="direction of discovery"):
+        judge(GOOD, replace(GOOD, direction=1), GOOD, **FINE)
+    with pytest.raises(ValueError, match="direction of discovery"):
+        judge(GOOD, GOOD, replace(GOOD, direction=1), **FINE)
+
+
+def test_more_trials_never_help():
+    ratios = [
+        judge(GOOD, GOOD, GOOD, **{**FINE, "trials": replace(TRIALS, n_trials=n)}).deflated_sharpe
+        for n in (1, 10, 1000, 100_000)
+    ]
+    assert ratios == sorted(ratios, reverse=True)
+    assert len(set(ratios)) == 4
+
+
+def test_an_unknown_variance_is_that_of_worthless_trials():
+    unknown = replace(TRIALS, sharpe_variance=math.nan)
+    known = replace(TRIALS, sharpe_variance=1 / 2994)
+    got, expected = (
+        judge(GOOD, GOOD, GOOD, **{**FINE, "trials": trials}).deflated_sharpe
+        for trials in (unknown, known)
+    )
+    assert got == expected
+
+
+def test_one_symbol_is_judged_by_its_own_statistic():
+    alone = replace(GOOD, n_symbols=1, rank_ic_mean=math.nan, rank_ic_t=math.nan,
+                    time_series_rank_corr=-0.05, time_series_t=-5.0)  # fmt: skip
+    assert judge(alone, alone, alone, **FINE).grade is Grade.TRADABLE
+    weak = replace(alone, time_series_t=-2.0)
+    assert failed(judge(alone, weak, alone, **FINE)) == {"validation_t"}
+
+
+# --- whole searches: what noise and a planted factor come out as
+
+
+def search(seed, n_bars, planted_ic=0.0, n_trials=8, n_symbols=12, fee_bps=11.0):
+    """Grades of a run over one market: worthless factors and, if asked, one with a known IC."""
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0, 0.01, (n_bars, n_symbols))
+    close = 100 * np.exp(returns.cumsum(axis=0))
+    open_ = np.vstack([np.full((1, n_symbols), 100.0), close[:-1]])
+    panel = {"open": open_, "close": close}
+    factors = rng.normal(size=(n_trials, n_bars, n_symbols))
+    if planted_ic:
+        factors[0, :-1] = (
+            returns[1:] / 0.01 * planted_ic + math.sqrt(1 - planted_ic**2) * factors[0, :-1]
+        )
+    cut = split_bars(n_bars, 0.6, 0.2, embargo_bars=2)
+
+    def measure(values, segment, direction=None):
+        rows, skip = segment.window(0)
+        return score(
+            values[rows], {name: field[rows] for name, field in panel.items()},
+            horizon_bars=1, entry_lag_bars=1, skip_bars=skip, fee_bps=fee_bps,
+            bars_per_year=8760.0, direction=direction,
+        )  # fmt: skip
+
+    discovery = [measure(values, cut.discovery) for values in factors]
+    validation = [
+        measure(values, cut.validation, found.direction)
+        for values, found in zip(factors, discovery, strict=True)
+    ]
+    adjusted = benjamini_hochberg([result.p_value for result in validation])
+    variance = float(np.var([result.gross_sharpe_per_bar for result in validation], ddof=1))
+    verdicts = []
+    for index, values in enumerate(factors):
+        finalist = validation[index].p_value < 0.2
+        direction = discovery[index].direction
+        holdout = measure(values, cut.holdout, direction) if finalist else None
+        trials = TrialFacts(n_trials, n_trials, variance, float(adjusted[index]))
+        verdicts.append(
+            judge(discovery[index], validation[index], holdout, **{**FINE, "trials": trials})
+        )
+    return verdicts, discovery
+
+
+def test_on_noise_the_mill_finds_nothing():
+    found = naive = 0
+    for seed in range(60):
+        verdicts, discovery = search(seed, 1500, n_trials=6)
+        found += any(verdict.grade is not Grade.REJECTED for verdict in verdicts)
+        naive += any(result.p_value < 0.05 for result in discovery)
+    assert found / 60 <= 0.05
+    assert naive / 60 > 0.15  # what reporting the best discovery p would have claimed
+
+
+def test_a_planted_factor_is_found_and_nothing_beside_it():
+    for seed in range(3):
+        verdicts, _ = search(seed, 8000, planted_ic=0.05)
+        # 0.05 is far less than what 11 bps on every bar cost
+        assert verdicts[0].grade is Grade.PREDICTIVE
+        assert all(verdict.grade is Grade.REJECTED for verdict in verdicts[1:])
+    free, _ = search(0, 8000, planted_ic=0.05, fee_bps=0.0)
+    assert free[0].grade is Grade.TRADABLE
