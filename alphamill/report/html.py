@@ -1,0 +1,246 @@
+"""One self-contained page for a run: no script, no font, no image, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from alphamill.report.elements import Child, Element, element
+from alphamill.report.tables import errors_text
+from alphamill.report.values import (
+    NOTHING,
+    gates,
+    measure,
+    milliseconds,
+    moment,
+    number,
+    percent,
+    pick,
+    plain,
+    real,
+    usd,
+    whole,
+)
+
+Row = Mapping[str, Any]
+_SEGMENTS = ("discovery", "validation", "holdout")
+_VERDICTS = ("tradable", "predictive", "rejected")
+# Even text that slipped through the escaping could then load and run nothing.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def render_report(report: Row) -> str:
+    """The page of a run, as HTML text. Every part may be missing.
+
+    report: run {id, kind, state, market, symbols, intervals, start_ms, end_ms, strategy, notice},
+    factors and usage as in tables.py, funnel [{name, count}], segments [{name, interval, start_ms,
+    end_ms, bars, history_bars, embargo_bars}], caveats [text].
+    """
+    run = report.get("run") or {}
+    factors = report.get("factors") or ()
+    title = f"alphamill {plain(run.get('id') or 'report', 80)}"
+    body = element(
+        "main",
+        _header(run, factors),
+        _section("Factors", _factors(factors)),
+        _section("Funnel", _funnel(report.get("funnel") or ())),
+        _section("Segments", _segments(report.get("segments") or ())),
+        _section("LLM usage", _usage(report.get("usage") or {})),
+        _section("Caveats", _caveats(report.get("caveats") or ())),
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Element(_style())),
+    )
+    return "<!doctype html>\n" + element("html", head, element("body", body), lang="en") + "\n"
+
+
+def _style() -> str:
+    return files("alphamill.report").joinpath("report.css.txt").read_text(encoding="utf-8")
+
+
+def _section(title: str, content: Child) -> Element | None:
+    return element("section", element("h2", title), content) if content else None
+
+
+def _header(run: Row, factors: Sequence[Row]) -> Element:
+    facts = [
+        ("state", plain(run.get("state"), 40)),
+        ("market", plain(run.get("market"), 40)),
+        ("symbols", _joined(run.get("symbols"))),
+        ("intervals", _joined(run.get("intervals"))),
+        ("range (UTC)", f"{moment(run.get('start_ms'))} to {moment(run.get('end_ms'))}"),
+        ("strategy", plain(run.get("strategy") or NOTHING)),
+    ]
+    counts = {name: sum(f.get("verdict") == name for f in factors) for name in _VERDICTS}
+    tiles = [
+        element("div", element("b", str(count)), element("span", name), class_=f"tile {name}")
+        for name, count in counts.items()
+    ]
+    notice = run.get("notice")
+    return element(
+        "header",
+        element("h1", plain(run.get("id") or "Report", 80)),
+        element("p", plain(notice, 600), class_="notice") if notice else None,
+        element("div", tiles, class_="tiles"),
+        element("dl", [[element("dt", name), element("dd", text)] for name, text in facts]),
+    )
+
+
+def _joined(values: object) -> str:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return plain(values)
+    return plain(", ".join(str(value) for value in values), 600)
+
+
+def _factors(factors: Sequence[Row]) -> Child:
+    if not factors:
+        return element("p", "No factor came out of this run.")
+    headers = ("#", "factor", "verdict", "RankIC d / v / h", "t val", "t hold", "Sharpe net",
+               "gross", "turnover", "coverage", "DSR", "BH p", "trials")  # fmt: skip
+    rows = [_factor(position, factor) for position, factor in enumerate(factors, 1)]
+    return element("div", _table(headers, rows, text_columns=(1, 2)), class_="scroll")
+
+
+def _factor(position: int, factor: Row) -> list[Child]:
+    verdict = plain(factor.get("verdict"), 20)
+    known = verdict if verdict in _VERDICTS else "unknown"
+    rank = factor.get("rank")
+    return [
+        whole(position if rank is None else rank),
+        _expression(factor),
+        element("span", verdict, class_=f"verdict {known}"),
+        _ics(factor),
+        number(measure(factor, "validation", "ic_t", "rank_ic_t"), 2, signed=True),
+        number(measure(factor, "holdout", "ic_t", "rank_ic_t"), 2, signed=True),
+        number(factor.get("net_sharpe"), 2, signed=True),
+        number(factor.get("gross_sharpe"), 2, signed=True),
+        percent(factor.get("turnover")),
+        percent(factor.get("coverage")),
+        number(factor.get("dsr"), 3),
+        number(factor.get("bh_p"), 4),
+        whole(factor.get("trials")),
+    ]
+
+
+def _expression(factor: Row) -> Element:
+    """The factor, and folded away what was thought and found of it."""
+    origin = " · ".join(
+        plain(factor[name], 60) for name in ("tier", "symbol_of_origin", "hash") if factor.get(name)
+    )
+    details = [
+        element("p", plain(factor["hypothesis"], 1200)) if factor.get("hypothesis") else None,
+        element("p", origin, class_="origin") if origin else None,
+        [_gate(*gate) for gate in gates(factor)],
+    ]
+    code = element("code", plain(factor.get("expression"), 600))
+    return element("details", element("summary", code), details)
+
+
+def _gate(name: str, passed: bool, figures: str) -> Element:
+    mark = "✓" if passed else "✗"
+    kind = "gate passed" if passed else "gate failed"
+    return element("div", f"{mark} {name} {figures}".rstrip(), class_=kind)
+
+
+def _ics(factor: Row) -> Element:
+    """RankIC of the three segments as figures over small bars from a zero line."""
+    values = [measure(factor, segment, "rank_ic", "rank_ic_mean") for segment in _SEGMENTS]
+    numbers = [real(value) for value in values]
+    top = max((abs(value) for value in numbers if value is not None), default=0.0)
+    bars = []
+    for position, value in enumerate(numbers):
+        if value is not None and top > 0:
+            height = 12 * abs(value) / top
+            bars.append(
+                element(
+                    "rect", x=str(4 + 18 * position), width="12", height=f"{height:.2f}",
+                    y=f"{14 - height if value > 0 else 14:.2f}",
+                    class_="up" if value > 0 else "down",
+                )
+            )  # fmt: skip
+    zero = element("line", x1="0", x2="58", y1="14", y2="14")
+    label = " / ".join(number(value, 3, signed=True) for value in values)
+    chart = element("svg", zero, bars, viewBox="0 0 58 28", width="58", height="28",
+                    role="img", aria_label=label)  # fmt: skip
+    return element("div", chart, element("small", label), class_="ics")
+
+
+def _funnel(steps: Sequence[Row]) -> Child:
+    top = max((real(step.get("count")) or 0.0 for step in steps), default=0.0)
+    return [
+        element(
+            "div",
+            element("span", plain(step.get("name"), 80)),
+            element("i", style=f"width:{100 * (real(step.get('count')) or 0) / max(top, 1):.2f}%"),
+            element("b", whole(step.get("count"))),
+            class_="step",
+        )
+        for step in steps
+    ]
+
+
+def _segments(segments: Sequence[Row]) -> Child:
+    if not segments:
+        return None
+    headers = ("segment", "interval", "from (UTC)", "to", "bars", "look-back", "embargo")
+    shows: list[Callable[[Row], str]] = [
+        lambda row: plain(row.get("name"), 40),
+        lambda row: plain(row.get("interval"), 10),
+        lambda row: moment(row.get("start_ms")),
+        lambda row: moment(row.get("end_ms")),
+        lambda row: whole(row.get("bars")),
+        lambda row: whole(row.get("history_bars")),
+        lambda row: whole(row.get("embargo_bars")),
+    ]
+    rows = [[show(row) for show in shows] for row in segments]
+    return element("div", _table(headers, rows, text_columns=(0, 1, 2, 3)), class_="scroll")
+
+
+def _usage(usage: Row) -> Child:
+    by, totals = usage.get("by") or (), usage.get("totals")
+    if not by and not totals:
+        return None
+    headers = ("day", "tier", "model", "requests", "prompt", "cached", "completion", "cost",
+               "errors", "p50", "p99")  # fmt: skip
+    rows = [
+        [*(plain(row.get(name), 80) for name in ("day", "tier", "model")), *_usage_cells(row)]
+        for row in by
+    ]
+    rows.append(["total", "", "", *_usage_cells(totals or {})])
+    return element("div", _table(headers, rows, text_columns=(0, 1, 2)), class_="scroll totalled")
+
+
+def _usage_cells(row: Row) -> list[str]:
+    names = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
+    return [
+        *(whole(row.get(name)) for name in names),
+        usd(row.get("cost_usd_micros")),
+        errors_text(row.get("errors")),
+        milliseconds(pick(row, "latency_ms", "p50")),
+        milliseconds(pick(row, "latency_ms", "p99")),
+    ]
+
+
+def _caveats(caveats: Sequence[object]) -> Child:
+    if not caveats:
+        return None
+    return element("ul", [element("li", plain(caveat, 1000)) for caveat in caveats])
+
+
+def _table(
+    headers: Sequence[str], rows: Iterable[Sequence[Child]], text_columns: tuple[int, ...]
+) -> Element:
+    def cells(tag: str, values: Sequence[Child]) -> list[Element]:
+        return [
+            element(tag, value, class_="text" if position in text_columns else "figure")
+            for position, value in enumerate(values)
+        ]
+
+    head = element("thead", element("tr", cells("th", headers)))
+    return element("table", head, element("tbody", [element("tr", cells("td", r)) for r in rows]))

@@ -1,0 +1,122 @@
+"""How numbers, money, times and foreign text are shown; one rule each, for terminal and page."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+NOTHING = "–"  # what is not known, not measured, or not a number
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, surrogates
+
+
+def plain(text: object, limit: int = 400) -> str:
+    """Foreign text on one line: white space is a space, what a screen would obey is "�", cut."""
+    if text is None:
+        return NOTHING
+    shown = " ".join(str(text)[: 4 * limit].split())
+    shown = "".join("�" if unicodedata.category(c) in _HIDDEN else c for c in shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def number(value: object, digits: int = 2, signed: bool = False) -> str:
+    """With `digits` decimals; "–" for anything that is not a finite number."""
+    known = real(value)
+    if known is None:
+        return NOTHING
+    if abs(known) >= 10**9:
+        return f"{known:.{digits}e}"
+    return f"{known:{'+' if signed else ''},.{digits}f}"
+
+
+def whole(value: object) -> str:
+    """A count with thousands separators."""
+    known = real(value)
+    return NOTHING if known is None else f"{round(known):,}"
+
+
+def percent(frac: object, digits: int = 1) -> str:
+    """A fraction as a percentage."""
+    known = real(frac)
+    return NOTHING if known is None else f"{100 * known:,.{digits}f} %"
+
+
+def usd(micros: object) -> str:
+    """Micro-dollars as dollars, to the last one: $0.001234."""
+    known = real(micros)
+    if known is None:
+        return NOTHING
+    dollars, rest = divmod(abs(round(known)), 1_000_000)
+    return f"{'-' if known < 0 else ''}${dollars:,}.{rest:06d}"
+
+
+def milliseconds(value: object) -> str:
+    """A latency; seconds from ten seconds on."""
+    known = real(value)
+    if known is None:
+        return NOTHING
+    return f"{known:,.0f} ms" if known < 10_000 else f"{known / 1000:,.1f} s"
+
+
+def elapsed(seconds: object) -> str:
+    """A duration: 7 s, 3:07 min, 2:05 h."""
+    known = real(seconds)
+    if known is None:
+        return NOTHING
+    total = max(0, int(known))
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60}:{total % 60:02d} min"
+    return f"{total // 3600}:{total % 3600 // 60:02d} h"
+
+
+def moment(time_ms: object) -> str:
+    """UTC to the minute; "–" for what is no time."""
+    known = real(time_ms)
+    if known is None or not 0 <= known < 253_402_300_800_000:
+        return NOTHING
+    return f"{datetime.fromtimestamp(known / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def real(value: object) -> float | None:
+    """The finite number, or None; a bool is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def pick(row: Mapping[str, Any], *path: str) -> Any:
+    """row[path[0]][path[1]]...; None wherever a step is missing."""
+    found: Any = row
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found
+
+
+def measure(factor: Mapping[str, Any], segment: str, *names: str) -> Any:
+    """The first of `names` that a factor's segment has."""
+    return next(
+        (value for name in names if (value := pick(factor, segment, name)) is not None), None
+    )
+
+
+def gates(factor: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """A factor's reasons as (text, passed, figures); a bare sentence counts as not passed."""
+    found = []
+    for reason in factor.get("reasons") or ():
+        if isinstance(reason, Mapping):
+            figures = ""
+            if real(reason.get("value")) is not None:
+                figures = f"{reason['value']:.4g}"
+                if real(reason.get("threshold")) is not None:
+                    figures += f" (needs {reason['threshold']:.4g})"
+            name = reason.get("gate") or reason.get("name")
+            found.append((plain(name, 80), reason.get("passed") is True, figures))
+        else:
+            found.append((plain(reason), False, ""))
+    return found
