@@ -39,12 +39,17 @@ class ExchangeGate:
 
     def observe(
         self,
-        slot: Slot,
+        slot: object,
         used_weight: float | None,
         server_time_ms: int | None = None,
         resolution_ms: int = 1,
     ) -> None:
-        """Report a reply's used weight and clock; see `Limiter.observe`."""
+        """Report a reply's used weight and clock; see `Limiter.observe`.
+
+        slot: as `reserve` gave it; a client carries it without knowing what it is.
+        """
+        if not isinstance(slot, Slot):
+            raise TypeError(f"not a slot of this gate: {slot!r}")
         self._limiter.observe(slot, used_weight, server_time_ms, resolution_ms)
 
     def pause(self, for_s: float, reason: str) -> None:

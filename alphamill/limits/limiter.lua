@@ -208,7 +208,7 @@ local function observe()
   return {}
 end
 
--- A refund gives back no more than is still owed: an idle rate has nothing to give.
+-- A refund gives back no more than is still owed: whoever reads a moment in the past takes it for now.
 local function settle()
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. score(now))
   if redis.call('ZADD', KEYS[2], 'NX', score(now + SETTLED_MS), ask.token) == 0 then return {} end
@@ -216,7 +216,7 @@ local function settle()
   for _, dim in ipairs(ask.dims) do
     local field = dim.name .. '|owed_until'
     local owed = math.max(number(field, 0), now)
-    put(field, math.max(now, owed + dim.cost * dim.window_ms / dim.limit))
+    put(field, owed + dim.cost * dim.window_ms / dim.limit)
   end
   keep()
   return {}

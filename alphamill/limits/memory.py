@@ -91,7 +91,7 @@ class MemoryLimiter:
                 if isinstance(d, SteadyRate) and d.name in costs:
                     owed = max(pool.owed_until_ms[d.name], now)
                     change = (costs[d.name] - slot.costs[d.name]) * d.window_ms / d.limit
-                    pool.owed_until_ms[d.name] = max(now, owed + change)
+                    pool.owed_until_ms[d.name] = owed + change
 
     def pause(self, pool: Pool, for_s: float, reason: str) -> None:
         """See `protocol.Limiter`."""

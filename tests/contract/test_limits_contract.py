@@ -17,7 +17,7 @@ from alphamill.limits import FixedWindow, Limiter, MemoryLimiter, Pool, RedisLim
 
 WINDOW_MS = 6_000
 MANY = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

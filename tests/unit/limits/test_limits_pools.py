@@ -100,6 +100,8 @@ def test_the_exchange_gate_books_weight_and_one_request() -> None:
     assert slot.costs == {"weight": 20, "requests": 1}
     gate.observe(slot, 100)
     assert limiter.state(pool).dimensions[0].external == 80
+    with pytest.raises(TypeError, match="not a slot"):
+        gate.observe("slot", 100)
     gate.pause(60, "HTTP 429")
     with pytest.raises(RetryLater, match="HTTP 429"):
         gate.reserve(2)
@@ -126,6 +128,18 @@ def test_the_tier_gate_books_and_settles_tokens() -> None:
     gate.pause(90, "HTTP 503")
     with pytest.raises(RetryLater, match="HTTP 503"):
         gate.reserve(1)
+
+
+def test_settling_gives_an_overestimate_back() -> None:
+    clock = ManualClock()
+    tier = TierSettings(model="m", requests_per_minute=600, tokens_per_minute=100_000)
+    gate = TierGate(MemoryLimiter(clock), tier_pool("quick_scan", "http://host/v1", tier), 120)
+    started_ms, used = clock.now_ms(), 0
+    while clock.now_ms() - started_ms < 3_600_000:
+        slot = gate.reserve(3_000)
+        gate.settle(slot, 2_000)
+        used += 2_000
+    assert 0.95 * 60 * 100_000 < used <= 60 * 100_000
 
 
 @pytest.fixture
