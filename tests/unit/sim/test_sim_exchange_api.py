@@ -155,6 +155,7 @@ def test_the_running_bar_is_returned_unfinished(api, clock):
 def test_bars_after_now_do_not_exist_yet(api, clock):
     clock.advance((START + 10 * HOUR - 1 - clock.now_ms()) / 1000)
     assert opens(api, startTime=START + 8 * HOUR) == [8, 9]
+    assert opens(api, endTime=START + 20 * HOUR, limit=2) == [8, 9]
 
 
 @pytest.mark.parametrize(
