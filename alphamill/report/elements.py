@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-_VOID = {"meta", "br", "rect", "line"}
+_VOID = {"meta", "br"}
 
 
 class Element(str):

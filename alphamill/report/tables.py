@@ -6,8 +6,11 @@ Every cell is a `Text`, never a markup string, so that brackets in a model's wor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +18,6 @@ from alphamill.report.values import (
     NOTHING,
     elapsed,
     measure,
-    milliseconds,
     moment,
     number,
     percent,
@@ -30,21 +32,51 @@ Cell = str | Text
 
 VERDICT_STYLES = {"tradable": "bold green", "predictive": "cyan", "rejected": "dim"}
 _BAR_CELLS = 24
+_WIDE_COLUMNS = 120
 
 
-def leaderboard_table(factors: Sequence[Row]) -> Table:
+def leaderboard_table(factors: Sequence[Row]) -> Leaderboard:
     """Factors in the order given: what they are, what they measured, and what the verdict is."""
-    table = Table(title="Factors", title_justify="left", expand=True)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("factor", ratio=1, min_width=24, overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    for name in ("IC val", "IC hold", "t val", "Sharpe net", "turnover", "trials", "DSR", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for position, factor in enumerate(factors, 1):
-        table.add_row(*_texts(_factor_cells(position, factor)))
-    if not factors:
-        table.add_row("", Text("no factors", style="dim"))
-    return table
+    return Leaderboard(factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Figures with the factors beside them, or beneath them where the terminal is narrow.
+
+    turn: turnover; N: trials of the run; net SR: annualised Sharpe ratio after costs.
+    """
+
+    factors: Sequence[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints."""
+        wide = options.max_width >= _WIDE_COLUMNS
+        table = Table(
+            title="Factors", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        table.add_column("#", justify="right", no_wrap=True)
+        if wide:
+            table.add_column("factor", min_width=30, max_width=90, overflow="fold")
+        table.add_column("verdict", no_wrap=True)
+        for name in ("IC val", "IC hold", "t val", "net SR", "turn", "N", "DSR", "cost"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for position, factor in enumerate(self.factors, 1):
+            cells = _factor_cells(position, factor)
+            table.add_row(*_texts(cells if wide else [cells[0], *cells[2:]]))
+        yield table
+        if not self.factors:
+            yield Text("no factors", style="dim")
+        elif not wide:
+            yield self._beneath()
+
+    def _beneath(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for position, factor in enumerate(self.factors, 1):
+            table.add_row(*_texts(_factor_cells(position, factor)[:2]))
+        return table
 
 
 def _factor_cells(position: int, factor: Row) -> list[Cell]:
@@ -66,32 +98,38 @@ def _factor_cells(position: int, factor: Row) -> list[Cell]:
 
 
 def usage_table(usage: Row) -> Table:
-    """Requests, tokens, money, errors and latency by day, tier and model, with the total last."""
-    table = Table(title="LLM usage", title_justify="left", show_footer=True)
+    """Requests, tokens, money, errors and latency (ms) by day, tier and model; the total last."""
     totals = pick(usage, "totals") or {}
-    table.add_column("day", footer=Text("total"), no_wrap=True)
-    table.add_column("tier", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    for header, value in zip(_USAGE_HEADERS, _usage_cells(totals), strict=True):
+    table = Table(
+        title="LLM usage", title_justify="left", show_footer=True, box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), caption=_error_kinds(totals.get("errors")), caption_justify="left",
+    )  # fmt: skip
+    table.add_column("day, tier, model", footer=Text("total"), min_width=14, overflow="fold")
+    headers = ("calls", "prompt", "cached", "output", "cost", "failed", "p50", "p99 ms")
+    for header, value in zip(headers, _usage_cells(totals), strict=True):
         table.add_column(header, footer=Text(value), justify="right", no_wrap=True)
     for row in usage.get("by") or ():
         names = (plain(row.get(name), 60) for name in ("day", "tier", "model"))
-        table.add_row(*_texts([*names, *_usage_cells(row)]))
+        table.add_row(*_texts([" ".join(names), *_usage_cells(row)]))
     return table
-
-
-_USAGE_HEADERS = ("requests", "prompt", "cached", "completion", "cost", "errors", "p50", "p99")
 
 
 def _usage_cells(row: Row) -> list[str]:
     counted = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
+    errors = row.get("errors")
     return [
         *(whole(row.get(name)) for name in counted),
         usd(row.get("cost_usd_micros")),
-        errors_text(row.get("errors")),
-        milliseconds(pick(row, "latency_ms", "p50")),
-        milliseconds(pick(row, "latency_ms", "p99")),
+        whole(sum(errors.values())) if isinstance(errors, Mapping) else NOTHING,
+        whole(pick(row, "latency_ms", "p50")),
+        whole(pick(row, "latency_ms", "p99")),
     ]
+
+
+def _error_kinds(errors: object) -> Text | None:
+    return (
+        Text(f"failed: {errors_text(errors)}") if isinstance(errors, Mapping) and errors else None
+    )
 
 
 def errors_text(errors: object) -> str:

@@ -14,7 +14,7 @@ from alphamill.report.elements import element
 from alphamill.report.html import render_report
 
 HOSTILE = "</code></td><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & [bold] \x1b[31m"
-VOID = {"meta", "rect", "line", "br"}
+VOID = {"meta", "br"}
 TAGS = {"html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "p", "div",
         "b", "span", "i", "dl", "dt", "dd", "section", "table", "thead", "tbody", "tr", "th", "td",
         "details", "summary", "code", "svg", "line", "rect", "small", "ul", "li"}  # fmt: skip
@@ -57,7 +57,8 @@ def report(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "run": {"id": "mine-1", "state": "done", "market": "spot",
-                "symbols": ["BTCUSDT", "ETHUSDT"], "intervals": ["1h"], "start_ms": 1609459200000, "end_ms": 1640995200000},
+                "symbols": ["BTCUSDT", "ETHUSDT"], "intervals": ["1h"],
+                "start_ms": 1609459200000, "end_ms": 1640995200000},
         "factors": [factor],
         "usage": {"totals": {"requests": 3, "cost_usd_micros": 1234}, "by": [
             {"day": "2025-01-01", "tier": "quick_scan", "model": "m", "requests": 3,
@@ -76,6 +77,13 @@ def test_shows_what_it_is_given() -> None:
                  "✗ net Sharpe -0.4 (needs 0)", "2021-01-01 00:00", "0.0040"):  # fmt: skip
         assert part in text, part
     assert page.tags <= TAGS
+
+
+def test_bars_of_the_rank_ics_stand_on_the_zero_line() -> None:
+    text = render_report(report())
+    heights = re.findall(r'<rect x="(\d+)" width="12" height="([\d.]+)" y="([\d.]+)"', text)
+    assert heights == [("4", "12.00", "2.00"), ("22", "9.00", "5.00"), ("40", "3.00", "14.00")]
+    assert "<rect" not in render_report(report(factors=[{"discovery": {"rank_ic": 0.0}}]))
 
 
 def test_is_self_contained() -> None:
