@@ -41,6 +41,7 @@ task_routes = {
     "alphamill.evaluate": {"queue": Queue.EVALUATE.value},
     "alphamill.score": {"queue": Queue.EVALUATE.value},
     "alphamill.validate": {"queue": Queue.EVALUATE.value},
+    "alphamill.rank": {"queue": Queue.EVALUATE.value},
     "alphamill.verify": {"queue": Queue.EVALUATE.value},
     "alphamill.publish": {"queue": Queue.CONTROL.value},
     "alphamill.sweep": {"queue": Queue.CONTROL.value},

@@ -132,7 +132,16 @@ class ScoreJob(Message):
 
 @dataclass(frozen=True, slots=True)
 class ValidateJob(Message):
-    """Rank the run's trials on validation and choose the finalists."""
+    """Score one shard of the run's trials on validation, in the direction found on discovery."""
+
+    interval: Interval
+    shard: int
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankJob(Message):
+    """Rank the trials by validation and choose the finalists."""
 
     interval: Interval
 

@@ -31,7 +31,7 @@ def evaluate(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Score expressions on discovery and validation; the holdout stays closed.
+    """Score expressions over the whole range: in-sample figures, no verdict.
 
     `alphamill operators` is the language's manual.
 

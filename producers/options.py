@@ -98,7 +98,8 @@ range_options = _stack(
     click.option("--end", "end_ms", type=Day(), metavar="DATE",
                  help="Day after the last, UTC; default: up to the last closed bar."),
     click.option("--market", type=click.Choice([market.value for market in Market]),
-                 default=Market.SPOT.value, show_default=True, callback=lambda _c, _p, v: Market(v)),
+                 default=Market.SPOT.value, show_default=True,
+                 callback=lambda _ctx, _param, value: Market(value)),
 )  # fmt: skip
 submit_options = _stack(
     click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True,

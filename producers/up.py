@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 import redis
-from alphamill.ledger.presence import Presence
 
 from alphamill.errors import GiveUp, Misconfigured
+from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor

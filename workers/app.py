@@ -23,12 +23,12 @@ app = Celery(
 _announcer = Announcer()
 
 
-@signals.worker_ready.connect
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _ready(sender: Any, **_: Any) -> None:
     queues = tuple(sorted(queue.name for queue in sender.task_consumer.queues))
     _announcer.start(sender.hostname, queues, sender.pool.num_processes)
 
 
-@signals.worker_shutdown.connect
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _stopped(**_: Any) -> None:
     _announcer.stop()

@@ -1,7 +1,8 @@
 """Which job follows which: a run's whole graph, planned when it is submitted.
 
 fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
--> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> veto -> verify -> publish
+-> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
+-> verify -> publish
 
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
@@ -21,6 +22,7 @@ from alphamill.jobs import (
     ProposeJob,
     PublishJob,
     Queue,
+    RankJob,
     RunKind,
     RunSpec,
     ScoreJob,
@@ -54,7 +56,7 @@ def resume(run_id: str, ledger: Ledger) -> RunRecord:
     from workers.publish import publish
 
     publish(ledger.resume(run_id))
-    return ledger.run(run_id)
+    return ledger.open_run(run_id, "", {})  # joins: the run as it is now
 
 
 def plan(spec: RunSpec) -> list[JobSpec]:
@@ -143,7 +145,11 @@ def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
              ProposeJob(Tier.DETAILED_ANALYSIS, interval, number))
         ]  # fmt: skip
         yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)
-    yield [("validate", Queue.EVALUATE, ValidateJob(interval))]
+    yield [
+        ("validate", Queue.EVALUATE, ValidateJob(interval, shard, spec.shards))
+        for shard in range(spec.shards)
+    ]
+    yield [("rank", Queue.EVALUATE, RankJob(interval))]
     yield [("veto", Tier.FINAL_VERIFICATION.queue, VetoJob(interval))]
     yield [("verify", Queue.EVALUATE, VerifyJob(interval))]
 

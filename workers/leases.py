@@ -52,4 +52,4 @@ class LeaseKeeper:
                 with self._lock:
                     self._held.pop(claim.token, None)
         except AlphamillError as error:
-            _log.warning("lease of %s not renewed: %s", claim.job_id, error)
+            _log.warning("lease of %s not renewed: %s", claim.job, error)

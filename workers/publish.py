@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from typing import Any
+
+from kombu.exceptions import OperationalError
 
 from alphamill.ledger import Hint
 from workers.app import app
 
+_log = logging.getLogger(__name__)
 _LOWEST = 9
 
 
@@ -17,15 +22,22 @@ def publish(hints: Iterable[Hint]) -> int:
     A message lost here or anywhere else is published again by the sweep.
     """
     sent = 0
-    with app.producer_pool.acquire(block=True) as producer:
-        for hint in hints:
-            app.send_task(
-                f"alphamill.{hint.stage}",
-                args=[hint.run, hint.job_id],
-                queue=hint.queue,
-                priority=_LOWEST - hint.priority,
-                producer=producer,
-                ignore_result=True,
-            )
-            sent += 1
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            for hint in hints:
+                _send(hint, producer)
+                sent += 1
+    except OperationalError as error:
+        _log.warning("the broker cannot be reached (%s); the sweep publishes the rest", error)
     return sent
+
+
+def _send(hint: Hint, producer: Any) -> None:
+    app.send_task(
+        f"alphamill.{hint.stage}",
+        args=[hint.run, hint.job_id],
+        queue=hint.queue,
+        priority=_LOWEST - hint.priority,
+        producer=producer,
+        ignore_result=True,
+    )

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import os
+from dataclasses import asdict
+from functools import cache, cached_property
 
 import redis
 
 from alphamill.clock import SystemClock
+from alphamill.errors import GiveUp
+from alphamill.frames import Market
+from alphamill.jobs import RunSpec, Tier
+from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger
-from alphamill.settings import Settings
+from alphamill.limits import ExchangeGate, RedisLimiter, TierGate, binance_pool, tier_pool
+from alphamill.llm.client import OpenAIChat
+from alphamill.llm.gateway import Gateway
+from alphamill.llm.gateway import UsageEntry as PaidCall
+from alphamill.llm.journal import RedisJournal
+from alphamill.llm.prices import PriceTable
+from alphamill.market import Binance
+from alphamill.settings import Settings, load_settings
+from alphamill.usage import UsageCounters, UsageEntry
 from workers.leases import LeaseKeeper
+
+# A thread that sleeps for its turn is a thread that nobody else can use: longer waits go back to
+# the queue.
+_MAX_WAIT_S = 2.0
+_FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
 
 
 class Resources:
@@ -18,6 +37,8 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self._exchanges: dict[Market, Binance] = {}
+        self._lakes: dict[str, Lake] = {}
 
     @cached_property
     def redis(self) -> redis.Redis:
@@ -36,3 +57,78 @@ class Resources:
     @cached_property
     def leases(self) -> LeaseKeeper:
         return LeaseKeeper(self.ledger, self.settings.ledger.lease_s)
+
+    @cached_property
+    def limiter(self) -> RedisLimiter:
+        return RedisLimiter(self.redis)
+
+    @cached_property
+    def journal(self) -> RedisJournal:
+        return RedisJournal(self.redis)
+
+    @cached_property
+    def usage(self) -> UsageCounters:
+        return UsageCounters(self.redis)
+
+    def exchange(self, market: Market) -> Binance:
+        """The client of a market, paced over all workers of this egress."""
+        found = self._exchanges.get(market)
+        if found is None:
+            binance = self.settings.binance
+            url = {
+                Market.SPOT: binance.spot_url,
+                Market.USD_M: binance.um_url,
+                Market.COIN_M: binance.cm_url,
+            }[market]
+            pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
+            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, _MAX_WAIT_S)
+            found = Binance(market, url, gate, self.clock, binance.timeout_s)
+            found = self._exchanges.setdefault(market, found)
+        return found
+
+    def lake(self, uri: str) -> Lake:
+        """The lake at `uri`."""
+        return self._lakes.setdefault(uri, Lake(uri))
+
+    def spec(self, run_id: str) -> RunSpec:
+        """What the run asked for. Raises GiveUp for a run that was forgotten."""
+        run = self.ledger.run(run_id)
+        if run is None:
+            raise GiveUp(f"the ledger does not know run {run_id}")
+        return RunSpec.from_message(run.spec)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        llm = self.settings.llm
+        gates = {
+            tier.value: TierGate(
+                self.limiter, tier_pool(tier.value, llm.url, llm.tiers[tier.value]), _MAX_WAIT_S
+            )
+            for tier in Tier
+        }
+        client = OpenAIChat(llm.url, llm.api_key, llm.timeout_s)
+        prices = PriceTable.shipped(llm.prices)
+        return Gateway(client, prices, self.journal, gates, _Counted(self.usage), self.clock)
+
+
+class _Counted:
+    """Hands the gateway's paid calls to the counters: neither edge knows the other."""
+
+    def __init__(self, counters: UsageCounters) -> None:
+        self._counters = counters
+
+    def record(self, entry: PaidCall) -> None:
+        self._counters.record(UsageEntry(**asdict(entry)))
+
+    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
+        self._counters.record_error(run, day, tier, model, error_class)
+
+
+@cache
+def _of_process(_pid: int) -> Resources:
+    return Resources(load_settings())
+
+
+def resources() -> Resources:
+    """This process's own; a forked child opens its own connections."""
+    return _of_process(os.getpid())

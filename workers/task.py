@@ -57,14 +57,14 @@ def _attend(
         return "nothing to claim"
     with tools.leases.hold(claim):
         try:
-            facts = function(job_type.from_message(claim.message), run_id, tools)
-            hints = tools.ledger.finish(claim, dict(facts))
+            facts = function(job_type.from_message(claim.record.message), run_id, tools)
+            hints = tools.ledger.finish(claim, facts)
         except (AlphamillError, ValidationError) as error:
             return _after(tools, claim, error)
         except SoftTimeLimitExceeded:
             return _after(tools, claim, RetryLater("took longer than task_soft_time_limit"))
         except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
-            _log.exception("%s %s", claim.stage, job_id)
+            _log.exception("%s %s", claim.record.stage, job_id)
             again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
             return _after(tools, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
     publish(hints or ())
@@ -74,10 +74,10 @@ def _attend(
 def _after(tools: Resources, claim: Claim, error: Exception) -> str:
     """The retry policy, by the class of the error: errors.py."""
     if isinstance(error, RetryLater):
-        _log.info("%s %s in %.1f s: %s", claim.stage, claim.job_id, error.after_s, error)
+        _log.info("%s %s in %.1f s: %s", claim.record.stage, claim.job, error.after_s, error)
         hints = tools.ledger.put_back(claim, error.reason, error.after_s, error.counts)
     else:
-        _log.warning("%s %s failed: %s", claim.stage, claim.job_id, error)
+        _log.warning("%s %s failed: %s", claim.record.stage, claim.job, error)
         hints = tools.ledger.fail(claim, str(error))
     publish(hints or ())
     return str(error)

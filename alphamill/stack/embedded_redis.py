@@ -63,12 +63,7 @@ class EmbeddedRedis:
 
         Raises Misconfigured if this home's server already runs, or if it does not start.
         """
-        if self._endpoint.exists() and answers(self._endpoint.read_text(encoding="ascii").strip()):
-            raise Misconfigured(
-                "ALPHAMILL_HOME",
-                f"a stack already runs in {self._home}",
-                "stop it, use it, or choose another home",
-            )
+        self.refuse_if_running()
         binary = find_redis_binary()
         folder = self._home / "redis"
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +83,15 @@ class EmbeddedRedis:
         self._wait(timeout_s, folder / "redis.log")
         _write_private(self._endpoint, self.url)
         return self.url
+
+    def refuse_if_running(self) -> None:
+        """Raises Misconfigured if a server of this home answers."""
+        if self._endpoint.exists() and answers(self._endpoint.read_text(encoding="ascii").strip()):
+            raise Misconfigured(
+                "ALPHAMILL_HOME",
+                f"a stack already runs in {self._home}",
+                "stop it, use it, or choose another home",
+            )
 
     def _wait(self, timeout_s: float, log: Path) -> None:
         deadline = time.monotonic() + timeout_s

@@ -1,0 +1,111 @@
+"""evaluate: score candidates on discovery. Every candidate is a trial, whatever becomes of it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from alphamill.evaluation import Score, score
+from alphamill.factors import Factor, FactorError, compute
+from alphamill.frames import FloatArray, Interval
+from alphamill.jobs import EvaluateJob, RunSpec
+from alphamill.lake import Lake
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment, SegmentPanel, load_panel
+from alphamill.stages.trials import (
+    TRIALS,
+    Row,
+    RunDeps,
+    proposals_prefix,
+    read_rows,
+    read_trials,
+    score_columns,
+    trials_key,
+    write_rows,
+)
+
+
+def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
+    """Score this job's share of a round's candidates; returns the counts by status."""
+    prefix = proposals_prefix(deps.run_id, job.interval, job.round, job.tier)
+    proposals = [row for row in read_rows(deps.lake, prefix) if _shard(row, job) == job.shard]
+    panels = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.DISCOVERY)
+    known = _known(job, deps)
+    rows = []
+    for proposal in proposals:
+        rows.append(_trial(proposal, known, panels, deps.spec))
+        known.add(proposal["hash"])
+    key = trials_key(deps.run_id, job.interval, job.round, job.tier, job.shard)
+    write_rows(deps.lake, key, rows, TRIALS)
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["status"]] = counts.get(row["status"], 0) + 1
+    return {"key": key, **counts}
+
+
+def _shard(row: Row, job: EvaluateJob) -> int:
+    """Equal factors go to one shard, so that a duplicate meets its original."""
+    return zlib.crc32((row["hash"] or row["proposed"] or "").encode()) % job.shards
+
+
+def _known(job: EvaluateJob, deps: RunDeps) -> set[str]:
+    """Hashes scored in earlier steps of the run."""
+    return {
+        row["hash"]
+        for row in read_trials(deps.lake, deps.run_id, job.interval)
+        if row["status"] in ("evaluated", "fault")
+        and (row["round"], row["tier"]) != (job.round, job.tier)
+    }
+
+
+def _trial(proposal: Row, known: set[str], panels: SegmentReader, spec: RunSpec) -> Row:
+    if proposal["status"] not in ("parsed", "repaired"):
+        return proposal
+    if proposal["hash"] in known:
+        return proposal | {"status": "duplicate", "reason": "scored before in this run"}
+    try:
+        factor = read_expression(proposal["expression"])
+        result = panels.score(factor, spec)
+    except FactorError as error:  # a field that this panel does not have
+        return proposal | {"status": "invalid", "reason": str(error)}
+    status = "fault" if result.fault else "evaluated"
+    reason = result.fault or proposal["reason"]
+    measured = {"lookback_bars": factor.lookback_bars, **score_columns(result)}
+    return proposal | measured | {"status": status, "reason": reason}
+
+
+class SegmentReader:
+    """One segment's panel, its fields read when a factor first needs them."""
+
+    def __init__(self, lake: Lake, run_id: str, interval: Interval, segment: Segment) -> None:
+        self._lake = lake
+        self._where = (run_id, interval, segment)
+        self._loaded: SegmentPanel | None = None
+
+    def panel(self, fields: Iterable[str]) -> SegmentPanel:
+        """The panel with at least these fields, and what a score needs."""
+        wanted = {*fields, "open", "close", "volume"}
+        have = set(self._loaded.panel) if self._loaded else set()
+        if self._loaded is None or not wanted <= have:
+            self._loaded = load_panel(self._lake, *self._where, fields=sorted(wanted | have))
+        return self._loaded
+
+    def values(self, factor: Factor) -> FloatArray:
+        """The factor on this segment, float64 (bars, symbols)."""
+        return compute(factor, self.panel(factor.columns).panel)
+
+    def score(self, factor: Factor, spec: RunSpec, direction: int | None = None) -> Score:
+        """The factor's Score on this segment, by the run's settings."""
+        values = self.values(factor)
+        segment = self.panel(())
+        return score(
+            values,
+            segment.panel,
+            horizon_bars=spec.segments.horizon_bars,
+            entry_lag_bars=spec.segments.entry_lag_bars,
+            skip_bars=segment.scored.start,
+            fee_bps=spec.fees.taker_bps + spec.fees.spread_bps,
+            bars_per_year=segment.panel.interval.bars_per_year,
+            direction=direction,
+        )

@@ -1,0 +1,27 @@
+"""The factor language as this project's runs speak it: base fields plus every indicator."""
+
+from __future__ import annotations
+
+from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
+from alphamill.indicators import INDICATORS, Unit
+
+# `returns` is a base field of the language and an indicator of the same meaning.
+FIELD_UNITS = {
+    name: "" if indicator.unit is Unit.PER_QUOTE else indicator.unit.value
+    for name, indicator in INDICATORS.items()
+    if name != "returns" and name not in OPERATORS
+}
+
+
+def read_expression(text: str) -> Factor:
+    """A factor from a person's or a model's text. Raises FactorError."""
+    return parse(text, fields=FIELD_UNITS, bounds=MINING_BOUNDS)
+
+
+def language_manual() -> str:
+    """The manual that people and prompts get: operators, then fields."""
+    by_unit: dict[str, list[str]] = {}
+    for name, unit in FIELD_UNITS.items():
+        by_unit.setdefault(unit or "other", []).append(name)
+    lines = [f"  {unit}: {' '.join(names)}" for unit, names in by_unit.items()]
+    return "\n".join([manual().rstrip(), "", "Indicator fields, by unit:", *lines, ""])

@@ -1,0 +1,98 @@
+"""publish: a run's results as trials.parquet, factors.parquet, calls.parquet and run.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+
+from alphamill.errors import GiveUp
+from alphamill.evaluation import Grade
+from alphamill.frames import Interval
+from alphamill.jobs import PublishJob, RunKind, RunSpec
+from alphamill.lake import Lake, run_key
+from alphamill.llm.records import CallRecord
+from alphamill.stages.trials import SCORE_COLUMNS, TRIALS, Row, read_rows, read_trials
+from alphamill.stages.verify import VERDICTS
+
+_PUBLISHED_TRIALS = pa.schema(
+    [*TRIALS]
+    + [pa.field(f"validation_{name}", pa.float64()) for name in SCORE_COLUMNS]
+    + [pa.field("validation_rank", pa.int32()), pa.field("finalist", pa.bool_()),
+       pa.field("why_not_finalist", pa.string())]
+)  # fmt: skip
+
+_CALL_TYPES = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64()}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDeps:
+    """calls: the run's journal. missing: jobs that ended badly, as {stage, id, reason} rows."""
+
+    lake: Lake
+    run_id: str
+    spec: RunSpec
+    calls: Iterable[CallRecord]
+    missing: Sequence[Row]
+
+
+def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
+    """Gather everything; raises GiveUp if there is nothing at all, with the first reason why."""
+    trials = [row for interval in deps.spec.intervals for row in _joined(deps, interval)]
+    verdicts = read_rows(deps.lake, run_key(deps.run_id, "verdicts"))
+    if not trials:
+        why = deps.missing[0]["reason"] if deps.missing else "no candidate was proposed"
+        raise GiveUp(f"the run has no trial to show: {why}")
+    grades = list(Grade)
+    verdicts.sort(key=lambda row: (-grades.index(Grade(row["verdict"])), row["rank"]))
+    _write(deps, "trials", trials, _PUBLISHED_TRIALS)
+    if deps.spec.kind is RunKind.MINE:
+        _write(deps, "factors", verdicts, VERDICTS)
+        _write(deps, "calls", [call.to_row() for call in deps.calls], _calls_schema())
+    summary = {"run": deps.run_id, "spec": deps.spec.to_message(), "missing": list(deps.missing)}
+    text = json.dumps(summary, indent=1, sort_keys=True)
+    deps.lake.write_bytes(run_key(deps.run_id, "run.json"), text.encode())
+    return {
+        "trials": len(trials),
+        "missing": len(deps.missing),
+        **{grade.value: sum(row["verdict"] == grade for row in verdicts) for grade in grades},
+    }
+
+
+def _joined(deps: PublishDeps, interval: Interval) -> list[Row]:
+    """Discovery and validation side by side; from here on no model is asked."""
+
+    def by_hash(kind: str) -> dict[str, Row]:
+        rows = read_rows(deps.lake, run_key(deps.run_id, f"{kind}/interval={interval.value}"))
+        return {row["hash"]: row for row in rows}
+
+    validated, ranking = by_hash("validation"), by_hash("ranking")
+    rows = []
+    for trial in read_trials(deps.lake, deps.run_id, interval):
+        own = trial["hash"] if trial["status"] == "evaluated" else None
+        later, ranked = validated.get(own or "", {}), ranking.get(own or "", {})
+        rows.append(
+            trial
+            | {f"validation_{name}": later.get(name) for name in SCORE_COLUMNS}
+            | {"validation_rank": ranked.get("rank"), "finalist": ranked.get("finalist"),
+               "why_not_finalist": ranked.get("why")}
+        )  # fmt: skip
+    return rows
+
+
+def _write(deps: PublishDeps, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    deps.lake.write(run_key(deps.run_id, f"{name}.parquet"), table, {})
+
+
+def _calls_schema() -> pa.Schema:
+    """CallRecord's fields; what is neither number nor truth is text."""
+    return pa.schema(
+        [
+            pa.field(entry.name, _CALL_TYPES.get(str(entry.type).split(" ")[0], pa.string()))
+            for entry in fields(CallRecord)
+        ]
+    )

@@ -1,0 +1,48 @@
+"""score: given expressions over the whole range. No model, no segments, no verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alphamill.errors import FactorError
+from alphamill.factors import check
+from alphamill.jobs import ScoreJob
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment
+from alphamill.stages.trials import (
+    TRIALS,
+    Row,
+    RunDeps,
+    interval_key,
+    score_columns,
+    write_rows,
+)
+
+
+def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
+    """One trial an expression; what does not parse is a row with its reason."""
+    reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE)
+    trials = [_trial(text, job, reader, deps) for text in deps.spec.expressions]
+    key = interval_key(deps.run_id, "trials", job.interval, "given")
+    write_rows(deps.lake, key, trials, TRIALS)
+    evaluated = sum(trial["status"] == "evaluated" for trial in trials)
+    return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
+
+
+def _trial(text: str, job: ScoreJob, reader: SegmentReader, deps: RunDeps) -> Row:
+    row: Row = {"interval": job.interval.value, "tier": "given", "symbol": "", "call_id": "",
+                "hypothesis": "", "round": 0, "proposed": text}  # fmt: skip
+    try:
+        factor = read_expression(text)
+        result = reader.score(factor, deps.spec)
+    except FactorError as error:
+        return row | {"status": "invalid", "reason": str(error)}
+    return row | {
+        "expression": factor.text,
+        "hash": factor.hash,
+        "status": "fault" if result.fault else "evaluated",
+        "reason": result.fault or "; ".join(check(factor)),
+        "lookback_bars": factor.lookback_bars,
+        **score_columns(result),
+    }

@@ -1,0 +1,110 @@
+"""A run's candidates, trials and verdicts as tables, and where they lie in the lake.
+
+runs/run=ID/proposals/...   what the models said, read and parsed
+runs/run=ID/trials/...      every candidate with its discovery numbers, one file a shard
+runs/run=ID/validation/...  the trials' validation numbers, kept apart: no prompt reads them
+runs/run=ID/ranking/...     finalists; runs/run=ID/verdicts/... judged factors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from alphamill.evaluation import Score
+from alphamill.frames import Interval
+from alphamill.jobs import RunSpec, Tier
+from alphamill.lake import Lake, run_key
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDeps:
+    """What a stage that only computes works with."""
+
+    lake: Lake
+    run_id: str
+    spec: RunSpec
+
+
+_TEXTS = ("interval", "tier", "symbol", "call_id", "proposed", "expression", "hash", "hypothesis",
+          "status", "reason")  # fmt: skip
+
+PROPOSALS = pa.schema(
+    [pa.field(name, pa.string()) for name in _TEXTS] + [pa.field("round", pa.int32())]
+)
+
+# The numbers of a Score that are columns of their own; `score` holds all of it as JSON.
+SCORE_COLUMNS = ("rank_ic_mean", "rank_ic_t", "p_value", "ic_mean", "icir", "coverage",
+                 "turnover_per_bar", "gross_sharpe", "net_sharpe", "gross_sharpe_per_bar",
+                 "net_sharpe_per_bar", "max_drawdown_frac", "break_even_bps")  # fmt: skip
+
+TRIALS = pa.schema(
+    [*PROPOSALS]
+    + [pa.field("lookback_bars", pa.int32()), pa.field("direction", pa.int8())]
+    + [pa.field(name, pa.float64()) for name in SCORE_COLUMNS]
+    + [pa.field("score", pa.string())]
+)
+
+
+def score_columns(score: Score) -> Row:
+    """A Score as columns: its main numbers, and all of it as JSON."""
+    plain = score.to_dict()
+    return {
+        **{name: plain[name] for name in SCORE_COLUMNS},
+        "direction": score.direction,
+        "score": json.dumps(plain, separators=(",", ":")),
+    }
+
+
+def score_of(row: Mapping[str, Any]) -> Score:
+    """The Score that `score_columns` wrote."""
+    return Score.from_dict(json.loads(row["score"]))
+
+
+def proposals_key(run_id: str, interval: Interval, number: int, tier: Tier, symbol: str) -> str:
+    """What one model call proposed; `symbol` "" for a call about all."""
+    folder = f"proposals/interval={interval.value}/round={number}/tier={tier.value}"
+    return run_key(run_id, f"{folder}/{symbol or 'all'}.parquet")
+
+
+def proposals_prefix(run_id: str, interval: Interval, number: int, tier: Tier) -> str:
+    """All that a tier proposed in a round."""
+    return run_key(run_id, f"proposals/interval={interval.value}/round={number}/tier={tier.value}")
+
+
+def trials_key(run_id: str, interval: Interval, number: int, tier: Tier, shard: int) -> str:
+    """The trials of one evaluate job."""
+    folder = f"trials/interval={interval.value}/round={number}/tier={tier.value}"
+    return run_key(run_id, f"{folder}/shard-{shard}.parquet")
+
+
+def interval_key(run_id: str, kind: str, interval: Interval, name: str) -> str:
+    """A file of one kind and interval: validation, ranking, veto, verdicts."""
+    return run_key(run_id, f"{kind}/interval={interval.value}/{name}.parquet")
+
+
+def read_rows(lake: Lake, prefix: str) -> list[Row]:
+    """The rows of every parquet file under a prefix, files in order of their names."""
+    rows: list[Row] = []
+    for key in sorted(lake.list(prefix)):
+        if key.endswith(".parquet"):
+            rows.extend(lake.read(key).to_pylist())
+    return rows
+
+
+def read_trials(lake: Lake, run_id: str, interval: Interval) -> list[Row]:
+    """All trials of an interval so far, in order of round and tier."""
+    rows = read_rows(lake, run_key(run_id, f"trials/interval={interval.value}"))
+    order = [*Tier, "given"]
+    return sorted(rows, key=lambda row: (row["round"], order.index(row["tier"])))
+
+
+def write_rows(lake: Lake, key: str, rows: Sequence[Row], schema: pa.Schema) -> None:
+    """Write rows as one file; columns that a row lacks are null."""
+    lake.write(key, pa.Table.from_pylist(list(rows), schema=schema), {})

@@ -1,0 +1,192 @@
+"""validate and rank: the trials on validation, the luck of the search, and the finalists.
+
+No model sees a number from here. The finalists' file names them; what they are told about them is
+read from discovery.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alphamill.evaluation import (
+    backtest,
+    benjamini_hochberg,
+    effective_trials,
+    nearest_in_library,
+    trial_correlation,
+)
+from alphamill.frames import FloatArray, Interval
+from alphamill.jobs import RankJob, ValidateJob
+from alphamill.lake import run_key
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment
+from alphamill.stages.trials import (
+    SCORE_COLUMNS,
+    Row,
+    RunDeps,
+    interval_key,
+    read_rows,
+    read_trials,
+    score_columns,
+    score_of,
+    write_rows,
+)
+
+FINALISTS = 10
+_STRIDE_BARS = 8  # of the bars on which two factors' values are compared
+
+VALIDATION = pa.schema(
+    [pa.field("hash", pa.string()), pa.field("expression", pa.string()),
+     pa.field("fault", pa.string()), pa.field("direction", pa.int8())]
+    + [pa.field(name, pa.float64()) for name in SCORE_COLUMNS]
+    + [pa.field("score", pa.string()), pa.field("gross_returns", pa.list_(pa.float64()))]
+)  # fmt: skip
+
+RANKING = pa.schema(
+    [
+        pa.field("hash", pa.string()),
+        pa.field("expression", pa.string()),
+        pa.field("rank", pa.int32()),  # 1 is the best on validation; null for the unranked
+        pa.field("finalist", pa.bool_()),
+        pa.field("why", pa.string()),  # why not a finalist
+        pa.field("oriented_t", pa.float64()),
+        pa.field("bh_p", pa.float64()),
+        pa.field("library_correlation", pa.float64()),  # with the nearest better-ranked finalist
+        pa.field("n_trials", pa.int64()),
+        pa.field("n_effective", pa.float64()),
+        pa.field("sharpe_variance", pa.float64()),
+    ]
+)
+
+
+def run_validate(job: ValidateJob, deps: RunDeps) -> dict[str, Any]:
+    """Score this shard's trials on validation, each in its discovery direction."""
+    trials = [
+        row
+        for row in read_trials(deps.lake, deps.run_id, job.interval)
+        if row["status"] == "evaluated"
+    ]
+    mine = sorted(trials, key=lambda row: row["hash"])[job.shard :: job.shards]
+    reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.VALIDATION)
+    rows = [_validated(row, reader, deps) for row in mine]
+    key = interval_key(deps.run_id, "validation", job.interval, f"shard-{job.shard}")
+    write_rows(deps.lake, key, rows, VALIDATION)
+    return {"key": key, "validated": len(rows)}
+
+
+def _validated(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
+    factor = read_expression(trial["expression"])
+    spec, direction = deps.spec, trial["direction"]
+    result = reader.score(factor, spec, direction)
+    row = {
+        "hash": trial["hash"],
+        "expression": trial["expression"],
+        "fault": result.fault,
+        **score_columns(result),
+    }
+    if result.fault:
+        return row
+    segment = reader.panel(())
+    book = backtest(
+        reader.values(factor),
+        segment.panel,
+        0.0,
+        horizon_bars=spec.segments.horizon_bars,
+        entry_lag_bars=spec.segments.entry_lag_bars,
+        direction=direction,
+        skip_bars=segment.scored.start,
+    )
+    return row | {"gross_returns": book.gross_returns}
+
+
+def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
+    """Rank by the oriented t on validation; finalists are the best that differ from one another."""
+    trials = read_trials(deps.lake, deps.run_id, job.interval)
+    validated = read_rows(
+        deps.lake, run_key(deps.run_id, f"validation/interval={job.interval.value}")
+    )
+    search = _search_facts(trials, validated)
+    adjusted = _adjusted_p(validated, search["n_trials"])
+    rows = [
+        {
+            "hash": row["hash"],
+            "expression": row["expression"],
+            "oriented_t": _oriented_t(row),
+            "bh_p": p,
+            "finalist": False,
+            "why": row["fault"] or "",
+            **search,
+        }
+        for row, p in zip(validated, adjusted, strict=True)
+    ]
+    measured = [row for row in rows if not row["why"] and math.isfinite(row["oriented_t"])]
+    measured.sort(key=lambda row: (-row["oriented_t"], row["hash"]))
+    _choose(measured, deps, job.interval)
+    key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
+    write_rows(deps.lake, key, rows, RANKING)
+    return {"key": key, "finalists": sum(row["finalist"] for row in rows), **search}
+
+
+def _oriented_t(row: Row) -> float:
+    """Validation's t in the direction of discovery; NaN for a fault."""
+    if row["fault"]:
+        return math.nan
+    result = score_of(row)
+    return result.direction * result.association_t
+
+
+def _adjusted_p(validated: Sequence[Row], n_trials: int) -> FloatArray:
+    """Benjamini-Hochberg over all trials: those without a validation number count with p = 1."""
+    own = [1.0 if row["p_value"] is None else row["p_value"] for row in validated]
+    family = np.ones(max(n_trials, len(own)))
+    family[: len(own)] = own
+    return benjamini_hochberg(family)[: len(own)]
+
+
+def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
+    """N, effective N and the variance of the trials' Sharpe ratios, from the trials themselves.
+
+    Every candidate that was parsed counts, whatever became of it; duplicates count too.
+    """
+    n_trials = sum(row["status"] in ("evaluated", "fault", "duplicate") for row in trials)
+    sharpes = [row["gross_sharpe_per_bar"] for row in validated]
+    known = np.array([value for value in sharpes if value is not None], dtype=np.float64)
+    series = [row["gross_returns"] for row in validated if row["gross_returns"]]
+    effective = float(len(series))
+    if len(series) > 1:
+        length = min(len(one) for one in series)
+        matrix = np.array([one[-length:] for one in series]).T
+        effective = effective_trials(trial_correlation(matrix)).by_average_correlation
+    return {
+        "n_trials": n_trials,
+        "n_effective": effective,
+        "sharpe_variance": float(known.var(ddof=1)) if len(known) > 1 else math.nan,
+    }
+
+
+def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
+    """Mark finalists, best first, leaving out what repeats a better one."""
+    reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION)
+    chosen: dict[str, FloatArray] = {}
+    for number, row in enumerate(ranked, 1):
+        row["rank"] = number
+        if len(chosen) == FINALISTS:
+            row["why"] = "not among the best"
+            continue
+        if row["oriented_t"] <= 0:
+            row["why"] = "changed its sign on validation"
+            continue
+        values = reader.values(read_expression(row["expression"]))
+        nearest = nearest_in_library(values, chosen, _STRIDE_BARS)
+        row["library_correlation"] = abs(nearest.correlation) if nearest else 0.0
+        if row["library_correlation"] > deps.spec.gates.library_correlation:
+            row["why"] = f"says what {nearest.name if nearest else ''} says"
+            continue
+        row["finalist"] = True
+        chosen[row["hash"]] = values

@@ -1,0 +1,171 @@
+"""verify: the holdout is opened once for each finalist, the look is counted, the verdict given."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+import alphamill
+from alphamill.evaluation import GateThresholds, Grade, Score, TrialFacts, judge
+from alphamill.factors import Factor, check
+from alphamill.frames import Interval
+from alphamill.jobs import VerifyJob
+from alphamill.lake import Lake, run_key
+from alphamill.stages.certificate import sees_no_future
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment, SegmentPanel, read_manifest
+from alphamill.stages.trials import (
+    SCORE_COLUMNS,
+    Row,
+    RunDeps,
+    interval_key,
+    read_rows,
+    read_trials,
+    score_of,
+    write_rows,
+)
+
+_SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
+
+VERDICTS = pa.schema(
+    [pa.field(name, pa.string())
+     for name in ("hash", "expression", "interval", "verdict", "hypothesis", "tier", "symbol",
+                  "call_id", "veto_reason", "reasons", "gates", "snapshot", "code_version")]
+    + [pa.field("round", pa.int32()), pa.field("rank", pa.int32()),
+       pa.field("direction", pa.int8()), pa.field("lookback_bars", pa.int32()),
+       pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
+       pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64())]
+    + [pa.field(name, pa.float64())
+       for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
+                    "library_correlation")]
+    + [pa.field(f"{segment.value}_{name}", pa.float64())
+       for segment in _SEGMENTS for name in SCORE_COLUMNS]
+    + [pa.field(f"{segment.value}_start_ms", pa.int64()) for segment in _SEGMENTS]
+    + [pa.field(f"{segment.value}_end_ms", pa.int64()) for segment in _SEGMENTS]
+)  # fmt: skip
+
+
+def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
+    """Judge every finalist of the interval; returns the grades' counts."""
+    ranking = _by_hash(deps.lake, deps.run_id, "ranking", job.interval)
+    vetoes = _by_hash(deps.lake, deps.run_id, "veto", job.interval)
+    validated = _by_hash(deps.lake, deps.run_id, "validation", job.interval)
+    trials = {
+        row["hash"]: row
+        for row in reversed(read_trials(deps.lake, deps.run_id, job.interval))
+        if row["status"] == "evaluated"
+    }
+    finalists = sorted((row for row in ranking.values() if row["finalist"]), key=_rank)
+    readers = {
+        segment: SegmentReader(deps.lake, deps.run_id, job.interval, segment)
+        for segment in _SEGMENTS
+    }
+    rows = [
+        _verdict(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
+                 vetoes.get(ranked["hash"], {}), readers, deps)
+        for ranked in finalists
+    ]  # fmt: skip
+    key = interval_key(deps.run_id, "verdicts", job.interval, "verdicts")
+    write_rows(deps.lake, key, rows, VERDICTS)
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+    return {"key": key, **counts}
+
+
+def _rank(row: Row) -> int:
+    return int(row["rank"])
+
+
+def _by_hash(lake: Lake, run_id: str, kind: str, interval: Interval) -> dict[str, Row]:
+    rows = read_rows(lake, run_key(run_id, f"{kind}/interval={interval.value}"))
+    return {row["hash"]: row for row in rows}
+
+
+def _verdict(
+    ranked: Row,
+    trial: Row,
+    validated: Row,
+    veto: Row,
+    readers: dict[Segment, SegmentReader],
+    deps: RunDeps,
+) -> Row:
+    factor = read_expression(trial["expression"])
+    discovery, validation = score_of(trial), score_of(validated)
+    vetoed = bool(veto.get("vetoed"))
+    holdout, looks = None, 0
+    if not vetoed:
+        looks = _count_look(factor, readers[Segment.HOLDOUT].panel(()), deps)
+        holdout = readers[Segment.HOLDOUT].score(factor, deps.spec, discovery.direction)
+    certified = sees_no_future(factor, readers[Segment.DISCOVERY].panel(factor.columns).panel)
+    verdict = judge(
+        discovery,
+        validation,
+        holdout,
+        trials=TrialFacts(
+            ranked["n_trials"], ranked["n_effective"], ranked["sharpe_variance"], ranked["bh_p"]
+        ),
+        thresholds=GateThresholds(**deps.spec.gates.model_dump()),
+        library_correlation=ranked["library_correlation"],
+        look_ahead_ok=certified,
+        check_faults=check(factor),
+    )
+    plain = verdict.to_dict()
+    veto_reason = veto.get("reason") or ""
+    reasons = [f"Vetoed by final_verification: {veto_reason}"] if vetoed else plain["reasons"]
+    return {
+        **{name: trial[name] for name in ("hash", "expression", "interval", "hypothesis", "tier",
+                                          "symbol", "call_id", "round", "lookback_bars")},
+        **{name: ranked[name] for name in ("rank", "n_trials", "n_effective", "bh_p",
+                                           "library_correlation")},
+        "verdict": Grade.REJECTED.value if vetoed else plain["grade"],
+        "direction": discovery.direction,
+        "veto_reason": veto_reason,
+        "kept_by_model": bool(veto.get("kept")),
+        "look_ahead_ok": certified,
+        "holdout_looks": looks,
+        "deflated_sharpe": plain["deflated_sharpe"],
+        "deflated_sharpe_effective": plain["deflated_sharpe_effective"],
+        "reasons": json.dumps(reasons),
+        "gates": json.dumps(plain["gates"]),
+        "code_version": alphamill.__version__,
+        "snapshot": _snapshot(deps, trial["interval"]),
+        **_numbers(Segment.DISCOVERY, discovery),
+        **_numbers(Segment.VALIDATION, validation),
+        **(_numbers(Segment.HOLDOUT, holdout) if holdout else {}),
+        **_dates(readers),
+    }  # fmt: skip
+
+
+def _snapshot(deps: RunDeps, interval: str) -> str:
+    manifest = read_manifest(deps.lake, deps.run_id, Interval(interval))
+    return manifest.snapshot if manifest else ""
+
+
+def _numbers(segment: Segment, result: Score) -> Row:
+    plain = result.to_dict()
+    return {f"{segment.value}_{name}": plain[name] for name in SCORE_COLUMNS}
+
+
+def _dates(readers: dict[Segment, SegmentReader]) -> Row:
+    """First and last bar that is scored, by segment; both are open times."""
+    dates: Row = {}
+    for name, reader in readers.items():
+        segment = reader.panel(())
+        scored = segment.panel.times_ms[segment.scored]
+        dates[f"{name.value}_start_ms"] = int(scored[0])
+        dates[f"{name.value}_end_ms"] = int(scored[-1])
+    return dates
+
+
+def _count_look(factor: Factor, holdout: SegmentPanel, deps: RunDeps) -> int:
+    """Note that this factor is about to see this span; returns the looks at it by any run."""
+    times = holdout.panel.times_ms
+    span = f"{times[holdout.history_bars]}-{times[-1]}"
+    folder = f"holdouts/market={deps.spec.market.value}/interval={holdout.panel.interval.value}"
+    note = f"{folder}/span={span}/{deps.run_id}-{factor.hash}.json"
+    deps.lake.write_bytes(note, json.dumps({"expression": factor.text}).encode())
+    return len(deps.lake.list(f"{folder}/span={span}"))

@@ -1,0 +1,130 @@
+"""`alphamill sim exchange` and `alphamill sim llm`: the simulators, alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from alphamill.errors import Misconfigured
+from alphamill.frames import Interval
+from alphamill.sim.faults import Fault
+from producers import options
+
+
+@click.group()
+def sim() -> None:
+    """Simulators for offline use, on loopback; never what a claim rests on alone.
+
+    \b
+    Example:
+      alphamill sim exchange --port 8001 --synthetic 7
+      ALPHAMILL_BINANCE_URL=http://127.0.0.1:8001 alphamill up
+    """
+
+
+class _FaultType(click.ParamType):
+    name = "fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fault:
+        try:
+            return value if isinstance(value, Fault) else Fault.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _say_port(what: str, port: int) -> None:
+    click.echo(f"{what} on http://127.0.0.1:{port}; Ctrl-C stops it")
+
+
+@sim.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of SYMBOL-INTERVAL.parquet recordings.",
+)
+@click.option("--synthetic", "seed", type=int, help="Seed of a synthetic market (the default).")
+@click.option("--interval", "intervals", type=options.Intervals(), help="Of the synthetic market.")
+@click.option("--weight", type=click.IntRange(1), help="Weight a window; default 6000.")
+@click.option("--window-s", type=click.FloatRange(0.1), help="Length of a window; default 60.")
+@click.option("--latency-ms", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--fault",
+    "faults",
+    type=_FaultType(),
+    multiple=True,
+    metavar="KIND:SHARE",
+    help="For example truncate:0.02 or reset:/50; may be repeated.",
+)
+@options.exits
+def exchange(
+    port: int,
+    replay: Path | None,
+    seed: int | None,
+    intervals: tuple[Interval, ...] | None,
+    weight: int | None,
+    window_s: float | None,
+    latency_ms: float,
+    faults: tuple[Fault, ...],
+) -> None:
+    """Serve Binance's kline API from recordings or a seeded market, with its rate limits.
+
+    \b
+    Example:
+      alphamill sim exchange --port 8001 --replay ../shared/data/klines/spot
+    """  # fmt: skip
+    from alphamill.sim.exchange import ExchangeConfig, run_exchange
+    from alphamill.sim.synthetic import SyntheticMarket
+
+    if replay is not None and seed is not None:
+        raise click.UsageError("--replay and --synthetic exclude each other")
+    market = SyntheticMarket() if seed is None else SyntheticMarket(seed=seed)
+    if intervals:
+        market = replace(market, interval=intervals[0])
+    config = ExchangeConfig(
+        port=port, replay=replay, synthetic=market, latency_ms=(0.0, latency_ms), faults=faults
+    )
+    limits = config.spot_limits
+    if weight is not None:
+        limits = replace(limits, weight=weight)
+    if window_s is not None:
+        limits = replace(limits, window_ms=round(window_s * 1000))
+    try:
+        run_exchange(replace(config, spot_limits=limits), lambda at: _say_port("exchange", at))
+    except OSError as error:
+        raise Misconfigured("--port", f"port {port}: {error.strerror}", "choose another") from error
+
+
+@sim.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8002, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--requests-per-minute", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--tokens-per-minute", type=click.IntRange(1), default=100_000_000, show_default=True)
+@click.option("--latency-ms", type=click.IntRange(0), default=30, show_default=True)
+@click.option("--api-key", default="", help="The only key that is accepted; default: any.")
+@options.exits
+def llm(
+    port: int,
+    seed: int,
+    requests_per_minute: int,
+    tokens_per_minute: int,
+    latency_ms: int,
+    api_key: str,
+) -> None:
+    """Serve an OpenAI-compatible endpoint whose answers come from a seeded grammar.
+
+    \b
+    Example:
+      alphamill sim llm --port 8002 --seed 7
+    """  # fmt: skip
+    from alphamill.sim.llm import LLMConfig, run_llm
+
+    config = LLMConfig(port, seed, requests_per_minute, tokens_per_minute, latency_ms, api_key)
+    try:
+        run_llm(config, lambda at: _say_port("offline LLM", at))
+    except OSError as error:
+        raise Misconfigured("--port", f"port {port}: {error.strerror}", "choose another") from error

@@ -1,0 +1,16 @@
+"""The fetch pool's doorway."""
+
+from __future__ import annotations
+
+from alphamill.jobs import FetchJob
+from alphamill.stages import fetch
+from workers.resources import Resources
+from workers.task import Facts, task
+
+
+@task("fetch", FetchJob)
+def fetch_klines(job: FetchJob, run_id: str, tools: Resources) -> Facts:
+    """Bring one symbol-month of klines into the lake. Safe to repeat."""
+    lake = tools.lake(tools.spec(run_id).lake)
+    deps = fetch.FetchDeps(tools.exchange(job.market), lake)
+    return fetch.run(job, deps).to_message()
