@@ -13,7 +13,7 @@ if job.state == 'running' or job.state == 'delayed' then
     return nil
   end
   if job.state == 'running' then
-    lapse(job)
+    add(job, 'deaths', 1)
   end
 end
 if exhausted(id, job) then

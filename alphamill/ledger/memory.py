@@ -108,7 +108,7 @@ class MemoryLedger:
         if job.state in {JobState.RUNNING, JobState.DELAYED} and job.due_ms > run.now_ms:
             return False
         if job.state is JobState.RUNNING:
-            run.lapse(job)
+            job.deaths += 1
         if run.exhausted(job):
             run.complete()
             return False
@@ -159,7 +159,7 @@ class MemoryLedger:
             if counts and job.attempts >= self._settings.max_attempts:
                 return self.fail(claim, reason)
             job.attempts -= not counts
-            job.error, job.token = entries.clip(reason), ""
+            job.error = entries.clip(reason)
             if after_s > 0:
                 run.move(job, JobState.DELAYED, run.now_ms + round(after_s * 1000))
             else:
@@ -184,7 +184,7 @@ class MemoryLedger:
                 job.republished += 1
                 hints.append(run.publish(job))
             elif job.state is JobState.RUNNING:
-                run.lapse(job)
+                job.deaths += 1
                 if not run.exhausted(job):
                     if job.pending:
                         run.release(job)

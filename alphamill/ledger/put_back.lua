@@ -12,7 +12,7 @@ end
 if not counts then
   add(job, 'attempts', -1)
 end
-job.error, job.token = reason, nil
+job.error = reason
 if after_ms > 0 then
   move(id, job, 'delayed', now + after_ms)
 else

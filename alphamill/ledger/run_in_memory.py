@@ -155,11 +155,6 @@ class Run:
             self.state = RunState.FAILED if failed else RunState.DONE
             self.finished_ms = self.now_ms
 
-    def lapse(self, job: Job) -> None:
-        """A lease ran out: the worker is taken for dead and its token is worth nothing."""
-        job.deaths += 1
-        job.token = ""
-
     def exhausted(self, job: Job) -> bool:
         """Settle a job that may not be tried again as dead; whether it was so."""
         if job.attempts < self.settings.max_attempts:

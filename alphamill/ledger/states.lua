@@ -161,12 +161,6 @@ local function complete()
   end
 end
 
--- A lease ran out: the worker is taken for dead and its token is worth nothing.
-local function lapse(job)
-  add(job, 'deaths', 1)
-  job.token = nil
-end
-
 -- Settle a job that may not be tried again as dead; whether it was so.
 local function exhausted(id, job)
   if (job.attempts or 0) < MAX_ATTEMPTS then

@@ -11,7 +11,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', stem .. 'due', '-inf', now, 'LIM
     add(job, 'hints', 1)
     publish(id, job, hints)
   elseif job.state == 'running' then
-    lapse(job)
+    add(job, 'deaths', 1)
     if not exhausted(id, job) then
       -- Back to `queued` with a deadline, not a longer lease: a lease is what `claim` tests.
       if job.pending then release(id, job) else publish(id, job, hints) end

@@ -295,6 +295,7 @@ def test_a_lapsed_lease_may_be_taken_over_and_the_old_token_is_stale(bench: Benc
     assert bench.ledger.result(RUN, "a") is None
     assert ids(bench.ledger.finish(new, {"by": "new"}) or []) == ["b"]
     assert bench.ledger.result(RUN, "a") == {"by": "new"}
+    assert bench.ledger.finish(old, {"by": "old"}) is None
 
 
 def test_a_late_worker_may_still_finish_if_nobody_noticed(bench: Bench) -> None:
@@ -333,6 +334,23 @@ def test_a_job_that_keeps_killing_its_worker_is_dead(bench: Bench, noticed_by: s
     record = bench.ledger.job(RUN, "a")
     assert record is not None
     assert record.error == f"its worker died {ATTEMPTS} times"
+
+
+def test_a_run_completes_when_a_claim_finds_its_last_job_worn_out(bench: Bench) -> None:
+    bench.start(job("a", goal=True))
+    for _ in range(ATTEMPTS):
+        bench.claim("a")
+        bench.advance(LEASE_S + 1)
+    assert bench.ledger.claim(RUN, "a", "w3") is None
+    assert bench.run_state() == "failed"
+
+
+def test_settled_jobs_take_no_share_of_a_sweep(bench: Bench) -> None:
+    bench.start(job("a"), job("b"), job("c"))
+    bench.work("a")
+    bench.ledger.fail(bench.claim("b"), "boom")
+    bench.advance(LEASE_S + 1)
+    assert ids(bench.ledger.sweep(limit=1)) == ["c"]
 
 
 def test_a_death_after_an_error_tells_both(bench: Bench) -> None:

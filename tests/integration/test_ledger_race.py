@@ -115,6 +115,50 @@ def test_producers_of_the_same_run_make_one(ledger: RedisLedger) -> None:
     assert len(released) == 600
 
 
+def one_step(ledger: RedisLedger, script: str, *flags: int) -> str:
+    """What a process killed after one step of cancel or resume leaves behind: the cursor."""
+    cursor: bytes = ledger._call(script, RUN, "0", *flags)
+    assert cursor != b"0", "the run is too small to need a second step"
+    return cursor.decode()
+
+
+def test_a_cancel_cut_short_has_taken_every_job_away(ledger: RedisLedger) -> None:
+    ids = fill(ledger, 1_000)
+    ledger.feed(RUN)
+    claims = [ledger.claim(RUN, name, "w") for name in ids]
+    one_step(ledger, "cancel", 1)
+    assert 0 < ledger.counts(RUN)["fetch"]["running"] < len(ids)
+    for claim in claims:
+        assert claim is not None
+        assert not ledger.renew(claim)
+        assert ledger.finish(claim, {}) is None
+        assert ledger.claim(RUN, claim.job, "w") is None
+    ledger.cancel(RUN)
+    assert ledger.counts(RUN) == {"fetch": {"cancelled": len(ids)}}
+
+
+def test_a_resume_cut_short_puts_no_job_before_its_needs(ledger: RedisLedger) -> None:
+    roots = [JobSpec(f"a{n}", "fetch", "fetch", {}) for n in range(500)]
+    leaves = [JobSpec(f"b{n}", "score", "score", {}, needs=(f"a{n}",)) for n in range(500)]
+    ledger.open_run(RUN, "mine", {})
+    ledger.add_jobs(RUN, [*roots, *leaves, JobSpec("open", "fetch", "fetch", {})])
+    ledger.seal(RUN)
+    ledger.feed(RUN)
+    for root in roots:
+        claim = ledger.claim(RUN, root.id, "w")
+        assert claim is not None
+        ledger.fail(claim, "boom")
+    one_step(ledger, "resume")
+    states = {job.id: job.state.value for job in ledger.jobs(RUN)}
+    assert set(states.values()) == {"ready", "waiting", "dead", "skipped"} | {states["open"]}
+    for n in range(500):
+        pair = states[f"a{n}"], states[f"b{n}"]
+        assert pair in {("dead", "skipped"), ("ready", "waiting")}
+    ledger.resume(RUN)
+    counts = ledger.counts(RUN)
+    assert counts == {"fetch": {"queued": 501}, "score": {"waiting": 500}}
+
+
 def test_an_unreachable_server_asks_to_retry_and_costs_no_attempt() -> None:
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
     with redis.Redis(host="127.0.0.1", port=1, retry=retry) as client:
