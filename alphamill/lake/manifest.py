@@ -158,7 +158,7 @@ def _metadata(
         if now is None:
             return None, None
         if isinstance(cached, dict) and cached.get("version") == _stamp(now):
-            return cached["metadata"], now
+            return cached.get("metadata", {}), now
         before = now
         try:
             metadata: Mapping[str, str] | None = lake.metadata(key)
