@@ -43,6 +43,7 @@ WEIGHTS = (1, 2, 5, 10, 20)
 THREADS = 8
 TOLERATED = 3  # refusals in a window before a ban
 BAN_S = 30
+SETTLING_S = 0.5  # for the threads to start, and to have seen the stranger
 
 
 class Exchange(ThreadingHTTPServer):
@@ -57,6 +58,7 @@ class Exchange(ThreadingHTTPServer):
         self.accepted: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
         self.into_ban = 0
+        self.clock_asked = 0  # by each worker, once, when it starts
         self.arrivals_s: list[float] = []
         self.banned_until_s = 0.0
         self.stranger_frac = stranger_frac
@@ -126,6 +128,9 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(random.uniform(0.01, 0.04))
         weight = int(parse_qs(url.query).get("weight", ["1"])[0])
         status, used, retry_after = self.server.count(weight)
+        if url.path == "/time":
+            with self.server.lock:
+                self.server.clock_asked += 1
         now_s = self.server.now_s()
         body = json.dumps({"serverTime": int(now_s * 1000)} if url.path == "/time" else []).encode()
         time.sleep(random.uniform(0.01, 0.04))
@@ -209,16 +214,18 @@ class Measured:
 
 
 def measure(processes: int, stranger_frac: float, redis_url: str, windows: int = 2) -> Measured:
-    """Run workers over `windows` full windows, begun late in the one before them."""
-    with Exchange(stranger_frac).running() as exchange:
-        lead_s = 2.0  # to start the interpreters and to meet the stranger
-        now_ms = int(exchange.now_s() * 1000)
-        time.sleep((-now_ms - lead_s * 1000) % WINDOW_MS / 1000)
-        first = int((exchange.now_s() + lead_s + 0.5) * 1000) // WINDOW_MS
-        seconds = windows * WINDOW_MS / 1000 + lead_s
-        with workers(processes, exchange.url, redis_url, seconds) as running:
-            for process in running:
-                process.wait(timeout=seconds + 10)
+    """Measure `windows` full windows, the first one that begins after every worker has."""
+    with (
+        Exchange(stranger_frac).running() as exchange,
+        workers(processes, exchange.url, redis_url, seconds=600),
+    ):
+        deadline_s = time.monotonic() + 60
+        while exchange.clock_asked < processes:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{exchange.clock_asked} of {processes} workers started")
+            time.sleep(0.05)
+        first = int((exchange.now_s() + SETTLING_S) * 1000) // WINDOW_MS + 1
+        time.sleep((first + windows) * WINDOW_MS / 1000 - exchange.now_s())
         full = [exchange.accepted[window] for window in range(first, first + windows)]
         refused = sum(exchange.refused.values()) + exchange.into_ban
     return Measured(processes, stranger_frac, sum(full) / LIMIT / windows, full, refused)
