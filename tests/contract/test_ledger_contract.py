@@ -349,8 +349,22 @@ def test_settled_jobs_take_no_share_of_a_sweep(bench: Bench) -> None:
     bench.start(job("a"), job("b"), job("c"))
     bench.work("a")
     bench.ledger.fail(bench.claim("b"), "boom")
-    bench.advance(LEASE_S + 1)
+    bench.ledger.put_back(bench.claim("c"), "busy", 3 * LEASE_S)
+    bench.advance(3 * LEASE_S + 1)
     assert ids(bench.ledger.sweep(limit=1)) == ["c"]
+
+
+def test_a_run_completes_when_its_last_job_dies(bench: Bench) -> None:
+    bench.start(job("a", goal=True))
+    bench.ledger.fail(bench.claim("a"), "boom")
+    assert bench.run_state() == "failed"
+
+
+def test_a_run_completes_when_its_last_job_is_put_back_once_too_often(bench: Bench) -> None:
+    bench.start(job("a", goal=True))
+    for _ in range(ATTEMPTS):
+        bench.ledger.put_back(bench.claim("a"), "timed out", 0)
+    assert bench.run_state() == "failed"
 
 
 def test_a_death_after_an_error_tells_both(bench: Bench) -> None:
@@ -445,6 +459,7 @@ def test_cancel_takes_the_running_jobs_away(bench: Bench) -> None:
     bench.start(*(job(f"j{n}") for n in range(450)), job("last", *(f"j{n}" for n in range(450))))
     bench.work("j0")
     claim = bench.claim("j1")
+    bench.ledger.put_back(bench.claim("j3"), "busy", 30)
     assert bench.ledger.cancel(RUN).state == "cancelled"
     assert not bench.ledger.renew(claim)
     assert bench.ledger.finish(claim, {}) is None
@@ -548,7 +563,8 @@ def test_a_run_cancelled_before_its_seal_resumes_unsealed(bench: Bench) -> None:
 
 
 def test_forget_leaves_nothing(bench: Bench) -> None:
-    bench.start(job("a"))
+    bench.start(job("done"), job("a"), job("b", "a"))
+    bench.work("done")
     with pytest.raises(GiveUp, match="cancel it first"):
         bench.ledger.forget(RUN)
     claim = bench.claim("a")
