@@ -6,6 +6,7 @@ Nothing is ever subtracted from a running sum: a spike that has left the window 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray
 
@@ -67,27 +68,36 @@ def moving_std(values: FloatArray, length_bars: int, ddof: int = 1) -> FloatArra
     result = np.full(n, np.nan)
     if n < length_bars:
         return result
-    grid = _blocks(values, length_bars)
+    # One column a block, so that each step of the updates is one operation on whole rows.
+    grid = np.ascontiguousarray(_blocks(values, length_bars).T)
     later_mean, later_square = _welford(grid)
-    earlier_mean, earlier_square = (part[:, ::-1] for part in _welford(grid[:, ::-1]))
-    first, last = slice(0, n - length_bars + 1), slice(length_bars - 1, n)
+    earlier_mean, earlier_square = _welford(grid[::-1])
     # The window that starts `k` bars into a block has length - k bars there and k in the next.
-    later_bars = np.arange(n - length_bars + 1) % length_bars
-    whole = later_bars == 0
-    step = later_mean.reshape(-1)[last] - earlier_mean.reshape(-1)[first]
-    step[whole] = 0.0
-    earlier = np.where(whole, 0.0, earlier_square.reshape(-1)[first])
+    later_bars = np.arange(1, length_bars)[:, None]
     weight = later_bars * (length_bars - later_bars) / length_bars
-    squares = earlier + later_square.reshape(-1)[last] + step * step * weight
-    result[last] = np.sqrt(squares / (length_bars - ddof))
-    changes = (values[1:] != values[:-1]).astype(np.float64)
-    result[1:][moving_sum(changes, length_bars - 1) == 0] = 0.0
+    step = later_mean[:-1, 1:] - earlier_mean[-2::-1, :-1]
+    squares = np.empty((grid.shape[1], length_bars))
+    squares[:, 0] = later_square[-1]  # a window that is exactly one block
+    squares[-1, 1:] = np.nan  # these would end after the last block
+    squares[:-1, 1:] = (later_square[:-1, 1:] + earlier_square[-2::-1, :-1] + step**2 * weight).T
+    whole_windows = squares.reshape(-1)[: n - length_bars + 1]
+    result[length_bars - 1 :] = np.sqrt(whole_windows / (length_bars - ddof))
+    result[is_flat(values, length_bars)] = 0.0
     return result
 
 
+def is_flat(values: FloatArray, length_bars: int) -> NDArray[np.bool_]:
+    """Whether the last `length_bars` (>= 2) values are all equal; False before it is full."""
+    flat = np.zeros(len(values), dtype=np.bool_)
+    changes = (values[1:] != values[:-1]).astype(np.float64)  # NaN differs from itself
+    flat[1:] = moving_sum(changes, length_bars - 1) == 0
+    return flat
+
+
 def _welford(grid: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean of, and squared distances from it in, each row's first 1, 2, ... values."""
-    means = np.cumsum(grid, axis=1) / np.arange(1, grid.shape[1] + 1)
-    products = np.zeros_like(grid)
-    products[:, 1:] = (grid[:, 1:] - means[:, :-1]) * (grid[:, 1:] - means[:, 1:])
-    return means, np.cumsum(products, axis=1)
+    """Mean of, and squared distances from it in, each column's first 1, 2, ... values."""
+    means = np.cumsum(grid, axis=0)
+    means /= np.arange(1, len(grid) + 1)[:, None]
+    squares = np.zeros_like(means)
+    np.multiply(grid[1:] - means[:-1], grid[1:] - means[1:], out=squares[1:])
+    return means, np.cumsum(squares, axis=0, out=squares)

@@ -9,7 +9,7 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
 from alphamill.indicators.registry import Unit, indicator
-from alphamill.indicators.rolling import delay, divide, moving_mean, moving_std, moving_sum
+from alphamill.indicators.rolling import delay, divide, is_flat, moving_mean, moving_std, moving_sum
 
 _VOLUME = ("volume",)
 
@@ -90,7 +90,7 @@ def price_volume_corr_20(bars: Bars) -> FloatArray:
     returns, volume = bars.returns, bars["volume"]
     result = np.full(len(bars), np.nan)
     result[1:] = talib().CORREL(returns[1:], volume[1:], 20)
-    result[(moving_std(returns, 20) == 0) | (moving_std(volume, 20) == 0)] = np.nan
+    result[is_flat(returns, 20) | is_flat(volume, 20)] = np.nan
     return result
 
 

@@ -22,6 +22,7 @@ from alphamill.indicators import (
     indicator_names,
     registry_version,
 )
+from alphamill.indicators.registry import ema_settle_bars, wilder_settle_bars
 
 KLINES_DIR = Path(__file__).parents[4] / "shared" / "data" / "klines"
 HOUR_MS = 3_600_000
@@ -354,6 +355,13 @@ def test_recursions_forget_their_start_as_fast_as_recorded() -> None:
             assert (
                 distance(late[name].iloc[early], batch[name].iloc[500:].iloc[early], scale) > 1e-9
             )
+
+
+def test_settling_counts_the_chains_length() -> None:
+    for stages in (1, 2, 3):
+        bars = wilder_settle_bars(14, stages)
+        assert 0.9e-12 < bars ** (stages - 1) * (13 / 14) ** bars <= 1e-12
+    assert (49 / 51) ** ema_settle_bars(50) <= 1e-12
 
 
 def test_history_covers_the_slowest_indicator() -> None:
