@@ -182,7 +182,7 @@ def test_a_restarted_server_without_its_scripts_is_no_obstacle(
 
 
 def test_memory_per_job_stays_small(ledger: RedisLedger, redis_url: str) -> None:
-    """10,000 jobs of a fetch-like shape: below 700 bytes each, waiting or done."""
+    """10,000 fetch-like jobs as submitted: below 700 bytes of the server's memory each."""
     n_jobs = 10_000
     message = {"market": "spot", "symbol": "BTCUSDT", "interval": "1h",
                "start_ms": 1_617_235_200_000, "end_ms": 1_619_827_200_000}  # fmt: skip
