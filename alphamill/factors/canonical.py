@@ -7,6 +7,7 @@ sorted, signs pulled out, delays merged, comparisons turned to < and <=, default
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, Node, Number
+from alphamill.frames import FloatArray
 
 _SYNONYMS = {"wma": "decay_linear", "group_neutralize": "group_demean"}
 _MIRRORED = {"gt": "lt", "ge": "le"}
@@ -55,7 +57,7 @@ def _order(node: Node) -> tuple[bool, str]:
 
 
 def _fold(name: str, args: tuple[Node, ...]) -> Number:
-    values = [np.array([arg.value]) for arg in args if isinstance(arg, Number)]
+    values: list[FloatArray] = [np.array([arg.value]) for arg in args if isinstance(arg, Number)]
     with np.errstate(all="ignore"):
         value = float(ELEMENTWISE[name](*values)[0])
     if not math.isfinite(value):
@@ -141,7 +143,7 @@ def _delay(args: tuple[Node, ...]) -> Node | None:
     return None
 
 
-_SIMPLER = {
+_SIMPLER: Mapping[str, Callable[[tuple[Node, ...]], Node | None]] = {
     "neg": _neg,
     "add": _add,
     "sub": _sub,

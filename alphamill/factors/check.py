@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from alphamill.factors.fields import unit_of
 from alphamill.factors.operators import OPERATORS
@@ -21,7 +21,7 @@ class Fault(str):
     __slots__ = ("where",)
     where: str
 
-    def __new__(cls, problem: str, where: str) -> Fault:
+    def __new__(cls, problem: str, where: str) -> Self:
         """A fault about `where`."""
         fault = super().__new__(cls, f"{where}: {problem}")
         fault.where = where

@@ -34,7 +34,8 @@ def compute(
     panel: fields -> (bars, symbols), ascending bars; `vwap`, `returns` and `adv{d}` are derived
         where they are absent. An infinity counts as NaN.
     groups: group name -> one label a symbol; a symbol labelled None belongs to no group.
-    Row t depends on rows up to t alone; the first `lookback_bars` rows are NaN. Raises FactorError naming a field or group that is missing.
+    Row t depends on rows up to t alone; the first `lookback_bars` rows are NaN.
+    Raises FactorError naming a field or group that is missing.
     """
     evaluation = _Evaluation(panel, groups or {})
     tree = evaluation.expand(factor.tree)
@@ -85,7 +86,7 @@ class _Evaluation:
         return self._tiled(node)
 
     def _window(self, node: Call) -> FloatArray:
-        from alphamill.factors.kernels.table import WINDOW  # noqa: PLC0415 - loads numba
+        from alphamill.factors.kernels.table import WINDOW  # loads numba
 
         args: list[FloatArray | float] = []
         for arg in node.args:
@@ -112,13 +113,14 @@ class _Evaluation:
             return self._ready[node][rows]
         if isinstance(node, Number):
             return np.float64(node.value)  # type: ignore[return-value]  # broadcasts as an array
-        assert isinstance(node, Call)
+        if not isinstance(node, Call):
+            raise TypeError(f"{node} has no values")
         if OPERATORS[node.name].family is Family.BAR:
             return ELEMENTWISE[node.name](*(self._rows(arg, rows) for arg in node.args))
         return self._across(node, rows)
 
     def _across(self, node: Call, rows: slice) -> FloatArray:
-        from alphamill.factors.kernels import table  # noqa: PLC0415 - loads numba
+        from alphamill.factors.kernels import table  # loads numba
 
         x = np.ascontiguousarray(self._rows(node.args[0], rows))
         if node.name == "neutralize":

@@ -151,8 +151,8 @@ def _cross(
 
 
 _BAR = (
-    _bar("add", (X, Y), U.ADD, "Sum.", "rank(close / open) + rank(quote_volume / adv20)", symbol="+",
-         commutative=True),
+    _bar("add", (X, Y), U.ADD, "Sum.", "rank(close / open) + rank(quote_volume / adv20)",
+         symbol="+", commutative=True),
     _bar("sub", (X, Y), U.SUB, "Difference.", "(high - low) / close", symbol="-"),
     _bar("mul", (X, Y), U.MUL, "Product.", "returns * (quote_volume / adv20)", symbol="*",
          commutative=True),
@@ -211,8 +211,9 @@ _TIME = (
             "delta(close, 5) / close", "diff", history=H.LAG),
     _window("pct_change", (X, BARS), U.RATIO, "x / delay(x, bars) - 1.", "pct_change(close, 5)",
             "ts_pct_change", "roc", history=H.LAG),
-    _window("log_return", (X, BARS), U.RATIO, "log(x / delay(x, bars)); NaN unless both have the same sign.",
-            "log_return(close, 1)", history=H.LAG),
+    _window("log_return", (X, BARS), U.RATIO,
+            "log(x / delay(x, bars)); NaN unless both have one sign.", "log_return(close, 1)",
+            history=H.LAG),
     _window("ts_sum", (X, BARS), U.SUM, "Sum.", "ts_sum(returns, 20)"),
     _window("ts_mean", (X, BARS), U.SHIFT, "Arithmetic mean.", "close / ts_mean(close, 20)", "sma",
             "ts_avg"),
@@ -342,9 +343,8 @@ def manual() -> str:
     ]
     for family in Family:
         lines.append(f"\nOver {family}:")
-        for operator in OPERATORS.values():
-            if operator.family is family:
-                lines.append(_manual_line(operator))
+        members = (operator for operator in OPERATORS.values() if operator.family is family)
+        lines.extend(_manual_line(operator) for operator in members)
     return "\n".join(lines)
 
 

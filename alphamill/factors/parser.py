@@ -109,6 +109,9 @@ def factor_of(
     _within("levels deep", depth(tree), bounds.max_depth)
     _within("nodes", sum(1 for _ in walk(tree)), bounds.max_nodes)
     _within("bars of history", lookback_bars, bounds.max_lookback_bars)
+    for node in walk(tree):
+        if isinstance(node, Number):
+            _within_range(node.value, 0, bounds)
     text = to_text(tree)
     names = sorted({node.name for node in walk(tree) if isinstance(node, Field)})
     known = {name: unit for name, unit in (units or {}).items() if name in names}
@@ -129,6 +132,16 @@ def factor_of(
 def _within(what: str, value: int, limit: int) -> None:
     if value > limit:
         raise FactorError(f"the expression is {value} {what}; at most {limit} are allowed")
+
+
+def _within_range(value: float, position: int, bounds: Bounds) -> None:
+    """A constant may be 0, or between 1 / max_constant and max_constant, with either sign."""
+    if not abs(value) <= bounds.max_constant:
+        limit = f"at most {bounds.max_constant:g}"
+        raise FactorError(f"{value:g} is too large", position, limit)
+    if 0 < abs(value) < 1 / bounds.max_constant:
+        limit = f"0 or at least {1 / bounds.max_constant:g}"
+        raise FactorError(f"{value:g} is too small", position, limit)
 
 
 def _lookback_bars(node: Node) -> int:
@@ -240,32 +253,32 @@ class _Parser:
         if token.kind is TokenKind.NAME:
             return self._call(token) if self._accept("(") else self._field(token)
         if token.text == "(":
-            inner = self._expression(_TERNARY)
-            self._expect(")")
-            return inner
-        if token.text in ("-", "+"):
-            inner = self._expression(SIGN)
-            if token.text == "+":
-                return inner
-            if isinstance(inner, Number):
-                return Number(-inner.value)
-            return self._build(OPERATORS["neg"], (inner,), token)
-        if token.text == "not":
-            if self._accept("("):  # `not(x) < y` means not (x < y) in no one's mind
-                inner = self._expression(_TERNARY)
-                self._expect(")")
-            else:
-                inner = self._expression(PRECEDENCE["not"])
-            return self._build(OPERATORS["not"], (inner,), token)
+            return self._bracketed()
+        if token.text in ("-", "+", "not"):
+            return self._signed(token)
         raise self._unexpected(token, "a field, a number, an operator's name or '('")
+
+    def _bracketed(self) -> Node:
+        """The rest of a bracket that is open."""
+        inner = self._expression(_TERNARY)
+        self._expect(")")
+        return inner
+
+    def _signed(self, token: Token) -> Node:
+        """The operand of a sign or `not`."""
+        if token.text == "not":
+            inner = self._expression(PRECEDENCE["not"])
+            return self._build(OPERATORS["not"], (inner,), token)
+        inner = self._expression(SIGN)
+        if token.text == "+":
+            return inner
+        if isinstance(inner, Number):
+            return Number(-inner.value)
+        return self._build(OPERATORS["neg"], (inner,), token)
 
     def _number(self, token: Token) -> Number:
         value = float(token.text)
-        if not math.isfinite(value) or abs(value) > self._bounds.max_constant:
-            limit = f"{self._bounds.max_constant:g}"
-            raise FactorError(f"{token.text} is too large", token.position, f"at most {limit}")
-        if 0 < abs(value) < 1 / self._bounds.max_constant:
-            raise FactorError(f"{token.text} is too small", token.position)
+        _within_range(value, token.position, self._bounds)
         self._count(token)
         return Number(value)
 

@@ -47,7 +47,7 @@ def tokenize(text: str) -> list[Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             raise FactorError(
-                f"{ascii(text[position])} is not part of the language",
+                f"{text[position]!a} is not part of the language",
                 position,
                 "a name, a number, an operator or a bracket",
             )

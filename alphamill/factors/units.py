@@ -90,7 +90,7 @@ class Unit:
         return f"log {known}" if self.is_log else known
 
 
-_NAMES = {
+_NAMES: Mapping[tuple[float, float, float], str] = {
     (0, 0, 0): "ratio",
     (1, 0, 0): "price",
     (0, 1, 0): "volume",

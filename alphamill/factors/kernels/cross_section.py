@@ -35,27 +35,27 @@ def _twice_ranks(values: FloatArray, n: int, twice: FloatArray) -> None:
 
 
 @inline
-def _mean(values: FloatArray, n: int) -> float:
-    """Two passes; exactly c where all are c."""
+def _centre(values: FloatArray, n: int, result: FloatArray) -> float:
+    """Values less their mean, by way of differences from the first; returns the mean."""
     total = 0.0
     for i in range(n):
-        total += values[i] - values[0]
-    guess = values[0] + total / n
-    rest = 0.0
+        result[i] = values[i] - values[0]
+        total += result[i]
+    shift = total / n
     for i in range(n):
-        rest += values[i] - guess
-    return guess + rest / n
+        result[i] -= shift
+    return float(values[0] + shift)
 
 
 @inline
 def _standardise(values: FloatArray, n: int, result: FloatArray) -> None:
-    mean = _mean(values, n)
+    mean = _centre(values, n, result)
     m2 = 0.0
     for i in range(n):
-        m2 += (values[i] - mean) ** 2
+        m2 += result[i] * result[i]
     varies = n > 1 and m2 > n * (NOISE * mean) ** 2
     for i in range(n):
-        result[i] = (values[i] - mean) / np.sqrt(m2 / (n - 1)) if varies else np.nan
+        result[i] = result[i] / np.sqrt(m2 / (n - 1)) if varies else np.nan
 
 
 @inline
@@ -86,13 +86,11 @@ def _apply(values: FloatArray, n: int, mode: int, amount: float, result: FloatAr
     if mode == RANK:
         _twice_ranks(values, n, result)
         for i in range(n):
-            result[i] *= 0.5 / n
+            result[i] = result[i] * 0.5 / n
     elif mode == ZSCORE:
         _standardise(values, n, result)
     elif mode == DEMEAN:
-        mean = _mean(values, n)
-        for i in range(n):
-            result[i] = values[i] - mean
+        _centre(values, n, result)
     elif mode == SCALE:
         _scale(values, n, amount, result)
     elif mode == WINSORIZE:
@@ -130,23 +128,27 @@ def across(
 
 @kernel
 def regress_out(x: FloatArray, y: FloatArray, out: FloatArray) -> None:
-    """x minus its least squares fit on y, with intercept, over the symbols that have both."""
+    """Subtract from x its least squares fit on y, with intercept, over the symbols with both."""
     n_bars, n = x.shape
-    xs, ys = np.empty(n), np.empty(n)
+    xs, ys, where = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for i in range(n_bars):
         size = 0
         for j in range(n):
+            out[i, j] = np.nan
             if np.isfinite(x[i, j]) and np.isfinite(y[i, j]):
                 xs[size] = x[i, j]
                 ys[size] = y[i, j]
+                where[size] = j
                 size += 1
-        x_mean = _mean(xs, size) if size > 0 else 0.0
-        y_mean = _mean(ys, size) if size > 0 else 0.0
+        if size < 3:
+            continue
+        dx, dy = np.empty(size), np.empty(size)
+        _centre(xs, size, dx)
+        y_mean = _centre(ys, size, dy)
         yy = xy = 0.0
         for s in range(size):
-            yy += (ys[s] - y_mean) ** 2
-            xy += (ys[s] - y_mean) * (xs[s] - x_mean)
+            yy += dy[s] * dy[s]
+            xy += dy[s] * dx[s]
         slope = xy / yy if yy > size * (NOISE * y_mean) ** 2 else 0.0
-        for j in range(n):
-            known = size >= 3 and np.isfinite(y[i, j])
-            out[i, j] = x[i, j] - x_mean - slope * (y[i, j] - y_mean) if known else np.nan
+        for s in range(size):
+            out[i, where[s]] = dx[s] - slope * dy[s]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -18,11 +18,13 @@ TIE = 2.0**-40
 
 def kernel(function: F) -> F:
     """Compiled on first use, cached on disk, without the GIL, never reordering arithmetic."""
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return cast("F", compiled)
 
 
 def inline(function: F) -> F:
     """A scalar step of a kernel."""
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")(function)
-    return compiled
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")(
+        function
+    )
+    return cast("F", compiled)

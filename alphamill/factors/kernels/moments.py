@@ -7,6 +7,8 @@ so that neither a level of 1e9 nor one spike costs digits, and no value depends 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from alphamill.factors.kernels.jit import NOISE, inline, kernel
@@ -19,7 +21,7 @@ SLOPE, RSQUARE, RESID = 0, 1, 2
 
 @inline
 def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
-    """Fill `anchor` for the block at `start`; the first block, silent till its end, uses its own."""
+    """Fill `anchor` for the block at `start`; the first, silent till its end, uses its own."""
     last = start - 1 if start > 0 else min(w, x.shape[0]) - 1
     first = max(0, last - max(w, 3))
     for j in range(x.shape[1]):
@@ -31,13 +33,41 @@ def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
                 if found == 0:
                     a = b = c = value
                 elif found == 1:
-                    b = c = value
+                    b = value
+                    c = a if np.abs(a) < np.abs(b) else b  # of two, the outlier is the larger
                 else:
                     c = value
                 found += 1
                 if found == 3:
                     break
         anchor[j] = max(min(a, b), min(max(a, b), c))
+
+
+@inline
+def _second(m2: float, level: float, newest: float, w: int, mode: int) -> float:
+    """The statistic from the centred sum of squares, the mean and the newest bar less the mean."""
+    if mode == VAR:
+        return m2 / (w - 1)
+    if mode == STD:
+        return math.sqrt(m2 / (w - 1))
+    if mode == STD0:
+        return math.sqrt(m2 / w)
+    noise = NOISE * level
+    return newest / math.sqrt(m2 / (w - 1)) if m2 > w * noise * noise else np.nan
+
+
+@inline
+def _second_suffixes(
+    x: FloatArray, start: int, w: int, anchor: FloatArray, mean: FloatArray, m2: FloatArray
+) -> None:
+    """Means and centred sums of squares of the 1 to w - 1 bars before `start`."""
+    for k in range(1, w):
+        share = 1.0 / k
+        spread = (k - 1) * share
+        for j in range(x.shape[1]):
+            d = x[start - k, j] - anchor[j] - mean[k - 1, j]
+            mean[k, j] = mean[k - 1, j] + d * share
+            m2[k, j] = m2[k - 1, j] + d * d * spread
 
 
 @kernel
@@ -52,13 +82,7 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
         stop = min(start + w, n_bars)
         anchors(x, start, w, anchor)
         if start > 0:
-            for k in range(1, w):
-                share = 1.0 / k
-                spread = (k - 1) * share
-                for j in range(n):
-                    d = x[start - k, j] - anchor[j] - mean[k - 1, j]
-                    mean[k, j] = mean[k - 1, j] + d * share
-                    m2[k, j] = m2[k - 1, j] + d * d * spread
+            _second_suffixes(x, start, w, anchor, mean, m2)
         p_mean[:] = 0.0
         p_m2[:] = 0.0
         for i in range(start, stop):
@@ -78,28 +102,17 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 d = mean[older, j] - p_mean[j]
                 out[i, j] = m2[older, j] + p_m2[j] + d * d * cross
                 w_mean[j] = p_mean[j] + d * part
-            if mode == VAR:
-                for j in range(n):
-                    out[i, j] /= w - 1
-            elif mode == STD:
-                for j in range(n):
-                    out[i, j] = np.sqrt(out[i, j] / (w - 1))
-            elif mode == STD0:
-                for j in range(n):
-                    out[i, j] = np.sqrt(out[i, j] / w)
-            else:
-                for j in range(n):
-                    noise = NOISE * (w_mean[j] + anchor[j])
-                    std = np.sqrt(out[i, j] / (w - 1))
-                    d = x[i, j] - anchor[j] - w_mean[j]
-                    out[i, j] = d / std if out[i, j] > w * noise * noise else np.nan
+            for j in range(n):
+                level = w_mean[j] + anchor[j]
+                d = x[i, j] - anchor[j] - w_mean[j]
+                out[i, j] = _second(out[i, j], level, d, w, mode)
 
 
 @inline
 def _shape(m2: float, m3: float, m4: float, n: float, mode: int) -> float:
-    """pandas' unbiased skewness or excess kurtosis."""
+    """Unbiased skewness or excess kurtosis, as in pandas."""
     if mode == SKEW:
-        return n * np.sqrt(n - 1) / (n - 2) * m3 / (m2 * np.sqrt(m2))
+        return n * math.sqrt(n - 1) / (n - 2) * m3 / (m2 * math.sqrt(m2))
     return (
         n * (n + 1) * (n - 1) / ((n - 2) * (n - 3)) * (m4 / m2) / m2
         - 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
@@ -157,13 +170,25 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 out[i, j] = _shape(m2, m3, m4, s, mode) if varies else np.nan
 
 
+@inline
+def _trend(cov: float, var: float, level: float, newest: float, w: int, mode: int) -> float:
+    """The statistic from centred sums with time and of x; `newest`: this bar less the mean."""
+    slope = cov / (w * (w * w - 1.0) / 12.0)
+    if mode == SLOPE:
+        return slope
+    if mode == RESID:
+        return newest - slope * (0.5 * (w - 1))
+    noise = NOISE * level
+    rsquare = cov * slope / var
+    return np.nan if var <= w * noise * noise else 1.0 if rsquare > 1.0 else rsquare
+
+
 @kernel
 def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     """SLOPE a bar, RSQUARE (NaN where x is constant) or newest RESID of the line through w bars."""
     n_bars, n = x.shape
     mean, m2, c = np.zeros((w + 1, n)), np.zeros((w + 1, n)), np.zeros((w + 1, n))
     p_mean, p_m2, p_c, anchor = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    time_m2 = w * (w * w - 1.0) / 12.0
     out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
@@ -200,13 +225,5 @@ def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 cov = c[older, j] + p_c[j] + d * (0.5 * older * k)
                 var = m2[older, j] + p_m2[j] + d * d * (part * k)
                 level = p_mean[j] - d * part
-                noise = NOISE * (level + anchor[j])
-                flat = var <= w * noise * noise
-                slope = cov / time_m2
-                if mode == SLOPE:
-                    out[i, j] = slope
-                elif mode == RSQUARE:
-                    rsquare = cov * slope / var
-                    out[i, j] = np.nan if flat else 1.0 if rsquare > 1.0 else rsquare
-                else:
-                    out[i, j] = x[i, j] - anchor[j] - level - slope * (0.5 * (w - 1))
+                newest = x[i, j] - anchor[j] - level
+                out[i, j] = _trend(cov, var, level + anchor[j], newest, w, mode)

@@ -159,5 +159,5 @@ def recursive_mean(x: FloatArray, w: int, alpha: float, out: FloatArray) -> None
                 continue
             count[j] += 1
             step = 1.0 / count[j] if count[j] <= w else alpha
-            level[j] += (value - level[j]) * step
+            level[j] = value if step == 1.0 else level[j] + (value - level[j]) * step
             out[i, j] = level[j] if count[j] >= w else np.nan

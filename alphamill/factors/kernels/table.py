@@ -37,6 +37,11 @@ def _finite(values: FloatArray) -> FloatArray:
     return values
 
 
+def _bounded(windowed: Window) -> Window:
+    """An operator that multiplies, and so can overflow."""
+    return lambda *args: _finite(windowed(*args))
+
+
 def _delay(x: FloatArray, bars: int) -> FloatArray:
     out = np.empty_like(x)
     out[:bars] = np.nan
@@ -97,7 +102,7 @@ WINDOW: Mapping[str, Window] = {
     "ts_mean": _one(sums.window_mean),
     "ts_std": _one(moments.window_second, moments.STD),
     "ts_std0": _one(moments.window_second, moments.STD0),
-    "ts_var": _one(moments.window_second, moments.VAR),
+    "ts_var": _bounded(_one(moments.window_second, moments.VAR)),
     "ts_zscore": _one(moments.window_second, moments.ZSCORE),
     "ts_skew": _one(moments.window_shape, moments.SKEW),
     "ts_kurt": _one(moments.window_shape, moments.KURT),
@@ -113,7 +118,7 @@ WINDOW: Mapping[str, Window] = {
     "ts_rank": _one(order.window_rank),
     "ts_mad": _mad,
     "ts_scale": _range_place,
-    "ts_product": _one(sums.window_product),
+    "ts_product": _bounded(_one(sums.window_product)),
     "ts_count": lambda cond, w: _run(sums.window_sum, _truth(cond))(w),
     "ts_sum_if": _sum_if,
     "decay_linear": _one(sums.linear_decay),
@@ -122,8 +127,8 @@ WINDOW: Mapping[str, Window] = {
     "ema": lambda x, w: _run(sums.recursive_mean, x)(w, 2.0 / (w + 1)),
     "rma": lambda x, w: _run(sums.recursive_mean, x)(w, 1.0 / w),
     "ts_corr": _two(pairs.CORR),
-    "ts_cov": _two(pairs.COV),
-    "ts_beta": _two(pairs.BETA),
+    "ts_cov": _bounded(_two(pairs.COV)),
+    "ts_beta": _bounded(_two(pairs.BETA)),
     "ts_rank_corr": lambda x, y, w: _run(order.window_rank_corr, x, y)(w),
     "ts_autocorr": _autocorr,
 }

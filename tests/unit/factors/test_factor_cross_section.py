@@ -1,0 +1,189 @@
+"""Operators over the symbols of a bar, and over one bar, against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from alphamill.factors import OPERATORS, FactorError, compute, parse
+from alphamill.factors.elementwise import ELEMENTWISE
+from alphamill.factors.operators import Family
+
+L = np.longdouble
+
+
+def rows(x, function):
+    """The oracle, row by row, over the finite symbols."""
+    out = np.full(x.shape, np.nan)
+    for t, row in enumerate(x):
+        known = np.flatnonzero(np.isfinite(row))
+        if len(known):
+            out[t, known] = function(row[known].astype(L))
+    return out
+
+
+def rank(x):
+    return np.array([((x < v).sum() + (x <= v).sum() + 1) / L(2) for v in x]) / len(x)
+
+
+def zscore(x):
+    if len(x) < 2 or (x == x[0]).all():
+        return np.full(len(x), np.nan)
+    centred = x - x.sum() / len(x)
+    return centred / np.sqrt((centred**2).sum() / (len(x) - 1))
+
+
+def winsorize(x, tail=0.05):
+    return np.clip(x, np.quantile(x.astype(float), tail), np.quantile(x.astype(float), 1 - tail))
+
+
+ORACLES = {
+    "rank": rank,
+    "zscore": zscore,
+    "demean": lambda x: x - x.sum() / len(x),
+    "scale": lambda x: x / np.abs(x).sum() if np.abs(x).sum() else np.full(len(x), np.nan),
+    "winsorize": winsorize,
+    "quantile": lambda x: np.array([math.ceil(r * 5 - 1e-12) for r in rank(x)]),
+}
+
+
+def cross_section(n_symbols=13, n_bars=60):
+    rng = np.random.default_rng(5)
+    x = np.round(rng.normal(0, 1, (n_bars, n_symbols)), 1)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[10], x[11, 1:], x[12] = np.nan, np.nan, 0.3
+    x[20] = x[20] * 1e-12 + 1e-5
+    x[21, 0] = 1e12
+    return x
+
+
+@pytest.mark.parametrize("n_symbols", [1, 13, 300])
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_across_symbols(name, n_symbols):
+    x = cross_section(n_symbols)
+    got = compute(parse(f"{name}(close)"), {"close": x})
+    want = rows(x, ORACLES[name])
+    np.testing.assert_allclose(
+        got,
+        want.astype(float),
+        rtol=1e-9,
+        atol=1e-12 * np.nanmax(np.abs(x))
+        if name in ("demean", "winsorize") and n_symbols > 1
+        else 1e-12,
+    )
+
+
+def test_groups_are_worked_out_apart():
+    x = cross_section(6)
+    labels = ["a", "b", "a", None, "b", "a"]
+    for name, plain in (("group_rank", "rank"), ("group_zscore", "zscore"), ("group_demean", "demean"),
+                        ("group_neutralize", "demean")):  # fmt: skip
+        got = compute(parse(f"{name}(close, sector)"), {"close": x}, {"sector": labels})
+        assert np.isnan(got[:, 3]).all()
+        for members in ([0, 2, 5], [1, 4]):
+            alone = np.ascontiguousarray(x[:, members])
+            want = compute(parse(f"{plain}(close)"), {"close": alone})
+            assert np.array_equal(got[:, members], want, equal_nan=True)
+
+
+def test_group_tables_are_checked():
+    factor, x = parse("group_rank(close, sector)"), {"close": np.ones((3, 2))}
+    with pytest.raises(FactorError, match="no group table 'sector'; did you mean sectors"):
+        compute(factor, x, {"sectors": ["a", "b"]})
+    with pytest.raises(FactorError, match="3 labels for 2 symbols"):
+        compute(factor, x, {"sector": ["a", "b", "c"]})
+
+
+def test_neutralize_leaves_what_a_regression_leaves():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(30, 9)), rng.normal(size=(30, 9))
+    x[3, 4], y[4, 5], y[5] = np.nan, np.nan, 2.0
+    x[6, 2:] = np.nan
+    got = compute(parse("neutralize(close, open)"), {"close": x, "open": y})
+    for t in range(30):
+        both = np.isfinite(x[t]) & np.isfinite(y[t])
+        assert np.array_equal(np.isfinite(got[t]), both & (both.sum() >= 3))
+        if both.sum() >= 3:
+            design = np.column_stack([np.ones(both.sum()), y[t, both]])
+            fit = design @ np.linalg.lstsq(design, x[t, both], rcond=None)[0]
+            np.testing.assert_allclose(got[t, both], x[t, both] - fit, atol=1e-12)
+
+
+def test_ranked_covariances_of_ranks_tie_exactly():
+    """Formula 13 ranks numbers that are integers over a constant; rounding must not break ties."""
+    rng = np.random.default_rng(13)
+    n_bars, n, w = 400, 20, 5
+    panel = {"close": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1),
+             "volume": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1)}  # fmt: skip
+    got = compute(
+        parse("rank(covariance(rank(close), rank(volume), 5))", dialect="alpha101"), panel
+    )
+    a, b = panel["close"].astype(int), panel["volume"].astype(int)
+    tied = 0
+    for t in range(w - 1, n_bars):
+        x, y = a[t - w + 1 : t + 1], b[t - w + 1 : t + 1]
+        exact = w * (x * y).sum(0) - x.sum(0) * y.sum(0)
+        tied += len(set(exact)) < n
+        want = rank(exact.astype(L)).astype(float)
+        assert np.array_equal(got[t], want), t
+    assert tied > n_bars / 8
+
+
+BY_HAND = [
+    ("close / open", 1, 0, math.nan),
+    ("close ^ open", -8, 1 / 3, math.nan),
+    ("close ^ open", math.nan, 0, math.nan),
+    ("close ^ open", 1, math.nan, math.nan),
+    ("signed_power(close, open)", -8, 2, -64),
+    ("close < open", 1, math.nan, math.nan),
+    ("close < open", 1, 2, 1),
+    ("close >= open", 1, 2, 0),
+    ("close > open", 3, 2, 1),
+    ("close <= open", 2, 2, 1),
+    ("close == open", 2, 2, 1),
+    ("close != open", 2, 2, 0),
+    ("close and open", 1, 0, 0),
+    ("close or open", 1, 0, 1),
+    ("close or open", math.nan, 1, math.nan),
+    ("not close + open", 0, 0, 1),
+    ("close > 0 ? open : 7", 1, 5, 5),
+    ("close > 0 ? open : 7", 0, math.nan, 7),
+    ("close > 0 ? open : 7", math.nan, 5, math.nan),
+    ("min(close, open)", 1, 2, 1),
+    ("max(close, open)", 1, math.nan, math.nan),
+    ("log(close) + open", 0, 1, math.nan),
+    ("log1p_abs(close) + open", -1, 0, -math.log(2)),
+    ("exp(close) * open", 1e6, 0, 0),
+    ("sqrt(close) + open", -1, 0, math.nan),
+    ("clip(close, -1, 1) + open", 5, 0, 1),
+    ("floor(close) + open", -1.5, 0, -2),
+    ("sign(close) + open", -1.5, 0, -1),
+    ("abs(close) + open", -1.5, 0, 1.5),
+    ("is_nan(close) + open", math.nan, 0, 1),
+    ("fill(close, 3) + open", math.nan, 0, 3),
+    ("tanh(close) + open", 1, 0, math.tanh(1)),
+    ("sigmoid(close) + open", -2, 0, 1 / (1 + math.exp(2))),
+    ("square(close) - open", -3, 1, 8),
+    ("inv(close) * open", 4, 2, 0.5),
+    ("close * open", 1e200, 1e200, math.nan),
+    ("-close + open", 3, 1, -2),
+]
+
+
+@pytest.mark.parametrize(("text", "close", "open_", "want"), BY_HAND)
+def test_one_bar(text, close, open_, want):
+    got = compute(
+        parse(text), {"close": np.array([[float(close)]]), "open": np.array([[float(open_)]])}
+    )
+    np.testing.assert_allclose(got[0, 0], want, rtol=1e-15)
+
+
+def test_every_operator_is_implemented():
+    from alphamill.factors.kernels.table import _MODES, WINDOW
+
+    by_family = {
+        family: {o.name for o in OPERATORS.values() if o.family is family} for family in Family
+    }
+    assert set(ELEMENTWISE) == by_family[Family.BAR]
+    assert set(WINDOW) == by_family[Family.WINDOW]
+    assert {*_MODES, "neutralize"} == by_family[Family.CROSS] | by_family[Family.GROUPED]
