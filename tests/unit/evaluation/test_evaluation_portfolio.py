@@ -277,9 +277,9 @@ def test_quantiles_are_cut_as_pandas_cuts(quantiles, n_symbols):
 
 
 def test_equal_values_stay_together():
-    labels = quantile_labels(np.array([[1.0, 1, 1, 2, 3, 4, 5, 6]]), 3)
-    expected = pd.qcut([1.0, 1, 1, 2, 3, 4, 5, 6], 3, labels=False) + 1
-    np.testing.assert_array_equal(labels[0], expected)
+    for row in ([1.0, 1, 1, 2, 3, 4, 5, 6], [1.0, 2, 3, 3, 3, 6, 7, 8]):
+        expected = pd.qcut(row, 3, labels=False) + 1
+        np.testing.assert_array_equal(quantile_labels(np.array([row]), 3)[0], expected)
 
 
 def test_quantile_returns_by_hand():

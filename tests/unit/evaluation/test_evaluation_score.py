@@ -15,6 +15,7 @@ from alphamill.evaluation import (
     forward_returns,
     information_coefficient,
     newey_west_t,
+    quantile_returns,
     score,
 )
 
@@ -59,6 +60,8 @@ def test_every_figure_is_that_of_its_own_function():
     assert got.n_obs == book.n_obs
     assert got.decay[1] > got.decay[16]
     assert got.decay[4] == got.rank_ic_mean
+    by_quantile = quantile_returns(values[20:], forward)
+    assert got.quantile_spread == pytest.approx(by_quantile[-1] - by_quantile[0])
     assert got.monotonicity == pytest.approx(1, abs=0.3)
 
 
@@ -259,7 +262,7 @@ BARS = Path(__file__).resolve().parents[4] / "shared" / "data" / "klines"
 def test_real_bars_give_finite_figures():
     import pandas as pd
 
-    files = sorted((BARS / "spot").glob("*-4h.parquet"))
+    files = sorted((BARS / "um").glob("*-4h.parquet"))
     if len(files) < 3:
         pytest.skip("fewer than three symbols of bars")
     frames = [pd.read_parquet(file).set_index("open_time") for file in files]

@@ -61,7 +61,7 @@ def test_a_factor_that_passes_everything_is_tradable():
             {"validation_t", "validation_sign"},
         ),
         ("holdout", {"rank_ic_t": -1.6}, {"holdout_t"}),
-        ("holdout", {"rank_ic_mean": 0.01, "rank_ic_t": 1.0}, {"holdout_t", "holdout_sign"}),
+        ("holdout", {"rank_ic_mean": 0.05, "rank_ic_t": 5.0}, {"holdout_t", "holdout_sign"}),
         ("holdout", {"coverage": 0.79}, {"coverage"}),
         ("holdout", {"coverage": math.nan}, {"coverage"}),
         ("validation", {"coverage": 0.5}, {"coverage"}),
