@@ -1,7 +1,7 @@
 """Celery's settings, and nothing else; what is unusual says why. Facts: docs/decisions.md."""
 
-from kombu import Exchange
-from kombu import Queue as KombuQueue
+from kombu.entity import Exchange
+from kombu.entity import Queue as KombuQueue
 
 from alphamill.jobs import Queue
 from alphamill.settings import load_settings

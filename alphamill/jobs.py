@@ -16,7 +16,13 @@ from typing import Any, Self, cast
 from pydantic import TypeAdapter
 
 from alphamill.frames import Interval, Market
-from alphamill.settings import FeeSettings, GateSettings, SegmentSettings, TierSettings
+from alphamill.settings import (
+    FeeSettings,
+    GateSettings,
+    SegmentSettings,
+    Tier,
+    TierSettings,
+)
 
 
 class Queue(StrEnum):
@@ -31,17 +37,9 @@ class Queue(StrEnum):
     CONTROL = "control"
 
 
-class Tier(StrEnum):
-    """Cost tiers of model calls, in the order in which a run uses them."""
-
-    QUICK_SCAN = "quick_scan"
-    DETAILED_ANALYSIS = "detailed_analysis"
-    FINAL_VERIFICATION = "final_verification"
-
-    @property
-    def queue(self) -> Queue:
-        """The queue that this tier's calls wait in."""
-        return Queue(f"llm.{self.value}")
+def tier_queue(tier: Tier) -> Queue:
+    """The queue that a tier's calls wait in."""
+    return Queue(f"llm.{tier.value}")
 
 
 @cache
@@ -192,7 +190,7 @@ class RunSpec(Message):
     strategy: str = ""
     expressions: tuple[str, ...] = ()
     llm_url: str = ""
-    tiers: Mapping[str, TierSettings] = field(default_factory=dict)
+    tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
     segments: SegmentSettings = SegmentSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()

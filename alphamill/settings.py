@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -60,14 +61,23 @@ class Price(_Frozen):
     as_of: str = ""
 
 
-TierName = Literal["quick_scan", "detailed_analysis", "final_verification"]
+class Tier(StrEnum):
+    """Cost tiers of model calls, in the order in which a run uses them."""
+
+    QUICK_SCAN = "quick_scan"
+    DETAILED_ANALYSIS = "detailed_analysis"
+    FINAL_VERIFICATION = "final_verification"
 
 
-def _default_tiers() -> dict[TierName, TierSettings]:
+def _default_tiers() -> dict[Tier, TierSettings]:
     return {
-        "quick_scan": TierSettings(model="gpt-4.1-mini", max_tokens=900, temperature=0.9),
-        "detailed_analysis": TierSettings(model="gpt-4.1", max_tokens=1200, requests_per_minute=30),
-        "final_verification": TierSettings(model="gpt-4.1-mini", max_tokens=400, temperature=0.0),
+        Tier.QUICK_SCAN: TierSettings(model="gpt-4.1-mini", max_tokens=900, temperature=0.9),
+        Tier.DETAILED_ANALYSIS: TierSettings(
+            model="gpt-4.1", max_tokens=1200, requests_per_minute=30
+        ),
+        Tier.FINAL_VERIFICATION: TierSettings(
+            model="gpt-4.1-mini", max_tokens=400, temperature=0.0
+        ),
     }
 
 
@@ -77,7 +87,7 @@ class LLMSettings(_Frozen):
     url: str = "https://api.openai.com/v1"
     api_key: SecretStr | None = None
     timeout_s: Positive = 90.0
-    tiers: dict[TierName, TierSettings] = Field(default_factory=_default_tiers)
+    tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
     prices: dict[str, Price] = Field(default_factory=dict)  # added to the shipped table
 
 

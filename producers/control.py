@@ -48,5 +48,4 @@ def cancel(run: str) -> None:
     settings = options.settings()
     ledger = RedisLedger(connect(settings), settings.ledger)
     record = find_run(ledger, run)
-    ledger.cancel(record.id)
-    click.echo(f"{record.id} {ledger.run(record.id).state}")
+    click.echo(f"{record.id} {ledger.cancel(record.id).state}")

@@ -20,7 +20,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_MISCONFIGURED, EXIT_INTERRUPTED = 1, 2, 3, 130
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Day(click.ParamType):
+class Day(click.ParamType[int]):
     """A UTC date or time, as epoch milliseconds."""
 
     name = "date"
@@ -36,7 +36,7 @@ class Day(click.ParamType):
         return int(moment.timestamp() * 1000)
 
 
-class Intervals(click.ParamType):
+class Intervals(click.ParamType[tuple[Interval, ...]]):
     """One or more bar lengths, separated by commas."""
 
     name = "interval"
@@ -54,7 +54,7 @@ class Intervals(click.ParamType):
         return tuple(dict.fromkeys(Interval(text) for text in value.split(",")))
 
 
-class Symbols(click.ParamType):
+class Symbols(click.ParamType[tuple[str, ...]]):
     """A symbol as the exchange spells it, or several separated by commas."""
 
     name = "symbol"

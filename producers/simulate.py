@@ -24,7 +24,7 @@ def sim() -> None:
     """
 
 
-class _FaultType(click.ParamType):
+class _FaultType(click.ParamType[Fault]):
     name = "fault"
 
     def convert(

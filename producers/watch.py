@@ -10,6 +10,7 @@ from alphamill.report.tables import progress_table
 from rich.console import Console
 from rich.live import Live
 
+from alphamill.errors import GiveUp
 from alphamill.ledger import Ledger, RunRecord
 
 ENDED = ("done", "failed", "cancelled")
@@ -33,7 +34,7 @@ def wait_for_run(
         return _wait_in_lines(ledger, run_id, console, quiet, each)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
-            run = ledger.run(run_id)
+            run = _record(ledger, run_id)
             elapsed_s = time.monotonic() - started_s
             live.update(progress_table(ledger.counts(run_id), elapsed_s))
             if run.state in ENDED:
@@ -42,12 +43,19 @@ def wait_for_run(
             time.sleep(0.4)
 
 
+def _record(ledger: Ledger, run_id: str) -> RunRecord:
+    run = ledger.run(run_id)
+    if run is None:
+        raise GiveUp(f"the ledger does not know run {run_id}")
+    return run
+
+
 def _wait_in_lines(
     ledger: Ledger, run_id: str, console: Console, quiet: bool, each: Callable[[], object]
 ) -> RunRecord:
     said: dict[str, int] = {}
     while True:
-        run = ledger.run(run_id)
+        run = _record(ledger, run_id)
         for stage, states in ledger.counts(run_id).items():
             settled = sum(
                 states.get(state, 0) for state in ("done", "dead", "skipped", "cancelled")

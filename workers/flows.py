@@ -26,13 +26,14 @@ from alphamill.jobs import (
     RunKind,
     RunSpec,
     ScoreJob,
-    Tier,
     ValidateJob,
     VerifyJob,
     VetoJob,
     content_id,
+    tier_queue,
 )
 from alphamill.ledger import JobSpec, Ledger, RunRecord
+from alphamill.settings import Tier
 
 
 def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
@@ -135,13 +136,13 @@ Step = list[tuple[str, Queue, Message]]
 def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
     for number in range(spec.rounds):
         yield [
-            ("propose.quick_scan", Tier.QUICK_SCAN.queue,
+            ("propose.quick_scan", tier_queue(Tier.QUICK_SCAN),
              ProposeJob(Tier.QUICK_SCAN, interval, number, symbol))
             for symbol in spec.symbols
         ]  # fmt: skip
         yield _evaluations(spec, Tier.QUICK_SCAN, interval, number)
         yield [
-            ("propose.detailed_analysis", Tier.DETAILED_ANALYSIS.queue,
+            ("propose.detailed_analysis", tier_queue(Tier.DETAILED_ANALYSIS),
              ProposeJob(Tier.DETAILED_ANALYSIS, interval, number))
         ]  # fmt: skip
         yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)
@@ -150,7 +151,7 @@ def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
         for shard in range(spec.shards)
     ]
     yield [("rank", Queue.EVALUATE, RankJob(interval))]
-    yield [("veto", Tier.FINAL_VERIFICATION.queue, VetoJob(interval))]
+    yield [("veto", tier_queue(Tier.FINAL_VERIFICATION), VetoJob(interval))]
     yield [("verify", Queue.EVALUATE, VerifyJob(interval))]
 
 

@@ -11,7 +11,7 @@ import redis
 from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import Market
-from alphamill.jobs import RunSpec, Tier
+from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger
 from alphamill.limits import ExchangeGate, RedisLimiter, TierGate, binance_pool, tier_pool
@@ -21,7 +21,7 @@ from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.market import Binance
-from alphamill.settings import Settings, load_settings
+from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import UsageCounters, UsageEntry
 from workers.leases import LeaseKeeper
 
@@ -102,7 +102,7 @@ class Resources:
         llm = self.settings.llm
         gates = {
             tier.value: TierGate(
-                self.limiter, tier_pool(tier.value, llm.url, llm.tiers[tier.value]), _MAX_WAIT_S
+                self.limiter, tier_pool(tier.value, llm.url, llm.tiers[tier]), _MAX_WAIT_S
             )
             for tier in Tier
         }

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from alphamill.errors import FactorError
 from alphamill.factors import check
-from alphamill.jobs import ProposeJob, RunSpec, Tier
+from alphamill.jobs import ProposeJob, RunSpec
 from alphamill.lake import Lake
 from alphamill.llm.budget import BudgetExhausted
 from alphamill.llm.gateway import Answer, Call
@@ -27,6 +27,7 @@ from alphamill.llm.prompts import (
 )
 from alphamill.llm.repair import repair_expression
 from alphamill.llm.replies import Candidate, Proposal, json_schema, read_proposal
+from alphamill.settings import Tier
 from alphamill.stages.language import language_manual, read_expression
 from alphamill.stages.panels import Segment, load_panel
 from alphamill.stages.trials import (
@@ -74,7 +75,7 @@ def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
         run=deps.run_id,
         call_id=deps.call_id,
         tier=job.tier.value,
-        tier_settings=deps.spec.tiers[job.tier.value],
+        tier_settings=deps.spec.tiers[job.tier],
         messages=messages,
         run_budget_usd_micros=deps.spec.budget_usd_micros,
         day_budget_usd_micros=deps.day_budget_usd_micros,

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from alphamill.evaluation import Score
 from alphamill.frames import Interval
-from alphamill.jobs import RunSpec, Tier
+from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
+from alphamill.settings import Tier
 
 Row = dict[str, Any]
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from alphamill.jobs import Tier, VetoJob
+from alphamill.jobs import VetoJob
 from alphamill.llm.budget import BudgetExhausted
 from alphamill.llm.gateway import Call
 from alphamill.llm.prompts import PROMPT_VERSION, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review
+from alphamill.settings import Tier
 from alphamill.stages.language import language_manual
 from alphamill.stages.propose import ProposeDeps, tried
 from alphamill.stages.trials import Row, interval_key, read_trials, write_rows
@@ -65,11 +66,11 @@ def _finalists(job: VetoJob, deps: ProposeDeps) -> list[Row]:
 
 
 def _call(job: VetoJob, deps: ProposeDeps, finalists: Sequence[Row]) -> Call:
-    tier = Tier.FINAL_VERIFICATION.value
+    tier = Tier.FINAL_VERIFICATION
     return Call(
         run=deps.run_id,
         call_id=deps.call_id,
-        tier=tier,
+        tier=tier.value,
         tier_settings=deps.spec.tiers[tier],
         messages=final_verification_prompt(
             language_manual(),

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from alphamill.frames import Interval, Market, Month, months_between
-from alphamill.jobs import EvaluateJob, FetchJob, Tier, content_id
+from alphamill.jobs import EvaluateJob, FetchJob, content_id
+from alphamill.settings import Tier
 
 
 def test_there_and_back():
