@@ -63,6 +63,7 @@ class Verdict:
     reasons: tuple[str, ...]
     deflated_sharpe: float  # gross, validation, with n_trials
     deflated_sharpe_effective: float  # the same with n_effective
+    deflated_sharpe_uncapped: float  # the same with the trials' whole variance, skill included
     n_trials: int
     n_effective: float
 
@@ -84,6 +85,7 @@ class Verdict:
             "reasons": list(self.reasons),
             "deflated_sharpe": _finite(self.deflated_sharpe),
             "deflated_sharpe_effective": _finite(self.deflated_sharpe_effective),
+            "deflated_sharpe_uncapped": _finite(self.deflated_sharpe_uncapped),
             "n_trials": self.n_trials,
             "n_effective": _finite(self.n_effective),
         }
@@ -113,9 +115,11 @@ def judge(
     and fees are a property of the venue that would hide it. It uses validation alone (discovery is
     where the factor was searched for, the holdout is not ranked on), marked bar by bar so that its
     observations do not overlap. Its N is every trial, not the effective number: correlated trials
-    also spread less, and that the variance already grants. Tradable asks the same of net returns
-    against the same hurdle; costs only ever lower a worthless trial's Sharpe ratio, so that hurdle
-    is not too low.
+    also spread less, and that the variance already grants. That variance is capped at what luck
+    alone spreads over T bars, 1/(T-1): beyond it the trials differ in skill, and a search that
+    finds many true factors would be punished for each of them. The uncapped figure is reported.
+    Tradable asks the same of net returns against the same hurdle; costs only ever lower a worthless
+    trial's Sharpe ratio, so that hurdle is not too low.
 
     Raises ValueError if the segments were not traded in discovery's direction.
     """
@@ -129,6 +133,7 @@ def judge(
         *_cost_gates(validation, holdout, trials, thresholds),
     )
     failed = [gate for gate in gates if not gate.passed]
+    gross = validation.gross_sharpe_per_bar
     faults = [
         f"On {name}: {segment.fault}."
         for name, segment in zip(("validation", "holdout"), later, strict=False)
@@ -138,10 +143,9 @@ def judge(
         grade=_grade(failed),
         gates=gates,
         reasons=(*faults, *(_sentence(gate) for gate in failed)) or ("Every gate is passed.",),
-        deflated_sharpe=_deflated(validation, validation.gross_sharpe_per_bar, trials),
-        deflated_sharpe_effective=_deflated(
-            validation, validation.gross_sharpe_per_bar, trials, trials.n_effective
-        ),
+        deflated_sharpe=_deflated(validation, gross, trials),
+        deflated_sharpe_effective=_deflated(validation, gross, trials, trials.n_effective),
+        deflated_sharpe_uncapped=_deflated(validation, gross, trials, capped=False),
         n_trials=trials.n_trials,
         n_effective=trials.n_effective,
     )
@@ -293,17 +297,20 @@ def _cost_gates(
 
 
 def _deflated(
-    validation: Score, sharpe_per_bar: float, trials: TrialFacts, n_trials: float | None = None
+    validation: Score,
+    sharpe_per_bar: float,
+    trials: TrialFacts,
+    n_trials: float | None = None,
+    capped: bool = True,
 ) -> float:
-    """DSR on validation; where the trials' variance is unknown, that of worthless ones, 1/(T-1)."""
+    """DSR on validation, its hurdle from the trials' variance or from luck's, 1/(T-1), if less."""
     if math.isnan(sharpe_per_bar) or validation.n_obs < 2:
         return math.nan
-    variance = trials.sharpe_variance
-    if math.isnan(variance):
-        variance = 1 / (validation.n_obs - 1)
+    luck = 1 / (validation.n_obs - 1)
+    variance = luck if math.isnan(trials.sharpe_variance) else trials.sharpe_variance
     return deflated_sharpe_ratio(
         sharpe_per_bar,
-        variance,
+        min(variance, luck) if capped else variance,
         trials.n_trials if n_trials is None else n_trials,
         validation.n_obs,
         validation.skew,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -58,10 +58,10 @@ class Exchange(Protocol):
 class RequestGate(Protocol):
     """The shared limit that every request to one exchange passes through."""
 
-    def reserve(self, weight: float) -> object:
+    def reserve(self, weight: float) -> Any:
         """Wait for room for one request of `weight`; a slot to report on. May raise RetryLater."""
 
-    def observe(self, slot: object, used_weight: float, server_time_ms: int | None) -> None:
+    def observe(self, slot: Any, used_weight: float, server_time_ms: int | None) -> None:
         """What the reply to `slot` said: weight used this minute and, if in the body, the time."""
 
     def pause(self, for_s: float, reason: str) -> None:

@@ -34,6 +34,7 @@ from alphamill.stages.panels import (
     load_panel,
     read_manifest,
     write_field,
+    write_last_bars,
     write_manifest,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 HISTORY_BARS = 600
+LAST_BARS = 10  # of discovery, kept together with every field for the prompts
 _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 
 
@@ -117,7 +119,11 @@ def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
     grid = _grid(job.interval, deps)
     cuts = _cuts(grid.bars, deps)
     hashes: dict[Segment, dict[str, str]] = {segment: {} for segment in cuts}
+    last: dict[str, FloatArray] = {}
     for field, values in _fields(grid, deps):
+        if Segment.DISCOVERY in cuts:
+            end = cuts[Segment.DISCOVERY].end
+            last[field] = values[max(0, end - LAST_BARS) : end].copy()
         for segment, cut in cuts.items():
             hashes[segment][field] = write_field(
                 deps.lake,
@@ -126,6 +132,9 @@ def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
                 grid.symbols,
                 values[cut.start : cut.end],
             )
+    if last:
+        bars = _last_bars(grid, cuts[Segment.DISCOVERY].end, last)
+        write_last_bars(deps.lake, spec.run_id, job.interval, bars)
     manifest = _manifest(grid, cuts, hashes, spec)
     write_manifest(deps.lake, spec.run_id, manifest)
     return _facts(manifest, skipped=False)
@@ -214,6 +223,21 @@ def _batch(
             column = table[name].cast(pa.float64()).to_numpy()
             values[name][rows[here], position] = column[here]
     yield from values.items()
+
+
+def _last_bars(grid: _Grid, end: int, fields: Mapping[str, FloatArray]) -> pa.Table:
+    """Rows up to `end` of the grid, one a symbol and bar."""
+    times_ms = grid.times_ms[max(0, end - LAST_BARS) : end]
+    n_symbols = len(grid.symbols)
+    columns: dict[str, Any] = {
+        "symbol": pa.array(np.repeat(np.array(grid.symbols), len(times_ms))),
+        "open_time": pa.array(np.tile(times_ms, n_symbols), pa.int64()).cast(
+            pa.timestamp("ms", tz="UTC")
+        ),
+    }
+    for name, values in fields.items():
+        columns[name] = pa.array(values.T.ravel())
+    return pa.table(columns)
 
 
 def _manifest(

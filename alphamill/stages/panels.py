@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
 from alphamill.errors import GiveUp
@@ -116,6 +117,22 @@ def read_manifest(lake: Lake, run_id: str, interval: Interval) -> PanelManifest 
         return None
     except ValidationError as error:
         raise GiveUp(f"{key} is damaged: {error.errors()[0]['msg']}") from error
+
+
+def write_last_bars(lake: Lake, run_id: str, interval: Interval, bars: pa.Table) -> None:
+    """Write the last bars of discovery: symbol, open_time and a column a field."""
+    lake.write(_last_bars_key(run_id, interval), bars, {})
+
+
+def load_last_bars(lake: Lake, run_id: str, interval: Interval, symbol: str) -> pa.Table:
+    """A symbol's last discovery bars with every field, oldest first; no row for a missing one."""
+    table = lake.read(_last_bars_key(run_id, interval))
+    return table.filter(pc.equal(table["symbol"], symbol))
+
+
+def _last_bars_key(run_id: str, interval: Interval) -> str:
+    folder = f"panel/interval={interval.value}/segment={Segment.DISCOVERY.value}"
+    return run_key(run_id, f"{folder}/_last_bars.parquet")
 
 
 def write_manifest(lake: Lake, run_id: str, manifest: PanelManifest) -> None:

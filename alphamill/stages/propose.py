@@ -29,7 +29,7 @@ from alphamill.llm.repair import repair_expression
 from alphamill.llm.replies import Candidate, Proposal, json_schema, read_proposal
 from alphamill.settings import Tier
 from alphamill.stages.language import language_manual, read_expression
-from alphamill.stages.panels import Segment, load_panel
+from alphamill.stages.panels import load_last_bars
 from alphamill.stages.trials import (
     PROPOSALS,
     Row,
@@ -38,7 +38,6 @@ from alphamill.stages.trials import (
     write_rows,
 )
 
-_LAST_BARS = 10
 _BEST = 10
 _FAILED_SHOWN = 8
 _BAR_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume")
@@ -119,19 +118,15 @@ def _prompt(job: ProposeJob, deps: ProposeDeps) -> tuple[Message, ...] | None:
             deps.spec.strategy,
             deps.spec.candidates,
         )
-    segment = load_panel(deps.lake, deps.run_id, job.interval, Segment.DISCOVERY)
-    panel = segment.panel
-    if job.symbol not in panel.symbols:
+    rows = load_last_bars(deps.lake, deps.run_id, job.interval, job.symbol).to_pylist()
+    rows = [row for row in rows if math.isfinite(row["close"])]
+    if not rows:
         return None
-    column = panel.symbols.index(job.symbol)
-    bars = [
-        {name: float(panel[name][bar, column]) for name in _BAR_FIELDS}
-        for bar in range(max(0, panel.n_bars - _LAST_BARS), panel.n_bars)
-    ]
+    bars = [{name: row[name] for name in _BAR_FIELDS} for row in rows]
     last = {
-        name: float(values[-1, column])
-        for name, values in panel.items()
-        if name not in _BAR_FIELDS and math.isfinite(values[-1, column])
+        name: value
+        for name, value in rows[-1].items()
+        if isinstance(value, float) and name not in _BAR_FIELDS and math.isfinite(value)
     }
     return quick_scan_prompt(
         language_manual(),

@@ -40,6 +40,7 @@ VERDICTS = pa.schema(
        pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64())]
     + [pa.field(name, pa.float64())
        for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
+                    "deflated_sharpe_uncapped",
                     "library_correlation")]
     + [pa.field(f"{segment.value}_{name}", pa.float64())
        for segment in _SEGMENTS for name in SCORE_COLUMNS]
@@ -129,6 +130,7 @@ def _verdict(
         "holdout_looks": looks,
         "deflated_sharpe": plain["deflated_sharpe"],
         "deflated_sharpe_effective": plain["deflated_sharpe_effective"],
+        "deflated_sharpe_uncapped": plain["deflated_sharpe_uncapped"],
         "reasons": json.dumps(reasons),
         "gates": json.dumps(plain["gates"]),
         "code_version": alphamill.__version__,

@@ -239,3 +239,12 @@ def test_a_planted_factor_is_found_and_nothing_beside_it():
         assert all(verdict.grade is Grade.REJECTED for verdict in verdicts[1:])
     free, _ = search(0, 8000, planted_ic=0.05, fee_bps=0.0)
     assert free[0].grade is Grade.TRADABLE
+
+
+def test_trials_of_unequal_skill_do_not_raise_the_hurdle_of_luck():
+    luck, skilled = (replace(TRIALS, sharpe_variance=v) for v in (1 / 2994, 50 / 2994))
+    by_luck = judge(GOOD, GOOD, GOOD, **{**FINE, "trials": luck})
+    with_skill = judge(GOOD, GOOD, GOOD, **{**FINE, "trials": skilled})
+    assert with_skill.deflated_sharpe == by_luck.deflated_sharpe
+    assert with_skill.deflated_sharpe_uncapped < by_luck.deflated_sharpe_uncapped
+    assert by_luck.deflated_sharpe_uncapped == by_luck.deflated_sharpe
