@@ -44,16 +44,28 @@ def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
 
 
 @inline
-def _second(m2: float, level: float, newest: float, w: int, mode: int) -> float:
-    """The statistic from the centred sum of squares, the mean and the newest bar less the mean."""
+def _finish_second(
+    m2: FloatArray, level: FloatArray, newest: FloatArray, w: int, mode: int
+) -> None:
+    """Turn a row of centred sums of squares into the statistic; a loop a mode, so each is SIMD.
+
+    level: the window's means; newest: the newest values less those means.
+    """
+    n = m2.shape[0]
     if mode == VAR:
-        return m2 / (w - 1)
-    if mode == STD:
-        return math.sqrt(m2 / (w - 1))
-    if mode == STD0:
-        return math.sqrt(m2 / w)
-    noise = NOISE * level
-    return newest / math.sqrt(m2 / (w - 1)) if m2 > w * noise * noise else np.nan
+        for j in range(n):
+            m2[j] /= w - 1
+    elif mode == STD:
+        for j in range(n):
+            m2[j] = math.sqrt(m2[j] / (w - 1))
+    elif mode == STD0:
+        for j in range(n):
+            m2[j] = math.sqrt(m2[j] / w)
+    else:
+        for j in range(n):
+            noise = NOISE * level[j]
+            varies = m2[j] > w * noise * noise
+            m2[j] = newest[j] / math.sqrt(m2[j] / (w - 1)) if varies else np.nan
 
 
 @inline
@@ -76,7 +88,7 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     n_bars, n = x.shape
     mean, m2 = np.zeros((w + 1, n)), np.zeros((w + 1, n))
     p_mean, p_m2, anchor = np.empty(n), np.empty(n), np.empty(n)
-    w_mean = np.empty(n)
+    w_mean, newest = np.empty(n), np.empty(n)
     out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
@@ -102,10 +114,11 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 d = mean[older, j] - p_mean[j]
                 out[i, j] = m2[older, j] + p_m2[j] + d * d * cross
                 w_mean[j] = p_mean[j] + d * part
-            for j in range(n):
-                level = w_mean[j] + anchor[j]
-                d = x[i, j] - anchor[j] - w_mean[j]
-                out[i, j] = _second(out[i, j], level, d, w, mode)
+            if mode == ZSCORE:
+                for j in range(n):
+                    newest[j] = x[i, j] - anchor[j] - w_mean[j]
+                    w_mean[j] += anchor[j]
+            _finish_second(out[i], w_mean, newest, w, mode)
 
 
 @inline

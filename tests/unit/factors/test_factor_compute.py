@@ -59,9 +59,10 @@ def test_derived_fields(panel):
     prices = {k: p[k] for k in ("open", "high", "low", "close")}
     assert np.array_equal(compute(parse("vwap"), prices), typical, equal_nan=True)
     assert np.array_equal(
-        compute(parse("returns + 0 * close"), p), compute(parse("pct_change(close, 1) + 0 * close"), p),
+        compute(parse("returns + 0 * close"), p),
+        compute(parse("pct_change(close, 1) + 0 * close"), p),
         equal_nan=True,
-    )  # fmt: skip
+    )
     adv = compute(parse("adv15"), p)
     assert np.array_equal(adv, compute(parse("ts_mean(quote_volume, 15)"), p), equal_nan=True)
     given_by_panel = {**p, "returns": np.full_like(p["close"], 7.0)}
@@ -113,8 +114,13 @@ def test_shared_parts_are_computed_once(panel, monkeypatch):
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (3, 1), (40, 1), (5, 400)])
 def test_any_shape(shape):
     close = 1 + np.random.default_rng(0).random(shape)
-    for text in ("ts_std(close, 20)", "rank(ts_corr(close, close * close, 5))", "ema(close, 3) / close",
-                 "delay(close, 7) + rank(close)", "ts_rank(close, 4) > zscore(close)"):  # fmt: skip
+    for text in (
+        "ts_std(close, 20)",
+        "rank(ts_corr(close, close * close, 5))",
+        "ema(close, 3) / close",
+        "delay(close, 7) + rank(close)",
+        "ts_rank(close, 4) > zscore(close)",
+    ):
         assert compute(parse(text), {"close": close}).shape == shape
 
 

@@ -76,8 +76,12 @@ def test_across_symbols(name, n_symbols):
 def test_groups_are_worked_out_apart():
     x = cross_section(6)
     labels = ["a", "b", "a", None, "b", "a"]
-    for name, plain in (("group_rank", "rank"), ("group_zscore", "zscore"), ("group_demean", "demean"),
-                        ("group_neutralize", "demean")):  # fmt: skip
+    for name, plain in (
+        ("group_rank", "rank"),
+        ("group_zscore", "zscore"),
+        ("group_demean", "demean"),
+        ("group_neutralize", "demean"),
+    ):
         got = compute(parse(f"{name}(close, sector)"), {"close": x}, {"sector": labels})
         assert np.isnan(got[:, 3]).all()
         for members in ([0, 2, 5], [1, 4]):
@@ -113,8 +117,10 @@ def test_ranked_covariances_of_ranks_tie_exactly():
     """Formula 13 ranks numbers that are integers over a constant; rounding must not break ties."""
     rng = np.random.default_rng(13)
     n_bars, n, w = 400, 20, 5
-    panel = {"close": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1),
-             "volume": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1)}  # fmt: skip
+    panel = {
+        "close": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1),
+        "volume": rng.permuted(np.tile(np.arange(1.0, n + 1), (n_bars, 1)), axis=1),
+    }
     got = compute(
         parse("rank(covariance(rank(close), rank(volume), 5))", dialect="alpha101"), panel
     )
