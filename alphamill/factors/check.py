@@ -12,7 +12,7 @@ from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.factors.units import PURE, Unit, UnitRule
 
 if TYPE_CHECKING:
-    from alphamill.factors.parser import Factor
+    from alphamill.factors.factor import Factor
 
 
 class Fault(str):

@@ -15,9 +15,9 @@ import numpy as np
 
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
+from alphamill.factors.factor import Factor
 from alphamill.factors.fields import columns_of, definition
 from alphamill.factors.operators import OPERATORS, Family
-from alphamill.factors.parser import Factor
 from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.frames import FloatArray, IntArray
 

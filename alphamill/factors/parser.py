@@ -1,4 +1,4 @@
-"""Text to a Factor: a Pratt parser over the whole input. Nothing is ever executed.
+"""Text to a tree: a Pratt parser over the whole input. Nothing is ever executed.
 
 What a look-ahead would need cannot be written: windows and lags are literal whole numbers, at
 least 1, and no operator reads a later bar.
@@ -7,20 +7,16 @@ least 1, and no operator reads a later bar.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
 
 from alphamill.errors import FactorError
-from alphamill.factors.canonical import canonical
-from alphamill.factors.check import unit_name
-from alphamill.factors.dialects import Dialect, dialect_named
-from alphamill.factors.fields import BASE_FIELDS, adv_bars, columns_of, history_bars, is_field
+from alphamill.factors.bounds import Bounds
+from alphamill.factors.dialects import Dialect
+from alphamill.factors.fields import BASE_FIELDS, adv_bars, is_field
 from alphamill.factors.operators import INFIX, OPERATORS, SPELLINGS, Family, Kind, Operator, Param
-from alphamill.factors.printer import COMPARISONS, PRECEDENCE, SIGN, number_text, to_text
-from alphamill.factors.syntax import Call, Field, Group, Node, Number, depth, has_field, walk
+from alphamill.factors.printer import COMPARISONS, PRECEDENCE, SIGN, number_text
+from alphamill.factors.syntax import Call, Field, Group, Node, Number, has_field
 from alphamill.factors.tokens import Kind as TokenKind
 from alphamill.factors.tokens import Token, tokenize
 
@@ -28,134 +24,12 @@ _MAX_NESTING = 64  # brackets, signs and powers in one another; keeps Python's s
 _TERNARY = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits on an expression, checked before anything is computed.
-
-    The defaults hold all of the 101 formulas; MINING_BOUNDS are tighter.
-    """
-
-    max_chars: int = 2000
-    max_depth: int = 16
-    max_nodes: int = 64
-    max_window_bars: int = 5_000
-    max_lookback_bars: int = 10_000
-    max_constant: float = 1e12
-
-
-MINING_BOUNDS = Bounds(max_chars=1000, max_depth=12, max_nodes=64)
-"""For expressions from models: what a person can still read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """A parsed expression in canonical form.
-
-    text: canonical; parses back to the same factor.
-    hash: 16 hex digits of its SHA-256; equal for expressions that differ only in spelling.
-    lookback_bars: earlier bars that a value needs; the first so many bars are NaN.
-    fields: names in the expression, sorted; `columns`: what the panel must hold for them (vwap
-        does with fewer, see compute).
-    unit: "ratio", "price", ...; "unknown" if faulty or made of fields of unknown unit.
-    units: units of the fields named to `parse`, for `check`.
-    is_recursive: holds ema or rma, whose early values depend on where history starts.
-    """
-
-    text: str
-    hash: str
-    lookback_bars: int
-    fields: tuple[str, ...]
-    columns: tuple[str, ...]
-    unit: str
-    is_recursive: bool
-    tree: Node
-    units: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def parse(
-    text: str,
-    dialect: str = "",
-    fields: Collection[str] | None = None,
-    bounds: Bounds | None = None,
-) -> Factor:
-    """The factor that `text` says.
-
-    dialect: "" (our own), "alpha101" or "qlib".
-    fields: further names, such as indicator columns; a mapping also gives their units ("ratio",
-        "price", "volume", "quote", "count").
-    Raises FactorError with the position, what was expected and the nearest valid form.
-    """
-    bounds = bounds or Bounds()
+def read_tree(text: str, dialect: Dialect, extra: Mapping[str, str], bounds: Bounds) -> Node:
+    """The tree of the whole text, not yet canonical; `extra` names further fields."""
     if len(text) > bounds.max_chars:
         problem = f"{len(text)} characters; at most {bounds.max_chars} are read"
         raise FactorError(problem, bounds.max_chars)
-    speech = dialect_named(dialect)
-    units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields or (), "")
-    tree = _Parser(text, speech, {**units, **speech.fields}, bounds).whole()
-    return factor_of(canonical(tree), {**units, **speech.fields}, bounds)
-
-
-def factor_of(
-    tree: Node, units: Mapping[str, str] | None = None, bounds: Bounds | None = None
-) -> Factor:
-    """The factor of a canonical tree. Raises FactorError if it is out of bounds."""
-    bounds = bounds or Bounds()
-    if not has_field(tree):
-        raise FactorError("a factor needs at least one field", 0, "a field such as close")
-    lookback_bars = _lookback_bars(tree)
-    _within("levels deep", depth(tree), bounds.max_depth)
-    _within("nodes", sum(1 for _ in walk(tree)), bounds.max_nodes)
-    _within("bars of history", lookback_bars, bounds.max_lookback_bars)
-    for node in walk(tree):
-        if isinstance(node, Number):
-            _within_range(node.value, 0, bounds)
-    text = to_text(tree)
-    names = sorted({node.name for node in walk(tree) if isinstance(node, Field)})
-    known = {name: unit for name, unit in (units or {}).items() if name in names}
-    calls = [node.name for node in walk(tree) if isinstance(node, Call)]
-    return Factor(
-        text=text,
-        hash=hashlib.sha256(text.encode()).hexdigest()[:16],
-        lookback_bars=lookback_bars,
-        fields=tuple(names),
-        columns=tuple(sorted({column for name in names for column in columns_of(name)})),
-        unit=unit_name(tree, known),
-        is_recursive=any(OPERATORS[name].recursive for name in calls),
-        tree=tree,
-        units=MappingProxyType(known),
-    )
-
-
-def _within(what: str, value: int, limit: int) -> None:
-    if value > limit:
-        raise FactorError(f"the expression is {value} {what}; at most {limit} are allowed")
-
-
-def _within_range(value: float, position: int, bounds: Bounds) -> None:
-    """A constant may be 0, or between 1 / max_constant and max_constant, with either sign."""
-    if not abs(value) <= bounds.max_constant:
-        limit = f"at most {bounds.max_constant:g}"
-        raise FactorError(f"{value:g} is too large", position, limit)
-    if 0 < abs(value) < 1 / bounds.max_constant:
-        limit = f"0 or at least {1 / bounds.max_constant:g}"
-        raise FactorError(f"{value:g} is too small", position, limit)
-
-
-def _lookback_bars(node: Node) -> int:
-    if isinstance(node, Field):
-        return history_bars(node.name)
-    if not isinstance(node, Call):
-        return 0
-    operator = OPERATORS[node.name]
-    literals = tuple(
-        int(arg.value)
-        for param, arg in zip(operator.params, node.args, strict=False)
-        if param.kind is Kind.BARS and isinstance(arg, Number)
-    )
-    return operator.history_bars(literals) + max(_lookback_bars(arg) for arg in node.args)
+    return _Parser(text, dialect, extra, bounds).whole()
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
@@ -278,7 +152,7 @@ class _Parser:
 
     def _number(self, token: Token) -> Number:
         value = float(token.text)
-        _within_range(value, token.position, self._bounds)
+        self._bounds.check_constant(value, token.position)
         self._count(token)
         return Number(value)
 

@@ -5,7 +5,7 @@ import pytest
 
 from alphamill.factors import OPERATORS, FactorError, check, compute, parse
 from alphamill.factors.canonical import canonical
-from alphamill.factors.parser import factor_of
+from alphamill.factors.factor import factor_of
 from alphamill.factors.syntax import Call, Field, Group, Number
 
 

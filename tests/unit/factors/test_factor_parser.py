@@ -19,8 +19,8 @@ from alphamill.factors import (
     parse,
 )
 from alphamill.factors.canonical import canonical
+from alphamill.factors.factor import factor_of
 from alphamill.factors.operators import SPELLINGS
-from alphamill.factors.parser import factor_of
 from alphamill.factors.syntax import Call, Field, Group, Number, has_field, walk
 
 ROOMY = Bounds(max_chars=100_000, max_depth=60, max_nodes=5_000, max_lookback_bars=10**6)

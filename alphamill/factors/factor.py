@@ -1,0 +1,117 @@
+"""A factor: what an expression says, in canonical form, with what it needs and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from alphamill.errors import FactorError
+from alphamill.factors.bounds import Bounds
+from alphamill.factors.canonical import canonical
+from alphamill.factors.check import unit_name
+from alphamill.factors.dialects import dialect_named
+from alphamill.factors.fields import columns_of, history_bars
+from alphamill.factors.operators import OPERATORS, Kind
+from alphamill.factors.parser import read_tree
+from alphamill.factors.printer import to_text
+from alphamill.factors.syntax import Call, Field, Node, Number, depth, has_field, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A parsed expression in canonical form.
+
+    text: canonical; parses back to the same factor.
+    hash: 16 hex digits of its SHA-256; equal for expressions that differ only in spelling.
+    lookback_bars: earlier bars that a value needs; the first so many bars are NaN.
+    fields: names in the expression, sorted; `columns`: what the panel must hold for them (vwap
+        does with fewer, see compute).
+    unit: "ratio", "price", ...; "unknown" if faulty or made of fields of unknown unit.
+    units: units of the fields named to `parse`, for `check`.
+    is_recursive: holds ema or rma, whose early values depend on where history starts.
+    """
+
+    text: str
+    hash: str
+    lookback_bars: int
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
+    unit: str
+    is_recursive: bool
+    tree: Node
+    units: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse(
+    text: str,
+    dialect: str = "",
+    fields: Collection[str] | None = None,
+    bounds: Bounds | None = None,
+) -> Factor:
+    """The factor that `text` says.
+
+    dialect: "" (our own), "alpha101" or "qlib".
+    fields: further names, such as indicator columns; a mapping also gives their units ("ratio",
+        "price", "volume", "quote", "count").
+    Raises FactorError with the position, what was expected and the nearest valid form.
+    """
+    bounds = bounds or Bounds()
+    speech = dialect_named(dialect)
+    units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields or (), "")
+    tree = read_tree(text, speech, {**units, **speech.fields}, bounds)
+    return factor_of(canonical(tree), {**units, **speech.fields}, bounds)
+
+
+def factor_of(
+    tree: Node, units: Mapping[str, str] | None = None, bounds: Bounds | None = None
+) -> Factor:
+    """The factor of a canonical tree. Raises FactorError if it is out of bounds."""
+    bounds = bounds or Bounds()
+    if not has_field(tree):
+        raise FactorError("a factor needs at least one field", 0, "a field such as close")
+    lookback_bars = _lookback_bars(tree)
+    _within("levels deep", depth(tree), bounds.max_depth)
+    _within("nodes", sum(1 for _ in walk(tree)), bounds.max_nodes)
+    _within("bars of history", lookback_bars, bounds.max_lookback_bars)
+    for node in walk(tree):
+        if isinstance(node, Number):
+            bounds.check_constant(node.value, 0)
+    text = to_text(tree)
+    names = sorted({node.name for node in walk(tree) if isinstance(node, Field)})
+    known = {name: unit for name, unit in (units or {}).items() if name in names}
+    calls = [node.name for node in walk(tree) if isinstance(node, Call)]
+    return Factor(
+        text=text,
+        hash=hashlib.sha256(text.encode()).hexdigest()[:16],
+        lookback_bars=lookback_bars,
+        fields=tuple(names),
+        columns=tuple(sorted({column for name in names for column in columns_of(name)})),
+        unit=unit_name(tree, known),
+        is_recursive=any(OPERATORS[name].recursive for name in calls),
+        tree=tree,
+        units=MappingProxyType(known),
+    )
+
+
+def _within(what: str, value: int, limit: int) -> None:
+    if value > limit:
+        raise FactorError(f"the expression is {value} {what}; at most {limit} are allowed")
+
+
+def _lookback_bars(node: Node) -> int:
+    if isinstance(node, Field):
+        return history_bars(node.name)
+    if not isinstance(node, Call):
+        return 0
+    operator = OPERATORS[node.name]
+    literals = tuple(
+        int(arg.value)
+        for param, arg in zip(operator.params, node.args, strict=False)
+        if param.kind is Kind.BARS and isinstance(arg, Number)
+    )
+    return operator.history_bars(literals) + max(_lookback_bars(arg) for arg in node.args)
