@@ -16,7 +16,7 @@ import numpy as np
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.factor import Factor
-from alphamill.factors.fields import columns_of, definition
+from alphamill.factors.fields import definition
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.frames import FloatArray, IntArray
@@ -224,9 +224,3 @@ def _reads(node: Node, whole: set[Node], found: dict[Node, None]) -> None:
 def _nearest(name: str, known: Mapping[str, object]) -> str | None:
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return found[0] if found else None
-
-
-def columns_missing(factor: Factor, panel: Mapping[str, FloatArray]) -> list[str]:
-    """Columns that the factor reads and the panel lacks."""
-    wanted = {c for f in factor.fields if f not in panel for c in columns_of(f)}
-    return sorted(wanted - set(panel))

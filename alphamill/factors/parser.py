@@ -14,7 +14,7 @@ from alphamill.errors import FactorError
 from alphamill.factors.bounds import Bounds
 from alphamill.factors.dialects import Dialect
 from alphamill.factors.fields import BASE_FIELDS, adv_bars, is_field
-from alphamill.factors.operators import INFIX, OPERATORS, SPELLINGS, Family, Kind, Operator, Param
+from alphamill.factors.operators import INFIX, OPERATORS, Family, Kind, Operator, Param
 from alphamill.factors.printer import COMPARISONS, PRECEDENCE, SIGN, number_text
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, has_field
 from alphamill.factors.tokens import Kind as TokenKind
@@ -260,8 +260,3 @@ class _Parser:
             nearest = str(min(max(low, round(value)), high))
             raise FactorError(problem, position, expected, nearest)
         return Number(float(value))
-
-
-def operator_names() -> tuple[str, ...]:
-    """Every accepted spelling of our own language, for completion."""
-    return tuple(SPELLINGS)

@@ -130,7 +130,8 @@ def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
     _choose(measured, deps, job.interval)
     key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
     write_rows(deps.lake, key, rows, RANKING)
-    return {"key": key, "finalists": sum(row["finalist"] for row in rows), **search}
+    finalists = sum(row["finalist"] for row in rows)
+    return {"key": key, "finalists": finalists, "n_trials": search["n_trials"]}
 
 
 def _oriented_t(row: Row) -> float:

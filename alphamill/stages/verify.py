@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 import alphamill
 from alphamill.evaluation import GateThresholds, Grade, Score, TrialFacts, judge
-from alphamill.factors import Factor, check
+from alphamill.factors import check
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
@@ -64,9 +65,11 @@ def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
         segment: SegmentReader(deps.lake, deps.run_id, job.interval, segment)
         for segment in _SEGMENTS
     }
+    opened = [row for row in finalists if not vetoes.get(row["hash"], {}).get("vetoed")]
+    looks = _count_looks(opened, readers[Segment.HOLDOUT].panel(()), deps)
     rows = [
         _verdict(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
-                 vetoes.get(ranked["hash"], {}), readers, deps)
+                 vetoes.get(ranked["hash"], {}), looks, readers, deps)
         for ranked in finalists
     ]  # fmt: skip
     key = interval_key(deps.run_id, "verdicts", job.interval, "verdicts")
@@ -91,15 +94,15 @@ def _verdict(
     trial: Row,
     validated: Row,
     veto: Row,
+    looks: int,
     readers: dict[Segment, SegmentReader],
     deps: RunDeps,
 ) -> Row:
     factor = read_expression(trial["expression"])
     discovery, validation = score_of(trial), score_of(validated)
     vetoed = bool(veto.get("vetoed"))
-    holdout, looks = None, 0
+    holdout = None
     if not vetoed:
-        looks = _count_look(factor, readers[Segment.HOLDOUT].panel(()), deps)
         holdout = readers[Segment.HOLDOUT].score(factor, deps.spec, discovery.direction)
     certified = sees_no_future(factor, readers[Segment.DISCOVERY].panel(factor.columns).panel)
     verdict = judge(
@@ -127,7 +130,7 @@ def _verdict(
         "veto_reason": veto_reason,
         "kept_by_model": bool(veto.get("kept")),
         "look_ahead_ok": certified,
-        "holdout_looks": looks,
+        "holdout_looks": looks if holdout else 0,
         "deflated_sharpe": plain["deflated_sharpe"],
         "deflated_sharpe_effective": plain["deflated_sharpe_effective"],
         "deflated_sharpe_uncapped": plain["deflated_sharpe_uncapped"],
@@ -163,11 +166,13 @@ def _dates(readers: dict[Segment, SegmentReader]) -> Row:
     return dates
 
 
-def _count_look(factor: Factor, holdout: SegmentPanel, deps: RunDeps) -> int:
-    """Note that this factor is about to see this span; returns the looks at it by any run."""
+def _count_looks(opened: Sequence[Row], holdout: SegmentPanel, deps: RunDeps) -> int:
+    """Note which factors are about to see this span; returns all looks at it, by any run."""
     times = holdout.panel.times_ms
-    span = f"{times[holdout.history_bars]}-{times[-1]}"
+    span = f"span={times[holdout.history_bars]}-{times[-1]}"
     folder = f"holdouts/market={deps.spec.market.value}/interval={holdout.panel.interval.value}"
-    note = f"{folder}/span={span}/{deps.run_id}-{factor.hash}.json"
-    deps.lake.write_bytes(note, json.dumps({"expression": factor.text}).encode())
-    return len(deps.lake.list(f"{folder}/span={span}"))
+    for row in opened:
+        note = json.dumps({"expression": row["expression"]})
+        key = f"{folder}/{span}/{deps.run_id}-{row['hash']}.json"
+        deps.lake.write_bytes(key, note.encode())
+    return len(deps.lake.list(f"{folder}/{span}"))
