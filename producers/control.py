@@ -7,8 +7,7 @@ import click
 from alphamill.ledger import RedisLedger
 from producers import options
 from producers.connect import connect
-from producers.submission import find_run
-from producers.watch import wait_for_run
+from producers.submission import find_run, watched
 from workers import flows
 
 
@@ -29,7 +28,7 @@ def resume(run: str, wait: bool) -> None:
     ledger = RedisLedger(connect(settings), settings.ledger)
     record = flows.resume(find_run(ledger, run).id, ledger)
     if wait:
-        record = wait_for_run(ledger, record.id)
+        record = watched(ledger, record.id)
     click.echo(record.id)
     if wait and record.state != "done":
         raise SystemExit(options.EXIT_FAILED)

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,18 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.proposer import NAME as PROPOSER
+from alphamill.sim.replay import ReplaySource
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
 from producers.leaderboard import show_planted, show_results
-from producers.up import command, terminated_as_interrupt, worker_services
+from producers.up import (
+    command,
+    keep_up,
+    terminated_as_interrupt,
+    uninterrupted,
+    worker_services,
+)
 from producers.watch import wait_for_run
 from workers import flows
 
@@ -55,6 +62,8 @@ max_tokens = 600
 temperature = 0.0
 requests_per_minute = 300
 tokens_per_minute = 6000000
+[ledger]
+lease_s = 15.0  # a worker that is killed here is replaced at once
 """
 
 
@@ -99,13 +108,15 @@ def demo(
       alphamill demo --replay ../shared/data/klines/spot --interval 1h
     """  # fmt: skip
     folder = (home or load_settings().home / "demo").resolve()
+    if replay is not None:
+        ReplaySource(replay)  # names what is wrong with the folder before anything starts
     with terminated_as_interrupt():
         _clear(folder)
         started_s = time.monotonic()
-        with _stack(folder, replay, intervals[0]) as (settings, exchange_url):
-            market = _market(exchange_url, intervals, symbols)
-            run = _mine(settings, market, intervals)
-            _show(settings, run, market, Console())
+        with _stack(folder, replay, intervals[0]) as stack:
+            market = _market(stack, intervals, symbols)
+            run = _mine(stack, market, intervals)
+            _show(stack.settings, run, market, Console())
         click.echo(f"everything is stopped again; {time.monotonic() - started_s:.0f} s")
     if run.state != "done":
         raise SystemExit(options.EXIT_FAILED)
@@ -129,8 +140,17 @@ def _clear(folder: Path) -> None:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """What runs. keep_up: starts again what has died; called now and then."""
+
+    settings: Settings
+    exchange_url: str
+    keep_up: Callable[[], None]
+
+
 @contextmanager
-def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[tuple[Settings, str]]:
+def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Stack]:
     """The stack, up; on leaving, however that comes, all of it stopped."""
     say = Console(stderr=True, highlight=False).print
     embedded, supervisor = EmbeddedRedis(home), Supervisor(home / "logs", say=say)
@@ -160,10 +180,11 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[tupl
         supervisor.start([*simulators, *worker_services(home, env, flower_port)])
         say(f"all is up; Flower on http://127.0.0.1:{flower_port} while this runs")
         os.environ.update(env)  # this process submits to that stack and to no other
-        yield load_settings(), exchange_url
+        yield _Stack(load_settings(), exchange_url, lambda: keep_up(supervisor, embedded))
     finally:
-        supervisor.stop()
-        embedded.stop()
+        with uninterrupted():
+            supervisor.stop()
+            embedded.stop()
 
 
 def _reads(url: str) -> bool:
@@ -172,16 +193,25 @@ def _reads(url: str) -> bool:
     return False
 
 
+def _told(stack: _Stack) -> Any:
+    """What the exchange says of its market; it reads all its recordings for that."""
+    try:
+        return _get(f"{stack.exchange_url}/__sim__/market")
+    except OSError as error:
+        log = stack.settings.home / "logs" / "exchange.log"
+        raise GiveUp(f"the exchange cannot read its recordings; see {log}") from error
+
+
 def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  our own loopback URL
+    with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  our own loopback URL
         return json.load(reply)
 
 
 def _market(
-    exchange_url: str, intervals: tuple[Interval, ...], symbols: tuple[str, ...] | None
+    stack: _Stack, intervals: tuple[Interval, ...], symbols: tuple[str, ...] | None
 ) -> _Market:
     """What there is to mine: every symbol that the exchange has at all the intervals."""
-    told = _get(f"{exchange_url}/__sim__/market")
+    told = _told(stack)
     if told["kind"] == "synthetic":
         ranges = dict.fromkeys(told["symbols"], (told["start_ms"], told["end_ms"]))
     else:
@@ -195,7 +225,11 @@ def _market(
             if all(interval in series for interval in intervals)
         }
     if symbols is not None:
-        ranges = {symbol: ranges[symbol] for symbol in symbols if symbol in ranges}
+        if unknown := [symbol for symbol in symbols if symbol not in ranges]:
+            raise click.UsageError(
+                f"--symbols: no bars of {', '.join(unknown)}; there are {', '.join(ranges)}"
+            )
+        ranges = {symbol: ranges[symbol] for symbol in symbols}
     if len(ranges) < _MIN_SYMBOLS:
         raise GiveUp(
             f"only {len(ranges)} symbols with bars of {', '.join(intervals)}; at least "
@@ -209,7 +243,8 @@ def _market(
     )
 
 
-def _mine(settings: Settings, market: _Market, intervals: tuple[Interval, ...]) -> RunRecord:
+def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> RunRecord:
+    settings = stack.settings
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
@@ -230,7 +265,7 @@ def _mine(settings: Settings, market: _Market, intervals: tuple[Interval, ...]) 
     ledger = RedisLedger(redis.Redis.from_url(settings.redis_url), settings.ledger)
     run = flows.submit(spec, ledger)
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
-    return wait_for_run(ledger, run.id)
+    return wait_for_run(ledger, run.id, each=stack.keep_up)
 
 
 def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:

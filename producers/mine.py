@@ -23,7 +23,7 @@ from producers.submission import check_models, checked_range, submit
 )
 @click.option(
     "--budget-usd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=1_000_000, min_open=True),
     help="Hard cap of this run; default: budget.run_usd.",
 )
 @click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
@@ -58,6 +58,8 @@ def mine(
     start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
     check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
+    if not usd * 1_000_000 >= 1:  # NaN too
+        raise click.UsageError("--budget-usd must be at least a millionth of a dollar")
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,

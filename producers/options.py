@@ -135,6 +135,7 @@ def exits(function: Function) -> Function:
             click.secho(str(error), fg="red", err=True)
             sys.exit(EXIT_FAILED)
         except KeyboardInterrupt:
+            click.secho("interrupted", fg="red", err=True)
             sys.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()

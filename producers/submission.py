@@ -6,18 +6,25 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import click
 
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Month
 from alphamill.jobs import RunSpec
-from alphamill.ledger import Ledger, RedisLedger, RunRecord
+from alphamill.lake import Lake
+from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
+from alphamill.ledger.presence import Presence
+from alphamill.llm.prices import PriceTable
 from alphamill.settings import Settings
 from producers.connect import connect
-from producers.options import print_json
+from producers.failures import gathered
+from producers.options import EXIT_FAILED, print_json
 from producers.watch import wait_for_run
 from workers import flows
+
+_REASONS = 5  # kinds of failure that are told
 
 
 def checked_range(
@@ -45,6 +52,39 @@ def _last_close_ms(interval: Interval, now_ms: int) -> int:
     return now_ms - now_ms % interval.ms
 
 
+def check_models(settings: Settings) -> None:
+    """Refuse a mining run that could not ask its models.
+
+    Raises Misconfigured for a tier whose model has no price, since its calls could not be budgeted,
+    and for a missing key, which only an endpoint on this machine may do without.
+    """
+    llm = settings.llm
+    prices = PriceTable.shipped(llm.prices)
+    for tier in llm.tiers.values():
+        prices.price(tier.model)
+    host = _host(llm.url)
+    if not host:
+        raise Misconfigured(
+            "ALPHAMILL_LLM_URL", f"{llm.url!r} is not a URL", "write https://host/v1"
+        )
+    key = llm.api_key.get_secret_value().strip() if llm.api_key else ""
+    if not key and not _loopback(host):
+        raise Misconfigured(
+            "ALPHAMILL_LLM_API_KEY", f"not set, and {host} wants one", "set it to your key"
+        )
+
+
+def _loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def submit(
     spec: RunSpec,
     settings: Settings,
@@ -57,19 +97,40 @@ def submit(
     """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
     if again:
         spec = replace(spec, salt=uuid.uuid4().hex)
-    ledger = RedisLedger(connect(settings), settings.ledger)
+    client = connect(settings)
+    Lake(spec.lake).check_writable()
+    ledger = RedisLedger(client, settings.ledger)
     known = any(run.id == spec.run_id for run in ledger.runs())
     run = flows.submit(spec, ledger, priority)
     if known and not as_json:
         click.echo(f"the same was asked for before: {_joined(run)}", err=True)
+    if run.state.active and not Presence(client).here():
+        click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
     if wait:
-        run = wait_for_run(ledger, run.id, quiet=as_json)
+        run = watched(ledger, run.id, quiet=as_json)
     if as_json:
         print_json({"run_id": run.id, "state": run.state, "joined": known})
     else:
         click.echo(run.id)
     if wait and run.state != "done":
-        raise SystemExit(1)
+        raise SystemExit(EXIT_FAILED)
+
+
+def watched(ledger: Ledger, run_id: str, *, quiet: bool = False) -> RunRecord:
+    """The run when it has ended; says on stderr what did not get through and why."""
+    try:
+        run = wait_for_run(ledger, run_id, quiet=quiet)
+    except KeyboardInterrupt:
+        click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
+        raise
+    for trouble in gathered(ledger.dead(run_id))[:_REASONS]:
+        if trouble.state == JobState.DEAD:
+            about = ", ".join(filter(None, trouble.subjects))
+            more = ", ..." if trouble.jobs > len(trouble.subjects) else ""
+            click.echo(f"{trouble.stage} failed: {trouble.reason} ({about}{more})", err=True)
+    if run.state != "done":
+        click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
+    return run
 
 
 def _joined(run: RunRecord) -> str:

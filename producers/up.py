@@ -14,12 +14,13 @@ from pathlib import Path
 import click
 import redis
 
-from alphamill.errors import GiveUp, Misconfigured
+from alphamill.errors import Misconfigured
 from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
+from producers.connect import connect
 
 POOLS = ("fetch", "features", "evaluate", "llm", "control")
 
@@ -30,11 +31,13 @@ def command(*arguments: str) -> list[str]:
 
 
 def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> list[Service]:
-    """A worker a pool, beat and Flower, each ready when it says so in Redis."""
+    """A worker a pool, beat and Flower; ready when it says so in Redis, or its port answers."""
     presence = Presence(redis.Redis.from_url(env["ALPHAMILL_REDIS_URL"], socket_timeout=5))
+    # Workers of other machines, and dead ones that Redis has not forgotten yet, are not ours.
+    others = {worker.name for worker in presence.here()}
 
     def is_here(pool: str) -> bool:
-        return any(worker.pool == pool for worker in presence.here())
+        return any(w.pool == pool and w.name not in others for w in presence.here())
 
     workers = [
         Service(f"worker-{pool}", command("worker", pool), env, lambda pool=pool: is_here(pool))  # type: ignore[misc]
@@ -44,8 +47,9 @@ def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> lis
     return [
         *workers,
         Service("beat", command("beat", "--schedule", schedule), env),
-        Service("flower", command("flower", "--port", str(flower_port)), env),
-    ]
+        Service("flower", command("flower", "--port", str(flower_port)), env,
+                lambda: taken(flower_port)),
+    ]  # fmt: skip
 
 
 @contextmanager
@@ -61,6 +65,37 @@ def terminated_as_interrupt() -> Iterator[None]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals wait: a second Ctrl-C must not leave half of the stack behind."""
+    which = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in which}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def prepared(home: Path) -> Path:
+    """The home folder, made if need be, as an absolute path. Raises Misconfigured."""
+    home = home.resolve()
+    try:
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            "ALPHAMILL_HOME", f"cannot write to {home} ({error.strerror})", "name another folder"
+        ) from error
+    return home
+
+
+def keep_up(supervisor: Supervisor, embedded: EmbeddedRedis | None) -> None:
+    """Start again what has died, Redis first: nothing that it had answered is lost."""
+    if embedded is not None and embedded.revive():
+        click.echo("the Redis server ended; it runs again", err=True)
+    supervisor.watch()
 
 
 def taken(port: int) -> bool:
@@ -88,6 +123,7 @@ def up(home: Path | None, flower_port: int) -> None:
     if home is not None:
         os.environ["ALPHAMILL_HOME"] = str(home)
     settings = options.settings()
+    EmbeddedRedis(prepared(settings.home)).refuse_if_running()
     flower_port = flower_port or free_port()
     if taken(flower_port):
         raise Misconfigured("--flower-port", f"port {flower_port} is in use", "choose another")
@@ -99,23 +135,23 @@ def up(home: Path | None, flower_port: int) -> None:
 
 
 def _run(settings: Settings, flower_port: int) -> None:
-    home = settings.home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home = prepared(settings.home)
     embedded = None if os.environ.get("ALPHAMILL_REDIS_URL") else EmbeddedRedis(home)
     supervisor = Supervisor(home / "logs", say=lambda text: click.echo(text, err=True))
     try:
         url = embedded.start() if embedded else settings.redis_url
+        connect(settings.model_copy(update={"redis_url": url}))
         env = {"ALPHAMILL_HOME": str(home), "ALPHAMILL_REDIS_URL": url}
         supervisor.start(worker_services(home, env, flower_port))
         click.echo(f"up: Flower on http://127.0.0.1:{flower_port}, logs in {home / 'logs'}")
         click.echo("submit from another terminal, for example: alphamill mine --help")
         while True:
-            if embedded and not embedded.alive():
-                raise GiveUp(f"the Redis server ended; see {home / 'redis' / 'redis.log'}")
-            supervisor.watch()
+            keep_up(supervisor, embedded)
             time.sleep(0.5)
     finally:
-        click.echo("stopping ...", err=True)
-        supervisor.stop()
-        if embedded:
-            embedded.stop()
+        with uninterrupted():
+            if supervisor.pids():
+                click.echo("stopping ...", err=True)
+            supervisor.stop()
+            if embedded:
+                embedded.stop()

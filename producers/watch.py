@@ -6,14 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 
-from alphamill.report.tables import progress_table
 from rich.console import Console
 from rich.live import Live
 
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import Ledger, RunRecord
+from alphamill.report.tables import progress_table
 
 ENDED = ("done", "failed", "cancelled")
+_UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 
 
 def wait_for_run(
@@ -34,20 +35,28 @@ def wait_for_run(
         return _wait_in_lines(ledger, run_id, console, quiet, each)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
-            run = _record(ledger, run_id)
-            elapsed_s = time.monotonic() - started_s
-            live.update(progress_table(ledger.counts(run_id), elapsed_s))
+            run = _record(ledger, run_id, each)
+            live.update(progress_table(run.counts, time.monotonic() - started_s))
             if run.state in ENDED:
                 return run
             each()
             time.sleep(0.4)
 
 
-def _record(ledger: Ledger, run_id: str) -> RunRecord:
-    run = ledger.run(run_id)
-    if run is None:
-        raise GiveUp(f"the ledger does not know run {run_id}")
-    return run
+def _record(ledger: Ledger, run_id: str, each: Callable[[], object]) -> RunRecord:
+    patience_s = time.monotonic() + _UNREACHABLE_S
+    while True:
+        try:
+            run = ledger.run(run_id)
+        except RetryLater:
+            if time.monotonic() > patience_s:
+                raise
+            each()
+            time.sleep(0.5)
+            continue
+        if run is None:
+            raise GiveUp(f"the ledger does not know run {run_id}")
+        return run
 
 
 def _wait_in_lines(
@@ -55,8 +64,8 @@ def _wait_in_lines(
 ) -> RunRecord:
     said: dict[str, int] = {}
     while True:
-        run = _record(ledger, run_id)
-        for stage, states in ledger.counts(run_id).items():
+        run = _record(ledger, run_id, each)
+        for stage, states in run.counts.items():
             settled = sum(
                 states.get(state, 0) for state in ("done", "dead", "skipped", "cancelled")
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import redis
 
@@ -54,8 +56,10 @@ class EmbeddedRedis:
 
     def __init__(self, home: Path) -> None:
         self._home = home.resolve()
+        self._folder = self._home / "redis"
         self._endpoint = self._home / REDIS_ENDPOINT_FILE
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: BinaryIO | None = None
         self.url = ""
 
     def start(self, timeout_s: float = 15.0) -> str:
@@ -63,40 +67,73 @@ class EmbeddedRedis:
 
         Raises Misconfigured if this home's server already runs, or if it does not start.
         """
-        self.refuse_if_running()
         binary = find_redis_binary()
-        folder = self._home / "redis"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
         port, password = free_port(), secrets.token_urlsafe(24)
-        config = folder / "redis.conf"
-        _write_private(config, _configuration(folder, port, password))
-        log = (folder / "redis.log").open("ab")
-        self._process = subprocess.Popen(  # noqa: S603  our own binary and file
-            [str(binary), str(config)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  before any thread of ours exists
-        )
-        log.close()
+        _write_private(self._folder / "redis.conf", _configuration(self._folder, port, password))
         self.url = f"redis://:{password}@127.0.0.1:{port}/0"
-        self._wait(timeout_s, folder / "redis.log")
+        self._launch(binary, timeout_s)
         _write_private(self._endpoint, self.url)
         return self.url
 
+    def revive(self, timeout_s: float = 15.0) -> bool:
+        """Start a server that died again, where it was and with what it knew; whether it had died.
+
+        Raises Misconfigured if it does not start.
+        """
+        if self.alive() or not self.url:
+            return False
+        self._launch(find_redis_binary(), timeout_s)
+        return True
+
     def refuse_if_running(self) -> None:
-        """Raises Misconfigured if a server of this home answers."""
+        """Raises Misconfigured if a stack of this home runs."""
+        if not self._folder.is_dir():
+            return
+        self._take_lock()
+        self._drop_lock()
+
+    def _take_lock(self) -> None:
+        """Hold this home until `stop` or the end of this process, however that comes."""
+        file = (self._folder / "lock").open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise self._occupied() from error
         if self._endpoint.exists() and answers(self._endpoint.read_text(encoding="ascii").strip()):
-            raise Misconfigured(
-                "ALPHAMILL_HOME",
-                f"a stack already runs in {self._home}",
-                "stop it, use it, or choose another home",
+            file.close()
+            raise self._occupied()
+        self._lock = file
+
+    def _occupied(self) -> Misconfigured:
+        return Misconfigured(
+            "ALPHAMILL_HOME",
+            f"a stack already runs in {self._home}",
+            "stop it, use it, or choose another home",
+        )
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _launch(self, binary: Path, timeout_s: float) -> None:
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own binary and file
+                [str(binary), str(self._folder / "redis.conf")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509  only ctypes runs there
             )
+        self._wait(timeout_s, self._folder / "redis.log")
 
     def _wait(self, timeout_s: float, log: Path) -> None:
         deadline = time.monotonic() + timeout_s
         while not answers(self.url):
-            died = self._process is None or self._process.poll() is not None
+            died = not self.alive()
             if died or time.monotonic() > deadline:
                 self.stop()
                 raise Misconfigured(
@@ -111,8 +148,11 @@ class EmbeddedRedis:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Stop it and remove the address. Twice is once."""
-        if self.alive() and self._process is not None:
+        """Stop it and remove the address; what another process started is left alone."""
+        if self._process is None:
+            self._drop_lock()
+            return
+        if self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(10)
@@ -121,6 +161,7 @@ class EmbeddedRedis:
                 self._process.wait()
         self._process = None
         self._endpoint.unlink(missing_ok=True)
+        self._drop_lock()
 
 
 def answers(url: str) -> bool:
