@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import redis
+
 from alphamill.errors import RetryLater
 from alphamill.jobs import PublishJob
 from alphamill.stages import publish as publication
@@ -10,13 +12,18 @@ from workers.publish import publish
 from workers.resources import Resources, resources
 from workers.task import Facts, task
 
+_SWEPT = "alphamill:swept"  # for `alphamill doctor`: when the ledger was last swept, UTC ms
+_SWEPT_FOR_S = 30
+
 
 @app.task(name="alphamill.sweep")  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep() -> str:
     """Publish again what lapsed, feed what is ready. Any number at once does no harm."""
+    tools = resources()
     try:
-        sent = publish(resources().ledger.sweep())
-    except RetryLater as error:  # the next tick is a second away
+        sent = publish(tools.ledger.sweep())
+        tools.redis.set(_SWEPT, tools.clock.now_ms(), ex=_SWEPT_FOR_S)
+    except (RetryLater, redis.RedisError) as error:  # the next tick is a second away
         return str(error)
     return f"{sent} published"
 

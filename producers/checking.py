@@ -1,0 +1,111 @@
+"""`alphamill models`: what the LLM endpoint offers, at what price, and which tier uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from alphamill.errors import AlphamillError
+from alphamill.llm.client import OpenAIChat
+from alphamill.llm.messages import same_model
+from alphamill.llm.prices import PriceTable
+from alphamill.report.values import NOTHING, number, plain
+from alphamill.settings import Settings
+from producers import options
+from producers.layout import listing
+
+_TIMEOUT_S = 10.0
+
+
+@click.command()
+@options.json_option
+@options.exits
+def models(as_json: bool) -> None:
+    """List the LLM endpoint's models, their prices and the tiers that use them.
+
+    Where the endpoint has no list, or cannot be reached, the price table's models are shown.
+
+    \b
+    Example:
+      ALPHAMILL_LLM_URL=http://127.0.0.1:11434/v1 alphamill models
+    """
+    settings = options.settings()
+    offered, problem = _offered(settings)
+    rows = _model_rows(settings, offered)
+    if as_json:
+        options.print_json(
+            {
+                "endpoint": settings.llm.url.rpartition("@")[2],
+                "source": "price table" if offered is None else "endpoint",
+                "problem": problem,
+                "models": rows,
+            }
+        )
+        return
+    console = Console()
+    if problem:
+        console.print(Text(f"{problem}; these are the price table's models", style="yellow"))
+    table = listing("model", "tier", ">input", ">cached", ">output", "as of")
+    for row in rows:
+        name = Text(plain(row["model"], 60))
+        if row["listed"] is False:
+            name.append("\n  not offered by the endpoint", style="red")
+        table.add_row(
+            name,
+            Text("\n".join(row["tiers"]) or NOTHING),
+            *(Text(_price(row[kind])) for kind in ("input", "cached_input", "output")),
+            Text(row["as_of"] or ("no price" if row["input"] is None else NOTHING)),
+        )
+    console.print(table)
+    console.print(Text("prices in USD per million tokens", style="dim"))
+
+
+def _offered(settings: Settings) -> tuple[list[str] | None, str]:
+    """What GET /models lists, or None and why not."""
+    llm = settings.llm
+    client = OpenAIChat(llm.url, llm.api_key, min(llm.timeout_s, _TIMEOUT_S))
+    try:
+        names = client.models()
+    except AlphamillError as error:
+        return None, f"the endpoint gives no list: {plain(error, 200)}"
+    finally:
+        client.close()
+    return (names, "") if names else (None, "the endpoint gives no list: it is empty")
+
+
+def _model_rows(settings: Settings, offered: list[str] | None) -> list[dict[str, Any]]:
+    prices = PriceTable.shipped(settings.llm.prices)
+    used: dict[str, list[str]] = {}
+    for tier, of_tier in settings.llm.tiers.items():
+        used.setdefault(of_tier.model, []).append(tier)
+    names = sorted(prices.listed) if offered is None else offered
+    rows = []
+    for name in dict.fromkeys([*used, *names]):
+        listed = prices.listed.get(name)
+        rows.append(
+            {
+                "model": name,
+                "tiers": used.get(name, []),
+                "listed": None if offered is None else offers(offered, name),
+                "input": listed.price.input if listed else None,
+                "cached_input": listed.price.cached_input if listed else None,
+                "output": listed.price.output if listed else None,
+                "as_of": listed.price.as_of if listed else "",
+                "retires": listed.retires if listed else "",
+                "note": listed.note if listed else "",
+            }
+        )
+    return rows
+
+
+def offers(offered: Iterable[str], model: str) -> bool:
+    """Whether a list names the model, give or take a vendor prefix and a version suffix."""
+    return any(same_model(model, name) for name in offered)
+
+
+def _price(value: float | None) -> str:
+    return NOTHING if value is None else number(value, 3).rstrip("0").rstrip(".")

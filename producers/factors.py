@@ -1,0 +1,41 @@
+"""`alphamill factors`: the leaderboard of a run that has finished."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from alphamill.ledger import RedisLedger
+from producers import options
+from producers.connect import connect
+from producers.leaderboard import factors_board, trials_board
+from producers.results import OFFLINE_NOTICE, finished_run, offline, run_rows
+
+
+@click.command()
+@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@options.json_option
+@options.exits
+def factors(run: str | None, as_json: bool) -> None:
+    """Show what a mining run found: figures, verdicts and reasons.
+
+    Of an `evaluate` run it shows the given expressions. --json has every column.
+
+    \b
+    Example:
+      alphamill factors --run mine-1f2e
+    """
+    settings = options.settings()
+    ledger = RedisLedger(connect(settings), settings.ledger)
+    record = finished_run(ledger, run, ("mine", "evaluate"))
+    name = "factors" if record.kind == "mine" else "trials"
+    rows = run_rows(record, name)
+    if as_json:
+        options.print_json({"run_id": record.id, "offline_proposer": offline(record), name: rows})
+        return
+    console = Console()
+    console.print(Text(record.id))
+    if offline(record):
+        console.print(Text(OFFLINE_NOTICE, style="yellow"))
+    console.print(factors_board(rows) if name == "factors" else trials_board(rows))

@@ -1,0 +1,169 @@
+"""`alphamill gaps`: what the lake has of each series, what is missing, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alphamill.errors import GiveUp
+from alphamill.frames import Interval, Market
+from alphamill.lake import Lake, Manifest, Missing, Series, Span, manifest, partitions
+from alphamill.report.values import NOTHING, moment, percent, plain, whole
+from producers import options
+from producers.layout import listing
+
+_STRETCHES_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """A series in the lake. share: of the expected bars that are there; None if none is expected.
+
+    missing: stretches without bars between the first and the last bar asked for. halts: stretches
+    of flat bars without volume, which are there.
+    """
+
+    series: Series
+    rows: int
+    expected: int
+    start_ms: int
+    end_ms: int
+    missing: tuple[Missing, ...]
+    halts: tuple[Span, ...]
+
+    @property
+    def share(self) -> float | None:
+        """Bars there of bars expected."""
+        return self.rows / self.expected if self.expected else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "market": self.series.market.value,
+            "symbol": self.series.symbol,
+            "interval": self.series.interval.value,
+            "rows": self.rows,
+            "expected": self.expected,
+            "share": self.share,
+            "start_ms": self.start_ms,
+            "end_ms": self.end_ms,
+            "missing": [asdict(stretch) for stretch in self.missing],
+            "halts": [asdict(halt) for halt in self.halts],
+        }
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, type=options.Symbols())
+@click.option("--interval", "intervals", type=options.Intervals(), metavar="1h[,4h,...]",
+              help="Default: all that the lake has.")  # fmt: skip
+@click.option("--market", type=click.Choice([market.value for market in Market]),
+              help="Default: all that the lake has.")  # fmt: skip
+@options.json_option
+@options.exits
+def gaps(
+    symbols: tuple[tuple[str, ...], ...],
+    intervals: tuple[Interval, ...] | None,
+    market: str | None,
+    as_json: bool,
+) -> None:
+    """Show which bars the lake has, which are missing, and why.
+
+    Reads the lake alone; no stack needs to run. --json has every stretch.
+
+    \b
+    Example:
+      alphamill gaps BTCUSDT ETHUSDT --interval 1h
+    """
+    lake = Lake(options.settings().lake_uri)
+    wanted = options.flat(symbols)
+    found = [
+        series
+        for series in partitions(lake)
+        if (not wanted or series.symbol in wanted)
+        and (not intervals or series.interval in intervals)
+        and (not market or series.market == market)
+    ]
+    absent = [symbol for symbol in wanted if all(series.symbol != symbol for series in found)]
+    if not found:
+        raise GiveUp(
+            f"{lake.uri} has no such klines; fetch them with: "
+            f"alphamill fetch {' '.join(wanted) or 'SYMBOL...'} --interval 1h --start 2024-01-01"
+        )
+    holdings = [holdings_of(manifest(lake, s.market, s.symbol, s.interval)) for s in found]
+    if as_json:
+        options.print_json({"lake": lake.uri, "series": [one.to_dict() for one in holdings],
+                            "absent": absent})  # fmt: skip
+        return
+    _show(holdings, absent, Console())
+
+
+def holdings_of(held: Manifest) -> Holdings:
+    """From a manifest: the range is from the first bar asked for to the last."""
+    asked = [(p.facts.asked_start_ms, p.facts.asked_end_ms) for p in held.partitions]
+    # A damaged file does not say what was asked for: its whole month counts.
+    asked += [(e.month.start_ms, e.month.end_ms) for e in held.entries if e.partition is None]
+    start_ms, end_ms = min(first for first, _ in asked), max(last for _, last in asked)
+    return Holdings(
+        held.series,
+        held.rows,
+        held.expected,
+        start_ms,
+        end_ms,
+        tuple(held.missing(start_ms, end_ms)),
+        tuple(halt for partition in held.partitions for halt in partition.facts.halts),
+    )
+
+
+def _show(holdings: Sequence[Holdings], absent: Sequence[str], console: Console) -> None:
+    console.print(_series_table(holdings))
+    stretches = [(one, stretch) for one in holdings for stretch in one.missing]
+    console.print()
+    if stretches:
+        console.print(_stretches_table(stretches[:_STRETCHES_SHOWN]))
+    else:
+        console.print(Text("no bar is missing", style="green"))
+    if len(stretches) > _STRETCHES_SHOWN:
+        more = len(stretches) - _STRETCHES_SHOWN
+        console.print(Text(f"and {more} more stretches: --json", style="dim"))
+    if absent:
+        console.print(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
+
+
+def _series_table(holdings: Sequence[Holdings]) -> Table:
+    table = listing("market", "symbol", "bar", "from (UTC)", "to", ">bars", ">share", ">missing",
+                    ">halted")  # fmt: skip
+    for one in holdings:
+        missing = [stretch.bars for stretch in one.missing]
+        known = [bars for bars in missing if bars is not None]
+        count = whole(sum(known)) + ("+" if len(known) < len(missing) else "")
+        table.add_row(
+            *(Text(str(part)) for part in (one.series.market.value, one.series.symbol,
+                                           one.series.interval.value)),
+            Text(moment(one.start_ms)[:10]),
+            Text(moment(one.end_ms)[:10]),
+            Text(whole(one.rows)),
+            Text(percent(one.share, 2 if one.rows < one.expected else 0)),
+            Text(count, style="yellow" if missing else "dim"),
+            Text(whole(sum(halt.bars for halt in one.halts))),
+        )  # fmt: skip
+    return table
+
+
+def _stretches_table(stretches: Sequence[tuple[Holdings, Missing]]) -> Table:
+    table = listing("missing", "bar", "from (UTC)", "to", ">bars", "why")
+    for one, stretch in stretches:
+        table.add_row(
+            Text(one.series.symbol),
+            Text(one.series.interval.value),
+            Text(moment(stretch.start_ms)),
+            Text(moment(stretch.end_ms)),
+            Text(NOTHING if stretch.bars is None else whole(stretch.bars)),
+            Text(plain(stretch.why)),
+        )
+    return table

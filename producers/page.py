@@ -1,0 +1,189 @@
+"""`alphamill report`: one HTML page of a run, without a script and readable anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphamill.errors import Misconfigured
+from alphamill.frames import Interval
+from alphamill.lake import Lake
+from alphamill.ledger import RedisLedger, RunRecord
+from alphamill.report.html import render_report
+from alphamill.stages.panels import Segment, read_manifest
+from alphamill.usage import UsageCounters
+from producers import options
+from producers.connect import connect
+from producers.failures import Trouble, gathered
+from producers.results import OFFLINE_NOTICE, Row, finished_run, offline, run_rows
+
+_SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
+_READ = ("evaluated", "duplicate", "fault", "unclean")  # candidates that were read as an expression
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
+              help="Default: RUN.html in the current folder.")  # fmt: skip
+@options.json_option
+@options.exits
+def report(run: str, out: Path | None, as_json: bool) -> None:
+    """Write a finished run's report as one HTML page and say where it lies.
+
+    \b
+    Example:
+      alphamill report mine-1f2e --out report.html
+    """
+    settings = options.settings()
+    client = connect(settings)
+    ledger = RedisLedger(client, settings.ledger)
+    record = finished_run(ledger, run, ("mine", "evaluate"))
+    troubles = gathered(ledger.dead(record.id))
+    page = render_report(run_report(record, UsageCounters(client).report(record.id), troubles))
+    path = (out or Path(f"{record.id}.html")).resolve()
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(
+            "--out", f"cannot write {path} ({error.strerror})", "name another file"
+        ) from error
+    if as_json:
+        options.print_json({"run_id": record.id, "path": str(path)})
+    else:
+        click.echo(str(path))
+
+
+def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
+    """What `render_report` takes, from the run's record and its parquet."""
+    mined = run.kind == "mine"
+    trials = run_rows(run, "trials")
+    verdicts = run_rows(run, "factors") if mined else []
+    spec = run.spec
+    return {
+        "run": {
+            "id": run.id,
+            "kind": run.kind,
+            "state": run.state.value,
+            "notice": OFFLINE_NOTICE if offline(run) else "",
+            **{
+                name: spec.get(name)
+                for name in ("market", "symbols", "intervals", "start_ms", "end_ms", "strategy")
+            },
+        },
+        "factors": [_judged(row) for row in verdicts] if mined else [_given(row) for row in trials],
+        "funnel": _funnel(trials, verdicts) if mined else [],
+        "segments": _segments(run),
+        "usage": usage if usage["by"] else {},
+        "caveats": _caveats(run, verdicts, troubles),
+    }
+
+
+def _judged(row: Row) -> Row:
+    failed = [gate for gate in row["gates"] or () if not gate["passed"]]
+    passed = [gate for gate in row["gates"] or () if gate["passed"]]
+    veto = [f"vetoed by final_verification: {row['veto_reason']}"] if row["veto_reason"] else []
+    return {
+        **{name: row[name] for name in ("rank", "expression", "verdict", "hypothesis", "tier",
+                                        "hash", "bh_p")},
+        **{
+            segment.value: {
+                "rank_ic": row[f"{segment.value}_rank_ic_mean"],
+                "ic_t": row[f"{segment.value}_rank_ic_t"],
+            }
+            for segment in _SEGMENTS
+        },
+        "net_sharpe": row["validation_net_sharpe"],
+        "gross_sharpe": row["validation_gross_sharpe"],
+        "turnover": row["validation_turnover_per_bar"],
+        "coverage": row["validation_coverage"],
+        "dsr": row["deflated_sharpe"],
+        "trials": row["n_trials"],
+        "symbol_of_origin": row["symbol"],
+        "reasons": [*veto, *({**gate, "gate": f"{gate['name']}: {gate['meaning']}"}
+                             for gate in [*failed, *passed])],
+    }  # fmt: skip
+
+
+def _given(row: Row) -> Row:
+    return {
+        "expression": row["expression"] or row["proposed"],
+        "verdict": "in-sample" if row["status"] == "evaluated" else row["status"],
+        "hash": row["hash"],
+        "discovery": {"rank_ic": row["rank_ic_mean"], "ic_t": row["rank_ic_t"]},
+        "net_sharpe": row["net_sharpe"],
+        "gross_sharpe": row["gross_sharpe"],
+        "turnover": row["turnover_per_bar"],
+        "coverage": row["coverage"],
+        "reasons": [row["reason"]] if row["reason"] else [],
+    }
+
+
+def _funnel(trials: Sequence[Row], verdicts: Sequence[Row]) -> list[Row]:
+    def verdict(*names: str) -> int:
+        return sum(row["verdict"] in names for row in verdicts)
+
+    return [
+        {"name": name, "count": count}
+        for name, count in (
+            ("proposed", len(trials)),
+            ("read as an expression", sum(row["status"] in _READ for row in trials)),
+            ("measured on discovery", sum(row["status"] == "evaluated" for row in trials)),
+            ("same sign on validation", sum(_keeps_sign(row) for row in trials)),
+            ("finalists", sum(bool(row["finalist"]) for row in trials)),
+            ("predictive", verdict("predictive", "tradable")),
+            ("tradable", verdict("tradable")),
+        )
+    ]
+
+
+def _keeps_sign(row: Row) -> bool:
+    later = row["validation_rank_ic_mean"]
+    return bool(later is not None and row["direction"] and later * row["direction"] > 0)
+
+
+def _segments(run: RunRecord) -> list[Row]:
+    lake = Lake(run.spec["lake"])
+    rows: list[Row] = []
+    for name in run.spec["intervals"]:
+        interval = Interval(name)
+        panel = read_manifest(lake, run.id, interval)
+        for segment, facts in panel.segments.items() if panel else ():
+            own_ms = facts.start_ms + facts.history_bars * interval.ms
+            rows.append(
+                {
+                    "name": segment.value,
+                    "interval": name,
+                    "start_ms": own_ms,
+                    "end_ms": facts.start_ms + facts.bars * interval.ms,
+                    "bars": facts.bars - facts.history_bars,
+                    "history_bars": facts.history_bars,
+                    "embargo_bars": facts.embargo_bars,
+                }
+            )
+    order = [segment.value for segment in Segment]
+    return sorted(rows, key=lambda row: (row["interval"], order.index(row["name"])))
+
+
+def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble]) -> list[str]:
+    segments: Mapping[str, Any] = run.spec.get("segments") or {}
+    fees: Mapping[str, Any] = run.spec.get("fees") or {}
+    caveats = [
+        f"A signal at the close of a bar is traded {segments.get('entry_lag_bars')} bar(s) later "
+        f"at the open and held for {segments.get('horizon_bars')} bars.",
+        f"Costs: {fees.get('taker_bps')} bps of fee and {fees.get('spread_bps')} bps of half "
+        "spread, one way; market impact is not in them.",
+        "Symbols that were delisted before the run was asked for are not in it (survivorship).",
+    ]
+    if run.kind == "evaluate":
+        caveats.insert(0, "All figures are in-sample, over the whole range: there is no verdict.")
+    looks = max((row["holdout_looks"] or 0 for row in verdicts), default=0)
+    if looks:
+        caveats.append(f"Factors of all runs that were shown this holdout so far: {looks}.")
+    caveats += [
+        f"Missing: {trouble.jobs} {trouble.stage} job(s) {trouble.state}: {trouble.reason}"
+        for trouble in troubles[:10]
+    ]
+    return caveats

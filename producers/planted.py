@@ -1,0 +1,92 @@
+"""Whether a run over a synthetic market came back with the factors that were planted there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from alphamill.evaluation import signal_correlation
+from alphamill.frames import FloatArray, Interval
+from alphamill.lake import Lake
+from alphamill.ledger import RunRecord
+from alphamill.report.tables import VERDICT_STYLES
+from alphamill.report.values import number, plain
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment
+
+FOUND_CORRELATION = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A planted expression and the leaderboard's factor that is most like it.
+
+    Of factors that were not rejected and correlate enough, the nearest; else the nearest of all.
+    correlation: mean cross-sectional rank correlation, -1 to 1; None without any factor.
+    """
+
+    planted: str
+    nearest: str = ""
+    correlation: float | None = None
+    verdict: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether it was found and held up."""
+        known = abs(self.correlation or 0.0) >= FOUND_CORRELATION
+        return known and self.verdict not in ("", "rejected")
+
+
+def search_planted(
+    run: RunRecord, planted: Sequence[str], factors: Sequence[Mapping[str, Any]]
+) -> list[Match]:
+    """A Match for each planted expression, by the factors' values on the discovery panels."""
+    lake = Lake(run.spec["lake"])
+    matches: dict[str, list[Match]] = {text: [Match(text)] for text in planted}
+    for interval in sorted({factor["interval"] for factor in factors}):
+        reader = SegmentReader(lake, run.id, Interval(interval), Segment.DISCOVERY)
+        known = {text: _scored(text, reader) for text in planted}
+        for factor in factors:
+            if factor["interval"] != interval:
+                continue
+            values = _scored(factor["expression"], reader)
+            for text, wanted in known.items():
+                correlation = signal_correlation(wanted, values)
+                matches[text].append(
+                    Match(text, factor["expression"], correlation, factor["verdict"])
+                )
+    return [max(found, key=_nearness) for found in matches.values()]
+
+
+def _scored(expression: str, reader: SegmentReader) -> FloatArray:
+    factor = read_expression(expression)
+    return reader.values(factor)[reader.panel(()).scored]
+
+
+def _nearness(match: Match) -> tuple[bool, float]:
+    known = match.correlation is not None and math.isfinite(match.correlation)
+    return match.found, abs(match.correlation or 0.0) if known else -1.0
+
+
+def planted_table(matches: Sequence[Match]) -> Table:
+    """A planted expression, and beneath it the factor that came nearest."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for match in matches:
+        style = "green" if match.found else "yellow"
+        mark = Text("found" if match.found else "not found", style=style)
+        table.add_row(mark, Text(""), Text("planted", style="dim"), Text(plain(match.planted)))
+        verdict = Text(match.verdict or "-", style=VERDICT_STYLES.get(match.verdict, ""))
+        nearest = plain(match.nearest) if match.nearest else "no factor to compare"
+        table.add_row(Text(""), Text(number(match.correlation, 2, signed=True)), verdict,
+                      Text(nearest))  # fmt: skip
+    return table
