@@ -28,6 +28,9 @@ from workers.leases import LeaseKeeper
 # A thread that sleeps for its turn is a thread that nobody else can use: longer waits go back to
 # the queue.
 _MAX_WAIT_S = 2.0
+# But a job of many pages begins anew when it goes back, and the last tenth of each of the
+# exchange's windows may be empty (pace and guard): waiting it out saves the pages.
+_WINDOW_END_FRAC = 0.15
 _FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
 
 
@@ -81,7 +84,8 @@ class Resources:
                 Market.COIN_M: binance.cm_url,
             }[market]
             pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, _MAX_WAIT_S)
+            patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
+            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, patience_s)
             found = Binance(market, url, gate, self.clock, binance.timeout_s)
             found = self._exchanges.setdefault(market, found)
         return found

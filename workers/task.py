@@ -51,22 +51,37 @@ def _attend(
     function: Callable[[JobT, str, Resources], Facts],
 ) -> str:
     tools = resources()
-    claim = tools.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
-    if claim is None:
-        publish(tools.ledger.feed(run_id))
-        return "nothing to claim"
-    with tools.leases.hold(claim):
-        try:
-            facts = function(job_type.from_message(claim.record.message), run_id, tools)
-            hints = tools.ledger.finish(claim, facts)
-        except (AlphamillError, ValidationError) as error:
-            return _after(tools, claim, error)
-        except SoftTimeLimitExceeded:
-            return _after(tools, claim, RetryLater("took longer than task_soft_time_limit"))
-        except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
-            _log.exception("%s %s", claim.record.stage, job_id)
-            again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
-            return _after(tools, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
+    try:
+        claim = tools.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+        if claim is None:
+            publish(tools.ledger.feed(run_id))
+            return "nothing to claim"
+        with tools.leases.hold(claim):
+            return _work(tools, claim, job_type, function)
+    except RetryLater as error:
+        # The ledger cannot be reached, so nothing can be said of the job: the sweep finds it
+        # again by its deadline or its lease.
+        _log.warning("%s left as it is: %s", job_id, error)
+        return str(error)
+
+
+def _work(
+    tools: Resources,
+    claim: Claim,
+    job_type: type[JobT],
+    function: Callable[[JobT, str, Resources], Facts],
+) -> str:
+    try:
+        facts = function(job_type.from_message(claim.record.message), claim.run, tools)
+        hints = tools.ledger.finish(claim, facts)
+    except (AlphamillError, ValidationError) as error:
+        return _after(tools, claim, error)
+    except SoftTimeLimitExceeded:
+        return _after(tools, claim, RetryLater("took longer than task_soft_time_limit"))
+    except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
+        _log.exception("%s %s", claim.record.stage, claim.job)
+        again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
+        return _after(tools, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
     publish(hints or ())
     return "finished elsewhere" if hints is None else "done"
 

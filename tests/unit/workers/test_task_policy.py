@@ -1,0 +1,234 @@
+"""What the task wrapper makes of a job's outcome: the retry policy, by the class of the error."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+
+from alphamill.clock import ManualClock
+from alphamill.errors import GiveUp, Misconfigured, RetryLater
+from alphamill.frames import Interval, Market
+from alphamill.jobs import FetchJob
+from alphamill.ledger import JobSpec, JobState, MemoryLedger
+from alphamill.settings import LedgerSettings
+from workers import task as wrapper
+
+RUN = "run-1"
+MESSAGE = FetchJob(Market.SPOT, "AUSDT", Interval.H1, 0, 3_600_000).to_message()
+SETTINGS = LedgerSettings(lease_s=30, max_attempts=3, republish_after_s=20)
+
+
+class Bench:
+    """A worker without a broker: what is published is noted, and time moves by hand."""
+
+    def __init__(self, jobs):
+        self.clock = ManualClock()
+        self.ledger = MemoryLedger(SETTINGS, self.clock)
+        self.published, self.held = [], []
+        self.ledger.open_run(RUN, "fetch", {})
+        self.ledger.add_jobs(RUN, jobs)
+        self.ledger.seal(RUN)
+        self.ledger.feed(RUN)
+
+    @property
+    def leases(self):
+        @contextmanager
+        def hold(claim):
+            self.held.append(claim.job)
+            yield
+            self.held.append("let go")
+
+        return SimpleNamespace(hold=hold)
+
+    def attend(self, function, job_id="job"):
+        return wrapper._attend(RUN, job_id, FetchJob, function)
+
+    def job(self, job_id="job"):
+        return self.ledger.job(RUN, job_id)
+
+    def publish(self, hints):
+        sent = [hint.job_id for hint in hints]
+        self.published += sent
+        return len(sent)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    job = JobSpec("job", "fetch", "fetch", MESSAGE, goal=True)
+    follower = JobSpec("next", "features", "features", MESSAGE, needs=("job",))
+    made = Bench([job, follower])
+    monkeypatch.setattr(wrapper, "resources", lambda: made)
+    monkeypatch.setattr(wrapper, "publish", made.publish)
+    return made
+
+
+def raises(error):
+    def function(job, run_id, tools):
+        raise error
+
+    return function
+
+
+def succeeds(job, run_id, tools):
+    return {"rows": 3}
+
+
+def test_a_job_that_succeeds_is_done_and_what_waited_is_published(bench):
+    seen = []
+
+    def function(job, run_id, tools):
+        seen.append((job, run_id, tools is bench, bench.held[:]))
+        return {"rows": 3}
+
+    assert bench.attend(function) == "done"
+    assert seen == [(FetchJob.from_message(MESSAGE), RUN, True, ["job"])]
+    assert bench.held == ["job", "let go"]
+    assert bench.job().state is JobState.DONE
+    assert bench.job().result == {"rows": 3}
+    assert bench.published == ["next"]
+
+
+def test_a_job_is_worked_on_once_however_often_its_message_comes(bench):
+    assert bench.attend(succeeds) == "done"
+    for _ in range(10):
+        assert bench.attend(raises(AssertionError("worked on twice"))) == "nothing to claim"
+    assert bench.job().attempts == 1
+
+
+def test_a_message_for_a_job_or_a_run_that_does_not_exist_does_nothing(bench):
+    never = raises(AssertionError("worked on"))
+    assert bench.attend(never, "no-such-job") == "nothing to claim"
+    assert wrapper._attend("no-such-run", "job", FetchJob, never) == "nothing to claim"
+
+
+@pytest.mark.parametrize(("counts", "attempts"), [(True, 1), (False, 0)])
+def test_retry_later_delays_the_job_and_counts_only_if_it_says_so(bench, counts, attempts):
+    assert bench.attend(raises(RetryLater("the limit is reached", 5.0, counts))) == (
+        "the limit is reached"
+    )
+    assert bench.job().state is JobState.DELAYED
+    assert bench.job().attempts == attempts
+    assert bench.job().error == "the limit is reached"
+    assert bench.attend(succeeds) == "nothing to claim", "before its time"
+    bench.clock.advance(5.1)
+    assert bench.attend(succeeds) == "done"
+
+
+def test_waits_that_are_nobodys_fault_never_use_up_a_job(bench):
+    for _ in range(10 * SETTINGS.max_attempts):
+        bench.attend(raises(RetryLater("banned", 1.0, counts=False)))
+        bench.clock.advance(1.1)
+    assert bench.attend(succeeds) == "done"
+
+
+def test_attempts_are_used_up_and_the_last_reason_is_kept(bench):
+    for attempt in range(SETTINGS.max_attempts):
+        bench.attend(raises(RetryLater(f"reset {attempt}", 1.0)))
+        bench.clock.advance(1.1)
+    assert bench.job().state is JobState.DEAD
+    assert bench.job().error == "reset 2"
+    assert bench.job("next").state is JobState.SKIPPED
+    assert bench.ledger.run(RUN).state == "failed"
+    assert bench.attend(succeeds) == "nothing to claim"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [GiveUp("no such symbol"), Misconfigured("ALPHAMILL_LAKE", "cannot write", "free some space")],
+)
+def test_what_cannot_succeed_is_dead_at_once_with_its_reason(bench, error):
+    assert bench.attend(raises(error)) == str(error)
+    assert bench.job().state is JobState.DEAD
+    assert bench.job().error == str(error)
+    assert bench.job().attempts == 1
+
+
+def test_a_message_that_does_not_fit_its_type_is_dead_and_names_the_field(bench):
+    broken = {**MESSAGE, "interval": "7h"}
+    bench.ledger.open_run("run-2", "fetch", {})
+    bench.ledger.add_jobs("run-2", [JobSpec("odd", "fetch", "fetch", broken)])
+    bench.ledger.feed("run-2")
+    wrapper._attend("run-2", "odd", FetchJob, raises(AssertionError("worked on")))
+    dead = bench.ledger.job("run-2", "odd")
+    assert dead.state is JobState.DEAD
+    assert "interval" in dead.error
+
+
+def test_a_defect_is_tried_again_with_growing_pauses_and_then_dead(bench, caplog):
+    broken = raises(ZeroDivisionError("division by zero"))
+    pauses_s = []
+    bench.attend(broken)
+    while bench.job().state is JobState.DELAYED:
+        attempts, pause_s = bench.job().attempts, 0.0
+        while bench.job().attempts == attempts and bench.job().state is JobState.DELAYED:
+            bench.clock.advance(0.1)
+            pause_s += 0.1
+            bench.attend(broken)
+        pauses_s.append(pause_s)
+    assert bench.job().state is JobState.DEAD
+    assert bench.job().error == "ZeroDivisionError: division by zero"
+    assert len(pauses_s) == SETTINGS.max_attempts - 1
+    for attempt, pause_s in enumerate(pauses_s, start=1):
+        assert 0.5 * 2**attempt <= pause_s <= 2**attempt + 0.2
+    assert "Traceback" in caplog.text, "a defect is logged with where it happened"
+
+
+def test_a_job_past_its_soft_time_limit_is_tried_again_and_counted(bench):
+    assert "soft_time_limit" in bench.attend(raises(SoftTimeLimitExceeded()))
+    assert bench.job().state is JobState.DELAYED
+    assert bench.job().attempts == 1
+
+
+def test_facts_that_are_not_json_cost_the_job_and_not_the_worker(bench):
+    bench.attend(lambda job, run_id, tools: {"frame": object()})
+    assert bench.job().state is JobState.DELAYED
+    assert "TypeError" in bench.job().error
+
+
+def test_what_others_finished_meanwhile_is_not_finished_again(bench):
+    def too_slow(job, run_id, tools):
+        bench.clock.advance(SETTINGS.lease_s + 1)
+        assert bench.attend(succeeds) == "done"
+        return {"rows": 4}
+
+    assert bench.attend(too_slow) == "finished elsewhere"
+    assert bench.job().result == {"rows": 3}
+
+
+def test_an_error_of_one_who_lost_the_job_changes_nothing(bench):
+    def too_slow(job, run_id, tools):
+        bench.clock.advance(SETTINGS.lease_s + 1)
+        assert bench.attend(succeeds) == "done"
+        raise GiveUp("no such symbol")
+
+    bench.attend(too_slow)
+    assert bench.job().state is JobState.DONE
+
+
+@pytest.mark.parametrize("gone", ["claim", "finish", "put_back"])
+def test_a_ledger_that_cannot_be_reached_leaves_the_job_to_the_sweep(bench, monkeypatch, gone):
+    def unreachable(*args, **named):
+        raise RetryLater("ledger unreachable", counts=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.ledger, gone, unreachable)
+        patch.setattr(bench.ledger, "put_back", unreachable)
+        function = raises(RetryLater("reset")) if gone == "put_back" else succeeds
+        assert bench.attend(function) == "ledger unreachable"
+    assert not bench.job().state.settled
+    bench.clock.advance(SETTINGS.lease_s + 1)
+    assert [hint.job_id for hint in bench.ledger.sweep()] == ["job"]
+    assert bench.attend(succeeds) == "done"
+
+
+def test_every_stage_of_a_plan_has_a_task_and_a_route_to_a_declared_queue():
+    from workers.app import app
+
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if name.startswith("alphamill.")}
+    assert ours == set(app.conf.task_routes)
+    declared = {queue.name for queue in app.conf.task_queues}
+    assert {route["queue"] for route in app.conf.task_routes.values()} == declared
