@@ -6,12 +6,15 @@ import importlib.util
 import shutil
 import socket
 import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import requests
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVER_NAMES = ("valkey-server", "redis-server")
@@ -87,6 +90,46 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an S3 server of this test session: moto in a process of its own."""
+    port = _free_port()
+    log = tmp_path_factory.mktemp("s3") / "log"
+    script = REPOSITORY / "tests" / "s3_server.py"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, str(script), str(port)], stdout=out, stderr=out)
+    deadline = time.monotonic() + 30
+    while not _listens(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"no S3 server: {log.read_text()}")
+        time.sleep(0.05)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def s3_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3://BUCKET/lake in a new bucket, with the variables that reach it set."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    bucket = f"test-{uuid.uuid4().hex}"
+    requests.put(f"{s3_endpoint}/{bucket}", timeout=10).raise_for_status()
+    return f"s3://{bucket}/lake"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from alphamill.lake.klines import (
     load_partition,
     read_klines,
     read_partition,
+    update_klines,
     write_klines,
 )
 from alphamill.lake.layout import Series, features_key, klines_key, run_key
@@ -31,5 +32,6 @@ __all__ = [
     "read_klines",
     "read_partition",
     "run_key",
+    "update_klines",
     "write_klines",
 ]

@@ -8,35 +8,34 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 
 SETTING = "ALPHAMILL_LAKE"
+PROBE = "_writable"
 _TEMPORARY = ".tmp"
 _STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
 _NEVER = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
                     errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE", "Access Denied")
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What tells one version of a file from another without reading it.
 
-    `inode` is 0 where there is none; `written_ms` is UTC epoch milliseconds.
+    tag: the inode on a disk, the ETag on S3. `written_ms` is UTC epoch milliseconds.
     """
 
     size_bytes: int
     written_ns: int
-    inode: int
+    tag: str
 
     @property
     def written_ms(self) -> int:
@@ -51,10 +50,17 @@ class Files(Protocol):
         """The file's bytes, all of one version."""
 
     def open(self, key: str) -> pa.NativeFile:
-        """The file for reading parts of it; of one version on a local disk only."""
+        """One version of the file, for reading parts of it."""
 
     def write(self, key: str, data: pa.Buffer | bytes) -> None:
         """Put the whole file in place, or leave what was there."""
+
+    def update(self, key: str, change: Callable[[pa.Buffer | None], pa.Buffer | None]) -> None:
+        """Replace the file by what `change` makes of it (None: of no file); None leaves it.
+
+        What another worker writes in between is not lost: `change` is then called again, with
+        that. It must have no effect of its own.
+        """
 
     def stat(self, key: str) -> Stat | None:
         """The file's version, or None."""
@@ -65,29 +71,24 @@ class Files(Protocol):
     def delete(self, key: str) -> None:
         """Remove the file, if it is there."""
 
-    def lock(self, folder: str) -> contextlib.AbstractContextManager[None]:
-        """One holder at a time, where the file system can; freed when its holder dies."""
+    def check(self) -> None:
+        """Write and remove a file. Raises Misconfigured, naming the setting and the cure."""
 
 
 def open_files(uri: str) -> Files:
-    """`Files` at an absolute path or s3://bucket/prefix.
-
-    S3 takes its credentials and region from the usual AWS variables and its endpoint from
-    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL.
-    """
+    """`Files` at an absolute path or s3://bucket/prefix."""
     if not uri.startswith("s3://"):
         return LocalFiles(Path(uri))
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-    scheme, _, host = (endpoint or "https://").rpartition("://")
-    filesystem = pafs.S3FileSystem(endpoint_override=host or None, scheme=scheme or "https")
-    return ArrowFiles(filesystem, uri.removeprefix("s3://").strip("/"))
+    from alphamill.lake.s3 import S3Files  # botocore takes half a second to import
+
+    return S3Files(uri)
 
 
 def _fault(error: OSError, what: str) -> AlphamillError:
     reason = error.strerror or str(error)
     if error.errno in _FULL:
         return Misconfigured(SETTING, f"cannot {what}: {reason}", "free or add space there")
-    if error.errno in _NEVER or any(word in str(error) for word in _REFUSED):
+    if error.errno in _NEVER:
         return Misconfigured(SETTING, f"cannot {what}: {reason}", "name a folder you may write to")
     return RetryLater(f"the lake cannot {what}: {reason}", 5.0)
 
@@ -160,9 +161,24 @@ class LocalFiles:
         with _faults(f"delete {self._root / key}"):
             (self._root / key).unlink(missing_ok=True)
 
+    def update(self, key: str, change: Callable[[pa.Buffer | None], pa.Buffer | None]) -> None:
+        with self._lock((self._root / key).parent):
+            try:
+                before: pa.Buffer | None = self.read(key)
+            except FileNotFoundError:
+                before = None
+            after = change(before)
+            if after is not None and (before is None or not after.equals(before)):
+                self.write(key, after)
+
+    def check(self) -> None:
+        self.write(PROBE, b"writable")
+        self.delete(PROBE)
+
     @contextlib.contextmanager
-    def lock(self, folder: str) -> Iterator[None]:
-        path = self._root / folder / ".lock"
+    def _lock(self, folder: Path) -> Iterator[None]:
+        """One holder at a time, where the file system can; freed when its holder dies."""
+        path = folder / ".lock"
         with _faults(f"lock {path}", absent_passes=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
@@ -189,7 +205,7 @@ class LocalFiles:
 
 
 def _local_stat(stat: os.stat_result) -> Stat:
-    return Stat(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return Stat(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
 
 
 def _write_synced(path: Path, data: pa.Buffer | bytes) -> None:
@@ -207,57 +223,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-class ArrowFiles:
-    """Any pyarrow file system whose objects appear whole when they are closed, as on S3."""
-
-    def __init__(self, filesystem: pafs.FileSystem, root: str) -> None:
-        self._files = filesystem
-        self._root = root
-
-    def read(self, key: str) -> pa.Buffer:
-        with _faults(f"read {self._path(key)}"), self._files.open_input_file(self._path(key)) as f:
-            return f.read_buffer()
-
-    def open(self, key: str) -> pa.NativeFile:
-        with _faults(f"read {self._path(key)}"):
-            return self._files.open_input_file(self._path(key))
-
-    def write(self, key: str, data: pa.Buffer | bytes) -> None:
-        with _faults(f"write {self._path(key)}", absent_passes=False):
-            self._files.create_dir(self._path(key).rsplit("/", 1)[0], recursive=True)
-            with self._files.open_output_stream(self._path(key), compression=None) as file:
-                file.write(data)
-
-    def stat(self, key: str) -> Stat | None:
-        with _faults(f"read {self._path(key)}"):
-            info = self._files.get_file_info(self._path(key))
-        return _arrow_stat(info) if info.type is pafs.FileType.File else None
-
-    def list(self, prefix: str) -> dict[str, Stat]:
-        selector = pafs.FileSelector(self._path(prefix), allow_not_found=True, recursive=True)
-        with _faults(f"list {self._path(prefix)}"):
-            infos = self._files.get_file_info(selector)
-        found = {
-            info.path.removeprefix(self._root).lstrip("/"): _arrow_stat(info)
-            for info in infos
-            if info.type is pafs.FileType.File and not info.base_name.startswith(".")
-        }
-        return dict(sorted(found.items()))
-
-    def delete(self, key: str) -> None:
-        with _faults(f"delete {self._path(key)}"), contextlib.suppress(FileNotFoundError):
-            self._files.delete_file(self._path(key))
-
-    def lock(self, folder: str) -> contextlib.AbstractContextManager[None]:
-        """No lock: on S3 the last writer wins."""
-        del folder
-        return contextlib.nullcontext()
-
-    def _path(self, key: str) -> str:
-        return f"{self._root}/{key}".rstrip("/")
-
-
-def _arrow_stat(info: pafs.FileInfo) -> Stat:
-    return Stat(info.size, info.mtime_ns or 0, 0)

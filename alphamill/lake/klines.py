@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from alphamill.frames import KLINES, Interval, Market, Month, months_between
 from alphamill.lake.layout import Series, klines_key
-from alphamill.lake.store import Lake, Unreadable
+from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
 
@@ -70,15 +70,44 @@ def write_klines(
     facts: KlineFacts,
 ) -> str:
     """Put a month of KLINES in place; the key. ValueError for bars of another month or order."""
+    key = klines_key(market, symbol, interval, month)
+    lake.write(key, *_stored(Series(market, symbol, interval), month, table, facts))
+    return key
+
+
+def update_klines(
+    lake: Lake,
+    series: Series,
+    month: Month,
+    change: Callable[[tuple[Partition, pa.Table] | None], tuple[pa.Table, KlineFacts] | None],
+) -> None:
+    """Replace a month by what `change` makes of it; see `Lake.update`. Damaged counts as absent."""
+    key = series.key("klines", month)
+
+    def changed(before: Stored | None) -> Stored | None:
+        after = change(_loaded(month, before, key))
+        return None if after is None else _stored(series, month, *after)
+
+    lake.update(key, changed)
+
+
+def _loaded(month: Month, stored: Stored | None, key: str) -> tuple[Partition, pa.Table] | None:
+    if stored is None:
+        return None
+    try:
+        return _partition(month, stored[1], key), stored[0]
+    except Unreadable:
+        return None
+
+
+def _stored(series: Series, month: Month, table: pa.Table, facts: KlineFacts) -> Stored:
     table = table.select(KLINES.names).cast(KLINES).combine_chunks()
     times = table["open_time"].cast(pa.int64()).to_numpy()
     if times.size and not (month.start_ms <= times[0] and times[-1] < month.end_ms):
-        raise ValueError(f"{symbol} {interval}: bars from outside {month}")
+        raise ValueError(f"{series.symbol} {series.interval}: bars from outside {month}")
     if not (np.diff(times) > 0).all():
-        raise ValueError(f"{symbol} {interval} {month}: bars out of order or twice")
-    key = klines_key(market, symbol, interval, month)
-    lake.write(key, table, _metadata(table, facts))
-    return key
+        raise ValueError(f"{series.symbol} {series.interval} {month}: bars out of order or twice")
+    return table, _metadata(table, facts)
 
 
 def read_klines(

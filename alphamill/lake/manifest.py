@@ -1,8 +1,8 @@
 """What the lake has of a symbol, what is missing, and why: one cheap read.
 
 The files' own metadata is the truth. `_manifest.json` beside them only remembers it by each file's
-version (size, time, inode), and anyone may lose or rewrite it: an entry that does not fit the
-listing is not used. A version is remembered only once it is `_SETTLED_NS` old and was the same
+version (size, time, inode or ETag), and anyone may lose or rewrite it: an entry that does not fit
+the listing is not used. A version is remembered only once it is `_SETTLED_NS` old and was the same
 before and after its metadata was read. A later file then differs in time or in inode, so that two
 writers cannot make an old entry fit a new file.
 """
@@ -24,7 +24,7 @@ from alphamill.lake.layout import Series, month_of, series_of
 from alphamill.lake.store import Lake, Unreadable
 
 CACHE = "_manifest.json"
-_VERSION = 1
+_VERSION = 2
 _SETTLED_NS = 10 * 10**9  # more than clocks of one site differ and than times are coarse
 _READS = 5
 
@@ -170,7 +170,7 @@ def _metadata(
         if now == before:
             return metadata, now
     # Replaced at every look: what was read last is true of a version newer than any remembered.
-    return metadata, Stat(before.size_bytes, time.time_ns(), before.inode)
+    return metadata, Stat(before.size_bytes, time.time_ns(), before.tag)
 
 
 def _partition(month: Month, metadata: Mapping[str, str] | None) -> Partition | None:
@@ -180,8 +180,8 @@ def _partition(month: Month, metadata: Mapping[str, str] | None) -> Partition | 
         return None
 
 
-def _stamp(version: Stat) -> list[int]:
-    return [version.size_bytes, version.written_ns, version.inode]
+def _stamp(version: Stat) -> list[int | str]:
+    return [version.size_bytes, version.written_ns, version.tag]
 
 
 def _read_cache(lake: Lake, key: str) -> dict[str, Any]:

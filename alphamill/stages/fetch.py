@@ -8,6 +8,7 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from alphamill.lake import (
     klines_key,
     load_partition,
     read_partition,
-    write_klines,
+    update_klines,
 )
 from alphamill.market import Exchange, Klines, find_gaps, find_halts
 from alphamill.market.grid import closed_until_ms, next_ms
@@ -153,8 +154,8 @@ def _keep(series: Series, stretch: _Range, klines: Klines, lake: Lake) -> None:
     for month in months_between(stretch.start_ms, end_ms):
         answered = _Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
         bars = between(klines.table, answered.start_ms, answered.end_ms)
-        with lake.lock(series.folder("klines")):
-            _merge(series, month, answered, bars, klines.source, lake)
+        merge = partial(_merged, series, month, answered, bars, klines.source)
+        update_klines(lake, series, month, merge)
 
 
 def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
@@ -166,12 +167,16 @@ def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
     return min(stretch.end_ms, settled_ms)
 
 
-def _merge(
-    series: Series, month: Month, answered: _Range, bars: pa.Table, source: str, lake: Lake
-) -> None:
-    """Put new bars beside those that are there now, which another worker may have written."""
+def _merged(
+    series: Series,
+    month: Month,
+    answered: _Range,
+    bars: pa.Table,
+    source: str,
+    present: tuple[Partition, pa.Table] | None,
+) -> tuple[pa.Table, KlineFacts]:
+    """New bars beside those that are there now, which another worker may have written."""
     covered, sources = answered, {source}
-    present = _loaded(lake, series, month)
     if present is not None:
         partition, had = present
         if not answered.touches(_covered(partition)):
@@ -179,15 +184,7 @@ def _merge(
         covered = answered.hull(_covered(partition))
         sources.update(partition.facts.source.split("+"))
         bars = merge_klines([had, bars])
-    write_klines(
-        lake,
-        series.market,
-        series.symbol,
-        series.interval,
-        month,
-        bars,
-        _describe(series, month, covered, bars, "+".join(sorted(sources))),
-    )
+    return bars, _describe(series, month, covered, bars, "+".join(sorted(sources)))
 
 
 def _describe(

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
+
 from alphamill.lake import Lake
 
 # A big file, so that nearly all of the time goes into writing and syncing it.
@@ -13,11 +15,13 @@ WRITER = """
 import sys
 from alphamill.lake import Lake
 lake = Lake(sys.argv[1])
-with lake.lock("a"):
-    n = 0
+n = 0
+def again(before):
+    global n
     while True:
         n = n % 250 + 1
         lake.write_bytes("a/big.bin", bytes([n]) * 30_000_000)
+lake.update("a/u.parquet", again)  # holds the folder's lock until it is killed
 """
 
 
@@ -46,6 +50,6 @@ def test_kill_9_leaves_one_whole_file_and_no_lock(tmp_path):
         for half in (tmp_path / "a").glob("*.tmp"):
             caught_writing += 1
             half.unlink()
-    with lake.lock("a"):  # freed by its holder's death
-        lake.write_bytes("a/u.json", b"1")
+    lake.update("a/u.parquet", lambda _: (pa.table({"n": [1]}), {}))  # the dead hold no lock
+    assert lake.read("a/u.parquet").num_rows == 1
     assert caught_writing, "no kill hit a write: the test has shown nothing"

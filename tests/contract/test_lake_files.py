@@ -1,23 +1,24 @@
 """One suite over every implementation of `Files`, through `Lake`."""
 
+import time
+
+import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pytest
 
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.lake import Lake, Unreadable
-from alphamill.lake.filesystem import ArrowFiles
+from alphamill.lake.s3 import S3Files
 
 TABLE = pa.table({"n": pa.array([1, 2, 3]), "x": [0.1, None, 0.3], "name": ["a", "b", None]})
 
 
-@pytest.fixture(params=["local", "arrow-memory", "arrow-local"])
+@pytest.fixture(params=["local", "s3"])
 def lake(request, tmp_path):
     if request.param == "local":
         return Lake(str(tmp_path / "lake"))
-    if request.param == "arrow-memory":
-        return Lake("memory", ArrowFiles(pafs._MockFileSystem(), "bucket/prefix"))
-    return Lake("arrow", ArrowFiles(pafs.LocalFileSystem(), str(tmp_path / "lake")))
+    uri = request.getfixturevalue("s3_uri")
+    return Lake(uri, S3Files(uri, page_keys=2))  # every listing takes several pages
 
 
 def test_a_table_and_its_metadata_come_back(lake):
@@ -101,8 +102,48 @@ def test_check_writable_leaves_nothing(lake):
     assert lake.list("") == []
 
 
-def test_a_lock_is_taken_and_given_back(lake):
-    for _ in range(2):
-        with lake.lock("a/b"):
-            lake.write_bytes("a/b/c.json", b"1")
-    assert lake.list("") == ["a/b/c.json"]
+def test_an_update_sees_what_is_there(lake):
+    seen = []
+
+    def more(stored):
+        seen.append(None if stored is None else (stored[0].num_rows, stored[1]))
+        table = TABLE if stored is None else pa.concat_tables([stored[0], TABLE])
+        return table, {"rows": str(table.num_rows)}
+
+    lake.update("a/b.parquet", more)
+    lake.update("a/b.parquet", more)
+    assert lake.load("a/b.parquet") == (pa.concat_tables([TABLE, TABLE]), {"rows": "6"})
+    before = lake.stat("a/b.parquet")
+    lake.update("a/b.parquet", lambda stored: None)
+    lake.update("a/b.parquet", lambda stored: stored)
+    assert lake.stat("a/b.parquet") == before
+    lake.write_bytes("a/b.parquet", b"damaged")
+    lake.update("a/b.parquet", more)
+    assert seen == [None, (3, {"rows": "3"}), None]
+
+
+def test_an_update_that_fails_changes_nothing(lake):
+    lake.write("t.parquet", TABLE, {})
+
+    def fails(stored):
+        raise RetryLater("not now")
+
+    with pytest.raises(RetryLater, match="not now"):
+        lake.update("t.parquet", fails)
+    assert lake.read("t.parquet").equals(TABLE)
+
+
+def test_a_version_is_known_by_its_stat(lake):
+    lake.write_bytes("a.json", b"one")
+    first = lake.stat("a.json")
+    assert lake.versions("") == {"a.json": first}
+    assert first.size_bytes == 3
+    assert abs(first.written_ms / 1000 - time.time()) < 60
+    lake.write_bytes("a.json", b"two")
+    assert lake.stat("a.json") != first
+
+
+def test_metadata_behind_a_long_footer(lake):
+    long = {"gaps": "x" * 200_000}  # longer than what is read at first
+    lake.write("t.parquet", pa.table({"x": np.random.default_rng(1).random(30_000)}), long)
+    assert lake.metadata("t.parquet") == long
