@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-_ROOMY_COLUMNS = 100
+ROOMY_COLUMNS = 100  # from here on two blanks stand between columns
 
 
 def listing(*columns: str, wide: bool | None = None) -> Table:
@@ -15,7 +15,7 @@ def listing(*columns: str, wide: bool | None = None) -> Table:
     wide: whether there is room for more than one blank between columns; None asks the terminal.
     """
     if wide is None:
-        wide = Console().width >= _ROOMY_COLUMNS
+        wide = Console().width >= ROOMY_COLUMNS
     table = Table(box=box.SIMPLE_HEAD, padding=(0, int(wide), 0, 0), show_edge=False)
     for name in columns:
         justify = "right" if name.startswith(">") else "left"

@@ -18,7 +18,7 @@ from alphamill.settings import Settings
 from alphamill.usage import UsageCounters
 from producers.connect import connect
 from producers.failures import failures_table, gathered
-from producers.layout import listing
+from producers.layout import ROOMY_COLUMNS, listing
 from producers.planted import planted_table, search_planted
 from producers.results import OFFLINE_NOTICE, offline, run_rows
 from producers.usage import tiers_table
@@ -49,7 +49,10 @@ class Board:
         """What rich prints."""
         wide = options.max_width >= _WIDE_COLUMNS
         table = listing(
-            *self.headers[:2], *(["factor"] if wide else []), *self.headers[2:], wide=True
+            *self.headers[:2],
+            *(["factor"] if wide else []),
+            *self.headers[2:],
+            wide=options.max_width >= ROOMY_COLUMNS,
         )
         if wide:
             factor = table.columns[2]

@@ -102,9 +102,8 @@ class UsageTable:
             column.footer = total
         for label, row in zip(self.labels, self.rows, strict=True):
             # Where a line would not fit, a model stands under its tier.
-            stacked = self.latencies and not wide
-            text = Text(label[0]).append(("\n" if stacked else "  ") + "  ".join(label[1:]))
-            table.add_row(text, *self._cells(row, wide))
+            between = "\n" if self.latencies and not wide else "  "
+            table.add_row(Text(between.join(label)), *self._cells(row, wide))
         yield table
         if errors := self.totals.get("errors"):
             kinds = ", ".join(f"{plain(kind, 40)} {whole(n)}" for kind, n in errors.items())

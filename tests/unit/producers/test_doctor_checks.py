@@ -1,0 +1,162 @@
+"""What doctor concludes from what it found; nothing here opens a socket."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import date
+
+import pytest
+
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.frames import Market
+from alphamill.ledger.presence import Worker
+from alphamill.llm.failures import KeyRefused
+from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
+from producers import remote_checks, stack_checks
+from producers.doctor import ask_all
+from producers.findings import Check
+
+KEY = "sk-very-secret-key"
+
+
+@pytest.mark.parametrize(
+    ("skew_ms", "error_ms", "state", "words"),
+    [(200, 50, "ok", "within"), (-900, 10, "ok", "within"), (1200, 500, "ok", "within"),
+     (2300, 100, "warn", "2.3 s behind"), (-5000, 100, "warn", "5.0 s ahead of")],
+)  # fmt: skip
+def test_a_clock_is_off_only_if_the_round_trip_cannot_explain_it(skew_ms, error_ms, state, words):
+    check = remote_checks.clock_check(skew_ms, error_ms)
+    assert check.state == state
+    assert words in check.detail
+
+
+def test_the_limit_says_when_the_exchange_would_allow_more():
+    check = remote_checks.limit_check(6000, BinanceSettings(), Market.SPOT)
+    assert "2,940 kline requests" in check.detail  # 98 % of 6,000, at weight 2
+    assert "uses 1,200; raise it" in check.detail
+    tight = remote_checks.limit_check(1200, BinanceSettings(), Market.SPOT)
+    assert "the weight binds" in tight.detail
+
+
+def worker(pool, queues=()):
+    return Worker(f"{pool}-1@host", pool, tuple(queues), 4, 1)
+
+
+def test_pools_without_a_worker_are_named_with_the_command():
+    here = [worker(pool) for pool in ("fetch", "features", "control")]
+    check = stack_checks.workers_check(here)
+    assert check.state == "fail"
+    assert check.detail.endswith("none for evaluate, llm")
+    assert check.cure == "start them: alphamill worker evaluate; alphamill worker llm"
+    assert stack_checks.workers_check([]).cure == "start them: alphamill up"
+
+
+def test_a_worker_with_queues_of_its_own_choice_counts():
+    here = [worker(pool) for pool in ("fetch", "features", "evaluate", "control")]
+    assert stack_checks.workers_check([*here, worker("", ["llm.quick_scan"])]).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("info", "state"),
+    [({"maxmemory_policy": "noeviction"}, "ok"),
+     ({"maxmemory_policy": "allkeys-lru", "maxmemory": 0}, "warn"),
+     ({"maxmemory_policy": "allkeys-lru", "maxmemory": 10}, "fail")],
+)  # fmt: skip
+def test_a_server_that_evicts_loses_jobs(info, state):
+    assert stack_checks._eviction(info).state == state
+
+
+class Configured:
+    def __init__(self, save):
+        self._save = save
+
+    def config_get(self, _):
+        return {"save": self._save}
+
+
+@pytest.mark.parametrize(
+    ("info", "save", "state"),
+    [({"aof_enabled": 1}, "", "ok"), ({"aof_enabled": 0}, "3600 1", "warn"),
+     ({"aof_enabled": 0}, "", "fail"),
+     ({"aof_enabled": 1, "aof_last_write_status": "err"}, "", "fail")],
+)  # fmt: skip
+def test_persistence(info, save, state):
+    assert stack_checks._persistence(info, Configured(save)).state == state
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hunter2@host:6380/0", "redis://user:hunter2@host:no", "hunter2-is-no-url"]
+)
+def test_no_address_is_shown_with_its_password(url):
+    assert "hunter2" not in stack_checks._host(url)
+
+
+def test_a_refused_key_is_named_by_its_status_and_never_repeated():
+    error = KeyRefused("ALPHAMILL_LLM_API_KEY", f"refused (HTTP 401: wrong key {KEY[:8]}***)", "x")
+    check = remote_checks._key_problem(error, has_key=True, host="api.host")
+    assert "HTTP 401" in check.detail
+    assert KEY[:8] not in f"{check}"
+    assert "none is set" in remote_checks._key_problem(error, has_key=False, host="h").detail
+
+
+def settings_of(model, **price):
+    tiers = {tier: TierSettings(model=model) for tier in Tier}
+    prices = {model: Price(input=1, output=1, **price)} if price else {}
+    return Settings(llm=LLMSettings(tiers=tiers, prices=prices))
+
+
+def test_a_tier_without_a_price_fails_and_one_that_retires_warns():
+    unpriced = remote_checks.prices_check(settings_of("unheard-of"))
+    assert unpriced.state == "fail"
+    assert "unheard-of" in unpriced.detail
+    assert remote_checks.prices_check(settings_of("mine", as_of="2026-01-01")).state == "ok"
+    soon = remote_checks.prices_check(settings_of("gpt-4.1"), today=date(2026, 12, 20))
+    assert (soon.state, soon.detail) == ("warn", "gpt-4.1 retires on 2027-01-14")
+    assert remote_checks.prices_check(settings_of("gpt-4.1"), date(2026, 12, 1)).state == "ok"
+
+
+def fine(name):
+    def probe():
+        yield Check(name, "ok", "fine")
+
+    return probe
+
+
+def test_probes_are_answered_in_order_and_one_that_fails_hides_no_other():
+    def misconfigured():
+        yield Check("redis", "ok", "fine")
+        raise Misconfigured("ALPHAMILL_LAKE", "no space", "free some")
+
+    def broken():
+        raise KeyError(KEY)
+        yield
+
+    def later():
+        raise RetryLater("no answer")
+        yield
+
+    checks = ask_all({"a": misconfigured, "b": broken, "c": later, "d": fine("d")}, patience_s=20.0)
+    assert [(check.name, check.state) for check in checks] == [
+        ("redis", "ok"), ("a", "fail"), ("b", "fail"), ("c", "fail"), ("d", "ok"),
+    ]  # fmt: skip
+    assert checks[1].cure == "ALPHAMILL_LAKE: free some"
+    assert checks[2].detail == "the check broke (KeyError)"
+    assert KEY not in str(checks)
+
+
+def test_a_probe_that_hangs_is_left_behind():
+    release = threading.Event()
+
+    def hangs():
+        yield Check("first", "ok", "fine")
+        release.wait(60)
+
+    began_s = time.monotonic()
+    checks = ask_all({"slow": hangs, "quick": fine("quick")}, patience_s=0.2)
+    release.set()
+    assert time.monotonic() - began_s < 10
+    assert [(check.name, check.state) for check in checks] == [
+        ("first", "ok"), ("slow", "fail"), ("quick", "ok"),
+    ]  # fmt: skip
+    assert "no answer within 0.2 s" in checks[1].detail
