@@ -60,7 +60,7 @@ def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
 def _pause(settings: Settings, market: Market) -> Check | None:
     try:
         pool = binance_pool(settings.binance, market, 1200)
-        state = RedisLimiter(quick_client(settings.redis_url)).state(pool)
+        state = RedisLimiter(quick_client(settings.redis_url, 1.0)).state(pool)
     except (RetryLater, redis.RedisError, ValueError):  # no Redis, no pause that is known
         return None
     if state.paused_until_ms is None:

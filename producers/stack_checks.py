@@ -51,12 +51,12 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
     yield _sweep(client)
 
 
-def quick_client(url: str) -> redis.Redis:
-    """A client that gives up after two seconds, once."""
+def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
+    """A client that gives up at its first failure."""
     return redis.Redis.from_url(
         url,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import redis
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -124,7 +124,7 @@ def _age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def _workers_table(workers: Sequence[Worker]) -> Table | Text:
+def _workers_table(workers: Sequence[Worker]) -> RenderableType:
     idle = [pool for pool in POOLS if all(worker.pool != pool for worker in workers)]
     if not workers:
         return Text("no worker is here; start them with: alphamill up", style="yellow")
@@ -134,8 +134,7 @@ def _workers_table(workers: Sequence[Worker]) -> Table | Text:
         table.add_row(Text(plain(worker.pool or "own queues", 20)), Text(str(worker.concurrency)),
                       Text(str(worker.pid)), Text(plain(worker.name, 80)))  # fmt: skip
     if idle:
-        table.caption = Text(f"no worker for: {', '.join(idle)}", style="yellow")
-        table.caption_justify = "left"
+        return Group(table, Text(f"no worker for: {', '.join(idle)}", style="yellow"))
     return table
 
 

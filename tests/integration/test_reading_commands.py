@@ -1,0 +1,737 @@
+"""The reading commands over a real Redis and a real lake, as a person and as a script use them."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import redis
+from click.testing import CliRunner
+
+from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import KlineFacts, Lake, Span, run_key, write_klines
+from alphamill.ledger import JobSpec, RedisLedger
+from alphamill.ledger.presence import Presence, Worker
+from alphamill.llm.budget import Reservation
+from alphamill.llm.journal import RedisJournal
+from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
+from alphamill.llm.records import CallRecord
+from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
+from alphamill.sim.proposer import NAME as PROPOSER
+from alphamill.stages.panels import (
+    PanelManifest,
+    Segment,
+    SegmentFacts,
+    field_key,
+    write_field,
+    write_manifest,
+)
+from alphamill.stages.trials import TRIALS
+from alphamill.stages.verify import VERDICTS
+from alphamill.usage import UsageCounters, UsageEntry
+from producers.cli import main
+from producers.leaderboard import show_planted, show_results
+from producers.stack_checks import SWEPT_KEY
+
+H1_MS = 3_600_000
+JAN = Month(2024, 1)
+SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT")
+SECRET = "sk-secret-never-shown"
+HOSTILE = "looks [i]ahead[/i] \x1b[31m"
+REVERSAL, VOLUME = "-ts_zscore(close, 24)", "ts_mean(volume, 6) / ts_mean(volume, 72)"
+
+
+@dataclass
+class Mill:
+    """A small world: a lake, a Redis, four runs, and how to ask about them."""
+
+    folder: Any
+    url: str
+    client: redis.Redis
+    ledger: RedisLedger
+    lake: Lake
+    settings: Settings
+    mined: str = ""
+    scored: str = ""
+    running: str = ""
+    failed: str = ""
+
+    def ask(self, *arguments: str, columns: int = 80, **env: str | None) -> Any:
+        names = ("CONFIG", "BROKER_URL", "BINANCE_URL", "LLM_URL", "LLM_API_KEY")
+        fixed = dict.fromkeys((f"ALPHAMILL_{name}" for name in names), None) | {
+            "ALPHAMILL_HOME": str(self.folder / "home"),
+            "ALPHAMILL_LAKE": self.lake.uri,
+            "ALPHAMILL_REDIS_URL": self.url,
+            "COLUMNS": str(columns),
+        }
+        return CliRunner(env=fixed | env).invoke(main, arguments, prog_name="alphamill")
+
+    def told(self, *arguments: str, **env: str | None) -> Any:
+        result = self.ask(*arguments, "--json", **env)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout, parse_constant=pytest.fail)  # NaN is not JSON
+
+
+@pytest.fixture(scope="module")
+def mill(redis_server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reading")
+    url = redis_server.removesuffix("/0") + "/9"  # other tests empty the other databases
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    lake = Lake(str(folder / "lake"))
+    settings = Settings(home=folder, lake=lake.uri, redis_url=url)
+    made = Mill(folder, url, client, RedisLedger(client, LedgerSettings()), lake, settings)
+    _write_klines(made)
+    made.mined = _mined(made)
+    made.scored = _scored(made)
+    made.failed = _failed(made)
+    made.running = _running(made)  # the newest
+    Presence(client).announce(Worker("fetch-1@host", "fetch", ("fetch",), 8, 4711))
+    yield made
+    client.flushdb()
+    client.close()
+
+
+def _spec(kind: RunKind, lake: Lake, **more: Any) -> RunSpec:
+    tiers = {tier: TierSettings(model=PROPOSER) for tier in Tier} if kind is RunKind.MINE else {}
+    return RunSpec(
+        kind=kind, lake=lake.uri, market=Market.SPOT, symbols=SYMBOLS, intervals=(Interval.H1,),
+        start_ms=JAN.start_ms, end_ms=JAN.end_ms, budget_usd_micros=1_000_000, tiers=tiers, **more,
+    )  # fmt: skip
+
+
+def _open(mill: Mill, spec: RunSpec, *jobs: JobSpec) -> str:
+    mill.ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), 3)
+    mill.ledger.add_jobs(spec.run_id, jobs)
+    mill.ledger.seal(spec.run_id)
+    mill.ledger.feed(spec.run_id)
+    time.sleep(0.002)  # runs are told apart by the millisecond of their creation
+    return spec.run_id
+
+
+def _job(name: str, stage: str, **more: Any) -> JobSpec:
+    message = {"symbol": name.upper(), "interval": "1h", "start_ms": JAN.start_ms}
+    return JobSpec(f"{stage}-{name}", stage, "fetch", message, **more)
+
+
+def _claim(mill: Mill, run: str, job: str) -> Any:
+    claim = mill.ledger.claim(run, job, "host:1")
+    assert claim is not None
+    return claim
+
+
+def _mined(mill: Mill) -> str:
+    """A mining run that is done, though one fetch failed for good and its features were skipped."""
+    lost = _job("busdt", "fetch")
+    run = _open(
+        mill, _spec(RunKind.MINE, mill.lake), _job("ausdt", "fetch"), lost,
+        _job("busdt", "features", needs=(lost.id,)), _job("all", "publish", goal=True),
+    )  # fmt: skip
+    mill.ledger.finish(_claim(mill, run, "fetch-ausdt"), {})
+    mill.ledger.fail(_claim(mill, run, lost.id), "HTTP 451: [red]not served here[/]")
+    mill.ledger.finish(_claim(mill, run, "publish-all"), {})
+    _write_results(mill, run)
+    _write_panel(mill, run)
+    _ask_models(mill, run)
+    return run
+
+
+def _gates(**failing: float) -> str:
+    named = {"validation_t": 5.0, "deflated_sharpe": 0.99, "net_validation": 1.0} | failing
+    thresholds = {"validation_t": 3.0, "deflated_sharpe": 0.95, "net_validation": 0.0}
+    return json.dumps(
+        [
+            {"name": name, "passed": value >= thresholds[name], "value": value,
+             "threshold": thresholds[name], "meaning": "m",
+             "needed_for": "tradable" if name.startswith("net") else "predictive"}
+            for name, value in named.items()
+        ]
+    )  # fmt: skip
+
+
+def _factor(rank: int, verdict: str, expression: str, gates: str, **more: Any) -> dict[str, Any]:
+    numbers = {
+        f"{segment}_{name}": value
+        for segment in ("discovery", "validation", "holdout")
+        for name, value in (("rank_ic_mean", 0.05), ("rank_ic_t", 6.25), ("net_sharpe", 1.5),
+                            ("gross_sharpe", 2.5), ("turnover_per_bar", 0.08), ("coverage", 0.99))
+    }  # fmt: skip
+    return {
+        "rank": rank, "verdict": verdict, "expression": expression, "hash": f"h{rank}",
+        "interval": "1h", "hypothesis": "why", "tier": "quick_scan", "symbol": "AUSDT",
+        "direction": 1, "n_trials": 208, "bh_p": 0.0123, "deflated_sharpe": 0.97,
+        "veto_reason": "", "reasons": json.dumps(["a reason"]), "gates": gates,
+        "holdout_looks": 2, "library_correlation": math.nan, **numbers, **more,
+    }  # fmt: skip
+
+
+def _write_results(mill: Mill, run: str) -> None:
+    rows = [
+        _factor(1, "predictive", "-ts_rank(close, 24)", _gates(net_validation=-3.0)),
+        _factor(2, "rejected", "ts_mean(volume, 6) / ts_mean(volume, 71)",
+                _gates(deflated_sharpe=0.4126), bh_p=math.nan),
+        _factor(3, "rejected", "close / open", _gates(), veto_reason=HOSTILE),
+    ]  # fmt: skip
+    keys = {name: run_key(run, f"{name}.parquet") for name in ("factors", "trials", "calls")}
+    mill.lake.write(keys["factors"], pa.Table.from_pylist(rows, schema=VERDICTS), {})
+    trial = {"interval": "1h", "tier": "quick_scan", "expression": "close / open", "round": 0,
+             "status": "evaluated", "direction": 1, "rank_ic_mean": math.nan}  # fmt: skip
+    trials = [trial, trial | {"status": "duplicate"}, trial | {"status": "invalid"}]
+    extra = [("validation_rank_ic_mean", pa.float64()), ("finalist", pa.bool_())]
+    schema = pa.schema([*TRIALS, *(pa.field(*one) for one in extra)])
+    mill.lake.write(keys["trials"], pa.Table.from_pylist(trials, schema=schema), {})
+    mill.lake.write(keys["calls"], pa.table({"call_id": ["x"]}), {})
+
+
+def _write_panel(mill: Mill, run: str) -> None:
+    """Discovery with random walks, long enough for a window of 72 bars."""
+    rng, bars = np.random.default_rng(7), 400
+    times = JAN.start_ms + H1_MS * np.arange(bars, dtype=np.int64)
+    close = 100 * np.exp(rng.normal(0, 0.01, (bars, len(SYMBOLS))).cumsum(axis=0))
+    fields = {"open": close, "close": close, "volume": rng.lognormal(0, 1, close.shape)}
+    hashes = {
+        name: write_field(
+            mill.lake, field_key(run, Interval.H1, Segment.DISCOVERY, name), times, SYMBOLS, values
+        )
+        for name, values in fields.items()
+    }
+    facts = SegmentFacts(JAN.start_ms, bars, 0, 5, hashes)
+    write_manifest(
+        mill.lake, run,
+        PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts}),
+    )  # fmt: skip
+
+
+def _ask_models(mill: Mill, run: str) -> None:
+    journal, counters = RedisJournal(mill.client), UsageCounters(mill.client)
+    for number, text in enumerate(("first", "second \x1b[31m[bold]raw[/]")):
+        call = f"quick_scan-{number}aa"
+        messages = (Message("system", "The manual."), Message("user", text))
+        request = ChatRequest(PROPOSER, messages, max_tokens=100)
+        held = Reservation(run, "2026-01-31", call, f"attempt-{number}", 500)
+        record = CallRecord.begin(held, "quick_scan", request, "1", started_ms=1000 + number)
+        journal.reserve(held, record, messages, 1_000_000, 10_000_000)
+        reply = ChatReply("a reply", "stop", PROPOSER, TokenUsage(30, 10, 5), 40, PROPOSER)
+        journal.settle(held, record.settled(reply, 321, 2000))
+        counters.record(
+            UsageEntry(call, run, "2026-01-31", "quick_scan", PROPOSER, 30, 10, 5, 321, 40)
+        )
+    counters.record_error(run, "2026-01-31", "quick_scan", PROPOSER, "timeout")
+
+
+def _scored(mill: Mill) -> str:
+    spec = _spec(RunKind.EVALUATE, mill.lake, expressions=("close / open",))
+    run = _open(mill, spec, _job("all", "publish", goal=True))
+    mill.ledger.finish(_claim(mill, run, "publish-all"), {})
+    row = {"interval": "1h", "tier": "given", "expression": "close / open", "status": "evaluated",
+           "direction": -1, "rank_ic_mean": -0.03, "rank_ic_t": -4.5, "net_sharpe": math.nan,
+           "score": json.dumps({"n_bars": 744})}  # fmt: skip
+    table = pa.Table.from_pylist([row], schema=TRIALS)
+    mill.lake.write(run_key(run, "trials.parquet"), table, {})
+    return run
+
+
+def _failed(mill: Mill) -> str:
+    run = _open(mill, _spec(RunKind.MINE, mill.lake, salt="2"), _job("all", "publish", goal=True))
+    mill.ledger.fail(_claim(mill, run, "publish-all"), "the run has no trial to show")
+    return run
+
+
+def _running(mill: Mill) -> str:
+    spec = _spec(RunKind.MINE, mill.lake, salt="3")
+    run = _open(mill, spec, _job("ausdt", "fetch"), _job("busdt", "fetch"))
+    mill.ledger.finish(_claim(mill, run, "fetch-ausdt"), {})
+    mill.ledger.put_back(_claim(mill, run, "fetch-busdt"), "timeout after 15 s", 300)
+    return run
+
+
+def _write_klines(mill: Mill) -> None:
+    gap, halt = Span(JAN.start_ms + 5 * H1_MS, JAN.start_ms + 8 * H1_MS, 3), Span(0, H1_MS, 1)
+    opens = [JAN.start_ms + n * H1_MS for n in range(744) if not 5 <= n < 8]
+    columns = {name: np.ones(len(opens)) for name in KLINES.names}
+    columns |= {"open_time": np.array(opens), "close_time": np.array(opens) + H1_MS - 1,
+                "trades": np.ones(len(opens), dtype=np.int64)}  # fmt: skip
+    table = pa.table({name: pa.array(columns[name]) for name in KLINES.names}).cast(KLINES)
+    facts = KlineFacts("rest", JAN.start_ms, JAN.end_ms, (gap,), (halt,), complete=True)
+    write_klines(mill.lake, Market.SPOT, "AUSDT", Interval.H1, JAN, table, facts)
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_lists_the_runs_newest_first_and_who_is_here(mill):
+    told = mill.told("status")
+    assert [run["id"] for run in told["runs"]] == [
+        mill.running, mill.failed, mill.scored, mill.mined,
+    ]  # fmt: skip
+    mined = told["runs"][-1]
+    assert (mined["state"], mined["done"], mined["failed"], mined["total"]) == ("done", 2, 2, 4)
+    assert mined["priority"] == 3
+    assert told["workers"][0]["pool"] == "fetch"
+    text = mill.ask("status").stdout
+    assert mill.running in text
+    assert "2/4" in text
+    assert "no worker for: features, evaluate, llm, control" in text
+
+
+def test_status_of_a_run_says_what_failed_and_what_it_spent(mill):
+    result = mill.ask("status", mill.mined[:12])
+    assert result.exit_code == 0
+    assert "[red]not served here[/]" in result.stdout  # shown, not obeyed
+    assert "BUSDT 1h 2024-01" in result.stdout
+    assert "$0.000642 spent of $1.000000" in result.stdout
+    told = mill.told("status", mill.mined)
+    assert [(job["stage"], job["state"]) for job in told["jobs"]] == [
+        ("features", "skipped"), ("fetch", "dead"),
+    ]  # fmt: skip
+    assert told["budget"]["spent_usd_micros"] == 642
+    assert told["stages"]["fetch"] == {"done": 1, "dead": 1}
+
+
+def test_status_shows_the_last_error_of_a_job_that_waits_for_another_try(mill):
+    told = mill.told("status", mill.running)
+    assert [(job["state"], job["error"]) for job in told["jobs"]] == [
+        ("delayed", "timeout after 15 s")
+    ]
+    assert "timeout after 15 s" in mill.ask("status", mill.running).stdout
+
+
+def test_status_waits_and_its_exit_code_says_how_the_run_ended(mill):
+    assert mill.ask("status", mill.mined, "--wait").exit_code == 0
+    failed = mill.ask("status", mill.failed, "--wait")
+    assert failed.exit_code == 1
+    assert f"alphamill resume {mill.failed}" in failed.stdout
+    assert mill.ask("status", mill.failed).exit_code == 0  # it was read well
+
+
+def test_a_run_that_is_not_unique_or_unknown_is_an_error_that_names_some(mill):
+    result = mill.ask("status", "mine-")
+    assert result.exit_code == 1
+    assert mill.mined in result.stderr
+    assert mill.ask("status", "nothing").exit_code == 1
+
+
+# --- usage, factors, report, prompt -------------------------------------------------------------
+
+
+def test_usage_as_json_is_the_counters_report_and_nothing_else(mill):
+    report = UsageCounters(mill.client).report(mill.mined)
+    assert mill.told("usage", "--run", mill.mined) == report
+    assert set(report) == {"totals", "by"}
+    assert report["totals"]["cost_usd_micros"] == 642
+    assert mill.told("usage") == UsageCounters(mill.client).report()
+    text = mill.ask("usage", "--run", mill.mined).stdout
+    assert "$0.000642" in text
+    assert "failed: timeout 1" in text
+    assert mill.mined in mill.ask("usage").stdout
+    assert "no model call" in mill.ask("usage", "--run", mill.scored).stdout
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_factors_shows_figures_verdicts_and_reasons(mill, columns):
+    result = mill.ask("factors", "--run", mill.mined, columns=columns)
+    assert result.exit_code == 0
+    text = result.stdout
+    assert "0 tradable, 1 predictive, 2 rejected; 208 trials" in text
+    assert "offline proposer" in text
+    for part in ("-ts_rank(close, 24)", "+6.2", "+1.5", "8.0 %", "0.970", "0.012"):
+        assert part in text, part
+    words = " ".join(text.split())
+    assert "not tradable: net_validation -3 (needs 0)" in words
+    assert "fails deflated_sharpe 0.413 (needs 0.95)" in words
+    assert "vetoed by final_verification: looks [i]ahead[/i]" in words
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= columns
+
+
+def test_factors_as_json_has_every_column_decoded_and_no_nan(mill):
+    told = mill.told("factors", "--run", mill.mined)
+    assert told["run_id"] == mill.mined
+    assert told["offline_proposer"] is True
+    assert [set(row) for row in told["factors"]] == [set(VERDICTS.names)] * 3
+    first, second, _ = told["factors"]
+    assert first["gates"][0]["name"] == "validation_t"
+    assert first["reasons"] == ["a reason"]
+    assert second["bh_p"] is None
+    assert first["library_correlation"] is None
+    assert first["validation_rank_ic_t"] == 6.25
+
+
+def test_factors_of_an_evaluate_run_are_its_trials(mill):
+    told = mill.told("factors", "--run", mill.scored)
+    assert told["trials"][0]["score"] == {"n_bars": 744}
+    assert told["trials"][0]["net_sharpe"] is None
+    text = mill.ask("factors", "--run", mill.scored).stdout
+    assert "In-sample" in text
+    assert "-4.50" in text
+
+
+@pytest.mark.parametrize("command", [("factors", "--run"), ("report",)])
+def test_a_run_without_results_says_what_to_do(mill, command):
+    running = mill.ask(*command, mill.running)
+    assert running.exit_code == 1
+    assert (
+        f"1 of 2 jobs settled); follow it with: alphamill status {mill.running}" in running.stderr
+    )
+    failed = mill.ask(*command, mill.failed)
+    assert failed.exit_code == 1
+    assert f"alphamill resume {mill.failed}" in failed.stderr
+
+
+def test_factors_without_a_run_takes_the_newest_mining_run(mill):
+    assert mill.running in mill.ask("factors").stderr
+
+
+def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
+    out = tmp_path / "page.html"
+    result = mill.ask("report", mill.mined, "--out", str(out))
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(out)
+    page = out.read_text(encoding="utf-8")
+    for part in (mill.mined, "-ts_rank(close, 24)", "offline proposer", "read as an expression",
+                 "survivorship", "HTTP 451", "discovery", "$0.000642"):  # fmt: skip
+        assert part in page, part
+    assert "<script" not in page
+    monkeypatch.chdir(tmp_path)
+    told = mill.told("report", mill.scored)
+    assert told["path"] == str(tmp_path / f"{mill.scored}.html")
+    assert "in-sample" in (tmp_path / f"{mill.scored}.html").read_text(encoding="utf-8")
+    assert mill.ask("report", mill.mined, "--out", str(tmp_path / "no" / "x.html")).exit_code == 3
+
+
+def test_prompt_shows_what_was_sent(mill):
+    latest = mill.ask("prompt", "quick_scan", "--run", mill.mined)
+    assert "second ?[31m[bold]raw[/]" in latest.stdout  # no escape reaches the terminal
+    assert "The manual." in latest.stdout
+    told = mill.told("prompt", "quick_scan", "--run", mill.mined, "--call", "quick_scan-0")
+    assert told["call_id"] == "quick_scan-0aa"
+    assert told["messages"] == [
+        {"role": "system", "content": "The manual."}, {"role": "user", "content": "first"},
+    ]  # fmt: skip
+    exact = mill.told("prompt", "quick_scan", "--run", mill.mined)
+    assert exact["messages"][1]["content"] == "second \x1b[31m[bold]raw[/]"
+
+
+def test_prompt_names_calls_that_do_not_exist_or_are_not_unique(mill):
+    none = mill.ask("prompt", "final_verification", "--run", mill.mined)
+    assert none.exit_code == 1
+    assert "made no final_verification call" in none.stderr
+    both = mill.ask("prompt", "quick_scan", "--run", mill.mined, "--call", "quick_scan-")
+    assert both.exit_code == 1
+    assert "quick_scan-0aa, quick_scan-1aa" in both.stderr
+    assert mill.ask("prompt", "no_tier", "--run", mill.mined).exit_code == 2
+
+
+def test_operators_is_the_manual_or_one_record_an_operator(mill):
+    assert "ts_mean(x, bars)" in mill.ask("operators").stdout
+    told = {row["name"]: row for row in mill.told("operators")}
+    assert told["ts_mean"]["params"][1] == {
+        "name": "bars", "kind": "bars", "low": told["ts_mean"]["params"][1]["low"], "high": None,
+        "default": None,
+    }  # fmt: skip
+
+
+# --- gaps ---------------------------------------------------------------------------------------
+
+
+def test_gaps_reads_the_lake_alone(mill):
+    dead = {"ALPHAMILL_REDIS_URL": "redis://127.0.0.1:1/0"}
+    told = mill.told("gaps", "AUSDT", "ZUSDT", "--interval", "1h", **dead)
+    (series,) = told["series"]
+    assert (series["rows"], series["expected"]) == (741, 744)
+    assert series["missing"] == [
+        {"start_ms": JAN.start_ms + 5 * H1_MS, "end_ms": JAN.start_ms + 8 * H1_MS, "bars": 3,
+         "why": "absent at the exchange"}
+    ]  # fmt: skip
+    assert series["halts"] == [{"start_ms": 0, "end_ms": H1_MS, "bars": 1}]
+    assert told["absent"] == ["ZUSDT"]
+    text = mill.ask("gaps", "AUSDT", **dead).stdout
+    assert "99.60 %" in text
+    assert "2024-01-01 05:00" in text
+    assert "absent at the exchange" in text
+
+
+def test_gaps_without_klines_says_how_to_fetch_them(mill):
+    result = mill.ask("gaps", "ZUSDT")
+    assert result.exit_code == 1
+    assert "alphamill fetch ZUSDT" in result.stderr
+    assert mill.ask("gaps", "--market", "um").exit_code == 1
+    assert mill.ask("gaps", "btcusdt").exit_code == 2
+
+
+# --- results of the demo ------------------------------------------------------------------------
+
+
+def _printed(width: int = 80) -> Any:
+    import io
+
+    from rich.console import Console
+
+    return Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_results_show_verdicts_costs_failures_and_files_that_open(mill, width):
+    console = _printed(width)
+    show_results(mill.settings, mill.ledger.run(mill.mined), console)
+    text = console.file.getvalue()
+    assert "offline proposer" in text
+    assert "1 predictive" in text
+    assert "$0.000642" in text
+    assert "[red]not served here[/]" in text
+    line = next(line for line in text.splitlines() if "read_parquet" in line)
+    path = line.partition("('")[2].partition("')")[0]
+    assert len(pd.read_parquet(path)) == 3
+    query = next(line for line in text.splitlines() if "duckdb:" in line).partition(":")[2]
+    assert len(duckdb.sql(query).fetchall()) == 10
+    wrapped = [line for line in text.splitlines() if mill.lake.uri not in line]
+    assert max(len(line) for line in wrapped if "klines/" not in line) <= width
+
+
+def test_results_of_a_failed_run_say_so_and_why(mill):
+    console = _printed()
+    show_results(mill.settings, mill.ledger.run(mill.failed), console)
+    text = console.file.getvalue()
+    assert "failed" in text
+    assert "the run has no trial to show" in text
+    assert "read_parquet" not in text
+
+
+def test_planted_factors_count_as_found_only_when_they_held_up(mill):
+    console = _printed()
+    run = mill.ledger.run(mill.mined)
+    assert show_planted(mill.settings, run, [REVERSAL, VOLUME], console) == 1
+    text = console.file.getvalue()
+    assert "Planted factors found: 1 of 2" in text
+    assert "synthetic" in text
+    assert "was not told" in " ".join(text.split())
+    # -ts_rank(close, 24) says what -ts_zscore(close, 24) says; the volume factor was rejected
+    lines = text.splitlines()
+    volume = next(n for n, line in enumerate(lines) if VOLUME in line)
+    assert lines[volume].startswith("not found")
+    assert "rejected" in lines[volume + 1]
+    assert "+0.9" in lines[volume + 1] or "+1.0" in lines[volume + 1]
+    assert show_planted(mill.settings, mill.ledger.run(mill.failed), [REVERSAL], console) == 0
+
+
+# --- models and doctor --------------------------------------------------------------------------
+
+
+class _Neighbour(BaseHTTPRequestHandler):
+    """Answers as an exchange and as a model endpoint do."""
+
+    skew_ms = 0
+    key: str | None = None
+
+    def do_GET(self):
+        status, body = self._answer()
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _answer(self):
+        if self.path.startswith("/api/v3/time"):
+            return 200, {"serverTime": int(time.time() * 1000) + self.skew_ms}
+        if self.path.startswith("/api/v3/exchangeInfo"):
+            rule = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+                    "limit": 6000}  # fmt: skip
+            return 200, {"symbols": [], "rateLimits": [rule]}
+        if self.path != "/v1/models":
+            return 404, {}
+        sent = self.headers.get("Authorization", "")
+        if self.key is not None and sent != f"Bearer {self.key}":
+            return 401, {"error": {"message": f"Incorrect API key provided: {sent[-8:]}"}}
+        return 200, {"data": [{"id": "gpt-4.1-2025-04-14"}, {"id": "gpt-4.1-mini"}]}
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def neighbour():
+    class Own(_Neighbour):
+        pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    yield SimpleNamespace(
+        handler=Own, env={"ALPHAMILL_BINANCE_URL": url, "ALPHAMILL_LLM_URL": f"{url}/v1"}
+    )
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_models_lists_what_the_endpoint_offers(mill, neighbour):
+    told = mill.told("models", **neighbour.env)
+    assert told["source"] == "endpoint"
+    by_name = {row["model"]: row for row in told["models"]}
+    assert by_name["gpt-4.1"]["listed"] is True  # served by its dated version
+    assert by_name["gpt-4.1"]["tiers"] == ["detailed_analysis"]
+    assert by_name["gpt-4.1-2025-04-14"]["input"] is None  # a dated name has no price of its own
+    text = mill.ask("models", **neighbour.env).stdout
+    assert "2026-11-22" in text
+
+
+@pytest.mark.parametrize("path", ["/nothing/v1", "/v1"])
+def test_models_falls_back_to_the_price_table_and_says_so(mill, neighbour, path):
+    neighbour.handler.key = "another"
+    url = neighbour.env["ALPHAMILL_BINANCE_URL"] + path
+    env = {"ALPHAMILL_LLM_URL": url, "ALPHAMILL_LLM_API_KEY": SECRET}
+    told = mill.told("models", **env)
+    assert told["source"] == "price table"
+    assert told["problem"]
+    text = mill.ask("models", **env).stdout
+    assert "the endpoint gives no list" in text
+    assert "deepseek-flash" in text
+    assert SECRET not in text + json.dumps(told)
+
+
+def _checks(mill: Mill, env: dict[str, str], code: int) -> dict[str, dict[str, str]]:
+    result = mill.ask("doctor", "--json", **env)
+    assert result.exit_code == code, result.output
+    assert SECRET not in result.output
+    told = json.loads(result.stdout)
+    assert told["ok"] is (code == 0)
+    return {check["name"]: check for check in told["checks"]}
+
+
+@pytest.fixture
+def staffed(mill):
+    """Every pool has a worker, the ledger was swept, and what Redis holds would survive."""
+    presence = Presence(mill.client)
+    pools = ("features", "evaluate", "llm", "control")
+    for pool in pools:
+        presence.announce(Worker(f"{pool}-1@host", pool, (pool,), 2, 1))
+    mill.client.set(SWEPT_KEY, int(time.time() * 1000), ex=30)
+    mill.client.config_set("appendonly", "yes")
+    yield
+    mill.client.config_set("appendonly", "no")
+    mill.client.delete(SWEPT_KEY)
+    for pool in pools:
+        presence.leave(f"{pool}-1@host")
+
+
+def test_doctor_finds_a_healthy_stack_healthy(mill, neighbour, staffed):
+    neighbour.handler.key = SECRET
+    checks = _checks(mill, neighbour.env | {"ALPHAMILL_LLM_API_KEY": SECRET}, 0)
+    assert list(checks) == ["python", "settings", "redis", "persistence", "eviction", "workers",
+                            "beat", "broker", "lake", "exchange", "clock", "limits", "llm",
+                            "models", "prices"]  # fmt: skip
+    assert {name for name, check in checks.items() if check["state"] == "fail"} == set()
+    assert "2,940 kline requests" in checks["limits"]["detail"]
+    text = mill.ask("doctor", **neighbour.env, ALPHAMILL_LLM_API_KEY=SECRET).stdout
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_doctor_names_each_fault_and_its_cure(mill, neighbour):
+    neighbour.handler.skew_ms, neighbour.handler.key = -5000, "another"
+    checks = _checks(mill, neighbour.env | {"ALPHAMILL_LLM_API_KEY": SECRET}, 1)
+    assert checks["clock"]["state"] == "warn"
+    assert "ahead of the exchange's" in checks["clock"]["detail"]
+    assert (checks["llm"]["state"], checks["beat"]["state"]) == ("fail", "fail")
+    assert "HTTP 401" in checks["llm"]["detail"]
+    assert checks["workers"]["detail"] == "fetch 1; none for features, evaluate, llm, control"
+    assert all(check["cure"] for check in checks.values() if check["state"] != "ok")
+    unset = _checks(mill, neighbour.env, 1)
+    assert unset["llm"]["cure"] == "set ALPHAMILL_LLM_API_KEY"
+
+
+def test_doctor_asks_nothing_of_an_exchange_that_banned_us(mill, neighbour):
+    from alphamill.limits import RedisLimiter, binance_pool
+    from alphamill.settings import BinanceSettings
+
+    binance = BinanceSettings(spot_url=neighbour.env["ALPHAMILL_BINANCE_URL"])
+    pool = binance_pool(binance, Market.SPOT, 1200)
+    RedisLimiter(mill.client).pause(pool, 60, "418: banned")
+    checks = _checks(mill, neighbour.env, 1)
+    assert checks["exchange"]["state"] == "warn"
+    assert "418: banned" in checks["exchange"]["detail"]
+    assert "clock" not in checks
+
+
+def test_doctor_with_everything_dead_ends_in_time_and_hides_passwords(mill, tmp_path):
+    (tmp_path / "file").touch()
+    with socket.socket() as silent:  # takes connections and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        env = {
+            "ALPHAMILL_REDIS_URL": f"redis://:{SECRET}@{where}/0",
+            "ALPHAMILL_BROKER_URL": f"redis://:{SECRET}@{where}/1",
+            "ALPHAMILL_BINANCE_URL": f"http://{where}",
+            "ALPHAMILL_LLM_URL": f"http://user:{SECRET}@{where}/v1",
+            "ALPHAMILL_LAKE": str(tmp_path / "file" / "lake"),
+        }
+        began_s = time.monotonic()
+        checks = _checks(mill, env, 1)
+        took_s = time.monotonic() - began_s
+    assert took_s < 8
+    failed = {name for name, check in checks.items() if check["state"] == "fail"}
+    assert failed == {"redis", "broker", "lake", "exchange", "llm"}
+    assert "no answer within" not in str(checks)  # each probe gave up by itself
+    assert checks["redis"]["detail"] == f"nothing answers at {where}"
+
+
+def test_doctor_names_a_bad_setting(mill, tmp_path):
+    config = tmp_path / "bad.toml"
+    config.write_text("[binance]\nrequests_per_minute = 0\n", encoding="utf-8")
+    checks = _checks(mill, {"ALPHAMILL_CONFIG": str(config)}, 1)
+    assert checks["settings"]["state"] == "fail"
+    assert "binance.requests_per_minute" in checks["settings"]["cure"]
+
+
+def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
+    from workers import control
+
+    tools = SimpleNamespace(
+        ledger=SimpleNamespace(sweep=list),
+        redis=mill.client,
+        clock=SimpleNamespace(now_ms=lambda: int(time.time() * 1000)),
+    )
+    monkeypatch.setattr(control, "resources", lambda: tools)
+    monkeypatch.setattr(control, "publish", len)
+    assert control.sweep() == "0 published"
+    assert 0 < mill.client.ttl(SWEPT_KEY) <= 30
+    checks = _checks(mill, {"ALPHAMILL_LLM_URL": "http://127.0.0.1:1/v1",
+                            "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:1"}, 1)  # fmt: skip
+    assert checks["beat"]["state"] == "ok"
+    mill.client.delete(SWEPT_KEY)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "usage", "factors", "gaps", "report", "prompt", "operators", "models", "cost",
+     "doctor"],
+)  # fmt: skip
+def test_help_has_an_example_and_every_reader_speaks_json(mill, command):
+    text = mill.ask(command, "--help").stdout
+    assert "Example:\n" in text
+    assert f"alphamill {command}" in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize("command", [("status",), ("usage",), ("factors",), ("report", "x")])
+def test_without_redis_the_setting_is_named(mill, command):
+    result = mill.ask(*command, ALPHAMILL_REDIS_URL="redis://:pw@127.0.0.1:1/0")
+    assert result.exit_code == 3
+    assert "ALPHAMILL_REDIS_URL" in result.stderr
+    assert "pw" not in result.stderr
