@@ -7,6 +7,7 @@ naming the setting; nothing starts with half a configuration.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -26,13 +27,21 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ARCHIVE_URL = "https://data.binance.vision"
+# The archive holds these hosts' bars. It must not be mixed with a simulator's or a testnet's.
+_ARCHIVED = re.compile(
+    r"https://(api(\d|-gcp)?|[fd]api)\.binance\.com/?|https://data-api\.binance\.vision/?"
+)
+
+
 class BinanceSettings(_Frozen):
     """The exchange: where it is and how much of it we may use."""
 
     spot_url: str = "https://api.binance.com"
     um_url: str = "https://fapi.binance.com"
     cm_url: str = "https://dapi.binance.com"
-    archive_url: str = "https://data.binance.vision"
+    archive_url: str = ARCHIVE_URL
+    archive: bool = True  # past months come from the archive's files, at no request weight
     stream_url: str = "wss://stream.binance.com:9443"
     requests_per_minute: Count = 1200
     weight_frac: Annotated[float, Field(gt=0, le=1)] = 0.98  # of the limit that exchangeInfo states
@@ -40,6 +49,17 @@ class BinanceSettings(_Frozen):
     guard_ms: Annotated[int, Field(ge=0)] = 100  # kept clear on both sides of a window's edge
     egress: str = "default"  # machines that share this name share one IP's limit
     timeout_s: Positive = 15.0
+
+    def archive_for(self, exchange_url: str) -> str:
+        """The archive with the bars of the exchange at `exchange_url`; "" if there is none to use.
+
+        Binance's own archive goes with Binance's own hosts; beside any other host, `archive_url`
+        must name that host's archive.
+        """
+        foreign = self.archive_url.rstrip("/") == ARCHIVE_URL and not _ARCHIVED.fullmatch(
+            exchange_url
+        )
+        return self.archive_url if self.archive and not foreign else ""
 
 
 class TierSettings(_Frozen):

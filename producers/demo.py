@@ -167,6 +167,7 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
             "ALPHAMILL_REDIS_URL": embedded.start(),
             "ALPHAMILL_BROKER_URL": "",
             "ALPHAMILL_BINANCE_URL": exchange_url,
+            "ALPHAMILL_ARCHIVE_URL": exchange_url,
             "ALPHAMILL_LLM_URL": f"http://127.0.0.1:{llm_port}/v1",
             "ALPHAMILL_LLM_API_KEY": _KEY,
         }

@@ -9,6 +9,7 @@ import click
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval
+from alphamill.sim.archive import ArchiveFault
 from alphamill.sim.faults import Fault
 from producers import options
 
@@ -32,6 +33,18 @@ class _FaultType(click.ParamType[Fault]):
     ) -> Fault:
         try:
             return value if isinstance(value, Fault) else Fault.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _ArchiveFaultType(click.ParamType[ArchiveFault]):
+    name = "archive fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ArchiveFault:
+        try:
+            return value if isinstance(value, ArchiveFault) else ArchiveFault.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -60,6 +73,14 @@ def _say_port(what: str, port: int) -> None:
     metavar="KIND:SHARE",
     help="For example truncate:0.02 or reset:/50; may be repeated.",
 )
+@click.option(
+    "--archive-fault",
+    "archive_faults",
+    type=_ArchiveFaultType(),
+    multiple=True,
+    metavar="KIND[:NAMES]",
+    help="For example bad_checksum or missing:BTCUSDT-1m-2021-*; may be repeated.",
+)
 @options.exits
 def exchange(
     port: int,
@@ -70,8 +91,9 @@ def exchange(
     window_s: float | None,
     latency_ms: float,
     faults: tuple[Fault, ...],
+    archive_faults: tuple[ArchiveFault, ...],
 ) -> None:
-    """Serve Binance's kline API from recordings or a seeded market, with its rate limits.
+    """Serve Binance's kline API and archive from recordings or a seeded market.
 
     \b
     Example:
@@ -86,7 +108,12 @@ def exchange(
     if intervals:
         market = replace(market, interval=intervals[0])
     config = ExchangeConfig(
-        port=port, replay=replay, synthetic=market, latency_ms=(0.0, latency_ms), faults=faults
+        port=port,
+        replay=replay,
+        synthetic=market,
+        latency_ms=(0.0, latency_ms),
+        faults=faults,
+        archive_faults=archive_faults,
     )
     limits = config.spot_limits
     if weight is not None:

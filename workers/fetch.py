@@ -12,5 +12,6 @@ from workers.task import Facts, task
 def fetch_klines(job: FetchJob, run_id: str, tools: Resources) -> Facts:
     """Bring one symbol-month of klines into the lake. Safe to repeat."""
     lake = tools.lake(tools.spec(run_id).lake)
-    deps = fetch.FetchDeps(tools.exchange(job.market), lake)
+    exchange, archive = tools.exchange(job.market), tools.archive(job.market)
+    deps = fetch.FetchDeps(exchange, lake, archive, tools.clock)
     return fetch.run(job, deps).to_message()

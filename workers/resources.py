@@ -20,7 +20,7 @@ from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
-from alphamill.market import Binance
+from alphamill.market import Archive, Binance
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import UsageCounters, UsageEntry
 from workers.leases import LeaseKeeper
@@ -41,6 +41,7 @@ class Resources:
         self.settings = settings
         self.clock = SystemClock()
         self._exchanges: dict[Market, Binance] = {}
+        self._archives: dict[str, Archive] = {}
         self._lakes: dict[str, Lake] = {}
 
     @cached_property
@@ -77,18 +78,31 @@ class Resources:
         """The client of a market, paced over all workers of this egress."""
         found = self._exchanges.get(market)
         if found is None:
-            binance = self.settings.binance
-            url = {
-                Market.SPOT: binance.spot_url,
-                Market.USD_M: binance.um_url,
-                Market.COIN_M: binance.cm_url,
-            }[market]
+            binance, url = self.settings.binance, self._exchange_url(market)
             pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
             patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
             gate = ExchangeGate(self.limiter, pool, binance.weight_frac, patience_s)
             found = Binance(market, url, gate, self.clock, binance.timeout_s)
             found = self._exchanges.setdefault(market, found)
         return found
+
+    def archive(self, market: Market) -> Archive | None:
+        """The archive of a market, if it is to be used."""
+        binance = self.settings.binance
+        url = binance.archive_for(self._exchange_url(market))
+        if not url:
+            return None
+        if url not in self._archives:
+            self._archives.setdefault(url, Archive(url, self.clock, binance.timeout_s))
+        return self._archives[url]
+
+    def _exchange_url(self, market: Market) -> str:
+        binance = self.settings.binance
+        return {
+            Market.SPOT: binance.spot_url,
+            Market.USD_M: binance.um_url,
+            Market.COIN_M: binance.cm_url,
+        }[market]
 
     def lake(self, uri: str) -> Lake:
         """The lake at `uri`."""

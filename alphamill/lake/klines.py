@@ -35,7 +35,7 @@ class KlineFacts:
     gaps: the bars within it that the exchange does not have. halts: flat bars without volume.
     """
 
-    source: str  # "rest", "archive", or both joined by "+"
+    source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
     asked_start_ms: int
     asked_end_ms: int
     gaps: tuple[Span, ...] = ()
@@ -207,7 +207,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
-    times = table["open_time"].cast(pa.int64()).to_pylist()
+    times = table["open_time"].cast(pa.int64()).to_numpy()
     return {
         "format": FORMAT,
         "source": facts.source,
@@ -218,8 +218,8 @@ def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
         "asked_start_ms": str(facts.asked_start_ms),
         "asked_end_ms": str(facts.asked_end_ms),
         "complete": "true" if facts.complete else "false",
-        "first_ms": str(times[0]) if times else "",
-        "last_ms": str(times[-1]) if times else "",
+        "first_ms": str(times[0]) if times.size else "",
+        "last_ms": str(times[-1]) if times.size else "",
         "content_hash": content_hash(table),
     }
 

@@ -1,16 +1,25 @@
-"""The exchange: its Protocol, Binance's REST client, and klines as the mill keeps them."""
+"""The exchange: its Protocol, Binance's API and archive, and klines as the mill keeps them."""
 
+from alphamill.market.archive import Archive, Damaged, KlineArchive
+from alphamill.market.archive_files import ArchiveFile
 from alphamill.market.binance import Binance
 from alphamill.market.exchange import Exchange, Klines, RequestGate, SymbolInfo
+from alphamill.market.history import History
 from alphamill.market.klines import Gap, Halt, find_gaps, find_halts, parse_klines
-from alphamill.market.memory import FakeExchange
+from alphamill.market.memory import FakeArchive, FakeExchange
 
 __all__ = [
+    "Archive",
+    "ArchiveFile",
     "Binance",
+    "Damaged",
     "Exchange",
+    "FakeArchive",
     "FakeExchange",
     "Gap",
     "Halt",
+    "History",
+    "KlineArchive",
     "Klines",
     "RequestGate",
     "SymbolInfo",

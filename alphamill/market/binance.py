@@ -24,7 +24,7 @@ from alphamill.market.venues import VENUES
 _INFO_TTL_S = 6 * 3600.0
 _SETTLED_MS = 300_000  # a range that ended longer ago needs no fresh look at the clock
 _POOL = 32  # connections kept alive; threads beyond it open their own
-_BAD_URL = (
+BAD_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
@@ -192,13 +192,13 @@ class Binance:
             got = self._session.get(
                 url, params=dict(query), timeout=self._timeout_s, allow_redirects=False
             )
-        except _BAD_URL as error:
+        except BAD_URL as error:
             raise Misconfigured(
                 self._venue.variable, f"{self._url!r} is not a URL", "give http(s)://host"
             ) from error
         except requests.RequestException as error:
             raise RetryLater(
-                f"no answer from {self._url} ({_cause(error)}); check the network, or set "
+                f"no answer from {self._url} ({cause_of(error)}); check the network, or set "
                 f"{self._venue.variable} to a host that can be reached",
                 5.0,
             ) from error
@@ -225,7 +225,8 @@ def _milliseconds(value: object) -> int | None:
     return value // 1000 if value >= 10**14 else value
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """What lies at the bottom of a failed request, in one line."""
     root: BaseException = error
     while root.__cause__ or root.__context__:
         root = root.__cause__ or root.__context__ or root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -28,12 +28,13 @@ class Klines:
 
     table: KLINES. server_time_ms: a time that the exchange's clock had reached before the bars were
     asked for; every bar that closed before it is final. requests: calls made for these bars.
+    source: "rest", "archive-monthly", "archive-daily", or several joined by "+".
     """
 
     table: pa.Table
     server_time_ms: int
     requests: int
-    source: Literal["rest"] = "rest"
+    source: str = "rest"
 
 
 class Exchange(Protocol):

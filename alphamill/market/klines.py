@@ -18,7 +18,7 @@ from alphamill.market import grid
 BoolArray = NDArray[np.bool_]
 
 ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
-_MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
+MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
 _HOUR_MS = 3_600_000
 _FLOATS = tuple(field.name for field in KLINES if field.type == pa.float64())
 
@@ -90,7 +90,7 @@ def _column(field: pa.Field, values: tuple[object, ...]) -> pa.Array:
         raise ValueError(f"null {field.name}")
     if not pa.types.is_timestamp(field.type):
         return column
-    if pc.max(column).as_py() >= _MICROSECONDS_ABOVE:
+    if pc.max(column).as_py() >= MICROSECONDS_ABOVE:
         column = pa.array(column.to_numpy() // 1000)
     return column.cast(field.type)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError
 from alphamill.frames import Interval
+from alphamill.market.archive_files import ArchiveFile
 from alphamill.market.exchange import Klines, SymbolInfo
 from alphamill.market.klines import between, closed, empty_klines
 from alphamill.market.replies import unknown_symbol
@@ -66,3 +67,25 @@ class FakeExchange:
         table = between(self.tables.get((symbol, interval), empty_klines()), start_ms, end_ms)
         pages = max(1, -(-table.num_rows // self.page_bars))
         return Klines(closed(table, interval, now_ms), now_ms, pages)
+
+
+@dataclass(slots=True)
+class FakeArchive:
+    """A `KlineArchive` that has every month and day of its KLINES tables that it has bars of.
+
+    `absent` names stems that are not there; `failures` are raised for theirs, every time; `asked`
+    remembers the stem of every file asked for.
+    """
+
+    tables: dict[tuple[str, Interval], pa.Table] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    failures: dict[str, AlphamillError] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def read(self, file: ArchiveFile) -> pa.Table | None:
+        self.asked.append(file.stem)
+        if file.stem in self.failures:
+            raise self.failures[file.stem]
+        table = self.tables.get((file.symbol, file.interval), empty_klines())
+        table = between(table, file.start_ms, file.end_ms)
+        return table if table.num_rows and file.stem not in self.absent else None

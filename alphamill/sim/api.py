@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alphamill.frames import Interval, Market
+from alphamill.sim.archive import ArchiveFault, SimulatedArchive, not_found
 from alphamill.sim.bars import BarSource, close_ms, unfinished
 from alphamill.sim.klines import query_weight, read_query, select
 from alphamill.sim.listing import exchange_info, ticker
@@ -41,9 +42,14 @@ class ExchangeApi:
     """Answers requests and counts them. Not thread-safe: one event loop owns it."""
 
     def __init__(
-        self, source: BarSource, limits: Mapping[Market, Limits], now_ms: Callable[[], int]
+        self,
+        source: BarSource,
+        limits: Mapping[Market, Limits],
+        now_ms: Callable[[], int],
+        archive_faults: Sequence[ArchiveFault] = (),
     ) -> None:
         self._source = source
+        self._archive = SimulatedArchive(source, now_ms, archive_faults)
         self._now_ms = now_ms
         self._windows = {market: Windows(limits[market]) for market in Market}
         self._rows: dict[tuple[Market, str, Interval], RowCache] = {}
@@ -51,6 +57,8 @@ class ExchangeApi:
 
     def answer(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Answer:
         """The reply to GET `path`. `micros`: the spot client asked for times in microseconds."""
+        if path.startswith("/data/"):
+            return self._archived(path)
         now_ms = self._now_ms()
         prefix = next((known for known in PREFIXES if path.startswith(known)), "")
         endpoint = path.removeprefix(prefix)
@@ -97,6 +105,7 @@ class ExchangeApi:
             "refused": self._totals["status_429"] + self._totals["status_418"],
             **{name: self._totals[name] for name in ("status_429", "status_418", "bad_requests",
                                                      "kline_rows")},
+            **{name: self._archive.served[name] for name in ("archive_files", "archive_missing")},
             "weight": sum(counted.total_weight for counted in self._windows.values()),
             "bans": sum(counted.total_bans for counted in self._windows.values()),
         }  # fmt: skip
@@ -105,6 +114,13 @@ class ExchangeApi:
     def market(self) -> dict[str, Any]:
         """What the source is: recordings with their ranges, or the planted factors."""
         return dict(self._source.describe())
+
+    def _archived(self, path: str) -> Answer:
+        """A static file; the archive is another host and counts nothing."""
+        body = self._archive.body(path)
+        if body is None:
+            return Answer(404, not_found(path), {"Content-Type": "application/xml"})
+        return Answer(200, body, {"Content-Type": "binary/octet-stream"})
 
     def _body(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
         if endpoint == "klines":

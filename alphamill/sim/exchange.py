@@ -1,6 +1,7 @@
 """The simulated exchange as an HTTP server: one process, one event loop, so that counts are exact.
 
 GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr
+GET /data/{spot,futures/um,futures/cm}/{monthly,daily}/klines/...  the archive's zips and checksums
 GET /__sim__/stats   what was used of every limit window; neither counted nor disturbed
 GET /__sim__/market  what is served: recordings and their ranges, or the planted factors
 """
@@ -26,6 +27,7 @@ from tornado.web import Application, RequestHandler
 from alphamill.clock import Clock, SystemClock
 from alphamill.frames import Market
 from alphamill.sim.api import Answer, ExchangeApi
+from alphamill.sim.archive import ArchiveFault
 from alphamill.sim.bars import BarSource
 from alphamill.sim.faults import Fault, FaultKind, FaultPlan
 from alphamill.sim.replay import ReplaySource
@@ -56,6 +58,7 @@ class ExchangeConfig:
     clock_offset_ms: int = 0
     latency_ms: tuple[float, float] = (0.0, 0.0)
     faults: tuple[Fault, ...] = ()
+    archive_faults: tuple[ArchiveFault, ...] = ()
     seed: int = 0  # of faults and latency
     hang_s: float = 120.0
 
@@ -76,7 +79,12 @@ class _Doorway:
     def __init__(self, config: ExchangeConfig, source: BarSource, clock: Clock) -> None:
         limits = dict.fromkeys(Market, config.futures_limits) | {Market.SPOT: config.spot_limits}
         self.config = config
-        self.api = ExchangeApi(source, limits, lambda: clock.now_ms() + config.clock_offset_ms)
+        self.api = ExchangeApi(
+            source,
+            limits,
+            lambda: clock.now_ms() + config.clock_offset_ms,
+            config.archive_faults,
+        )
         self.faults = FaultPlan(config.faults, config.seed)
         self._rng = np.random.Generator(np.random.PCG64([config.seed, 1]))
 

@@ -1,5 +1,6 @@
-"""fetch: bring a range of bars into the lake, asking the exchange only for what is not there.
+"""fetch: bring a range of bars into the lake, asking only for what is not there.
 
+Files of the exchange's archive come first, its API gives the rest; each month's file says which.
 Each month's file states the range that was asked for. Bars outside it are fetched, so that the
 range grows as one piece; bars inside it that are absent were not at the exchange and are not asked
 for again. Safe to repeat, and safe beside another worker at the same month.
@@ -7,12 +8,13 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Month, is_symbol, months_between
 from alphamill.jobs import FetchJob
@@ -28,10 +30,12 @@ from alphamill.lake import (
     read_partition,
     update_klines,
 )
-from alphamill.market import Exchange, Klines, find_gaps, find_halts
+from alphamill.market import Exchange, History, KlineArchive, Klines, find_gaps, find_halts
 from alphamill.market.grid import closed_until_ms, next_ms
+from alphamill.market.history import Part
 from alphamill.market.klines import between, merge_klines, times_ms
 from alphamill.market.replies import unknown_symbol
+from alphamill.stages.quarantine import keep_damaged
 
 # A bar that closed this recently and is absent may still appear; one that is older was never there.
 _SETTLE_MS = 120_000
@@ -39,10 +43,12 @@ _SETTLE_MS = 120_000
 
 @dataclass(frozen=True, slots=True)
 class FetchDeps:
-    """What the stage works with."""
+    """What the stage works with; `archive` is None where the exchange's API is the only source."""
 
     exchange: Exchange
     lake: Lake
+    archive: KlineArchive | None = None
+    clock: Clock = field(default_factory=SystemClock)  # tells which files the archive may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,9 @@ class FetchFacts:
     """What is in the lake of the range asked for.
 
     rows + missing_bars = expected: bars that had closed by the exchange's clock. gaps: stretches
-    that the exchange does not have. key: the month's file, or the folder for several months.
-    skipped: all was there already and nothing was asked. note: "" or why there is no bar.
+    that the exchange does not have. requests: of its API; files: of its archive. key: the month's
+    file, or the folder for several months. skipped: all was there already and nothing was asked.
+    note: "" or why there is no bar. archive_note: "" or what of the archive could not be used.
     """
 
     rows: int
@@ -63,6 +70,8 @@ class FetchFacts:
     key: str
     skipped: bool
     note: str = ""
+    files: int = 0
+    archive_note: str = ""
 
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -86,13 +95,15 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     if not is_symbol(job.symbol):
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
-    requests = 0
+    history = History(job.market, deps.exchange, deps.archive, deps.clock)
+    parts = []
     wanted = _wanted(series, job, deps.lake)
     for stretch in wanted:
-        klines = deps.exchange.klines(job.symbol, job.interval, stretch.start_ms, stretch.end_ms)
-        requests += klines.requests
-        _keep(series, stretch, klines, deps.lake)
-    return _facts(series, job, deps.lake, requests, skipped=not wanted)
+        for part in history.parts(job.symbol, job.interval, stretch.start_ms, stretch.end_ms):
+            _keep(series, _Range(part.start_ms, part.end_ms), part.klines, deps.lake)
+            keep_damaged(deps.lake, series, part.damaged, part.klines.server_time_ms)
+            parts.append(part)
+    return _facts(series, job, deps.lake, parts, skipped=not wanted)
 
 
 def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
@@ -203,7 +214,7 @@ def _describe(
 
 
 def _facts(
-    series: Series, job: FetchJob, lake: Lake, requests: int, *, skipped: bool
+    series: Series, job: FetchJob, lake: Lake, parts: list[Part], *, skipped: bool
 ) -> FetchFacts:
     """The range as the lake has it now."""
     months = months_between(job.start_ms, job.end_ms)
@@ -228,11 +239,13 @@ def _facts(
         expected=rows + missing,
         missing_bars=missing,
         gaps=gaps,
-        requests=requests,
+        requests=sum(part.klines.requests for part in parts),
         source="+".join(sorted(sources)),
         key=klines_key(*where, months[0]) if len(months) == 1 else series.folder("klines"),
         skipped=skipped,
         note=_note(rows, missing),
+        files=sum(part.files for part in parts),
+        archive_note=_archive_note(parts),
     )
 
 
@@ -242,3 +255,10 @@ def _note(rows: int, missing: int) -> str:
     if missing:
         return "the exchange has no bars in this range: not listed yet, or halted"
     return "no bar of this range has closed yet"
+
+
+def _archive_note(parts: list[Part]) -> str:
+    """What went wrong, once each; the bars concerned are REST's."""
+    said = [note for part in parts for note in part.notes]
+    said += [f"quarantined {damaged}" for part in parts for damaged in part.damaged]
+    return "; ".join(dict.fromkeys(said))

@@ -74,7 +74,7 @@ def test_a_month_is_fetched_once_and_then_never_asked_for(deps, exchange):
     facts = fetch.run(job(), deps)
     assert facts.to_message() == {
         "rows": 720, "expected": 720, "missing_bars": 0, "gaps": 0, "requests": 1,
-        "source": "rest", "key": KEY, "skipped": False, "note": "",
+        "source": "rest", "key": KEY, "skipped": False, "note": "", "files": 0, "archive_note": "",
     }  # fmt: skip
     assert stored(deps).equals(hours(*range(720)))
     assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete

@@ -1,0 +1,146 @@
+"""Binance's public archive, data.binance.vision: static zips of klines with checksums beside them.
+
+It costs no request weight. A file counts only if it is what its CHECKSUM says; one that is not, or
+that does not unpack to its own bars, is `Damaged` and somebody else's to keep and to replace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from typing import Protocol
+
+import pyarrow as pa
+import requests
+
+from alphamill.clock import Clock
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.market.archive_files import MAX_ZIP_BYTES, ArchiveFile, parse_zip
+from alphamill.market.binance import BAD_URL, cause_of, open_session
+
+_SETTING = "ALPHAMILL_ARCHIVE_URL"
+_CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|$)")
+_CHECKSUM_BYTES = 4096
+_AT_ONCE = 8  # requests of one process under way
+_CONNECT_S = 5.0
+_REST_S = 60.0  # how long nobody asks an archive that did not answer twice
+_CHUNK = 1 << 20
+
+
+class Damaged(AlphamillError):
+    """A file that is there and cannot be trusted: `content` is what came, `expected` its sha256."""
+
+    def __init__(self, name: str, reason: str, content: bytes, expected: str = "") -> None:
+        super().__init__(name, reason, content, expected)
+        self.name = name
+        self.reason = reason
+        self.content = content
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class KlineArchive(Protocol):
+    """Files of past klines."""
+
+    def read(self, file: ArchiveFile) -> pa.Table | None:
+        """KLINES of the file, or None if it is not there. Raises Damaged, RetryLater."""
+
+
+class Archive:
+    """A `KlineArchive` over HTTP; safe to share between threads.
+
+    Two failures in a row, and it answers RetryLater at once for a minute: a worker has the
+    exchange to fall back on, and should not wait for time-outs file by file.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        clock: Clock,
+        timeout_s: float = 15.0,
+        session: requests.Session | None = None,
+    ) -> None:
+        self._url = base_url.rstrip("/")
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._session = session or open_session()
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._rests_until_s = float("-inf")
+        self._why_it_rests = ""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def read(self, file: ArchiveFile) -> pa.Table | None:
+        """GET {url}/data/.../SYMBOL-INTERVAL-PERIOD.zip and .zip.CHECKSUM; no weight.
+
+        None for 404 of either: what has no checksum cannot be verified. A mismatch is looked at
+        twice, since the two files are not replaced in one moment.
+        """
+        try:
+            return self._verified(file)
+        except Damaged:
+            return self._verified(file)
+
+    def _verified(self, file: ArchiveFile) -> pa.Table | None:
+        said = self._get(f"{file.path}.CHECKSUM", _CHECKSUM_BYTES)
+        content = None if said is None else self._get(file.path, MAX_ZIP_BYTES)
+        if said is None or content is None:
+            return None
+        match = _CHECKSUM.match(said)
+        if match is None:
+            raise Damaged(file.stem, "its CHECKSUM is malformed", content)
+        expected = match[1].decode().lower()
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise Damaged(file.stem, "it does not have its CHECKSUM's sha256", content, expected)
+        try:
+            return parse_zip(content, file)
+        except ValueError as error:
+            raise Damaged(file.stem, str(error), content, expected) from error
+
+    def _get(self, path: str, most_bytes: int) -> bytes | None:
+        """The body of a 200, None for a 404; a second try before RetryLater."""
+        if self._clock.monotonic_s() < self._rests_until_s:
+            raise RetryLater(self._why_it_rests, 5.0)
+        try:
+            return self._send(path, most_bytes)
+        except RetryLater:
+            pass
+        try:
+            return self._send(path, most_bytes)
+        except RetryLater as error:
+            self._why_it_rests = error.reason
+            self._rests_until_s = self._clock.monotonic_s() + _REST_S
+            raise
+
+    def _send(self, path: str, most_bytes: int) -> bytes | None:
+        url, body = f"{self._url}/{path}", bytearray()
+        try:
+            with (
+                self._turns,
+                self._session.get(
+                    url, stream=True, timeout=(_CONNECT_S, self._timeout_s), allow_redirects=False
+                ) as reply,
+            ):
+                if reply.status_code == 404:
+                    return None
+                if reply.status_code != 200:
+                    raise RetryLater(f"{url} answers HTTP {reply.status_code}", 5.0)
+                for chunk in reply.iter_content(_CHUNK):
+                    body += chunk
+                    if len(body) > most_bytes:
+                        raise Damaged(_name(path), f"it is over {most_bytes} bytes", b"")
+        except BAD_URL as error:
+            cure = "give http(s)://host, or switch binance.archive off"
+            raise Misconfigured(_SETTING, f"{self._url!r} is not a URL", cure) from error
+        except requests.RequestException as error:
+            raise RetryLater(f"no answer from {self._url} ({cause_of(error)})", 5.0) from error
+        return bytes(body)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".CHECKSUM").removesuffix(".zip")

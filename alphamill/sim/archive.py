@@ -1,0 +1,193 @@
+"""The simulated exchange's archive: the paths, zips and checksums of data.binance.vision.
+
+Spot CSVs have no header row and count microseconds from 2025 on; futures CSVs count milliseconds
+and have a header row from May 2022 on, as the real ones do. A day appears when the next one has
+begun, a month on the first Monday after it. Equal bars give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from alphamill.frames import Interval, Market, Month
+from alphamill.sim.bars import BarSource
+from alphamill.sim.rows import row_texts
+
+_PATH = re.compile(
+    r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/klines/"
+    r"(?P<symbol>[A-Z0-9_]{2,30})/(?P<interval>\d{1,2}(?:[smhdw]|mo))/"
+    r"(?P<stem>(?P=symbol)-(?P=interval)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
+    r"\.zip(?P<checksum>\.CHECKSUM)?"
+)
+_HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+    "taker_buy_quote_volume,ignore"
+)
+_HEADER_FROM = Month(2022, 5)  # futures
+_MICROSECONDS_FROM = Month(2025, 1)  # spot
+_DAY_MS = 86_400_000
+_KEPT_BYTES = 256 * 2**20
+_UNZIPPED_ROWS = 3_000_000  # more than a month of seconds
+
+
+class ArchiveFaultKind(StrEnum):
+    """What is wrong with a file; the real archive has had each."""
+
+    BAD_CHECKSUM = "bad_checksum"  # the CHECKSUM is of an earlier version
+    CORRUPT_ZIP = "corrupt_zip"  # cut in the middle; its CHECKSUM fits
+    MISSING = "missing"  # neither the zip nor its CHECKSUM
+    MISSING_CHECKSUM = "missing_checksum"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFault:
+    """A fault of every file whose name without ending matches `names`, a shell pattern."""
+
+    kind: ArchiveFaultKind
+    names: str = "*"
+
+    @classmethod
+    def parse(cls, text: str) -> ArchiveFault:
+        """From "bad_checksum" or "missing:BTCUSDT-1m-2021-*"; raises ValueError."""
+        name, _, names = text.partition(":")
+        try:
+            return cls(ArchiveFaultKind(name), names or "*")
+        except ValueError as error:
+            kinds = ", ".join(ArchiveFaultKind)
+            raise ValueError(f"{text!r} is not KIND[:NAMES] ({kinds})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    market: Market
+    symbol: str
+    interval: Interval
+    stem: str
+    month: Month
+    day: int | None
+
+    @property
+    def range_ms(self) -> tuple[int, int]:
+        if self.day is None:
+            return self.month.start_ms, self.month.end_ms
+        start_ms = self.month.start_ms + (self.day - 1) * _DAY_MS
+        return start_ms, start_ms + _DAY_MS
+
+    @property
+    def published_ms(self) -> int:
+        end_ms = self.range_ms[1]
+        if self.day is not None:
+            return end_ms
+        end = datetime.fromtimestamp(end_ms // 1000, UTC)
+        return end_ms + timedelta(days=-end.weekday() % 7) // timedelta(milliseconds=1)
+
+
+class SimulatedArchive:
+    """Files built when first asked for and kept, the latest used. One event loop owns it."""
+
+    def __init__(
+        self, source: BarSource, now_ms: Callable[[], int], faults: Sequence[ArchiveFault] = ()
+    ) -> None:
+        self._source = source
+        self._now_ms = now_ms
+        self._faults = tuple(faults)
+        self._zips: OrderedDict[_File, bytes] = OrderedDict()
+        self.served: Counter[str] = Counter()
+
+    def body(self, path: str) -> bytes | None:
+        """What lies at `path`, or None."""
+        match = _PATH.fullmatch(path)
+        file = _file(match) if match else None
+        if match is None or file is None or file.published_ms > self._now_ms():
+            found = None
+        else:
+            found = self._body(file, checksum=match["checksum"] is not None)
+        self.served["archive_missing" if found is None else "archive_files"] += 1
+        return found
+
+    def _body(self, file: _File, *, checksum: bool) -> bytes | None:
+        faults = {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
+        content = self._zip(file)
+        if content is None or ArchiveFaultKind.MISSING in faults:
+            return None
+        if ArchiveFaultKind.CORRUPT_ZIP in faults:
+            content = content[: len(content) // 2]
+        if not checksum:
+            return content
+        if ArchiveFaultKind.MISSING_CHECKSUM in faults:
+            return None
+        if ArchiveFaultKind.BAD_CHECKSUM in faults:
+            content += b"an earlier version"
+        return f"{hashlib.sha256(content).hexdigest()}  {file.stem}.zip\n".encode()
+
+    def _zip(self, file: _File) -> bytes | None:
+        if file not in self._zips:
+            text = _csv(self._source, file)
+            if text is None:
+                return None
+            self._zips[file] = _zipped(f"{file.stem}.csv", text)
+            while len(self._zips) > 1 and sum(map(len, self._zips.values())) > _KEPT_BYTES:
+                self._zips.popitem(last=False)
+        self._zips.move_to_end(file)
+        return self._zips[file]
+
+
+def not_found(path: str) -> bytes:
+    """The storage's words for a key that it does not have."""
+    key = path.removeprefix("/")
+    shown = re.sub(r"[^\w./=-]", "_", key)[:200]
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code>'
+        f"<Message>The specified key does not exist.</Message><Key>{shown}</Key></Error>"
+    ).encode()
+
+
+def _file(match: re.Match[str]) -> _File | None:
+    market = Market(match["market"].removeprefix("futures/"))
+    interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
+    month, day = Month.parse(match["month"]), int(match["day"]) if match["day"] else None
+    known = interval in tuple(Interval) and not (interval == Interval.S1 and market != Market.SPOT)
+    days = (month.end_ms - month.start_ms) // _DAY_MS
+    fits = (day is None) == (match["span"] == "monthly") and (day is None or 1 <= day <= days)
+    if not known or not fits:
+        return None
+    return _File(market, match["symbol"], Interval(interval), match["stem"], month, day)
+
+
+def _csv(source: BarSource, file: _File) -> bytes | None:
+    """The bars that open within the file's range as text; None where there is none."""
+    if file.symbol not in source.symbols(file.market):
+        return None
+    bars = source.bars(file.market, file.symbol, file.interval)
+    if bars is None:
+        return None
+    start_ms, end_ms = file.range_ms
+    bars = bars.rows(bars.start_at(start_ms), bars.start_at(end_ms))
+    if not 0 < len(bars) < _UNZIPPED_ROWS:
+        return None
+    spot = file.market is Market.SPOT
+    rows = row_texts(bars, file.interval, 1000 if spot and file.month >= _MICROSECONDS_FROM else 1)
+    lines = [row[1:-1].replace('"', "") for row in rows]
+    if not spot and file.month >= _HEADER_FROM:
+        lines.insert(0, _HEADER)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _zipped(name: str, text: bytes) -> bytes:
+    """A zip whose bytes follow from `name` and `text` alone."""
+    sink = io.BytesIO()
+    member = zipfile.ZipInfo(name)  # dated 1980
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.create_system = 3
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr(member, text)
+    return sink.getvalue()
