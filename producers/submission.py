@@ -126,8 +126,10 @@ def watched(ledger: Ledger, run_id: str, *, quiet: bool = False) -> RunRecord:
     for trouble in gathered(ledger.dead(run_id))[:_REASONS]:
         if trouble.state == JobState.DEAD:
             about = ", ".join(filter(None, trouble.subjects))
-            more = ", ..." if trouble.jobs > len(trouble.subjects) else ""
-            click.echo(f"{trouble.stage} failed: {trouble.reason} ({about}{more})", err=True)
+            if about and trouble.jobs > len(trouble.subjects):
+                about += ", ..."
+            where = f" ({about})" if about else ""
+            click.echo(f"{trouble.stage} failed: {trouble.reason}{where}", err=True)
     if run.state != "done":
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
     return run

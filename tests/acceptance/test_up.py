@@ -1,0 +1,243 @@
+"""`alphamill up`: one stack, used from other processes by its home alone, and hurt on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import psutil
+import pytest
+
+from alphamill.ledger.presence import Presence
+from alphamill.stack.embedded_redis import answers, free_port
+from workers.pools import POOLS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+KEY = "the-only-key"
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
+RANGE = ("--interval", "1h", "--start", "2023-01-01", "--end", "2023-04-15")
+CONFIG = """\
+[llm.tiers.quick_scan]
+model = "{model}"
+[llm.tiers.detailed_analysis]
+model = "{model}"
+[llm.tiers.final_verification]
+model = "{model}"
+[llm.prices."no-such-model"]
+input = 0.1
+output = 0.1
+[ledger]
+lease_s = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def place(launch, small_market, tmp_path_factory, wait_for_long):
+    """A stack that is up, with its simulated exchange and model; `call(*arguments)` uses it."""
+    folder = tmp_path_factory.mktemp("up")
+    home, config = folder / "home", folder / "alphamill.toml"
+    config.write_text(CONFIG.format(model="offline-proposer"))
+    exchange_port, llm_port = free_port(), free_port()
+    exchange = launch(folder / "exchange", "sim", "exchange", "--port", str(exchange_port),
+                      "--replay", str(small_market))  # fmt: skip
+    llm = launch(folder / "llm", "sim", "llm", "--port", str(llm_port), "--api-key", KEY)
+    up = launch(
+        home, "up", "--flower-port", "0",
+        ALPHAMILL_HOME=str(home),
+        ALPHAMILL_CONFIG=str(config),
+        ALPHAMILL_BINANCE_URL=f"http://127.0.0.1:{exchange_port}",
+        ALPHAMILL_LLM_URL=f"http://127.0.0.1:{llm_port}/v1",
+        ALPHAMILL_LLM_API_KEY="a-wrong-key",
+    )  # fmt: skip
+    up.until(lambda: "up: Flower on " in up.out, 60, "the stack")
+    up.look()
+    flower = up.out.split("up: Flower on ")[1].split(",")[0]
+
+    def call(*arguments: str, timeout_s: float = 60.0, **environment: str):
+        told = {"ALPHAMILL_HOME": str(home), **environment}
+        command = launch(folder / "caller", *arguments, **told)
+        code = command.wait(timeout_s)
+        return SimpleNamespace(code=code, out=command.out, err=command.err)
+
+    return SimpleNamespace(
+        home=home, up=up, flower=flower, call=call, exchange=exchange, llm=llm, llm_port=llm_port,
+        folder=folder, presence=lambda: Presence(up.ledger()._client),
+        wait_for=wait_for_long,
+    )  # fmt: skip
+
+
+def answering(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def shown(place, path: str):
+    with urllib.request.urlopen(place.flower + path, timeout=10) as reply:  # noqa: S310  loopback
+        return json.load(reply)["data"]
+
+
+def test_flower_shows_every_worker(place):
+    def pools() -> set[str]:
+        return {row["hostname"].split("-")[0] for row in shown(place, "/workers?json=1")}
+
+    place.wait_for(lambda: pools() == set(POOLS), 30, "five workers in Flower")
+
+
+def test_everything_listens_on_loopback_only(place):
+    place.up.look()
+    for pid in place.up.pids:
+        for connection in psutil.Process(pid).net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip in ("127.0.0.1", "::1"), connection
+
+
+def test_a_run_is_submitted_with_nothing_but_the_home(place):
+    done = place.call("fetch", "BTCUSDT", *RANGE, "--wait")
+    assert done.code == 0, done.err
+    run_id = done.out.strip().splitlines()[-1]
+    assert place.up.ledger().run(run_id).state == "done"
+    folder = place.home / "lake" / "klines" / "market=spot" / "interval=1h" / "symbol=BTCUSDT"
+    assert len(pd.read_parquet(folder)) == 2496  # 104 days
+    names = {row["name"] for row in shown(place, _tasks_query())}
+    assert {"alphamill.fetch", "alphamill.sweep"} <= names
+
+
+def _tasks_query() -> str:
+    order = "&order%5B0%5D%5Bcolumn%5D=0&order%5B0%5D%5Bdir%5D=desc"
+    return f"/tasks/datatable?draw=1&start=0&length=100&search%5Bvalue%5D={order}" + (
+        "&columns%5B0%5D%5Bdata%5D=received"
+    )
+
+
+def test_the_same_again_joins_and_costs_nothing(place):
+    again = place.call("fetch", "BTCUSDT", *RANGE, "--wait", "--json")
+    told = json.loads(again.out)
+    assert (again.code, told["state"], told["joined"]) == (0, "done", True)
+
+
+def test_a_killed_worker_is_replaced(place):
+    (victim,) = [w for w in place.presence().here() if w.pool == "fetch"]
+    os.kill(victim.pid, signal.SIGKILL)
+    place.wait_for(
+        lambda: any(w.pool == "fetch" and w.pid != victim.pid for w in place.presence().here()),
+        30, "a new fetch worker",
+    )  # fmt: skip
+    done = place.call("fetch", "ETHUSDT", *RANGE, "--wait")
+    assert done.code == 0, done.err
+    assert "worker-fetch ended with -9; starting it again" in place.up.err
+
+
+def test_a_killed_redis_is_replaced_and_has_forgotten_nothing(place):
+    before = {run.id: run.state for run in place.up.ledger().runs()}
+    children = psutil.Process(place.up.process.pid).children()
+    (server,) = [child for child in children if child.name() in ("valkey-server", "redis-server")]
+    server.kill()
+    place.wait_for(lambda: "the Redis server ended; it runs again" in place.up.err, 20, "Redis")
+    assert {run.id: run.state for run in place.up.ledger().runs()} == before
+    done = place.call("fetch", "BNBUSDT", *RANGE, "--wait")
+    assert done.code == 0, done.err
+
+
+def test_a_second_stack_of_one_home_is_refused_and_harms_nothing(place):
+    refused = place.call("up", "--flower-port", "0")
+    assert refused.code == 3
+    assert refused.err.strip().splitlines() == [
+        f"ALPHAMILL_HOME: a stack already runs in {place.home}; "
+        "stop it, use it, or choose another home"
+    ]
+    assert answers((place.home / "redis.url").read_text(encoding="ascii"))
+
+
+def test_a_port_in_use_is_refused(place, tmp_path):
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = place.call("up", "--flower-port", str(port), ALPHAMILL_HOME=str(tmp_path / "h"))
+    assert refused.code == 3
+    assert refused.err.strip() == f"--flower-port: port {port} is in use; choose another"
+
+
+def test_a_symbol_that_the_exchange_does_not_have_is_named(place):
+    failed = place.call("fetch", "BTCUSDX", *RANGE, "--wait")
+    assert failed.code == 1
+    assert "BTCUSDX" in failed.err
+    assert "BTCUSDT" in failed.err, "what it may have meant"
+    assert "alphamill resume fetch-" in failed.err
+    assert not list((place.home / "lake").rglob("symbol=BTCUSDX*"))
+
+
+def test_a_run_can_be_watched_and_left(place):
+    """Ctrl-C ends the watching with a word on how to end the run."""
+    place.exchange.process.send_signal(signal.SIGSTOP)
+    try:
+        command = place.up.__class__(
+            place.folder / "watcher", ["fetch", "SOLUSDT", *RANGE, "--wait"],
+            ALPHAMILL_HOME=str(place.home),
+        )  # fmt: skip
+        command.until(lambda: place.up.reached("fetch"), 20, "a running fetch")
+        time.sleep(0.5)  # it is watching now
+        assert command.send(signal.SIGINT) == 130
+        assert "alphamill cancel fetch-" in command.err
+    finally:
+        place.exchange.process.send_signal(signal.SIGCONT)
+
+
+def mine(place, config: Path):
+    """A mining run whose models the producer's `config` names; the workers' is the stack's."""
+    return place.call(
+        "mine", *SYMBOLS, *RANGE, "--rounds", "1", "--wait", timeout_s=100,
+        ALPHAMILL_CONFIG=str(config),
+        ALPHAMILL_LLM_URL=f"http://127.0.0.1:{place.llm_port}/v1",
+    )  # fmt: skip
+
+
+def test_a_wrong_key_ends_the_run_with_that_reason(place):
+    failed = mine(place, place.folder / "alphamill.toml")
+    assert failed.code == 1, failed.out + failed.err
+    assert "ALPHAMILL_LLM_API_KEY" in failed.err
+    assert KEY not in failed.err
+    assert "a-wrong-key" not in failed.err
+
+
+def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(place, launch):
+    place.llm.end()
+    launch(place.folder / "llm", "sim", "llm", "--port", str(place.llm_port))
+    place.wait_for(lambda: answering(place.llm_port), 20, "the model's endpoint")
+    unknown = place.folder / "unknown.toml"
+    unknown.write_text(CONFIG.format(model="no-such-model"))
+    failed = mine(place, unknown)
+    assert failed.code == 1, failed.out + failed.err
+    assert "no-such-model" in failed.err
+    assert "publish failed: the run has no trial to show" in failed.err
+
+
+def test_an_exchange_that_cannot_be_reached_fails_the_run_with_that_reason(place):
+    place.exchange.end()
+    failed = place.call("fetch", "XRPUSDT", *RANGE, "--wait", timeout_s=120)
+    assert failed.code == 1
+    assert "fetch failed:" in failed.err
+    assert "XRPUSDT 1h" in failed.err
+
+
+def test_sigterm_stops_all_of_it(place):
+    """Last: the stack of this module ends here."""
+    assert place.up.send(signal.SIGTERM) == 0
+    assert place.up.out.strip().splitlines()[-1] == "stopped"
+    left = place.up.leftovers()
+    assert left == "", left
+    later = place.call("fetch", "BTCUSDT", *RANGE)
+    assert later.code == 3
+    assert "no Redis answers" in later.err
+    assert "alphamill up" in later.err
+    for log in (place.home / "logs").glob("*.log"):
+        assert "Traceback" not in log.read_text(errors="replace"), log.name
