@@ -6,8 +6,10 @@ from typing import Any
 
 from celery import Celery, signals
 
+from workers import transport
 from workers.announce import Announcer
 
+transport.install()
 app = Celery(
     "alphamill",
     config_source="celeryconfig",

@@ -35,7 +35,6 @@ from alphamill.settings import Settings, load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.sim.windows import Limits
-from alphamill.stack.processes import die_with_parent
 from workers import flows
 from workers.app import app
 from workers.pools import POOLS, worker_arguments
@@ -124,7 +123,7 @@ class Mill:
 
     def __init__(
         self, home: Path, redis_url: str, exchange: ExchangeServer, source: SyntheticSource,
-        toml: str,
+        toml: str, patch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         self.home, self.exchange, self.source = home, exchange, source
         config = home / "mill.toml"
@@ -141,6 +140,8 @@ class Mill:
         self.presence = Presence(self.redis)
         self.lake = Lake(self.settings.lake_uri)
         self._processes: list[Process] = []
+        self._patch = patch
+        self.bind()
 
     def start(self, name: str, command: Sequence[str]) -> Process:
         """A program with this mill's environment and no other ALPHAMILL or CELERY variable."""
@@ -155,7 +156,6 @@ class Mill:
                 cwd=self.home,
                 env={**clean, "PYTHONPATH": str(REPOSITORY), **self.env},
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         self._processes.append(Process(name, popen, log))
         return self._processes[-1]
@@ -205,7 +205,19 @@ class Mill:
 
     def submit(self, spec: RunSpec, priority: int = 0) -> RunRecord:
         """As a producer does."""
+        self.bind()
         return flows.submit(spec, self.ledger, priority)
+
+    def resume(self, run_id: str) -> RunRecord:
+        """As `alphamill resume` does."""
+        self.bind()
+        return flows.resume(run_id, self.ledger)
+
+    def bind(self) -> None:
+        """Let this process publish to this mill's broker; Celery reads the variable each time."""
+        self._patch.setenv("CELERY_BROKER_URL", self.env["ALPHAMILL_REDIS_URL"])
+        app.close()
+        app.__dict__.pop("amqp", None)
 
     def counts(self, run_id: str, stage: str = "fetch") -> Counter[str]:
         """Jobs of a stage by state, absent states as 0."""
@@ -223,6 +235,22 @@ class Mill:
             assert time.monotonic() < deadline_s, f"{counts} after {timeout_s:g} s; see {self.home}"
             time.sleep(0.05)
         return run
+
+    def messages_left(self, queue: str) -> int:
+        """Messages of the queue that wait, and messages of any queue that a worker holds."""
+        lists = self.redis.scan_iter(f"{queue}*", _type="list")
+        return sum(self.redis.llen(key) for key in lists) + self.redis.hlen("unacked")
+
+    def wait_until_read(self, queue: str, timeout_s: float = 20.0) -> None:
+        """Until every message has been dealt with.
+
+        A worker takes a message in two steps, between which it is in neither place: so look again.
+        """
+        deadline_s, empty = time.monotonic() + timeout_s, 0
+        while empty < 5:
+            empty = 0 if self.messages_left(queue) else empty + 1
+            assert time.monotonic() < deadline_s, f"{self.messages_left(queue)} messages left"
+            time.sleep(0.02)
 
     def requests_served(self) -> int:
         """All requests that the exchange answered with 200."""
@@ -299,11 +327,7 @@ def _mills(folder: Path, redis_url: str) -> Iterator[MakeMill]:
             )
             home = folder / f"mill-{len(made)}"
             home.mkdir()
-            # This process publishes to that broker; Celery reads the variable each time.
-            patch.setenv("CELERY_BROKER_URL", url)
-            app.close()
-            app.__dict__.pop("amqp", None)
-            made.append(Mill(home, url, exchange, source, toml))
+            made.append(Mill(home, url, exchange, source, toml, patch))
             stack.callback(made[-1].close)
             return made[-1]
 

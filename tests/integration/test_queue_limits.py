@@ -11,7 +11,6 @@ from alphamill.sim.windows import Limits
 
 SCALED_DOWN = Limits(weight=600, requests=None, window_ms=6_000)
 FULL_WINDOWS = 4
-PAGE_WEIGHT = 2
 
 
 @pytest.mark.slow
@@ -30,7 +29,6 @@ def test_three_workers_use_the_limit_up_and_are_never_refused(make_mill, market,
 
     begins_ms, ends_ms = first_s * 1000, (first_s + FULL_WINDOWS * length_s) * 1000
     full = [w["weight"] for w in stats["windows"] if begins_ms <= w["start_ms"] < ends_ms]
-    print(full, stats["totals"], mill.ledger.counts(run.id))
     assert len(full) == FULL_WINDOWS
     assert min(full) >= 0.96 * SCALED_DOWN.weight, full
     assert stats["totals"]["refused"] == 0

@@ -1,0 +1,165 @@
+"""Workers as Celery's users start them, and messages as anybody who reaches the broker may send."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from celery.exceptions import QueueNotFound
+from kombu import Producer
+
+from alphamill.ledger import JobState
+from workers.app import app
+from workers.flows import plan
+from workers.publish import publish
+
+CELERY = Path(sys.executable).with_name("celery")
+BY_HAND = [CELERY, "-A", "workers.app", "worker", "-Q", "fetch", "-P", "threads", "-c", "8"]
+
+
+@pytest.fixture(scope="module")
+def mill(make_shared_mill, market):
+    return make_shared_mill(market(symbols=6, months=2))
+
+
+@pytest.fixture(scope="module")
+def by_hand(mill):
+    """The worker that most tests here send to; nothing sweeps."""
+    worker = mill.start("celery", [*BY_HAND, "-n", "celery@%h"])
+    mill.wait_until_here(worker)
+    return worker
+
+
+def a_run(mill, salt):
+    """A run of one job that is ready and has no message yet; its id and the job's."""
+    spec = mill.spec(mill.spec().symbols[:1], months=1, salt=salt)
+    [job] = plan(spec)
+    mill.ledger.open_run(spec.run_id, spec.kind.value, spec.to_message())
+    mill.ledger.add_jobs(spec.run_id, [job])
+    mill.ledger.seal(spec.run_id)
+    return spec.run_id, job.id
+
+
+def assert_serves(mill, worker, salt):
+    """It still works: a run is done by it."""
+    run = mill.submit(mill.spec(salt=salt))
+    assert mill.wait_for_end(run.id).state == "done"
+    assert worker.popen.poll() is None
+
+
+def test_a_worker_started_by_hand_does_a_run_and_answers_ping(mill, by_hand):
+    spec = mill.spec()
+    run = mill.submit(spec)
+    assert mill.wait_for_end(run.id).counts == {"fetch": {"done": 12}}
+    assert mill.check_lake(spec) == 12
+    answer = subprocess.run(
+        [
+            CELERY,
+            "-A",
+            "workers.app",
+            "inspect",
+            "ping",
+            "-t",
+            "10",
+            "-d",
+            f"celery@{socket.gethostname()}",
+        ],
+        env={**os.environ, **mill.env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "1 node online" in answer.stdout
+    assert "pong" in answer.stdout
+
+
+def test_alphamill_worker_becomes_the_same_program(mill, by_hand, wait_for):
+    started = mill.start("alphamill", [sys.executable, "-m", "producers.cli", "worker", "fetch"])
+    wait_for(
+        lambda: {w.pid for w in mill.presence.here()} == {started.pid, by_hand.pid},
+        60,
+        "the second worker",
+    )
+    theirs, ours = (psutil.Process(p.pid).cmdline() for p in (by_hand, started))
+    assert ours[1:3] == ["-m", "celery"]
+    asked = theirs[theirs.index("-A") : theirs.index("-n")]
+    assert ours[3 : 3 + len(asked)] == asked
+    assert {w.pool for w in mill.presence.here()} == {"fetch"}
+    assert started.terminate() == 0
+    assert [w.pid for w in mill.presence.here()] == [by_hand.pid]
+
+
+@pytest.mark.parametrize("times", [2, 10])
+def test_a_message_that_comes_again_finds_the_job_done(mill, by_hand, times):
+    run_id, job_id = a_run(mill, f"again {times}")
+    [hint] = mill.ledger.feed(run_id)
+    assert publish([hint] * times) == times
+    mill.wait_until_read("fetch")
+    job = mill.ledger.job(run_id, job_id)
+    assert (job.state, job.attempts) == (JobState.DONE, 1)
+    assert mill.state(run_id) == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("alphamill.fetch", ["fetch-0000000000000000", "fetch-0000000000000000"]),
+        ("alphamill.fetch", ["{no} such run", "a job"]),
+        ("alphamill.fetch", []),
+        ("alphamill.fetch", [{"run": 1}, None]),
+        ("alphamill.no_such_task", ["fetch-0000000000000000", "fetch-0000000000000000"]),
+    ],
+)
+def test_a_message_that_asks_for_nothing_real_is_taken_and_forgotten(
+    mill, by_hand, name, arguments
+):
+    runs = mill.ledger.runs()
+    app.send_task(name, args=arguments, queue="fetch")
+    mill.wait_until_read("fetch")
+    assert mill.ledger.runs() == runs
+    assert_serves(mill, by_hand, f"after {name} {arguments}")
+
+
+def test_a_message_for_a_job_of_another_stage_does_no_harm(mill, by_hand, wait_for):
+    run_id, job_id = a_run(mill, "wrong doorway")
+    app.send_task("alphamill.fetch", args=[run_id, "no-such-job"], queue="fetch")
+    wait_for(lambda: mill.state(run_id) == "done", what="the job that was ready to be fed")
+    assert mill.ledger.job(run_id, "no-such-job") is None
+    assert mill.ledger.job(run_id, job_id).attempts == 1
+
+
+def test_a_queue_that_is_not_declared_is_refused(mill):
+    with pytest.raises(QueueNotFound):
+        app.send_task("alphamill.fetch", args=["a", "b"], queue="fetsh")
+    assert not mill.redis.keys("fetsh*")
+
+
+class Harm:
+    """Unpickled, it would leave a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickled_message_is_not_unpickled(mill, by_hand, tmp_path):
+    harm = tmp_path / "harm"
+    queue = next(queue for queue in app.conf.task_queues if queue.name == "fetch")
+    with app.connection_for_write() as connection:
+        Producer(connection, queue.exchange, queue.routing_key).publish(
+            [[Harm(harm), "job"], {}, {}],
+            serializer="pickle",
+            headers={"task": "alphamill.fetch", "id": "1", "lang": "py"},
+            declare=[queue],
+        )
+    mill.wait_until_read("fetch")
+    assert_serves(mill, by_hand, "after pickle")
+    assert not harm.exists()
+    assert "pickle" in by_hand.log.read_text(), "the refusal is in the worker's log"
