@@ -58,10 +58,7 @@ def examine(market: Market) -> list[Check]:
     except Misconfigured as error:
         return [*checks, failed("settings", error)]
     checks += [Check("settings", "ok", f"home {settings.home}"), *_asked(settings, market)]
-    try:
-        return [*checks, remote_checks.prices_check(settings)]
-    except Misconfigured as error:
-        return [*checks, failed("prices", error)]
+    return [*checks, remote_checks.prices_check(settings)]
 
 
 def _asked(settings: Settings, market: Market) -> list[Check]:

@@ -20,6 +20,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from alphamill.evaluation import signal_correlation
+from alphamill.factors import compute, parse
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import KlineFacts, Lake, Span, run_key, write_klines
@@ -36,6 +38,7 @@ from alphamill.stages.panels import (
     Segment,
     SegmentFacts,
     field_key,
+    load_panel,
     write_field,
     write_manifest,
 )
@@ -44,6 +47,9 @@ from alphamill.stages.verify import VERDICTS
 from alphamill.usage import UsageCounters, UsageEntry
 from producers.cli import main
 from producers.leaderboard import show_planted, show_results
+from producers.page import run_report
+from producers.planted import search_planted
+from producers.results import run_rows
 from producers.stack_checks import SWEPT_KEY
 
 H1_MS = 3_600_000
@@ -51,6 +57,7 @@ JAN = Month(2024, 1)
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT")
 SECRET = "sk-secret-never-shown"
 HOSTILE = "looks [i]ahead[/i] \x1b[31m"
+HISTORY = 90  # bars before the segment's own
 REVERSAL, VOLUME = "-ts_zscore(close, 24)", "ts_mean(volume, 6) / ts_mean(volume, 72)"
 
 
@@ -189,7 +196,12 @@ def _write_results(mill: Mill, run: str) -> None:
     mill.lake.write(keys["factors"], pa.Table.from_pylist(rows, schema=VERDICTS), {})
     trial = {"interval": "1h", "tier": "quick_scan", "expression": "close / open", "round": 0,
              "status": "evaluated", "direction": 1, "rank_ic_mean": math.nan}  # fmt: skip
-    trials = [trial, trial | {"status": "duplicate"}, trial | {"status": "invalid"}]
+    trials = [
+        trial | {"validation_rank_ic_mean": 0.02, "finalist": True},
+        trial | {"validation_rank_ic_mean": -0.02, "finalist": False},
+        trial | {"status": "duplicate"},
+        trial | {"status": "invalid"},
+    ]
     extra = [("validation_rank_ic_mean", pa.float64()), ("finalist", pa.bool_())]
     schema = pa.schema([*TRIALS, *(pa.field(*one) for one in extra)])
     mill.lake.write(keys["trials"], pa.Table.from_pylist(trials, schema=schema), {})
@@ -208,7 +220,7 @@ def _write_panel(mill: Mill, run: str) -> None:
         )
         for name, values in fields.items()
     }
-    facts = SegmentFacts(JAN.start_ms, bars, 0, 5, hashes)
+    facts = SegmentFacts(JAN.start_ms, bars, HISTORY, 5, hashes)
     write_manifest(
         mill.lake, run,
         PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts}),
@@ -413,6 +425,23 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
     assert mill.ask("report", mill.mined, "--out", str(tmp_path / "no" / "x.html")).exit_code == 3
 
 
+def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
+    report = run_report(mill.ledger.run(mill.mined), UsageCounters(mill.client).report(), [])
+    assert {step["name"]: step["count"] for step in report["funnel"]} == {
+        "proposed": 4, "read as an expression": 3, "measured on discovery": 2,
+        "same sign on validation": 1, "finalists": 1, "predictive": 1, "tradable": 0,
+    }  # fmt: skip
+    assert report["segments"] == [
+        {"name": "discovery", "interval": "1h", "start_ms": JAN.start_ms + HISTORY * H1_MS,
+         "end_ms": JAN.start_ms + 400 * H1_MS, "bars": 310, "history_bars": HISTORY,
+         "embargo_bars": 5}
+    ]  # fmt: skip
+    first = report["factors"][0]
+    assert first["validation"] == {"rank_ic": 0.05, "ic_t": 6.25}
+    assert first["reasons"][0]["gate"] == "net_validation: m"  # what failed comes first
+    assert any("shown this holdout so far: 2" in caveat for caveat in report["caveats"])
+
+
 def test_prompt_shows_what_was_sent(mill):
     latest = mill.ask("prompt", "quick_scan", "--run", mill.mined)
     assert "second ?[31m[bold]raw[/]" in latest.stdout  # no escape reaches the terminal
@@ -526,6 +555,20 @@ def test_planted_factors_count_as_found_only_when_they_held_up(mill):
     assert "rejected" in lines[volume + 1]
     assert "+0.9" in lines[volume + 1] or "+1.0" in lines[volume + 1]
     assert show_planted(mill.settings, mill.ledger.run(mill.failed), [REVERSAL], console) == 0
+
+
+def test_the_correlation_is_of_the_scored_bars_alone(mill):
+    run = mill.ledger.run(mill.mined)
+    (match,) = search_planted(run, [REVERSAL], run_rows(run, "factors"))
+    own, theirs = (
+        compute(
+            parse(text), load_panel(mill.lake, run.id, Interval.H1, "discovery", ["close"]).panel
+        )
+        for text in (REVERSAL, match.nearest)
+    )
+    scored = slice(HISTORY + 5, None)
+    assert match.correlation == signal_correlation(own[scored], theirs[scored])
+    assert match.correlation != signal_correlation(own, theirs)
 
 
 # --- models and doctor --------------------------------------------------------------------------
