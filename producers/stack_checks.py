@@ -44,11 +44,20 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
         return
     server = "valkey" if info.get("server_name") == "valkey" else "redis"
     version = info.get(f"{server}_version") or info.get("redis_version", "?")
-    yield Check("redis", "ok", f"{server} {version} at {_host(settings.redis_url)}")
+    yield server_check(server, str(version), _host(settings.redis_url))
     yield _persistence(info, client)
     yield _eviction(info)
     yield workers_check(Presence(client).here())
     yield _sweep(client)
+
+
+def server_check(server: str, version: str, where: str) -> Check:
+    """The server and its version; the scripts and the broker were tried from 6.2 on."""
+    found = f"{server} {version} at {where}"
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < (6, 2):
+        return Check("redis", "warn", f"{found}; tried from 6.2 on", "use a newer server")
+    return Check("redis", "ok", found)
 
 
 def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:

@@ -67,6 +67,14 @@ def test_a_server_that_evicts_loses_jobs(info, state):
     assert stack_checks._eviction(info).state == state
 
 
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("6.2.14", "ok"), ("10.0", "ok"), ("6.0.16", "warn"), ("5.9", "warn"), ("?", "warn")],
+)
+def test_an_old_server_is_a_warning(version, state):
+    assert stack_checks.server_check("redis", version, "h:1").state == state
+
+
 class Configured:
     def __init__(self, save):
         self._save = save
