@@ -15,16 +15,17 @@ from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as LostConnection
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+class Channel(kombu_redis.Channel):
     """kombu's channel, with a closed connection named as such."""
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection is None or self.connection.client is None:
             raise LostConnection("this channel's connection is closed")
-        return super()._connparams(asynchronous)  # type: ignore[no-any-return]
+        found: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        return found
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """kombu's transport with that channel."""
 
     Channel = Channel
