@@ -23,7 +23,7 @@ from workers.pools import POOLS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 KEY = "the-only-key"
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
 RANGE = ("--interval", "1h", "--start", "2023-01-01", "--end", "2023-04-15")
 CONFIG = """\
 [llm.tiers.quick_scan]
