@@ -189,6 +189,8 @@ class RunSpec(Message):
     budget_usd_micros: int = 0
     strategy: str = ""
     expressions: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of the expressions, "" for none; empty: none has one
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # group, symbol -> label
     llm_url: str = ""
     tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
     segments: SegmentSettings = SegmentSettings()

@@ -135,12 +135,19 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
         ]
         for position, row in enumerate(shown, 1)
     ]
-    notes = [_note(row["expression"] or row["proposed"], row["reason"] or "") for row in shown]
+    notes = [
+        _note(_named(row["expression"] or row["proposed"], row["hypothesis"]), row["reason"] or "")
+        for row in shown
+    ]
     legend = (
         "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
         "RankIC; SR: Sharpe ratio a year, before and after costs; turn: turnover a bar"
     )
     return Board(headers, cells, notes, legend)
+
+
+def _named(expression: str, name: str | None) -> str:
+    return f"{name}: {expression}" if name else expression
 
 
 def short_reasons(factor: Row, most: int = 2) -> str:

@@ -6,16 +6,21 @@ from alphamill.factors.check import Fault, check
 from alphamill.factors.compute import compute
 from alphamill.factors.factor import Factor, parse
 from alphamill.factors.operators import OPERATORS, manual
+from alphamill.factors.zoo import ZOO_FIELDS, ZooFactor, zoo, zoo_names
 
 __all__ = [
     "MINING_BOUNDS",
     "OPERATORS",
+    "ZOO_FIELDS",
     "Bounds",
     "Factor",
     "FactorError",
     "Fault",
+    "ZooFactor",
     "check",
     "compute",
     "manual",
     "parse",
+    "zoo",
+    "zoo_names",
 ]

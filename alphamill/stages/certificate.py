@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from alphamill.factors import Factor, compute
@@ -11,21 +13,28 @@ _MAX_BARS = 1500  # of the panel, for the price of a certificate
 _CUTS = (0.6, 0.9)
 
 
-def sees_no_future(factor: Factor, panel: Panel) -> bool:
+Groups = Mapping[str, Sequence[object]]
+
+
+def sees_no_future(factor: Factor, panel: Panel, groups: Groups | None = None) -> bool:
     """Whether values up to bar t are bit-equal when the bars after t are disturbed, and when cut.
 
     Tried at two bars of the panel's first part. A factor with no value there is not certified.
     """
     n_bars = min(panel.n_bars, max(_MAX_BARS, 2 * factor.lookback_bars + 100))
     fields = {name: values[:n_bars] for name, values in panel.items()}
-    whole = compute(factor, fields)
+    whole = compute(factor, fields, groups)
     if not np.isfinite(whole).any():
         return False
-    return all(_same_before(int(n_bars * cut), factor, fields, whole) for cut in _CUTS)
+    return all(_same_before(int(n_bars * cut), factor, fields, groups, whole) for cut in _CUTS)
 
 
 def _same_before(
-    cut: int, factor: Factor, fields: dict[str, FloatArray], whole: FloatArray
+    cut: int,
+    factor: Factor,
+    fields: dict[str, FloatArray],
+    groups: Groups | None,
+    whole: FloatArray,
 ) -> bool:
     disturbed = {}
     for number, (name, values) in enumerate(sorted(fields.items())):
@@ -36,6 +45,6 @@ def _same_before(
     shortened = {name: np.ascontiguousarray(values[:cut]) for name, values in fields.items()}
     past = whole[:cut].tobytes()
     return (
-        compute(factor, disturbed)[:cut].tobytes() == past
-        and compute(factor, shortened).tobytes() == past
+        compute(factor, disturbed, groups)[:cut].tobytes() == past
+        and compute(factor, shortened, groups).tobytes() == past
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from alphamill.evaluation import Score, score
@@ -12,7 +12,7 @@ from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import EvaluateJob, RunSpec
 from alphamill.lake import Lake
 from alphamill.stages.language import read_expression
-from alphamill.stages.panels import Segment, SegmentPanel, load_panel
+from alphamill.stages.panels import Segment, SegmentPanel, load_panel, read_manifest
 from alphamill.stages.trials import (
     TRIALS,
     Row,
@@ -30,7 +30,9 @@ def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
     """Score this job's share of a round's candidates; returns the counts by status."""
     prefix = proposals_prefix(deps.run_id, job.interval, job.round, job.tier)
     proposals = [row for row in read_rows(deps.lake, prefix) if _shard(row, job) == job.shard]
-    panels = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.DISCOVERY)
+    panels = SegmentReader(
+        deps.lake, deps.run_id, job.interval, Segment.DISCOVERY, deps.spec.groups
+    )
     known = _known(job, deps)
     rows = []
     for proposal in proposals:
@@ -76,16 +78,33 @@ def _trial(proposal: Row, known: set[str], panels: SegmentReader, spec: RunSpec)
 
 
 class SegmentReader:
-    """One segment's panel, its fields read when a factor first needs them."""
+    """One segment's panel, its fields read when a factor first needs them.
 
-    def __init__(self, lake: Lake, run_id: str, interval: Interval, segment: Segment) -> None:
+    groups: group -> symbol -> label; a symbol without a label belongs to no group.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        run_id: str,
+        interval: Interval,
+        segment: Segment,
+        groups: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self._lake = lake
         self._where = (run_id, interval, segment)
+        self._groups = groups or {}
         self._loaded: SegmentPanel | None = None
+        self._held: frozenset[str] | None = None
 
     def panel(self, fields: Iterable[str]) -> SegmentPanel:
-        """The panel with at least these fields, and what a score needs."""
+        """The panel with at least these fields, and what a score needs.
+
+        Raises FactorError naming a field that the run's panel does not hold.
+        """
         wanted = {*fields, "open", "close", "volume"}
+        for name in sorted(wanted - self._known_fields(wanted)):
+            raise FactorError(f"the run's panel has no field '{name}'")
         have = set(self._loaded.panel) if self._loaded else set()
         if self._loaded is None or not wanted <= have:
             self._loaded = load_panel(self._lake, *self._where, fields=sorted(wanted | have))
@@ -93,7 +112,24 @@ class SegmentReader:
 
     def values(self, factor: Factor) -> FloatArray:
         """The factor on this segment, float64 (bars, symbols)."""
-        return compute(factor, self.panel(factor.columns).panel)
+        panel = self.panel(factor.columns).panel
+        return compute(factor, panel, self.labels())
+
+    def labels(self) -> dict[str, list[str | None]]:
+        """Group -> a label a symbol of the panel, as `compute` takes them."""
+        symbols = self.panel(()).panel.symbols
+        return {
+            name: [table.get(symbol) for symbol in symbols] for name, table in self._groups.items()
+        }
+
+    def _known_fields(self, wanted: set[str]) -> frozenset[str]:
+        """Fields that the panel holds; all that are wanted where there is no panel to ask."""
+        if self._held is None:
+            run_id, interval, segment = self._where
+            manifest = read_manifest(self._lake, run_id, interval)
+            facts = manifest.segments.get(segment) if manifest else None
+            self._held = frozenset(facts.fields if facts else wanted)
+        return self._held
 
     def score(self, factor: Factor, spec: RunSpec, direction: int | None = None) -> Score:
         """The factor's Score on this segment, by the run's settings."""

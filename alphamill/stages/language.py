@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
+from alphamill.factors import MINING_BOUNDS, OPERATORS, ZOO_FIELDS, Factor, manual, parse
 from alphamill.indicators import INDICATORS, Unit
 
 # `returns` is a base field of the language and an indicator of the same meaning.
@@ -14,8 +14,13 @@ FIELD_UNITS = {
 
 
 def read_expression(text: str) -> Factor:
-    """A factor from a person's or a model's text. Raises FactorError."""
+    """A factor from a model's text. Raises FactorError."""
     return parse(text, fields=FIELD_UNITS, bounds=MINING_BOUNDS)
+
+
+def read_given(text: str) -> Factor:
+    """A factor that a person gave or published: it may be larger than a model's. FactorError."""
+    return parse(text, fields={**FIELD_UNITS, **ZOO_FIELDS})
 
 
 def language_manual() -> str:

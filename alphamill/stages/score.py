@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from alphamill.errors import FactorError
 from alphamill.factors import check
 from alphamill.jobs import ScoreJob
 from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_expression
+from alphamill.stages.language import read_given
 from alphamill.stages.panels import Segment
 from alphamill.stages.trials import (
     TRIALS,
@@ -19,22 +20,27 @@ from alphamill.stages.trials import (
     write_rows,
 )
 
+_GROUPS = ("sector", "industry", "subindustry")  # one group of all where no table was given
+
 
 def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     """One trial an expression; what does not parse is a row with its reason."""
-    reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE)
-    trials = [_trial(text, job, reader, deps) for text in deps.spec.expressions]
+    one_group = dict.fromkeys(deps.spec.symbols, "all")
+    groups = {**dict.fromkeys(_GROUPS, one_group), **deps.spec.groups}
+    reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE, groups)
+    given = itertools.zip_longest(deps.spec.expressions, deps.spec.names, fillvalue="")
+    trials = [_trial(text, name, job, reader, deps) for text, name in given]
     key = interval_key(deps.run_id, "trials", job.interval, "given")
     write_rows(deps.lake, key, trials, TRIALS)
     evaluated = sum(trial["status"] == "evaluated" for trial in trials)
     return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
 
 
-def _trial(text: str, job: ScoreJob, reader: SegmentReader, deps: RunDeps) -> Row:
+def _trial(text: str, name: str, job: ScoreJob, reader: SegmentReader, deps: RunDeps) -> Row:
     row: Row = {"interval": job.interval.value, "tier": "given", "symbol": "", "call_id": "",
-                "hypothesis": "", "round": 0, "proposed": text}  # fmt: skip
+                "hypothesis": name, "round": 0, "proposed": text}  # fmt: skip
     try:
-        factor = read_expression(text)
+        factor = read_given(text)
         result = reader.score(factor, deps.spec)
     except FactorError as error:
         return row | {"status": "invalid", "reason": str(error)}

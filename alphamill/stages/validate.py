@@ -73,7 +73,9 @@ def run_validate(job: ValidateJob, deps: RunDeps) -> dict[str, Any]:
         if row["status"] == "evaluated"
     ]
     mine = sorted(trials, key=lambda row: row["hash"])[job.shard :: job.shards]
-    reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.VALIDATION)
+    reader = SegmentReader(
+        deps.lake, deps.run_id, job.interval, Segment.VALIDATION, deps.spec.groups
+    )
     rows = [_validated(row, reader, deps) for row in mine]
     key = interval_key(deps.run_id, "validation", job.interval, f"shard-{job.shard}")
     write_rows(deps.lake, key, rows, VALIDATION)
@@ -173,7 +175,7 @@ def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
 
 def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
     """Mark finalists, best first, leaving out what repeats a better one."""
-    reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION)
+    reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION, deps.spec.groups)
     chosen: dict[str, FloatArray] = {}
     for number, row in enumerate(ranked, 1):
         row["rank"] = number

@@ -62,7 +62,7 @@ def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
     }
     finalists = sorted((row for row in ranking.values() if row["finalist"]), key=_rank)
     readers = {
-        segment: SegmentReader(deps.lake, deps.run_id, job.interval, segment)
+        segment: SegmentReader(deps.lake, deps.run_id, job.interval, segment, deps.spec.groups)
         for segment in _SEGMENTS
     }
     opened = [row for row in finalists if not vetoes.get(row["hash"], {}).get("vetoed")]
@@ -104,7 +104,8 @@ def _verdict(
     holdout = None
     if not vetoed:
         holdout = readers[Segment.HOLDOUT].score(factor, deps.spec, discovery.direction)
-    certified = sees_no_future(factor, readers[Segment.DISCOVERY].panel(factor.columns).panel)
+    known = readers[Segment.DISCOVERY]
+    certified = sees_no_future(factor, known.panel(factor.columns).panel, known.labels())
     verdict = judge(
         discovery,
         validation,
