@@ -1,0 +1,318 @@
+"""The archive's client against the simulated exchange's archive, and against broken servers."""
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import requests
+
+from alphamill.clock import ManualClock, SystemClock
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.frames import Interval, Market, Month
+from alphamill.jobs import FetchJob
+from alphamill.lake import Lake, Series, read_partition
+from alphamill.market import Archive, ArchiveFile, Binance, Damaged, parse_klines
+from alphamill.market.klines import between
+from alphamill.sim.archive import ArchiveFault
+from alphamill.sim.bars import Bars
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.faults import Fault
+from alphamill.sim.rows import row_texts
+from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.stages import fetch
+from alphamill.stages.fetch import FetchDeps
+
+DECEMBER, JANUARY = Month(2024, 12), Month(2025, 1)
+SPOT = (Market.SPOT, "BTCUSDT", Interval.M15)
+UM = (Market.USD_M, "BTCUSDT", Interval.M15)
+CM = (Market.COIN_M, "BTCUSD_PERP", Interval.M15)
+HOLE = slice(1000, 1010)  # bars of December that the exchange does not have
+
+
+class NoGate:
+    def reserve(self, weight):
+        return None
+
+    def observe(self, slot, used_weight, server_time_ms):
+        pass
+
+    def pause(self, for_s, reason):
+        raise AssertionError(reason)
+
+    def configure(self, weight_limit):
+        pass
+
+
+class Holed:
+    """The synthetic market with an outage."""
+
+    def __init__(self, source):
+        self._source = source
+        self._bars = {}
+        self.symbols, self.intervals = source.symbols, source.intervals
+        self.describe = source.describe
+
+    def bars(self, *where):
+        if where not in self._bars:
+            bars = self._source.bars(*where)
+            if bars is not None:
+                kept = np.delete(np.arange(len(bars)), HOLE)
+                names = Bars.__dataclass_fields__
+                bars = Bars(*(getattr(bars, name)[kept] for name in names))
+            self._bars[where] = bars
+        return self._bars[where]
+
+
+@pytest.fixture(scope="module")
+def source():
+    market = SyntheticMarket(
+        coins=coins_named(["BTCUSDT"]),
+        interval=Interval.M15,
+        start_ms=DECEMBER.start_ms,
+        end_ms=JANUARY.end_ms,
+        planted=(),
+    )
+    return Holed(SyntheticSource(market))
+
+
+@pytest.fixture
+def serve(source):
+    servers = []
+
+    def start(*archive_faults, **settings):
+        faults = tuple(ArchiveFault.parse(text) for text in archive_faults)
+        server = ExchangeServer(ExchangeConfig(archive_faults=faults, **settings), source)
+        servers.append(server.__enter__())
+        return server
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def served(source, file):
+    """The file's bars as the simulator's own rows say them."""
+    bars = source.bars(file.market, file.symbol, file.interval)
+    bars = bars.rows(bars.start_at(file.start_ms), len(bars))
+    rows = row_texts(bars, file.interval)
+    table = parse_klines(f"[{','.join(rows)}]".encode(), file.symbol, file.interval)
+    return between(table, file.start_ms, file.end_ms)
+
+
+def archive_at(url, clock=None):
+    return closing(Archive(url, clock or SystemClock(), timeout_s=5))
+
+
+@pytest.mark.parametrize("where", [SPOT, UM, CM], ids=["spot", "um", "cm"])
+def test_months_and_days_of_every_market(serve, source, where):
+    server = serve()
+    with archive_at(server.url) as archive:
+        for month in (DECEMBER, JANUARY):
+            for day in (None, 31):
+                file = ArchiveFile(*where, month, day)
+                table = archive.read(file)
+                assert table.num_rows >= 96
+                assert table.equals(served(source, file))
+        assert archive.read(ArchiveFile(*where, Month(2024, 11))) is None
+        assert archive.read(ArchiveFile(where[0], "NOUSDT", Interval.M15, DECEMBER)) is None
+    assert server.stats()["totals"]["weight"] == 0
+
+
+def test_files_look_like_the_real_ones(serve):
+    url = f"{serve().url}/data"
+
+    def text(path):
+        content = requests.get(f"{url}/{path}.zip", timeout=5).content
+        said = requests.get(f"{url}/{path}.zip.CHECKSUM", timeout=5).text
+        name = path.rsplit("/", 1)[1]
+        assert said == f"{hashlib.sha256(content).hexdigest()}  {name}.zip\n"
+        return content
+
+    first = text("spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2024-12")
+    assert first == text("spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2024-12")
+
+    def lines(path):
+        with zipfile.ZipFile(io.BytesIO(text(path))) as archive:
+            return archive.read(f"{path.rsplit('/', 1)[1]}.csv").decode().splitlines()
+
+    old = lines("spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-12-31")
+    new = lines("spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2025-01-01")
+    assert old[0].startswith("1735603200000,")
+    assert new[0].startswith("1735689600000000,")
+    assert re.search(r",1735690499999999,", new[0])
+    futures = lines("futures/um/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2025-01-01")
+    assert futures[0].startswith("open_time,open,high,low,close,volume,close_time,quote_volume,")
+    assert futures[1].startswith("1735689600000,")
+    assert len(old) == len(new) == len(futures) - 1 == 96
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2024-13.zip",
+        "spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-12-32.zip",
+        "spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-12.zip",
+        "spot/monthly/klines/BTCUSDT/15m/ETHUSDT-15m-2024-12.zip",
+        "spot/monthly/klines/BTCUSDT/7m/BTCUSDT-7m-2024-12.zip",
+        "spot/monthly/klines/BTCUSDT/15m/../../../../etc/passwd",
+    ],
+)
+def test_other_keys_are_not_there(serve, path):
+    got = requests.get(f"{serve().url}/data/{path}", timeout=5)
+    assert got.status_code == 404
+    assert "<Code>NoSuchKey</Code>" in got.text
+
+
+def test_a_day_is_published_when_it_is_over_and_a_month_on_the_first_monday(source):
+    """1 February 2025 is a Saturday: the Monday after it is the third."""
+    clock = ManualClock(JANUARY.end_ms)
+    month, last_day = ArchiveFile(*SPOT, JANUARY), ArchiveFile(*SPOT, JANUARY, 31)
+    with (
+        ExchangeServer(ExchangeConfig(), source, clock) as server,
+        archive_at(server.url) as archive,
+    ):
+        assert archive.read(month) is None
+        assert archive.read(last_day).num_rows == 96
+        clock.advance(2 * 86_400 - 1)
+        assert archive.read(month) is None
+        clock.advance(1)
+        assert archive.read(month).num_rows == 31 * 96
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("bad_checksum", "sha256"), ("corrupt_zip", "not a zip")],
+)
+def test_a_file_that_cannot_be_trusted(serve, fault, reason):
+    file = ArchiveFile(*SPOT, DECEMBER)
+    server = serve(f"{fault}:{file.stem}")
+    with archive_at(server.url) as archive:
+        with pytest.raises(Damaged, match=reason) as caught:
+            archive.read(file)
+        assert caught.value.content
+        assert archive.read(ArchiveFile(*SPOT, JANUARY)).num_rows == 31 * 96
+
+
+@pytest.mark.parametrize("fault", ["missing", "missing_checksum"])
+def test_what_cannot_be_verified_is_not_there(serve, fault):
+    with archive_at(serve(f"{fault}:*-2024-12").url) as archive:
+        assert archive.read(ArchiveFile(*SPOT, DECEMBER)) is None
+        assert archive.read(ArchiveFile(*SPOT, DECEMBER, 5)).num_rows == 96
+
+
+@pytest.mark.parametrize("fault", ["truncate:/2", "reset:/2", "http_500:/2", "waf:/2"])
+def test_one_broken_reply_is_asked_for_again(serve, fault):
+    server = serve(faults=(Fault.parse(fault),))
+    with archive_at(server.url) as archive:
+        assert archive.read(ArchiveFile(*SPOT, JANUARY)).num_rows == 31 * 96
+    assert sum(server.stats()["totals"]["faults"].values()) >= 1
+
+
+@pytest.mark.parametrize("fault", ["truncate", "reset", "http_500", "waf"])
+def test_an_archive_that_only_fails_is_left_alone_for_a_minute(serve, fault):
+    server, clock = serve(faults=(Fault.parse(f"{fault}:1"),)), ManualClock()
+    with archive_at(server.url, clock) as archive:
+        for _ in range(5):
+            with pytest.raises(RetryLater):
+                archive.read(ArchiveFile(*SPOT, JANUARY))
+        assert server.stats()["totals"]["faults"] == {fault: 2}
+        clock.advance(61)
+        with pytest.raises(RetryLater):
+            archive.read(ArchiveFile(*SPOT, JANUARY))
+        assert server.stats()["totals"]["faults"] == {fault: 4}
+
+
+def test_nobody_listens_and_no_url():
+    file = ArchiveFile(*SPOT, JANUARY)
+    with archive_at("http://127.0.0.1:9") as archive, pytest.raises(RetryLater, match="no answer"):
+        archive.read(file)
+    with archive_at("nowhere") as archive, pytest.raises(Misconfigured, match="ARCHIVE_URL"):
+        archive.read(file)
+
+
+def run(folder, server, archive_url, where, month=DECEMBER):
+    """The fetch stage over the simulated exchange; its facts and the month's partition."""
+    lake, clock = Lake(str(folder)), SystemClock()
+    with closing(Binance(where[0], server.url, NoGate(), clock)) as exchange:
+        archive = Archive(archive_url, clock, 5) if archive_url else None
+        facts = fetch.run(
+            FetchJob(*where, month.start_ms, month.end_ms),
+            FetchDeps(exchange, lake, archive, clock),
+        )
+        if archive:
+            archive.close()
+    return facts, read_partition(lake, Series(*where), month), lake
+
+
+@pytest.mark.parametrize(
+    ("where", "faults", "source_named"),
+    [
+        (SPOT, [], "archive-monthly"),
+        (SPOT, ["missing:*-2024-12"], "archive-daily"),
+        (SPOT, ["missing:*-2024-12", "missing:*-2024-12-07"], "archive-daily+rest"),
+        (SPOT, ["missing_checksum"], "rest"),
+        (SPOT, ["bad_checksum"], "rest"),
+        (SPOT, ["corrupt_zip"], "rest"),
+        (UM, [], "archive-monthly"),
+        (UM, ["corrupt_zip:*-2024-12"], "rest"),
+        (CM, [], "archive-monthly"),
+        (CM, ["missing:*-2024-12"], "archive-daily"),
+    ],
+)
+def test_every_road_ends_at_equal_bars(serve, tmp_path, where, faults, source_named):
+    server = serve(*faults)
+    plain, wanted, _ = run(tmp_path / "rest", server, "", where)
+    facts, partition, lake = run(tmp_path / "archive", server, server.url, where)
+    assert (plain.source, facts.source) == ("rest", source_named)
+    assert partition.content_hash == wanted.content_hash
+    assert partition.rows == 31 * 96 - 10
+    assert partition.facts.gaps == wanted.facts.gaps
+    assert [gap.bars for gap in partition.facts.gaps] == [10]
+    damaged = any(fault in ("bad_checksum", "corrupt_zip") for fault in faults)
+    assert bool(facts.archive_note) == damaged == bool(lake.list("quarantine"))
+
+
+def test_without_an_archive_in_reach_the_bars_come_and_the_facts_say_so(serve, tmp_path):
+    facts, partition, _ = run(tmp_path, serve(), "http://127.0.0.1:9", SPOT)
+    assert (facts.source, partition.rows) == ("rest", 31 * 96 - 10)
+    assert facts.archive_note.startswith("archive: no answer from http://127.0.0.1:9")
+
+
+def test_bodies_are_bounded_and_redirects_not_followed():
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if "1h" in self.path:
+                self.send_response(302)
+                self.send_header("Location", "/elsewhere")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"0" * 65_536)
+            except OSError:
+                pass  # the client had enough
+
+        def log_message(self, *_):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        with archive_at(f"http://127.0.0.1:{httpd.server_port}") as archive:
+            with pytest.raises(Damaged, match="over 4096 bytes"):
+                archive.read(ArchiveFile(*SPOT, JANUARY))
+            with pytest.raises(RetryLater, match="HTTP 302"):
+                archive.read(ArchiveFile(Market.SPOT, "BTCUSDT", Interval.H1, JANUARY))
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()

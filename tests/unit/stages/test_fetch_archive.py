@@ -1,0 +1,115 @@
+"""The fetch stage with an archive: equal bars, named sources, damaged files put aside."""
+
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from alphamill.clock import ManualClock
+from alphamill.errors import RetryLater
+from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.jobs import FetchJob
+from alphamill.lake import Lake, Series, partitions, read_klines, read_partition
+from alphamill.market import Damaged, FakeArchive, FakeExchange
+from alphamill.stages import fetch
+from alphamill.stages.fetch import FetchDeps
+from alphamill.stages.quarantine import keep_damaged
+
+APRIL = Month(2021, 4)
+HOUR = 3_600_000
+WHERE = (Market.SPOT, "BTCUSDT", Interval.H1)
+STEM = "BTCUSDT-1h-2021-04"
+FOLDER = "quarantine/market=spot/interval=1h/symbol=BTCUSDT"
+
+
+@pytest.fixture
+def deps(tmp_path):
+    opens = np.arange(APRIL.start_ms, APRIL.end_ms, HOUR, dtype=np.int64)
+    stamp = pa.timestamp("ms", tz="UTC")
+    columns = {field.name: pa.array(opens % 9973 / 7 + 1) for field in KLINES}
+    columns["trades"] = pa.array(opens // HOUR)
+    columns["open_time"] = pa.array(opens).cast(stamp)
+    columns["close_time"] = pa.array(opens + HOUR - 1).cast(stamp)
+    table = pa.Table.from_pydict(columns, schema=KLINES)
+    clock = ManualClock(Month(2021, 9).start_ms)
+    exchange = FakeExchange(clock)
+    exchange.add("BTCUSDT", Interval.H1, table)
+    archive = FakeArchive({("BTCUSDT", Interval.H1): table})
+    return FetchDeps(exchange, Lake(str(tmp_path / "lake")), archive, clock)
+
+
+def job(first=0, last=720):
+    return FetchJob(*WHERE, APRIL.start_ms + first * HOUR, APRIL.start_ms + last * HOUR)
+
+
+def partition(deps):
+    return read_partition(deps.lake, Series(*WHERE), APRIL)
+
+
+def test_the_same_month_from_either_source_holds_the_same_bars(deps, tmp_path):
+    facts = fetch.run(job(), deps)
+    assert (facts.source, facts.requests, facts.files, facts.rows) == ("archive-monthly", 0, 1, 720)
+    assert deps.exchange.asked == []
+    plain = FetchDeps(deps.exchange, Lake(str(tmp_path / "plain")))
+    assert fetch.run(job(), plain).source == "rest"
+    ours, theirs = partition(deps), partition(plain)
+    assert ours.content_hash == theirs.content_hash
+    assert ours.facts.complete
+    assert (ours.facts.gaps, ours.facts.halts) == (theirs.facts.gaps, theirs.facts.halts)
+    assert fetch.run(job(), deps).skipped
+    assert len(deps.archive.asked) == 1
+
+
+def test_sources_of_one_month_add_up(deps):
+    fetch.run(job(0, 24), deps)
+    assert partition(deps).facts.source == "rest"
+    facts = fetch.run(job(), deps)
+    assert facts.source == partition(deps).facts.source == "archive-monthly+rest"
+    assert read_klines(deps.lake, *WHERE, APRIL.start_ms, APRIL.end_ms).num_rows == 720
+
+
+def test_a_damaged_file_is_put_aside_and_said(deps):
+    damaged = Damaged(STEM, "it does not have its CHECKSUM's sha256", b"broken bytes", "ab" * 32)
+    deps.archive.failures[STEM] = damaged
+    facts = fetch.run(job(), deps)
+    assert (facts.source, facts.rows, facts.files) == ("rest", 720, 0)
+    assert facts.archive_note == f"quarantined {STEM}: it does not have its CHECKSUM's sha256"
+    assert facts.note == ""
+    assert deps.lake.read_bytes(f"{FOLDER}/{STEM}.zip") == b"broken bytes"
+    said = json.loads(deps.lake.read_bytes(f"{FOLDER}/{STEM}.json"))
+    assert said == {
+        "file": STEM,
+        "reason": "it does not have its CHECKSUM's sha256",
+        "expected_sha256": "ab" * 32,
+        "sha256": hashlib.sha256(b"broken bytes").hexdigest(),
+        "size_bytes": 12,
+        "kept": True,
+        "found_ms": deps.clock.now_ms(),
+    }
+    assert partitions(deps.lake) == [Series(*WHERE)]
+
+
+def test_the_quarantine_is_bounded(deps):
+    series = Series(*WHERE)
+    for number in range(70):
+        keep_damaged(deps.lake, series, [Damaged(f"BTCUSDT-1h-{number}", "bad", b"x")], 1)
+    names = deps.lake.list(FOLDER)
+    assert sum(name.endswith(".zip") for name in names) == 64
+    assert sum(name.endswith(".json") for name in names) == 70
+    assert json.loads(deps.lake.read_bytes(f"{FOLDER}/BTCUSDT-1h-69.json"))["kept"] is False
+    keep_damaged(deps.lake, series, [Damaged("BTCUSDT-1h-0", "bad", b"newer")], 2)
+    assert deps.lake.read_bytes(f"{FOLDER}/BTCUSDT-1h-0.zip") == b"newer"
+
+
+def test_an_archive_out_of_reach_is_said(deps):
+    deps.archive.failures[STEM] = RetryLater("no answer from http://archive")
+    facts = fetch.run(job(), deps)
+    assert (facts.source, facts.rows) == ("rest", 720)
+    assert facts.archive_note == "archive: no answer from http://archive"
+
+
+def test_an_exchange_that_is_away_does_not_stop_a_month_of_the_archive(deps):
+    deps.exchange.failures.append(RetryLater("busy"))
+    assert fetch.run(job(), deps).rows == 720
