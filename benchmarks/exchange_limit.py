@@ -1,0 +1,204 @@
+"""How much of an exchange's limit a fetch run uses through real Celery workers, and at what waste.
+
+A simulated exchange that counts for itself (600 weight in 6 s unless told otherwise), a Redis
+server, a control worker with beat, and 1, 2 and 3 fetch workers of 8 threads. A run that the limit
+makes too long for the measurement is submitted as a producer does. Reported: the weight used of
+each full window, refused requests, and how many of the bars served were written to the lake (a job
+that goes back to the queue half way asks for its pages again).
+
+Run: python benchmarks/exchange_limit.py [--windows N] [--window-s 60] [--workers 3] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import redis
+
+from alphamill.frames import Interval, Market, months_between
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake, Series, read_partition
+from alphamill.ledger import RedisLedger
+from alphamill.ledger.presence import Presence
+from alphamill.settings import load_settings
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.windows import Limits
+from alphamill.stack.embedded_redis import EmbeddedRedis
+from alphamill.stack.processes import Service, Supervisor
+
+WEIGHT_A_SECOND = 100  # the exchange's own 6,000 a minute
+THREADS = 8
+MONTHS = 13
+PAGES_A_MONTH = 9  # of 1,000 five-minute bars, each of weight 2
+START_MS = 1_672_531_200_000  # 2023-01-01
+END_MS = 1_706_745_600_000  # 2024-02-01
+CELERY = (sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-l", "WARNING")
+CONFIG = """\
+[binance]
+window_s = {window_s}
+requests_per_minute = 1_000_000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """used_frac: of the weight, mean over full windows. kept_frac: bars in the lake of served."""
+
+    workers: int
+    used_frac: float
+    least_frac: float
+    windows: list[int]
+    refused: int
+    kept_frac: float
+
+
+def market_for(seconds: float) -> SyntheticMarket:
+    """Five-minute bars enough to keep the exchange's limit busy for so long."""
+    pages = seconds * WEIGHT_A_SECOND / 2
+    symbols = 2 + round(1.2 * pages / (MONTHS * PAGES_A_MONTH))
+    return SyntheticMarket(
+        coins=coins_named([f"SIM{n:02d}USDT" for n in range(symbols)]),
+        interval=Interval.M5,
+        start_ms=START_MS,
+        end_ms=END_MS,
+        planted=(),
+    )
+
+
+@contextmanager
+def stack(home: Path, exchange_url: str, window_s: float, workers: int) -> Iterator[RedisLedger]:
+    """Redis, control with beat, and so many fetch workers, all up; stopped in good order."""
+    embedded, supervisor = EmbeddedRedis(home), Supervisor(home / "logs")
+    config = home / "bench.toml"
+    config.write_text(CONFIG.format(window_s=window_s), encoding="utf-8")
+    try:
+        env = {
+            "ALPHAMILL_HOME": str(home),
+            "ALPHAMILL_CONFIG": str(config),
+            "ALPHAMILL_REDIS_URL": embedded.start(),
+            "ALPHAMILL_BINANCE_URL": exchange_url,
+        }
+        os.environ.update(env)  # for this process's own submission
+        client = redis.Redis.from_url(embedded.url)
+        supervisor.start(list(services(home, env, workers, Presence(client))))
+        yield RedisLedger(client, load_settings().ledger)
+    finally:
+        supervisor.stop(grace_s=60)
+        embedded.stop()
+
+
+def services(
+    home: Path, env: Mapping[str, str], workers: int, presence: Presence
+) -> Iterator[Service]:
+    """The worker processes, ready when they say so in Redis."""
+
+    def here(name: str) -> bool:
+        return any(worker.name.startswith(f"{name}@") for worker in presence.here())
+
+    beat = ("-B", "-s", str(home / "schedule"))
+    control = (*CELERY, "-Q", "control", "-P", "threads", "-c", "2", "-n", "control@%h", *beat)
+    yield Service("control", control, env, lambda: here("control"))
+    for number in range(workers):
+        name = f"fetch-{number}"
+        fetch = (*CELERY, "-Q", "fetch", "-P", "threads", "-c", str(THREADS), "-n", f"{name}@%h")
+        yield Service(name, fetch, env, lambda name=name: here(name))
+
+
+def measure(workers: int, windows: int, window_s: float) -> Measured:
+    """Measure `windows` full windows, the first that begins after every thread has."""
+    source = SyntheticSource(market_for((windows + 2) * window_s))
+    limits = Limits(round(WEIGHT_A_SECOND * window_s), None, round(window_s * 1000))
+    config = ExchangeConfig(spot_limits=limits, latency_ms=(5, 20))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ExchangeServer(config, source) as exchange,
+    ):
+        with stack(Path(folder), exchange.url, window_s, workers) as ledger:
+            spec = run_spec(source)
+            submit(spec, ledger)
+            while exchange.stats()["totals"]["requests"] < 2 * THREADS * workers:
+                time.sleep(0.05)
+            first_s = (time.time() // window_s + 1) * window_s
+            ends_s = first_s + windows * window_s
+            time.sleep(ends_s - time.time())
+            ledger.cancel(spec.run_id)
+        stats = exchange.stats()
+        kept = rows_in(Lake(spec.lake), spec)
+    full = [w["weight"] for w in stats["windows"] if first_s * 1e3 <= w["start_ms"] < ends_s * 1e3]
+    full += [0] * (windows - len(full))
+    return Measured(
+        workers=workers,
+        used_frac=sum(full) / len(full) / limits.weight,
+        least_frac=min(full) / limits.weight,
+        windows=full,
+        refused=stats["totals"]["refused"],
+        kept_frac=kept / stats["totals"]["kline_rows"],
+    )
+
+
+def run_spec(source: SyntheticSource) -> RunSpec:
+    """Every symbol-month of the market."""
+    return RunSpec(
+        kind=RunKind.FETCH,
+        lake=load_settings().lake_uri,
+        market=Market.SPOT,
+        symbols=tuple(source.symbols(Market.SPOT)),
+        intervals=(source.market.interval,),
+        start_ms=source.market.start_ms,
+        end_ms=source.market.end_ms,
+    )
+
+
+def submit(spec: RunSpec, ledger: RedisLedger) -> None:
+    """As a producer does, to the broker of this measurement."""
+    from workers import flows
+    from workers.app import app
+
+    os.environ["CELERY_BROKER_URL"] = os.environ["ALPHAMILL_REDIS_URL"]
+    app.close()
+    app.__dict__.pop("amqp", None)  # its pool of producers belongs to the broker before
+    flows.submit(spec, ledger)
+
+
+def rows_in(lake: Lake, spec: RunSpec) -> int:
+    """Bars in the lake."""
+    partitions = (
+        read_partition(lake, Series(spec.market, symbol, spec.intervals[0]), month)
+        for symbol in spec.symbols
+        for month in months_between(spec.start_ms, spec.end_ms)
+    )
+    return sum(partition.rows for partition in partitions if partition is not None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--windows", type=int, default=3, help="full windows to measure")
+    parser.add_argument("--window-s", type=float, default=6.0, help="the exchange's own is 60")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--json", action="store_true")
+    told = parser.parse_args()
+    for workers in told.workers:
+        row = measure(workers, told.windows, told.window_s)
+        if told.json:
+            print(json.dumps(asdict(row)), flush=True)
+        else:
+            print(
+                f"{workers} workers x {THREADS} threads: {row.used_frac:.1%} of the limit "
+                f"(windows {row.windows}), {row.refused} refused, "
+                f"{row.kept_frac:.1%} of the bars served are in the lake",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
