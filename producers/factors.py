@@ -6,15 +6,15 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from alphamill.ledger import RedisLedger
 from producers import options
-from producers.connect import connect
 from producers.leaderboard import factors_board, trials_board
 from producers.results import OFFLINE_NOTICE, finished_run, offline, run_rows
 
 
 @click.command()
-@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@click.option(
+    "--run", metavar="RUN", help="An id or its unique beginning; default: the newest with results."
+)
 @options.json_option
 @options.exits
 def factors(run: str | None, as_json: bool) -> None:
@@ -26,9 +26,7 @@ def factors(run: str | None, as_json: bool) -> None:
     Example:
       alphamill factors --run mine-1f2e
     """
-    settings = options.settings()
-    ledger = RedisLedger(connect(settings), settings.ledger)
-    record = finished_run(ledger, run, ("mine", "evaluate"))
+    record = finished_run(options.settings(), run, ("mine", "evaluate"))
     name = "factors" if record.kind == "mine" else "trials"
     rows = run_rows(record, name)
     if as_json:

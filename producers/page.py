@@ -11,14 +11,20 @@ import click
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval
 from alphamill.lake import Lake
-from alphamill.ledger import RedisLedger, RunRecord
+from alphamill.ledger import RunRecord
 from alphamill.report.html import render_report
 from alphamill.stages.panels import Segment, read_manifest
-from alphamill.usage import UsageCounters
 from producers import options
-from producers.connect import connect
-from producers.failures import Trouble, gathered
-from producers.results import OFFLINE_NOTICE, Row, finished_run, offline, run_rows
+from producers.failures import Trouble
+from producers.results import (
+    OFFLINE_NOTICE,
+    Row,
+    finished_run,
+    offline,
+    run_rows,
+    run_troubles,
+    run_usage,
+)
 
 _SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
 _READ = ("evaluated", "duplicate", "fault", "unclean")  # candidates that were read as an expression
@@ -37,12 +43,9 @@ def report(run: str, out: Path | None, as_json: bool) -> None:
     Example:
       alphamill report mine-1f2e --out report.html
     """
-    settings = options.settings()
-    client = connect(settings)
-    ledger = RedisLedger(client, settings.ledger)
-    record = finished_run(ledger, run, ("mine", "evaluate"))
-    troubles = gathered(ledger.dead(record.id))
-    page = render_report(run_report(record, UsageCounters(client).report(record.id), troubles))
+    record = finished_run(options.settings(), run, ("mine", "evaluate"))
+    usage = run_usage(record) if record.kind == "mine" else {"by": []}
+    page = render_report(run_report(record, usage, run_troubles(record)))
     path = (out or Path(f"{record.id}.html")).resolve()
     try:
         path.write_text(page, encoding="utf-8")

@@ -9,8 +9,21 @@ from typing import Any
 
 from alphamill.errors import GiveUp
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import Counts, Ledger, RunRecord
+from alphamill.ledger import (
+    Counts,
+    JobRecord,
+    JobState,
+    RedisLedger,
+    RunRecord,
+    RunState,
+)
+from alphamill.llm.records import CallStatus
+from alphamill.settings import Settings
 from alphamill.sim.proposer import NAME as PROPOSER
+from alphamill.stages.trials import SUMMARY
+from alphamill.usage import MemoryUsageCounters, UsageEntry
+from producers.connect import connect
+from producers.failures import Trouble, gathered
 from producers.submission import find_run
 
 Row = dict[str, Any]
@@ -35,11 +48,16 @@ def progress(counts: Counts) -> tuple[int, int, int]:
     return number(_SETTLED), number(_FAILED), total
 
 
-def finished_run(ledger: Ledger, text: str | None, kinds: tuple[str, ...]) -> RunRecord:
+def finished_run(settings: Settings, text: str | None, kinds: tuple[str, ...]) -> RunRecord:
     """The run that was named, or the newest of the first kind; it must be done.
 
-    Raises GiveUp, saying what to do, for a run of another kind or one that has no result.
+    A run's results lie in the lake, so that what is there needs no Redis. Raises GiveUp, saying
+    what to do, for a run of another kind or one that has no result.
     """
+    found = _published(Lake(settings.lake_uri), text, kinds)
+    if found is not None:
+        return found
+    ledger = RedisLedger(connect(settings), settings.ledger)
     run = find_run(ledger, text, () if text else kinds[:1])
     if run.kind not in kinds:
         raise GiveUp(
@@ -59,6 +77,50 @@ def finished_run(ledger: Ledger, text: str | None, kinds: tuple[str, ...]) -> Ru
         f"{run.id} {ended}; see why with: alphamill status {run.id}; "
         f"go on with: alphamill resume {run.id}"
     )
+
+
+def _published(lake: Lake, text: str | None, kinds: tuple[str, ...]) -> RunRecord | None:
+    """The run whose results are in the lake, or None if none fits, or more than one does."""
+    fitting: list[tuple[int, str]] = []
+    for key in lake.list("runs"):
+        run_id = key.removesuffix(f"/{SUMMARY}").removeprefix("runs/run=")
+        kind = run_id.partition("-")[0]
+        wanted = run_id.startswith(text) and kind in kinds if text else kind == kinds[0]
+        stat = lake.stat(key) if key.endswith(f"/{SUMMARY}") and wanted else None
+        if stat is not None:
+            fitting.append((stat.written_ns, run_id))
+    if not fitting or (text and len(fitting) > 1):
+        return None
+    written_ns, run_id = max(fitting)
+    summary = json.loads(lake.read_bytes(run_key(run_id, SUMMARY)))
+    spec = summary["spec"] | {"lake": lake.uri}
+    ended_ms = written_ns // 1_000_000
+    return RunRecord(run_id, spec["kind"], spec, RunState.DONE, 0, ended_ms, ended_ms)
+
+
+def run_troubles(run: RunRecord) -> list[Trouble]:
+    """What the run ended without, from its summary in the lake."""
+    summary = json.loads(Lake(run.spec["lake"]).read_bytes(run_key(run.id, SUMMARY)))
+    return gathered(
+        JobRecord(row["id"], row["stage"], "", row.get("message", {}),
+                  JobState(row.get("state", JobState.DEAD)), error=row["reason"])
+        for row in summary["missing"]
+    )  # fmt: skip
+
+
+def run_usage(run: RunRecord) -> Row:
+    """The usage report of a run, added up again from its calls.parquet."""
+    counters = MemoryUsageCounters()
+    for call in run_rows(run, "calls"):
+        where = call["run"], call["day"], call["tier"], call["model"]
+        if call["status"] in (CallStatus.SETTLED, CallStatus.DUPLICATE):
+            counters.record(
+                UsageEntry(call["attempt"], *where, call["prompt_tokens"], call["cached_tokens"],
+                           call["completion_tokens"], call["cost_usd_micros"], call["latency_ms"])
+            )  # fmt: skip
+        elif call["error_class"]:
+            counters.record_error(*where, call["error_class"])
+    return counters.report(run.id)
 
 
 def run_rows(run: RunRecord, name: str) -> list[Row]:

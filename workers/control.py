@@ -33,7 +33,13 @@ def publish_run(job: PublishJob, run_id: str, tools: Resources) -> Facts:
     """Gather the run's results into its parquet files. Safe to repeat."""
     spec = tools.spec(run_id)
     missing = [
-        {"stage": job.stage, "id": job.id, "message": job.message, "reason": job.error}
+        {
+            "stage": job.stage,
+            "id": job.id,
+            "state": job.state.value,
+            "message": job.message,
+            "reason": job.error,
+        }
         for job in tools.ledger.dead(run_id)
     ]
     missing.sort(key=lambda row: str(row["id"]))

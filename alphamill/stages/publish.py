@@ -15,7 +15,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import PublishJob, RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.llm.records import CallRecord
-from alphamill.stages.trials import SCORE_COLUMNS, TRIALS, Row, read_rows, read_trials
+from alphamill.stages.trials import SCORE_COLUMNS, SUMMARY, TRIALS, Row, read_rows, read_trials
 from alphamill.stages.verify import VERDICTS
 
 _PUBLISHED_TRIALS = pa.schema(
@@ -54,7 +54,7 @@ def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
         _write(deps, "calls", [call.to_row() for call in deps.calls], _calls_schema())
     summary = {"run": deps.run_id, "spec": deps.spec.to_message(), "missing": list(deps.missing)}
     text = json.dumps(summary, indent=1, sort_keys=True)
-    deps.lake.write_bytes(run_key(deps.run_id, "run.json"), text.encode())
+    deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
     return {
         "trials": len(trials),
         "missing": len(deps.missing),

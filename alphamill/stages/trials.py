@@ -23,6 +23,8 @@ from alphamill.settings import Tier
 
 Row = dict[str, Any]
 
+SUMMARY = "run.json"  # what was asked for and what is missing; written when a run is published
+
 
 @dataclass(frozen=True, slots=True)
 class RunDeps:

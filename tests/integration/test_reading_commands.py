@@ -42,7 +42,7 @@ from alphamill.stages.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.stages.trials import TRIALS
+from alphamill.stages.trials import SUMMARY, TRIALS
 from alphamill.stages.verify import VERDICTS
 from alphamill.usage import UsageCounters, UsageEntry
 from producers.cli import main
@@ -153,7 +153,18 @@ def _mined(mill: Mill) -> str:
     _write_results(mill, run)
     _write_panel(mill, run)
     _ask_models(mill, run)
+    calls = [call.to_row() for call in RedisJournal(mill.client).calls(run)]
+    mill.lake.write(run_key(run, "calls.parquet"), pa.Table.from_pylist(calls), {})
+    missing = [{"stage": job.stage, "id": job.id, "state": job.state.value,
+                "message": job.message, "reason": job.error} for job in mill.ledger.dead(run)]  # fmt: skip
+    _summarise(mill, run, missing)
     return run
+
+
+def _summarise(mill: Mill, run: str, missing: list[dict[str, Any]]) -> None:
+    spec = mill.ledger.run(run).spec
+    summary = json.dumps({"run": run, "spec": spec, "missing": missing})
+    mill.lake.write_bytes(run_key(run, SUMMARY), summary.encode())
 
 
 def _gates(**failing: float) -> str:
@@ -192,7 +203,7 @@ def _write_results(mill: Mill, run: str) -> None:
                 _gates(deflated_sharpe=0.4126), bh_p=math.nan),
         _factor(3, "rejected", "close / open", _gates(), veto_reason=HOSTILE),
     ]  # fmt: skip
-    keys = {name: run_key(run, f"{name}.parquet") for name in ("factors", "trials", "calls")}
+    keys = {name: run_key(run, f"{name}.parquet") for name in ("factors", "trials")}
     mill.lake.write(keys["factors"], pa.Table.from_pylist(rows, schema=VERDICTS), {})
     trial = {"interval": "1h", "tier": "quick_scan", "expression": "close / open", "round": 0,
              "status": "evaluated", "direction": 1, "rank_ic_mean": math.nan}  # fmt: skip
@@ -205,7 +216,6 @@ def _write_results(mill: Mill, run: str) -> None:
     extra = [("validation_rank_ic_mean", pa.float64()), ("finalist", pa.bool_())]
     schema = pa.schema([*TRIALS, *(pa.field(*one) for one in extra)])
     mill.lake.write(keys["trials"], pa.Table.from_pylist(trials, schema=schema), {})
-    mill.lake.write(keys["calls"], pa.table({"call_id": ["x"]}), {})
 
 
 def _write_panel(mill: Mill, run: str) -> None:
@@ -253,6 +263,7 @@ def _scored(mill: Mill) -> str:
            "score": json.dumps({"n_bars": 744})}  # fmt: skip
     table = pa.Table.from_pylist([row], schema=TRIALS)
     mill.lake.write(run_key(run, "trials.parquet"), table, {})
+    _summarise(mill, run, [])
     return run
 
 
@@ -404,8 +415,16 @@ def test_a_run_without_results_says_what_to_do(mill, command):
     assert f"alphamill resume {mill.failed}" in failed.stderr
 
 
-def test_factors_without_a_run_takes_the_newest_mining_run(mill):
-    assert mill.running in mill.ask("factors").stderr
+def test_factors_without_a_run_takes_the_newest_that_has_results(mill):
+    assert mill.mined in mill.ask("factors").stdout
+
+
+def test_what_is_in_the_lake_is_read_without_redis(mill, tmp_path):
+    gone = {"ALPHAMILL_REDIS_URL": "redis://:pw@127.0.0.1:1/0"}
+    assert mill.mined in mill.ask("factors", **gone).stdout
+    out = tmp_path / "page.html"
+    assert mill.ask("report", mill.mined, "--out", str(out), **gone).exit_code == 0
+    assert "$0.000642" in out.read_text(encoding="utf-8")
 
 
 def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
@@ -772,7 +791,9 @@ def test_help_has_an_example_and_every_reader_speaks_json(mill, command):
     assert "--json" in text
 
 
-@pytest.mark.parametrize("command", [("status",), ("usage",), ("factors",), ("report", "x")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("usage",), ("factors", "--run", "x"), ("report", "x")]
+)
 def test_without_redis_the_setting_is_named(mill, command):
     result = mill.ask(*command, ALPHAMILL_REDIS_URL="redis://:pw@127.0.0.1:1/0")
     assert result.exit_code == 3
