@@ -155,8 +155,11 @@ def _mined(mill: Mill) -> str:
     _ask_models(mill, run)
     calls = [call.to_row() for call in RedisJournal(mill.client).calls(run)]
     mill.lake.write(run_key(run, "calls.parquet"), pa.Table.from_pylist(calls), {})
-    missing = [{"stage": job.stage, "id": job.id, "state": job.state.value,
-                "message": job.message, "reason": job.error} for job in mill.ledger.dead(run)]  # fmt: skip
+    missing = [
+        {"stage": job.stage, "id": job.id, "state": job.state.value, "message": job.message,
+         "reason": job.error}
+        for job in mill.ledger.dead(run)
+    ]  # fmt: skip
     _summarise(mill, run, missing)
     return run
 
