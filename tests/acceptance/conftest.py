@@ -115,6 +115,14 @@ class Command:
         self.process.send_signal(which)
         return self.wait(timeout_s)
 
+    def until_gone(self, timeout_s: float) -> None:
+        """Wait for the last process and port of a command that could not clean up."""
+        deadline = time.monotonic() + timeout_s
+        while living(self.home) or any(answering(port) for port in self.ports):
+            if time.monotonic() > deadline:
+                pytest.fail(f"still there after {timeout_s:g} s: {self.leftovers()}")
+            time.sleep(0.1)
+
     def leftovers(self) -> str:
         """What is still there of it, in words; "" when nothing is."""
         deadline = time.monotonic() + 5  # the kernel may need a moment to bury the last one

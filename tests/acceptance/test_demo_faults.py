@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,21 @@ def test_a_second_interrupt_does_not_cut_the_stopping_short(launch, small_market
         command.process.send_signal(signal.SIGINT)
     assert command.wait(30) == 130
     left = command.leftovers()
+    assert left == "", left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children die with their parent on Linux")
+def test_a_killed_demo_takes_everything_along_and_can_be_run_again(launch, small_market, tmp_path):
+    home = tmp_path / "home"
+    words = ("demo", "--home", str(home), "--replay", str(small_market))
+    command = launch(home, *words)
+    command.until(lambda: command.reached("features"), 90, "features")
+    assert command.send(signal.SIGKILL) == -signal.SIGKILL
+    command.until_gone(30)
+    again = launch(home, *words)
+    again.until(lambda: "Redis is up" in again.err, 30, "the next demo")
+    assert again.send(signal.SIGINT) == 130
+    left = again.leftovers()
     assert left == "", left
 
 
