@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month, is_symbol
-from alphamill.market.klines import MICROSECONDS_ABOVE, checked, empty_klines, times_ms
+from alphamill.market.klines import checked, empty_klines, in_ms, times_ms
 
 Source = Literal["archive-monthly", "archive-daily"]
 
@@ -166,11 +165,8 @@ def parse_csv(text: bytes, symbol: str, interval: Interval) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise ValueError(f"its CSV is malformed ({str(error)[:160]})") from error
     for name in ("open_time", "close_time"):
-        times = table[name].to_numpy()
-        if times.size and times.max() >= MICROSECONDS_ABOVE:
-            times = np.where(times >= MICROSECONDS_ABOVE, times // 1000, times)
-        stamps = pa.array(times).cast(KLINES.field(name).type)
-        table = table.set_column(table.schema.get_field_index(name), name, stamps)
+        times = pa.array(in_ms(table[name].to_numpy())).view(KLINES.field(name).type)
+        table = table.set_column(table.schema.get_field_index(name), name, times)
     try:
         return checked(table.cast(KLINES), symbol, interval)
     except (RetryLater, GiveUp) as error:  # what a page of the API would mean does not apply

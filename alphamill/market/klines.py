@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
+import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from alphamill.errors import GiveUp, RetryLater
@@ -17,10 +18,13 @@ from alphamill.market import grid
 
 BoolArray = NDArray[np.bool_]
 
-ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
-MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
+_MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
 _HOUR_MS = 3_600_000
 _FLOATS = tuple(field.name for field in KLINES if field.type == pa.float64())
+_ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
+_WHOLE_BELOW = 2.0**53  # a float64 holds every whole number below exactly: times in us, counts
+# Not strict: a number may be a string, which is read as Python's float() reads it.
+_PAGE = msgspec.json.Decoder(list[tuple[(float,) * _ROW_FIELDS]], strict=False)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +68,36 @@ def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
     Raises RetryLater for a malformed page, GiveUp for bars that open where none can.
     """
     try:
-        rows = json.loads(body)
-        if not isinstance(rows, list):
-            raise TypeError(f"{type(rows).__name__} instead of a list of rows")
+        rows = _PAGE.decode(body)
         table = _columns(rows) if rows else empty_klines()
-    except (ValueError, TypeError, OverflowError) as error:  # json's and pyarrow's own are these
+    except (msgspec.MsgspecError, ValueError) as error:
         raise RetryLater(f"{symbol} {interval}: malformed klines ({error})", 5.0) from error
     return checked(table, symbol, interval)
 
 
-def _columns(rows: list[list[object]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True))
-    if len(columns) != ROW_FIELDS:
-        raise ValueError(f"{len(columns)} fields in a row, not {ROW_FIELDS}")
-    arrays = [_column(field, values) for field, values in zip(KLINES, columns, strict=False)]
+def _columns(rows: list[tuple[float, ...]]) -> pa.Table:
+    # Packing all numbers at once takes a third of the time of an array a column.
+    count = len(rows)
+    packed = struct.pack(f"{_ROW_FIELDS * count}d", *chain.from_iterable(rows))
+    columns = np.ascontiguousarray(np.frombuffer(packed).reshape(count, _ROW_FIELDS).T)
+    arrays = []
+    for field, values in zip(KLINES, columns, strict=False):
+        if field.type == pa.float64():
+            arrays.append(pa.array(values))
+        elif not ((values == np.floor(values)) & (np.abs(values) < _WHOLE_BELOW)).all():
+            raise ValueError(f"{field.name} is not a whole number")
+        else:
+            whole = values.astype(np.int64)
+            times = pa.types.is_timestamp(field.type)
+            arrays.append(pa.array(in_ms(whole) if times else whole).view(field.type))
     return pa.Table.from_arrays(arrays, schema=KLINES)
 
 
-def _column(field: pa.Field, values: tuple[object, ...]) -> pa.Array:
-    if field.type == pa.float64():
-        column = pa.array(values, pa.string()).cast(pa.float64())
-    else:
-        column = pa.array(values, pa.int64())
-    if column.null_count:
-        raise ValueError(f"null {field.name}")
-    if not pa.types.is_timestamp(field.type):
-        return column
-    if pc.max(column).as_py() >= MICROSECONDS_ABOVE:
-        column = pa.array(column.to_numpy() // 1000)
-    return column.cast(field.type)
+def in_ms(times: IntArray) -> IntArray:
+    """Times in milliseconds, of which each may be in microseconds."""
+    if times.size and times.max() >= _MICROSECONDS_ABOVE:
+        return np.where(times >= _MICROSECONDS_ABOVE, times // 1000, times)
+    return times
 
 
 def checked(table: pa.Table, symbol: str, interval: Interval) -> pa.Table:
@@ -112,7 +117,10 @@ def checked(table: pa.Table, symbol: str, interval: Interval) -> pa.Table:
 
 def merge_klines(tables: list[pa.Table]) -> pa.Table:
     """All bars of `tables` in order, each once; for the same open time the later table wins."""
-    table = pa.concat_tables([empty_klines(), *tables]).combine_chunks()
+    if len(tables) == 1:
+        table = tables[0]
+    else:
+        table = pa.concat_tables([empty_klines(), *tables]).combine_chunks()
     times = times_ms(table)
     if (np.diff(times) > 0).all():
         return table

@@ -47,6 +47,10 @@ def test_an_empty_page_is_klines_without_rows():
     assert parse([]).equals(KLINES.empty_table())
 
 
+def test_a_price_that_comes_as_a_number_is_the_same_price():
+    assert parse([row(START, close=1.75)]).equals(parse([row(START)]))
+
+
 def test_rows_are_sorted_and_the_later_of_two_wins():
     table = parse([row(START + HOUR), row(START, close="1"), row(START, close="2")])
     assert times_ms(table).tolist() == [START, START + HOUR]
@@ -89,7 +93,10 @@ def test_numbers_equal_pythons_float_bit_for_bit(text):
         json.dumps([row(START, volume="inf")]).encode(),
         json.dumps([row(START, trades="many")]).encode(),
         json.dumps([row(START, trades=10**30)]).encode(),
-        json.dumps([row(START, close=1.5)]).encode(),
+        json.dumps([row(START, trades=1.5)]).encode(),
+        json.dumps([row(START, close=True)]).encode(),
+        json.dumps([row(START, close=["1.5"])]).encode(),
+        b'[[1617235200000,"1.5","2","1","\xff"]]',
     ],
 )
 def test_a_malformed_page_is_retried(body):
