@@ -83,6 +83,17 @@ class FetchJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ReverifyJob(Message):
+    """Bars to compare with the exchange again, within one calendar month."""
+
+    market: Market
+    symbol: str
+    interval: Interval
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeaturesJob(Message):
     """Indicators of one symbol over a range of bars."""
 
@@ -196,6 +207,7 @@ class RunSpec(Message):
     segments: SegmentSettings = SegmentSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()
+    verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
     salt: str = ""  # set to ask for the same thing again
 
     @property

@@ -23,6 +23,7 @@ from alphamill.jobs import (
     PublishJob,
     Queue,
     RankJob,
+    ReverifyJob,
     RunKind,
     RunSpec,
     ScoreJob,
@@ -62,6 +63,8 @@ def resume(run_id: str, ledger: Ledger) -> RunRecord:
 
 def plan(spec: RunSpec) -> list[JobSpec]:
     """All jobs of a run, each after those that it waits for. Pure: equal specs, equal plans."""
+    if spec.verify_frac:
+        return _reverified(spec)
     jobs = list(_market_data(spec))
     if spec.kind in (RunKind.FETCH, RunKind.FEATURES):
         return jobs
@@ -127,6 +130,24 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
+
+
+def _reverified(spec: RunSpec) -> list[JobSpec]:
+    """The months to compare again, at least one: drawn by a hash, so that equal specs draw equal.
+
+    The salt draws others another day.
+    """
+    drawn: list[tuple[float, JobSpec]] = []
+    for interval in spec.intervals:
+        for symbol in spec.symbols:
+            for month in months_between(spec.start_ms, spec.end_ms):
+                start_ms = max(month.start_ms, spec.start_ms)
+                end_ms = min(month.end_ms, spec.end_ms)
+                job = ReverifyJob(spec.market, symbol, interval, start_ms, end_ms)
+                lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
+                drawn.append((int(lot, 16) / 16**8, _job("reverify", Queue.FETCH, job, goal=True)))
+    first = min((lot for lot, _ in drawn), default=0.0)
+    return [job for lot, job in drawn if lot < spec.verify_frac or lot == first]
 
 
 # A step is the jobs that may run side by side once the step before has settled.

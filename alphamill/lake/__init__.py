@@ -1,5 +1,13 @@
-"""The lake: parquet by key on a local disk or S3, klines by month, and what is missing."""
+"""The lake: parquet by key on a local disk or S3: klines, what is missing, what changed."""
 
+from alphamill.lake.corrections import (
+    CORRECTIONS,
+    Change,
+    bar_change,
+    compared_at_ms,
+    read_corrections,
+    record_corrections,
+)
 from alphamill.lake.klines import (
     KlineFacts,
     Partition,
@@ -15,6 +23,8 @@ from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitio
 from alphamill.lake.store import Lake, Unreadable
 
 __all__ = [
+    "CORRECTIONS",
+    "Change",
     "Entry",
     "KlineFacts",
     "Lake",
@@ -24,13 +34,17 @@ __all__ = [
     "Series",
     "Span",
     "Unreadable",
+    "bar_change",
+    "compared_at_ms",
     "features_key",
     "klines_key",
     "load_partition",
     "manifest",
     "partitions",
+    "read_corrections",
     "read_klines",
     "read_partition",
+    "record_corrections",
     "run_key",
     "update_klines",
     "write_klines",

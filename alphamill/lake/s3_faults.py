@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.lake.filesystem import SETTING
@@ -55,7 +56,7 @@ def faults(bucket: str, what: str) -> Iterator[None]:
         raise Misconfigured(
             SETTING, f"{bucket!r} cannot be a bucket's name", "write s3://bucket/prefix"
         ) from error
-    except (ValueError, boto.ResponseParserError) as error:
+    except (ValueError, ResponseParserError) as error:
         raise Misconfigured(
             "AWS_ENDPOINT_URL", f"no S3 there ({error})", "give the store's http(s)://host:port"
         ) from error

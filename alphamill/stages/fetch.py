@@ -195,21 +195,23 @@ def _merged(
         covered = answered.hull(_covered(partition))
         sources.update(partition.facts.source.split("+"))
         bars = merge_klines([had, bars])
-    return bars, _describe(series, month, covered, bars, "+".join(sorted(sources)))
+    asked = covered.start_ms, covered.end_ms
+    return bars, describe(series, month, *asked, bars, "+".join(sorted(sources)))
 
 
-def _describe(
-    series: Series, month: Month, covered: _Range, bars: pa.Table, source: str
+def describe(
+    series: Series, month: Month, start_ms: int, end_ms: int, bars: pa.Table, source: str
 ) -> KlineFacts:
-    gaps = find_gaps(bars, series.interval, covered.start_ms, covered.end_ms)
+    """Facts of a month's bars of which [start_ms, end_ms) was asked for."""
+    gaps = find_gaps(bars, series.interval, start_ms, end_ms)
     halts = find_halts(bars, series.interval)
     return KlineFacts(
         source=source,
-        asked_start_ms=covered.start_ms,
-        asked_end_ms=covered.end_ms,
+        asked_start_ms=start_ms,
+        asked_end_ms=end_ms,
         gaps=tuple(Span(gap.start_ms, gap.end_ms, gap.bars) for gap in gaps),
         halts=tuple(Span(halt.start_ms, halt.end_ms, halt.bars) for halt in halts),
-        complete=covered == _Range(month.start_ms, month.end_ms),
+        complete=(start_ms, end_ms) == (month.start_ms, month.end_ms),
     )
 
 

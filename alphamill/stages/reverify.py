@@ -1,0 +1,145 @@
+"""reverify: compare bars that the lake has with the exchange's of today; keep what changed.
+
+The exchange corrects bars years later (spot 1h of 2021-04-23 01:00 differs between 2021 and 2023 on
+119 of 126 symbols). Every difference is recorded before the bars are replaced, so that a worker
+that dies in between leaves a record of a change to come, never a change without a record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alphamill.frames import KLINES, IntArray, Month, months_between
+from alphamill.jobs import ReverifyJob
+from alphamill.lake import (
+    Change,
+    KlineFacts,
+    Lake,
+    Partition,
+    Series,
+    Unreadable,
+    bar_change,
+    load_partition,
+    record_corrections,
+    update_klines,
+)
+from alphamill.market import Exchange, Klines
+from alphamill.market.klines import between, merge_klines, times_ms
+from alphamill.stages.fetch import describe
+
+
+@dataclass(frozen=True, slots=True)
+class ReverifyDeps:
+    """What the stage works with."""
+
+    exchange: Exchange
+    lake: Lake
+
+
+@dataclass(frozen=True, slots=True)
+class ReverifyFacts:
+    """What was found, in bars of the lake.
+
+    compared: bars asked for again. corrected: bars with another value. appeared: bars that the
+    exchange now has. vanished: bars that it has no longer, which the lake keeps. key: of the
+    record of changes, or its folder for several months. note: "" or why nothing was compared.
+    """
+
+    compared: int
+    corrected: int
+    appeared: int
+    vanished: int
+    requests: int
+    key: str
+    note: str = ""
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
+    """Compare what the lake has of the job's range. A damaged or absent month is left to fetch."""
+    series = Series(job.market, job.symbol, job.interval)
+    found: Counter[str] = Counter()
+    keys = []
+    for month in months_between(job.start_ms, job.end_ms):
+        try:
+            present = load_partition(deps.lake, series, month)
+        except Unreadable:
+            present = None
+        if present is None:
+            continue
+        partition, bars = present
+        start_ms = max(job.start_ms, partition.facts.asked_start_ms)
+        end_ms = min(job.end_ms, partition.facts.asked_end_ms)
+        if start_ms >= end_ms:
+            continue
+        had = between(bars, start_ms, end_ms)
+        now = deps.exchange.klines(job.symbol, job.interval, start_ms, end_ms)
+        changes = differences(had, now.table)
+        seen_ms = now.server_time_ms
+        keys.append(record_corrections(deps.lake, series, month, changes, seen_ms, now.source))
+        if any(change.kind != "vanished" for change in changes):
+            update_klines(deps.lake, series, month, partial(_replaced, series, month, now))
+        found.update(compared=had.num_rows, requests=now.requests, **_counts(changes))
+    return ReverifyFacts(
+        compared=found["compared"],
+        corrected=found["corrected"],
+        appeared=found["appeared"],
+        vanished=found["vanished"],
+        requests=found["requests"],
+        key=keys[0] if len(keys) == 1 else series.folder("corrections"),
+        note="" if keys else "the lake has no such bars; fetch them first",
+    )
+
+
+def differences(had: pa.Table, now: pa.Table) -> list[Change]:
+    """Every value that differs, by open time; a bar that came or went is one change."""
+    old_ms, new_ms = times_ms(had), times_ms(now)
+    changes = [bar_change(int(t), appeared=False) for t in np.setdiff1d(old_ms, new_ms)]
+    changes += [bar_change(int(t), appeared=True) for t in np.setdiff1d(new_ms, old_ms)]
+    common = np.intersect1d(old_ms, new_ms)
+    for name in KLINES.names[1:]:
+        old, new = _values(had, name, old_ms, common), _values(now, name, new_ms, common)
+        changes += [
+            Change(int(common[at]), name, float(old[at]), float(new[at]))
+            for at in np.flatnonzero((old != new) & ~(np.isnan(old) & np.isnan(new)))
+        ]
+    return sorted(changes, key=lambda change: (change.open_ms, change.column))
+
+
+def _values(table: pa.Table, name: str, times: IntArray, wanted: IntArray) -> Any:
+    column = table[name]
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    return column.to_numpy().astype(np.float64)[np.searchsorted(times, wanted)]
+
+
+def _counts(changes: list[Change]) -> dict[str, int]:
+    kinds = {(change.open_ms, change.kind) for change in changes}
+    return dict(Counter(kind for _, kind in kinds))
+
+
+def _replaced(
+    series: Series, month: Month, now: Klines, present: tuple[Partition, pa.Table] | None
+) -> tuple[pa.Table, KlineFacts] | None:
+    """The exchange's bars over those that are there. A bar that it no longer has stays.
+
+    Binance's store has lost bars that were published and came back; what was once traded on is not
+    thrown away because of one answer. The record says that it vanished.
+    """
+    if present is None:
+        return None  # deleted meanwhile: fetch brings it anew
+    partition, bars = present
+    facts = partition.facts
+    bars = merge_klines([bars, now.table])
+    sources = sorted({*facts.source.split("+"), now.source})
+    asked = facts.asked_start_ms, facts.asked_end_ms
+    return bars, describe(series, month, *asked, bars, "+".join(sources))

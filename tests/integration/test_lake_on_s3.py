@@ -1,0 +1,246 @@
+"""The lake on an S3 server over HTTP: races, refusals with their cures, and stages on top."""
+
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month
+from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec, ScoreJob
+from alphamill.lake import (
+    KlineFacts,
+    Lake,
+    manifest,
+    read_klines,
+    write_klines,
+)
+from alphamill.lake.s3 import S3Files
+from alphamill.stages import features, panel, score
+from alphamill.stages.features import FeaturesDeps
+from alphamill.stages.panel import PanelDeps
+from alphamill.stages.panels import Segment, load_panel
+from alphamill.stages.trials import RunDeps, read_trials
+
+HOUR_MS = 3_600_000
+JANUARY = Month(2021, 1)
+SERIES = (Market.SPOT, "BTCUSDT", Interval.H1)
+
+# Two of these at one month: each adds its own bars one by one, as two overlapping fetches do.
+ADDER = """
+import sys
+import pyarrow as pa
+from alphamill.lake import Lake
+lake, first = Lake(sys.argv[1]), int(sys.argv[2])
+def add(n, stored):
+    had = [] if stored is None else stored[0]["n"].to_pylist()
+    return pa.table({"n": pa.array(sorted([*had, n]), pa.int64())}), {}
+for n in range(first, first + 30):
+    lake.update("a/race.parquet", lambda stored: add(n, stored))
+"""
+
+
+def klines(bars, seed=0):
+    rng = np.random.default_rng(seed)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
+    times = JANUARY.start_ms + HOUR_MS * np.arange(bars)
+    data = dict.fromkeys(KLINE_FIELDS, close) | {
+        "open_time": times, "close_time": times + HOUR_MS - 1, "trades": np.arange(bars),
+        "high": close * 1.01, "low": close * 0.99, "volume": close * 3, "quote_volume": close * 9,
+    }  # fmt: skip
+    return pa.table([pa.array(data[f.name]).cast(f.type) for f in KLINES], schema=KLINES)
+
+
+def test_two_processes_at_one_file_lose_nothing(s3_uri):
+    racers = [
+        subprocess.Popen([sys.executable, "-c", ADDER, s3_uri, str(first)]) for first in (0, 100)
+    ]
+    assert [racer.wait(timeout=60) for racer in racers] == [0, 0]
+    added = Lake(s3_uri).read("a/race.parquet")["n"].to_pylist()
+    assert added == [*range(30), *range(100, 130)]
+
+
+def test_the_race_is_real(s3_uri):
+    """Without the condition, what was written between reading and writing is gone."""
+    lake, rival = Lake(s3_uri), Lake(s3_uri)
+    calls = []
+
+    def change(stored):
+        calls.append(stored and stored[0]["n"].to_pylist())
+        if len(calls) == 1:
+            rival.write("t.parquet", pa.table({"n": [1]}), {})
+        had = stored[0]["n"].to_pylist() if stored else []
+        return pa.table({"n": [*had, 2]}), {}
+
+    lake.update("t.parquet", change)
+    assert lake.read("t.parquet")["n"].to_pylist() == [1, 2]
+    assert calls == [None, [1]]
+
+
+def test_a_store_without_conditions_reads_back_what_it_wrote(s3_uri, monkeypatch):
+    monkeypatch.setattr("alphamill.lake.s3._SETTLE_S", 0.0)
+    files = S3Files(s3_uri)
+    put = files._put
+    refused = []
+
+    def old_store(key, data, **condition):
+        if condition:
+            refused.append(condition)
+            raise _no_conditions()
+        return put(key, data)
+
+    def _no_conditions():
+        from alphamill.lake.s3_faults import NoConditions
+
+        return NoConditions("cannot write: NotImplemented")
+
+    monkeypatch.setattr(files, "_put", old_store)
+    lake = Lake(s3_uri, files)
+    for n in (1, 2):
+        lake.update("t.parquet", lambda stored, n=n: (pa.table({"n": [n]}), {}))
+    assert lake.read("t.parquet")["n"].to_pylist() == [2]
+    assert len(refused) == 1, "asked once, then known"
+
+
+def test_listing_takes_pages(s3_uri):
+    lake = Lake(s3_uri, S3Files(s3_uri, page_keys=3))
+    keys = [f"k/{n:02d}.json" for n in range(10)]
+    for key in keys:
+        lake.write_bytes(key, b"{}")
+    assert lake.list("k") == keys
+
+
+def test_the_manifest_remembers_by_etag(s3_uri, monkeypatch):
+    lake = Lake(s3_uri)
+    facts = KlineFacts("rest", JANUARY.start_ms, JANUARY.end_ms)
+    write_klines(lake, *SERIES, JANUARY, klines(10), facts)
+    # `alphamill.lake.manifest` by itself is the function of that name.
+    monkeypatch.setattr(import_module("alphamill.lake.manifest"), "_SETTLED_NS", -(10**12))
+    assert manifest(lake, *SERIES).rows == 10
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "metadata", lambda *_: pytest.fail("read the file again"))
+        assert manifest(lake, *SERIES).rows == 10
+    write_klines(lake, *SERIES, JANUARY, klines(11), facts)
+    assert manifest(lake, *SERIES).rows == 11
+
+
+@pytest.mark.parametrize(
+    ("uri", "names"),
+    [
+        ("s3://no-such-bucket-anywhere/lake", "there is no bucket 'no-such-bucket-anywhere'"),
+        ("s3://UPPER_case!/lake", "cannot be a bucket's name"),
+        ("s3://", "names no bucket"),
+    ],
+)
+def test_a_wrong_bucket_is_named_with_its_cure(s3_uri, uri, names):
+    with pytest.raises(Misconfigured, match=names) as caught:
+        Lake(uri).check_writable()
+    assert caught.value.setting == "ALPHAMILL_LAKE"
+
+
+def test_no_credentials(s3_uri, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(Misconfigured, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        Lake(s3_uri).check_writable()
+
+
+def test_an_endpoint_that_nobody_listens_at_fails_soon(s3_uri, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    started_s = time.monotonic()
+    with pytest.raises(Misconfigured, match="AWS_ENDPOINT_URL"):
+        Lake(s3_uri).check_writable()
+    with pytest.raises(RetryLater, match=r"127\.0\.0\.1:9"):
+        Lake(s3_uri).read_bytes("a.json")
+    assert time.monotonic() - started_s < 15
+
+
+def test_an_endpoint_that_is_no_url(s3_uri, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "store:9000")
+    with pytest.raises(Misconfigured) as caught:
+        Lake(s3_uri).check_writable()
+    assert caught.value.setting == "AWS_ENDPOINT_URL"
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Answers everything with one S3 error."""
+
+    protocol_version = "HTTP/1.1"  # else it would keep botocore waiting for 100-continue
+    code, status = "AccessDenied", 403
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_GET = do_DELETE = answer  # noqa: N815  names that http.server asks for
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "setting"),
+    [
+        (403, "AccessDenied", "ALPHAMILL_LAKE"),
+        (403, "SignatureDoesNotMatch", "AWS_ACCESS_KEY_ID"),
+        (403, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+        (400, "ExpiredToken", "AWS_ACCESS_KEY_ID"),
+        (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
+    ],
+)
+def test_a_refusal_names_the_setting(s3_uri, monkeypatch, status, code, setting):
+    handler = type("Refusing", (_Refusing,), {"status": status, "code": code})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+            with pytest.raises(Misconfigured) as caught:
+                Lake(s3_uri).check_writable()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert caught.value.setting == setting
+
+
+def test_features_panel_and_scores_lie_on_s3_as_in_a_folder(s3_uri, tmp_path, monkeypatch):
+    """The same stages over both; every artefact is equal, byte for byte."""
+    monkeypatch.setattr(panel, "KLINE_FIELDS", ("open", "close", "volume"))
+    monkeypatch.setattr(panel, "indicator_names", lambda interval: ("rsi_14",))
+    bars = 700
+    end_ms = JANUARY.start_ms + bars * HOUR_MS
+    symbols = ("AAUSDT", "BBUSDT", "CCUSDT")
+    spec = RunSpec(
+        RunKind.EVALUATE, "lake", Market.SPOT, symbols, (Interval.H1,), JANUARY.start_ms, end_ms,
+        expressions=("rank(close / ts_mean(close, 5))", "nonsense("),
+    )  # fmt: skip
+    there, here = Lake(s3_uri), Lake(str(tmp_path))
+    for lake in (there, here):
+        for seed, symbol in enumerate(symbols):
+            facts = KlineFacts("rest", JANUARY.start_ms, JANUARY.end_ms)
+            where = (Market.SPOT, symbol, Interval.H1)
+            write_klines(lake, *where, JANUARY, klines(bars, seed), facts)
+            features.run(FeaturesJob(*where, JANUARY.start_ms, end_ms), FeaturesDeps(lake))
+        panel.run(PanelJob(Interval.H1), PanelDeps(lake, spec))
+        score.run(ScoreJob(Interval.H1), RunDeps(lake, spec.run_id, spec))
+    keys = [key for key in here.list("") if not key.endswith("_manifest.json")]
+    assert [key for key in there.list("") if not key.endswith("_manifest.json")] == keys
+    assert len(keys) > 8
+    for key in keys:
+        assert there.read_bytes(key) == here.read_bytes(key), key
+    assert load_panel(there, spec.run_id, Interval.H1, Segment.WHOLE).panel.n_bars == bars
+    assert [row["status"] for row in read_trials(there, spec.run_id, Interval.H1)] == [
+        "evaluated", "invalid",
+    ]  # fmt: skip
+    assert read_klines(there, *where, JANUARY.start_ms, end_ms).num_rows == bars
