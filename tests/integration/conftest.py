@@ -133,6 +133,7 @@ class Mill:
             "ALPHAMILL_CONFIG": str(config),
             "ALPHAMILL_REDIS_URL": redis_url,
             "ALPHAMILL_BINANCE_URL": exchange.url,
+            "ALPHAMILL_BINANCE_UM_URL": exchange.url,
         }
         self.settings: Settings = load_settings(self.env)
         self.redis = redis.Redis.from_url(redis_url)
@@ -186,7 +187,8 @@ class Mill:
                 missing.pop(here.name.partition("@")[0], None)
 
     def spec(self, symbols: Sequence[str] | None = None, *, kind: RunKind = RunKind.FETCH,
-             salt: str = "", months: int | None = None) -> RunSpec:  # fmt: skip
+             salt: str = "", months: int | None = None,
+             venue: Market = Market.SPOT) -> RunSpec:  # fmt: skip
         """A run over the market's symbols, its own interval and its first months or all."""
         market = self.source.market
         end_ms = market.end_ms
@@ -195,7 +197,7 @@ class Mill:
         return RunSpec(
             kind=kind,
             lake=self.settings.lake_uri,
-            market=Market.SPOT,
+            market=venue,
             symbols=tuple(symbols or self.source.symbols(Market.SPOT)),
             intervals=(market.interval,),
             start_ms=market.start_ms,
@@ -315,7 +317,9 @@ def _mills(folder: Path, redis_url: str) -> Iterator[MakeMill]:
             max_attempts: int = 4,
         ) -> Mill:
             source = SyntheticSource(market)
-            config = ExchangeConfig(spot_limits=limits, latency_ms=latency_ms)
+            config = ExchangeConfig(
+                spot_limits=limits, futures_limits=limits, latency_ms=latency_ms
+            )
             exchange = stack.enter_context(ExchangeServer(config, source))
             toml = TOML.format(
                 requests=10 * limits.weight,

@@ -9,7 +9,7 @@ from alphamill.ledger import JobState
 
 
 def test_a_job_longer_than_its_lease_is_run_once(make_mill, market, finish_log):
-    lease_s, latency_ms = 2.0, 3_500
+    lease_s, latency_ms = 2.0, 2_500
     mill = make_mill(
         market(symbols=16, months=1),
         latency_ms=(latency_ms, latency_ms),
