@@ -12,9 +12,18 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from alphamill.errors import Misconfigured
 
@@ -63,22 +72,59 @@ class BinanceSettings(_Frozen):
 
 
 class TierSettings(_Frozen):
-    """One cost tier of LLM calls."""
+    """One cost tier of LLM calls.
+
+    fallbacks: asked in this order when the model has no quota, is not served or does not answer.
+    debit: what the provider takes off its tokens per minute, "allowed" (prompt and
+        max_tokens, as OpenAI does) or "used" (prompt and completion).
+    """
 
     model: str
+    fallbacks: tuple[str, ...] = ()
     max_tokens: Count = 800
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     requests_per_minute: Count = 60
     tokens_per_minute: Count = 100_000
+    debit: Literal["allowed", "used"] = "allowed"
+
+
+Usd = Annotated[float, Field(ge=0)]
+Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3])-([01]\d|2[0-4])$")]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class PeakPrice(_Frozen):
+    """Rates that replace a price's in some hours: "01-04" is from 01:00 up to 04:00 UTC."""
+
+    hours_utc: Annotated[tuple[Hours, ...], Field(min_length=1)]
+    weekdays_only: bool = False
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None  # None: as input
+    cache_write: Usd | None = None  # None: as input
 
 
 class Price(_Frozen):
-    """USD per million tokens, with the date it was read."""
+    """USD per million tokens, with the date it was read.
 
-    input: Annotated[float, Field(ge=0)]
-    output: Annotated[float, Field(ge=0)]
-    cached_input: Annotated[float, Field(ge=0)] | None = None  # None: as input
+    effective_from: the UTC day from which it holds; "" from ever.
+    """
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None  # None: as input
+    cache_write: Usd | None = None  # None: as input
+    peak: PeakPrice | None = None
+    effective_from: Day | Literal[""] = ""
     as_of: str = ""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict | Price) else value
+
+
+# One price, or several that hold from different days on.
+Prices = Annotated[tuple[Price, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class Tier(StrEnum):
@@ -107,8 +153,17 @@ class LLMSettings(_Frozen):
     url: str = "https://api.openai.com/v1"
     api_key: SecretStr | None = None
     timeout_s: Positive = 90.0
+    patience_s: Positive = 900.0  # how long calls wait for a model that does not answer
     tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
-    prices: dict[str, Price] = Field(default_factory=dict)  # added to the shipped table
+    prices: dict[str, Prices] = Field(default_factory=dict)  # added to the shipped table
+
+    @field_validator("api_key")
+    @classmethod
+    def _looks_like_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value is not None else ""
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError("holds characters that no key has: paste the key again")
+        return SecretStr(key) if key else None
 
 
 class BudgetSettings(_Frozen):
@@ -116,6 +171,18 @@ class BudgetSettings(_Frozen):
 
     run_usd: Positive = 1.0
     day_usd: Positive = 10.0
+
+
+class SearchSettings(_Frozen):
+    """When a run's later rounds are not worth asking for. None: never for that reason.
+
+    A candidate counts as promising when its |t| on discovery reaches `promising_t`.
+    """
+
+    promising_t: Positive = 3.0
+    max_hours: Positive | None = None  # since the run was submitted
+    enough_promising: Count | None = None
+    max_usd_per_promising: Positive | None = None  # expected of the next one
 
 
 class SegmentSettings(_Frozen):
@@ -170,6 +237,7 @@ class Settings(_Frozen):
     binance: BinanceSettings = BinanceSettings()
     llm: LLMSettings = LLMSettings()
     budget: BudgetSettings = BudgetSettings()
+    search: SearchSettings = SearchSettings()
     segments: SegmentSettings = SegmentSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()
@@ -196,6 +264,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_LLM_URL": ("llm", "url"),
     "ALPHAMILL_LLM_API_KEY": ("llm", "api_key"),
 }
+KEY_FILE = "ALPHAMILL_LLM_API_KEY_FILE"  # a file that holds the key; the variable above wins
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
@@ -214,6 +283,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _read_key(path: Path) -> str:
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            KEY_FILE, f"cannot read {path} ({type(error).__name__})", "name a readable text file"
+        ) from None
+    if not key:
+        raise Misconfigured(KEY_FILE, f"{path} is empty", "put the key into it")
+    return key
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from ALPHAMILL_* variables over the ALPHAMILL_CONFIG file over the defaults.
 
@@ -228,6 +309,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             for key in path[:-1]:
                 section = section.setdefault(key, {})
             section[path[-1]] = environ[variable]
+    if environ.get(KEY_FILE) and not environ.get("ALPHAMILL_LLM_API_KEY"):
+        data.setdefault("llm", {})["api_key"] = _read_key(Path(environ[KEY_FILE]))
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:

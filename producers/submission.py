@@ -61,7 +61,8 @@ def check_models(settings: Settings) -> None:
     llm = settings.llm
     prices = PriceTable.shipped(llm.prices)
     for tier in llm.tiers.values():
-        prices.price(tier.model)
+        for model in (tier.model, *tier.fallbacks):
+            prices.price(model)
     host = _host(llm.url)
     if not host:
         raise Misconfigured(

@@ -15,6 +15,7 @@ from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger
 from alphamill.limits import ExchangeGate, RedisLimiter, TierGate, binance_pool, tier_pool
+from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
@@ -126,7 +127,16 @@ class Resources:
         }
         client = OpenAIChat(llm.url, llm.api_key, llm.timeout_s)
         prices = PriceTable.shipped(llm.prices)
-        return Gateway(client, prices, self.journal, gates, _Counted(self.usage), self.clock)
+        return Gateway(
+            client,
+            prices,
+            self.journal,
+            gates,
+            _Counted(self.usage),
+            self.clock,
+            RedisBreaker(self.redis, llm.url),
+            llm.patience_s,
+        )
 
 
 class _Counted:

@@ -38,12 +38,20 @@ def read_usage(usage: Mapping[str, Any], request: ChatRequest) -> TokenUsage:
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None or completion is None:
         return TokenUsage(bound_tokens(request.messages), 0, request.max_tokens, estimated=True)
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    stated = usage.get("prompt_tokens_details")
+    details = stated if isinstance(stated, dict) else {}
+    cached = _count(details.get("cached_tokens"))
     if cached is None:
         cached = _count(usage.get("prompt_cache_hit_tokens")) or 0
+    written = _count(details.get("cache_write_tokens")) or 0
     total = _count(usage.get("total_tokens")) or 0  # may count thinking that completion leaves out
-    return TokenUsage(prompt, min(cached, prompt), max(completion, total - prompt))
+    cached = min(cached, prompt)
+    return TokenUsage(
+        prompt,
+        cached,
+        max(completion, total - prompt),
+        cache_write=min(written, prompt - cached),
+    )
 
 
 def _count(value: Any) -> int | None:

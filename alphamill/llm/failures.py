@@ -12,7 +12,7 @@ from alphamill.errors import GiveUp, Misconfigured, RetryLater
 
 
 class RateLimited(RetryLater):
-    """429, wait: the limit is nobody's fault."""
+    """429, wait. It counts as a try: the pace is kept before sending, so refusals are few."""
 
     error_class: ClassVar[str] = "rate_limited"
     unbilled: ClassVar[bool] = True
@@ -100,6 +100,14 @@ class EndpointNotFound(Misconfigured):
 
     error_class: ClassVar[str] = "bad_request"
     unbilled: ClassVar[bool] = True
+
+
+class CircuitOpen(RetryLater):
+    """The endpoint did not answer others a moment ago; nothing was sent."""
+
+
+class ProviderDown(GiveUp):
+    """The endpoint has not answered for so long that waiting goes on elsewhere: resume the run."""
 
 
 CallFailure = (

@@ -49,7 +49,8 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens as billed. `cached` is part of `prompt`; reasoning is part of `completion`.
+    """Tokens as billed. `cached` (read from the provider's cache) and `cache_write` (written to it,
+    where that has a price) are parts of `prompt`; reasoning is part of `completion`.
 
     `estimated` when the provider stated no usable usage: then these are upper bounds.
     """
@@ -58,6 +59,7 @@ class TokenUsage:
     cached: int
     completion: int
     estimated: bool = False
+    cache_write: int = 0
 
 
 @dataclass(frozen=True, slots=True)

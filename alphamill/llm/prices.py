@@ -6,25 +6,69 @@ USD per million tokens is micro-dollars per token, so a cost is tokens times pri
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from importlib.resources import files
+from typing import Any
 
+from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.messages import TokenUsage
-from alphamill.settings import Price
+from alphamill.settings import PeakPrice, Price
+
+_FRIDAY = 4
+_CALL_MS = 3_600_000  # no call, waits included, lasts longer than this after it was priced
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPrice:
-    """A model's price and where it comes from. `retires` is a date, "" if none is known."""
+    """A model's prices by the day from which they hold, and where they come from.
+
+    `retires` is a date, "" if none is known.
+    """
 
     model: str
-    price: Price
+    prices: tuple[Price, ...]
     source: str
     retires: str = ""
     note: str = ""
+
+    @property
+    def price(self) -> Price:
+        """The one in force now, for people to read."""
+        return self.at(SystemClock().now_ms())
+
+    def at(self, now_ms: int) -> Price:
+        """The latest that holds at `now_ms`; the earliest if none does yet."""
+        today = _moment(now_ms).date().isoformat()
+        begun = [price for price in self.prices if price.effective_from <= today]
+        return begun[-1] if begun else self.prices[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Micro-dollars a token."""
+
+    input: Decimal
+    cached_input: Decimal
+    cache_write: Decimal
+    output: Decimal
+
+    def micros(self, usage: TokenUsage) -> int:
+        cached = min(usage.cached, usage.prompt)
+        written = min(usage.cache_write, usage.prompt - cached)
+        return _round_up(
+            (usage.prompt - cached - written) * self.input
+            + cached * self.cached_input
+            + written * self.cache_write
+            + usage.completion * self.output
+        )
+
+    def most_micros(self, prompt_tokens: int, completion_tokens: int) -> int:
+        dearest_input = max(self.input, self.cached_input, self.cache_write)
+        return _round_up(prompt_tokens * dearest_input + completion_tokens * self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +78,13 @@ class PriceTable:
     listed: Mapping[str, ListedPrice]
 
     @classmethod
-    def shipped(cls, extra: Mapping[str, Price] | None = None) -> PriceTable:
+    def shipped(cls, extra: Mapping[str, Price | Sequence[Price]] | None = None) -> PriceTable:
         """The table of `prices.toml`; `extra` (settings.llm.prices) is added and wins."""
         text = files("alphamill.llm").joinpath("prices.toml").read_text(encoding="utf-8")
         listed = {name: _listed(name, row) for name, row in tomllib.loads(text)["models"].items()}
-        for name, price in (extra or {}).items():
-            listed[name] = ListedPrice(name, price, source="settings")
+        for name, given in (extra or {}).items():
+            prices = [given] if isinstance(given, Price) else sorted(given, key=_day)
+            listed[name] = ListedPrice(name, tuple(prices), source="settings")
         return cls(listed)
 
     def __iter__(self) -> Iterator[ListedPrice]:
@@ -49,9 +94,43 @@ class PriceTable:
         return model in self.listed
 
     def price(self, model: str) -> Price:
-        """The model's price; raises Misconfigured, because an unpriced call cannot be budgeted."""
+        """The price in force; raises Misconfigured, because an unpriced call cannot be budgeted."""
+        return self._find(model).price
+
+    def worst_case_micros(
+        self, model: str, prompt_tokens: int, max_tokens: int, now_ms: int | None = None
+    ) -> int:
+        """The most that a call made now can cost, at any hour: nothing cached, every token written.
+
+        now_ms: UTC; None: now.
+        """
+        listed = self._find(model)
+        now_ms = SystemClock().now_ms() if now_ms is None else now_ms
+        prices = [listed.at(now_ms), listed.at(now_ms + _CALL_MS)]
+        return max(
+            rates.most_micros(prompt_tokens, max_tokens)
+            for price in prices
+            for rates in _all_rates(price)
+        )
+
+    def cost_micros(
+        self, model: str, usage: TokenUsage, during_ms: tuple[int, int] | None = None
+    ) -> int:
+        """What a call with this usage costs; cached and written tokens are part of the prompt's.
+
+        during_ms: when it began and ended, UTC; it is charged the dearer of the two moments' rates,
+        since providers do not say which they take. None: the dearest rates in force today.
+        """
+        listed = self._find(model)
+        if during_ms is None:
+            rates = _all_rates(listed.price)
+        else:
+            rates = [_rates_at(listed.at(moment), moment) for moment in during_ms]
+        return max(one.micros(usage) for one in rates)
+
+    def _find(self, model: str) -> ListedPrice:
         try:
-            return self.listed[model].price
+            return self.listed[model]
         except KeyError:
             raise Misconfigured(
                 "llm.prices",
@@ -60,39 +139,44 @@ class PriceTable:
                 "to the TOML file named by ALPHAMILL_CONFIG",
             ) from None
 
-    def worst_case_micros(self, model: str, prompt_tokens: int, max_tokens: int) -> int:
-        """The most that a call can cost: nothing cached, every allowed token written."""
-        price = self.price(model)
-        dearest_input = max(_exact(price.input), _cached(price))
-        return _round_up(prompt_tokens * dearest_input + max_tokens * _exact(price.output))
 
-    def cost_micros(self, model: str, usage: TokenUsage) -> int:
-        """What a call with this usage costs; cached tokens are part of the prompt's."""
-        price = self.price(model)
-        cached = min(usage.cached, usage.prompt)
-        fresh = usage.prompt - cached
-        return _round_up(
-            fresh * _exact(price.input)
-            + cached * _cached(price)
-            + usage.completion * _exact(price.output)
-        )
-
-
-def _listed(name: str, row: Mapping[str, str | float]) -> ListedPrice:
-    price = Price.model_validate(
-        {key: row[key] for key in ("input", "output", "cached_input", "as_of") if key in row}
-    )
+def _listed(name: str, row: Mapping[str, Any]) -> ListedPrice:
+    fields = {key: value for key, value in row.items() if key in Price.model_fields}
+    price = Price.model_validate(fields)
     return ListedPrice(
-        name, price, str(row["source"]), str(row.get("retires", "")), str(row.get("note", ""))
+        name, (price,), str(row["source"]), str(row.get("retires", "")), str(row.get("note", ""))
     )
 
 
-def _cached(price: Price) -> Decimal:
-    return _exact(price.input if price.cached_input is None else price.cached_input)
+def _day(price: Price) -> str:
+    return price.effective_from
 
 
-def _exact(usd_per_million: float) -> Decimal:
-    return Decimal(str(usd_per_million))  # 0.1 as it is written, not as binary stores it
+def _rates(price: Price | PeakPrice) -> _Rates:
+    def exact(usd_per_million: float | None) -> Decimal:
+        known = price.input if usd_per_million is None else usd_per_million
+        return Decimal(str(known))  # 0.1 as it is written, not as binary stores it
+
+    return _Rates(
+        exact(price.input), exact(price.cached_input), exact(price.cache_write), exact(price.output)
+    )
+
+
+def _all_rates(price: Price) -> list[_Rates]:
+    return [_rates(price)] + ([_rates(price.peak)] if price.peak else [])
+
+
+def _rates_at(price: Price, moment_ms: int) -> _Rates:
+    peak, moment = price.peak, _moment(moment_ms)
+    if peak is None or (peak.weekdays_only and moment.weekday() > _FRIDAY):
+        return _rates(price)
+    spans = (span.split("-") for span in peak.hours_utc)
+    dear = any(int(first) <= moment.hour < int(last) for first, last in spans)
+    return _rates(peak if dear else price)
+
+
+def _moment(now_ms: int) -> datetime:
+    return datetime.fromtimestamp(now_ms / 1000, UTC)
 
 
 def _round_up(micros: Decimal) -> int:

@@ -101,7 +101,7 @@ def classify(error: ProviderError, model: str) -> CallFailure:
         return QuotaExhausted(f"the account has no money left ({error.summary})")
     if error.status == 429:
         wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
-        return RateLimited(f"rate limited ({error.summary})", wait_s, False)
+        return RateLimited(f"rate limited ({error.summary})", wait_s)
     if error.status in (401, 403):
         return KeyRefused(
             "ALPHAMILL_LLM_API_KEY",

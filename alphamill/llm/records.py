@@ -30,6 +30,8 @@ class CallRecord:
 
     message_digests: (role, digest of the text) of the prompt as sent; the journal keeps the texts.
     cost_usd_micros: what was charged to the budget; None unless settled.
+    table_cost_usd_micros: what the price table says; provider_cost_usd_micros: what the provider
+        says, where it does. The budget is charged the dearer.
     """
 
     run: str
@@ -59,6 +61,8 @@ class CallRecord:
     latency_ms: int = 0
     provider_cost_usd_micros: int | None = None
     cost_usd_micros: int | None = None
+    cache_write_tokens: int = 0
+    table_cost_usd_micros: int | None = None
 
     @classmethod
     def begin(
@@ -86,7 +90,13 @@ class CallRecord:
             reserved_usd_micros=held.micros,
         )
 
-    def settled(self, reply: ChatReply, cost_usd_micros: int, finished_ms: int) -> CallRecord:
+    def settled(
+        self,
+        reply: ChatReply,
+        cost_usd_micros: int,
+        finished_ms: int,
+        table_cost_usd_micros: int | None = None,
+    ) -> CallRecord:
         """With the reply and what it cost."""
         return replace(
             self,
@@ -102,6 +112,8 @@ class CallRecord:
             latency_ms=reply.latency_ms,
             provider_cost_usd_micros=reply.provider_cost_usd_micros,
             cost_usd_micros=cost_usd_micros,
+            cache_write_tokens=reply.usage.cache_write,
+            table_cost_usd_micros=table_cost_usd_micros,
         )
 
     def failed(self, error_class: str, error: str, finished_ms: int) -> CallRecord:
@@ -116,16 +128,27 @@ class CallRecord:
             finish_reason=self.finish_reason,
             model=self.served_model,
             usage=TokenUsage(
-                self.prompt_tokens, self.cached_tokens, self.completion_tokens, self.usage_estimated
+                self.prompt_tokens,
+                self.cached_tokens,
+                self.completion_tokens,
+                self.usage_estimated,
+                self.cache_write_tokens,
             ),
             latency_ms=self.latency_ms,
             asked_model=self.model,
             provider_cost_usd_micros=self.provider_cost_usd_micros,
         )
 
+    @property
+    def cost_difference_usd_micros(self) -> int | None:
+        """How much more the provider says than our table; None where it does not say."""
+        theirs, ours = self.provider_cost_usd_micros, self.table_cost_usd_micros
+        return None if theirs is None or ours is None else theirs - ours
+
     def to_row(self) -> dict[str, Any]:
         """Plain values for a table; the prompt's digests as one string."""
         row = asdict(self)
+        row["cost_difference_usd_micros"] = self.cost_difference_usd_micros
         row["status"] = self.status.value
         row["message_digests"] = " ".join(digest for _, digest in self.message_digests)
         return row

@@ -6,10 +6,13 @@ needs a figure near the truth, corrected by `settle` when the reply states its u
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from alphamill.llm.messages import Message
+from alphamill.llm.messages import Message, TokenUsage
 
 MESSAGE_OVERHEAD_TOKENS = 8  # role and delimiters; OpenAI documents 3, other templates use more
 REPLY_OVERHEAD_TOKENS = 8  # the primed reply, begin and end marks
@@ -30,6 +33,26 @@ def estimate_tokens(messages: Sequence[Message]) -> int:
     Some tokenizers (Gemini's) give every digit its own token, and prompts here are full of digits.
     """
     return _overhead(messages) + sum(_pieces(message.content) for message in messages)
+
+
+def debited_tokens(
+    messages: Sequence[Message],
+    schema: Mapping[str, Any] | None,
+    usage: TokenUsage,
+    allowed_tokens: int | None,
+) -> int:
+    """What a provider takes off its tokens per minute for an answered call.
+
+    allowed_tokens: max_tokens, where the whole allowance is taken together with the larger of the
+    prompt's tokens and a quarter of the request's characters (OpenAI, and who copies it); None
+    where only what was used counts.
+    """
+    if allowed_tokens is None:
+        return usage.prompt + usage.completion
+    sent = {"messages": [asdict(message) for message in messages], "schema": schema}
+    guessed = len(json.dumps(sent)) // 4 + _overhead(messages)
+    prompt = estimate_tokens(messages) if usage.estimated else usage.prompt
+    return max(prompt, guessed) + allowed_tokens
 
 
 def _overhead(messages: Sequence[Message]) -> int:

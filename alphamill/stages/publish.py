@@ -95,4 +95,5 @@ def _calls_schema() -> pa.Schema:
             pa.field(entry.name, _CALL_TYPES.get(str(entry.type).split(" ")[0], pa.string()))
             for entry in fields(CallRecord)
         ]
+        + [pa.field("cost_difference_usd_micros", pa.int64())]
     )

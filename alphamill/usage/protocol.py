@@ -10,12 +10,24 @@ from typing import Any, Protocol
 
 from alphamill.usage.latency import percentile_ms
 
-MEASURES = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_usd_micros")
+MEASURES = (
+    "requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "cost_usd_micros",
+    "provider_cost_usd_micros",
+    "compared_cost_usd_micros",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class UsageEntry:
-    """One model call that was answered and is paid for."""
+    """One model call that was answered and is paid for.
+
+    provider_cost_usd_micros: the provider's own figure, 0 where it states none; then
+    compared_cost_usd_micros, ours for the same call by the price table, is 0 too.
+    """
 
     call_id: str
     run: str
@@ -27,6 +39,8 @@ class UsageEntry:
     completion_tokens: int
     cost_usd_micros: int
     latency_ms: int
+    provider_cost_usd_micros: int = 0
+    compared_cost_usd_micros: int = 0
 
     def __post_init__(self) -> None:
         check_row(self.run, self.day, self.tier, self.model)
@@ -97,7 +111,8 @@ def build_report(rows: Mapping[Row, Tally]) -> dict[str, Any]:
     """`{"totals": {measures}, "by": [{"run", "day", "tier", "model", measures}]}`, all integers.
 
     Measures: requests (answered calls), prompt_tokens, cached_tokens, completion_tokens,
-    cost_usd_micros, errors {class: count}, latency_ms {p50, p99, mean}. Percentiles are within
+    cost_usd_micros, provider_cost_usd_micros, compared_cost_usd_micros (over the calls that the
+    provider priced too), errors {class: count}, latency_ms {p50, p99, mean}. Percentiles are within
     2.5 %, 0 without a latency. Rows are in order of run, day, tier and model.
     """
     keyed = sorted(rows.items())

@@ -20,7 +20,15 @@ from hypothesis import strategies as st
 from alphamill.errors import RetryLater
 from alphamill.usage import MemoryUsageCounters, Usage, UsageCounters, UsageEntry
 
-MEASURES = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_usd_micros")
+MEASURES = (
+    "requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "cost_usd_micros",
+    "provider_cost_usd_micros",
+    "compared_cost_usd_micros",
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 Make = Callable[[], Usage]
 
@@ -70,13 +78,15 @@ def test_an_empty_report_has_the_whole_shape(make: Make) -> None:
 
 def test_one_call_is_a_row_and_the_totals(make: Make) -> None:
     usage = make()
-    assert usage.record(entry()) is True
+    assert usage.record(entry(provider_cost_usd_micros=900, compared_cost_usd_micros=875)) is True
     measures = {
         "requests": 1,
         "prompt_tokens": 1000,
         "cached_tokens": 200,
         "completion_tokens": 300,
         "cost_usd_micros": 875,
+        "provider_cost_usd_micros": 900,
+        "compared_cost_usd_micros": 875,
         "errors": {},
     }
     report = json.loads(json.dumps(usage.report()))

@@ -63,3 +63,29 @@ def test_the_example_file_states_the_defaults(request):
     example = request.config.rootpath / "alphamill.example.toml"
     environ = {"ALPHAMILL_CONFIG": str(example)}
     assert load_settings(environ) == load_settings({})
+
+
+def test_the_key_may_stand_in_a_file_and_the_variable_wins(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("sk-from-the-file\n")
+    environ = {"ALPHAMILL_LLM_API_KEY_FILE": str(file)}
+    assert load_settings(environ).llm.api_key.get_secret_value() == "sk-from-the-file"
+    environ["ALPHAMILL_LLM_API_KEY"] = "sk-variable"
+    assert load_settings(environ).llm.api_key.get_secret_value() == "sk-variable"
+
+
+@pytest.mark.parametrize("content", [None, "", "  \n"])
+def test_a_key_file_without_a_key_is_named(tmp_path, content):
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(Misconfigured, match="ALPHAMILL_LLM_API_KEY_FILE"):
+        load_settings({"ALPHAMILL_LLM_API_KEY_FILE": str(file)})
+
+
+@pytest.mark.parametrize("key", ["sk-with space", "sk-ünï", "sk-\x07bell", "two\nlines"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_repeated(key):
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({"ALPHAMILL_LLM_API_KEY": key})
+    assert caught.value.setting == "ALPHAMILL_LLM_API_KEY"
+    assert key not in str(caught.value)

@@ -101,7 +101,7 @@ def test_a_call_is_paid_once_and_replayed_for_nothing() -> None:
     entry = world.usage.entries["call-1"]
     assert (entry.prompt_tokens, entry.cached_tokens, entry.completion_tokens) == (1000, 500, 50)
     assert (entry.cost_usd_micros, entry.model, entry.day) == (COST, "gpt-4.1-mini", "2023-11-14")
-    assert world.gate.settled == [1050]
+    assert world.gate.settled == [1100]  # the prompt, and all of max_tokens
 
 
 def test_a_call_is_refused_by_a_cent_and_nothing_is_sent() -> None:
@@ -146,6 +146,7 @@ def test_a_failure_is_counted_and_charged_by_its_class(
     assert world.usage.errors == [counted]
     reserved = world.journal.calls("run").__next__().reserved_usd_micros
     assert world.account == (0, 0, lost * reserved, lost)
+    world.clock.advance(6)  # a timeout or a dead connection shuts the circuit for a while
     assert world.gateway.ask(CALL).cost_usd_micros == COST
     assert world.account == (COST, 0, lost * reserved, lost)
     status = CallStatus.UNKNOWN if lost else CallStatus.FAILED
@@ -274,3 +275,114 @@ def test_the_worst_case_covers_the_prompts_every_byte_and_every_allowed_token() 
     (record,) = world.journal.calls("run")
     tokens = len(b"manual") + len(b"data") + 2 * 8 + 8
     assert record.reserved_usd_micros == -(-(tokens * 40 + 100 * 160) // 100)
+
+
+TWO_MODELS = replace(
+    CALL,
+    tier_settings=TierSettings(
+        model="gpt-4.1-mini", fallbacks=("gpt-4.1", "gpt-4o-mini"), max_tokens=100
+    ),
+)
+OTHER = replace(REPLY, model="gpt-4.1", asked_model="gpt-4.1")
+OTHER_COST = 1650  # 500 * 2.00 + 500 * 0.50 + 50 * 8.00
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        failures.QuotaExhausted("no money"),
+        failures.ModelNotFound("llm.tiers.*.model", "retired", "name another"),
+    ],
+)
+def test_a_fallback_is_asked_and_paid_at_its_own_price(failure: failures.CallFailure) -> None:
+    world = World(failure, OTHER)
+    answer = world.gateway.ask(TWO_MODELS)
+    assert answer.cost_usd_micros == OTHER_COST
+    assert [request.model for request in world.chat.requests] == ["gpt-4.1-mini", "gpt-4.1"]
+    failed, paid = sorted(
+        world.journal.calls("run"), key=lambda record: len(record.model), reverse=True
+    )
+    assert (failed.model, failed.status) == ("gpt-4.1-mini", CallStatus.FAILED)
+    assert (paid.model, paid.status) == ("gpt-4.1", CallStatus.SETTLED)
+    assert paid.reserved_usd_micros > 4 * failed.reserved_usd_micros
+    assert world.account == (OTHER_COST, 0, 0, 0)
+    assert world.gateway.ask(TWO_MODELS).replayed
+
+
+def test_without_any_model_left_the_first_reason_is_told() -> None:
+    world = World(*[failures.QuotaExhausted(name) for name in ("first", "second", "third")])
+    with pytest.raises(failures.QuotaExhausted, match="first"):
+        world.gateway.ask(TWO_MODELS)
+
+
+def test_a_failure_that_another_model_cannot_mend_is_not_passed_on() -> None:
+    for failure in (failures.TimedOut("late"), failures.ContextTooLong("long")):
+        world = World(failure, OTHER)
+        with pytest.raises(type(failure)):
+            world.gateway.ask(TWO_MODELS)
+        assert len(world.chat.requests) == 1
+
+
+def test_a_dead_provider_costs_one_timeout_and_not_one_a_job() -> None:
+    world = World(failures.TimedOut("late"))
+    with pytest.raises(failures.TimedOut):
+        world.gateway.ask(CALL)
+    before = world.account
+    for number in range(1000):
+        with pytest.raises(failures.CircuitOpen) as raised:
+            world.gateway.ask(replace(CALL, call_id=f"call-{number + 2}"))
+        assert not raised.value.counts
+        assert 0 < raised.value.after_s <= 7.5
+    assert len(world.chat.requests) == 1
+    assert world.account == before  # nothing was reserved for what was not sent
+    assert len(list(world.journal.calls("run"))) == 1
+    assert world.gate.settled == [0] * 1000
+
+
+def test_a_model_that_does_not_answer_is_passed_over_until_it_does() -> None:
+    world = World(failures.TimedOut("late"), OTHER, REPLY)
+    with pytest.raises(failures.TimedOut):
+        world.gateway.ask(TWO_MODELS)
+    assert world.gateway.ask(replace(TWO_MODELS, call_id="b")).cost_usd_micros == OTHER_COST
+    world.clock.advance(6)
+    assert world.gateway.ask(replace(TWO_MODELS, call_id="c")).cost_usd_micros == COST
+    models = [request.model for request in world.chat.requests]
+    assert models == ["gpt-4.1-mini", "gpt-4.1", "gpt-4.1-mini"]
+
+
+KINDS_OF_DOWN = (failures.NotConnected, failures.CircuitOpen, failures.ProviderDown)
+
+
+def test_patience_with_a_dead_provider_ends() -> None:
+    world = World(*[failures.NotConnected("refused")] * 100)
+    ends = []
+    for second in range(0, 1200, 5):
+        with pytest.raises(KINDS_OF_DOWN) as e:
+            world.gateway.ask(CALL)
+        ends.append((second, e.type))
+        world.clock.advance(5)
+    given_up = [second for second, kind in ends if kind is failures.ProviderDown]
+    assert given_up
+    assert given_up[0] > 900
+    assert len(world.chat.requests) < 30
+
+
+def test_the_providers_own_figure_stands_beside_ours() -> None:
+    world = World(replace(REPLY, provider_cost_usd_micros=400))
+    world.gateway.ask(CALL)
+    (record,) = world.journal.calls("run")
+    assert (record.table_cost_usd_micros, record.cost_difference_usd_micros) == (COST, 400 - COST)
+    assert record.to_row()["cost_difference_usd_micros"] == 400 - COST
+    entry = world.usage.entries["call-1"]
+    assert (entry.provider_cost_usd_micros, entry.compared_cost_usd_micros) == (400, COST)
+    silent = World(REPLY)
+    silent.gateway.ask(CALL)
+    entry = silent.usage.entries["call-1"]
+    assert (entry.provider_cost_usd_micros, entry.compared_cost_usd_micros) == (0, 0)
+
+
+def test_what_a_provider_debits_is_what_the_tier_is_told() -> None:
+    used = TierSettings(model="gpt-4.1-mini", max_tokens=100, debit="used")
+    world = World(REPLY)
+    world.gateway.ask(replace(CALL, tier_settings=used))
+    assert world.gate.settled == [1050]

@@ -101,3 +101,63 @@ def test_the_bound_counts_bytes_and_the_estimate_stays_below_it() -> None:
 def test_the_estimate_never_passes_the_bound(text: str) -> None:
     messages = (Message("user", text),)
     assert 16 <= estimate_tokens(messages) <= bound_tokens(messages)
+
+
+HOUR_MS = 3_600_000
+MONDAY_MS = 1_795_392_000_000 // 86_400_000 * 86_400_000  # 2026-11-23 00:00 UTC
+DEEPSEEK = TokenUsage(1_000_000, 400_000, 100_000)
+OFF_PEAK = 90_000 + 1_200 + 60_000  # 600k * 0.15 + 400k * 0.003 + 100k * 0.60
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "times"),
+    [
+        (0, 0.99, 1), (0, 1, 2), (0, 3.99, 2), (0, 4, 1), (0, 6, 2), (0, 9.99, 2), (0, 10, 1),
+        (4, 2, 2), (5, 2, 1), (6, 7, 1),
+    ],
+)  # fmt: skip
+def test_the_hour_and_the_day_of_the_week_decide(day: int, hour: float, times: int) -> None:
+    moment = MONDAY_MS + round((24 * day + hour) * HOUR_MS)
+    during = (moment, moment)
+    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK, during) == times * OFF_PEAK
+
+
+def test_a_call_across_the_turn_is_charged_the_dearer_rate() -> None:
+    before, after = MONDAY_MS + HOUR_MS - 1, MONDAY_MS + HOUR_MS + 1
+    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK, (before, after)) == 2 * OFF_PEAK
+    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK) == 2 * OFF_PEAK  # time unknown
+
+
+def test_the_worst_case_is_dear_at_any_hour() -> None:
+    worst = TABLE.worst_case_micros("deepseek-flash", 1_000_000, 100_000, MONDAY_MS + 12 * HOUR_MS)
+    assert worst == 300_000 + 120_000
+
+
+def test_written_cache_has_its_price() -> None:
+    price = Price(input=1, output=0, cached_input=0.1, cache_write=1.25)
+    table = PriceTable.shipped({"m": price})
+    assert table.cost_micros("m", TokenUsage(1000, 300, 0, cache_write=400)) == 300 + 30 + 500
+    assert table.worst_case_micros("m", 1000, 0) == 1250
+
+
+def test_a_price_holds_from_its_day_and_a_budget_expects_it() -> None:
+    settings = LLMSettings.model_validate(
+        {"prices": {"m": [
+            {"input": 1, "output": 0},
+            {"input": 3, "output": 0, "effective_from": "2026-11-24"},
+        ]}}
+    )  # fmt: skip
+    table = PriceTable.shipped(settings.prices)
+    usage, last = TokenUsage(100, 0, 0), MONDAY_MS + 24 * HOUR_MS - 1
+    assert table.cost_micros("m", usage, (last, last)) == 100
+    assert table.cost_micros("m", usage, (last + 1, last + 1)) == 300
+    assert table.worst_case_micros("m", 100, 0, MONDAY_MS) == 100
+    assert table.worst_case_micros("m", 100, 0, last) == 300  # it may be billed after midnight
+
+
+@pytest.mark.parametrize("hours", ["1-4", "01-25", "25-26", "01:00-04:00"])
+def test_hours_that_are_none_are_refused(hours: str) -> None:
+    with pytest.raises(ValueError, match="hours_utc"):
+        Price.model_validate(
+            {"input": 1, "output": 1, "peak": {"hours_utc": [hours], "input": 1, "output": 1}}
+        )

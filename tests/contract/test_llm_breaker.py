@@ -1,0 +1,135 @@
+"""One suite over both breakers: in memory, and in Redis on a clock that the test moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import fakeredis
+import pytest
+import redis
+
+from alphamill.clock import ManualClock
+from alphamill.errors import RetryLater
+from alphamill.llm import breaker as breakers
+from alphamill.llm.breaker import Breaker, MemoryBreaker, RedisBreaker, Trouble, host_of
+
+
+@dataclass
+class Rig:
+    """A breaker whose first opening lasts `open_s`, and a way to let time pass."""
+
+    breaker: Breaker
+    open_s: float
+    wait: Callable[[float], None]
+
+
+@pytest.fixture(params=["memory", "fakeredis", "server"])
+def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    if request.param == "memory":
+        clock = ManualClock()
+        yield Rig(MemoryBreaker(clock), breakers.FIRST_OPEN_S, clock.advance)
+        return
+    # The script reads the server's clock, so here the spans shrink instead.
+    monkeypatch.setattr(breakers, "FIRST_OPEN_S", 0.25)
+    monkeypatch.setattr(breakers, "MOST_OPEN_S", 1.0)
+    monkeypatch.setattr(breakers, "PROBE_S", 0.3)
+    if request.param == "fakeredis":
+        client = fakeredis.FakeRedis()
+    else:
+        client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
+    yield Rig(RedisBreaker(client, "https://user:pw@host:99/v1"), 0.25, time.sleep)
+    client.close()
+
+
+def lifeless(rig: Rig, model: str = "a") -> None:
+    rig.breaker.failed(model, Trouble.SILENT, took_s=0.01)
+
+
+def test_a_closed_circuit_lets_everybody_through(rig: Rig) -> None:
+    assert [rig.breaker.enter("a").wait_s for _ in range(3)] == [0.0, 0.0, 0.0]
+    rig.breaker.alive("a")
+    assert rig.breaker.enter("a").wait_s == 0
+
+
+def test_one_silent_call_shuts_its_model_and_no_other(rig: Rig) -> None:
+    lifeless(rig)
+    assert 0 < rig.breaker.enter("a").wait_s <= rig.open_s
+    assert rig.breaker.enter("b").wait_s == 0
+
+
+def test_an_unreachable_endpoint_shuts_every_model(rig: Rig) -> None:
+    rig.breaker.failed("a", Trouble.UNREACHABLE, took_s=0.01)
+    assert rig.breaker.enter("a").wait_s > 0
+    assert rig.breaker.enter("b").wait_s > 0
+
+
+def test_what_breaks_shuts_after_five_in_a_row(rig: Rig) -> None:
+    for _ in range(4):
+        rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+    rig.breaker.alive("a")
+    for _ in range(4):
+        rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+    assert rig.breaker.enter("a").wait_s == 0
+    rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+    assert rig.breaker.enter("a").wait_s > 0
+
+
+def test_a_slow_call_among_answered_ones_shuts_nothing(rig: Rig) -> None:
+    rig.breaker.alive("a")
+    rig.breaker.failed("a", Trouble.SILENT, took_s=30.0)  # others were answered meanwhile
+    assert rig.breaker.enter("a").wait_s == 0
+
+
+def test_one_probe_goes_through_and_its_answer_opens_the_way(rig: Rig) -> None:
+    lifeless(rig)
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0
+    assert rig.breaker.enter("a").wait_s > 0  # a second one waits for the first
+    rig.breaker.alive("a")
+    assert [rig.breaker.enter("a").wait_s for _ in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_a_failed_probe_shuts_for_twice_as_long_and_the_outage_grows(rig: Rig) -> None:
+    lifeless(rig)
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0
+    rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+    entry = rig.breaker.enter("a")
+    assert rig.open_s < entry.wait_s <= 2 * rig.open_s
+    assert entry.down_s >= rig.open_s
+
+
+def test_calls_that_were_under_way_add_nothing(rig: Rig) -> None:
+    for _ in range(6):
+        lifeless(rig)
+    assert rig.breaker.enter("a").wait_s <= rig.open_s
+
+
+def test_a_probe_that_nobody_reports_is_given_up(rig: Rig) -> None:
+    lifeless(rig)
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0
+    rig.wait(breakers.PROBE_S + rig.open_s / 2)
+    assert rig.breaker.enter("a").wait_s == 0
+
+
+def test_workers_share_what_one_has_found(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        first, second = (RedisBreaker(client, "http://host/v1") for _ in range(2))
+        first.failed("a", Trouble.SILENT, took_s=0.01)
+        assert second.enter("a").wait_s > 0
+        assert RedisBreaker(client, "http://elsewhere/v1").enter("a").wait_s == 0
+
+
+def test_without_redis_there_is_no_call() -> None:
+    server = fakeredis.FakeServer()
+    breaker = RedisBreaker(fakeredis.FakeRedis(server=server), "http://host/v1")
+    server.connected = False
+    with pytest.raises(RetryLater):
+        breaker.enter("a")
+
+
+def test_an_address_names_its_circuit_without_what_it_hides() -> None:
+    assert host_of("https://user:secret@host:99/v1") == "host:99"
