@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submission import checked_range, submit
+from producers.universe import chosen_symbols, universe_options
 
 
 @click.command()
-@options.symbol_arguments
+@universe_options
 @options.range_options
 @options.submit_options
 @options.json_option
 @options.exits
 def features(
     symbols: tuple[tuple[str, ...], ...],
+    symbols_file: Path | None,
+    top: int | None,
+    quote: str,
     intervals: tuple[Interval, ...],
     start_ms: int,
     end_ms: int | None,
@@ -41,7 +47,7 @@ def features(
         kind=RunKind.FEATURES,
         lake=settings.lake_uri,
         market=market,
-        symbols=options.flat(symbols),
+        symbols=chosen_symbols(settings, market, symbols, symbols_file, top, quote),
         intervals=intervals,
         start_ms=start_ms,
         end_ms=end_ms,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submission import check_models, checked_range, submit
+from producers.universe import chosen_symbols, universe_options
 
 
 @click.command()
-@options.symbol_arguments
+@universe_options
 @options.range_options
 @click.option("--rounds", type=click.IntRange(1, 50), default=2, show_default=True)
 @click.option(
@@ -32,6 +35,9 @@ from producers.submission import check_models, checked_range, submit
 @options.exits
 def mine(
     symbols: tuple[tuple[str, ...], ...],
+    symbols_file: Path | None,
+    top: int | None,
+    quote: str,
     intervals: tuple[Interval, ...],
     start_ms: int,
     end_ms: int | None,
@@ -64,7 +70,7 @@ def mine(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
         market=market,
-        symbols=options.flat(symbols),
+        symbols=chosen_symbols(settings, market, symbols, symbols_file, top, quote),
         intervals=intervals,
         start_ms=start_ms,
         end_ms=end_ms,

@@ -98,6 +98,21 @@ class Binance:
         """REQUEST_WEIGHT a minute as exchangeInfo states it; cached."""
         return self._exchange_info().weight_limit
 
+    def quote_volumes(self) -> Mapping[str, float]:
+        """GET {prefix}/ticker/24hr, weight 80 (futures 40), "24hr Ticker Price Change Statistics".
+
+        The last 24 hours' volume of every symbol, in quote units (on COIN-M in US dollars).
+        """
+        self._exchange_info()
+        slot, reply = self._get("/ticker/24hr", {}, self._venue.ticker_weight)
+        self._observe(slot, reply)
+        try:
+            return {item["symbol"]: _quote_volume(item) for item in json.loads(reply.body)}
+        except (ValueError, TypeError, KeyError) as error:
+            raise RetryLater(
+                f"{self._url} sent a malformed ticker/24hr ({error!r})", 5.0
+            ) from error
+
     def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
         """GET {prefix}/klines, "Kline/Candlestick data"; weight 2, on futures by the page.
 
@@ -257,3 +272,9 @@ def _symbol(item: Mapping[str, Any]) -> SymbolInfo:
         quote=item["quoteAsset"],
         onboard_ms=_milliseconds(item.get("onboardDate")),
     )
+
+
+def _quote_volume(item: Mapping[str, Any]) -> float:
+    if "quoteVolume" in item:
+        return float(item["quoteVolume"])
+    return float(item["baseVolume"]) * float(item["lastPrice"])  # COIN-M counts in base units

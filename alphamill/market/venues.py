@@ -35,6 +35,7 @@ class Venue:
     variable: str  # the setting that holds its URL
     pages: tuple[Page, ...]
     info_weight: int
+    ticker_weight: int  # ticker/24hr of all symbols
     latest_first: bool
     span_ms: int | None
     intervals: frozenset[Interval]
@@ -56,6 +57,7 @@ VENUES: Mapping[Market, Venue] = {
         variable="ALPHAMILL_BINANCE_URL",
         pages=(Page(1000, 2),),
         info_weight=20,
+        ticker_weight=80,
         latest_first=False,
         span_ms=None,
         intervals=_SPOT_INTERVALS,
@@ -65,6 +67,7 @@ VENUES: Mapping[Market, Venue] = {
         variable="ALPHAMILL_BINANCE_UM_URL",
         pages=_FUTURES_PAGES,
         info_weight=1,
+        ticker_weight=40,
         latest_first=False,
         span_ms=None,
         intervals=_FUTURES_INTERVALS,
@@ -74,6 +77,7 @@ VENUES: Mapping[Market, Venue] = {
         variable="ALPHAMILL_BINANCE_CM_URL",
         pages=_FUTURES_PAGES,
         info_weight=1,
+        ticker_weight=40,
         latest_first=True,
         span_ms=200 * 86_400_000,
         intervals=_FUTURES_INTERVALS,

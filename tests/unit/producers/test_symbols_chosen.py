@@ -1,0 +1,33 @@
+"""Symbols of a command: named, from a file, both; a line that is none is named."""
+
+import click
+import pytest
+
+from alphamill.frames import Market
+from alphamill.settings import Settings
+from producers.universe import chosen_symbols
+
+
+def chosen(named=(), file=None):
+    return chosen_symbols(Settings(), Market.SPOT, named, file, None, "USDT")
+
+
+def test_named_and_from_a_file_each_once_in_order(tmp_path):
+    file = tmp_path / "universe.txt"
+    file.write_text("# majors\nETHUSDT\n\n  BTCUSDT  # the first\nLUNAUSDT # delisted\n")
+    assert chosen([("SOLUSDT", "BTCUSDT")], file) == ("SOLUSDT", "BTCUSDT", "ETHUSDT", "LUNAUSDT")
+
+
+def test_a_bad_line_is_named(tmp_path):
+    file = tmp_path / "universe.txt"
+    file.write_text("BTCUSDT\nbtc/usdt\n")
+    with pytest.raises(click.UsageError, match="line 2: 'btc/usdt'"):
+        chosen((), file)
+
+
+def test_no_symbol_at_all(tmp_path):
+    empty = tmp_path / "universe.txt"
+    empty.write_text("# nothing yet\n")
+    for file in (None, empty):
+        with pytest.raises(click.UsageError, match="--top N"):
+            chosen((), file)
