@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from alphamill.errors import GiveUp
-from alphamill.factors import OPERATORS
+from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
 from alphamill.ledger import RedisLedger
 from alphamill.llm.journal import Journal, RedisJournal
 from alphamill.llm.records import CallRecord
@@ -78,9 +78,10 @@ def shown(text: str) -> str:
 
 
 @click.command()
+@click.option("--dialects", is_flag=True, help="Where other dialects compute other numbers.")
 @options.json_option
 @options.exits
-def operators(as_json: bool) -> None:
+def operators(dialects: bool, as_json: bool) -> None:
     """Show the factor language's manual: operators, rules, fields.
 
     \b
@@ -88,7 +89,11 @@ def operators(as_json: bool) -> None:
       alphamill operators
     """
     if as_json:
-        options.print_json([_operator(name) for name in OPERATORS])
+        rows = [asdict(row) for row in DIFFERENCES] if dialects else map(_operator, OPERATORS)
+        options.print_json(list(rows))
+        return
+    if dialects:
+        click.echo(dialect_table())
         return
     from alphamill.stages.language import language_manual
 

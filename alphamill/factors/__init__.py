@@ -4,11 +4,14 @@ from alphamill.errors import FactorError
 from alphamill.factors.bounds import MINING_BOUNDS, Bounds
 from alphamill.factors.check import Fault, check
 from alphamill.factors.compute import compute
+from alphamill.factors.dialects import DIFFERENCES
 from alphamill.factors.factor import Factor, parse
-from alphamill.factors.operators import OPERATORS, manual
+from alphamill.factors.manual import dialect_table, manual
+from alphamill.factors.operators import OPERATORS
 from alphamill.factors.zoo import ZOO_FIELDS, ZooFactor, zoo, zoo_names
 
 __all__ = [
+    "DIFFERENCES",
     "MINING_BOUNDS",
     "OPERATORS",
     "ZOO_FIELDS",
@@ -19,6 +22,7 @@ __all__ = [
     "ZooFactor",
     "check",
     "compute",
+    "dialect_table",
     "manual",
     "parse",
     "zoo",

@@ -143,6 +143,23 @@ def _delay(args: tuple[Node, ...]) -> Node | None:
     return None
 
 
+def _sma_cn(args: tuple[Node, ...]) -> Node | None:
+    x, bars, weight = args
+    if isinstance(bars, Number) and isinstance(weight, Number):
+        if weight.value > bars.value:
+            raise FactorError("sma_cn: weight must not be above bars")
+        if weight.value == 1:
+            return Call("rma", (x, bars))
+    return None
+
+
+def _of_both(outer: str, first: str, second: str) -> Callable[[tuple[Node, ...]], Node]:
+    """An operator that is short for `outer` of two windows."""
+    return lambda args: _simplify(outer, (Call(first, args), Call(second, args)))
+
+
+SHORTHANDS = frozenset({"ts_range", "ts_av_diff", "ts_ir"})
+"""Operators that canonical trees spell out."""
 _SIMPLER: Mapping[str, Callable[[tuple[Node, ...]], Node | None]] = {
     "neg": _neg,
     "add": _add,
@@ -151,6 +168,10 @@ _SIMPLER: Mapping[str, Callable[[tuple[Node, ...]], Node | None]] = {
     "div": _div,
     "pow": _pow,
     "delay": _delay,
+    "sma_cn": _sma_cn,
+    "ts_range": _of_both("sub", "ts_max", "ts_min"),
+    "ts_av_diff": lambda args: _simplify("sub", (args[0], Call("ts_mean", args))),
+    "ts_ir": _of_both("div", "ts_mean", "ts_std"),
     "square": lambda args: _simplify("pow", (args[0], Number(2.0))),
     "inv": lambda args: _simplify("div", (Number(1.0), args[0])),
 }

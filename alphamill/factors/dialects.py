@@ -1,19 +1,18 @@
 """Other spellings of the language, translated while parsing.
 
-alpha101  Kakushadze, "101 Formulaic Alphas" (2015), appendix A: case does not matter, windows are
-          rounded down, min and max with a literal second argument are windows. signedpower is read
-          as its name says, sign(x) |x|^a; rank and ts_rank keep this language's range (0, 1].
-qlib      Microsoft Qlib's expressions: $close, Ref, Mean, Greater (the larger of two), ...
+A dialect changes how things are written; what an operator computes stays ours, and
+`DIFFERENCES` (see `alphamill operators --dialects`) says where that is not what the other does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from alphamill.errors import FactorError
 from alphamill.factors.operators import SPELLINGS
-from alphamill.factors.syntax import Node, Number
+from alphamill.factors.spellings import LOOSE, loose, refusal
+from alphamill.factors.syntax import Call, Node, Number
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Dialect:
     field_prefix: str = ""
     group_prefix: str = ""
     windowed: Mapping[str, str] = field(default_factory=dict)  # by a literal second argument
+    rewrites: Mapping[str, Callable[[Call], Node]] = field(default_factory=dict)  # by spelling
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # why not, what to write
 
     def field_name(self, text: str) -> str:
         """Our name of a field or group."""
@@ -44,7 +45,19 @@ class Dialect:
     def operator_name(self, text: str) -> str | None:
         """Our canonical name of an operator; None if there is none."""
         text = text.lower() if self.ignores_case else text
-        return self.operators.get(text) or SPELLINGS.get(text)
+        known = self.operators.get(text) or SPELLINGS.get(text)
+        if known or self.refusal(text):
+            return known
+        return LOOSE.get(loose(text))
+
+    def refusal(self, text: str) -> tuple[str, str] | None:
+        """Why a name is not taken and what to write instead, if it is known for another sense."""
+        return self.refused.get(text) or refusal(text)
+
+    def rewritten(self, text: str, call: Call) -> Node:
+        """The call, where this dialect counts otherwise turned into what it means."""
+        rewrite = self.rewrites.get(text)
+        return rewrite(call) if rewrite else call
 
     def resolve(self, operator: str, args: tuple[Node, ...]) -> str:
         """The operator that the arguments show to be meant."""
@@ -60,12 +73,8 @@ class Dialect:
 _ALPHA101 = Dialect(
     "alpha101",
     operators={
-        "correlation": "ts_corr",
-        "covariance": "ts_cov",
-        "stddev": "ts_std",
         "sum": "ts_sum",
         "product": "ts_product",
-        "signedpower": "signed_power",
         "indneutralize": "group_neutralize",
     },
     fields={"cap": "quote"},
@@ -75,55 +84,38 @@ _ALPHA101 = Dialect(
     windowed={"min": "ts_min", "max": "ts_max"},
 )
 
+
+def _from_oldest(call: Call) -> Node:
+    """Bars ago to the place in the window, 1 for its oldest bar."""
+    return Call("sub", (call.args[1], call))
+
+
 _QLIB = Dialect(
     "qlib",
     operators={
-        "Ref": "delay",
-        "Delta": "delta",
-        "Mean": "ts_mean",
-        "Sum": "ts_sum",
-        "Std": "ts_std",
-        "Var": "ts_var",
-        "Skew": "ts_skew",
-        "Kurt": "ts_kurt",
         "Max": "ts_max",
         "Min": "ts_min",
         "IdxMax": "ts_argmax",
         "IdxMin": "ts_argmin",
-        "Med": "ts_median",
         "Mad": "ts_mad",
         "Quantile": "ts_quantile",
         "Rank": "ts_rank",
-        "Count": "ts_count",
-        "EMA": "ema",
         "WMA": "decay_linear",
-        "Corr": "ts_corr",
-        "Cov": "ts_cov",
         "Slope": "ts_slope",
         "Rsquare": "ts_rsquare",
         "Resi": "ts_resid",
-        "Abs": "abs",
-        "Sign": "sign",
-        "Log": "log",
-        "Power": "pow",
-        "Add": "add",
-        "Sub": "sub",
-        "Mul": "mul",
-        "Div": "div",
         "Greater": "max",
         "Less": "min",
-        "Gt": "gt",
-        "Ge": "ge",
-        "Lt": "lt",
-        "Le": "le",
-        "Eq": "eq",
-        "Ne": "ne",
-        "And": "and",
-        "Or": "or",
-        "Not": "not",
-        "If": "where",
     },
     field_prefix="$",
+    rewrites={"IdxMax": _from_oldest, "IdxMin": _from_oldest},
+    refused={
+        "Count": (
+            "counts the bars that are not NaN: a full window has them all",
+            "ts_count(cond, bars)",
+        ),
+        "Mask": ("takes another instrument's series", "mask(x, cond)"),
+    },
 )
 
 DIALECTS: Mapping[str, Dialect] = {"": Dialect(""), "alpha101": _ALPHA101, "qlib": _QLIB}
@@ -136,3 +128,46 @@ def dialect_named(name: str) -> Dialect:
         known = " or ".join(repr(known) for known in DIALECTS if known)
         raise FactorError(f"unknown dialect '{name}'", 0, known)
     return DIALECTS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A point on which dialects compute different numbers from one formula."""
+
+    point: str
+    ours: str
+    alpha101: str
+    qlib: str
+
+
+DIFFERENCES = (
+    Difference("first bars", "NaN until the window is full", "not said",
+               "partial windows (min_periods=1)"),
+    Difference("NaN in the window", "NaN", "not said", "left out"),
+    Difference("std, var", "divisor n - 1; ts_std0 has n", "not said; BRAIN has n", "n - 1"),
+    Difference("ts_rank", "average rank / n, in (0, 1]", "not said; BRAIN (r - 1) / (n - 1)",
+               "average rank / n"),
+    Difference("rank over symbols", "average rank / n, in (0, 1]",
+               "not said; BRAIN (r - 1) / (n - 1)", "none; Rank is a window"),
+    Difference("ts_argmax, ts_argmin", "bars ago, most recent wins a tie", "the day it occurred on",
+               "IdxMax: place in the window from 1, translated; the oldest wins a tie"),
+    Difference("decay_linear", "newest weighs most", "weights d ... 1, order not said", "none"),
+    Difference("WMA", "weights 1 ... n over their sum", "none",
+               "the weighted sum over n twice (0.73 for 1 ... 5, not 3.67)"),
+    Difference("EMA", "mean of the first n, then recursive", "none",
+               "ewm(span), adjusted; a fraction is an alpha (refused here)"),
+    Difference("correlation with a constant", "NaN, by a relative tolerance", "not said",
+               "NaN below a std of 2e-5: a coin at 0.000012 is a constant"),
+    Difference("division by zero", "NaN", "not said", "infinite"),
+    Difference("negative lag", "cannot be written", "none", "reads the future (refused here)"),
+    Difference("window", "a literal whole number, at least 1", "a fraction is rounded down",
+               "0 is all of the past (refused here)"),
+    Difference("min, max", "two series; ts_min, ts_max are windows",
+               "a literal second argument makes a window", "Min, Max: windows; Less, Greater: two"),
+    Difference("signedpower", "sign(x) |x|^a", "x^a in the text; read as its name says", "none"),
+    Difference("adv{d}", "mean quote volume of d bars", "mean daily dollar volume", "none"),
+    Difference("indneutralize", "group_demean; labels come with the call", "industry classes",
+               "none"),
+    Difference("median deviation", "ts_medad; ts_mad is of the mean", "none", "Mad: of the mean"),
+)  # fmt: skip
+"""What the manual's table says."""

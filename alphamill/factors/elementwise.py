@@ -54,6 +54,10 @@ def _where(cond: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
     return chosen
 
 
+def _mask(x: FloatArray, cond: FloatArray) -> FloatArray:
+    return np.where(np.equal(cond, 0) | np.isnan(cond), np.nan, x)
+
+
 def _log(x: FloatArray) -> FloatArray:
     return _finite(np.log(x))
 
@@ -83,6 +87,7 @@ ELEMENTWISE: Mapping[str, Callable[..., FloatArray]] = {
     "or": lambda x, y: _truth((x != 0) | (y != 0), x, y),
     "not": lambda x: _truth(np.equal(x, 0), x),
     "where": _where,
+    "mask": _mask,
     "abs": np.abs,
     "sign": np.sign,
     "log": _log,

@@ -37,6 +37,19 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+_SIBLINGS = {"ts_mean": ("cs_mean", "sma_cn"), "neutralize": ("group_neutralize",)}
+
+
+def _sibling(operator: Operator, given: int) -> str | None:
+    """The operator of a like name that takes so many arguments."""
+    stem = operator.name.removeprefix("ts_").removeprefix("cs_")
+    for name in (f"ts_{stem}", stem, f"cs_{stem}", *_SIBLINGS.get(operator.name, ())):
+        other = OPERATORS.get(name)
+        if other and other is not operator and other.required <= given <= len(other.params):
+            return name + other.signature
+    return None
+
+
 class _Parser:
     """One pass over the tokens of one text."""
 
@@ -184,6 +197,10 @@ class _Parser:
     def _call(self, token: Token) -> Node:
         name = self._dialect.operator_name(token.text)
         if name is None:
+            held = self._dialect.refusal(token.text)
+            if held is not None:
+                problem, instead = held
+                raise FactorError(f"{token.text} {problem}", token.position, "", instead or None)
             if is_field(self._dialect.field_name(token.text), self._extra):
                 raise FactorError(f"{token.text} is a field, not an operator", token.position)
             suggestion = _nearest(token.text, self._dialect.spellings())
@@ -196,7 +213,8 @@ class _Parser:
             if not self._accept(")"):
                 raise self._unexpected(self._peek(), "',' or ')'")
         name = self._dialect.resolve(name, tuple(arg for arg, _ in args))
-        return self._build_call(OPERATORS[name], args, token)
+        node = self._build_call(OPERATORS[name], args, token)
+        return self._dialect.rewritten(token.text, node) if isinstance(node, Call) else node
 
     def _argument(self, operator: str, index: int) -> tuple[Node, int]:
         """An argument and its column; a group's name is not a field."""
@@ -214,7 +232,10 @@ class _Parser:
         if not operator.required <= given <= len(operator.params):
             plural = "argument" if given == 1 else "arguments"
             raise FactorError(
-                f"{token.text} needs {operator.kinds}; {given} {plural} given", token.position
+                f"{token.text} needs {operator.kinds}; {given} {plural} given",
+                token.position,
+                "",
+                _sibling(operator, given),
             )
         checked = tuple(
             self._checked(operator, param, arg, position)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.factors.kernels.jit import NOISE, TIE, inline, kernel
+from alphamill.factors.kernels.moments import shape
 from alphamill.frames import FloatArray, IntArray
 
 RANK, ZSCORE, DEMEAN, SCALE, WINSORIZE, QUANTILE = 0, 1, 2, 3, 4, 5
+MEAN, MEDIAN, STD, SKEW, KURT, MIN, MAX = 6, 7, 8, 9, 10, 11, 12
 _COUNTED = 160  # up to so many symbols, counting pairs beats sorting
 
 
@@ -81,6 +83,38 @@ def _winsorize(values: FloatArray, n: int, tail: float, result: FloatArray) -> N
 
 
 @inline
+def _moment(values: FloatArray, n: int, mode: int, centred: FloatArray) -> float:
+    """STD, SKEW or KURT of n values; NaN where there are too few or all are equal."""
+    mean = _centre(values, n, centred)
+    m2 = m3 = m4 = 0.0
+    for i in range(n):
+        square = centred[i] * centred[i]
+        m2 += square
+        m3 += square * centred[i]
+        m4 += square * square
+    if mode == STD:
+        return float(np.sqrt(m2 / (n - 1))) if n > 1 else np.nan
+    if n < (3 if mode == SKEW else 4) or m2 <= n * (NOISE * mean) ** 2:
+        return np.nan
+    return shape(m2, m3, m4, float(n), mode == KURT)
+
+
+@inline
+def _one_for_all(values: FloatArray, n: int, mode: int, result: FloatArray) -> float:
+    """A statistic that all symbols share."""
+    if mode == MEAN:
+        return _centre(values, n, result)
+    if mode == MEDIAN:
+        ordered = np.sort(values[:n])
+        return float(0.5 * (ordered[(n - 1) // 2] + ordered[n // 2]))
+    if mode == MIN:
+        return float(np.min(values[:n]))
+    if mode == MAX:
+        return float(np.max(values[:n]))
+    return _moment(values, n, mode, result)
+
+
+@inline
 def _apply(values: FloatArray, n: int, mode: int, amount: float, result: FloatArray) -> None:
     """One statistic over the n finite values of a group."""
     if mode == RANK:
@@ -95,6 +129,10 @@ def _apply(values: FloatArray, n: int, mode: int, amount: float, result: FloatAr
         _scale(values, n, amount, result)
     elif mode == WINSORIZE:
         _winsorize(values, n, amount, result)
+    elif mode >= MEAN:
+        shared = _one_for_all(values, n, mode, result)
+        for i in range(n):
+            result[i] = shared
     else:
         _twice_ranks(values, n, result)
         for i in range(n):

@@ -16,7 +16,7 @@ from alphamill.frames import FloatArray
 
 VAR, STD, STD0, ZSCORE = 0, 1, 2, 3
 SKEW, KURT = 0, 1
-SLOPE, RSQUARE, RESID = 0, 1, 2
+SLOPE, RSQUARE, RESID, LINE, FORECAST = 0, 1, 2, 3, 4
 
 
 @inline
@@ -122,9 +122,9 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
 
 
 @inline
-def _shape(m2: float, m3: float, m4: float, n: float, mode: int) -> float:
+def shape(m2: float, m3: float, m4: float, n: float, is_kurt: bool) -> float:
     """Unbiased skewness or excess kurtosis, as in pandas."""
-    if mode == SKEW:
+    if not is_kurt:
         return n * math.sqrt(n - 1) / (n - 2) * m3 / (m2 * math.sqrt(m2))
     return (
         n * (n + 1) * (n - 1) / ((n - 2) * (n - 3)) * (m4 / m2) / m2
@@ -180,7 +180,7 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                       + 4 * d * (a * b3 - b * a3) / s)  # fmt: skip
                 noise = NOISE * (anchor[j] + older[0, j] + d * b / s)
                 varies = m2 > w * noise * noise
-                out[i, j] = _shape(m2, m3, m4, s, mode) if varies else np.nan
+                out[i, j] = shape(m2, m3, m4, s, mode == KURT) if varies else np.nan
 
 
 @inline
@@ -191,6 +191,10 @@ def _trend(cov: float, var: float, level: float, newest: float, w: int, mode: in
         return slope
     if mode == RESID:
         return newest - slope * (0.5 * (w - 1))
+    if mode == LINE:
+        return level + slope * (0.5 * (w - 1))
+    if mode == FORECAST:
+        return level + slope * (0.5 * (w + 1))
     noise = NOISE * level
     rsquare = cov * slope / var
     return np.nan if var <= w * noise * noise else 1.0 if rsquare > 1.0 else rsquare
@@ -198,7 +202,9 @@ def _trend(cov: float, var: float, level: float, newest: float, w: int, mode: in
 
 @kernel
 def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
-    """SLOPE a bar, RSQUARE (NaN where x is constant) or newest RESID of the line through w bars."""
+    """Of the line through w bars: SLOPE a bar, RSQUARE (NaN where x is constant), the newest bar's
+    RESID, its value at the newest bar (LINE) or at the next (FORECAST).
+    """
     n_bars, n = x.shape
     mean, m2, c = np.zeros((w + 1, n)), np.zeros((w + 1, n)), np.zeros((w + 1, n))
     p_mean, p_m2, p_c, anchor = np.empty(n), np.empty(n), np.empty(n), np.empty(n)

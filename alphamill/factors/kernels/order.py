@@ -60,6 +60,22 @@ def _replace(ordered: FloatArray, size: int, old: float, new: float) -> None:
     ordered[there] = new
 
 
+@inline
+def _slide(ordered: FloatArray, size: int, x: FloatArray, i: int, j: int, w: int) -> int:
+    """Take x[i, j] into the sorted window; how many values it holds now, 0 after a NaN."""
+    value = x[i, j]
+    if not np.isfinite(value):
+        return 0
+    if size == w:
+        _replace(ordered, w, x[i - w, j], value)
+        return w
+    at = _place(ordered, size, value)
+    for t in range(size, at, -1):
+        ordered[t] = ordered[t - 1]
+    ordered[at] = value
+    return size + 1
+
+
 @kernel
 def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
     """The q-quantile of the last w bars, linear between order statistics."""
@@ -72,21 +88,40 @@ def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
     for j in range(n):
         size = 0
         for i in range(n_bars):
-            value = x[i, j]
+            size = _slide(ordered, size, x, i, j, w)
             out[i, j] = np.nan
-            if not np.isfinite(value):
-                size = 0
-                continue
-            if size == w:
-                _replace(ordered, w, x[i - w, j], value)
-            else:
-                at = _place(ordered, size, value)
-                for t in range(size, at, -1):
-                    ordered[t] = ordered[t - 1]
-                ordered[at] = value
-                size += 1
             if size == w:
                 out[i, j] = ordered[below] * (1.0 - part) + ordered[above] * part
+
+
+@inline
+def _middle_distance(ordered: FloatArray, w: int) -> float:
+    """Median distance of w sorted values from their median: the two ends of a shrinking span."""
+    median = 0.5 * (ordered[(w - 1) // 2] + ordered[w // 2])
+    left, right = 0, w - 1
+    larger = smaller = 0.0
+    for _ in range(w // 2 + 1):  # the largest half of the distances, down to the middle one
+        larger = smaller
+        low, high = median - ordered[left], ordered[right] - median
+        if low > high:
+            smaller = low
+            left += 1
+        else:
+            smaller = high
+            right -= 1
+    return smaller if w % 2 == 1 else 0.5 * (larger + smaller)
+
+
+@kernel
+def window_medad(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Median absolute deviation of the last w bars from their median."""
+    n_bars, n = x.shape
+    ordered = np.empty(w)
+    for j in range(n):
+        size = 0
+        for i in range(n_bars):
+            size = _slide(ordered, size, x, i, j, w)
+            out[i, j] = _middle_distance(ordered, w) if size == w else np.nan
 
 
 @inline

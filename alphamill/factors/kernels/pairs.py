@@ -8,13 +8,15 @@ from alphamill.factors.kernels.jit import NOISE, inline, kernel
 from alphamill.factors.kernels.moments import anchors
 from alphamill.frames import FloatArray
 
-COV, CORR, BETA = 0, 1, 2
+COV, CORR, BETA, RESID = 0, 1, 2, 3
 _ZERO = 1e-14  # a correlation below this is rounding: its covariance is 0
 
 
 @inline
-def _finish(xx: float, yy: float, xy: float, x: float, y: float, w: int, mode: int) -> float:
-    """The statistic, from centred sums and the two means."""
+def _finish(
+    xx: float, yy: float, xy: float, x: float, y: float, dx: float, dy: float, w: int, mode: int
+) -> float:
+    """The statistic, from centred sums, the two means and the newest values less those."""
     x_noise, y_noise = NOISE * x, NOISE * y
     x_flat = xx <= w * x_noise * x_noise
     y_flat = yy <= w * y_noise * y_noise
@@ -27,12 +29,16 @@ def _finish(xx: float, yy: float, xy: float, x: float, y: float, w: int, mode: i
         return xy / (w - 1)
     if mode == CORR:
         return np.nan if x_flat or y_flat else xy / scale
-    return np.nan if y_flat else xy / yy
+    if mode == BETA:
+        return np.nan if y_flat else xy / yy
+    return np.nan if y_flat else dx - xy / yy * dy
 
 
 @kernel
 def window_pair(x: FloatArray, y: FloatArray, w: int, mode: int, out: FloatArray) -> None:
-    """COV (divisor w - 1), CORR (NaN if either is constant) or BETA (slope of x on y)."""
+    """COV (divisor w - 1), CORR (NaN if either is constant), BETA (slope of x on y) or the newest
+    bar's RESID of x regressed on y.
+    """
     n_bars, n = x.shape
     suffix = np.zeros((w + 1, 5, n))  # mean x, mean y, centred sums xx, yy, xy
     prefix = np.empty((5, n))
@@ -82,6 +88,8 @@ def window_pair(x: FloatArray, y: FloatArray, w: int, mode: int, out: FloatArray
                     older[4, j] + prefix[4, j] + dx * dy * cross,
                     x_anchor[j] + prefix[0, j] + dx * part,
                     y_anchor[j] + prefix[1, j] + dy * part,
+                    x[i, j] - x_anchor[j] - (prefix[0, j] + dx * part),
+                    y[i, j] - y_anchor[j] - (prefix[1, j] + dy * part),
                     w,
                     mode,
                 )

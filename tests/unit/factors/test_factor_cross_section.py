@@ -37,7 +37,36 @@ def winsorize(x, tail=0.05):
     return np.clip(x, np.quantile(x.astype(float), tail), np.quantile(x.astype(float), 1 - tail))
 
 
+def alike(statistic, least=1):
+    """A statistic that all symbols share."""
+    return lambda x: np.full(len(x), statistic(x) if len(x) >= least else np.nan)
+
+
+def spread(x):
+    return ((x - x.sum() / len(x)) ** 2).sum()
+
+
+def skew(x):
+    n, m2, m3 = L(len(x)), spread(x), ((x - x.sum() / len(x)) ** 3).sum()
+    return n * np.sqrt(n - 1) / (n - 2) * m3 / m2 ** L(1.5) if (x != x[0]).any() else np.nan
+
+
+def kurt(x):
+    n, m2, m4 = L(len(x)), spread(x), ((x - x.sum() / len(x)) ** 4).sum()
+    if (x == x[0]).all():
+        return np.nan
+    main = n * (n + 1) * (n - 1) / ((n - 2) * (n - 3)) * m4 / m2**2
+    return main - 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
+
+
 ORACLES = {
+    "cs_mean": alike(lambda x: x.sum() / len(x)),
+    "cs_median": alike(lambda x: np.median(x.astype(float))),
+    "cs_std": alike(lambda x: np.sqrt(spread(x) / (len(x) - 1)), 2),
+    "cs_skew": alike(skew, 3),
+    "cs_kurt": alike(kurt, 4),
+    "cs_min": alike(np.min),
+    "cs_max": alike(np.max),
     "rank": rank,
     "zscore": zscore,
     "demean": lambda x: x - x.sum() / len(x),
@@ -68,7 +97,7 @@ def test_across_symbols(name, n_symbols):
         want.astype(float),
         rtol=1e-9,
         atol=1e-12 * np.nanmax(np.abs(x))
-        if name in ("demean", "winsorize") and n_symbols > 1
+        if name in ("demean", "winsorize", "cs_mean") and n_symbols > 1
         else 1e-12,
     )
 
@@ -155,6 +184,9 @@ BY_HAND = [
     ("close > 0 ? open : 7", 1, 5, 5),
     ("close > 0 ? open : 7", 0, math.nan, 7),
     ("close > 0 ? open : 7", math.nan, 5, math.nan),
+    ("mask(open, close > 0)", 1, 5, 5),
+    ("mask(open, close > 0)", 0, 5, math.nan),
+    ("mask(open, close > 0)", math.nan, 5, math.nan),
     ("min(close, open)", 1, 2, 1),
     ("max(close, open)", 1, math.nan, math.nan),
     ("log(close) + open", 0, 1, math.nan),
@@ -185,11 +217,12 @@ def test_one_bar(text, close, open_, want):
 
 
 def test_every_operator_is_implemented():
+    from alphamill.factors.canonical import SHORTHANDS
     from alphamill.factors.kernels.table import _MODES, WINDOW
 
     by_family = {
         family: {o.name for o in OPERATORS.values() if o.family is family} for family in Family
     }
     assert set(ELEMENTWISE) == by_family[Family.BAR]
-    assert set(WINDOW) == by_family[Family.WINDOW]
+    assert set(WINDOW) == by_family[Family.WINDOW] - SHORTHANDS
     assert {*_MODES, "neutralize"} == by_family[Family.CROSS] | by_family[Family.GROUPED]

@@ -44,7 +44,7 @@ def test_a_factor_says_what_it_needs():
     ("text", "message"),
     [
         ("rank(close) - ts_mean(close)",
-         "col 15: ts_mean needs (series, bars); 1 argument given"),
+         "col 15: ts_mean needs (series, bars); 1 argument given; did you mean cs_mean(x)?"),
         ("delay(close, -1)",
          "col 14: delay by -1 bars would look ahead; "
          "expected a literal whole number, 1 to 5000; did you mean 1?"),

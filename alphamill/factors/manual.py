@@ -1,0 +1,49 @@
+"""The language for a reader or a prompt, from the operators' records."""
+
+from __future__ import annotations
+
+from alphamill.factors.dialects import DIFFERENCES, Difference
+from alphamill.factors.operators import OPERATORS
+from alphamill.factors.record import Family, Operator
+
+
+def manual() -> str:
+    """The language for a reader or a prompt: fields, operators, rules; plain text."""
+    lines = [
+        "Fields: open high low close volume quote_volume trades taker_buy_base taker_buy_quote "
+        "vwap returns adv{d} (mean quote volume of d bars), and the indicator columns by name.",
+        "Windows and lags are literal whole numbers of bars. There is no way to look ahead.",
+        "A value is NaN until its window is full and while the window holds a NaN.",
+        "Never compare raw prices or raw volumes of different symbols: divide first.",
+    ]
+    for family in Family:
+        lines.append(f"\nOver {family}:")
+        members = (operator for operator in OPERATORS.values() if operator.family is family)
+        lines.extend(_manual_line(operator) for operator in members)
+    return "\n".join(lines)
+
+
+def _manual_line(operator: Operator) -> str:
+    names = ", ".join(param.name for param in operator.params)
+    if operator.symbol and len(operator.params) == 2:
+        head = f"x {operator.symbol} y"
+    elif operator.symbol:
+        head = f"{operator.symbol} {names}" if operator.symbol.isalpha() else f"-{names}"
+    else:
+        head = operator.name + operator.signature
+    return f"  {head}: {operator.meaning} Example: {operator.example}"
+
+
+def dialect_table() -> str:
+    """Where the same formula gives other numbers elsewhere; plain text."""
+    heads = Difference("point", "here", "alpha101 (the paper)", "qlib")
+    rows = [[row.point, row.ours, row.alpha101, row.qlib] for row in (heads, *DIFFERENCES)]
+    widths = [max(len(row[at]) for row in rows) for at in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in rows]  # fmt: skip
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([
+        "Formulas in the spelling of the paper parse with dialect alpha101, qlib's with qlib; what "
+        "they compute is this language's meaning, which differs where this table says so.",
+        "", lines[0], rule, *lines[1:],
+    ])  # fmt: skip
