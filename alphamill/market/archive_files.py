@@ -87,14 +87,14 @@ class ArchiveFile:
 
 def parse_zip(content: bytes, file: ArchiveFile) -> pa.Table:
     """KLINES of a verified zip. Raises ValueError, in words, for anything but that file's bars."""
-    table = parse_csv(_only_csv(content, f"{file.stem}.csv"), file.symbol, file.interval)
+    table = parse_csv(only_csv(content, f"{file.stem}.csv"), file.symbol, file.interval)
     times = times_ms(table)
     if times.size and not (file.start_ms <= times[0] and times[-1] < file.end_ms):
         raise ValueError("it holds bars from outside its range")
     return table
 
 
-def _only_csv(content: bytes, name: str) -> bytes:
+def only_csv(content: bytes, name: str) -> bytes:
     """The one member of a zip, in memory; nothing is written under a name from the zip."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
