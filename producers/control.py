@@ -7,6 +7,7 @@ import click
 from alphamill.ledger import RedisLedger
 from producers import options
 from producers.connect import connect
+from producers.pulse import Pulse
 from producers.submission import find_run, watched
 from workers import flows
 
@@ -25,10 +26,11 @@ def resume(run: str, wait: bool) -> None:
       alphamill resume mine-1f2e3d4c5b6a7988 --wait
     """
     settings = options.settings()
-    ledger = RedisLedger(connect(settings), settings.ledger)
+    client = connect(settings)
+    ledger = RedisLedger(client, settings.ledger)
     record = flows.resume(find_run(ledger, run).id, ledger)
     if wait:
-        record = watched(ledger, record.id)
+        record = watched(ledger, record.id, Pulse(client, settings))
     click.echo(record.id)
     if wait and record.state != "done":
         raise SystemExit(options.EXIT_FAILED)

@@ -17,12 +17,14 @@ from alphamill.ledger import JobRecord, JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.budget import Account, utc_day
 from alphamill.llm.journal import RedisJournal
-from alphamill.report.tables import progress_table
+from alphamill.report.tables import bars_line, progress_table
 from alphamill.report.values import elapsed, plain, usd, whole
+from alphamill.settings import Settings
 from producers import options
 from producers.connect import connect
 from producers.failures import failures_table, gathered
 from producers.layout import listing
+from producers.pulse import Pulse
 from producers.results import progress
 from producers.submission import find_run
 from producers.up import POOLS
@@ -54,8 +56,8 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
         return
     record = find_run(ledger, run)
     if wait:
-        record = wait_for_run(ledger, record.id, quiet=as_json)
-    _show_run(record, ledger, client, as_json)
+        record = wait_for_run(ledger, record.id, quiet=as_json, pulse=Pulse(client, settings))
+    _show_run(record, ledger, client, settings, as_json)
     if wait and record.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)
 
@@ -138,8 +140,11 @@ def _workers_table(workers: Sequence[Worker]) -> RenderableType:
     return table
 
 
-def _show_run(run: RunRecord, ledger: Ledger, client: redis.Redis, as_json: bool) -> None:
+def _show_run(
+    run: RunRecord, ledger: Ledger, client: redis.Redis, settings: Settings, as_json: bool
+) -> None:
     jobs = _unwell(run, ledger)
+    bars = Pulse(client, settings).facts(run)
     account = None
     if run.kind == "mine":
         account = RedisJournal(client).state(run.id, utc_day(int(time.time() * 1000))).run
@@ -151,6 +156,7 @@ def _show_run(run: RunRecord, ledger: Ledger, client: redis.Redis, as_json: bool
                 "jobs": [_job(job) for job in jobs],
                 "budget": asdict(account) if account else None,
                 "budget_usd_micros": run.spec.get("budget_usd_micros", 0),
+                "bars": bars,
             }
         )
         return
@@ -160,6 +166,8 @@ def _show_run(run: RunRecord, ledger: Ledger, client: redis.Redis, as_json: bool
     # "propose.detailed_analysis" beside its bar would not fit 80 columns.
     stages = {stage.removeprefix("propose."): states for stage, states in run.counts.items()}
     console.print(progress_table(stages, _elapsed_s(run)))
+    if bars is not None:
+        console.print(bars_line(bars))
     if account is not None:
         console.print(_budget_line(account, run.spec.get("budget_usd_micros", 0)))
     if jobs:

@@ -21,6 +21,7 @@ from alphamill.settings import Settings
 from producers.connect import connect
 from producers.failures import gathered
 from producers.options import EXIT_FAILED, print_json
+from producers.pulse import Pulse
 from producers.watch import wait_for_run
 from workers import flows
 
@@ -108,7 +109,7 @@ def submit(
     if run.state.active and not Presence(client).here():
         click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
     if wait:
-        run = watched(ledger, run.id, quiet=as_json)
+        run = watched(ledger, run.id, Pulse(client, settings), quiet=as_json)
     if as_json:
         print_json({"run_id": run.id, "state": run.state, "joined": known})
     else:
@@ -117,10 +118,10 @@ def submit(
         raise SystemExit(EXIT_FAILED)
 
 
-def watched(ledger: Ledger, run_id: str, *, quiet: bool = False) -> RunRecord:
+def watched(ledger: Ledger, run_id: str, pulse: Pulse, *, quiet: bool = False) -> RunRecord:
     """The run when it has ended; says on stderr what did not get through and why."""
     try:
-        run = wait_for_run(ledger, run_id, quiet=quiet)
+        run = wait_for_run(ledger, run_id, quiet=quiet, pulse=pulse)
     except KeyboardInterrupt:
         click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
         raise

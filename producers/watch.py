@@ -6,14 +6,16 @@ import sys
 import time
 from collections.abc import Callable
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import Ledger, RunRecord
 from alphamill.report.tables import progress_table
 
 ENDED = ("done", "failed", "cancelled")
+_LINES_EVERY_S = 30.0  # of a log
 _UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 
 
@@ -23,20 +25,23 @@ def wait_for_run(
     *,
     quiet: bool = False,
     each: Callable[[], object] = lambda: None,
+    pulse: Callable[[RunRecord], Text | None] = lambda _run: None,
 ) -> RunRecord:
     """Block until the run has ended, showing each stage's counts on stderr.
 
     A terminal gets one live table; a log gets a line whenever a stage has got on. `each` is called
-    about twice a second. Ctrl-C stops the watching, not the run.
+    about twice a second; `pulse` gives the lines beneath. Ctrl-C stops the watching, not the run.
     """
     console = Console(stderr=True)
     started_s = time.monotonic()
     if quiet or not sys.stderr.isatty():
-        return _wait_in_lines(ledger, run_id, console, quiet, each)
+        return _wait_in_lines(ledger, run_id, console, quiet, each, pulse)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
             run = _record(ledger, run_id, each)
-            live.update(progress_table(run.counts, time.monotonic() - started_s))
+            beneath = pulse(run)
+            table = progress_table(run.counts, time.monotonic() - started_s)
+            live.update(Group(table, *([beneath] if beneath else [])))
             if run.state in ENDED:
                 return run
             each()
@@ -60,9 +65,15 @@ def _record(ledger: Ledger, run_id: str, each: Callable[[], object]) -> RunRecor
 
 
 def _wait_in_lines(
-    ledger: Ledger, run_id: str, console: Console, quiet: bool, each: Callable[[], object]
+    ledger: Ledger,
+    run_id: str,
+    console: Console,
+    quiet: bool,
+    each: Callable[[], object],
+    pulse: Callable[[RunRecord], Text | None],
 ) -> RunRecord:
     said: dict[str, int] = {}
+    next_s = time.monotonic() + _LINES_EVERY_S
     while True:
         run = _record(ledger, run_id, each)
         for stage, states in run.counts.items():
@@ -77,6 +88,10 @@ def _wait_in_lines(
                 failed = states.get("dead", 0) + states.get("skipped", 0)
                 note = f", {failed} failed" if failed else ""
                 console.print(f"{stage:28s} {settled}/{total}{note}", highlight=False)
+        beneath = None if quiet else pulse(run)
+        if beneath and (run.state in ENDED or time.monotonic() > next_s):
+            next_s = time.monotonic() + _LINES_EVERY_S
+            console.print(beneath, highlight=False)
         if run.state in ENDED:
             return run
         each()

@@ -24,6 +24,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.market import Archive, Binance
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
 
 # A thread that sleeps for its turn is a thread that nobody else can use: longer waits go back to
@@ -74,6 +75,10 @@ class Resources:
     @cached_property
     def usage(self) -> UsageCounters:
         return UsageCounters(self.redis)
+
+    @cached_property
+    def bars(self) -> BarCounters:
+        return BarCounters(self.redis)
 
     def exchange(self, market: Market) -> Binance:
         """The client of a market, paced over all workers of this egress."""

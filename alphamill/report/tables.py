@@ -160,6 +160,33 @@ def progress_table(counts: Mapping[str, Mapping[str, int]], elapsed_s: float) ->
     return table
 
 
+def bars_line(facts: Row) -> Text:
+    """Bars landed or compared, a second's, the exchange's limit in use, the time left."""
+    line = Text()
+    compared = facts.get("compared") or 0
+    if compared:
+        line.append(f"compared {whole(compared)} bars: ")
+        found = [
+            f"{whole(facts.get(kind))} {kind}" for kind in ("corrected", "appeared", "vanished")
+        ]
+        line.append(", ".join(found), style="yellow" if _changed(facts) else "")
+    else:
+        line.append(f"{whole(facts.get('bars'))} bars landed")
+    line.append(f"; {whole(round(facts.get('bars_per_s') or 0))} a second")
+    used, limit = facts.get("weight_used"), facts.get("weight_limit")
+    if used is not None and limit:
+        line.append(
+            f"\nweight {whole(used)} of {whole(limit)} this minute ({percent(used / limit)})"
+        )
+        left_s = facts.get("left_s")
+        line.append("" if left_s is None else f"; about {elapsed(left_s)} left")
+    return line
+
+
+def _changed(facts: Row) -> bool:
+    return any(facts.get(kind) for kind in ("corrected", "appeared", "vanished"))
+
+
 _DONE = ("done",)
 _RUNNING = ("running",)
 _FAILED = ("dead", "skipped", "cancelled")

@@ -1,0 +1,177 @@
+"""fetch over a simulated exchange and a real Redis: universe, re-verification, progress."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import redis
+import requests
+from rich.console import Console
+
+from alphamill.frames import Interval, Market, Month
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake, Series, read_corrections, read_klines
+from alphamill.ledger import RedisLedger
+from alphamill.settings import load_settings
+from alphamill.sim.bars import Bars
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from producers.pulse import Pulse
+from producers.universe import chosen_symbols
+from workers import fetch as doorways
+from workers.flows import plan
+from workers.resources import Resources
+
+JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)
+BTC = Series(Market.SPOT, "BTCUSDT", Interval.H1)
+
+
+class Corrected:
+    """A market whose past can be corrected."""
+
+    def __init__(self):
+        market = SyntheticMarket(
+            coins=coins_named(["BTCUSDT", "ETHUSDT", "XRPUSDT"]), interval=Interval.H1,
+            start_ms=JANUARY.start_ms, end_ms=FEBRUARY.end_ms, planted=(),
+        )  # fmt: skip
+        self._source, self._fixed = SyntheticSource(market), {}
+        self.symbols, self.intervals = self._source.symbols, self._source.intervals
+        self.describe = self._source.describe
+
+    def bars(self, *where):
+        return self._fixed.get(where) or self._source.bars(*where)
+
+    def correct(self, at, close):
+        where = (Market.SPOT, "BTCUSDT", Interval.H1)
+        bars = self._source.bars(*where)
+        values = {name: getattr(bars, name) for name in Bars.__dataclass_fields__}
+        values["close"] = values["close"].copy()
+        values["close"][at] = close
+        self._fixed[where] = Bars(**values)
+
+
+@pytest.fixture
+def served():
+    source = Corrected()
+    with ExchangeServer(ExchangeConfig(), source) as server:
+        yield source, server.url
+
+
+@pytest.fixture
+def settings(served, redis_url, tmp_path):
+    return load_settings(
+        {
+            "ALPHAMILL_HOME": str(tmp_path), "ALPHAMILL_REDIS_URL": redis_url,
+            "ALPHAMILL_BINANCE_URL": served[1], "ALPHAMILL_BINANCE_UM_URL": served[1],
+            "ALPHAMILL_BINANCE_CM_URL": served[1], "ALPHAMILL_ARCHIVE_URL": "",
+        }
+    )  # fmt: skip
+
+
+def weight(url):
+    return requests.get(f"{url}/__sim__/stats", timeout=5).json()["totals"]["weight"]
+
+
+@pytest.mark.parametrize(
+    ("market", "quote", "cost"),
+    [(Market.SPOT, "USDT", 100), (Market.USD_M, "USDT", 41), (Market.COIN_M, "USD", 41)],
+)
+def test_the_most_traded_cost_weight_once_an_hour(served, settings, market, quote, cost):
+    url = served[1]
+    before = weight(url)
+    first = chosen_symbols(settings, market, [], None, 2, quote)
+    assert len(first) == 2
+    assert weight(url) - before == cost
+    assert chosen_symbols(settings, market, [("AAAUSDT",)], None, 2, quote) == ("AAAUSDT", *first)
+    assert weight(url) - before == cost
+    kept = redis.Redis.from_url(settings.redis_url).keys("alphamill:listing:*")
+    assert len(kept) == 1
+
+
+def run_all(spec, tools):
+    """Every job of the run through its doorway, as a worker does it."""
+    doors = {"fetch": doorways.fetch_klines, "reverify": doorways.reverify_klines}
+    ledger = tools.ledger
+    run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), 0)
+    ledger.add_jobs(run.id, plan(spec))
+    ledger.seal(run.id)
+    for job in plan(spec):
+        doors[job.stage].run(run.id, job.id)
+    return ledger.run(run.id)
+
+
+def line_of(pulse, run):
+    console = Console(width=80, record=True, file=None, quiet=True)
+    console.quiet = False
+    with console.capture() as capture:
+        console.print(pulse(run))
+    return capture.get()
+
+
+def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
+    source, url = served
+    tools = Resources(settings)
+    monkeypatch.setattr("workers.task.resources", lambda: tools)
+    monkeypatch.setattr("workers.task.publish", lambda hints: 0)
+    spec = RunSpec(RunKind.FETCH, settings.lake_uri, Market.SPOT, ("BTCUSDT", "ETHUSDT"),
+                   (Interval.H1,), JANUARY.start_ms, FEBRUARY.end_ms)  # fmt: skip
+    fetched = run_all(spec, tools)
+    assert fetched.state == "done"
+    bars = 2 * (31 + 28) * 24
+    pulse = Pulse(tools.redis, settings)
+    assert pulse.facts(fetched)["bars"] == bars
+    assert f"{bars:,} bars landed" in line_of(pulse, fetched)
+
+    source.correct(5, 4242.0)
+    before = weight(url)
+    # The simulator keeps rows it has sent: a new one has today's.
+    with ExchangeServer(ExchangeConfig(), source) as today:
+        binance = settings.binance.model_copy(update={"spot_url": today.url})
+        tools = Resources(settings.model_copy(update={"binance": binance}))
+        monkeypatch.setattr("workers.task.resources", lambda: tools)
+        verified = run_all(replace(spec, verify_frac=1.0, salt="2023-12-01"), tools)
+    assert verified.state == "done"
+    assert weight(url) == before
+    lake = Lake(settings.lake_uri)
+    changes = read_corrections(lake, BTC).to_pylist()
+    assert [(row["column"], row["new"]) for row in changes] == [("close", 4242.0)]
+    stored = read_klines(lake, Market.SPOT, "BTCUSDT", Interval.H1, JANUARY.start_ms,
+                         JANUARY.end_ms)["close"].to_numpy()  # fmt: skip
+    assert stored[5] == 4242.0
+    assert np.isfinite(stored).all()
+    facts = Pulse(tools.redis, settings).facts(verified)
+    assert (facts["compared"], facts["corrected"], facts["vanished"]) == (bars, 1, 0)
+    line = line_of(Pulse(tools.redis, settings), verified)
+    assert f"compared {bars:,} bars: 1 corrected, 0 appeared, 0 vanished" in line
+    assert max(map(len, line.splitlines())) <= 80
+    results = [json.loads(json.dumps(dict(job.result))) for job in tools.ledger.jobs(verified.id)]
+    assert sum(result["corrected"] for result in results) == 1
+
+
+def test_a_running_run_shows_its_rate_the_limit_and_the_time_left(served, settings):
+    tools = Resources(settings)
+    now_s = [0.0]
+    pulse = Pulse(tools.redis, settings, lambda: now_s[0])
+    ledger = RedisLedger(tools.redis, settings.ledger)
+    spec = RunSpec(RunKind.FETCH, settings.lake_uri, Market.SPOT, ("BTCUSDT",), (Interval.H1,),
+                   Month(2022, 3).start_ms, FEBRUARY.end_ms)  # fmt: skip
+    run = ledger.open_run(spec.run_id, "fetch", spec.to_message(), 0)
+    ledger.add_jobs(run.id, plan(spec))
+    run = ledger.seal(run.id)
+    assert pulse.facts(run) is None
+    tools.exchange(Market.SPOT).weight_limit()  # 20 of this minute's weight
+    tools.bars.add(run.id, {"bars": 700, "requests": 1}, 6000, run.created_ms + 1000)
+    pulse.facts(run)
+    tools.bars.add(run.id, {"bars": 5000, "requests": 5}, 6000, run.created_ms + 11_000)
+    now_s[0] = 10.0
+    run = replace(run, counts={"fetch": {"done": 4, "running": 2, "queued": 6}})
+    facts = pulse.facts(run)
+    assert facts["bars_per_s"] == 500.0
+    assert facts["weight_limit"] == 6000
+    assert 20 <= facts["weight_used"] <= 40
+    assert facts["left_s"] == 20.0  # 8 of 12 jobs at 0.4 a second
+    line = line_of(pulse, run)
+    assert "5,700 bars landed; 500 a second" in line
+    assert "of 6,000 this minute" in line
+    assert "20 s left" in line or "0:20 left" in line
