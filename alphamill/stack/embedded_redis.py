@@ -16,7 +16,7 @@ import redis
 
 from alphamill.errors import Misconfigured
 from alphamill.settings import REDIS_ENDPOINT_FILE
-from alphamill.stack.processes import die_with_parent
+from alphamill.stack.processes import die_with_parent, signals_deferred
 
 _CURE = "install valkey or redis (apt install redis-server, brew install valkey), or set it"
 
@@ -120,7 +120,7 @@ class EmbeddedRedis:
             self._lock = None
 
     def _launch(self, binary: Path, timeout_s: float) -> None:
-        with (self._folder / "redis.log").open("ab") as log:
+        with signals_deferred(), (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own binary and file
                 [str(binary), str(self._folder / "redis.conf")],
                 stdout=log,

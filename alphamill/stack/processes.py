@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from alphamill.errors import GiveUp
 
@@ -21,6 +24,30 @@ def die_with_parent() -> None:
     """In a child before exec: get SIGTERM when the parent's thread ends, even by kill -9."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Signals take effect when the block ends, for blocks that start a process.
+
+    Python ignores an exception in a callback that it runs around a fork, and a handler may run in
+    one: a Ctrl-C just then would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[one] = signal.getsignal(one)
+            signal.signal(one, lambda number, _: came.append(number))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +86,8 @@ class Supervisor:
         Raises GiveUp, naming the log, if one ends or is not ready in time.
         """
         for service in services:
-            self._running[service.name] = _Running(service, self._spawn(service))
+            with signals_deferred():
+                self._running[service.name] = _Running(service, self._spawn(service))
         deadline = time.monotonic() + timeout_s
         for service in services:
             while service.ready is not None and not service.ready():
@@ -78,7 +106,8 @@ class Supervisor:
                 continue
             self._end_group(running.process, signal.SIGKILL)
             self._say(f"{name} ended with {running.process.returncode}; starting it again")
-            running.process = self._spawn(running.service)
+            with signals_deferred():
+                running.process = self._spawn(running.service)
             running.restarts += 1
             running.next_start_s = now + min(30.0, 2.0**running.restarts)
             revived.append(name)

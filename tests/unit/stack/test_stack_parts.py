@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from alphamill.errors import Misconfigured
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.stack.embedded_redis import EmbeddedRedis, answers, find_redis_binary
+from alphamill.stack.processes import signals_deferred
 from producers import up
 
 
@@ -70,6 +72,41 @@ def test_sigterm_ends_the_block_as_ctrl_c_does():
     with pytest.raises(KeyboardInterrupt), up.terminated_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_in_the_block_takes_effect_at_its_end():
+    done = []
+
+    def start_something() -> None:
+        with signals_deferred():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the whole block")
+
+    with pytest.raises(KeyboardInterrupt):
+        start_something()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_during_a_fork_is_felt_and_the_process_is_known(tmp_path):
+    """Python ignores what a callback around a fork raises; here the signal comes just then."""
+    program = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from alphamill.stack.processes import Service, Supervisor\n"
+        "os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))\n"
+        f"supervisor = Supervisor(Path({str(tmp_path)!r}))\n"
+        "try:\n"
+        "    supervisor.start([Service('first', ['true']), Service('second', ['true'])])\n"
+        "    print('lost')\n"
+        "except KeyboardInterrupt:\n"
+        "    print('felt', *supervisor.pids())\n"
+        "supervisor.stop()\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          check=False, timeout=60)  # fmt: skip
+    assert told.stdout == "felt first\n", told.stderr
+    assert told.stderr == ""
 
 
 def test_workers_of_somebody_else_do_not_count_as_started(monkeypatch, tmp_path):
