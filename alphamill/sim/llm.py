@@ -1,8 +1,8 @@
 """A simulated OpenAI-compatible endpoint on loopback: the offline LLM.
 
-POST /v1/chat/completions and GET /v1/models with usage, rate-limit headers and replies that follow
-the JSON schema asked for. What it proposes comes from `proposer`; equal seed and prompt, equal
-reply.
+POST /v1/chat/completions (streamed too) and GET /v1/models[/NAME] with usage, rate-limit headers
+and replies that follow the JSON schema asked for. What it proposes comes from `proposer`; equal
+seed and prompt, equal reply.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -26,6 +26,7 @@ from alphamill.sim.proposer import NAME
 from alphamill.sim.reading import answer
 
 _CHARACTERS_PER_TOKEN = 4
+_PIECE = 40  # characters of a streamed chunk
 _CACHED_PREFIX_TOKENS = 1024  # shorter prefixes are not cached, as at OpenAI
 
 
@@ -84,7 +85,7 @@ class Endpoint:
             return problem
         prompt = "".join(str(message.get("content", "")) for message in body["messages"])
         prompt_tokens = _tokens(prompt)
-        most = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1024)
+        most = body.get("max_tokens") or body.get("max_completion_tokens") or 1024
         now_s = self._now_s()
         if self._requests.remaining(now_s) < 1 or (
             self._tokens.remaining(now_s) < prompt_tokens + most
@@ -105,7 +106,8 @@ class Endpoint:
         }
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": text},
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "logprobs": None,
             "finish_reason": finish,
         }
         reply = {
@@ -120,7 +122,14 @@ class Endpoint:
 
     def models(self) -> dict[str, Any]:
         """The body of GET /v1/models."""
-        return {"object": "list", "data": [{"id": self.config.model, "object": "model"}]}
+        return {"object": "list", "data": [self._model()]}
+
+    def model(self, name: str) -> tuple[int, dict[str, Any]]:
+        """(status, body) of GET /v1/models/NAME."""
+        return (200, self._model()) if name == self.config.model else (404, _no_model(name))
+
+    def _model(self) -> dict[str, Any]:
+        return {"id": self.config.model, "object": "model", "created": 0, "owned_by": "alphamill"}
 
     def refuses(self, authorization: str) -> bool:
         """Whether an Authorization header does not carry the configured key."""
@@ -132,10 +141,16 @@ class Endpoint:
         messages = body.get("messages")
         well_formed = isinstance(messages, list) and all(isinstance(m, dict) for m in messages)
         if not messages or not well_formed:
-            return 400, _error("messages is missing", "invalid_request_error", None), {}
+            return 400, _bad("messages", "Missing or malformed parameter: 'messages'."), {}
         if body.get("model") != self.config.model:
-            message = f"The model `{body.get('model')}` does not exist"
-            return 404, _error(message, "invalid_request_error", "model_not_found"), {}
+            return 404, _no_model(body.get("model")), {}
+        for name in ("max_tokens", "max_completion_tokens", "n"):
+            value = body.get(name)
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if value is not None and not whole:
+                return 400, _bad(name, f"Invalid value for '{name}': an integer from 1."), {}
+        if (body.get("n") or 1) > 1:
+            return 400, _bad("n", "Invalid value for 'n': this model gives one choice."), {}
         return None
 
     def _reply(self, body: Mapping[str, Any], prompt: str, most: int) -> tuple[str, str]:
@@ -172,8 +187,33 @@ def _tokens(text: str) -> int:
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
-def _error(message: str, kind: str, code: str | None) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+def _error(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _bad(param: str, message: str) -> dict[str, Any]:
+    return _error(message, "invalid_request_error", "invalid_value", param)
+
+
+def _no_model(name: object) -> dict[str, Any]:
+    message = f"The model `{name}` does not exist or you do not have access to it."
+    return _error(message, "invalid_request_error", "model_not_found")
+
+
+def chunks(reply: Mapping[str, Any], with_usage: bool) -> Iterator[dict[str, Any]]:
+    """A completion as a stream's events: the role, the text in pieces, the end, and the usage."""
+    choice = reply["choices"][0]
+    text = choice["message"]["content"]
+    head = {name: reply[name] for name in ("id", "created", "model")}
+    pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+    deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces), {}]
+    for number, delta in enumerate(deltas, 1):
+        finish = choice["finish_reason"] if number == len(deltas) else None
+        part = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        yield {**head, "object": "chat.completion.chunk", "choices": [part]}
+    if with_usage:
+        usage = reply["usage"]
+        yield {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}
 
 
 class _Handler(tornado.web.RequestHandler):
@@ -186,30 +226,60 @@ class _Handler(tornado.web.RequestHandler):
             self.finish(_error("Incorrect API key", "invalid_request_error", "invalid_api_key"))
 
 
+class _Nowhere(_Handler):
+    def prepare(self) -> None:
+        self.set_status(404)
+        url = f"{self.request.method} {self.request.path}"
+        self.finish(_error(f"Invalid URL ({url})", "invalid_request_error", None))
+
+
 class _Models(_Handler):
     def get(self) -> None:
         self.finish(self._endpoint.models())
+
+
+class _Model(_Handler):
+    def get(self, name: str) -> None:
+        status, body = self._endpoint.model(name)
+        self.set_status(status)
+        self.finish(body)
 
 
 class _Completions(_Handler):
     async def post(self) -> None:
         try:
             body = json.loads(self.request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = {}
-        status, reply, headers = self._endpoint.complete(body if isinstance(body, dict) else {})
+        body = body if isinstance(body, dict) else {}
+        status, reply, headers = self._endpoint.complete(body)
         await asyncio.sleep(self._endpoint.config.latency_ms / 1000)
         self.set_status(status)
         for name, value in headers.items():
             self.set_header(name, value)
-        self.finish(reply)
+        if status != 200 or not body.get("stream"):
+            self.finish(reply)
+            return
+        self.set_header("Content-Type", "text/event-stream")
+        options = body.get("stream_options")
+        with_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        for chunk in chunks(reply, with_usage):
+            self.write(f"data: {json.dumps(chunk)}\n\n")
+            await self.flush()
+        self.finish("data: [DONE]\n\n")
 
 
 def application(endpoint: Endpoint) -> tornado.web.Application:
     """The endpoint's routes."""
     options = {"endpoint": endpoint}
     return tornado.web.Application(
-        [(r"/v1/models", _Models, options), (r"/v1/chat/completions", _Completions, options)],
+        [
+            (r"/v1/models", _Models, options),
+            (r"/v1/models/([^/]+)", _Model, options),
+            (r"/v1/chat/completions", _Completions, options),
+        ],
+        default_handler_class=_Nowhere,
+        default_handler_args=options,
         log_function=lambda _: None,
     )
 
