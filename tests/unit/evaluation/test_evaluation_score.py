@@ -1,7 +1,6 @@
 import json
 import math
 import re
-import time
 import warnings
 from pathlib import Path
 
@@ -243,16 +242,6 @@ def test_lags_beyond_the_overlap_keep_t_honest_at_a_long_horizon():
         short.append(abs(newey_west_t(ic, 23)) > 1.96)
     assert np.mean(ours) < 0.15
     assert np.mean(ours) < np.mean(short)
-
-
-def test_a_score_is_fast_enough_for_hundreds_in_a_run():
-    values, panel = market(n_bars=14_000, n_symbols=17)
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        score(values, panel, **KWARGS)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.3
 
 
 BARS = Path(__file__).resolve().parents[4] / "shared" / "data" / "klines"

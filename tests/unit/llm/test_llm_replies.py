@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -119,11 +118,10 @@ def test_nothing_of_use_says_so(text: str, reason: str) -> None:
         json.dumps([{"expression": f"close + {n}"} for n in range(3_000)]),
     ],
 )
-def test_hostile_text_is_read_in_no_time(text: str) -> None:
-    started = time.perf_counter()
+@pytest.mark.timeout(20)  # one of these could take hours if reading were quadratic
+def test_hostile_text_is_read_without_harm(text: str) -> None:
     candidates, problems = read_proposal(text, "stop")
     read_review(text, "stop", 3)
-    assert time.perf_counter() - started < 1.0
     assert len(candidates) <= 64
     assert problems
 
