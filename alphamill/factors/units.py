@@ -96,10 +96,12 @@ _NAMES: Mapping[tuple[float, float, float], str] = {
     (0, 1, 0): "volume",
     (1, 1, 0): "quote",
     (0, 0, 1): "count",
+    (1, 1, -1): "quote/trade",
+    (-1, -1, 0): "1/quote",
 }
 
 PURE = Unit()
 UNITS: Mapping[str, Unit] = MappingProxyType(
     {name: Unit(*exponents) for exponents, name in _NAMES.items()}
 )
-"""Units by name: ratio, price, volume, quote, count."""
+"""Units by name: ratio, price, volume, quote, count, quote/trade, 1/quote."""

@@ -5,10 +5,11 @@ first computation that needs it.
 """
 
 from alphamill.indicators.compute import compute_indicators, history_bars, indicator_names
-from alphamill.indicators.registry import INDICATORS, Indicator, Unit, registry_version
+from alphamill.indicators.registry import INDICATORS, LEFT_OUT, Indicator, Unit, registry_version
 
 __all__ = [
     "INDICATORS",
+    "LEFT_OUT",
     "Indicator",
     "Unit",
     "compute_indicators",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ FAMILIES = (trend, momentum, volatility, volume, orderflow)  # importing them fi
 
 _PRICES = ("open", "high", "low", "close")
 _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
+_FINISHED_TOGETHER = 4096  # bars of all columns
 _ROUNDING = 1e-9  # a value this far outside its range, relative to it, is put on the range's end
 
 Mask = NDArray[np.bool_]
@@ -63,10 +65,17 @@ def compute_indicators(
     for row, record in zip(matrix, records, strict=True):
         for start, bars in stretches.of(record.inputs):
             if len(bars) > record.warmup_bars(interval):
-                row[start : start + len(bars)] = _finish(record.compute(bars), record)
-    return pd.DataFrame(
-        matrix.T, index=klines.index, columns=[record.name for record in records], copy=False
-    )
+                row[start : start + len(bars)] = record.compute(bars)
+    _finish(matrix, records)
+    columns_index = _column_index(tuple(record.name for record in records))
+    return pd.DataFrame(matrix.T, index=klines.index, columns=columns_index, copy=False)
+
+
+@cache
+def _column_index(names: tuple[str, ...]) -> pd.Index[str]:
+    import pandas as pd
+
+    return pd.Index(names)
 
 
 class _Stretches:
@@ -131,14 +140,18 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
     return usable
 
 
-def _finish(values: FloatArray, record: Indicator) -> FloatArray:
-    """Without inf, and without rounding's last digit beyond the range."""
-    values[np.isinf(values)] = np.nan
-    for end, beyond in ((record.low, values < record.low), (record.high, values > record.high)):
-        if beyond.any():
-            slack = _ROUNDING * max(1.0, abs(end))
-            values[beyond & (np.abs(values - end) <= slack)] = end
-    return values
+def _finish(matrix: FloatArray, records: Sequence[Indicator]) -> None:
+    """Rows without inf, and without rounding's last digit beyond their record's range."""
+    ends = np.array([(record.low, record.high) for record in records]).reshape(-1, 2, 1)
+    slack = _ROUNDING * np.maximum(1.0, np.abs(ends))
+    for start in range(0, matrix.shape[1], _FINISHED_TOGETHER):
+        part = matrix[:, start : start + _FINISHED_TOGETHER]
+        if np.isinf(part).any():
+            part[np.isinf(part)] = np.nan
+        for end, beyond in ((0, part < ends[:, 0]), (1, part > ends[:, 1])):
+            for row in np.flatnonzero(beyond.any(axis=1)):
+                near = np.abs(part[row] - ends[row, end]) <= slack[row, end]
+                part[row, beyond[row] & near] = ends[row, end]
 
 
 def _records(names: Collection[str] | None, interval: Interval | None) -> list[Indicator]:

@@ -66,6 +66,20 @@ def rsi_14(bars: Bars) -> FloatArray:
     return _rsi(bars, 14)
 
 
+@indicator(
+    "stoch_rsi_14", source="Chande and Kroll (1994); as TA-Lib STOCHRSI", first_bar=27, low=0,
+    high=100, settle_bars=wilder_settle_bars(14, stages=2), length_bars=14,
+)  # fmt: skip
+def stoch_rsi_14(bars: Bars) -> FloatArray:
+    """The place of rsi_14 in its own span of 14 bars, 0 to 100; NaN if that did not move."""
+    strength = _rsi(bars, 14)
+    result = np.full(len(bars), np.nan)
+    known = strength[14:]
+    low, high = talib().MIN(known, 14), talib().MAX(known, 14)
+    result[14:] = 100 * divide(known - low, high - low)
+    return result
+
+
 def _slow_k(bars: Bars) -> FloatArray:
     return bars.memo("slow k", lambda: _make_slow_k(bars))  # type: ignore[no-any-return]
 

@@ -66,7 +66,7 @@ def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     return divide(values - moving_mean(values, 20), moving_std(values, 20))
 
 
-@indicator("trade_size", source="Binance klines", unit=Unit.QUOTE, inputs=_TRADED, low=0)
+@indicator("trade_size", source="Binance klines", unit=Unit.PER_TRADE, inputs=_TRADED, low=0)
 def trade_size(bars: Bars) -> FloatArray:
     """Mean quote volume of a trade; NaN without trade."""
     return divide(bars["quote_volume"], bars["trades"])

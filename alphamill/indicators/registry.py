@@ -12,7 +12,7 @@ from types import MappingProxyType
 from alphamill.frames import FloatArray, Interval
 from alphamill.indicators.bars import Bars
 
-_CODE_VERSION = 1  # raise it when a formula changes and its record does not
+_CODE_VERSION = 2  # raise it when a formula changes and its record does not
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -27,6 +27,7 @@ class Unit(StrEnum):
     VOLUME = "volume"
     QUOTE = "quote"
     PER_QUOTE = "1/quote"
+    PER_TRADE = "quote/trade"
     RATIO = "ratio"
 
 
@@ -80,6 +81,22 @@ class Indicator:
         """Bars needed before a bar so that its value no longer depends on the history's start."""
         return self.warmup_bars(interval) + self.settle_bars
 
+
+LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {
+        "kama": "its memory has no bound worth the name (2 / 31 squared a bar at the least); "
+        "efficiency_ratio_10 is what it adapts to",
+        "psar": "depends on where history starts until the trend flips, which has no bound",
+        "supertrend": "depends on where history starts until the trend flips, which has no bound",
+        "obv": "a sum since the history's start; obv_flow_20 is its change over a window",
+        "ad": "a sum since the history's start; cmf_20 and chaikin_osc are its changes",
+        "pvt": "a sum since the history's start; pvt_flow_20 is its change over a window",
+        "vwap": "of a session, which a market that never closes does not have; vwap_gap is the "
+        "bar's own, vwma_gap_20 a window's",
+        "mom": "in the coin's own price; roc_10 is the same without the scale",
+    }
+)
+"""Well-known indicators that are not computed -> why, and what stands in for them."""
 
 _RECORDS: dict[str, Indicator] = {}
 INDICATORS: Mapping[str, Indicator] = MappingProxyType(_RECORDS)

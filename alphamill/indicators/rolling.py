@@ -5,10 +5,14 @@ Nothing is ever subtracted from a running sum: a spike that has left the window 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray
+
+_PIECE = 16_384  # values: an array of 128 kB
 
 
 def delay(values: FloatArray, bars: int) -> FloatArray:
@@ -29,28 +33,38 @@ def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 def moving_sum(values: FloatArray, length_bars: int) -> FloatArray:
     """Sum of the last `length_bars` values; NaN until the window is full and while NaN is in it.
 
-    Time is cut into blocks of the window's length; a window is a suffix of one block plus a prefix
-    of the next, so three additions a bar suffice and a value depends on its own window alone.
+    Sums of 1, 2, 4, 8, ... values, each made of two of the one before, are put together to the
+    window's length: a value depends on its own window alone.
     """
+    return _by_pieces(values, length_bars, _window_sums)
+
+
+def _window_sums(values: FloatArray, length_bars: int) -> FloatArray:
+    """Sums of all whole windows, by the window's first value."""
+    n = len(values)
+    width, held = 1, 0
+    part, total = values, np.zeros(n)
+    while True:
+        if length_bars & width:
+            total = total[: n - held - width + 1] + part[held:] if held else part
+            held += width
+        if held == length_bars:
+            return total
+        part = part[:-width] + part[width:]
+        width *= 2
+
+
+def _by_pieces(
+    values: FloatArray, length_bars: int, whole_windows: Callable[[FloatArray, int], FloatArray]
+) -> FloatArray:
+    """`whole_windows` over stretches that stay in the processor's cache, NaN before the first."""
     n = len(values)
     result = np.full(n, np.nan)
-    if n < length_bars:
-        return result
-    grid = _blocks(values, length_bars)
-    prefix = np.cumsum(grid, axis=1).reshape(-1)
-    suffix = np.cumsum(grid[:, ::-1], axis=1)[:, ::-1].reshape(-1)
-    starts = suffix[: n - length_bars + 1].copy()
-    starts[::length_bars] = 0.0  # a window that is exactly one block is all prefix
-    result[length_bars - 1 :] = starts + prefix[length_bars - 1 : n]
+    step = max(_PIECE, 4 * length_bars)
+    for start in range(0, n - length_bars + 1, step):
+        end = min(start + step + length_bars - 1, n)
+        result[start + length_bars - 1 : end] = whole_windows(values[start:end], length_bars)
     return result
-
-
-def _blocks(values: FloatArray, length_bars: int) -> FloatArray:
-    """Values in rows of `length_bars`; what is missing in the last row is zero."""
-    rows = -(-len(values) // length_bars)
-    padded = np.zeros(rows * length_bars)
-    padded[: len(values)] = values
-    return padded.reshape(rows, length_bars)
 
 
 def moving_mean(values: FloatArray, length_bars: int) -> FloatArray:
@@ -58,32 +72,59 @@ def moving_mean(values: FloatArray, length_bars: int) -> FloatArray:
     return moving_sum(values, length_bars) / length_bars
 
 
+def moving_slope(values: FloatArray, length_bars: int) -> FloatArray:
+    """Least-squares slope a bar of the last `length_bars` (>= 2) values; exactly 0 if all equal.
+
+    Opposite bars are taken in pairs, so that equal ones cancel exactly.
+    """
+    total = np.zeros(len(values))
+    half = 0.5 * (length_bars - 1)
+    for age in range(length_bars // 2):
+        total += (half - age) * (delay(values, age) - delay(values, length_bars - 1 - age))
+    total[: length_bars - 1] = np.nan
+    return total / (length_bars * (length_bars**2 - 1) / 12)
+
+
+def weighted_mean(values: FloatArray, length_bars: int) -> FloatArray:
+    """Mean of the last `length_bars` (>= 2) values with weights 1 (oldest) to length (newest)."""
+    slope = moving_slope(values, length_bars)
+    return moving_mean(values, length_bars) + slope * ((length_bars - 1) / 6)
+
+
 def moving_std(values: FloatArray, length_bars: int, ddof: int = 1) -> FloatArray:
     """Standard deviation of the last `length_bars` (>= 2) values; exactly 0 if all are equal.
 
-    NaN as in `moving_sum`. Welford's update runs forward from each block's start and backward from
-    its end; Chan's formula joins the two parts of a window. Chan, Golub and LeVeque (1979).
+    NaN as in `moving_sum`. Means and squared distances of 1, 2, 4, ... values are joined to the
+    window's length. Chan, Golub and LeVeque (1979).
     """
+    squares = _by_pieces(values, length_bars, _window_squares)
+    squares /= length_bars - ddof
+    return np.sqrt(squares, out=squares)
+
+
+def _window_squares(values: FloatArray, length_bars: int) -> FloatArray:
+    """Squared distances from the mean of all whole windows, by the window's first value."""
     n = len(values)
-    result = np.full(n, np.nan)
-    if n < length_bars:
-        return result
-    # One column a block, so that each step of the updates is one operation on whole rows.
-    grid = np.ascontiguousarray(_blocks(values, length_bars).T)
-    later_mean, later_square = _welford(grid)
-    earlier_mean, earlier_square = _welford(grid[::-1])
-    # The window that starts `k` bars into a block has length - k bars there and k in the next.
-    later_bars = np.arange(1, length_bars)[:, None]
-    weight = later_bars * (length_bars - later_bars) / length_bars
-    step = later_mean[:-1, 1:] - earlier_mean[-2::-1, :-1]
-    squares = np.empty((grid.shape[1], length_bars))
-    squares[:, 0] = later_square[-1]  # a window that is exactly one block
-    squares[-1, 1:] = np.nan  # these would end after the last block
-    squares[:-1, 1:] = (later_square[:-1, 1:] + earlier_square[-2::-1, :-1] + step**2 * weight).T
-    whole_windows = squares.reshape(-1)[: n - length_bars + 1]
-    result[length_bars - 1 :] = np.sqrt(whole_windows / (length_bars - ddof))
-    result[is_flat(values, length_bars)] = 0.0
-    return result
+    width, held = 1, 0
+    mean, square = values, np.zeros(n)
+    all_mean, all_square = values, square
+    while True:
+        if length_bars & width:
+            if held:
+                last = n - held - width + 1
+                step = mean[held:] - all_mean[:last]
+                share = width / (held + width)
+                all_square = all_square[:last] + square[held:] + step * step * (held * share)
+                all_mean = all_mean[:last] + step * share
+            else:
+                all_mean, all_square = mean, square
+            held += width
+        if held == length_bars:
+            return all_square
+        step = mean[width:] - mean[:-width]
+        square = square[:-width] + square[width:] + step * step * (0.5 * width)
+        mean = mean[:-width] + step * 0.5
+        width *= 2
 
 
 def is_flat(values: FloatArray, length_bars: int) -> NDArray[np.bool_]:
@@ -92,12 +133,3 @@ def is_flat(values: FloatArray, length_bars: int) -> NDArray[np.bool_]:
     changes = (values[1:] != values[:-1]).astype(np.float64)  # NaN differs from itself
     flat[1:] = moving_sum(changes, length_bars - 1) == 0
     return flat
-
-
-def _welford(grid: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean of, and squared distances from it in, each column's first 1, 2, ... values."""
-    means = np.cumsum(grid, axis=0)
-    means /= np.arange(1, len(grid) + 1)[:, None]
-    squares = np.zeros_like(means)
-    np.multiply(grid[1:] - means[:-1], grid[1:] - means[1:], out=squares[1:])
-    return means, np.cumsum(squares, axis=0, out=squares)

@@ -14,11 +14,18 @@ from alphamill.indicators.registry import (
     indicator,
     wilder_settle_bars,
 )
-from alphamill.indicators.rolling import delay, divide, moving_sum
+from alphamill.indicators.rolling import (
+    delay,
+    divide,
+    moving_mean,
+    moving_slope,
+    moving_sum,
+    weighted_mean,
+)
 
 
 def _sma(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo(f"sma {length_bars}", lambda: talib().SMA(bars["close"], length_bars))  # type: ignore[no-any-return]
+    return bars.memo(f"sma {length_bars}", lambda: moving_mean(bars["close"], length_bars))  # type: ignore[no-any-return]
 
 
 def ema(bars: Bars, length_bars: int) -> FloatArray:
@@ -30,19 +37,19 @@ def _ema_gap(bars: Bars, length_bars: int) -> FloatArray:
     return divide(bars["close"], ema(bars, length_bars)) - 1
 
 
-@indicator("ma_5", source="TA-Lib SMA", unit=Unit.PRICE, first_bar=4, low=0, length_bars=5)
+@indicator("ma_5", source="definition", unit=Unit.PRICE, first_bar=4, low=0, length_bars=5)
 def ma_5(bars: Bars) -> FloatArray:
     """Mean close of 5 bars."""
     return _sma(bars, 5).copy()
 
 
-@indicator("ma_20", source="TA-Lib SMA", unit=Unit.PRICE, first_bar=19, low=0, length_bars=20)
+@indicator("ma_20", source="definition", unit=Unit.PRICE, first_bar=19, low=0, length_bars=20)
 def ma_20(bars: Bars) -> FloatArray:
     """Mean close of 20 bars."""
     return _sma(bars, 20).copy()
 
 
-@indicator("ma_gap_20", source="TA-Lib SMA", first_bar=19, low=-1, high=19, length_bars=20)
+@indicator("ma_gap_20", source="definition", first_bar=19, low=-1, high=19, length_bars=20)
 def ma_gap_20(bars: Bars) -> FloatArray:
     """Close over its 20-bar mean, minus 1."""
     return divide(bars["close"], _sma(bars, 20)) - 1
@@ -177,14 +184,14 @@ def trix_15(bars: Bars) -> FloatArray:
     return result
 
 
+def _slope_14(bars: Bars) -> FloatArray:
+    return bars.memo("slope 14", lambda: moving_slope(bars["close"], 14))  # type: ignore[no-any-return]
+
+
 @indicator("slope_14", source="as TA-Lib LINEARREG_SLOPE", first_bar=13, length_bars=14)
 def slope_14(bars: Bars) -> FloatArray:
     """Least-squares slope of the close a bar, over the close; exactly 0 on a flat window."""
-    close = bars["close"]
-    total = np.zeros(len(close))
-    for j in range(7):  # opposite bars in pairs, so that equal ones cancel exactly
-        total += (6.5 - j) * (delay(close, j) - delay(close, 13 - j))
-    return divide(total / 227.5, close)  # 227.5: squares of -6.5, -5.5, ..., 6.5
+    return divide(_slope_14(bars), bars["close"])
 
 
 @indicator("efficiency_ratio_10", source="Kaufman (1995)", first_bar=10, low=0, high=1,
@@ -209,3 +216,59 @@ def choppiness_14(bars: Bars) -> FloatArray:
     bottom = talib().MIN(np.fmin(low, previous), 14)
     ratio = divide(moving_sum(bars.true_range, 14), top - bottom)
     return 100 * np.log(ratio) / math.log(14)
+
+
+def _gap(bars: Bars, level: FloatArray) -> FloatArray:
+    return divide(bars["close"], level) - 1
+
+
+def _wma_20(bars: Bars) -> FloatArray:
+    return bars.memo("wma 20", lambda: weighted_mean(bars["close"], 20))  # type: ignore[no-any-return]
+
+
+@indicator("wma_gap_20", source="as TA-Lib WMA", first_bar=19, low=-1, length_bars=20)
+def wma_gap_20(bars: Bars) -> FloatArray:
+    """Close over its 20-bar mean with weights 1 (oldest) to 20 (newest), minus 1."""
+    return _gap(bars, _wma_20(bars))
+
+
+@indicator("hma_gap_20", source="Hull (2005); as TA-Lib HMA", first_bar=22, length_bars=20)
+def hma_gap_20(bars: Bars) -> FloatArray:
+    """Close over its 20-bar Hull average, minus 1."""
+    quick = 2 * weighted_mean(bars["close"], 10) - _wma_20(bars)
+    level = np.full(len(bars), np.nan)
+    level[19:] = weighted_mean(quick[19:], 4)  # 4: the root of 20, rounded down
+    return _gap(bars, level)
+
+
+@indicator(
+    "rma_gap_14", source="TA-Lib RMA; Wilder (1978)", first_bar=13, low=-1,
+    settle_bars=wilder_settle_bars(14), length_bars=14,
+)  # fmt: skip
+def rma_gap_14(bars: Bars) -> FloatArray:
+    """Close over Wilder's 14-bar mean of it, minus 1."""
+    return _gap(bars, talib().RMA(bars["close"], 14))
+
+
+@indicator(
+    "dema_gap_20", source="TA-Lib DEMA; Mulloy (1994)", first_bar=38,
+    settle_bars=ema_settle_bars(20, stages=2), length_bars=20,
+)  # fmt: skip
+def dema_gap_20(bars: Bars) -> FloatArray:
+    """Close over its 20-bar double EMA, minus 1."""
+    return _gap(bars, talib().DEMA(bars["close"], 20))
+
+
+@indicator(
+    "tema_gap_20", source="TA-Lib TEMA; Mulloy (1994)", first_bar=57,
+    settle_bars=ema_settle_bars(20, stages=3), length_bars=20,
+)  # fmt: skip
+def tema_gap_20(bars: Bars) -> FloatArray:
+    """Close over its 20-bar triple EMA, minus 1."""
+    return _gap(bars, talib().TEMA(bars["close"], 20))
+
+
+@indicator("forecast_gap_14", source="as TA-Lib TSF", first_bar=13, length_bars=14)
+def forecast_gap_14(bars: Bars) -> FloatArray:
+    """Close over the 14-bar linear trend drawn on to the next bar, minus 1."""
+    return _gap(bars, moving_mean(bars["close"], 14) + 7.5 * _slope_14(bars))

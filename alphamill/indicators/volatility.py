@@ -25,6 +25,12 @@ def volatility_20(bars: Bars) -> FloatArray:
     return moving_std(bars.returns, 20)
 
 
+@indicator("log_volatility_20", source="definition", first_bar=20, low=0, length_bars=20)
+def log_volatility_20(bars: Bars) -> FloatArray:
+    """Standard deviation (ddof 1) of 20 one-bar log returns."""
+    return moving_std(np.log1p(bars.returns), 20)
+
+
 @indicator("volatility_1d", source="definition", span_ms=DAY_MS, min_span_bars=2,
            low=0)  # fmt: skip
 def volatility_1d(bars: Bars) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
-from alphamill.indicators.registry import Unit, indicator
+from alphamill.indicators.registry import Unit, ema_settle_bars, indicator
 from alphamill.indicators.rolling import delay, divide, is_flat, moving_mean, moving_std, moving_sum
 
 _VOLUME = ("volume",)
@@ -48,6 +48,33 @@ def obv_flow_20(bars: Bars) -> FloatArray:
     close = bars["close"]
     signed = np.sign(close - delay(close, 1)) * bars["volume"]
     return divide(moving_sum(signed, 20), volume_sum(bars, 20))
+
+
+@indicator("pvt_flow_20", source="Price-volume trend, over a window", first_bar=20, inputs=_VOLUME,
+           low=-1, length_bars=20)  # fmt: skip
+def pvt_flow_20(bars: Bars) -> FloatArray:
+    """Volume-weighted mean return of 20 bars; NaN if nothing traded."""
+    return divide(moving_sum(bars.returns * bars["volume"], 20), volume_sum(bars, 20))
+
+
+@indicator(
+    "force_13", source="Elder (1993); TA-Lib EFI over price and volume", first_bar=19,
+    inputs=_VOLUME, settle_bars=ema_settle_bars(13), length_bars=13,
+)  # fmt: skip
+def force_13(bars: Bars) -> FloatArray:
+    """13-bar EMA of price change times volume, over the close and the 20-bar mean volume."""
+    force = talib().EFI(bars["close"], bars["volume"], 13)
+    return divide(force, bars["close"] * volume_sum(bars, 20) / 20)
+
+
+@indicator(
+    "chaikin_osc", source="Chaikin; TA-Lib ADOSC over volume", first_bar=19, inputs=_VOLUME,
+    settle_bars=ema_settle_bars(10), fast_bars=3, slow_bars=10,
+)  # fmt: skip
+def chaikin_osc(bars: Bars) -> FloatArray:
+    """EMA 3 minus EMA 10 of the accumulation line, over the 20-bar mean volume."""
+    flow = talib().ADOSC(*bars.hlc, bars["volume"], 3, 10)
+    return divide(flow, volume_sum(bars, 20) / 20)
 
 
 @indicator("cmf_20", source="Chaikin; as TA-Lib CMF", first_bar=19, inputs=_VOLUME, low=-1, high=1,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from alphamill.factors import MINING_BOUNDS, OPERATORS, ZOO_FIELDS, Factor, manual, parse
-from alphamill.indicators import INDICATORS, Unit
+from alphamill.indicators import INDICATORS
 
 # `returns` is a base field of the language and an indicator of the same meaning.
 FIELD_UNITS = {
-    name: "" if indicator.unit is Unit.PER_QUOTE else indicator.unit.value
+    name: indicator.unit.value
     for name, indicator in INDICATORS.items()
     if name != "returns" and name not in OPERATORS
 }

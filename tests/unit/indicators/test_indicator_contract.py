@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphamill.factors import check, parse
+from alphamill.factors.units import UNITS
 from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.indicators import (
     INDICATORS,
+    LEFT_OUT,
     Unit,
     compute_indicators,
     history_bars,
@@ -319,6 +322,42 @@ def test_every_bar_appended_alone_gives_the_batch_to_the_bit() -> None:
     for end in range(1, 141):
         grown = compute_indicators(klines.iloc[:end], interval=Interval.H1).to_numpy()
         assert grown[-1].tobytes() == batch[end - 1].tobytes()
+
+
+def test_months_with_carried_history_give_the_whole() -> None:
+    """As the features stage cuts them: each part from its own bars and those that settle it."""
+    klines, part_bars = klines_of(3200, seed=5), 700
+    whole = compute_indicators(klines, interval=Interval.H1)
+    history = history_bars(Interval.H1)
+    parts = []
+    for start in range(0, len(klines), part_bars):
+        first = max(0, start - history)
+        part = compute_indicators(klines.iloc[first : start + part_bars], interval=Interval.H1)
+        parts.append(part.iloc[start - first :])
+    joined = pd.concat(parts)
+    for name in whole:
+        windowed = INDICATORS[str(name)].settle_bars == 0
+        left, right = joined[name].to_numpy(), whole[name].to_numpy()
+        assert np.array_equal(np.isnan(left), np.isnan(right)), name
+        scale = np.nanmax(np.abs(right))
+        allowed = (1e-12 if windowed else 1e-9) * np.maximum(np.abs(right), 0.1 * scale)
+        assert (np.abs(left - right) <= allowed)[~np.isnan(right)].all(), name
+
+
+def test_what_is_left_out_says_why_and_names_what_stands_in() -> None:
+    for name, reason in LEFT_OUT.items():
+        assert name not in INDICATORS
+        assert len(reason) > 30
+    named = {word.strip(";,") for reason in LEFT_OUT.values() for word in reason.split()}
+    assert {w for w in named if re.search(r"_\d|_gap|_osc", w)} <= set(INDICATORS)
+
+
+def test_a_trade_is_measured_in_quote_per_trade() -> None:
+    assert INDICATORS["trade_size"].unit is Unit.PER_TRADE
+    assert {record.unit.value for record in INDICATORS.values()} <= set(UNITS)
+    fields = {"trade_size": "quote/trade"}
+    assert parse("quote_volume / trades").unit == parse("trade_size", fields=fields).unit
+    assert check(parse("rank(trade_size)", fields=fields)) == []
 
 
 def distance(left: pd.Series, right: pd.Series, scale: float) -> float:

@@ -131,7 +131,20 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "ema_gap_50": lambda: C / talib.EMA(C, timeperiod=50) - 1,
     "keltner_position_20": lambda: (C - talib.EMA(C, 20)) / (4 * talib.ATR(H, L, C, 10)) + 0.5,
     "mfi_14": lambda: talib.MFI(H, L, C, V, timeperiod=14),
+    "wma_gap_20": lambda: C / talib.WMA(C, timeperiod=20) - 1,
+    "hma_gap_20": lambda: C / talib.HMA(C, timeperiod=20) - 1,
+    "rma_gap_14": lambda: C / talib.RMA(C, timeperiod=14) - 1,
+    "dema_gap_20": lambda: C / talib.DEMA(C, timeperiod=20) - 1,
+    "tema_gap_20": lambda: C / talib.TEMA(C, timeperiod=20) - 1,
+    "forecast_gap_14": lambda: C / talib.TSF(C, timeperiod=14) - 1,
+    "stoch_rsi_14": lambda: talib.STOCHRSI(
+        C, timeperiod=14, fastk_period=14, fastd_period=1, fastd_matype=0)[0],
+    "force_13": lambda: talib.EFI(C, V, timeperiod=13) / C / window(20, lambda w: V[w].mean()),
+    "chaikin_osc": lambda: (
+        talib.ADOSC(H, L, C, V, fastperiod=3, slowperiod=10) / window(20, lambda w: V[w].mean())),
     # plain formulas
+    "log_volatility_20": lambda: after_first(20, lambda w: np.log(1 + R[w]).std(ddof=1)),
+    "pvt_flow_20": lambda: after_first(20, lambda w: (R[w] * V[w]).sum() / V[w].sum()),
     "returns": lambda: R,
     "returns_1h": lambda: R,
     "returns_1d": lambda: np.r_[[np.nan] * 24, C[24:] / C[:-24] - 1],
