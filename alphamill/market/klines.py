@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import starmap
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, IntArray, Interval
+from alphamill.frames import KLINES, FloatArray, IntArray, Interval
 from alphamill.market import grid
 
 BoolArray = NDArray[np.bool_]
@@ -22,7 +22,8 @@ _MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseco
 _HOUR_MS = 3_600_000
 _FLOATS = tuple(field.name for field in KLINES if field.type == pa.float64())
 _ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
-_WHOLE_BELOW = 2.0**53  # a float64 holds every whole number below exactly: times in us, counts
+_ROW = struct.Struct(f"{_ROW_FIELDS}d")
+_EXACT_UP_TO = 2**53  # a float64 holds every whole number to here: times in us, counts
 # Not strict: a number may be a string, which is read as Python's float() reads it.
 _PAGE = msgspec.json.Decoder(list[tuple[(float,) * _ROW_FIELDS]], strict=False)  # type: ignore[misc]
 
@@ -76,21 +77,26 @@ def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
 
 
 def _columns(rows: list[tuple[float, ...]]) -> pa.Table:
-    # Packing all numbers at once takes a third of the time of an array a column.
-    count = len(rows)
-    packed = struct.pack(f"{_ROW_FIELDS * count}d", *chain.from_iterable(rows))
-    columns = np.ascontiguousarray(np.frombuffer(packed).reshape(count, _ROW_FIELDS).T)
+    # Packing row by row takes a third of the time of an array a column.
+    packed = np.frombuffer(b"".join(starmap(_ROW.pack, rows)))
+    columns = np.ascontiguousarray(packed.reshape(len(rows), _ROW_FIELDS).T)
     arrays = []
     for field, values in zip(KLINES, columns, strict=False):
         if field.type == pa.float64():
             arrays.append(pa.array(values))
-        elif not ((values == np.floor(values)) & (np.abs(values) < _WHOLE_BELOW)).all():
-            raise ValueError(f"{field.name} is not a whole number")
         else:
-            whole = values.astype(np.int64)
+            whole = _whole(values, field.name)
             times = pa.types.is_timestamp(field.type)
             arrays.append(pa.array(in_ms(whole) if times else whole).view(field.type))
     return pa.Table.from_arrays(arrays, schema=KLINES)
+
+
+def _whole(values: FloatArray, name: str) -> IntArray:
+    with np.errstate(invalid="ignore"):  # what does not fit fails the comparison
+        whole = values.astype(np.int64)
+    if not (whole == values).all() or whole.max() > _EXACT_UP_TO:
+        raise ValueError(f"{name} is not a whole number")
+    return whole
 
 
 def in_ms(times: IntArray) -> IntArray:
