@@ -305,12 +305,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     data = _read_toml(Path(config)) if config else {}
     for variable, path in ENVIRONMENT.items():
         if environ.get(variable):
-            section = data
-            for key in path[:-1]:
-                section = section.setdefault(key, {})
-            section[path[-1]] = environ[variable]
+            _put(data, path, environ[variable])
     if environ.get(KEY_FILE) and not environ.get("ALPHAMILL_LLM_API_KEY"):
-        data.setdefault("llm", {})["api_key"] = _read_key(Path(environ[KEY_FILE]))
+        _put(data, ("llm", "api_key"), _read_key(Path(environ[KEY_FILE])))
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
@@ -318,6 +315,16 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if not settings.redis_url:
         settings = settings.model_copy(update={"redis_url": _embedded_url(settings.home)})
     return settings
+
+
+def _put(data: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+    """Set data[path[0]][path[1]]... to `value`; Misconfigured where the file has no table there."""
+    section = data
+    for key in path[:-1]:
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise Misconfigured(key, "is not a table", f"write [{key}] and its keys below it")
+    section[path[-1]] = value
 
 
 def _as_misconfigured(error: ValidationError, environ: Mapping[str, str]) -> Misconfigured:

@@ -43,6 +43,14 @@ def test_a_bad_file_names_the_key_and_the_cure(tmp_path, text, names):
     assert caught.value.cure
 
 
+def test_a_value_where_a_table_belongs_is_named(tmp_path):
+    config = tmp_path / "a.toml"
+    config.write_text("llm = 3")
+    environ = {"ALPHAMILL_CONFIG": str(config), "ALPHAMILL_LLM_URL": "http://x/v1"}
+    with pytest.raises(Misconfigured, match="llm: is not a table"):
+        load_settings(environ)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(Misconfigured, match="ALPHAMILL_CONFIG: cannot read"):
         load_settings({"ALPHAMILL_CONFIG": str(tmp_path / "absent.toml")})
