@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import click
@@ -12,13 +12,24 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.errors import GiveUp
-from alphamill.frames import Interval, Market
-from alphamill.lake import Lake, Manifest, Missing, Series, Span, manifest, partitions
+from alphamill.frames import Interval, Market, Month
+from alphamill.lake import (
+    Lake,
+    Manifest,
+    Missing,
+    Series,
+    Span,
+    compared_at_ms,
+    manifest,
+    partitions,
+)
 from alphamill.report.values import NOTHING, moment, percent, plain, whole
 from producers import options
 from producers.layout import listing
 
 _STRETCHES_SHOWN = 40
+
+_Stretch = tuple["Holdings", Missing | Span, str]  # whose, where, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +37,8 @@ class Holdings:
     """A series in the lake. share: of the expected bars that are there; None if none is expected.
 
     missing: stretches without bars between the first and the last bar asked for. halts: stretches
-    of flat bars without volume, which are there.
+    of flat bars without volume, which are there. asked_ms: by month, when the exchange was last
+    asked; a month that is not there was never asked for.
     """
 
     series: Series
@@ -36,6 +48,11 @@ class Holdings:
     end_ms: int
     missing: tuple[Missing, ...]
     halts: tuple[Span, ...]
+    asked_ms: Mapping[Month, int] = field(default_factory=dict)
+
+    def last_asked_ms(self, start_ms: int) -> int | None:
+        """When the exchange was last asked for the bars from here on."""
+        return self.asked_ms.get(Month.of_ms(start_ms))
 
     @property
     def share(self) -> float | None:
@@ -53,9 +70,12 @@ class Holdings:
             "share": self.share,
             "start_ms": self.start_ms,
             "end_ms": self.end_ms,
-            "missing": [asdict(stretch) for stretch in self.missing],
-            "halts": [asdict(halt) for halt in self.halts],
+            "missing": [self._stretch(stretch) for stretch in self.missing],
+            "halts": [self._stretch(halt) for halt in self.halts],
         }
+
+    def _stretch(self, stretch: Missing | Span) -> dict[str, Any]:
+        return asdict(stretch) | {"asked_ms": self.last_asked_ms(stretch.start_ms)}
 
 
 @click.command()
@@ -95,7 +115,10 @@ def gaps(
             f"{lake.uri} has no such klines; fetch them with: "
             f"alphamill fetch {' '.join(wanted) or 'SYMBOL...'} --interval 1h --start 2024-01-01"
         )
-    holdings = [holdings_of(manifest(lake, s.market, s.symbol, s.interval)) for s in found]
+    holdings = [
+        holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s))
+        for s in found
+    ]
     if as_json:
         options.print_json({"lake": lake.uri, "series": [one.to_dict() for one in holdings],
                             "absent": absent})  # fmt: skip
@@ -103,8 +126,12 @@ def gaps(
     _show(holdings, absent, Console())
 
 
-def holdings_of(held: Manifest) -> Holdings:
-    """From a manifest: the range is from the first bar asked for to the last."""
+def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) -> Holdings:
+    """From a manifest: the range is from the first bar asked for to the last.
+
+    compared_ms: by month, when its bars were last compared with the exchange.
+    """
+    compared_ms = compared_ms or {}
     asked = [(p.facts.asked_start_ms, p.facts.asked_end_ms) for p in held.partitions]
     # A damaged file does not say what was asked for: its whole month counts.
     asked += [(e.month.start_ms, e.month.end_ms) for e in held.entries if e.partition is None]
@@ -117,20 +144,22 @@ def holdings_of(held: Manifest) -> Holdings:
         end_ms,
         tuple(held.missing(start_ms, end_ms)),
         tuple(halt for partition in held.partitions for halt in partition.facts.halts),
+        {e.month: max(e.written_ms, compared_ms.get(e.month, 0)) for e in held.entries},
     )
 
 
 def _show(holdings: Sequence[Holdings], absent: Sequence[str], console: Console) -> None:
     console.print(_series_table(holdings))
-    stretches = [(one, stretch) for one in holdings for stretch in one.missing]
+    stretches = [(one, stretch, stretch.why) for one in holdings for stretch in one.missing]
     console.print()
     if stretches:
-        console.print(_stretches_table(stretches[:_STRETCHES_SHOWN]))
+        _print_stretches("missing", stretches, console)
     else:
         console.print(Text("no bar is missing", style="green"))
-    if len(stretches) > _STRETCHES_SHOWN:
-        more = len(stretches) - _STRETCHES_SHOWN
-        console.print(Text(f"and {more} more stretches: --json", style="dim"))
+    halts = [(one, halt, "flat bars, no trade") for one in holdings for halt in one.halts]
+    if halts:
+        console.print()
+        _print_stretches("halted", halts, console)
     if absent:
         console.print(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
 
@@ -155,15 +184,30 @@ def _series_table(holdings: Sequence[Holdings]) -> Table:
     return table
 
 
-def _stretches_table(stretches: Sequence[tuple[Holdings, Missing]]) -> Table:
-    table = listing("missing", "bar", "from (UTC)", "to", ">bars", "why")
-    for one, stretch in stretches:
+def _print_stretches(title: str, stretches: Sequence[_Stretch], console: Console) -> None:
+    console.print(_stretches_table(title, stretches[:_STRETCHES_SHOWN]))
+    if len(stretches) > _STRETCHES_SHOWN:
+        more = len(stretches) - _STRETCHES_SHOWN
+        console.print(Text(f"and {more} more stretches: --json", style="dim"))
+
+
+def _stretches_table(title: str, stretches: Sequence[_Stretch]) -> Table:
+    table = listing(title, "bar", "from (UTC)", "to", ">bars", "why (last asked)")
+    table.columns[-1].no_wrap = False
+    for one, stretch, why in stretches:
+        asked_ms = one.last_asked_ms(stretch.start_ms)
         table.add_row(
             Text(one.series.symbol),
             Text(one.series.interval.value),
             Text(moment(stretch.start_ms)),
-            Text(moment(stretch.end_ms)),
+            Text(_until(stretch.start_ms, stretch.end_ms)),
             Text(NOTHING if stretch.bars is None else whole(stretch.bars)),
-            Text(plain(stretch.why)),
+            Text(plain(why) if asked_ms is None else f"{plain(why)} ({moment(asked_ms)[:10]})"),
         )
     return table
+
+
+def _until(start_ms: int, end_ms: int) -> str:
+    """The end, without the date if that is the start's."""
+    start, end = moment(start_ms), moment(end_ms)
+    return end.removeprefix(start[:10]).strip()

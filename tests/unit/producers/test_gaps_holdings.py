@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from rich.console import Console
 
-from alphamill.frames import Interval, Market, Month
-from alphamill.lake import Entry, KlineFacts, Manifest, Partition, Series, Span
+from alphamill.clock import ManualClock
+from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.jobs import FetchJob, ReverifyJob
+from alphamill.lake import (
+    Entry,
+    KlineFacts,
+    Lake,
+    Manifest,
+    Partition,
+    Series,
+    Span,
+    compared_at_ms,
+    manifest,
+)
+from alphamill.market import FakeExchange
+from alphamill.market.klines import between, times_ms
+from alphamill.stages import fetch, reverify
+from alphamill.stages.fetch import FetchDeps
+from alphamill.stages.reverify import ReverifyDeps
 from producers.gaps import _show, holdings_of
 
 H1_MS = 3_600_000
@@ -46,7 +66,7 @@ def test_each_kind_of_hole_has_its_reason():
     assert found.share == found.rows / found.expected
     told = found.to_dict()
     assert told["missing"][1] == {"start_ms": absent.start_ms, "end_ms": absent.end_ms, "bars": 3,
-                                  "why": "absent at the exchange"}  # fmt: skip
+                                  "why": "absent at the exchange", "asked_ms": 0}  # fmt: skip
 
 
 def test_a_series_of_damaged_files_alone_is_missing_altogether():
@@ -64,4 +84,34 @@ def test_the_tables_fit_80_columns():
     assert "…" not in text
     assert "44+" in text  # and the stretches whose bars are not known
     assert "not in the lake at all: X" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_outage_of_2023_03_24_shows_both_ways(shared_data, tmp_path):
+    """Real bars: 72 flat ones without a trade, then 80 that the exchange does not have."""
+    march = Month(2023, 3)
+    bars = pq.read_table(shared_data / "klines/spot/BTCUSDT-1m.parquet")
+    closes = pc.add(bars["open_time"], 59_999)  # the recording leaves them out
+    bars = bars.append_column("close_time", closes).select(KLINES.names).cast(KLINES)
+    bars = between(bars, march.start_ms, march.end_ms)
+    exchange = FakeExchange(ManualClock(march.end_ms + 86_400_000))
+    exchange.add("BTCUSDT", Interval.M1, bars)
+    lake = Lake(str(tmp_path))
+    where = (Market.SPOT, "BTCUSDT", Interval.M1)
+    first, last = (int(times_ms(bars)[at]) for at in (0, -1))
+    fetch.run(FetchJob(*where, first, last + 60_000), FetchDeps(exchange, lake))
+    reverify.run(ReverifyJob(*where, first, last + 60_000), ReverifyDeps(exchange, lake))
+    compared = compared_at_ms(lake, Series(*where))
+    found = holdings_of(manifest(lake, *where), compared)
+    noon = datetime(2023, 3, 24, 12, 40, tzinfo=UTC)
+    hole = [(m.start_ms, m.bars, m.why) for m in found.missing]
+    assert hole == [(int(noon.timestamp() * 1000), 80, "absent at the exchange")]
+    halts = [h for h in found.halts if h.end_ms == found.missing[0].start_ms]
+    assert [h.bars for h in halts] == [72]
+    assert found.last_asked_ms(first) >= compared[march] == march.end_ms + 86_400_000
+    console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
+    _show([found], [], console)
+    text = console.file.getvalue()
+    assert "2023-03-24 12:40 14:00" in text
+    assert "flat bars, no trade" in text
     assert max(len(line) for line in text.splitlines()) <= 80
