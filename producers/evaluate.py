@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from alphamill.factors import FactorError, zoo, zoo_names
-from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.stages.language import read_given
 from producers import options
@@ -33,21 +32,14 @@ from producers.submission import checked_range, submit
 @options.symbols_option
 @options.range_options
 @options.submit_options
-@options.json_option
 @options.exits
 def evaluate(
     expressions: tuple[str, ...],
     zoo_name: str | None,
     groups_file: Path | None,
     symbols: tuple[str, ...],
-    intervals: tuple[Interval, ...],
-    start_ms: int,
-    end_ms: int | None,
-    market: Market,
-    priority: int,
-    again: bool,
-    wait: bool,
-    as_json: bool,
+    bars: options.BarRange,
+    how: options.Submission,
 ) -> None:
     """Score expressions over the whole range: in-sample figures, no verdict.
 
@@ -72,13 +64,13 @@ def evaluate(
             pointer = " " * error.position + "^"
             raise click.UsageError(f"{error}\n  {text}\n  {pointer}") from error
     groups = read_groups(groups_file, symbols) if groups_file else {}
-    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    start_ms, end_ms = checked_range(bars)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
         lake=settings.lake_uri,
-        market=market,
+        market=bars.market,
         symbols=symbols,
-        intervals=intervals,
+        intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
         expressions=(*expressions, *(factor.expression for factor in known)),
@@ -88,7 +80,7 @@ def evaluate(
         fees=settings.fees,
         gates=settings.gates,
     )
-    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+    submit(spec, settings, how)
 
 
 if __name__ == "__main__":

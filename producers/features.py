@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submission import checked_range, submit
-from producers.universe import chosen_symbols, universe_options
+from producers.universe import Universe, chosen_symbols, universe_options
 
 
 @click.command()
 @universe_options
 @options.range_options
 @options.submit_options
-@options.json_option
 @options.exits
 def features(
-    symbols: tuple[tuple[str, ...], ...],
-    symbols_file: Path | None,
-    top: int | None,
-    quote: str,
-    intervals: tuple[Interval, ...],
-    start_ms: int,
-    end_ms: int | None,
-    market: Market,
-    priority: int,
-    again: bool,
-    wait: bool,
-    as_json: bool,
+    universe: Universe,
+    bars: options.BarRange,
+    how: options.Submission,
 ) -> None:
     """Compute indicators into the lake, after fetching what is missing.
 
@@ -42,17 +29,17 @@ def features(
       alphamill features BTCUSDT ETHUSDT --interval 1h,4h --start 2024-01-01 --wait
     """
     settings = options.settings()
-    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    start_ms, end_ms = checked_range(bars)
     spec = RunSpec(
         kind=RunKind.FEATURES,
         lake=settings.lake_uri,
-        market=market,
-        symbols=chosen_symbols(settings, market, symbols, symbols_file, top, quote),
-        intervals=intervals,
+        market=bars.market,
+        symbols=chosen_symbols(settings, bars.market, universe),
+        intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
     )
-    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+    submit(spec, settings, how)
 
 
 if __name__ == "__main__":

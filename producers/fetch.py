@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
-from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submission import checked_range, submit
-from producers.universe import chosen_symbols, universe_options
+from producers.universe import Universe, chosen_symbols, universe_options
 
 
 @click.command()
@@ -28,23 +26,13 @@ from producers.universe import chosen_symbols, universe_options
     help="With --verify: this share of the months, others every day.",
 )
 @options.submit_options
-@options.json_option
 @options.exits
 def fetch(
-    symbols: tuple[tuple[str, ...], ...],
-    symbols_file: Path | None,
-    top: int | None,
-    quote: str,
-    intervals: tuple[Interval, ...],
-    start_ms: int,
-    end_ms: int | None,
-    market: Market,
+    universe: Universe,
+    bars: options.BarRange,
     verify: bool,
     sample: float | None,
-    priority: int,
-    again: bool,
-    wait: bool,
-    as_json: bool,
+    how: options.Submission,
 ) -> None:
     """Download klines into the lake: one job a symbol, interval and month.
 
@@ -60,20 +48,20 @@ def fetch(
     settings = options.settings()
     if sample is not None and not verify:
         raise click.UsageError("--sample goes with --verify")
-    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    start_ms, end_ms = checked_range(bars)
     spec = RunSpec(
         kind=RunKind.FETCH,
         lake=settings.lake_uri,
-        market=market,
-        symbols=chosen_symbols(settings, market, symbols, symbols_file, top, quote),
-        intervals=intervals,
+        market=bars.market,
+        symbols=chosen_symbols(settings, bars.market, universe),
+        intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
         verify_frac=(sample or 1.0) if verify else 0.0,
         # The exchange of today is another question than that of yesterday.
         salt=datetime.now(UTC).date().isoformat() if verify else "",
     )
-    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+    submit(spec, settings, how)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submission import check_models, checked_range, submit
-from producers.universe import chosen_symbols, universe_options
+from producers.universe import Universe, chosen_symbols, universe_options
 
 
 @click.command()
@@ -31,25 +28,15 @@ from producers.universe import chosen_symbols, universe_options
 )
 @click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
 @options.submit_options
-@options.json_option
 @options.exits
 def mine(
-    symbols: tuple[tuple[str, ...], ...],
-    symbols_file: Path | None,
-    top: int | None,
-    quote: str,
-    intervals: tuple[Interval, ...],
-    start_ms: int,
-    end_ms: int | None,
-    market: Market,
+    universe: Universe,
+    bars: options.BarRange,
     rounds: int,
     candidates: int,
     budget_usd: float | None,
     strategy: str,
-    priority: int,
-    again: bool,
-    wait: bool,
-    as_json: bool,
+    how: options.Submission,
 ) -> None:
     """Mine factors: fetch, features, rounds of model calls and scores, verdicts.
 
@@ -61,7 +48,7 @@ def mine(
         --start 2022-01-01 --end 2024-01-01 --rounds 3 --budget-usd 2 --wait
     """
     settings = options.settings()
-    start_ms, end_ms = checked_range(intervals, start_ms, end_ms)
+    start_ms, end_ms = checked_range(bars)
     check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     if not usd * 1_000_000 >= 1:  # NaN too
@@ -69,9 +56,9 @@ def mine(
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
-        market=market,
-        symbols=chosen_symbols(settings, market, symbols, symbols_file, top, quote),
-        intervals=intervals,
+        market=bars.market,
+        symbols=chosen_symbols(settings, bars.market, universe),
+        intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
         rounds=rounds,
@@ -80,11 +67,12 @@ def mine(
         strategy=strategy,
         llm_url=settings.llm.url,
         tiers=dict(settings.llm.tiers),
+        search=settings.search,
         segments=settings.segments,
         fees=settings.fees,
         gates=settings.gates,
     )
-    submit(spec, settings, priority=priority, again=again, wait=wait, as_json=as_json)
+    submit(spec, settings, how)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -77,20 +78,52 @@ def flat(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(symbol for group in groups for symbol in group))
 
 
-def _stack(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+def gathered(
+    name: str, kind: type[Any], *options: Callable[[Function], Function]
+) -> Callable[[Function], Function]:
+    """A decorator: the options' values arrive as one argument, a dataclass with their names."""
+
     def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*args: Any, **values: Any) -> Any:
+            part = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            return function(*args, **{name: part}, **values)
+
+        wrapped: Any = call
         for option in reversed(options):
-            function = option(function)
-        return function
+            wrapped = option(wrapped)
+        return cast("Function", wrapped)
 
     return decorate
 
 
-symbol_arguments = click.argument("symbols", nargs=-1, required=True, type=Symbols())
+@dataclass(frozen=True, slots=True)
+class BarRange:
+    """Which bars: as asked for; `submission.checked_range` cuts the range to closed ones."""
+
+    market: Market
+    intervals: tuple[Interval, ...]
+    start_ms: int
+    end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How to submit a run."""
+
+    priority: int  # 0 to 9, the higher first
+    again: bool
+    wait: bool
+    as_json: bool
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 symbols_option = click.option(
     "--symbols", required=True, type=Symbols(), help="Separated by commas: BTCUSDT,ETHUSDT."
 )
-range_options = _stack(
+range_options = gathered(
+    "bars",
+    BarRange,
     click.option("--interval", "intervals", required=True, type=Intervals(), metavar="1h[,4h,...]",
                  help="Bar length, as Binance spells it (1m is a minute, 1M a month)."),
     click.option("--start", "start_ms", required=True, type=Day(), metavar="DATE",
@@ -101,14 +134,16 @@ range_options = _stack(
                  default=Market.SPOT.value, show_default=True,
                  callback=lambda _ctx, _param, value: Market(value)),
 )  # fmt: skip
-submit_options = _stack(
+submit_options = gathered(
+    "how",
+    Submission,
     click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True,
                  help="Higher goes first."),
     click.option("--again", is_flag=True,
                  help="A new run even if the same was asked for before."),
     click.option("--wait", is_flag=True, help="Show progress until the run has ended."),
+    json_option,
 )  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
 def print_json(value: Any) -> None:

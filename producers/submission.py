@@ -20,7 +20,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.settings import Settings
 from producers.connect import connect
 from producers.failures import gathered
-from producers.options import EXIT_FAILED, print_json
+from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.pulse import Pulse
 from producers.watch import wait_for_run
 from workers import flows
@@ -28,19 +28,18 @@ from workers import flows
 _REASONS = 5  # kinds of failure that are told
 
 
-def checked_range(
-    intervals: Sequence[Interval], start_ms: int, end_ms: int | None
-) -> tuple[int, int]:
+def checked_range(bars: BarRange) -> tuple[int, int]:
     """The range asked for, cut to bars that have closed by now.
 
     Raises click.UsageError for a start after the end or in the future.
     """
+    start_ms, end_ms = bars.start_ms, bars.end_ms
     now_ms = int(time.time() * 1000)
     if start_ms >= now_ms:
         raise click.UsageError("--start lies in the future: no bar has closed there yet")
     if end_ms is not None and end_ms <= start_ms:
         raise click.UsageError("--end must come after --start (it is excluded)")
-    last_ms = max(_last_close_ms(interval, now_ms) for interval in intervals)
+    last_ms = max(_last_close_ms(interval, now_ms) for interval in bars.intervals)
     end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
     if end_ms <= start_ms:
         raise click.UsageError("no bar of that interval has closed since --start")
@@ -87,34 +86,26 @@ def _host(url: str) -> str:
         return ""
 
 
-def submit(
-    spec: RunSpec,
-    settings: Settings,
-    *,
-    priority: int,
-    again: bool,
-    wait: bool,
-    as_json: bool,
-) -> None:
+def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
     """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
-    if again:
+    if how.again:
         spec = replace(spec, salt=uuid.uuid4().hex)
     client = connect(settings)
     Lake(spec.lake).check_writable()
     ledger = RedisLedger(client, settings.ledger)
     known = any(run.id == spec.run_id for run in ledger.runs())
-    run = flows.submit(spec, ledger, priority)
-    if known and not as_json:
+    run = flows.submit(spec, ledger, how.priority)
+    if known and not how.as_json:
         click.echo(f"the same was asked for before: {_joined(run)}", err=True)
     if run.state.active and not Presence(client).here():
         click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
-    if wait:
-        run = watched(ledger, run.id, Pulse(client, settings), quiet=as_json)
-    if as_json:
+    if how.wait:
+        run = watched(ledger, run.id, Pulse(client, settings), quiet=how.as_json)
+    if how.as_json:
         print_json({"run_id": run.id, "state": run.state, "joined": known})
     else:
         click.echo(run.id)
-    if wait and run.state != "done":
+    if how.wait and run.state != "done":
         raise SystemExit(EXIT_FAILED)
 
 

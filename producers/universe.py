@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -25,41 +25,41 @@ _MAX_WAIT_S = 130.0  # two windows: workers may have the first one booked
 _MOST = 2000
 
 
-def universe_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """SYMBOL..., --symbols-file, --top and --quote; read them with `chosen_symbols`."""
-    for option in reversed(
-        (
-            click.argument("symbols", nargs=-1, type=options.Symbols()),
-            click.option("--symbols-file", type=click.Path(path_type=Path, dir_okay=False,
-                         exists=True), help="One symbol a line; # begins a comment."),
-            click.option("--top", type=click.IntRange(1, _MOST), metavar="N",
-                         help="Add the N most traded symbols of the last 24 hours."),
-            click.option("--quote", default="USDT", show_default=True, metavar="ASSET",
-                         help="What --top symbols are quoted in (USD on COIN-M)."),
-        )
-    ):  # fmt: skip
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """Symbols as asked for; `chosen_symbols` reads them."""
+
+    symbols: tuple[tuple[str, ...], ...]
+    symbols_file: Path | None
+    top: int | None
+    quote: str
 
 
-def chosen_symbols(
-    settings: Settings,
-    market: Market,
-    named: Sequence[tuple[str, ...]],
-    symbols_file: Path | None,
-    top: int | None,
-    quote: str,
-) -> tuple[str, ...]:
+universe_options = options.gathered(
+    "universe",
+    Universe,
+    click.argument("symbols", nargs=-1, type=options.Symbols()),
+    click.option("--symbols-file", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+                 help="One symbol a line; # begins a comment."),
+    click.option("--top", type=click.IntRange(1, _MOST), metavar="N",
+                 help="Add the N most traded symbols of the last 24 hours."),
+    click.option("--quote", default="USDT", show_default=True, metavar="ASSET",
+                 help="What --top symbols are quoted in (USD on COIN-M)."),
+)  # fmt: skip
+
+
+def chosen_symbols(settings: Settings, market: Market, asked: Universe) -> tuple[str, ...]:
     """All of them, each once, in order; those of --top are told on stderr.
 
     Raises click.UsageError without any symbol, and for a line that is none.
     """
-    symbols = list(options.flat(named))
-    if symbols_file is not None:
-        symbols += read_symbols(symbols_file)
-    if top is not None:
-        most = _most_traded(settings, market, quote.upper(), top)
-        click.echo(f"top {len(most)} by 24 h volume in {quote.upper()}: {_some(most)}", err=True)
+    symbols = list(options.flat(asked.symbols))
+    if asked.symbols_file is not None:
+        symbols += read_symbols(asked.symbols_file)
+    if asked.top is not None:
+        quote = asked.quote.upper()
+        most = _most_traded(settings, market, quote, asked.top)
+        click.echo(f"top {len(most)} by 24 h volume in {quote}: {_some(most)}", err=True)
         symbols += most
     if not symbols:
         raise click.UsageError("name symbols (BTCUSDT), --symbols-file FILE or --top N")
