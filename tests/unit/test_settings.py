@@ -3,7 +3,7 @@
 import pytest
 
 from alphamill.errors import Misconfigured
-from alphamill.settings import LOCAL_REDIS, load_settings
+from alphamill.settings import LOCAL_REDIS, BinanceSettings, load_settings
 
 
 def test_defaults_are_the_documented_ones(tmp_path):
@@ -97,3 +97,23 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_repeated(key):
         load_settings({"ALPHAMILL_LLM_API_KEY": key})
     assert caught.value.setting == "ALPHAMILL_LLM_API_KEY"
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "archive", "used"),
+    [
+        ("https://api.binance.com", "https://data.binance.vision", True),
+        ("https://api3.binance.com/", "https://data.binance.vision/", True),
+        ("https://fapi.binance.com", "https://data.binance.vision", True),
+        ("https://data-api.binance.vision", "https://data.binance.vision", True),
+        ("http://127.0.0.1:8001", "https://data.binance.vision", False),
+        ("https://testnet.binance.vision", "https://data.binance.vision/", False),
+        ("https://api.binance.com.example.org", "https://data.binance.vision", False),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:8001", True),
+        ("https://api.binance.com", "", False),
+    ],
+)
+def test_an_archive_is_used_only_with_its_own_exchange(exchange, archive, used):
+    binance = BinanceSettings(archive_url=archive)
+    assert binance.archive_for(exchange) == (archive if used else "")
+    assert BinanceSettings(archive_url=archive, archive=False).archive_for(exchange) == ""
