@@ -5,11 +5,11 @@ import pytest
 
 from alphamill.frames import Market
 from alphamill.settings import Settings
-from producers.universe import chosen_symbols
+from producers.universe import Universe, chosen_symbols
 
 
 def chosen(named=(), file=None):
-    return chosen_symbols(Settings(), Market.SPOT, named, file, None, "USDT")
+    return chosen_symbols(Settings(), Market.SPOT, Universe(tuple(named), file, None, "USDT"))
 
 
 def test_named_and_from_a_file_each_once_in_order(tmp_path):
