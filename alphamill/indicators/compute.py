@@ -142,16 +142,21 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
 
 def _finish(matrix: FloatArray, records: Sequence[Indicator]) -> None:
     """Rows without inf, and without rounding's last digit beyond their record's range."""
-    ends = np.array([(record.low, record.high) for record in records]).reshape(-1, 2, 1)
-    slack = _ROUNDING * np.maximum(1.0, np.abs(ends))
+    largest = np.finfo(np.float64).max
+    low = np.array([max(record.low, -largest) for record in records])[:, None]
+    high = np.array([min(record.high, largest) for record in records])[:, None]
     for start in range(0, matrix.shape[1], _FINISHED_TOGETHER):
         part = matrix[:, start : start + _FINISHED_TOGETHER]
-        if np.isinf(part).any():
-            part[np.isinf(part)] = np.nan
-        for end, beyond in ((0, part < ends[:, 0]), (1, part > ends[:, 1])):
-            for row in np.flatnonzero(beyond.any(axis=1)):
-                near = np.abs(part[row] - ends[row, end]) <= slack[row, end]
-                part[row, beyond[row] & near] = ends[row, end]
+        for beyond in ((part < low).any(axis=1), (part > high).any(axis=1)):
+            for row in np.flatnonzero(beyond):
+                _put_in_range(part[row], records[row])
+
+
+def _put_in_range(values: FloatArray, record: Indicator) -> None:
+    values[np.isinf(values)] = np.nan
+    for end, beyond in ((record.low, values < record.low), (record.high, values > record.high)):
+        slack = _ROUNDING * max(1.0, abs(end))
+        values[beyond & (np.abs(values - end) <= slack)] = end
 
 
 def _records(names: Collection[str] | None, interval: Interval | None) -> list[Indicator]:
