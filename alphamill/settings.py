@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from alphamill.errors import Misconfigured
+from alphamill.frames import Market
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -58,6 +59,11 @@ class BinanceSettings(_Frozen):
     guard_ms: Annotated[int, Field(ge=0)] = 100  # kept clear on both sides of a window's edge
     egress: str = "default"  # machines that share this name share one IP's limit
     timeout_s: Positive = 15.0
+
+    def url(self, market: Market) -> str:
+        """Where a market's API is."""
+        urls = {Market.SPOT: self.spot_url, Market.USD_M: self.um_url, Market.COIN_M: self.cm_url}
+        return urls[market]
 
     def archive_for(self, exchange_url: str) -> str:
         """The archive with the bars of the exchange at `exchange_url`; "" if there is none to use.

@@ -33,11 +33,7 @@ _RETIRES_SOON = timedelta(days=30)
 def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
     """The exchange's clock and limits. Asks nothing while the workers keep a ban's pause."""
     binance = settings.binance
-    url = {
-        Market.SPOT: binance.spot_url,
-        Market.USD_M: binance.um_url,
-        Market.COIN_M: binance.cm_url,
-    }[market]
+    url = binance.url(market)
     if paused := _pause(settings, market):
         yield paused
         return

@@ -93,8 +93,7 @@ def _some(symbols: Sequence[str]) -> str:
 def _most_traded(settings: Settings, market: Market, quote: str, top: int) -> tuple[str, ...]:
     """Asks the exchange through the workers' own gate, so that their limit holds here too."""
     client, binance = connect(settings), settings.binance
-    url = {Market.SPOT: binance.spot_url, Market.USD_M: binance.um_url,
-           Market.COIN_M: binance.cm_url}[market]  # fmt: skip
+    url = binance.url(market)
     pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
     gate = ExchangeGate(RedisLimiter(client), pool, binance.weight_frac, _MAX_WAIT_S)
     exchange = Binance(market, url, gate, SystemClock(), binance.timeout_s)

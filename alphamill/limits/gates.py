@@ -89,11 +89,6 @@ def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
     weight_limit: per window, as `exchangeInfo` states it.
     Misconfigured if the guard leaves too little of the window.
     """
-    urls = {
-        Market.SPOT: settings.spot_url,
-        Market.USD_M: settings.um_url,
-        Market.COIN_M: settings.cm_url,
-    }
     window_ms = round(settings.window_s * 1000)
     if window_ms < 4 * settings.guard_ms:
         raise Misconfigured(
@@ -103,7 +98,7 @@ def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
         )
     weight = weight_limit * settings.weight_frac
     return Pool(
-        f"binance:{settings.egress}:{urlsplit(urls[market]).netloc}",
+        f"binance:{settings.egress}:{urlsplit(settings.url(market)).netloc}",
         (
             FixedWindow("weight", weight, window_ms, settings.guard_ms),
             FixedWindow("requests", settings.requests_per_minute, window_ms, settings.guard_ms),
