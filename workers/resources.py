@@ -84,31 +84,23 @@ class Resources:
         """The client of a market, paced over all workers of this egress."""
         found = self._exchanges.get(market)
         if found is None:
-            binance, url = self.settings.binance, self._exchange_url(market)
+            binance = self.settings.binance
             pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
             patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
             gate = ExchangeGate(self.limiter, pool, binance.weight_frac, patience_s)
-            found = Binance(market, url, gate, self.clock, binance.timeout_s)
+            found = Binance(market, binance.url(market), gate, self.clock, binance.timeout_s)
             found = self._exchanges.setdefault(market, found)
         return found
 
     def archive(self, market: Market) -> Archive | None:
         """The archive of a market, if it is to be used."""
         binance = self.settings.binance
-        url = binance.archive_for(self._exchange_url(market))
+        url = binance.archive_for(binance.url(market))
         if not url:
             return None
         if url not in self._archives:
             self._archives.setdefault(url, Archive(url, self.clock, binance.timeout_s))
         return self._archives[url]
-
-    def _exchange_url(self, market: Market) -> str:
-        binance = self.settings.binance
-        return {
-            Market.SPOT: binance.spot_url,
-            Market.USD_M: binance.um_url,
-            Market.COIN_M: binance.cm_url,
-        }[market]
 
     def lake(self, uri: str) -> Lake:
         """The lake at `uri`."""
