@@ -108,6 +108,18 @@ def test_a_store_without_conditions_reads_back_what_it_wrote(s3_uri, monkeypatch
     assert len(refused) == 1, "asked once, then known"
 
 
+def test_a_store_that_ignores_conditions_is_found_out(s3_uri, monkeypatch, caplog):
+    files = S3Files(s3_uri)
+    put = files._put
+    monkeypatch.setattr(files, "_put", lambda key, data, **_: put(key, data))
+    Lake(s3_uri, files).check_writable()
+    assert "cannot write on a condition" in caplog.text
+    assert Lake(s3_uri).list("") == []
+    caplog.clear()
+    Lake(s3_uri).check_writable()
+    assert not caplog.text
+
+
 def test_listing_takes_pages(s3_uri):
     lake = Lake(s3_uri, S3Files(s3_uri, page_keys=3))
     keys = [f"k/{n:02d}.json" for n in range(10)]
