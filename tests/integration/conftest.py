@@ -79,8 +79,11 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
-    def terminate(self, timeout_s: float = 30.0) -> int:
-        """SIGTERM to the leader, as an operator sends it; its exit code."""
+    def terminate(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM to the leader, as an operator sends it; its exit code.
+
+        A child of a prefork pool may wait 30 s (billiard) for its parent to have read a result.
+        """
         self.popen.terminate()
         return self.popen.wait(timeout_s)
 

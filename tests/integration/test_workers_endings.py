@@ -39,26 +39,58 @@ def test_a_worker_told_to_stop_finishes_or_hands_back_what_it_holds(
     assert {(job.state, job.attempts) for job in jobs} == {(JobState.DONE, 1)}
 
 
-@pytest.mark.slow
-def test_a_run_outlives_its_redis_server(make_mill, market, tmp_path, wait_for):
+@pytest.fixture
+def own_redis(tmp_path):
+    """A server of its own with an append-only file, as the stack runs it."""
     server = EmbeddedRedis(tmp_path / "redis-home")
-    try:
-        mill = make_mill(market(symbols=40, months=10), url=server.start())
-        control, worker = mill.control(), mill.worker("fetch")
-        mill.wait_until_here(control, worker)
-        spec = mill.spec()
-        run = mill.submit(spec)
-        for kill in (1, 2, 3):
-            wait_for(lambda at=100 * kill: mill.counts(run.id)["done"] >= at, 60, "work")
-            os.kill(mill.redis.info("server")["process_id"], signal.SIGKILL)
-            wait_for(
-                lambda lost=kill: worker.log.read_text().count("broker lost") >= lost,
-                what="the worker to notice",
-            )
-            assert server.revive()
-        ended = mill.wait_for_end(run.id, 90)
-        assert ended.counts == {"fetch": {"done": 400}}
-        assert mill.check_lake(spec) == 400
-        assert [p.popen.poll() for p in (control, worker)] == [None, None], "a worker ended"
-    finally:
-        server.stop()
+    server.start()
+    yield server
+    server.stop()
+
+
+def kill(server, mill, wait_for):
+    os.kill(mill.redis.info("server")["process_id"], signal.SIGKILL)
+    wait_for(lambda: not server.alive(), what="the server's end")
+
+
+def times_lost(worker):
+    return worker.log.read_text().count("Connection to broker lost")
+
+
+@pytest.mark.slow
+def test_a_run_outlives_its_redis_server(make_mill, market, own_redis, wait_for):
+    mill = make_mill(market(symbols=40, months=6), url=own_redis.url)
+    control, worker = mill.control(), mill.worker("fetch")
+    mill.wait_until_here(control, worker)
+    spec = mill.spec()
+    run = mill.submit(spec)
+    for kills in (1, 2):
+        wait_for(lambda at=80 * kills: mill.counts(run.id)["done"] >= at, 60, "work")
+        kill(own_redis, mill, wait_for)
+        wait_for(lambda lost=kills: times_lost(worker) >= lost, what="the worker to notice")
+        assert own_redis.revive()
+    ended = mill.wait_for_end(run.id, 90)
+    assert ended.counts == {"fetch": {"done": 240}}
+    assert mill.check_lake(spec) == 240
+    assert [p.popen.poll() for p in (control, worker)] == [None, None], "a worker ended"
+
+
+def test_jobs_under_way_while_redis_restarts_are_finished_by_their_worker(
+    make_mill, market, own_redis, wait_for
+):
+    mill = make_mill(
+        market(symbols=8, months=1), latency_ms=(2_500, 2_500), url=own_redis.url, lease_s=30
+    )
+    worker = mill.worker("fetch")
+    mill.wait_until_here(worker)
+    run = mill.submit(mill.spec())
+    wait_for(lambda: mill.requests_served() >= 1 + 8, what="every thread to ask for its bars")
+    kill(own_redis, mill, wait_for)
+    assert own_redis.revive()
+    assert mill.wait_for_end(run.id).counts == {"fetch": {"done": 8}}
+    assert {job.attempts for job in mill.ledger.jobs(run.id)} == {1}
+    # Their acknowledgements have no connection to go to, which must not end the worker.
+    wait_for(lambda: times_lost(worker) >= 1, what="the worker to notice")
+    again = mill.submit(mill.spec(salt="after the restart"))
+    assert mill.wait_for_end(again.id).state == "done"
+    assert worker.popen.poll() is None
