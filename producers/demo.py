@@ -28,6 +28,7 @@ from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
 from producers.leaderboard import show_planted, show_results
+from producers.pulse import Pulse
 from producers.up import (
     command,
     keep_up,
@@ -263,10 +264,12 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
         fees=settings.fees,
         gates=settings.gates,
     )
-    ledger = RedisLedger(redis.Redis.from_url(settings.redis_url), settings.ledger)
+    client = redis.Redis.from_url(settings.redis_url)
+    ledger = RedisLedger(client, settings.ledger)
     run = flows.submit(spec, ledger)
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
-    return wait_for_run(ledger, run.id, each=stack.keep_up)
+    pulse = Pulse(client, settings)
+    return wait_for_run(ledger, run.id, each=stack.keep_up, pulse=pulse)
 
 
 def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:

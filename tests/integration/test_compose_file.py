@@ -17,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
 
 WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+# A variable without a value is the host's, and absent where the host has none.
+VARIABLES = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 DURATION = {"type": "string", "pattern": r"^\d+(ms|s|m|h)$"}
 SERVICE = {
     "type": "object",
@@ -30,7 +31,7 @@ SERVICE = {
         "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
         "stop_grace_period": DURATION,
         "profiles": WORDS,
-        "environment": TEXTS,
+        "environment": VARIABLES,
         "volumes": {"type": "array", "items": {"type": "string", "pattern": r"^[a-z]+:/[a-z/]+$"}},
         # Reachable from this machine only; whoever wants more puts a proxy with TLS before it.
         "ports": {
@@ -117,6 +118,7 @@ def test_every_service_runs_a_command_that_exists(services):
 
 def test_every_variable_is_one_that_we_read(services):
     known = {*ENVIRONMENT, "ALPHAMILL_CONFIG", "FLOWER_BASIC_AUTH", "REDIS_PASSWORD"}
+    known |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"}
     for name, one in services.items():
         assert set(one.get("environment", {})) <= known, name
 
