@@ -3,7 +3,7 @@
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import MINING_BOUNDS, Bounds
 from alphamill.factors.check import Fault, check
-from alphamill.factors.compute import compute
+from alphamill.factors.compute import compute, compute_many
 from alphamill.factors.dialects import DIFFERENCES
 from alphamill.factors.factor import Factor, parse
 from alphamill.factors.manual import dialect_table, manual
@@ -22,6 +22,7 @@ __all__ = [
     "ZooFactor",
     "check",
     "compute",
+    "compute_many",
     "dialect_table",
     "manual",
     "parse",

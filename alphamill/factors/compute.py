@@ -1,15 +1,15 @@
-"""A factor's values over a panel.
+"""Factors' values over a panel.
 
 Window operators need whole columns; everything between them looks at one bar at a time and is
 evaluated in tiles of rows that stay in the processor's cache. What occurs twice is computed once,
-and an array is dropped after its last use.
+and an array is dropped after its last use (see `schedule`).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +18,12 @@ from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.factor import Factor
 from alphamill.factors.fields import definition
 from alphamill.factors.operators import OPERATORS, Family
-from alphamill.factors.syntax import Call, Field, Group, Node, Number
+from alphamill.factors.schedule import Schedule, alike_in_turn
+from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
 from alphamill.frames import FloatArray, IntArray
 
+KEPT_COLUMNS = 12
+"""Columns that are held at most for factors to come."""
 _TILE_VALUES = 16_384  # 128 kB an array
 
 
@@ -37,16 +40,36 @@ def compute(
     Row t depends on rows up to t alone; the first `lookback_bars` rows are NaN.
     Raises FactorError naming a field or group that is missing.
     """
+    return next(iter(compute_many((factor,), panel, groups)))[1]
+
+
+def compute_many(
+    factors: Sequence[Factor],
+    panel: Mapping[str, FloatArray],
+    groups: Mapping[str, Sequence[object]] | None = None,
+) -> Iterator[tuple[int, FloatArray]]:
+    """(index, values) of each factor, as `compute` gives them to the bit, alike ones in turn.
+
+    What factors share is computed once and kept while it is worth its memory: besides the panel
+    and the values handed out, about KEPT_COLUMNS arrays of a field's size are held.
+    Raises FactorError naming a field or group that is missing, before anything is computed.
+    """
     evaluation = _Evaluation(panel, groups or {})
-    tree = evaluation.expand(factor.tree)
-    with np.errstate(all="ignore"):
-        values = evaluation.run(tree)
-    values[: factor.lookback_bars] = np.nan  # `where` and `fill` can answer before that
-    return values
+    trees = [evaluation.expand(factor.tree) for factor in factors]
+    for tree in trees:
+        evaluation.check_inputs(tree)
+    order = alike_in_turn(trees)
+    schedule = Schedule([trees[index] for index in order])
+    for position, index in enumerate(order):
+        with np.errstate(all="ignore"):
+            values = evaluation.run(schedule, position)
+        values[: factors[index].lookback_bars] = np.nan  # `where` and `fill` can answer before
+        yield index, values
+        del values  # the caller may drop it before the next is made
 
 
 class _Evaluation:
-    """One factor over one panel."""
+    """Factors over one panel."""
 
     def __init__(
         self, panel: Mapping[str, FloatArray], groups: Mapping[str, Sequence[object]]
@@ -55,6 +78,8 @@ class _Evaluation:
         self._groups = groups
         self._codes: dict[str, IntArray] = {}
         self._ready: dict[Node, FloatArray] = {}
+        self._done: set[Node] = set()  # computed for the present tree
+        self._pinned: Counter[Node] = Counter()  # read by what is being computed
 
     def expand(self, node: Node) -> Node:
         """The tree with derived fields spelt out where the panel lacks them."""
@@ -65,18 +90,61 @@ class _Evaluation:
             return Call(node.name, tuple(self.expand(arg) for arg in node.args))
         return node
 
-    def run(self, tree: Node) -> FloatArray:
-        """Compute the whole-column nodes in order, dropping each after its last use."""
-        order, needs = _schedule(tree)
-        remaining = Counter(need for node in order for need in needs[node])
-        for node in order:
-            self._ready[node] = self._column(node)
-            for need in needs[node]:
-                remaining[need] -= 1
-                if not remaining[need]:
-                    del self._ready[need]
+    def check_inputs(self, tree: Node) -> None:
+        """Raise FactorError for a field or group that was not given."""
+        for node in walk(tree):
+            if isinstance(node, Field):
+                self._check_field(node.name)
+            elif isinstance(node, Group):
+                self._group(node.name, next(iter(self._panel.values())).shape[1])
+
+    def run(self, schedule: Schedule, position: int) -> FloatArray:
+        """The values of one tree of the schedule; trees are asked for in turn."""
+        tree = schedule.roots[position]
+        self._done.clear()
+        self._obtain(tree, schedule, position)
         values = self._ready.pop(tree)
-        return values.copy() if isinstance(tree, Field) else values
+        if isinstance(tree, Field) or schedule.is_wanted_later(tree, position, self._ready):
+            self._ready[tree] = values
+            values = values.copy()
+        for node in list(self._ready):
+            if not schedule.is_wanted_later(node, position, self._ready):
+                del self._ready[node]
+        return values
+
+    def _obtain(self, node: Node, schedule: Schedule, position: int) -> None:
+        """Have the node's column ready, and what it was made of only if it is read again."""
+        if node in self._ready:
+            return
+        needs = schedule.needs[node]
+        self._pinned.update(needs)
+        for need in needs:
+            self._obtain(need, schedule, position)
+        self._make_room(schedule, position)
+        self._ready[node] = self._column(node)
+        self._done.add(node)
+        self._pinned.subtract(needs)
+        for need in needs:
+            if self._is_spare(need, schedule, position) and not schedule.is_wanted_later(
+                need, position, self._ready
+            ):
+                del self._ready[need]
+
+    def _is_spare(self, node: Node, schedule: Schedule, position: int) -> bool:
+        """Whether the present tree can do without the node's column."""
+        return not self._pinned[node] and not schedule.is_due(
+            node, position, self._ready, self._done
+        )
+
+    def _make_room(self, schedule: Schedule, position: int) -> None:
+        """Drop what later trees would share, the latest first; they compute it anew."""
+        kept = [node for node in self._ready if not isinstance(node, Field)]
+        spare = [node for node in kept if self._is_spare(node, schedule, position)]
+        spare.sort(key=lambda node: schedule.next_use(node, position))
+        while len(kept) >= KEPT_COLUMNS and spare:
+            node = spare.pop()
+            kept.remove(node)
+            del self._ready[node]
 
     def _column(self, node: Node) -> FloatArray:
         if isinstance(node, Field):
@@ -149,13 +217,18 @@ class _Evaluation:
         numbers = {label: i for i, label in enumerate(dict.fromkeys(labels) - {None: None}.keys())}
         return np.array([numbers.get(label, -1) for label in labels], dtype=np.int64)
 
-    def _field(self, name: str) -> FloatArray:
+    def _check_field(self, name: str) -> None:
         if name == "vwap" and name not in self._panel:
-            return self._vwap()
-        if name not in self._panel:
+            for price in ("high", "low", "close"):
+                self._check_field(price)
+        elif name not in self._panel:
             raise FactorError(
                 f"the panel has no field '{name}'", 0, "", _nearest(name, self._panel)
             )
+
+    def _field(self, name: str) -> FloatArray:
+        if name == "vwap" and name not in self._panel:
+            return self._vwap()
         values = np.require(self._panel[name], np.float64, ["C", "W"])
         if values.ndim != 2:
             raise FactorError(f"field '{name}' has {values.ndim} dimensions, not (bars, symbols)")
@@ -168,57 +241,6 @@ class _Evaluation:
             return typical
         exact = self._field("quote_volume") / self._field("volume")
         return np.where(np.isfinite(exact), exact, typical)
-
-
-def _schedule(tree: Node) -> tuple[list[Node], dict[Node, tuple[Node, ...]]]:
-    """Nodes to compute over whole columns, arguments first, and what each of them reads.
-
-    Those are: the root, fields, window operators and their arguments, and what occurs twice.
-    """
-    whole = _whole_nodes(tree)
-    order: list[Node] = []
-    needs: dict[Node, tuple[Node, ...]] = {}
-
-    def visit(node: Node) -> None:
-        if node in needs:
-            return
-        found: dict[Node, None] = {}
-        _reads(node, whole, found)
-        needs[node] = tuple(found)
-        for need in found:
-            visit(need)
-        order.append(node)
-
-    visit(tree)
-    return order, needs
-
-
-def _whole_nodes(tree: Node) -> set[Node]:
-    whole: set[Node] = {tree}
-    uses: Counter[Node] = Counter()
-    pending, seen = [tree], {tree}
-    while pending:
-        node = pending.pop()
-        if isinstance(node, Field):
-            whole.add(node)
-        if not isinstance(node, Call):
-            continue
-        series = [arg for arg in node.args if not isinstance(arg, Number | Group)]
-        if OPERATORS[node.name].family is Family.WINDOW:
-            whole.update((node, *series))
-        uses.update(series)
-        pending.extend(arg for arg in series if arg not in seen)
-        seen.update(series)
-    return whole | {node for node, count in uses.items() if count > 1}
-
-
-def _reads(node: Node, whole: set[Node], found: dict[Node, None]) -> None:
-    """The nearest whole-column nodes below `node`, into `found`."""
-    for arg in node.args if isinstance(node, Call) else ():
-        if arg in whole:
-            found[arg] = None
-        else:
-            _reads(arg, whole, found)
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str | None:

@@ -149,7 +149,7 @@ def _finish(matrix: FloatArray, records: Sequence[Indicator]) -> None:
         part = matrix[:, start : start + _FINISHED_TOGETHER]
         for beyond in ((part < low).any(axis=1), (part > high).any(axis=1)):
             for row in np.flatnonzero(beyond):
-                _put_in_range(part[row], records[row])
+                _put_in_range(part[row], records[int(row)])
 
 
 def _put_in_range(values: FloatArray, record: Indicator) -> None:

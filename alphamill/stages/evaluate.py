@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alphamill.evaluation import Score, score
-from alphamill.factors import Factor, FactorError, compute
+from alphamill.factors import Factor, FactorError, compute, compute_many
+from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import EvaluateJob, RunSpec
 from alphamill.lake import Lake
@@ -33,11 +34,7 @@ def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
     panels = SegmentReader(
         deps.lake, deps.run_id, job.interval, Segment.DISCOVERY, deps.spec.groups
     )
-    known = _known(job, deps)
-    rows = []
-    for proposal in proposals:
-        rows.append(_trial(proposal, known, panels, deps.spec))
-        known.add(proposal["hash"])
+    rows = _trials(proposals, _known(job, deps), panels, deps.spec)
     key = trials_key(deps.run_id, job.interval, job.round, job.tier, job.shard)
     write_rows(deps.lake, key, rows, TRIALS)
     counts: dict[str, int] = {}
@@ -61,20 +58,46 @@ def _known(job: EvaluateJob, deps: RunDeps) -> set[str]:
     }
 
 
-def _trial(proposal: Row, known: set[str], panels: SegmentReader, spec: RunSpec) -> Row:
-    if proposal["status"] not in ("parsed", "repaired"):
-        return proposal
+def _trials(
+    proposals: Sequence[Row], known: set[str], panels: SegmentReader, spec: RunSpec
+) -> list[Row]:
+    """The proposals as trials, in their order; what can be scored is computed together."""
+    trials: list[Row] = []
+    factors: dict[int, Factor] = {}
+    for proposal in proposals:
+        trial = proposal
+        if proposal["status"] in ("parsed", "repaired"):
+            try:
+                trial, factor = _readable(proposal, known, panels)
+            except FactorError as error:  # a field or a group that this run does not have
+                trial, factor = proposal | {"status": "invalid", "reason": str(error)}, None
+            if factor is not None:
+                factors[len(trials)] = factor
+        trials.append(trial)
+        known.add(proposal["hash"])
+    places = list(factors)
+    for index, result in panels.scores(list(factors.values()), spec):
+        place = places[index]
+        trials[place] = _scored(trials[place], factors[place], result)
+    return trials
+
+
+def _readable(proposal: Row, known: set[str], panels: SegmentReader) -> tuple[Row, Factor | None]:
+    """The proposal, and its factor if it is to be scored. Raises FactorError if it cannot be."""
     if proposal["hash"] in known:
-        return proposal | {"status": "duplicate", "reason": "scored before in this run"}
-    try:
-        factor = read_expression(proposal["expression"])
-        result = panels.score(factor, spec)
-    except FactorError as error:  # a field that this panel does not have
-        return proposal | {"status": "invalid", "reason": str(error)}
-    status = "fault" if result.fault else "evaluated"
-    reason = result.fault or proposal["reason"]
-    measured = {"lookback_bars": factor.lookback_bars, **score_columns(result)}
-    return proposal | measured | {"status": status, "reason": reason}
+        return proposal | {"status": "duplicate", "reason": "scored before in this run"}, None
+    factor = read_expression(proposal["expression"])
+    panels.check(factor)
+    return proposal, factor
+
+
+def _scored(proposal: Row, factor: Factor, result: Score) -> Row:
+    return proposal | {
+        "lookback_bars": factor.lookback_bars,
+        **score_columns(result),
+        "status": "fault" if result.fault else "evaluated",
+        "reason": result.fault or proposal["reason"],
+    }
 
 
 class SegmentReader:
@@ -131,9 +154,25 @@ class SegmentReader:
             self._held = frozenset(facts.fields if facts else wanted)
         return self._held
 
+    def check(self, factor: Factor) -> None:
+        """Raise FactorError for a field or group that this segment does not have."""
+        self.panel(factor.columns)
+        for node in walk(factor.tree):
+            if isinstance(node, Group) and node.name not in self._groups:
+                raise FactorError(f"no group table '{node.name}'")
+
+    def scores(self, factors: Sequence[Factor], spec: RunSpec) -> Iterator[tuple[int, Score]]:
+        """(index, Score) of each factor; what they share is computed once."""
+        columns = {column for factor in factors for column in factor.columns}
+        panel = self.panel(columns).panel
+        for index, values in compute_many(factors, panel, self.labels()):
+            yield index, self._score(values, spec)
+
     def score(self, factor: Factor, spec: RunSpec, direction: int | None = None) -> Score:
         """The factor's Score on this segment, by the run's settings."""
-        values = self.values(factor)
+        return self._score(self.values(factor), spec, direction)
+
+    def _score(self, values: FloatArray, spec: RunSpec, direction: int | None = None) -> Score:
         segment = self.panel(())
         return score(
             values,
