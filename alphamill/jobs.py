@@ -19,6 +19,7 @@ from alphamill.frames import Interval, Market
 from alphamill.settings import (
     FeeSettings,
     GateSettings,
+    SearchSettings,
     SegmentSettings,
     Tier,
     TierSettings,
@@ -204,6 +205,7 @@ class RunSpec(Message):
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # group, symbol -> label
     llm_url: str = ""
     tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
+    search: SearchSettings = SearchSettings()
     segments: SegmentSettings = SegmentSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()

@@ -9,8 +9,8 @@ from alphamill.jobs import PublishJob
 from alphamill.stages import publish as publication
 from workers.app import app
 from workers.publish import publish
-from workers.resources import Resources, resources
-from workers.task import Facts, task
+from workers.resources import resources
+from workers.task import Facts, JobContext, task
 
 _SWEPT = "alphamill:swept"  # for `alphamill doctor`: when the ledger was last swept, UTC ms
 _SWEPT_FOR_S = 30
@@ -29,9 +29,9 @@ def sweep() -> str:
 
 
 @task("publish", PublishJob)
-def publish_run(job: PublishJob, run_id: str, tools: Resources) -> Facts:
+def publish_run(job: PublishJob, at: JobContext) -> Facts:
     """Gather the run's results into its parquet files. Safe to repeat."""
-    spec = tools.spec(run_id)
+    spec = at.tools.spec(at.run_id)
     missing = [
         {
             "stage": job.stage,
@@ -40,10 +40,10 @@ def publish_run(job: PublishJob, run_id: str, tools: Resources) -> Facts:
             "message": job.message,
             "reason": job.error,
         }
-        for job in tools.ledger.dead(run_id)
+        for job in at.tools.ledger.dead(at.run_id)
     ]
     missing.sort(key=lambda row: str(row["id"]))
     deps = publication.PublishDeps(
-        tools.lake(spec.lake), run_id, spec, tools.journal.calls(run_id), missing
+        at.tools.lake(spec.lake), at.run_id, spec, at.tools.journal.calls(at.run_id), missing
     )
     return publication.run(job, deps)

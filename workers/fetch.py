@@ -6,28 +6,28 @@ from alphamill.jobs import FetchJob, ReverifyJob
 from alphamill.market import Exchange
 from alphamill.stages import fetch, reverify
 from workers.resources import Resources
-from workers.task import Facts, task
+from workers.task import Facts, JobContext, task
 
 
 @task("fetch", FetchJob)
-def fetch_klines(job: FetchJob, run_id: str, tools: Resources) -> Facts:
+def fetch_klines(job: FetchJob, at: JobContext) -> Facts:
     """Bring one symbol-month of klines into the lake. Safe to repeat."""
-    lake = tools.lake(tools.spec(run_id).lake)
-    exchange, archive = tools.exchange(job.market), tools.archive(job.market)
-    deps = fetch.FetchDeps(exchange, lake, archive, tools.clock)
+    lake = at.tools.lake(at.tools.spec(at.run_id).lake)
+    exchange, archive = at.tools.exchange(job.market), at.tools.archive(job.market)
+    deps = fetch.FetchDeps(exchange, lake, archive, at.tools.clock)
     facts = fetch.run(job, deps)
     bars = 0 if facts.skipped else facts.rows
-    _count(tools, exchange, run_id, {"bars": bars, "requests": facts.requests})
+    _count(at.tools, exchange, at.run_id, {"bars": bars, "requests": facts.requests})
     return facts.to_message()
 
 
 @task("reverify", ReverifyJob)
-def reverify_klines(job: ReverifyJob, run_id: str, tools: Resources) -> Facts:
+def reverify_klines(job: ReverifyJob, at: JobContext) -> Facts:
     """Compare a month with the exchange and replace what it has corrected. Safe to repeat."""
-    lake = tools.lake(tools.spec(run_id).lake)
-    exchange = tools.exchange(job.market)
+    lake = at.tools.lake(at.tools.spec(at.run_id).lake)
+    exchange = at.tools.exchange(job.market)
     facts = reverify.run(job, reverify.ReverifyDeps(exchange, lake)).to_message()
-    _count(tools, exchange, run_id, facts)
+    _count(at.tools, exchange, at.run_id, facts)
     return facts
 
 

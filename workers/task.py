@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -25,16 +26,24 @@ Facts = Mapping[str, Any]
 JobT = TypeVar("JobT", bound=Message)
 
 
-def task(
-    stage: str, job_type: type[JobT]
-) -> Callable[[Callable[[JobT, str, Resources], Facts]], Any]:
-    """Register `function(job, run_id, resources) -> facts` as the task of a stage.
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a doorway is told beside its job. attempt: from 1, without free waits."""
+
+    run_id: str
+    job_id: str
+    attempt: int
+    tools: Resources
+
+
+def task(stage: str, job_type: type[JobT]) -> Callable[[Callable[[JobT, JobContext], Facts]], Any]:
+    """Register `function(job, context) -> facts` as the task of a stage.
 
     The message holds the run and the job's id; the ledger holds the rest. A message that comes
     twice, late or for a cancelled run finds nothing to claim and ends.
     """
 
-    def decorate(function: Callable[[JobT, str, Resources], Facts]) -> Any:
+    def decorate(function: Callable[[JobT, JobContext], Facts]) -> Any:
         def receive(run_id: str, job_id: str) -> str:
             return _attend(run_id, job_id, job_type, function)
 
@@ -48,7 +57,7 @@ def _attend(
     run_id: str,
     job_id: str,
     job_type: type[JobT],
-    function: Callable[[JobT, str, Resources], Facts],
+    function: Callable[[JobT, JobContext], Facts],
 ) -> str:
     tools = resources()
     try:
@@ -69,10 +78,11 @@ def _work(
     tools: Resources,
     claim: Claim,
     job_type: type[JobT],
-    function: Callable[[JobT, str, Resources], Facts],
+    function: Callable[[JobT, JobContext], Facts],
 ) -> str:
     try:
-        facts = function(job_type.from_message(claim.record.message), claim.run, tools)
+        context = JobContext(claim.run, claim.job, claim.attempt, tools)
+        facts = function(job_type.from_message(claim.record.message), context)
         hints = tools.ledger.finish(claim, facts)
     except (AlphamillError, ValidationError) as error:
         return _after(tools, claim, error)

@@ -62,6 +62,19 @@ class Proposal(_Reply):
     candidates: list[ProposedFactor]
 
 
+class Repair(_Reply):
+    """One expression mended, by its number in the prompt, from 1; null if it cannot be."""
+
+    index: int
+    expression: str | None
+
+
+class Repairs(_Reply):
+    """Reply to a request for repairs."""
+
+    repairs: list[Repair]
+
+
 class VetoedFactor(_Reply):
     """A factor to stop, by its number in the prompt, from 1."""
 
@@ -146,6 +159,26 @@ def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
             _note(number, n_factors, problems, lambda at, said=said: veto.setdefault(at, said))
     kept = tuple(at for at in dict.fromkeys(keep) if at not in veto)
     return Review(kept[:MAX_KEEP], veto, tuple(problems))
+
+
+def read_repairs(text: str, n_expressions: int) -> Mapping[int, str]:
+    """Mended expressions by position in the list that was sent, from 0; the first word counts."""
+    values, _ = find_json(text, "index")
+    mended: dict[int, str] = {}
+    rows = [row for value in values for row in _numbered(value)]
+    for row in rows[:MAX_CANDIDATES]:
+        number, said = row.get("index"), row.get("expression")
+        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(said, str):
+            continue
+        said = clean(said)
+        if 0 < len(said) <= MAX_EXPRESSION_CHARS and 1 <= number <= n_expressions:
+            mended.setdefault(number - 1, said)
+    return mended
+
+
+def _numbered(value: Any) -> list[Mapping[str, Any]]:
+    rows = value.get("repairs", [value]) if isinstance(value, Mapping) else value
+    return [row for row in _listed(rows) if isinstance(row, Mapping)]
 
 
 def clean(text: str) -> str:

@@ -69,17 +69,20 @@ _MOTIFS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def scan(rng: Random, count: int, worked: Sequence[str], tried: Sequence[str]) -> list[Idea]:
+def scan(
+    rng: Random, count: int, worked: Sequence[str], tried: Sequence[str], theme: str = ""
+) -> list[Idea]:
     """Short ideas: half varies what worked, if anything did, the rest explores the motifs.
 
-    Expressions in `tried` are not proposed again.
+    Expressions in `tried` are not proposed again. theme: a family to explore first.
     """
     seen = set(tried) | set(worked)
     ideas: list[Idea] = []
     for attempt in range(20 * count):
         if len(ideas) == count:
             break
-        idea = _vary(rng, worked) if worked and attempt % 2 else _explore(rng)
+        own = theme if attempt % 4 < 2 else ""
+        idea = _vary(rng, worked) if worked and attempt % 2 else _explore(rng, own)
         if idea.expression not in seen:
             seen.add(idea.expression)
             ideas.append(idea)
@@ -103,8 +106,8 @@ def refine(rng: Random, count: int, best: Sequence[str]) -> list[Idea]:
     return ideas
 
 
-def _explore(rng: Random) -> Idea:
-    family = rng.choice(sorted(_MOTIFS))
+def _explore(rng: Random, theme: str = "") -> Idea:
+    family = theme if theme in _MOTIFS else rng.choice(sorted(_MOTIFS))
     template, hypothesis = rng.choice(_MOTIFS[family])
     short, long = sorted(rng.sample(_WINDOWS, 2))
     text, why = (part.format(a=short, b=long) for part in (template, hypothesis))

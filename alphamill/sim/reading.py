@@ -25,11 +25,13 @@ def answer(rng: Random, body: Mapping[str, Any]) -> dict[str, Any]:
         return _review(_listed(sections.get("Factors", "")))
     worked = _listed(sections.get("What worked so far, best first", ""))
     failed = _listed(sections.get("What failed so far", ""))
+    failed += sections.get("Tried as well: a repetition is worth nothing", "").split("\n")
+    theme = sections.get("Theme of this call", "").partition("candidates: ")[2].partition(":")[0]
     found = _COUNT.search(sections.get("Task", ""))
     count = min(int(found.group(1)), 50) if found else 5
     if "improved" in sections.get("Task", ""):
         return _proposal(refine(rng, count, worked))
-    return _proposal(scan(rng, count, worked, failed))
+    return _proposal(scan(rng, count, worked, failed, theme))
 
 
 def _sections(text: str) -> dict[str, str]:

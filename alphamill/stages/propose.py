@@ -1,7 +1,8 @@
 """propose: ask a model for candidates and read its reply; nothing of it is executed.
 
 quick_scan is asked once a symbol, with that symbol's last discovery bars in view;
-detailed_analysis once a round, about the best so far. Both are told discovery numbers only.
+detailed_analysis once a round, about the best so far. Both are told discovery numbers only. What
+does not parse is mended by rule, then by one call for all of it, then dropped with its reason.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from alphamill.errors import FactorError
+from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
 from alphamill.jobs import ProposeJob, RunSpec
 from alphamill.lake import Lake
@@ -20,16 +21,26 @@ from alphamill.llm.gateway import Answer, Call
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
     PROMPT_VERSION,
-    Feedback,
-    Tried,
+    Broken,
     detailed_analysis_prompt,
     quick_scan_prompt,
+    repair_prompt,
 )
 from alphamill.llm.repair import repair_expression
-from alphamill.llm.replies import Candidate, Proposal, json_schema, read_proposal
+from alphamill.llm.replies import (
+    MAX_CANDIDATES,
+    Candidate,
+    Proposal,
+    Repairs,
+    json_schema,
+    read_proposal,
+    read_repairs,
+)
 from alphamill.settings import Tier
-from alphamill.stages.language import language_manual, read_expression
+from alphamill.stages.feedback import feedback, theme_of
+from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.stages.panels import load_last_bars
+from alphamill.stages.stopping import why_stop
 from alphamill.stages.trials import (
     PROPOSALS,
     Row,
@@ -38,9 +49,7 @@ from alphamill.stages.trials import (
     write_rows,
 )
 
-_BEST = 10
-_FAILED_SHOWN = 8
-_BAR_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume")
+_PRICES = ("open", "high", "low", "close")
 
 
 class Asks(Protocol):
@@ -51,7 +60,11 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProposeDeps:
-    """What the stage works with. day_budget_usd_micros: the cap over all runs of a UTC day."""
+    """What the stage works with.
+
+    day_budget_usd_micros: the cap over all runs of a UTC day.
+    retries: attempts at this job that failed before. age_s: since the run was submitted.
+    """
 
     lake: Lake
     run_id: str
@@ -60,6 +73,7 @@ class ProposeDeps:
     day_budget_usd_micros: int
     call_id: str  # of the job: asked again, it is answered from the journal
     retries: int = 0
+    age_s: float = 0.0
 
 
 def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
@@ -67,33 +81,95 @@ def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
 
     An exhausted budget ends the asking, not the run: the file is then empty and says why.
     """
-    messages = _prompt(job, deps)
+    all_trials = read_trials(deps.lake, deps.run_id, job.interval)
+    trials = [row for row in all_trials if _before(row, job)]
+    if stopped := why_stop(job.round, trials, deps.spec.search, deps.age_s):
+        return _keep(job, deps, [], {"stopped": stopped})
+    messages = _prompt(job, deps, trials)
     if messages is None:
         return _keep(job, deps, [], {"stopped": f"no bars of {job.symbol} in the panel"})
-    call = Call(
-        run=deps.run_id,
-        call_id=deps.call_id,
-        tier=job.tier.value,
-        tier_settings=deps.spec.tiers[job.tier],
-        messages=messages,
-        run_budget_usd_micros=deps.spec.budget_usd_micros,
-        day_budget_usd_micros=deps.day_budget_usd_micros,
-        schema=json_schema(Proposal),
-        prompt_version=PROMPT_VERSION,
-        retries=deps.retries,
-    )
     try:
-        answer = deps.gateway.ask(call)
+        answer = deps.gateway.ask(_call(job.tier, deps, deps.call_id, messages, Proposal))
     except BudgetExhausted as error:
         return _keep(job, deps, [], {"stopped": str(error)})
     reading = read_proposal(answer.reply.text, answer.reply.finish_reason)
     rows = [_row(job, deps, candidate) for candidate in reading.candidates]
+    cost = answer.cost_usd_micros + _mend(rows, deps)
     rows += [
         _blank(job, deps) | {"proposed": problem.excerpt, "status": "unreadable",
                              "reason": problem.reason}
         for problem in reading.problems
     ]  # fmt: skip
-    return _keep(job, deps, rows, {"cost_usd_micros": answer.cost_usd_micros})
+    rows = [row | {"call_cost_usd_micros": cost} for row in _without_known(rows, trials)]
+    return _keep(job, deps, rows, {"cost_usd_micros": cost})
+
+
+def _call(
+    tier: Tier,
+    deps: ProposeDeps,
+    call_id: str,
+    messages: tuple[Message, ...],
+    reply: type[Proposal | Repairs],
+) -> Call:
+    return Call(
+        run=deps.run_id,
+        call_id=call_id,
+        tier=tier.value,
+        tier_settings=deps.spec.tiers[tier],
+        messages=messages,
+        run_budget_usd_micros=deps.spec.budget_usd_micros,
+        day_budget_usd_micros=deps.day_budget_usd_micros,
+        schema=json_schema(reply),
+        prompt_version=PROMPT_VERSION,
+        retries=deps.retries,
+    )
+
+
+def _mend(rows: list[Row], deps: ProposeDeps) -> int:
+    """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
+
+    Rows that it mends are replaced. A call that fails is not repeated: what it would have mended
+    keeps its first reason.
+    """
+    broken = [at for at, row in enumerate(rows) if row["status"] == "invalid"][:MAX_CANDIDATES]
+    if not broken:
+        return 0
+    said = [Broken(rows[at]["proposed"], rows[at]["reason"]) for at in broken]
+    call = _call(
+        Tier.QUICK_SCAN,
+        deps,
+        f"{deps.call_id}.repair",
+        repair_prompt(language_manual(), said),
+        Repairs,
+    )
+    try:
+        answer = deps.gateway.ask(call)
+    except GiveUp:
+        return 0
+    except RetryLater as error:
+        if not error.counts:  # nothing was sent
+            raise
+        return 0
+    for number, text in read_repairs(answer.reply.text, len(broken)).items():
+        row = rows[broken[number]]
+        mended = _read(row, text, "model")
+        if mended["status"] != "invalid":
+            rows[broken[number]] = mended
+    return answer.cost_usd_micros
+
+
+def _without_known(rows: Sequence[Row], trials: Sequence[Row]) -> list[Row]:
+    """What an earlier step has scored, or this reply repeats, is marked and costs no evaluation."""
+    seen = {row["hash"] for row in trials if row["status"] in ("evaluated", "fault")}
+    kept = []
+    for row in rows:
+        ready = row["status"] in ("parsed", "repaired")
+        repeated = ready and row["hash"] in seen
+        if ready:
+            seen.add(row["hash"])
+        note = {"status": "duplicate", "reason": "proposed before in this run"}
+        kept.append(row | note if repeated else row)
+    return kept
 
 
 def _keep(
@@ -107,14 +183,15 @@ def _keep(
     return {"key": key, **counts, **facts}
 
 
-def _prompt(job: ProposeJob, deps: ProposeDeps) -> tuple[Message, ...] | None:
-    feedback = _feedback(read_trials(deps.lake, deps.run_id, job.interval))
+def _prompt(
+    job: ProposeJob, deps: ProposeDeps, trials: Sequence[Row]
+) -> tuple[Message, ...] | None:
+    learned = feedback(trials)
     if job.tier is Tier.DETAILED_ANALYSIS:
         return detailed_analysis_prompt(
             language_manual(),
             job.interval.value,
-            feedback.worked,
-            feedback.failed,
+            learned,
             deps.spec.strategy,
             deps.spec.candidates,
         )
@@ -122,46 +199,41 @@ def _prompt(job: ProposeJob, deps: ProposeDeps) -> tuple[Message, ...] | None:
     rows = [row for row in rows if math.isfinite(row["close"])]
     if not rows:
         return None
-    bars = [{name: row[name] for name in _BAR_FIELDS} for row in rows]
-    last = {
-        name: value
-        for name, value in rows[-1].items()
-        if isinstance(value, float) and name not in _BAR_FIELDS and math.isfinite(value)
-    }
+    bars, last = _rebased(rows)
     return quick_scan_prompt(
         language_manual(),
         job.symbol,
         job.interval.value,
         bars,
         last,
-        feedback,
+        learned,
         deps.spec.strategy,
         deps.spec.candidates,
+        theme_of(deps.spec.symbols, job.symbol, job.round),
     )
 
 
-def _feedback(trials: Sequence[Row]) -> Feedback:
-    """The best trials and a few of the failures, from their discovery numbers."""
-    measured = [row for row in trials if row["status"] == "evaluated"]
-    measured.sort(key=lambda row: -abs(row["rank_ic_t"] or 0.0))
-    broken = [row for row in trials if row["status"] in ("unclean", "invalid", "fault")]
-    worst = measured[_BEST:][-_FAILED_SHOWN // 2 :]
-    return Feedback(
-        worked=tuple(tried(row) for row in measured[:_BEST]),
-        failed=tuple(tried(row) for row in [*broken[-_FAILED_SHOWN // 2 :], *worst]),
-    )
+def _rebased(rows: Sequence[Row]) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """The bars, and the last one's indicators, as they look at any price level."""
+    scale = 100 / rows[-1]["close"]
+    volumes = [row["volume"] for row in rows if math.isfinite(row["volume"])]
+    mean_volume = sum(volumes) / len(volumes) if any(volumes) else 1.0
+    bars = [
+        {name: row[name] * scale for name in _PRICES} | {"volume": row["volume"] / mean_volume}
+        for row in rows
+    ]
+    indicators = {
+        name: value * (scale if FIELD_UNITS[name] == "price" else 1.0)
+        for name, value in rows[-1].items()
+        if name in FIELD_UNITS and isinstance(value, float) and math.isfinite(value)
+    }
+    return bars, indicators
 
 
-def tried(row: Row) -> Tried:
-    """A trial as a prompt may name it: discovery numbers only."""
-    return Tried(
-        expression=row["expression"] or row["proposed"],
-        ic=row["rank_ic_mean"],
-        ic_t=row["rank_ic_t"],
-        turnover_frac=row["turnover_per_bar"],
-        hypothesis=row["hypothesis"] or "",
-        problem=row["reason"] or "",
-    )
+def _before(row: Row, job: ProposeJob) -> bool:
+    """Whether a trial is from an earlier step: a job done again must ask the same again."""
+    order = list(Tier)
+    return (row["round"], order.index(Tier(row["tier"]))) < (job.round, order.index(job.tier))
 
 
 def _blank(job: ProposeJob, deps: ProposeDeps) -> Row:
@@ -179,17 +251,23 @@ def _row(job: ProposeJob, deps: ProposeDeps, candidate: Candidate) -> Row:
     row = _blank(job, deps) | {
         "proposed": candidate.expression,
         "hypothesis": candidate.hypothesis,
+        "repair": "",
     }
-    repaired = repair_expression(candidate.expression, read_expression)
+    return _read(row, candidate.expression)
+
+
+def _read(row: Row, text: str, repair: str = "") -> Row:
+    """The row with what `text` says; `repair`: who wrote it, if not the proposer."""
+    repaired = repair_expression(text, read_expression)
     if repaired.error is not None:
         return row | {"status": "invalid", "reason": str(repaired.error)}
     try:
         factor = read_expression(repaired.text)
     except FactorError as error:
         return row | {"status": "invalid", "reason": str(error)}
-    row |= {"expression": factor.text, "hash": factor.hash}
+    by = repair or ("free" if repaired.text != text else "")
+    row = row | {"expression": factor.text, "hash": factor.hash, "repair": by}
     faults = check(factor)
     if faults:
         return row | {"status": "unclean", "reason": "; ".join(faults)}
-    mended = repaired.text != candidate.expression
-    return row | {"status": "repaired" if mended else "parsed", "reason": ""}
+    return row | {"status": "repaired" if by else "parsed", "reason": ""}

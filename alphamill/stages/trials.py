@@ -36,10 +36,13 @@ class RunDeps:
 
 
 _TEXTS = ("interval", "tier", "symbol", "call_id", "proposed", "expression", "hash", "hypothesis",
-          "status", "reason")  # fmt: skip
+          "status", "reason", "repair")  # fmt: skip
 
+# repair: "" as proposed, "free" mended by rule, "model" mended by a paid call.
+# call_cost_usd_micros: of the call that proposed it, repairs included; the same for all its rows.
 PROPOSALS = pa.schema(
-    [pa.field(name, pa.string()) for name in _TEXTS] + [pa.field("round", pa.int32())]
+    [pa.field(name, pa.string()) for name in _TEXTS]
+    + [pa.field("round", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
 )
 
 # The numbers of a Score that are columns of their own; `score` holds all of it as JSON.

@@ -17,8 +17,9 @@ from alphamill.llm.gateway import Call
 from alphamill.llm.prompts import PROMPT_VERSION, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review
 from alphamill.settings import Tier
+from alphamill.stages.feedback import tried
 from alphamill.stages.language import language_manual
-from alphamill.stages.propose import ProposeDeps, tried
+from alphamill.stages.propose import ProposeDeps
 from alphamill.stages.trials import Row, interval_key, read_trials, write_rows
 
 VETO = pa.schema(

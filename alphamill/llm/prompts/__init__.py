@@ -2,8 +2,8 @@
 
 Each prompt is two messages: a system message that is the same for every call of a tier (role,
 manual, form of the reply), because providers discount a repeated prefix, and a user message with
-the data, the most constant part first. Times are left out: a model that knows the date may remember
-the market.
+the data, the most constant part first: what the rounds taught is the same for all symbols. Times
+and price levels are left out: a model that knows the date may remember the market.
 
 Sections of a user message start with "## "; a tried factor is one line, the best first:
 `1. EXPRESSION | ic +0.0312, t +2.41, turnover 0.12` and, where one is known, ` | HYPOTHESIS` or
@@ -20,7 +20,7 @@ from string import Template
 
 from alphamill.llm.messages import Message
 
-PROMPT_VERSION = "1"  # raise it with any change of wording: it is stored beside every reply
+PROMPT_VERSION = "2"  # raise it with any change of wording: it is stored beside every reply
 
 _BAR_COLUMNS_LEFT_OUT = frozenset({"open_time", "close_time", "time"})
 
@@ -46,6 +46,17 @@ class Feedback:
 
     worked: tuple[Tried, ...] = ()
     failed: tuple[Tried, ...] = ()
+    shared: tuple[str, ...] = ()  # parts that the best have in common
+    fruitless: tuple[str, ...] = ()  # parts that only failures have
+    known: tuple[str, ...] = ()  # tried expressions not among the above
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An expression that does not parse, and the parser's word on it."""
+
+    expression: str
+    problem: str
 
 
 def quick_scan_prompt(
@@ -57,14 +68,22 @@ def quick_scan_prompt(
     feedback: Feedback,
     strategy: str,
     n_candidates: int,
+    theme: str = "",
 ) -> tuple[Message, ...]:
-    """Ask for new candidates with one symbol's last bars (oldest first) in view."""
+    """Ask for new candidates with one symbol's last bars (oldest first) in view.
+
+    last_bars, indicators: prices in hundredths of the last close, volumes in the bars' mean.
+    theme: a direction in which this call shall look, so that calls side by side differ.
+    """
     return _messages(
         "quick_scan",
         manual,
         _strategy(strategy),
         *_feedback(feedback),
         _section(f"Market: {symbol}, bars of {interval}", ""),
+        _section("Theme of this call", f"At least half of your candidates: {theme}.")
+        if theme
+        else "",
         _section("Last bars, oldest first", _table(last_bars)),
         _section("Indicators at the last bar", _pairs(indicators)),
         _section("Task", f"Propose {n_candidates} candidates that are not listed above."),
@@ -72,12 +91,7 @@ def quick_scan_prompt(
 
 
 def detailed_analysis_prompt(
-    manual: str,
-    interval: str,
-    best: Sequence[Tried],
-    failures: Sequence[Tried],
-    strategy: str,
-    n_candidates: int,
+    manual: str, interval: str, feedback: Feedback, strategy: str, n_candidates: int
 ) -> tuple[Message, ...]:
     """Ask for refinements of the best, with their discovery numbers in hand."""
     return _messages(
@@ -85,7 +99,7 @@ def detailed_analysis_prompt(
         manual,
         _strategy(strategy),
         _section("Market", f"Bars of {interval}, all coins of the run together."),
-        *_feedback(Feedback(tuple(best), tuple(failures))),
+        *_feedback(feedback),
         _section("Task", f"Propose {n_candidates} improved candidates."),
     )
 
@@ -102,6 +116,20 @@ def final_verification_prompt(
         _section("Market", f"Bars of {interval}, all coins of the run together."),
         _section("Factors", lines),
         _section("Task", "Keep at most three; veto what should not go on."),
+    )
+
+
+def repair_prompt(manual: str, broken: Sequence[Broken]) -> tuple[Message, ...]:
+    """Ask for expressions to be mended; they are numbered from 1 in the order given."""
+    lines = [
+        f"{number}. {_plain(one.expression)} | {_plain(one.problem)}"
+        for number, one in enumerate(broken, 1)
+    ]
+    return _messages(
+        "repair",
+        manual,
+        _section("Expressions that do not parse, with the parser's word", "\n".join(lines)),
+        _section("Task", "Mend each, or give null for one that cannot be said in the language."),
     )
 
 
@@ -134,6 +162,13 @@ def _feedback(feedback: Feedback) -> list[str]:
         if tried:
             lines = [_line(number, one) for number, one in enumerate(tried, 1)]
             sections.append(_section(title, "\n".join(lines)))
+    for title, parts in (
+        ("Parts that the best have in common", feedback.shared),
+        ("Parts that only failures have", feedback.fruitless),
+        ("Tried as well: a repetition is worth nothing", feedback.known),
+    ):
+        if parts:
+            sections.append(_section(title, "\n".join(map(_plain, parts))))
     return sections
 
 
@@ -162,13 +197,17 @@ def _table(rows: Sequence[Mapping[str, object]]) -> str:
         return "none"
     columns = [name for name in rows[0] if name not in _BAR_COLUMNS_LEFT_OUT]
     lines = [",".join(columns)]
-    lines += [",".join(_number(row.get(name)) for name in columns) for row in rows]
+    lines += [
+        ",".join(_number(row.get(name), 3 if name == "volume" else 5) for name in columns)
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
 def _pairs(values: Mapping[str, float]) -> str:
-    return "\n".join(f"{name}={_number(value)}" for name, value in values.items()) or "none"
+    return " ".join(f"{name}={_number(value, 3)}" for name, value in values.items()) or "none"
 
 
-def _number(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+def _number(value: object, digits: int) -> str:
+    """Rounded: what is beyond a few digits costs tokens and teaches nothing."""
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else str(value)

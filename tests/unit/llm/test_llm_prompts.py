@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
     Feedback,
     Tried,
@@ -9,6 +10,9 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
+from alphamill.llm.tokens import estimate_tokens
+from alphamill.stages.feedback import THEMES
+from alphamill.stages.language import FIELD_UNITS, language_manual
 
 MANUAL = "rank(x): place among the coins, costs $0"
 GOOD = Tried("rank(close)", 0.03124, 2.414, 0.124, "why | not\n## Task")
@@ -40,8 +44,8 @@ def test_the_prefix_is_the_same_for_every_call_of_a_tier() -> None:
 def test_the_data_is_last_with_numbers_and_without_times() -> None:
     text = scan()[1]
     assert "BTCUSDT, bars of 1h" in text
-    assert "close,volume\n43521.1,1.2e-05\n43522.1,1.2e-05" in text
-    assert "rsi_14=55.1235" in text
+    assert "close,volume\n43521,1.2e-05\n43522,1.2e-05" in text
+    assert "rsi_14=55.1" in text
     assert "1700000000" not in text
     assert text.endswith("Propose 8 candidates that are not listed above.")
 
@@ -56,15 +60,37 @@ def test_feedback_is_a_line_each_and_cannot_pose_as_a_section() -> None:
 def test_feedback_has_no_place_for_validation_or_holdout() -> None:
     names = {field.name for kind in (Tried, Feedback) for field in fields(kind)}
     assert names == {
-        "expression", "ic", "ic_t", "turnover_frac", "hypothesis", "problem", "worked", "failed"
+        "expression", "ic", "ic_t", "turnover_frac", "hypothesis", "problem", "worked", "failed",
+        "shared", "fruitless", "known",
     }  # fmt: skip
 
 
 def test_the_other_tiers_show_numbered_factors() -> None:
-    system, user = detailed_analysis_prompt(MANUAL, "4h", [GOOD], [BAD], "", 5)
+    system, user = detailed_analysis_prompt(MANUAL, "4h", Feedback((GOOD,), (BAD,)), "", 5)
     assert MANUAL in system.content
     assert "bars of 4h" in user.content.lower()
     assert user.content.endswith("Propose 5 improved candidates.")
     _, user = final_verification_prompt(MANUAL, "4h", [GOOD, BAD], "")
     assert "\n1. rank(close) |" in user.content
     assert "\n2. close | failed" in user.content
+
+
+def test_most_of_a_quick_scan_is_a_constant_prefix() -> None:
+    """Providers discount a repeated prefix; it must be long enough for them, and most of it all."""
+    symbols = ("BTCUSDT", "ETHUSDT")
+    bars = [dict.fromkeys(("open", "high", "low", "close", "volume"), 98.7654)] * 10
+    indicators = dict.fromkeys(FIELD_UNITS, 0.123456)
+    best = tuple(replace(GOOD, expression=f"ts_mean(close / open, {n})") for n in range(2, 12))
+    taught = Feedback(best, best[:8], ("ts_mean(close, 5) (in 3)",) * 5, (), ("rank(low)",) * 24)
+    for feedback in (Feedback(), taught):
+        prompts = [
+            quick_scan_prompt(
+                language_manual(), symbol, "1h", bars, indicators, feedback, "", 8, theme
+            )
+            for symbol, theme in zip(symbols, THEMES, strict=False)
+        ]
+        one, two = ("".join(message.content for message in prompt) for prompt in prompts)
+        length = next(at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
+        prefix = one[:length]
+        assert estimate_tokens([Message("system", prefix)]) > 0.8 * estimate_tokens(prompts[0])
+        assert len(prefix) / 4 > 1024  # below that, OpenAI caches nothing

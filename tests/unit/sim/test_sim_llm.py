@@ -76,7 +76,7 @@ def test_it_varies_what_worked_and_does_not_repeat_what_was_tried():
 
 
 def test_detailed_analysis_refines_the_best():
-    prompt = detailed_analysis_prompt("MANUAL", "1h", WORKED, (), "", 6)
+    prompt = detailed_analysis_prompt("MANUAL", "1h", Feedback(tuple(WORKED)), "", 6)
     reply = Endpoint(LLMConfig()).complete(body(prompt))[1]
     expressions = [c.expression for c in read_proposal(text_of(reply)).candidates]
     assert len(expressions) == 6

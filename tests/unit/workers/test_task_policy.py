@@ -66,21 +66,21 @@ def bench(monkeypatch):
 
 
 def raises(error):
-    def function(job, run_id, tools):
+    def function(job, at):
         raise error
 
     return function
 
 
-def succeeds(job, run_id, tools):
+def succeeds(job, at):
     return {"rows": 3}
 
 
 def test_a_job_that_succeeds_is_done_and_what_waited_is_published(bench):
     seen = []
 
-    def function(job, run_id, tools):
-        seen.append((job, run_id, tools is bench, bench.held[:]))
+    def function(job, at):
+        seen.append((job, at.run_id, at.tools is bench, bench.held[:]))
         return {"rows": 3}
 
     assert bench.attend(function) == "done"
@@ -183,13 +183,13 @@ def test_a_job_past_its_soft_time_limit_is_tried_again_and_counted(bench):
 
 
 def test_facts_that_are_not_json_cost_the_job_and_not_the_worker(bench):
-    bench.attend(lambda job, run_id, tools: {"frame": object()})
+    bench.attend(lambda job, at: {"frame": object()})
     assert bench.job().state is JobState.DELAYED
     assert "TypeError" in bench.job().error
 
 
 def test_what_others_finished_meanwhile_is_not_finished_again(bench):
-    def too_slow(job, run_id, tools):
+    def too_slow(job, at):
         bench.clock.advance(SETTINGS.lease_s + 1)
         assert bench.attend(succeeds) == "done"
         return {"rows": 4}
@@ -199,7 +199,7 @@ def test_what_others_finished_meanwhile_is_not_finished_again(bench):
 
 
 def test_an_error_of_one_who_lost_the_job_changes_nothing(bench):
-    def too_slow(job, run_id, tools):
+    def too_slow(job, at):
         bench.clock.advance(SETTINGS.lease_s + 1)
         assert bench.attend(succeeds) == "done"
         raise GiveUp("no such symbol")

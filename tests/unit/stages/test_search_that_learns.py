@@ -1,0 +1,228 @@
+"""What a round is told, what of a reply is mended, and when asking ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from alphamill.errors import GiveUp, RetryLater
+from alphamill.frames import Interval, Market
+from alphamill.jobs import ProposeJob, RunKind, RunSpec
+from alphamill.lake import Lake
+from alphamill.llm.call import Answer
+from alphamill.llm.messages import ChatReply, TokenUsage
+from alphamill.settings import SearchSettings, Tier, TierSettings
+from alphamill.stages import propose
+from alphamill.stages.feedback import THEMES, feedback, theme_of
+from alphamill.stages.language import read_expression
+from alphamill.stages.stopping import expected_micros, why_stop
+from alphamill.stages.trials import PROPOSALS, TRIALS, trials_key, write_rows
+
+SPEC = RunSpec(
+    kind=RunKind.MINE,
+    lake="test",
+    market=Market.SPOT,
+    symbols=("BTCUSDT", "ETHUSDT"),
+    intervals=(Interval.H1,),
+    start_ms=0,
+    end_ms=1,
+    candidates=4,
+    budget_usd_micros=1_000_000,
+    tiers=dict.fromkeys(Tier, TierSettings(model="scripted")),
+)
+JOB = ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0)
+
+
+class Model:
+    """Answers in turn; an exception is raised."""
+
+    def __init__(self, *answers):
+        self.answers, self.calls = list(answers), []
+
+    def ask(self, call):
+        self.calls.append(call)
+        said = self.answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        usage = TokenUsage(10, 0, 10)
+        return Answer(ChatReply(said, "stop", "scripted", usage, 1, "scripted"), False, 100)
+
+
+def proposal(*expressions):
+    return json.dumps({"candidates": [{"expression": text} for text in expressions]})
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path))
+
+
+def proposed(lake, model, job=JOB, spec=SPEC, **deps):
+    facts = propose.run(
+        job, propose.ProposeDeps(lake, "run", spec, model, 10**9, call_id="call", **deps)
+    )
+    return facts, lake.read(facts["key"]).to_pylist()
+
+
+def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more):
+    row = dict.fromkeys(TRIALS.names) | {
+        "expression": text, "proposed": text, "status": status, "rank_ic_t": t, "round": number,
+        "tier": "quick_scan", "call_id": call, "call_cost_usd_micros": cost, "interval": "1h",
+    }  # fmt: skip
+    if status != "invalid":
+        row["hash"] = read_expression(text).hash
+    return row | more
+
+
+# --- repair ---
+
+
+def test_one_call_mends_all_that_free_repair_could_not(lake):
+    mended = {"repairs": [{"index": 2, "expression": "ts_mean(close, 5) / close"},
+                          {"index": 1, "expression": None}]}  # fmt: skip
+    said = proposal("rank(returns", "close +* open", "average close of 5 over close")
+    model = Model(said, json.dumps(mended))
+    facts, rows = proposed(lake, model)
+    assert [call.call_id for call in model.calls] == ["call", "call.repair"]
+    assert model.calls[1].tier == "quick_scan"
+    asked = model.calls[1].messages[1].content
+    assert "1. close +* open | col 8" in asked
+    assert "2. average close of 5 over close | col" in asked
+    assert "rank(returns" not in asked.partition("## Task")[0]  # mended for nothing
+    fates = [(row["status"], row["repair"]) for row in rows]
+    assert fates == [("repaired", "free"), ("invalid", ""), ("repaired", "model")]
+    assert rows[2]["proposed"] == "average close of 5 over close"
+    assert rows[2]["expression"] == read_expression("ts_mean(close, 5) / close").text
+    assert {row["call_cost_usd_micros"] for row in rows} == {200}
+    assert facts["cost_usd_micros"] == 200
+
+
+def test_without_a_fault_nobody_is_paid_to_repair(lake):
+    model = Model(proposal("rank(returns)"))
+    proposed(lake, model)
+    assert len(model.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["", "no", "[]", '{"repairs": 5}', '{"repairs": [{"index": 9, "expression": "close"}]}',
+     '{"repairs": [{"index": 1, "expression": "still +* bad"}]}',
+     '{"repairs": [{"index": true, "expression": "close"}]}', '[[{"index": 1}], "x", null]',
+     GiveUp("no budget"), RetryLater("HTTP 500")],
+)  # fmt: skip
+def test_a_repair_that_fails_leaves_the_first_reason(lake, reply):
+    facts, rows = proposed(lake, Model(proposal("close +* open", "rank(returns)"), reply))
+    assert [row["status"] for row in rows] == ["invalid", "parsed"]
+    assert rows[0]["reason"].startswith("col 8")
+    assert facts["cost_usd_micros"] == (100 if isinstance(reply, Exception) else 200)
+
+
+def test_a_repair_that_could_not_be_sent_is_waited_for(lake):
+    with pytest.raises(RetryLater):
+        proposed(lake, Model(proposal("close +* open"), RetryLater("full", 1.0, False)))
+
+
+# --- novelty ---
+
+
+def test_what_was_proposed_before_costs_no_evaluation(lake):
+    key = trials_key("run", Interval.H1, 0, Tier.QUICK_SCAN, 0)
+    write_rows(lake, key, [trial("rank(returns)", 1.0)], TRIALS)
+    said = proposal("rank(returns)", "rank(vwap / open)", "rank( vwap/open )")
+    _, rows = proposed(lake, Model(said))
+    assert [row["status"] for row in rows] == ["duplicate", "parsed", "duplicate"]
+
+
+def test_a_job_done_again_does_not_meet_its_own_trials(lake):
+    model = Model(*[proposal("rank(returns)")] * 2)
+    _, first = proposed(lake, model)
+    key = trials_key("run", Interval.H1, 0, Tier.DETAILED_ANALYSIS, 0)
+    write_rows(lake, key, [trial("rank(returns)", 1.0, tier="detailed_analysis")], TRIALS)
+    _, again = proposed(lake, model)
+    assert again == first
+    assert model.calls[0].messages == model.calls[1].messages
+
+
+def test_themes_differ_between_neighbours_and_rounds():
+    symbols = tuple(f"COIN{n}USDT" for n in range(8))
+    for number in range(4):
+        assert {theme_of(symbols, symbol, number) for symbol in symbols} == set(THEMES)
+    seen = {theme_of(symbols, symbols[0], number) for number in range(8)}
+    assert seen == set(THEMES)
+
+
+# --- feedback ---
+
+
+def test_the_best_share_parts_and_failures_have_their_own():
+    best = [trial(f"rank(ts_mean(volume, 12)) * close / ts_mean(close, {n})", 9 - n / 10)
+            for n in range(2, 12)]  # fmt: skip
+    worse = [trial(f"ts_std(returns, 7) / open * {n}", 0.1) for n in range(2, 10)]
+    told = feedback([*worse, *best])
+    assert "ts_mean(volume, 12) (in 10 of 10)" in told.shared
+    assert any(part.startswith("ts_std(returns, 7)") for part in told.fruitless)
+    assert not set(told.shared) & set(told.fruitless)
+    assert [one.expression for one in told.worked] == [row["expression"] for row in best]
+    shown = {one.expression for one in (*told.worked, *told.failed)}
+    assert told.known
+    assert not shown & set(told.known)
+
+
+def test_feedback_of_nothing_and_of_failures_alone():
+    assert feedback([]).known == ()
+    told = feedback([trial("close +* open", status="invalid", hash=None, reason="col 8")])
+    assert (told.worked, told.shared, len(told.failed)) == ((), (), 1)
+
+
+# --- stopping ---
+
+ROUNDS = [
+    trial("rank(close)", 3.5, 0, call="a", cost=400),
+    trial("rank(open)", 1.0, 0, call="a", cost=400),
+    trial("rank(high)", -3.2, 1, call="b", cost=500),
+    trial("rank(close)", 3.5, 1, call="b", cost=500, status="duplicate"),
+    trial("rank(low)", 2.9, 2, call="c", cost=600),
+]
+
+
+@pytest.mark.parametrize(
+    ("search", "number", "age_s", "reason"),
+    [
+        ({}, 3, 1e9, None),
+        ({"max_hours": 1}, 0, 3599, None),
+        ({"max_hours": 1}, 0, 3600, "older than 1 h"),
+        ({"enough_promising": 2}, 1, 0, None),
+        ({"enough_promising": 2}, 2, 0, "2 candidates are promising"),
+        ({"enough_promising": 3, "promising_t": 2.5}, 3, 0, "3 candidates"),
+        ({"max_usd_per_promising": 0.0008}, 3, 0, None),
+        ({"max_usd_per_promising": 0.0007}, 3, 0, "$0.0007333"),
+        ({"max_usd_per_promising": 0.0000001}, 0, 0, None),  # nothing is known before the first
+    ],
+)
+def test_rounds_end_for_the_reasons_set(search, number, age_s, reason):
+    said = why_stop(number, ROUNDS, SearchSettings(**search), age_s)
+    if reason is None:
+        assert said is None
+    else:
+        assert reason in said
+
+
+def test_the_expected_cost_counts_each_call_once_and_grows_while_nothing_is_found():
+    search = SearchSettings()
+    assert expected_micros(ROUNDS[:2], search) == 400 / 1.5
+    assert expected_micros(ROUNDS, search) == (500 + 600) / 1.5
+    idle = [*ROUNDS, *[trial("rank(vwap)", 0.1, n, call=f"x{n}", cost=600) for n in (3, 4)]]
+    assert expected_micros(idle, search) == 1200 / 0.5
+
+
+def test_a_stopped_round_asks_nobody_and_says_why(lake):
+    spec = replace(SPEC, search=SearchSettings(max_hours=1))
+    model = Model()
+    facts, rows = proposed(lake, model, spec=spec, age_s=4000)
+    assert "max_hours" in facts["stopped"]
+    assert (rows, model.calls) == ([], [])
+
+
+def test_a_row_holds_what_the_schema_names(lake):
+    _, rows = proposed(lake, Model(proposal("rank(close)")))
+    assert set(rows[0]) == set(PROPOSALS.names)
