@@ -116,6 +116,7 @@ def environment(service: dict, redis_port: int, folder: Path) -> dict[str, str]:
     return {
         name: value.replace("redis:6379", f"127.0.0.1:{redis_port}").replace("/data", str(volume))
         for name, value in told.items()
+        if value is not None  # the host's own, which this test does not have
     }
 
 

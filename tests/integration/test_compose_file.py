@@ -90,7 +90,7 @@ def test_the_file_follows_the_compose_specification(compose):
 @pytest.mark.parametrize(
     "spoilt",
     [{"ports": ["5555:5555"]}, {"ports": ["0.0.0.0:5555:5555"]}, {"comand": ["status"]},
-     {"environment": {"A": None}}, {"restart": False}],
+     {"environment": {"A": 1}}, {"restart": False}],
     ids=str,
 )  # fmt: skip
 def test_the_schema_finds_what_it_is_there_for(services, spoilt):
