@@ -168,6 +168,7 @@ def submit(spec: RunSpec, ledger: RedisLedger) -> None:
     app.close()
     app.__dict__.pop("amqp", None)  # its pool of producers belongs to the broker before
     flows.submit(spec, ledger)
+    del os.environ["CELERY_BROKER_URL"]  # the next measurement's workers would inherit it
 
 
 def rows_in(lake: Lake, spec: RunSpec) -> int:
