@@ -7,6 +7,8 @@ import numpy as np
 from alphamill.factors.kernels.jit import TIE, inline, kernel
 from alphamill.frames import FloatArray, IntArray
 
+_COUNTED = 400  # up to so many values, counting the smaller ones beats a binary search
+
 
 @kernel
 def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
@@ -49,7 +51,13 @@ def _place(ordered: FloatArray, size: int, value: float) -> int:
 @inline
 def _replace(ordered: FloatArray, size: int, old: float, new: float) -> None:
     """Put `new` in the place of `old`, keeping the order."""
-    here, there = _place(ordered, size, old), _place(ordered, size, new)
+    here = there = 0
+    if size <= _COUNTED:
+        for t in range(size):  # no branch to mispredict, several values an instruction
+            here += 1 if ordered[t] < old else 0
+            there += 1 if ordered[t] < new else 0
+    else:
+        here, there = _place(ordered, size, old), _place(ordered, size, new)
     if there > here:
         there -= 1
         for i in range(here, there):
@@ -61,13 +69,13 @@ def _replace(ordered: FloatArray, size: int, old: float, new: float) -> None:
 
 
 @inline
-def _slide(ordered: FloatArray, size: int, x: FloatArray, i: int, j: int, w: int) -> int:
-    """Take x[i, j] into the sorted window; how many values it holds now, 0 after a NaN."""
-    value = x[i, j]
+def _slide(ordered: FloatArray, size: int, column: FloatArray, i: int, w: int) -> int:
+    """Take column[i] into the sorted window; how many values it holds now, 0 after a NaN."""
+    value = column[i]
     if not np.isfinite(value):
         return 0
     if size == w:
-        _replace(ordered, w, x[i - w, j], value)
+        _replace(ordered, w, column[i - w], value)
         return w
     at = _place(ordered, size, value)
     for t in range(size, at, -1):
@@ -87,8 +95,9 @@ def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
     part = position - below
     for j in range(n):
         size = 0
+        column = x[:, j].copy()
         for i in range(n_bars):
-            size = _slide(ordered, size, x, i, j, w)
+            size = _slide(ordered, size, column, i, w)
             out[i, j] = np.nan
             if size == w:
                 out[i, j] = ordered[below] * (1.0 - part) + ordered[above] * part
@@ -119,8 +128,9 @@ def window_medad(x: FloatArray, w: int, out: FloatArray) -> None:
     ordered = np.empty(w)
     for j in range(n):
         size = 0
+        column = x[:, j].copy()
         for i in range(n_bars):
-            size = _slide(ordered, size, x, i, j, w)
+            size = _slide(ordered, size, column, i, w)
             out[i, j] = _middle_distance(ordered, w) if size == w else np.nan
 
 
