@@ -116,11 +116,18 @@ def run_usage(run: RunRecord) -> Row:
         if call["status"] in (CallStatus.SETTLED, CallStatus.DUPLICATE):
             counters.record(
                 UsageEntry(call["attempt"], *where, call["prompt_tokens"], call["cached_tokens"],
-                           call["completion_tokens"], call["cost_usd_micros"], call["latency_ms"])
+                           call["completion_tokens"], call["cost_usd_micros"], call["latency_ms"],
+                           *_both_prices(call))
             )  # fmt: skip
         elif call["error_class"]:
             counters.record_error(*where, call["error_class"])
     return counters.report(run.id)
+
+
+def _both_prices(call: Row) -> tuple[int, int]:
+    """The provider's figure and ours, 0 and 0 where it states none."""
+    theirs = call.get("provider_cost_usd_micros")
+    return (0, 0) if theirs is None else (theirs, call.get("table_cost_usd_micros") or 0)
 
 
 def run_rows(run: RunRecord, name: str) -> list[Row]:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
@@ -48,12 +49,15 @@ from alphamill.stages import (
     panel,
     propose,
     publish,
+    replay,
     validate,
     verify,
     veto,
 )
+from alphamill.stages.funnel import tier_funnels
 from alphamill.stages.trials import RunDeps
 from alphamill.usage import MemoryUsageCounters, UsageEntry
+from producers.cli import main
 from workers.flows import plan
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
@@ -331,3 +335,64 @@ def test_replies_that_are_not_json_leave_rows_and_the_run_ends_with_a_reason(mar
     statuses = {row["status"] for row in run.table(spec, "trials")}
     assert statuses == {"unreadable"}
     assert run.table(spec, "factors") == []
+
+
+def test_a_run_is_replayed_from_what_it_paid_for_and_comes_out_equal(worked, tmp_path):
+    run, _ = worked
+    spec = spec_of()
+    jobs = [(job.stage, job.message) for job in plan(spec)]
+    done = replay.replay(spec.run_id, jobs, run.lake, Lake(str(tmp_path / "scratch")))
+    assert (done.differences, done.failed) == ((), ())
+    assert done.trials == len(run.table(spec, "trials"))
+    assert done.verdicts == len(run.table(spec, "factors")) > 0
+
+
+def test_a_replay_says_what_came_out_otherwise(worked, tmp_path):
+    run, _ = worked
+    spec = spec_of()
+    source = Lake(str(tmp_path / "source"))
+    for key in run.lake.list(f"runs/run={spec.run_id}"):
+        source.write_bytes(key, run.lake.read_bytes(key))
+    calls = source.read(run_key(spec.run_id, "calls.parquet")).to_pylist()
+    forged = {"candidates": [{"expression": "rank(ts_std(returns, 77))"}]}
+    calls[0]["reply_text"] = json.dumps(forged)
+    calls[1]["status"] = "unknown"
+    source.write(run_key(spec.run_id, "calls.parquet"), pa.Table.from_pylist(calls), {})
+    jobs = [(job.stage, job.message) for job in plan(spec)]
+    done = replay.replay(spec.run_id, jobs, source, Lake(str(tmp_path / "scratch")))
+    assert not done.equal
+    assert {one.table for one in done.differences} >= {"trials"}
+    assert any("no reply in the journal" in text for text in done.failed)
+
+
+def test_the_funnel_adds_up_to_the_tables(worked):
+    run, _ = worked
+    trials, factors, calls = (run.table(spec_of(), name) for name in ("trials", "factors", "calls"))
+    *tiers, total = tier_funnels(trials, factors, calls, validation_t=3.0)
+    assert [row["tier"] for row in tiers] == [tier.value for tier in Tier]
+    assert total["asked"] == len(calls) == len(run.chat.requests)
+    assert total["cost_usd_micros"] == sum(call["cost_usd_micros"] for call in calls)
+    assert total["proposed"] == len(trials)
+    for row in tiers[:2]:
+        fates = ("unreadable", "unclean", "duplicate", "fault", "evaluated")
+        assert row["proposed"] == sum(row[name] for name in fates)
+        assert row["evaluated"] >= row["passed_validation"] >= 0
+    admitted = sum(row["verdict"] in ("predictive", "tradable") for row in factors)
+    assert total["admitted"] == admitted
+    cost = total["cost_per_admitted_usd_micros"]
+    assert (cost is None) == (admitted == 0)
+    assert total["latency_ms"] == {"p50": 5, "p99": 5}
+
+
+def test_the_commands_read_a_published_run_from_its_lake_alone(worked, monkeypatch):
+    run, _ = worked
+    monkeypatch.setenv("ALPHAMILL_LAKE", run.lake.uri)
+    monkeypatch.setenv("ALPHAMILL_REDIS_URL", "redis://127.0.0.1:1/0")  # nobody is there
+    replayed = CliRunner().invoke(main, ["replay", spec_of().run_id, "--json"])
+    assert replayed.exit_code == 0, replayed.output
+    assert json.loads(replayed.output)["equal"] is True
+    shown = CliRunner().invoke(main, ["funnel", "--run", spec_of().run_id])
+    assert shown.exit_code == 0, shown.output
+    assert "cost of an admitted factor" in shown.output
+    report = CliRunner().invoke(main, ["funnel", "--run", spec_of().run_id, "--json"])
+    assert json.loads(report.output)["tiers"][-1]["asked"] == len(run.chat.requests)

@@ -1,0 +1,83 @@
+"""`alphamill funnel`: what each tier's calls led to, and what a factor cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from alphamill.report.values import NOTHING, usd, whole
+from alphamill.settings import GateSettings
+from alphamill.stages.funnel import tier_funnels
+from producers import options
+from producers.layout import listing
+from producers.results import OFFLINE_NOTICE, finished_run, offline, run_rows
+
+_COUNTS = (
+    ("calls answered", "asked"),
+    ("candidates", "proposed"),
+    ("read as an expression", "parsed"),
+    ("  mended by rule", "repaired_free"),
+    ("  mended by a paid call", "repaired_paid"),
+    ("not read", "unreadable"),
+    ("refused by the checks", "unclean"),
+    ("proposed before", "duplicate"),
+    ("without a figure", "fault"),
+    ("evaluated", "evaluated"),
+    ("passed validation", "passed_validation"),
+    ("admitted", "admitted"),
+    ("prompt tokens", "prompt_tokens"),
+    ("  from the cache", "cached_tokens"),
+    ("completion tokens", "completion_tokens"),
+    ("failed attempts", "failed_attempts"),
+)
+_MONEY = (
+    ("cost", "cost_usd_micros"),
+    ("possibly billed", "unknown_usd_micros"),
+    ("cost of an admitted factor", "cost_per_admitted_usd_micros"),
+    ("provider's figure minus ours", "provider_difference_usd_micros"),
+)
+
+
+@click.command()
+@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@options.json_option
+@options.exits
+def funnel(run: str | None, as_json: bool) -> None:
+    """Show what a mining run's calls led to: tier by tier, to cost and admitted factors.
+
+    \b
+    Example:
+      alphamill funnel --run mine-1f2e
+    """
+    record = finished_run(options.settings(), run, ("mine",))
+    gates = GateSettings.model_validate(record.spec.get("gates") or {})
+    rows = tier_funnels(
+        run_rows(record, "trials"),
+        run_rows(record, "factors"),
+        run_rows(record, "calls"),
+        gates.validation_t,
+    )
+    if as_json:
+        answer = {"run_id": record.id, "offline_proposer": offline(record), "tiers": rows}
+        options.print_json(answer)
+        return
+    console = Console()
+    console.print(Text(record.id))
+    if offline(record):
+        console.print(Text(OFFLINE_NOTICE, style="yellow"))
+    table = listing("", *(f">{row['tier'].replace('_', ' ')}" for row in rows))
+    for label, name in _COUNTS:
+        table.add_row(Text(label), *(Text(whole(row[name])) for row in rows))
+    for label, name in _MONEY:
+        table.add_row(Text(label), *(Text(_usd(row[name])) for row in rows))
+    for name in ("p50", "p99"):
+        cells = (Text(whole(row["latency_ms"][name])) for row in rows)
+        table.add_row(Text(f"latency {name}, ms"), *cells)
+    console.print(table)
+
+
+def _usd(micros: Any) -> str:
+    return NOTHING if micros is None else usd(micros)
