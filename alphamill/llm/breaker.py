@@ -26,6 +26,7 @@ from alphamill.errors import RetryLater
 
 FIRST_OPEN_S = 5.0
 MOST_OPEN_S = 60.0
+KNOWN_S = 0.25  # for so long a process takes a closed circuit, or a sign of life, as known
 PROBE_S = 120.0  # a probe that nobody reports is given up after this: past a call's deadline
 
 
@@ -62,22 +63,38 @@ class Breaker(Protocol):
 
 
 class RedisBreaker:
-    """Circuits in Redis, shared by all workers. Keys: `alphamill:llm:circuit:HOST[|MODEL]`."""
+    """Circuits in Redis, shared by all workers. Keys: `alphamill:llm:circuit:HOST[|MODEL]`.
 
-    def __init__(self, client: redis.Redis, base_url: str) -> None:
+    A process that calls often asks and tells Redis a few times a second, not twice a call.
+    """
+
+    def __init__(self, client: redis.Redis, base_url: str, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._closed_until_s: dict[str, float] = {}
+        self._alive_until_s: dict[str, float] = {}
         source = files("alphamill.llm").joinpath("breaker.lua").read_text(encoding="utf-8")
         self._script = client.register_script(source)
         self._endpoint = f"alphamill:llm:circuit:{host_of(base_url)}"
 
     def enter(self, model: str) -> Entry:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._closed_until_s.get(model, 0.0):
+            return Entry(0.0, 0.0)
         wait_ms, down_ms = self._run(self._both(model), "enter", _ms(PROBE_S))
+        if wait_ms == 0 and now_s < self._alive_until_s.get(model, 0.0):
+            self._closed_until_s[model] = now_s + KNOWN_S
         return Entry(wait_ms / 1000, down_ms / 1000)
 
     def alive(self, model: str) -> None:
-        self._run(self._both(model), "alive")
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._alive_until_s.get(model, 0.0):
+            self._run(self._both(model), "alive")
+            self._alive_until_s[model] = now_s + KNOWN_S
 
     def failed(self, model: str, trouble: Trouble, took_s: float) -> None:
         which, in_a_row = trouble.value
+        self._closed_until_s.clear()
+        self._alive_until_s.clear()  # the next sign of life must reach Redis
         key = self._endpoint if which == "endpoint" else f"{self._endpoint}|{model}"
         self._run([key], "failed", _ms(took_s), in_a_row, _ms(FIRST_OPEN_S), _ms(MOST_OPEN_S))
 
