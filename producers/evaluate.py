@@ -15,7 +15,7 @@ from producers.submission import checked_range, submit
 
 
 @click.command()
-@click.argument("expressions", nargs=-1, metavar="EXPR...")
+@click.argument("expressions", nargs=-1, metavar="[EXPR]...")
 @click.option(
     "--zoo",
     "zoo_name",
