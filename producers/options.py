@@ -21,7 +21,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_MISCONFIGURED, EXIT_INTERRUPTED = 1, 2, 3, 130
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Day(click.ParamType[int]):
+class Day(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """A UTC date or time, as epoch milliseconds."""
 
     name = "date"
@@ -37,7 +37,7 @@ class Day(click.ParamType[int]):
         return int(moment.timestamp() * 1000)
 
 
-class Intervals(click.ParamType[tuple[Interval, ...]]):
+class Intervals(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """One or more bar lengths, separated by commas."""
 
     name = "interval"
@@ -55,7 +55,7 @@ class Intervals(click.ParamType[tuple[Interval, ...]]):
         return tuple(dict.fromkeys(Interval(text) for text in value.split(",")))
 
 
-class Symbols(click.ParamType[tuple[str, ...]]):
+class Symbols(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """A symbol as the exchange spells it, or several separated by commas."""
 
     name = "symbol"

@@ -25,7 +25,7 @@ def sim() -> None:
     """
 
 
-class _FaultType(click.ParamType[Fault]):
+class _FaultType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     name = "fault"
 
     def convert(
@@ -37,7 +37,7 @@ class _FaultType(click.ParamType[Fault]):
             self.fail(str(error), param, ctx)
 
 
-class _ArchiveFaultType(click.ParamType[ArchiveFault]):
+class _ArchiveFaultType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     name = "archive fault"
 
     def convert(
