@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
@@ -83,7 +84,7 @@ class OpenAIChat:
         self._base_url = _checked_url(base_url)
         self._auth = _Bearer(api_key)
         self._timeout_s = timeout_s
-        self._session = session or _new_session()
+        self._session = session or _new_session(self._base_url)
         self._clock = clock or SystemClock()
         self._dialects: dict[str, _Dialect] = {}
 
@@ -191,9 +192,16 @@ class _Bearer(requests.auth.AuthBase):
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
 
 
-def _new_session() -> requests.Session:
-    """One pool for all threads; it keeps no cookies, the one thing that threads would share."""
+def _new_session(base_url: str) -> requests.Session:
+    """One pool for all threads; it keeps no cookies, the one thing that threads would share.
+
+    What the environment says about proxies and certificates is read once, not at every call.
+    """
     session = requests.Session()
+    session.trust_env = False
+    session.proxies.update(requests.utils.get_environ_proxies(base_url))
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    session.verify = bundle or True
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=64))

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from alphamill.llm.messages import Message, TokenUsage
@@ -59,6 +60,7 @@ def _overhead(messages: Sequence[Message]) -> int:
     return MESSAGE_OVERHEAD_TOKENS * len(messages) + REPLY_OVERHEAD_TOKENS
 
 
+@lru_cache(maxsize=64)  # the system prompt is the same for every call of a tier
 def _pieces(text: str) -> int:
     total = 0
     for piece in _PIECES.findall(text):

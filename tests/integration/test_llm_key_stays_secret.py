@@ -1,0 +1,144 @@
+"""A planted key is looked for wherever a run leaves traces, though the provider repeats it."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import redis
+from llmock.scenarios import Fail, Reply
+from llmock.testing import LLMockServer
+
+from alphamill.clock import SystemClock
+from alphamill.errors import AlphamillError
+from alphamill.frames import Interval, Market
+from alphamill.jobs import ProposeJob, PublishJob, RunKind, RunSpec
+from alphamill.lake import Lake
+from alphamill.limits import RedisLimiter, TierGate, tier_pool
+from alphamill.llm.breaker import RedisBreaker
+from alphamill.llm.client import OpenAIChat
+from alphamill.llm.gateway import Gateway
+from alphamill.llm.gateway import UsageEntry as PaidCall
+from alphamill.llm.journal import RedisJournal
+from alphamill.llm.prices import PriceTable
+from alphamill.settings import Settings, Tier, TierSettings, load_settings
+from alphamill.stages import propose, publish
+from alphamill.stages.trials import TRIALS, trials_key, write_rows
+from alphamill.usage import UsageCounters, UsageEntry
+from workers.flows import plan
+
+KEY = "sk-planted-7f3a9c51d2e84b60"
+
+
+@pytest.fixture
+def server() -> Iterator[LLMockServer]:
+    with LLMockServer() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, server: LLMockServer) -> Settings:
+    file = tmp_path / "outside" / "key"
+    file.parent.mkdir()
+    file.write_text(f"{KEY}\n")
+    return load_settings(
+        {
+            "ALPHAMILL_HOME": str(tmp_path / "home"),
+            "ALPHAMILL_REDIS_URL": redis_url,
+            "ALPHAMILL_LLM_URL": server.base_url("openai"),
+            "ALPHAMILL_LLM_API_KEY_FILE": str(file),
+        }
+    )
+
+
+class Counted:
+    def __init__(self, counters: UsageCounters) -> None:
+        self.counters = counters
+
+    def record(self, entry: PaidCall) -> None:
+        self.counters.record(UsageEntry(**asdict(entry)))
+
+    def record_error(self, *where: str) -> None:
+        self.counters.record_error(*where)
+
+
+def everything_in_redis(client: redis.Redis) -> bytes:
+    """Every key and value, as bytes."""
+    found = []
+    for key in client.keys("*"):
+        kind = client.type(key).decode()
+        read = {"hash": client.hgetall, "string": client.get, "set": client.smembers,
+                "list": lambda k: client.lrange(k, 0, -1),
+                "zset": lambda k: client.zrange(k, 0, -1)}[kind]  # fmt: skip
+        found.append(repr((key, read(key))).encode())
+    return b"\n".join(found)
+
+
+def test_the_key_is_nowhere_but_in_the_header(
+    settings: Settings, server: LLMockServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = redis.Redis.from_url(settings.redis_url)
+    llm, lake = settings.llm, Lake(settings.lake_uri)
+    tier = TierSettings(model="gpt-4o-mini", max_tokens=100)
+    spec = RunSpec(
+        RunKind.MINE, settings.lake_uri, Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1,
+        budget_usd_micros=10**6, llm_url=llm.url, tiers=dict.fromkeys(Tier, tier),
+    )  # fmt: skip
+    journal = RedisJournal(client)
+    chat = OpenAIChat(llm.url, llm.api_key, 2.0)
+    gates = {t.value: TierGate(RedisLimiter(client), tier_pool(t.value, llm.url, tier), 5)
+             for t in Tier}  # fmt: skip
+    gateway = Gateway(
+        chat, PriceTable.shipped(), journal, gates, Counted(UsageCounters(client)),
+        SystemClock(), RedisBreaker(client, llm.url),
+    )  # fmt: skip
+    said = f'{{"candidates": [{{"expression": "rank(returns)", "hypothesis": "{KEY}"}}, "{KEY}"]}}'
+    server.state.scenarios.add(
+        Fail(401, message=f"Incorrect API key provided: {KEY}"),
+        Fail(500, message=f"Authorization: Bearer {KEY}"),
+        Fail(429, message=KEY, code=KEY),
+        Reply(text=said, times=2),
+    )
+    deps = propose.ProposeDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
+    job = ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0)
+    errors: list[AlphamillError] = []
+    for _ in range(3):
+        with pytest.raises(AlphamillError) as raised:
+            propose.run(job, deps)
+        errors.append(raised.value)
+    propose.run(job, replace(deps))
+    rows = lake.read("runs/run=" + spec.run_id + "/proposals/interval=1h/round=0/"
+                     "tier=detailed_analysis/all.parquet").to_pylist()  # fmt: skip
+    key = trials_key(spec.run_id, Interval.H1, 0, Tier.DETAILED_ANALYSIS, 0)
+    write_rows(lake, key, rows, TRIALS)
+    publish.run(
+        PublishJob(),
+        publish.PublishDeps(lake, spec.run_id, spec, journal.calls(spec.run_id),
+                            [{"stage": "x", "id": "y", "reason": str(error)} for error in errors]),
+    )  # fmt: skip
+
+    sent = server.state.journal.records(wait=2)
+    assert len(sent) >= 4  # the provider was asked, and did repeat the key
+    traces = {
+        "redis": everything_in_redis(client),
+        "lake": b"".join(path.read_bytes() for path in Path(lake.uri).rglob("*.*")),
+        "tables": repr([lake.read(k).to_pylist() for k in lake.list("runs")
+                        if k.endswith(".parquet")]).encode(),
+        "logs": caplog.text.encode(),
+        "errors": "\n".join(f"{e!r} {e} {e.args} {e.__cause__!r}" for e in errors).encode(),
+        "pickled": pickle.dumps([(type(e).__name__, e.args) for e in errors]),
+        "messages": repr([job.message for job in plan(spec)]).encode() + spec.run_id.encode(),
+        "spec": repr(spec.to_message()).encode(),
+        "settings": repr(settings).encode() + settings.model_dump_json().encode(),
+        "client": repr(chat).encode() + repr(vars(gateway)).encode(),
+    }  # fmt: skip
+    chat.close()
+    client.close()
+    assert b"rank(returns)" in traces["redis"]  # so that a hit would have been seen
+    assert b"[key]" in traces["tables"]
+    assert [where for where, trace in traces.items() if KEY.encode() in trace] == []
