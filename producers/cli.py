@@ -31,6 +31,7 @@ _COMMANDS = {
     "prompt": ("producers.reading", "prompt", "Read"),
     "operators": ("producers.reading", "operators", "Read"),
     "models": ("producers.checking", "models", "Check"),
+    "bench": ("producers.bench", "bench", "Check"),
     "cost": ("producers.cost", "cost", "Check"),
     "doctor": ("producers.doctor", "doctor", "Check"),
     "sim": ("producers.simulate", "sim", "Simulate"),

@@ -55,11 +55,15 @@ _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 
 @dataclass(frozen=True, slots=True)
 class PanelDeps:
-    """What the stage works with. history_bars: look-back given to validation and holdout."""
+    """What the stage works with. history_bars: look-back given to validation and holdout.
+
+    indicators: whether the panel holds the indicators' columns beside the bars'.
+    """
 
     lake: Lake
     spec: RunSpec
     history_bars: int = HISTORY_BARS
+    indicators: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +200,7 @@ def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
     size = max(1, _BATCH_BYTES // (grid.bars * len(grid.symbols) * 8))
     for names in _batches(KLINE_FIELDS, size):
         yield from _batch(names, grid, deps, of_klines=True)
-    for names in _batches(indicator_names(grid.interval), size):
+    for names in _batches(indicator_names(grid.interval) if deps.indicators else (), size):
         yield from _batch(names, grid, deps, of_klines=False)
 
 

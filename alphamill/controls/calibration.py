@@ -1,0 +1,155 @@
+"""What many control markets say together: false discoveries, power, uniform p-values."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from alphamill.controls.planted import FALSE_BELOW, Fate, Outcome
+
+MISSED, PREDICTIVE, TRADABLE = "", "predictive", "tradable"
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Planted formulas of one strength. `met`: a trial was the formula in other words."""
+
+    target_ic: float
+    planted: int
+    met: int
+    kept: int  # of those that were met, how many a factor that was not rejected stands for
+    found: int  # of all
+
+    @property
+    def kept_frac(self) -> float:
+        """Of the formulas that were met; NaN if none was."""
+        return self.kept / self.met if self.met else math.nan
+
+    @property
+    def found_frac(self) -> float:
+        """Of all that were planted; NaN if none was."""
+        return self.found / self.planted if self.planted else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Shares are NaN where there is nothing to share.
+
+    noise_called: noise markets in which anything was called predictive or tradable.
+    ks_p: Kolmogorov-Smirnov test of uniform p-values, one a noise market (its first trial's on
+    validation): trials of one market are not independent.
+    called: factors of planted markets that were not rejected; false_called: those less than
+    FALSE_BELOW like everything planted, in the direction that they trade.
+    decoys_through: decoys that were measured as if they were factors.
+    """
+
+    noise_markets: int
+    noise_called: int
+    noise_called_upper_frac: float  # 95 % Clopper-Pearson bound of the share
+    ks_statistic: float
+    ks_p: float
+    planted_markets: int
+    called: int
+    false_called: int
+    power: tuple[Power, ...]
+    decoys: int
+    decoys_through: int
+    trials: int
+
+    @property
+    def noise_called_frac(self) -> float:
+        """Share of noise markets in which anything was called predictive."""
+        return self.noise_called / self.noise_markets if self.noise_markets else math.nan
+
+    @property
+    def false_discovery_rate(self) -> float:
+        """Share of what was called in planted markets that is not there."""
+        return self.false_called / self.called if self.called else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; None where a number is NaN."""
+        plain = asdict(self) | {
+            "noise_called_frac": self.noise_called_frac,
+            "false_discovery_rate": self.false_discovery_rate,
+            "power": [
+                asdict(one) | {"kept_frac": one.kept_frac, "found_frac": one.found_frac}
+                for one in self.power
+            ],
+        }
+        plain["power"] = [_finite(one) for one in plain["power"]]
+        return _finite(plain)
+
+
+def _finite(plain: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in plain.items()
+    }
+
+
+def calibrate(outcomes: Iterable[Outcome]) -> Calibration:
+    """Count over markets with something planted and without."""
+    every = list(outcomes)
+    noise = [outcome for outcome in every if not outcome.market.planted]
+    planted = [outcome for outcome in every if outcome.market.planted]
+    called = [factor for outcome in planted for factor in outcome.called]
+    statuses = Counter(status for outcome in every for status in outcome.decoys.values())
+    noise_called = sum(bool(outcome.called) for outcome in noise)
+    statistic, p = uniformity([one.p_value for one in noise if one.p_value is not None])
+    return Calibration(
+        noise_markets=len(noise),
+        noise_called=noise_called,
+        noise_called_upper_frac=upper_bound(noise_called, len(noise)),
+        ks_statistic=statistic,
+        ks_p=p,
+        planted_markets=len(planted),
+        called=len(called),
+        false_called=sum((factor.likeness or 0.0) < FALSE_BELOW for factor in called),
+        power=_powers([fate for outcome in planted for fate in outcome.fates]),
+        decoys=sum(statuses.values()),
+        decoys_through=statuses["evaluated"],
+        trials=sum(outcome.n_trials for outcome in every),
+    )
+
+
+def _powers(fates: Sequence[Fate]) -> tuple[Power, ...]:
+    powers = []
+    for target_ic in sorted({fate.target_ic for fate in fates}):
+        own = [fate for fate in fates if fate.target_ic == target_ic]
+        held = [fate for fate in own if fate.verdict in (PREDICTIVE, TRADABLE)]
+        powers.append(
+            Power(
+                target_ic,
+                planted=len(own),
+                met=sum(fate.met for fate in own),
+                kept=sum(fate.met for fate in held),
+                found=len(held),
+            )
+        )
+    return tuple(powers)
+
+
+def uniformity(p_values: Sequence[float]) -> tuple[float, float]:
+    """Kolmogorov-Smirnov statistic and p against the uniform; NaN below five values."""
+    if len(p_values) < 5:
+        return math.nan, math.nan
+    from scipy.stats import kstest  # 0.5 s to import
+
+    result = kstest(np.asarray(p_values), "uniform")
+    return float(result.statistic), float(result.pvalue)
+
+
+def upper_bound(hits: int, tries: int, confidence: float = 0.95) -> float:
+    """One-sided Clopper-Pearson bound of a share; NaN without tries."""
+    if not tries:
+        return math.nan
+    if hits == tries:
+        return 1.0
+    from scipy.special import betaincinv
+
+    return float(betaincinv(hits + 1, tries - hits, confidence))

@@ -1,0 +1,140 @@
+"""A run's own bars mined again with random formulas: what as much luck would have found.
+
+The same panel, the same number of trials, the same gates; no model, no idea. In a lake of its own,
+so that the run's holdout keeps its count of looks.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from alphamill.controls.formulas import random_formulas
+from alphamill.errors import GiveUp
+from alphamill.evaluation import Grade
+from alphamill.factors import Factor
+from alphamill.frames import KLINE_FIELDS, Interval
+from alphamill.jobs import EvaluateJob, RankJob, RunSpec, ValidateJob, VerifyJob
+from alphamill.lake import Lake, run_key
+from alphamill.settings import Tier
+from alphamill.stages import evaluate, validate, verify
+from alphamill.stages.panels import Segment, read_manifest
+from alphamill.stages.trials import (
+    PROPOSALS,
+    Row,
+    RunDeps,
+    proposals_key,
+    read_rows,
+    read_trials,
+    write_rows,
+)
+
+COUNTED = ("evaluated", "fault", "duplicate")
+_LEAVES = (*KLINE_FIELDS, "vwap", "returns")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one search found at one interval. t-values are in the direction of discovery."""
+
+    interval: str
+    trials: int
+    measured: int  # of them, with a validation number
+    best_validation_t: float | None
+    median_abs_t: float | None  # on discovery
+    finalists: int
+    predictive: int  # tradable ones too
+    tradable: int
+    best: str  # the best factor that was not rejected; "" without one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def arm_of_run(lake: Lake, run_id: str, interval: Interval) -> Arm:
+    """What the run itself found."""
+    trials = read_trials(lake, run_id, interval)
+    ranking = read_rows(lake, run_key(run_id, f"ranking/interval={interval.value}"))
+    verdicts = read_rows(lake, run_key(run_id, f"verdicts/interval={interval.value}"))
+    return _arm(interval, trials, ranking, verdicts)
+
+
+def mine_luck(
+    lake: Lake, spec: RunSpec, interval: Interval, seed: int, operators: Sequence[str] = ()
+) -> Arm:
+    """As many random formulas as the run had trials, through the same stages on its own panel.
+
+    operators: to draw from; default: all.
+    Raises GiveUp if the run has no panel or no trial at that interval.
+    """
+    trials = read_trials(lake, spec.run_id, interval)
+    count = sum(row["status"] in COUNTED for row in trials)
+    if not count or read_manifest(lake, spec.run_id, interval) is None:
+        raise GiveUp(f"{spec.run_id} has no trials at {interval.value} to compare with")
+    with tempfile.TemporaryDirectory(prefix="alphamill-luck-") as folder:
+        own = replace(spec, lake=folder, shards=1, salt=f"random formulas {seed}")
+        deps = RunDeps(Lake(folder), own.run_id, own)
+        _copy_panel(lake, spec.run_id, deps, interval)
+        _propose(deps, interval, random_formulas(seed, count, _leaves(deps, interval), operators))
+        evaluate.run(EvaluateJob(Tier.QUICK_SCAN, interval, 0, 0, 1), deps)
+        validate.run_validate(ValidateJob(interval, 0, 1), deps)
+        validate.run_rank(RankJob(interval), deps)
+        verify.run(VerifyJob(interval), deps)
+        return arm_of_run(deps.lake, own.run_id, interval)
+
+
+def _copy_panel(lake: Lake, run_id: str, deps: RunDeps, interval: Interval) -> None:
+    """The files as they are: their hashes are in the manifest. Discovery's end goes unused."""
+    source = run_key(run_id, f"panel/interval={interval.value}")
+    target = run_key(deps.run_id, f"panel/interval={interval.value}")
+    for key in lake.list(source):
+        deps.lake.write_bytes(target + key.removeprefix(source), lake.read_bytes(key))
+
+
+def _leaves(deps: RunDeps, interval: Interval) -> list[str]:
+    """Of the bars' own fields, those that the panel holds."""
+    panel = read_manifest(deps.lake, deps.run_id, interval)
+    held = panel.segments[Segment.DISCOVERY].fields if panel else {}
+    return [name for name in _LEAVES if name in held or name in ("vwap", "returns")]
+
+
+def _propose(deps: RunDeps, interval: Interval, formulas: Iterable[Factor]) -> None:
+    rows = [
+        {
+            "interval": interval.value, "tier": Tier.QUICK_SCAN.value, "symbol": "", "round": 0,
+            "call_id": "", "proposed": factor.text, "expression": factor.text, "reason": "",
+            "hash": factor.hash, "hypothesis": "none: drawn at random", "status": "parsed",
+            "repair": "", "call_cost_usd_micros": 0,
+        }
+        for factor in formulas
+    ]  # fmt: skip
+    key = proposals_key(deps.run_id, interval, 0, Tier.QUICK_SCAN, "")
+    write_rows(deps.lake, key, rows, PROPOSALS)
+
+
+def _arm(
+    interval: Interval, trials: Sequence[Row], ranking: Sequence[Row], verdicts: Sequence[Row]
+) -> Arm:
+    held = [row for row in verdicts if row["verdict"] != Grade.REJECTED]
+    held.sort(key=lambda row: row["rank"])
+    oriented = _known(row["oriented_t"] for row in ranking)
+    discovery = sorted(abs(t) for t in _known(row["rank_ic_t"] for row in trials))
+    return Arm(
+        interval=interval.value,
+        trials=sum(row["status"] in COUNTED for row in trials),
+        measured=len(oriented),
+        best_validation_t=max(oriented, default=None),
+        median_abs_t=discovery[len(discovery) // 2] if discovery else None,
+        finalists=len(verdicts),
+        predictive=len(held),
+        tradable=sum(row["verdict"] == Grade.TRADABLE for row in held),
+        best=held[0]["expression"] if held else "",
+    )
+
+
+def _known(numbers: Iterator[float | None]) -> list[float]:
+    return [number for number in numbers if number is not None and math.isfinite(number)]

@@ -1,0 +1,228 @@
+"""One control market mined by the whole pipeline, and what became of what was in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any
+
+from alphamill.clock import ManualClock
+from alphamill.controls.inline import InlineMill
+from alphamill.controls.markets import ControlMarket, klines_of
+from alphamill.evaluation import signal_correlation
+from alphamill.frames import FloatArray, Market
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake
+from alphamill.ledger import JobSpec
+from alphamill.llm.memory import ScriptedChat
+from alphamill.llm.messages import ChatReply, ChatRequest
+from alphamill.market import FakeExchange
+from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings
+from alphamill.sim.proposer import NAME as PROPOSER
+from alphamill.sim.reading import answer
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.language import read_expression
+from alphamill.stages.panels import Segment
+from alphamill.stages.trials import Row
+
+Plan = Callable[[RunSpec], list[JobSpec]]
+
+MEETS = 0.9  # rank correlation from which a trial is a planted formula in other words
+KEEPS = 0.7  # and from which a factor stands for it: gates.library_correlation admits one such
+FALSE_BELOW = 0.1  # a factor less like everything planted, in the direction it trades, is false
+
+_DAY_MS = 86_400_000
+_STRIDE_BARS = 4  # of the bars on which values are compared
+
+# What must not come through, and the fate that it must have. The columns are the market's own
+# future: the lake that is mined cannot even name them.
+DECOYS = {
+    "peek_at_next_bar": "a column that knows the next bar",
+    "delay(close, -4) / close - 1": "a lag into the future",
+    "-close": "a price level: it orders coins by their unit",
+    "rank(quote_volume / volume)": "a price in disguise",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a control market is mined."""
+
+    rounds: int = 1
+    candidates: int = 4
+    decoys: bool = True
+    segments: SegmentSettings = SegmentSettings()
+    gates: GateSettings = GateSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A judged factor. likeness: with the nearest planted formula, in the direction it trades."""
+
+    expression: str
+    verdict: str
+    likeness: float | None  # None where nothing was planted
+    validation_t: float | None
+    holdout_t: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one planted formula in one mining run."""
+
+    expression: str
+    target_ic: float
+    met: bool  # some trial was this formula in other words
+    verdict: str  # the best of a factor that stands for it; "" without one
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One market mined."""
+
+    market: ControlMarket
+    n_trials: int
+    p_value: float | None  # of the first trial that was measured, on validation
+    factors: tuple[Found, ...]
+    fates: tuple[Fate, ...]
+    decoys: dict[str, str] = field(default_factory=dict)  # expression -> its status as a trial
+
+    @property
+    def called(self) -> list[Found]:
+        """Factors that were not rejected."""
+        return [factor for factor in self.factors if factor.verdict != "rejected"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = asdict(self)
+        plain["market"].pop("interval")
+        return plain
+
+
+def mine_market(
+    market: ControlMarket, search: Search, plan: Plan, scratch: str | None = None
+) -> Outcome:
+    """Mine the market from fetch to verdict with the offline proposer, in a lake that is dropped.
+
+    Without indicators, which that proposer never names. scratch: the folder for that lake.
+    plan: `workers.flows.plan`. Equal arguments, equal outcome.
+    """
+    exchange = FakeExchange(ManualClock(market.end_ms + _DAY_MS))
+    for symbol, bars in market.bars().items():
+        exchange.add(symbol, market.interval, klines_of(bars, market.interval))
+    with tempfile.TemporaryDirectory(prefix="alphamill-control-", dir=scratch) as folder:
+        mill = InlineMill(
+            Lake(folder), exchange, OfflineChat(market.seed, search.decoys), indicators=False
+        )
+        spec = _spec(market, search, folder)
+        mill.work(spec, plan(spec))
+        return _outcome(market, mill, spec)
+
+
+def _spec(market: ControlMarket, search: Search, lake: str) -> RunSpec:
+    tier = TierSettings(model=PROPOSER, max_tokens=2000)
+    return RunSpec(
+        kind=RunKind.MINE,
+        lake=lake,
+        market=Market.SPOT,
+        symbols=market.symbols,
+        intervals=(market.interval,),
+        start_ms=market.start_ms,
+        end_ms=market.end_ms,
+        rounds=search.rounds,
+        candidates=search.candidates,
+        shards=1,
+        budget_usd_micros=1_000_000,
+        tiers=dict.fromkeys(Tier, tier),
+        segments=search.segments,
+        gates=search.gates,
+    )
+
+
+class OfflineChat:
+    """The offline proposer without a server; its first reply also names the decoys.
+
+    A reply depends on the seed and the request alone.
+    """
+
+    def __init__(self, seed: int, decoys: bool = False) -> None:
+        self._seed, self._decoys = seed, decoys
+
+    def complete(self, request: ChatRequest) -> ChatReply:
+        messages = [{"role": m.role, "content": m.content} for m in request.messages]
+        digest = hashlib.sha256(f"{self._seed} {messages[-1]['content']}".encode()).digest()
+        said = answer(Random(digest), {"messages": messages})  # noqa: S311  not for secrets
+        if self._decoys and "candidates" in said:
+            self._decoys = False
+            said["candidates"] += [
+                {"expression": text, "hypothesis": why, "horizon_bars": None, "direction": None}
+                for text, why in DECOYS.items()
+            ]
+        return ScriptedChat([json.dumps(said)]).complete(request)
+
+    def models(self) -> list[str]:
+        return [PROPOSER]
+
+
+def _outcome(market: ControlMarket, mill: InlineMill, spec: RunSpec) -> Outcome:
+    trials, factors = mill.table(spec, "trials"), mill.table(spec, "factors")
+    reader = SegmentReader(mill.lake, spec.run_id, market.interval, Segment.DISCOVERY)
+    planted = {p.expression: _values(reader, p.expression) for p in market.planted}
+    likeness = [
+        {text: row["direction"] * _alike(_values(reader, row["expression"]), values)
+         for text, values in planted.items()}
+        for row in factors
+    ]  # fmt: skip
+    measured = [row for row in trials if row["validation_p_value"] is not None]
+    return Outcome(
+        market=market,
+        n_trials=sum(row["status"] in ("evaluated", "fault", "duplicate") for row in trials),
+        p_value=measured[0]["validation_p_value"] if measured else None,
+        factors=tuple(
+            Found(
+                row["expression"],
+                row["verdict"],
+                max(like.values(), default=None),
+                row["validation_rank_ic_t"],
+                row["holdout_rank_ic_t"],
+            )
+            for row, like in zip(factors, likeness, strict=True)
+        ),
+        fates=tuple(
+            Fate(
+                p.expression,
+                p.target_ic,
+                _met(planted[p.expression], trials, reader),
+                _best([row for row, like in zip(factors, likeness, strict=True)
+                       if like[p.expression] >= KEEPS]),
+            )
+            for p in market.planted
+        ),
+        decoys={row["proposed"]: row["status"] for row in trials if row["proposed"] in DECOYS},
+    )  # fmt: skip
+
+
+def _values(reader: SegmentReader, expression: str) -> FloatArray:
+    values = reader.values(read_expression(expression))
+    return values[reader.panel(()).scored][::_STRIDE_BARS]
+
+
+def _alike(values: FloatArray, other: FloatArray) -> float:
+    correlation = signal_correlation(values, other)
+    return 0.0 if math.isnan(correlation) else correlation
+
+
+def _met(wanted: FloatArray, trials: Sequence[Row], reader: SegmentReader) -> bool:
+    """Whether a trial orders the symbols as the planted formula does."""
+    texts = {row["expression"] for row in trials if row["status"] == "evaluated"}
+    return any(abs(_alike(_values(reader, text), wanted)) >= MEETS for text in sorted(texts))
+
+
+def _best(factors: Sequence[Row]) -> str:
+    order = ("tradable", "predictive", "rejected")
+    return min((row["verdict"] for row in factors), key=order.index, default="")

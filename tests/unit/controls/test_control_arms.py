@@ -1,0 +1,169 @@
+"""Control arms: markets whose truth is known, what is counted over them, and plain luck."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy.stats import binomtest
+
+from alphamill.clock import ManualClock
+from alphamill.controls.calibration import calibrate, uniformity, upper_bound
+from alphamill.controls.direct import judge_directly
+from alphamill.controls.formulas import random_formulas
+from alphamill.controls.inline import InlineMill
+from alphamill.controls.luck import arm_of_run, mine_luck
+from alphamill.controls.markets import ControlMarket, klines_of, panel_of
+from alphamill.controls.planted import (
+    DECOYS,
+    Fate,
+    Found,
+    OfflineChat,
+    Outcome,
+    Search,
+    _spec,
+    mine_market,
+)
+from alphamill.evaluation import Grade, forward_returns
+from alphamill.factors import check
+from alphamill.lake import Lake
+from alphamill.market import FakeExchange
+from alphamill.settings import SegmentSettings
+from alphamill.sim.planted import PlantedFactor
+from producers.bench import planted as planted_command
+from workers.flows import plan
+
+SMALL = ControlMarket(seed=5, n_symbols=4, n_bars=600)
+QUICK = Search(candidates=2)
+PLAIN = ("ts_mean", "rank", "neg", "div", "pct_change")  # compiled already, most likely
+REVERSAL = "-ts_zscore(close, 24)"
+
+
+def test_a_ragged_market_has_what_real_ones_have_and_is_the_same_every_time():
+    market = ControlMarket(seed=3, n_symbols=12, n_bars=600)
+    bars = market.bars()
+    again = market.bars()
+    for symbol in bars:
+        assert bars[symbol].close.tobytes() == again[symbol].close.tobytes()
+    panel = panel_of(market)
+    absent = np.isnan(panel["close"])
+    assert (absent.all(axis=1)).sum() >= 1  # an outage of all
+    assert absent[0].sum() == 1  # a late listing
+    gone = np.flatnonzero(absent[-1])
+    assert len(gone) == 1
+    close = panel["close"][:, gone[0]]
+    last = np.flatnonzero(np.isfinite(close))[-1]
+    assert close[last] < 0.5 * close[last - 1]
+    # The collapse is somebody's loss: the label before it is realised, not dropped.
+    assert forward_returns(panel, 4)[last - 2, gone[0]] < -0.5
+    assert (panel["low"][last, gone[0]]) <= close[last]
+
+
+def test_random_formulas_are_seeded_different_and_clean():
+    first = list(random_formulas(1, 30, ("open", "close", "volume", "returns")))
+    assert [f.hash for f in first] == [
+        f.hash for f in random_formulas(1, 30, ("open", "close", "volume", "returns"))
+    ]
+    assert len({f.hash for f in first}) == 30
+    assert not [f.text for f in first if check(f)]
+    other = {f.hash for f in random_formulas(2, 30, ("open", "close", "volume", "returns"))}
+    assert len(other & {f.hash for f in first}) < 10
+    with pytest.raises(ValueError, match=r"only \d of 50"):
+        list(random_formulas(1, 50, ("returns",), ("is_nan",)))
+
+
+def outcome(seed=0, ic=0.0, verdict="", likeness=None, met=False, p_value=0.5, kept=""):
+    planted = (PlantedFactor(REVERSAL, ic),) if ic else ()
+    factors = (Found("x", verdict, likeness, 4.0, 2.0),) if verdict else ()
+    fates = (Fate(REVERSAL, ic, met, kept),) if ic else ()
+    market = ControlMarket(seed, planted=planted)
+    return Outcome(market, 10, p_value, factors, fates, {"-close": "unclean"})
+
+
+def test_what_is_counted():
+    found = calibrate(
+        [
+            outcome(1),
+            outcome(2, verdict="rejected"),
+            outcome(3, verdict="predictive"),
+            outcome(4, 0.03, "predictive", 0.9, True, kept="predictive"),
+            outcome(5, 0.03, "tradable", 0.05, True, kept=""),
+            outcome(6, 0.06, "rejected", 0.9, True, kept="rejected"),
+            outcome(7, 0.06, "predictive", 0.8, False, kept="predictive"),
+        ]
+    )
+    assert (found.noise_called, found.noise_markets) == (1, 3)
+    assert (found.called, found.false_called) == (3, 1)
+    weak, strong = found.power
+    assert (weak.target_ic, weak.planted, weak.met, weak.kept, weak.found) == (0.03, 2, 2, 1, 1)
+    assert (strong.planted, strong.met, strong.kept, strong.found) == (2, 1, 0, 1)
+    assert (found.decoys, found.decoys_through) == (7, 0)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["false_discovery_rate"] == pytest.approx(1 / 3)
+    assert plain["ks_p"] is None  # three markets say nothing of a distribution
+
+
+def test_p_values_that_are_not_uniform_are_found_out():
+    even = [(k + 0.5) / 200 for k in range(200)]
+    assert uniformity(even)[1] > 0.99
+    assert uniformity([p * p for p in even])[1] < 1e-6
+
+
+def test_the_bound_of_a_share_is_clopper_and_pearsons():
+    for hits, tries in ((0, 200), (3, 200), (10, 10)):
+        exact = binomtest(hits, tries, alternative="less").proportion_ci(0.95, "exact").high
+        assert upper_bound(hits, tries) == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def mined():
+    return mine_market(SMALL, QUICK, plan)
+
+
+def test_a_market_is_mined_from_fetch_to_verdict_and_no_decoy_comes_through(mined):
+    assert mined.n_trials >= 5
+    assert set(mined.decoys) == set(DECOYS)
+    assert set(mined.decoys.values()) <= {"invalid", "unclean"}
+    assert 0 <= mined.p_value <= 1
+    assert mined.factors
+
+
+def test_the_same_market_gives_the_same_outcome(mined):
+    assert mine_market(SMALL, QUICK, plan) == mined
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    exchange = FakeExchange(ManualClock(SMALL.end_ms + 86_400_000))
+    for symbol, bars in SMALL.bars().items():
+        exchange.add(symbol, SMALL.interval, klines_of(bars, SMALL.interval))
+    folder = str(tmp_path_factory.mktemp("lake"))
+    mill = InlineMill(Lake(folder), exchange, OfflineChat(1), indicators=False)
+    spec = _spec(SMALL, QUICK, folder)
+    mill.work(spec, plan(spec))
+    return mill, spec
+
+
+def test_luck_has_as_many_trials_and_opens_nobodys_holdout(run):
+    mill, spec = run
+    own = arm_of_run(mill.lake, spec.run_id, SMALL.interval)
+    before = mill.lake.list("")
+    luck = mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
+    assert luck.trials == own.trials == len(mill.table(spec, "trials"))
+    assert luck.measured > 0
+    assert luck == mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
+    assert mill.lake.list("") == before
+
+
+def test_a_strong_formula_judged_alone_is_predictive_and_a_weak_one_is_not():
+    market = ControlMarket(7, 12, 3000, (PlantedFactor(REVERSAL, 0.12, 1),))
+    once = SegmentSettings(horizon_bars=1)
+    assert judge_directly(market, REVERSAL, once).grade is not Grade.REJECTED
+    noise = ControlMarket(7, 12, 1500)
+    assert judge_directly(noise, REVERSAL, once).grade is Grade.REJECTED
+
+
+def test_strengths_that_make_no_sense_are_refused():
+    for text in ("0.5", "x", "-0.1"):
+        result = CliRunner().invoke(planted_command, ["--ic", text])
+        assert result.exit_code == 2
