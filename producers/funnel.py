@@ -37,7 +37,7 @@ _MONEY = (
     ("cost", "cost_usd_micros"),
     ("possibly billed", "unknown_usd_micros"),
     ("cost of an admitted factor", "cost_per_admitted_usd_micros"),
-    ("provider's figure minus ours", "provider_difference_usd_micros"),
+    ("provider minus ours", "provider_difference_usd_micros"),
 )
 
 
@@ -68,7 +68,7 @@ def funnel(run: str | None, as_json: bool) -> None:
     console.print(Text(record.id))
     if offline(record):
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    table = listing("", *(f">{row['tier'].replace('_', ' ')}" for row in rows))
+    table = listing("", *(f">{row['tier'].partition('_')[0]}" for row in rows))
     for label, name in _COUNTS:
         table.add_row(Text(label), *(Text(whole(row[name])) for row in rows))
     for label, name in _MONEY:
