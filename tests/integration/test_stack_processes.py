@@ -67,7 +67,7 @@ def test_stop_ends_children_of_children(tmp_path, wait_for):
     supervisor = Supervisor(tmp_path / "logs")
     supervisor.start([Service("family", PARENT_OF_TWO)])
     parent = psutil.Process(supervisor.pids()["family"])
-    wait_for(lambda: parent.children(), what="the child")
+    wait_for(parent.children, what="the child")
     family = [parent, *parent.children()]
     supervisor.stop(grace_s=2)
     wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))

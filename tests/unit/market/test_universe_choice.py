@@ -12,8 +12,8 @@ def info(symbol, status="TRADING", quote="USDT"):
 
 
 INFOS = [
-    info("AUSDT"), info("BUSDT"), info("CUSDT"), info("OLDUSDT", "BREAK"), info("ABTC", quote="BTC"),
-    info("币USDT"),
+    info("AUSDT"), info("BUSDT"), info("CUSDT"), info("OLDUSDT", "BREAK"),
+    info("ABTC", quote="BTC"), info("币USDT"),
 ]  # fmt: skip
 LISTING = Listing(
     {one.symbol: one for one in INFOS},
