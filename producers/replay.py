@@ -1,42 +1,53 @@
-"""`alphamill replay`: a mining run computed again from what it paid for, and compared."""
+"""`alphamill replay`: a mining run, or one verdict of it, computed again and compared."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from alphamill.errors import GiveUp
 from alphamill.jobs import RunSpec
-from alphamill.lake import Lake
+from alphamill.lake import Lake, run_key
 from alphamill.report.values import plain
+from alphamill.stages.recheck import Recheck, recheck
 from alphamill.stages.replay import Replayed
 from alphamill.stages.replay import replay as rerun
+from alphamill.stages.trials import Row, RunDeps
 from producers import options
 from producers.results import finished_run
 from workers.flows import plan
 
 _SHOWN = 10
+_HASH = re.compile(r"[0-9a-f]{1,16}")  # a run's id begins with its kind and a dash
 
 
 @click.command()
-@click.argument("run")
+@click.argument("what", metavar="RUN|FACTOR")
+@click.option("--run", metavar="RUN", help="The run that a factor is of; default: the newest.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
               help="A folder for what is computed; default: a temporary one.")  # fmt: skip
 @options.json_option
 @options.exits
-def replay(run: str, keep: Path | None, as_json: bool) -> None:
-    """Compute a finished mining run again at no cost and say whether it comes out the same.
+def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None:
+    """Compute a finished mining run, or one factor's verdict, again at no cost and compare.
 
     From the run's snapshot of the market and the models' replies, as they lie in the lake: no
     exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs.
+    A factor is named by its hash in factors.parquet or the hash's unique beginning.
 
     \b
     Example:
       alphamill replay mine-1f2e
+      alphamill replay 9c41d2 --run mine-1f2e
     """
-    record = finished_run(options.settings(), run, ("mine",))
+    if run is not None or _HASH.fullmatch(what):
+        _replay_factor(what, run, as_json)
+        return
+    record = finished_run(options.settings(), what, ("mine",))
     jobs = [(job.stage, job.message) for job in plan(RunSpec.from_message(record.spec))]
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
@@ -57,3 +68,35 @@ def _say(run_id: str, done: Replayed) -> None:
         click.echo(f"{where}: {', '.join(one.columns[:5])} differ", err=True)
     verdict = "equal" if done.equal else f"{len(done.differences)} rows differ"
     click.echo(f"{run_id}: {done.trials} trials, {done.verdicts} verdicts, $0 spent: {verdict}")
+
+
+def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
+    record = finished_run(options.settings(), run, ("mine",))
+    spec = RunSpec.from_message(record.spec)
+    lake = Lake(spec.lake)
+    rows = lake.read(run_key(record.id, "factors.parquet")).to_pylist()
+    done = recheck(_chosen(rows, text, record.id), RunDeps(lake, record.id, spec))
+    if as_json:
+        options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
+    else:
+        _say_factor(record.id, done)
+    if not done.equal:
+        raise SystemExit(options.EXIT_FAILED)
+
+
+def _chosen(rows: list[Row], text: str, run_id: str) -> Row:
+    """The factor with this hash or unique beginning. Raises GiveUp, naming what there is."""
+    fitting = [row for row in rows if row["hash"].startswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(row["hash"] for row in (fitting or rows)[:_SHOWN]) or "(it has none)"
+    raise GiveUp(f"{text!r} fits {len(fitting)} factors of {run_id}; name one of: {known}")
+
+
+def _say_factor(run_id: str, done: Recheck) -> None:
+    for one in done.differences[:_SHOWN]:
+        was, now = plain(one.stored, 80), plain(one.computed, 80)
+        click.echo(f"{one.column}: stored {was}, computed {now}", err=True)
+    verdict = "equal" if done.equal else f"{len(done.differences)} differ"
+    click.echo(f"{done.hash} of {run_id}: {plain(done.expression, 200)}")
+    click.echo(f"{done.verdict}; {done.columns} columns computed again: {verdict}")

@@ -12,7 +12,12 @@ from alphamill.evaluation.correlation import (
     rank_autocorrelation,
     time_series_products,
 )
-from alphamill.evaluation.novelty import Nearest, nearest_in_library, signal_correlation
+from alphamill.evaluation.novelty import (
+    Nearest,
+    nearest_in_library,
+    residual_signal,
+    signal_correlation,
+)
 from alphamill.evaluation.overfitting import (
     EffectiveTrials,
     effective_trials,
@@ -86,6 +91,7 @@ __all__ = [
     "quantile_returns_by_bar",
     "quantile_spread",
     "rank_autocorrelation",
+    "residual_signal",
     "score",
     "signal_correlation",
     "split_bars",

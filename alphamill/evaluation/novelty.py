@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from alphamill.evaluation.correlation import (
     MIN_SYMBOLS,
@@ -12,6 +14,7 @@ from alphamill.evaluation.correlation import (
     mean_ic,
     time_series_products,
 )
+from alphamill.evaluation.ranks import centred_ranks, finite_or_nan
 from alphamill.frames import FloatArray
 
 
@@ -48,3 +51,26 @@ def nearest_in_library(
     ]
     comparable = [entry for entry in correlations if not math.isnan(entry.correlation)]
     return max(comparable, key=lambda entry: abs(entry.correlation), default=None)
+
+
+def residual_signal(values: FloatArray, library: Sequence[FloatArray]) -> FloatArray:
+    """What a factor says beyond others: its ranks less what theirs explain, (bars, symbols).
+
+    One least-squares fit of centred cross-sectional ranks, pooled over all bars: a fit a bar would
+    use up a dozen symbols with a dozen factors. NaN where the factor has no value; a library factor
+    without a value there explains nothing. Without a library: the centred ranks themselves.
+    """
+    present = np.isfinite(values)
+    own = centred_ranks(finite_or_nan(values))
+    if library:
+        others = np.stack(
+            [
+                np.where(present, centred_ranks(finite_or_nan(other)), 0.0).ravel()
+                for other in library
+            ],
+            axis=1,
+        )
+        weights = np.linalg.lstsq(others.T @ others, others.T @ own.ravel(), rcond=1e-10)[0]
+        own = own - (others @ weights).reshape(own.shape)
+    residual: FloatArray = np.where(present, own, np.nan)
+    return residual

@@ -25,6 +25,7 @@ from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quant
 from alphamill.evaluation.ranks import demean_rows, finite_or_nan
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.significance import default_lags, newey_west_t, two_sided_p
+from alphamill.evaluation.weights import Scheme
 from alphamill.frames import FloatArray
 
 MIN_OBSERVATIONS = 30  # bars with a correlation; below this a t-value means nothing
@@ -32,7 +33,7 @@ QUANTILES = 5
 
 # Bartlett weights shrink the autocovariances that h-bar labels are known to have: with h-1 lags
 # they keep 2/3 of the variance at long horizons, with 3h-1 lags 8/9.
-_LAGS_PER_HORIZON = 3
+LAGS_PER_HORIZON = 3
 
 _NAN = math.nan
 
@@ -204,7 +205,7 @@ def _associate(values: FloatArray, panel: Mapping[str, FloatArray], base: Score)
         horizon: mean_ic(series if horizon == base.horizon_bars else measure(labels(horizon)))
         for horizon in DECAY_HORIZONS_BARS
     }
-    lags = default_lags(n_known, _LAGS_PER_HORIZON * base.horizon_bars)
+    lags = default_lags(n_known, LAGS_PER_HORIZON * base.horizon_bars)
     t = newey_west_t(series, lags)
     common = replace(
         base, hac_lags=lags, p_value=two_sided_p(t), decay=decay,
@@ -234,6 +235,11 @@ def _ratio(ic: FloatArray) -> float:
     return float(known.mean()) / spread if spread > 0 else _NAN
 
 
+def scheme_for(n_symbols: int) -> Scheme:
+    """How a book is weighted: across symbols, or each in time where there are too few."""
+    return "rank" if n_symbols >= MIN_SYMBOLS else "time_series"
+
+
 def _trade(values: FloatArray, panel: Mapping[str, FloatArray], base: Score) -> Score:
     """With the book's figures filled in."""
     book = backtest(
@@ -241,7 +247,7 @@ def _trade(values: FloatArray, panel: Mapping[str, FloatArray], base: Score) -> 
         horizon_bars=base.horizon_bars,
         entry_lag_bars=base.entry_lag_bars,
         bars_per_year=base.bars_per_year,
-        scheme="rank" if base.n_symbols >= MIN_SYMBOLS else "time_series",
+        scheme=scheme_for(base.n_symbols),
         direction=base.direction,
         skip_bars=base.skip_bars,
     )  # fmt: skip

@@ -17,9 +17,20 @@ from alphamill.evaluation import (
     backtest,
     benjamini_hochberg,
     effective_trials,
+    forward_returns,
+    information_coefficient,
     nearest_in_library,
+    newey_west_t,
+    probability_of_backtest_overfitting,
+    residual_signal,
     trial_correlation,
 )
+from alphamill.evaluation.correlation import mean_ic
+from alphamill.evaluation.ranks import rank_rows
+from alphamill.evaluation.score import LAGS_PER_HORIZON, scheme_for
+from alphamill.evaluation.significance import default_lags
+from alphamill.factors import Factor
+from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import RankJob, ValidateJob
 from alphamill.lake import run_key
@@ -40,6 +51,7 @@ from alphamill.stages.trials import (
 
 FINALISTS = 10
 _STRIDE_BARS = 8  # of the bars on which two factors' values are compared
+_PBO_BLOCKS = 12  # 924 splits of the trials' returns; 16 blocks would make 12,870
 
 VALIDATION = pa.schema(
     [pa.field("hash", pa.string()), pa.field("expression", pa.string()),
@@ -55,12 +67,20 @@ RANKING = pa.schema(
         pa.field("rank", pa.int32()),  # 1 is the best on validation; null for the unranked
         pa.field("finalist", pa.bool_()),
         pa.field("why", pa.string()),  # why not a finalist
+        pa.field("direction", pa.int8()),
         pa.field("oriented_t", pa.float64()),
         pa.field("bh_p", pa.float64()),
         pa.field("library_correlation", pa.float64()),  # with the nearest better-ranked finalist
         pa.field("n_trials", pa.int64()),
         pa.field("n_effective", pa.float64()),
+        pa.field("n_clusters", pa.int64()),  # of trials whose returns correlate above 0.5
         pa.field("sharpe_variance", pa.float64()),
+        pa.field("pbo", pa.float64()),  # probability of backtest overfitting, of the whole search
+        # Beside the better-ranked finalists: what is left of the RankIC, in discovery's direction.
+        pa.field("residual_rank_ic", pa.float64()),
+        pa.field("residual_t", pa.float64()),
+        pa.field("shared_subtree_frac", pa.float64()),
+        pa.field("complexity_nodes", pa.int32()),
     ]
 )
 
@@ -76,13 +96,14 @@ def run_validate(job: ValidateJob, deps: RunDeps) -> dict[str, Any]:
     reader = SegmentReader(
         deps.lake, deps.run_id, job.interval, Segment.VALIDATION, deps.spec.groups
     )
-    rows = [_validated(row, reader, deps) for row in mine]
+    rows = [validated_row(row, reader, deps) for row in mine]
     key = interval_key(deps.run_id, "validation", job.interval, f"shard-{job.shard}")
     write_rows(deps.lake, key, rows, VALIDATION)
     return {"key": key, "validated": len(rows)}
 
 
-def _validated(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
+def validated_row(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
+    """The trial on validation, with the gross returns that count its luck."""
     factor = read_expression(trial["expression"])
     spec, direction = deps.spec, trial["direction"]
     result = reader.score(factor, spec, direction)
@@ -101,10 +122,11 @@ def _validated(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
         0.0,
         horizon_bars=spec.segments.horizon_bars,
         entry_lag_bars=spec.segments.entry_lag_bars,
+        scheme=scheme_for(result.n_symbols),
         direction=direction,
         skip_bars=segment.scored.start,
     )
-    return row | {"gross_returns": book.gross_returns}
+    return row | {"gross_returns": book.gross_returns.tolist()}
 
 
 def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
@@ -113,14 +135,26 @@ def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
     validated = read_rows(
         deps.lake, run_key(deps.run_id, f"validation/interval={job.interval.value}")
     )
+    rows = ranked_rows(trials, validated, deps, job.interval)
+    key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
+    write_rows(deps.lake, key, rows, RANKING)
+    finalists = sum(row["finalist"] for row in rows)
+    return {"key": key, "finalists": finalists, "n_trials": _counted(trials)}
+
+
+def ranked_rows(
+    trials: Sequence[Row], validated: Sequence[Row], deps: RunDeps, interval: Interval
+) -> list[Row]:
+    """RANKING of an interval's trials, in the order of `validated`."""
     search = _search_facts(trials, validated)
     adjusted = _adjusted_p(validated, search["n_trials"])
     rows = [
         {
             "hash": row["hash"],
             "expression": row["expression"],
+            "direction": row["direction"],
             "oriented_t": _oriented_t(row),
-            "bh_p": p,
+            "bh_p": float(p),
             "finalist": False,
             "why": row["fault"] or "",
             **search,
@@ -129,11 +163,13 @@ def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
     ]
     measured = [row for row in rows if not row["why"] and math.isfinite(row["oriented_t"])]
     measured.sort(key=lambda row: (-row["oriented_t"], row["hash"]))
-    _choose(measured, deps, job.interval)
-    key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
-    write_rows(deps.lake, key, rows, RANKING)
-    finalists = sum(row["finalist"] for row in rows)
-    return {"key": key, "finalists": finalists, "n_trials": search["n_trials"]}
+    _choose(measured, deps, interval)
+    return rows
+
+
+def _counted(trials: Sequence[Row]) -> int:
+    """Every candidate that was parsed counts, whatever became of it; duplicates count too."""
+    return sum(row["status"] in ("evaluated", "fault", "duplicate") for row in trials)
 
 
 def _oriented_t(row: Row) -> float:
@@ -153,23 +189,24 @@ def _adjusted_p(validated: Sequence[Row], n_trials: int) -> FloatArray:
 
 
 def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
-    """N, effective N and the variance of the trials' Sharpe ratios, from the trials themselves.
-
-    Every candidate that was parsed counts, whatever became of it; duplicates count too.
-    """
-    n_trials = sum(row["status"] in ("evaluated", "fault", "duplicate") for row in trials)
+    """N, effective N, the variance of the trials' Sharpe ratios and PBO, from the trials alone."""
     sharpes = [row["gross_sharpe_per_bar"] for row in validated]
     known = np.array([value for value in sharpes if value is not None], dtype=np.float64)
     series = [row["gross_returns"] for row in validated if row["gross_returns"]]
-    effective = float(len(series))
+    effective, clusters, pbo = float(len(series)), len(series), math.nan
     if len(series) > 1:
         length = min(len(one) for one in series)
         matrix = np.array([one[-length:] for one in series]).T
-        effective = effective_trials(trial_correlation(matrix)).by_average_correlation
+        found = effective_trials(trial_correlation(matrix))
+        effective, clusters = found.by_average_correlation, found.by_clusters
+        if length >= 2 * _PBO_BLOCKS:
+            pbo = probability_of_backtest_overfitting(matrix, _PBO_BLOCKS)
     return {
-        "n_trials": n_trials,
-        "n_effective": effective,
+        "n_trials": _counted(trials),
+        "n_effective": max(effective, 1.0),
+        "n_clusters": clusters,
         "sharpe_variance": float(known.var(ddof=1)) if len(known) > 1 else math.nan,
+        "pbo": pbo,
     }
 
 
@@ -177,6 +214,7 @@ def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
     """Mark finalists, best first, leaving out what repeats a better one."""
     reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION, deps.spec.groups)
     chosen: dict[str, FloatArray] = {}
+    known: list[Factor] = []
     for number, row in enumerate(ranked, 1):
         row["rank"] = number
         if len(chosen) == FINALISTS:
@@ -185,11 +223,33 @@ def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
         if row["oriented_t"] <= 0:
             row["why"] = "changed its sign on validation"
             continue
-        values = reader.values(read_expression(row["expression"]))
+        factor = read_expression(row["expression"])
+        values = reader.values(factor)
         nearest = nearest_in_library(values, chosen, _STRIDE_BARS)
         row["library_correlation"] = abs(nearest.correlation) if nearest else 0.0
         if row["library_correlation"] > deps.spec.gates.library_correlation:
             row["why"] = f"says what {nearest.name if nearest else ''} says"
             continue
         row["finalist"] = True
+        row.update(_novelty(values, list(chosen.values()), row["direction"], reader, deps))
+        row["shared_subtree_frac"] = shared_subtree_frac(factor, known)
+        row["complexity_nodes"] = complexity_nodes(factor)
         chosen[row["hash"]] = values
+        known.append(factor)
+
+
+def _novelty(
+    values: FloatArray,
+    better: Sequence[FloatArray],
+    direction: int,
+    reader: SegmentReader,
+    deps: RunDeps,
+) -> Row:
+    """The RankIC that is left beside better finalists; NaN without a cross-section."""
+    segment, cut = reader.panel(()), deps.spec.segments
+    forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars)
+    residual = direction * residual_signal(values, better)
+    ranks = rank_rows(forward[segment.scored])  # the residual is of ranks already
+    ic = information_coefficient(residual[segment.scored], ranks, "pearson")
+    lags = default_lags(int(np.isfinite(ic).sum()), LAGS_PER_HORIZON * cut.horizon_bars)
+    return {"residual_rank_ic": mean_ic(ic), "residual_t": newey_west_t(ic, lags)}

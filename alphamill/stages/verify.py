@@ -38,11 +38,13 @@ VERDICTS = pa.schema(
     + [pa.field("round", pa.int32()), pa.field("rank", pa.int32()),
        pa.field("direction", pa.int8()), pa.field("lookback_bars", pa.int32()),
        pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
-       pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64())]
+       pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64()),
+       pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32())]
     + [pa.field(name, pa.float64())
        for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
                     "deflated_sharpe_uncapped",
-                    "library_correlation")]
+                    "library_correlation", "pbo", "residual_rank_ic", "residual_t",
+                    "shared_subtree_frac")]
     + [pa.field(f"{segment.value}_{name}", pa.float64())
        for segment in _SEGMENTS for name in SCORE_COLUMNS]
     + [pa.field(f"{segment.value}_start_ms", pa.int64()) for segment in _SEGMENTS]
@@ -52,23 +54,20 @@ VERDICTS = pa.schema(
 
 def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
     """Judge every finalist of the interval; returns the grades' counts."""
-    ranking = _by_hash(deps.lake, deps.run_id, "ranking", job.interval)
-    vetoes = _by_hash(deps.lake, deps.run_id, "veto", job.interval)
-    validated = _by_hash(deps.lake, deps.run_id, "validation", job.interval)
+    ranking = by_hash(deps.lake, deps.run_id, "ranking", job.interval)
+    vetoes = by_hash(deps.lake, deps.run_id, "veto", job.interval)
+    validated = by_hash(deps.lake, deps.run_id, "validation", job.interval)
     trials = {
         row["hash"]: row
         for row in reversed(read_trials(deps.lake, deps.run_id, job.interval))
         if row["status"] == "evaluated"
     }
     finalists = sorted((row for row in ranking.values() if row["finalist"]), key=_rank)
-    readers = {
-        segment: SegmentReader(deps.lake, deps.run_id, job.interval, segment, deps.spec.groups)
-        for segment in _SEGMENTS
-    }
+    readers = segment_readers(deps, job.interval)
     opened = [row for row in finalists if not vetoes.get(row["hash"], {}).get("vetoed")]
     looks = _count_looks(opened, readers[Segment.HOLDOUT].panel(()), deps)
     rows = [
-        _verdict(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
+        verdict_row(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
                  vetoes.get(ranked["hash"], {}), looks, readers, deps)
         for ranked in finalists
     ]  # fmt: skip
@@ -80,16 +79,25 @@ def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
     return {"key": key, **counts}
 
 
+def segment_readers(deps: RunDeps, interval: Interval) -> dict[Segment, SegmentReader]:
+    """A reader of each of the run's three segments."""
+    return {
+        segment: SegmentReader(deps.lake, deps.run_id, interval, segment, deps.spec.groups)
+        for segment in _SEGMENTS
+    }
+
+
 def _rank(row: Row) -> int:
     return int(row["rank"])
 
 
-def _by_hash(lake: Lake, run_id: str, kind: str, interval: Interval) -> dict[str, Row]:
+def by_hash(lake: Lake, run_id: str, kind: str, interval: Interval) -> dict[str, Row]:
+    """An interval's rows of one kind by their factors' hashes."""
     rows = read_rows(lake, run_key(run_id, f"{kind}/interval={interval.value}"))
     return {row["hash"]: row for row in rows}
 
 
-def _verdict(
+def verdict_row(
     ranked: Row,
     trial: Row,
     validated: Row,
@@ -98,6 +106,7 @@ def _verdict(
     readers: dict[Segment, SegmentReader],
     deps: RunDeps,
 ) -> Row:
+    """VERDICTS of one finalist; the holdout stays shut for one that was vetoed."""
     factor = read_expression(trial["expression"])
     discovery, validation = score_of(trial), score_of(validated)
     vetoed = bool(veto.get("vetoed"))
@@ -125,7 +134,9 @@ def _verdict(
         **{name: trial[name] for name in ("hash", "expression", "interval", "hypothesis", "tier",
                                           "symbol", "call_id", "round", "lookback_bars")},
         **{name: ranked[name] for name in ("rank", "n_trials", "n_effective", "bh_p",
-                                           "library_correlation")},
+                                           "library_correlation", "n_clusters", "pbo",
+                                           "residual_rank_ic", "residual_t",
+                                           "shared_subtree_frac", "complexity_nodes")},
         "verdict": Grade.REJECTED.value if vetoed else plain["grade"],
         "direction": discovery.direction,
         "veto_reason": veto_reason,

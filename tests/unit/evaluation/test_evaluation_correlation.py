@@ -14,6 +14,7 @@ from alphamill.evaluation import (
     information_coefficient,
     nearest_in_library,
     rank_autocorrelation,
+    residual_signal,
     signal_correlation,
     time_series_products,
 )
@@ -187,3 +188,24 @@ def test_one_symbol_is_compared_in_time():
     a = np.random.default_rng(4).normal(size=(200, 1))
     assert signal_correlation(a, a**3) == pytest.approx(1)
     assert signal_correlation(a, -a) == pytest.approx(-1)
+
+
+def test_what_is_left_beside_others_is_uncorrelated_with_them():
+    rng = np.random.default_rng(5)
+    shared, own = rng.normal(size=(2, 400, 15))
+    values = shared + own
+    left = residual_signal(values, [shared])
+    explained = np.vdot(left, centred_ranks(shared)) / np.vdot(left, left)
+    assert explained == pytest.approx(0, abs=1e-9)
+    assert signal_correlation(values, shared) > 0.5
+    assert signal_correlation(left, own) > 0.8
+    # A copy and a sum of others leave nothing; without others nothing is taken.
+    np.testing.assert_allclose(residual_signal(shared, [own, -shared]), 0, atol=1e-9)
+    np.testing.assert_allclose(signal_correlation(residual_signal(values, []), values), 1)
+
+
+def test_what_is_left_has_the_factors_own_holes():
+    values = np.arange(40.0).reshape(8, 5) % 7
+    values[2, 3] = np.nan
+    other = np.where(np.arange(5) == 1, np.nan, values[::-1])
+    assert (np.isnan(residual_signal(values, [other])) == np.isnan(values)).all()
