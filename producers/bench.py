@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing.pool import Pool
 from typing import Any
 
 import click
@@ -172,10 +173,9 @@ def _in_processes(
 ) -> Iterator[Any]:
     """Results as they come. Ctrl-C ends the processes before it goes on to the caller."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    context = multiprocessing.get_context("spawn")  # arrow and numba have threads: no fork
     with (
         Progress(*columns, console=Console(stderr=True), disable=quiet) as progress,
-        context.Pool(min(jobs, len(tasks)), _quiet_worker) as pool,
+        _pool(min(jobs, len(tasks))) as pool,
     ):
         bar = progress.add_task(what, total=len(tasks))
         for result in pool.imap_unordered(work, tasks):
@@ -183,11 +183,19 @@ def _in_processes(
             yield result
 
 
-def _quiet_worker() -> None:
-    """A terminal's Ctrl-C reaches every process; the parent alone answers it."""
+def _pool(jobs: int) -> Pool:
+    """Processes that ignore Ctrl-C from their first instruction: the parent alone answers it."""
+    context = multiprocessing.get_context("spawn")  # arrow and numba have threads: no fork
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # spawned processes inherit it
+    try:
+        return context.Pool(jobs, _one_thread)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _one_thread() -> None:
     import pyarrow as pa
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)  # the processes are the parallelism
 
 
@@ -272,7 +280,7 @@ def random(run: str | None, seeds: int, first_seed: int, jobs: int, as_json: boo
         )
         return
     rows = [(record.id, arm) for arm in own]
-    rows += [(f"random formulas, seed {seed}", arm) for _, seed, arm in results]
+    rows += [(f"random, seed {seed}", arm) for _, seed, arm in results]
     Console().print(_random_table(rows))
 
 

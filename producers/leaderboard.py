@@ -83,11 +83,14 @@ def factors_board(factors: Sequence[Row]) -> RenderableType:
 
 
 def verdicts_line(factors: Sequence[Row]) -> str:
-    """For example "1 tradable, 3 predictive, 6 rejected; 208 trials"."""
+    """For example "1 tradable, 3 predictive, 6 rejected; ...; 208 trials"."""
     counts = ", ".join(
         f"{sum(factor['verdict'] == name for factor in factors)} {name}" for name in VERDICT_STYLES
     )
     trials = {factor["interval"]: factor["n_trials"] for factor in factors}
+    overfit = {real(factor.get("pbo")) for factor in factors} - {None}
+    if len(overfit) == 1:
+        counts += f"; probability of overfitting {number(overfit.pop(), 2)}"
     if len(trials) == 1:
         return f"{counts}; {whole(*trials.values())} trials"
     by = ", ".join(f"{whole(n)} at {plain(interval, 4)}" for interval, n in trials.items())
