@@ -157,7 +157,7 @@ def settings() -> Settings:
 
 
 def exits(function: Function) -> Function:
-    """Errors as one line on stderr, with the exit codes of docs/commands."""
+    """Errors as one line on stderr, with the exit codes that README.md states."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
