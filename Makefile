@@ -24,7 +24,9 @@ check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/ready-dev ## every benchmark; some minutes
+bench: $(VENV)/ready-dev ## every benchmark, beside its peers; about half an hour
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]' || \
+	  echo "some peers are not installed; the benchmarks leave them out" >&2
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 install: $(VENV)/ready ## the alphamill command in .venv/bin
