@@ -18,7 +18,7 @@ from alphamill.sim.bars import Bars
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from producers.pulse import Pulse
-from producers.universe import chosen_symbols
+from producers.universe import Universe, chosen_symbols
 from workers import fetch as doorways
 from workers.flows import plan
 from workers.resources import Resources
@@ -80,10 +80,11 @@ def weight(url):
 def test_the_most_traded_cost_weight_once_an_hour(served, settings, market, quote, cost):
     url = served[1]
     before = weight(url)
-    first = chosen_symbols(settings, market, [], None, 2, quote)
+    first = chosen_symbols(settings, market, Universe((), None, 2, quote))
     assert len(first) == 2
     assert weight(url) - before == cost
-    assert chosen_symbols(settings, market, [("AAAUSDT",)], None, 2, quote) == ("AAAUSDT", *first)
+    named = Universe((("AAAUSDT",),), None, 2, quote)
+    assert chosen_symbols(settings, market, named) == ("AAAUSDT", *first)
     assert weight(url) - before == cost
     kept = redis.Redis.from_url(settings.redis_url).keys("alphamill:listing:*")
     assert len(kept) == 1
