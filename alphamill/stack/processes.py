@@ -80,7 +80,7 @@ class Supervisor:
         self._running: dict[str, _Running] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, services: Sequence[Service], timeout_s: float = 60.0) -> None:
+    def start(self, services: Sequence[Service], timeout_s: float = 120.0) -> None:
         """Start all, then wait until each is ready.
 
         Raises GiveUp, naming the log, if one ends or is not ready in time.

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 
+from alphamill.errors import RetryLater
 from alphamill.ledger import RedisLedger
 from alphamill.settings import LedgerSettings
 from alphamill.sim.synthetic import COINS, DEFAULT_START_MS, SyntheticMarket, generate
@@ -143,9 +144,10 @@ class Command:
 
     def reached(self, stage: str, state: str = "running") -> bool:
         """Whether a job of the stage of the newest run is in that state."""
-        if not (self.home / "redis.url").exists():
+        try:
+            runs = self.ledger().runs()
+        except (FileNotFoundError, RetryLater):  # not up yet, or down: `until` says which
             return False
-        runs = self.ledger().runs()
         return bool(runs) and runs[0].counts.get(stage, {}).get(state, 0) > 0
 
     def end(self) -> None:
