@@ -18,12 +18,13 @@ from typing import Any
 from alphamill.errors import GiveUp
 
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)  # opened here: between fork and exec nothing may wait for a lock
 
 
 def die_with_parent() -> None:
     """In a child before exec: get SIGTERM when the parent's thread ends, even by kill -9."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
