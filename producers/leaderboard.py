@@ -12,8 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.ledger import RedisLedger, RunRecord
-from alphamill.report.tables import VERDICT_STYLES
-from alphamill.report.values import NOTHING, elapsed, number, percent, plain, real, whole
+from alphamill.report.values import (
+    NOTHING,
+    VERDICT_STYLES,
+    elapsed,
+    number,
+    percent,
+    plain,
+    real,
+    whole,
+)
 from alphamill.settings import Settings
 from alphamill.usage import UsageCounters
 from producers.connect import connect

@@ -14,8 +14,7 @@ from alphamill.evaluation import signal_correlation
 from alphamill.frames import FloatArray, Interval
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord
-from alphamill.report.tables import VERDICT_STYLES
-from alphamill.report.values import number, plain
+from alphamill.report.values import VERDICT_STYLES, number, plain
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
 from alphamill.stages.panels import Segment

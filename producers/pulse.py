@@ -15,7 +15,7 @@ from alphamill.errors import RetryLater
 from alphamill.frames import Market
 from alphamill.ledger import RunRecord
 from alphamill.limits import RedisLimiter, binance_pool
-from alphamill.report.tables import bars_line
+from alphamill.report.progress import bars_line
 from alphamill.settings import Settings
 from alphamill.usage.bars import BarCounters, Landed
 

@@ -17,7 +17,7 @@ from alphamill.ledger import JobRecord, JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.budget import Account, utc_day
 from alphamill.llm.journal import RedisJournal
-from alphamill.report.tables import bars_line, progress_table
+from alphamill.report.progress import bars_line, progress_table
 from alphamill.report.values import elapsed, plain, usd, whole
 from alphamill.settings import Settings
 from producers import options

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import Ledger, RunRecord
-from alphamill.report.tables import progress_table
+from alphamill.report.progress import progress_table
 
 ENDED = ("done", "failed", "cancelled")
 _LINES_EVERY_S = 30.0  # of a log

@@ -7,9 +7,9 @@ from importlib.resources import files
 from typing import Any
 
 from alphamill.report.elements import Child, Element, element
-from alphamill.report.tables import errors_text
 from alphamill.report.values import (
     NOTHING,
+    errors_text,
     gates,
     measure,
     milliseconds,

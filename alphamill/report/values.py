@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+VERDICT_STYLES = {"tradable": "bold green", "predictive": "cyan", "rejected": "dim"}
 NOTHING = "–"  # what is not known, not measured, or not a number
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, surrogates
 
@@ -120,3 +121,12 @@ def gates(factor: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
         else:
             found.append((plain(reason), False, ""))
     return found
+
+
+def errors_text(errors: object) -> str:
+    """3 (timeout 2, http_500 1); 0 without any."""
+    if not isinstance(errors, Mapping):
+        return NOTHING
+    total = sum(errors.values())
+    kinds = ", ".join(f"{plain(kind, 40)} {whole(count)}" for kind, count in errors.items())
+    return f"{whole(total)} ({kinds})" if total else "0"
