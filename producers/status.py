@@ -163,9 +163,7 @@ def _show_run(
     console = Console()
     state = Text(run.state.value, style=_STATE_STYLES.get(run.state.value, ""))
     console.print(Text(f"{run.id}  ").append(state).append(f"  priority {run.priority}"))
-    # "propose.detailed_analysis" beside its bar would not fit 80 columns.
-    stages = {stage.removeprefix("propose."): states for stage, states in run.counts.items()}
-    console.print(progress_table(stages, _elapsed_s(run)))
+    console.print(progress_table(run.counts, _elapsed_s(run)))
     if bars is not None:
         console.print(bars_line(bars))
     if account is not None:
