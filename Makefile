@@ -14,9 +14,10 @@ demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no
 	@$(BIN)/alphamill demo
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
-	@# What computes runs side by side; what starts whole stacks runs alone, undisturbed.
+	@# Side by side, but for integration: limits and kills are measured undisturbed.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit tests/contract
-	@$(BIN)/python -m pytest -q tests/integration tests/acceptance
+	@$(BIN)/python -m pytest -q tests/integration
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/acceptance
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .

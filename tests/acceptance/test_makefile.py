@@ -89,7 +89,7 @@ def test_demo_and_test_install_once_each(make, tmp_path):
     assert make("demo", GOOD).stdout.splitlines()[-1] == "ran demo"
     assert make("demo").stdout == "ran demo\n"
     assert make("test").stdout.splitlines()[-1] == "ran pytest"
-    assert make("test").stdout == "ran pytest\n" * 2  # side by side, then alone
+    assert make("test").stdout == "ran pytest\n" * 3  # unit and contract, integration, acceptance
     assert len((tmp_path / "pip.log").read_text().splitlines()) == 2
 
 
