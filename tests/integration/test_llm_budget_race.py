@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import redis
 
@@ -22,9 +22,19 @@ REQUEST = ChatRequest("gpt-4.1", PROMPT, max_tokens=100)
 REPLY = ChatReply("hello", "stop", "gpt-4.1", TokenUsage(10, 0, 3), 7, "gpt-4.1")
 
 
-def spend(url: str, seed: int) -> tuple[int, int, bool]:
-    """(settled, lost) micros of one caller that goes on until the dollar is gone."""
+class Spent(NamedTuple):
+    """What one caller saw; amounts in micro-dollars."""
+
+    settled: int
+    lost: int
+    committed: list[int]  # the run's account, read after each reservation that was granted
+    exhausted: bool
+
+
+def spend(url: str, seed: int) -> Spent:
+    """One caller that goes on until the dollar is gone."""
     rng, settled, lost = random.Random(seed), 0, 0
+    committed: list[int] = []
     with redis.Redis.from_url(url) as client:
         journal = RedisJournal(client)
         for number in range(2_000):
@@ -34,9 +44,10 @@ def spend(url: str, seed: int) -> tuple[int, int, bool]:
             try:
                 journal.reserve(held, record, PROMPT, ONE_DOLLAR, 10 * ONE_DOLLAR)
             except BudgetExhausted:
-                return settled, lost, True
+                return Spent(settled, lost, committed, True)
             except RetryLater:
                 continue
+            committed.append(journal.state("run", DAY).run.committed_usd_micros)
             outcome = rng.random()
             if outcome < 0.8:
                 actual = rng.randint(0, micros)
@@ -47,37 +58,24 @@ def spend(url: str, seed: int) -> tuple[int, int, bool]:
             else:
                 journal.lose(held, record)
                 lost += micros
-    return settled, lost, False
+    return Spent(settled, lost, committed, False)
 
 
 def test_sixteen_threads_never_pass_one_dollar(redis_url: str) -> None:
-    highest, done = [0, 0], threading.Event()
-
-    def watch() -> None:
-        with redis.Redis.from_url(redis_url) as client:
-            journal = RedisJournal(client)
-            while not done.is_set():
-                highest[0] = max(highest[0], journal.state("run", DAY).run.committed_usd_micros)
-                highest[1] += 1
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     with ThreadPoolExecutor(16) as pool:
-        sums = list(pool.map(lambda seed: spend(redis_url, seed), range(16)))
-    done.set()
-    watcher.join()
+        callers = list(pool.map(lambda seed: spend(redis_url, seed), range(16)))
 
     with redis.Redis.from_url(redis_url) as client:
         journal = RedisJournal(client)
         account = journal.state("run", DAY).run
         records = list(journal.calls("run"))
-    assert account.spent_usd_micros == sum(settled for settled, _, _ in sums)
-    assert account.unknown_usd_micros == sum(lost for _, lost, _ in sums)
+    assert account.spent_usd_micros == sum(caller.settled for caller in callers)
+    assert account.unknown_usd_micros == sum(caller.lost for caller in callers)
     assert account.reserved_usd_micros == 0
     assert account.committed_usd_micros <= ONE_DOLLAR
-    assert 0 < highest[0] <= ONE_DOLLAR
-    assert highest[1] > 20  # it was watched while it happened
+    watched = [micros for caller in callers for micros in caller.committed]
+    assert 0 < max(watched) <= ONE_DOLLAR
     assert account.committed_usd_micros > 0.97 * ONE_DOLLAR  # and the dollar was there to use
-    assert any(exhausted for _, _, exhausted in sums)
+    assert any(caller.exhausted for caller in callers)
     paid = [r.cost_usd_micros or 0 for r in records if r.status is CallStatus.SETTLED]
     assert sum(paid) == account.spent_usd_micros
