@@ -15,13 +15,12 @@ from redis.retry import Retry
 
 from alphamill.jobs import Queue
 from alphamill.lake import Lake
-from alphamill.ledger.presence import Presence, Worker
+from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.report.values import plain
 from alphamill.settings import Settings
 from producers.findings import Check
 from producers.up import POOLS
 
-SWEPT_KEY = "alphamill:swept"  # written by workers.control: the time of the last sweep, UTC ms
 _CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0
 
@@ -47,8 +46,9 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
     yield server_check(server, str(version), _host(settings.redis_url))
     yield _persistence(info, client)
     yield _eviction(info)
-    yield workers_check(Presence(client).here())
-    yield _sweep(client)
+    presence = Presence(client)
+    yield workers_check(presence.here())
+    yield _sweep(presence)
 
 
 def server_check(server: str, version: str, where: str) -> Check:
@@ -176,16 +176,16 @@ def _queues(pool: str) -> set[str]:
     return {queue.value for queue in Queue if queue.value.partition(".")[0] == pool}
 
 
-def _sweep(client: redis.Redis) -> Check:
-    last = client.get(SWEPT_KEY)
-    if last is None:
+def _sweep(presence: Presence) -> Check:
+    last_ms = presence.swept_ms()
+    if last_ms is None:
         return Check(
             "beat",
             "fail",
-            "nothing was swept in the last 30 s: lost messages stay lost",
+            f"nothing was swept in the last {SILENCE_S} s: lost messages stay lost",
             "start alphamill beat and a control worker (alphamill up has both)",
         )
-    ago_s = max(0.0, time.time() - int(last) / 1000)
+    ago_s = max(0.0, time.time() - last_ms / 1000)
     return Check("beat", "ok", f"the ledger was swept {ago_s:.0f} s ago")
 
 

@@ -6,14 +6,12 @@ import redis
 
 from alphamill.errors import RetryLater
 from alphamill.jobs import PublishJob
+from alphamill.ledger.presence import Presence
 from alphamill.stages import publish as publication
 from workers.app import app
 from workers.publish import publish
 from workers.resources import resources
 from workers.task import Facts, JobContext, task
-
-_SWEPT = "alphamill:swept"  # for `alphamill doctor`: when the ledger was last swept, UTC ms
-_SWEPT_FOR_S = 30
 
 
 @app.task(name="alphamill.sweep")  # type: ignore[untyped-decorator]  # Celery has no types
@@ -22,7 +20,7 @@ def sweep() -> str:
     tools = resources()
     try:
         sent = publish(tools.ledger.sweep())
-        tools.redis.set(_SWEPT, tools.clock.now_ms(), ex=_SWEPT_FOR_S)
+        Presence(tools.redis).swept(tools.clock.now_ms())
     except (RetryLater, redis.RedisError) as error:  # the next tick is a second away
         return str(error)
     return f"{sent} published"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
 from alphamill.ledger import Hint
@@ -25,19 +26,23 @@ def publish(hints: Iterable[Hint]) -> int:
     try:
         with app.producer_pool.acquire(block=True) as producer:
             for hint in hints:
-                _send(hint, producer)
-                sent += 1
+                sent += _send(hint, producer)
     except OperationalError as error:
         _log.warning("the broker cannot be reached (%s); the sweep publishes the rest", error)
     return sent
 
 
-def _send(hint: Hint, producer: Any) -> None:
-    app.send_task(
-        f"alphamill.{hint.stage}",
-        args=[hint.run, hint.job_id],
-        queue=hint.queue,
-        priority=_LOWEST - hint.priority,
-        producer=producer,
-        ignore_result=True,
-    )
+def _send(hint: Hint, producer: Any) -> bool:
+    try:
+        app.send_task(
+            f"alphamill.{hint.stage}",
+            args=[hint.run, hint.job_id],
+            queue=hint.queue,
+            priority=_LOWEST - hint.priority,
+            producer=producer,
+            ignore_result=True,
+        )
+    except QueueNotFound:  # another version's run; its own workers will publish it
+        _log.warning("%s of %s wants queue %s, not known here", hint.job_id, hint.run, hint.queue)
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Which workers are here: each says so now and then, and is forgotten when it falls silent."""
+"""Which workers are here, and when the ledger was swept: for people and for `doctor`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class Worker:
 
 
 class Presence:
-    """The workers' own register in Redis; a list for people and for `doctor`, not a lock."""
+    """The workers' own register in Redis; a list, not a lock."""
 
     def __init__(self, client: redis.Redis, prefix: str = "alphamill") -> None:
         self._redis = client
         self._index = f"{prefix}:workers"
         self._prefix = f"{prefix}:worker:"
+        self._swept = f"{prefix}:swept"
 
     def announce(self, worker: Worker) -> None:
         """Say that `worker` is here for the next SILENCE_S seconds."""
@@ -52,6 +53,15 @@ class Presence:
         if gone:
             self._redis.srem(self._index, *gone)
         return [_worker(_text(text)) for text in texts if text is not None]
+
+    def swept(self, now_ms: int) -> None:
+        """The ledger was swept at `now_ms` (UTC); remembered for SILENCE_S."""
+        self._redis.set(self._swept, now_ms, ex=SILENCE_S)
+
+    def swept_ms(self) -> int | None:
+        """When the ledger was last swept, UTC ms; None when not in the last SILENCE_S."""
+        found = self._redis.get(self._swept)
+        return None if found is None else int(found)
 
 
 def _text(value: bytes | str) -> str:

@@ -50,7 +50,6 @@ from producers.leaderboard import show_planted, show_results
 from producers.page import run_report
 from producers.planted import search_planted
 from producers.results import run_rows
-from producers.stack_checks import SWEPT_KEY
 
 H1_MS = 3_600_000
 JAN = Month(2024, 1)
@@ -687,11 +686,11 @@ def staffed(mill):
     pools = ("features", "evaluate", "llm", "control")
     for pool in pools:
         presence.announce(Worker(f"{pool}-1@host", pool, (pool,), 2, 1))
-    mill.client.set(SWEPT_KEY, int(time.time() * 1000), ex=30)
+    presence.swept(int(time.time() * 1000))
     mill.client.config_set("appendonly", "yes")
     yield
     mill.client.config_set("appendonly", "no")
-    mill.client.delete(SWEPT_KEY)
+    mill.client.delete("alphamill:swept")
     for pool in pools:
         presence.leave(f"{pool}-1@host")
 
@@ -776,11 +775,11 @@ def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
     monkeypatch.setattr(control, "resources", lambda: tools)
     monkeypatch.setattr(control, "publish", len)
     assert control.sweep() == "0 published"
-    assert 0 < mill.client.ttl(SWEPT_KEY) <= 30
+    assert 0 < mill.client.ttl("alphamill:swept") <= 30
     checks = _checks(mill, {"ALPHAMILL_LLM_URL": "http://127.0.0.1:1/v1",
                             "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:1"}, 1)  # fmt: skip
     assert checks["beat"]["state"] == "ok"
-    mill.client.delete(SWEPT_KEY)
+    mill.client.delete("alphamill:swept")
 
 
 @pytest.mark.parametrize(
