@@ -194,8 +194,8 @@ class SearchSettings(_Frozen):
 class SegmentSettings(_Frozen):
     """How a run's time is cut, and the label."""
 
-    discovery_frac: Fraction = 0.6
-    validation_frac: Fraction = 0.2  # the rest is the holdout
+    discovery_frac: Fraction = 0.5
+    validation_frac: Fraction = 0.25  # the rest is the holdout
     horizon_bars: Count = 4
     entry_lag_bars: Count = 1  # 1: a signal at the close of bar t trades at the open of bar t+1
 
@@ -216,10 +216,11 @@ class FeeSettings(_Frozen):
 class GateSettings(_Frozen):
     """What a factor must pass; docs/verdicts.md argues each default."""
 
-    validation_t: float = 3.0  # Harvey, Liu and Zhu (2016)
+    validation_t: float = 1.64
     fdr: Fraction = 0.05  # Benjamini-Hochberg, over all trials of the run
     deflated_sharpe: Fraction = 0.95
     holdout_t: float = 1.64
+    out_of_sample_t: float = 3.0  # of both together; Harvey, Liu and Zhu (2016)
     coverage: Fraction = 0.8
     library_correlation: Fraction = 0.7
 

@@ -50,6 +50,7 @@ from alphamill.evaluation.verdict import (
     Grade,
     TrialFacts,
     Verdict,
+    combined_t,
     judge,
 )
 from alphamill.evaluation.weights import portfolio_weights, turnover
@@ -68,6 +69,7 @@ __all__ = [
     "Verdict",
     "backtest",
     "benjamini_hochberg",
+    "combined_t",
     "coverage",
     "decay_half_life_bars",
     "default_lags",

@@ -24,7 +24,7 @@ from alphamill.evaluation.portfolio import backtest
 from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quantile_spread
 from alphamill.evaluation.ranks import demean_rows, finite_or_nan
 from alphamill.evaluation.returns import forward_returns
-from alphamill.evaluation.significance import default_lags, newey_west_t, two_sided_p
+from alphamill.evaluation.significance import default_lags, newey_west_t, one_sided_p, two_sided_p
 from alphamill.evaluation.weights import Scheme
 from alphamill.frames import FloatArray
 
@@ -64,7 +64,7 @@ class Score:
     icir: float = _NAN
     time_series_rank_corr: float = _NAN
     time_series_t: float = _NAN  # Newey-West
-    p_value: float = _NAN  # two-sided, of whichever t there is
+    p_value: float = _NAN  # of whichever t there is; two-sided, one-sided where direction is given
     rank_autocorrelation: float = _NAN  # of the values, one bar apart
     decay: Mapping[int, float] = field(default_factory=dict)  # horizon in bars -> RankIC
     half_life_bars: float = _NAN
@@ -149,7 +149,7 @@ def score(
     fault = _segment_fault(panel, base) or _factor_fault(values[skip_bars:], base)
     if fault:
         return replace(base, fault=fault)
-    associated = _associate(values, panel, base)
+    associated = _associate(values, panel, base, direction)
     if associated.fault:
         return associated
     chosen = direction or (-1 if associated.association < 0 else 1)
@@ -182,7 +182,9 @@ def _factor_fault(values: FloatArray, base: Score) -> str | None:
     return None
 
 
-def _associate(values: FloatArray, panel: Mapping[str, FloatArray], base: Score) -> Score:
+def _associate(
+    values: FloatArray, panel: Mapping[str, FloatArray], base: Score, direction: int | None
+) -> Score:
     """With the correlations filled in, or a fault when too few bars have one."""
     across = base.n_symbols >= MIN_SYMBOLS
     scored = values[base.skip_bars :]
@@ -207,8 +209,9 @@ def _associate(values: FloatArray, panel: Mapping[str, FloatArray], base: Score)
     }
     lags = default_lags(n_known, LAGS_PER_HORIZON * base.horizon_bars)
     t = newey_west_t(series, lags)
+    p = one_sided_p(direction * t) if direction else two_sided_p(t)
     common = replace(
-        base, hac_lags=lags, p_value=two_sided_p(t), decay=decay,
+        base, hac_lags=lags, p_value=p, decay=decay,
         half_life_bars=decay_half_life_bars(decay),
     )  # fmt: skip
     if not across:

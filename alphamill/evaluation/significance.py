@@ -56,6 +56,11 @@ def newey_west_t(x: ArrayLike, lags: int) -> float:
     return mean / math.sqrt(variance / n_obs) if variance > 0 else math.nan
 
 
+def one_sided_p(t: float) -> float:
+    """Probability of a t at least as large under a standard normal; NaN for NaN."""
+    return _normal_cdf(-t)
+
+
 def two_sided_p(t: float) -> float:
     """Probability of a |t| at least as large under a standard normal; NaN for NaN."""
     return math.erfc(abs(t) / math.sqrt(2.0))

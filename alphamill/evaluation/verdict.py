@@ -24,10 +24,11 @@ class Grade(StrEnum):
 class GateThresholds:
     """What must be passed; the fields of settings.GateSettings."""
 
-    validation_t: float = 3.0  # Harvey, Liu and Zhu (2016)
+    validation_t: float = 1.64  # one-sided 5 %; what the search took is for the next two
     fdr: float = 0.05
     deflated_sharpe: float = 0.95
     holdout_t: float = 1.64  # one-sided 5 %: the sign is fixed by then, and it is one test
+    out_of_sample_t: float = 3.0  # of validation and holdout together; Harvey, Liu and Zhu (2016)
     coverage: float = 0.8
     library_correlation: float = 0.7
 
@@ -129,7 +130,7 @@ def judge(
     gates = (
         *_admission(discovery, later, thresholds, library_correlation, look_ahead_ok, check_faults),
         *_validation_gates(validation, trials, thresholds),
-        *_holdout_gates(holdout, thresholds),
+        *_holdout_gates(validation, holdout, thresholds),
         *_cost_gates(validation, holdout, trials, thresholds),
     )
     failed = [gate for gate in gates if not gate.passed]
@@ -222,7 +223,6 @@ def _lowest(numbers: Sequence[float]) -> float:
 def _validation_gates(
     validation: Score, trials: TrialFacts, thresholds: GateThresholds
 ) -> tuple[Gate, ...]:
-    oriented_t = validation.direction * validation.association_t
     return (
         _above_zero(
             "validation_sign",
@@ -232,7 +232,7 @@ def _validation_gates(
         ),
         _at_least(
             "validation_t",
-            oriented_t,
+            _oriented_t(validation),
             thresholds.validation_t,
             "Newey-West t on validation, in the direction of discovery",
         ),
@@ -251,7 +251,23 @@ def _validation_gates(
     )
 
 
-def _holdout_gates(holdout: Score | None, thresholds: GateThresholds) -> tuple[Gate, ...]:
+def _oriented_t(segment: Score) -> float:
+    return segment.direction * segment.association_t
+
+
+def combined_t(*segments: Score) -> float:
+    """One t of separate segments, in the direction of discovery: sum sqrt(n) t / sqrt(sum n).
+
+    n: scored bars. Standard normal where each t is. Sources: Stouffer (1949), Liptak (1958).
+    """
+    n_bars = sum(segment.n_bars for segment in segments)
+    weighted = sum(math.sqrt(segment.n_bars) * _oriented_t(segment) for segment in segments)
+    return weighted / math.sqrt(n_bars) if n_bars else math.nan
+
+
+def _holdout_gates(
+    validation: Score, holdout: Score | None, thresholds: GateThresholds
+) -> tuple[Gate, ...]:
     if holdout is None:
         return (_yes("holdout", False, "the holdout was not opened: it was not a finalist"),)
     return (
@@ -263,9 +279,15 @@ def _holdout_gates(holdout: Score | None, thresholds: GateThresholds) -> tuple[G
         ),
         _at_least(
             "holdout_t",
-            holdout.direction * holdout.association_t,
+            _oriented_t(holdout),
             thresholds.holdout_t,
             "Newey-West t on the holdout, in the direction of discovery",
+        ),
+        _at_least(
+            "out_of_sample_t",
+            combined_t(validation, holdout),
+            thresholds.out_of_sample_t,
+            "t of validation and holdout together, in the direction of discovery",
         ),
     )
 

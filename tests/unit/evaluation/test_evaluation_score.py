@@ -73,6 +73,10 @@ def test_direction_is_chosen_on_discovery_and_kept_elsewhere():
     assert given.direction == 1
     assert given.rank_ic_mean == found.rank_ic_mean
     assert given.gross_sharpe == pytest.approx(-found.gross_sharpe)
+    # A sign that was fixed before is tested on one side only.
+    kept = score(values, panel, **KWARGS, direction=-1)
+    assert kept.p_value == pytest.approx(found.p_value / 2)
+    assert given.p_value == pytest.approx(1 - kept.p_value)
 
 
 def test_skipped_bars_are_not_scored():

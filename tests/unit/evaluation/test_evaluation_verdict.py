@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from alphamill.evaluation import (
     GateThresholds,
@@ -11,6 +12,7 @@ from alphamill.evaluation import (
     Score,
     TrialFacts,
     benjamini_hochberg,
+    combined_t,
     deflated_sharpe_ratio,
     judge,
     score,
@@ -54,14 +56,18 @@ def test_a_factor_that_passes_everything_is_tradable():
 @pytest.mark.parametrize(
     ("segment", "changes", "gates"),
     [
-        ("validation", {"rank_ic_t": -2.9}, {"validation_t"}),
+        ("validation", {"rank_ic_t": -1.6}, {"validation_t"}),
         (
             "validation",
             {"rank_ic_mean": 0.05, "rank_ic_t": 5.0},
-            {"validation_t", "validation_sign"},
+            {"validation_t", "validation_sign", "out_of_sample_t"},
         ),
         ("holdout", {"rank_ic_t": -1.6}, {"holdout_t"}),
-        ("holdout", {"rank_ic_mean": 0.05, "rank_ic_t": 5.0}, {"holdout_t", "holdout_sign"}),
+        (
+            "holdout",
+            {"rank_ic_mean": 0.05, "rank_ic_t": 5.0},
+            {"holdout_t", "holdout_sign", "out_of_sample_t"},
+        ),
         ("holdout", {"coverage": 0.79}, {"coverage"}),
         ("holdout", {"coverage": math.nan}, {"coverage"}),
         ("validation", {"coverage": 0.5}, {"coverage"}),
@@ -101,6 +107,27 @@ def test_what_is_known_beside_the_scores_can_reject(changes, gate):
     verdict = judge(GOOD, GOOD, GOOD, **{**FINE, **changes})
     assert verdict.grade is Grade.REJECTED
     assert failed(verdict) == {gate}
+
+
+def test_validation_and_holdout_count_together():
+    weak = replace(GOOD, rank_ic_t=-2.0)
+    longer = replace(GOOD, rank_ic_t=-3.0, n_bars=9000)
+    assert combined_t(weak, weak) == pytest.approx(2 * math.sqrt(2))
+    assert combined_t(weak, longer) == pytest.approx((2 + 3 * math.sqrt(3)) / 2)
+    assert failed(judge(GOOD, weak, weak, **FINE)) == {"out_of_sample_t"}
+    assert judge(GOOD, weak, longer, **FINE).grade is Grade.TRADABLE
+
+
+def test_combined_t_of_noise_is_standard_normal():
+    rng = np.random.default_rng(0)
+    found = [
+        combined_t(
+            replace(GOOD, direction=1, n_bars=1000, rank_ic_t=a),
+            replace(GOOD, direction=1, n_bars=3000, rank_ic_t=b),
+        )
+        for a, b in rng.normal(size=(2000, 2))
+    ]
+    assert kstest(found, "norm").pvalue > 0.01
 
 
 def test_an_empty_library_is_no_obstacle():
@@ -173,7 +200,7 @@ def test_one_symbol_is_judged_by_its_own_statistic():
     alone = replace(GOOD, n_symbols=1, rank_ic_mean=math.nan, rank_ic_t=math.nan,
                     time_series_rank_corr=-0.05, time_series_t=-5.0)  # fmt: skip
     assert judge(alone, alone, alone, **FINE).grade is Grade.TRADABLE
-    weak = replace(alone, time_series_t=-2.0)
+    weak = replace(alone, time_series_t=-1.6)
     assert failed(judge(alone, weak, alone, **FINE)) == {"validation_t"}
 
 
