@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphamill.frames import FloatArray, Interval
-from alphamill.indicators.rolling import delay, divide
+from alphamill.indicators.rolling import change, delay, moving_moments
 
 
 @cache
@@ -59,8 +59,12 @@ class Bars:
     @property
     def returns(self) -> FloatArray:
         """One-bar returns, close over previous close minus 1; the first is NaN."""
-        close = self["close"]
-        return self.memo("returns", lambda: divide(close, delay(close, 1)) - 1)  # type: ignore[no-any-return]
+        return self.memo("returns", lambda: change(self["close"], 1))  # type: ignore[no-any-return]
+
+    @property
+    def typical(self) -> FloatArray:
+        """Mean of high, low and close."""
+        return self.memo("typical", lambda: (self["high"] + self["low"] + self["close"]) / 3)  # type: ignore[no-any-return]
 
     @property
     def true_range(self) -> FloatArray:
@@ -85,8 +89,8 @@ class Bars:
             f"lowest {length_bars}", lambda: talib().MIN(self["low"], length_bars)
         )
 
-    def price_span(self, length_bars: int) -> FloatArray:
-        """Highest high - lowest low; NaN where it is zero: a place within it is undefined there."""
-        span = self.highest(length_bars) - self.lowest(length_bars)
-        span[span == 0] = np.nan
-        return span
+    def close_moments(self, length_bars: int) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (ddof 0) of the last closes."""
+        return self.memo(  # type: ignore[no-any-return]
+            f"close {length_bars}", lambda: moving_moments(self["close"], length_bars, ddof=0)
+        )

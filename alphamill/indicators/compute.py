@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
+from alphamill.frames import FloatArray, IntArray, Interval
 from alphamill.indicators import momentum, orderflow, trend, volatility, volume
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import INDICATORS, Indicator
+from alphamill.indicators.rolling import loops
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,7 @@ FAMILIES = (trend, momentum, volatility, volume, orderflow)  # importing them fi
 
 _PRICES = ("open", "high", "low", "close")
 _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
-_FINISHED_TOGETHER = 4096  # bars of all columns
-_ROUNDING = 1e-9  # a value this far outside its range, relative to it, is put on the range's end
+_ROUNDING = 1e-9  # how far a part may exceed its whole, relative to it
 
 Mask = NDArray[np.bool_]
 
@@ -56,19 +56,39 @@ def compute_indicators(
     import pandas as pd  # here, so that reading the registry's names does not cost it
 
     times_ms = _times_ms(klines["open_time"])
-    interval = interval or _infer_interval(times_ms)
+    steps_ms = np.diff(times_ms)
+    shortest_ms = int(steps_ms.min(initial=_NO_STEP))
+    if shortest_ms <= 0:
+        raise ValueError("open_time is not strictly ascending")
+    interval = interval or _interval_of(shortest_ms)
     records = _records(names, interval)
-    columns = {field: _float_column(klines, field) for field in KLINE_FIELDS}
-    steps = _steps(times_ms, interval)
-    stretches = _Stretches(columns, steps, interval)
-    matrix = np.full((len(records), len(klines)), np.nan)
+    columns = {field: _float_column(klines, field) for field in _fields(records)}
+    breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
+    stretches = _Stretches(columns, breaks, interval)
+    matrix = np.empty((len(records), len(klines)))
     for row, record in zip(matrix, records, strict=True):
-        for start, bars in stretches.of(record.inputs):
-            if len(bars) > record.warmup_bars(interval):
-                row[start : start + len(bars)] = record.compute(bars)
-    _finish(matrix, records)
+        _fill(row, record, stretches.of(record.inputs), interval)
     columns_index = _column_index(tuple(record.name for record in records))
     return pd.DataFrame(matrix.T, index=klines.index, columns=columns_index, copy=False)
+
+
+def _fill(
+    row: FloatArray,
+    record: Indicator,
+    stretches: Sequence[tuple[int, Bars]],
+    interval: Interval | None,
+) -> None:
+    """One indicator into its row: within its range, and NaN where no stretch warms it up."""
+    warmup_bars = record.warmup_bars(interval)
+    done = 0
+    for start, bars in stretches:
+        if len(bars) > warmup_bars:
+            row[done:start] = np.nan
+            done = start + len(bars)
+            loops("bars").keep_in_range(
+                record.compute(bars), record.low, record.high, row[start:done]
+            )
+    row[done:] = np.nan
 
 
 @cache
@@ -82,13 +102,12 @@ class _Stretches:
     """Unbroken stretches of bars; indicators that need the same bars share their intermediates."""
 
     def __init__(
-        self, columns: dict[str, FloatArray], steps: IntArray, interval: Interval | None
+        self, columns: dict[str, FloatArray], breaks: IntArray, interval: Interval | None
     ) -> None:
         self._columns = columns
-        self._steps = steps
+        self._breaks = breaks
         self._interval = interval
         self._priced = _usable_prices(columns)
-        self._usable: dict[str, Mask] = {}
         self._cut: dict[bytes, list[tuple[int, Bars]]] = {}
         self._by_inputs: dict[tuple[str, ...], list[tuple[int, Bars]]] = {}
 
@@ -101,7 +120,7 @@ class _Stretches:
             key = mask.tobytes()
             if key not in self._cut:
                 self._cut[key] = [
-                    (start, self._slice(start, end)) for start, end in _runs(mask, self._steps)
+                    (start, self._slice(start, end)) for start, end in _runs(mask, self._breaks)
                 ]
             self._by_inputs[inputs] = self._cut[key]
         return self._by_inputs[inputs]
@@ -111,13 +130,14 @@ class _Stretches:
         return Bars(columns, self._interval)
 
 
-def _runs(usable: Mask, steps: IntArray) -> Iterator[tuple[int, int]]:
-    """[start, end) of each run of usable rows that are one step apart."""
+def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
+    """[start, end) of each run of usable rows without a break in it."""
     n = len(usable)
     if n == 0:
         return
-    breaks = np.flatnonzero((np.diff(steps) != 1) | (usable[1:] != usable[:-1])) + 1
-    for start, end in pairwise([0, *breaks.tolist(), n]):
+    changes = np.flatnonzero(usable[1:] != usable[:-1]) + 1
+    cuts = np.union1d(breaks, changes) if len(breaks) else changes
+    for start, end in pairwise([0, *cuts.tolist(), n]):
         if usable[start]:
             yield start, end
 
@@ -140,25 +160,6 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
     return usable
 
 
-def _finish(matrix: FloatArray, records: Sequence[Indicator]) -> None:
-    """Rows without inf, and without rounding's last digit beyond their record's range."""
-    largest = np.finfo(np.float64).max
-    low = np.array([max(record.low, -largest) for record in records])[:, None]
-    high = np.array([min(record.high, largest) for record in records])[:, None]
-    for start in range(0, matrix.shape[1], _FINISHED_TOGETHER):
-        part = matrix[:, start : start + _FINISHED_TOGETHER]
-        for beyond in ((part < low).any(axis=1), (part > high).any(axis=1)):
-            for row in np.flatnonzero(beyond):
-                _put_in_range(part[row], records[int(row)])
-
-
-def _put_in_range(values: FloatArray, record: Indicator) -> None:
-    values[np.isinf(values)] = np.nan
-    for end, beyond in ((record.low, values < record.low), (record.high, values > record.high)):
-        slack = _ROUNDING * max(1.0, abs(end))
-        values[beyond & (np.abs(values - end) <= slack)] = end
-
-
 def _records(names: Collection[str] | None, interval: Interval | None) -> list[Indicator]:
     if names is None:
         return [INDICATORS[name] for name in indicator_names(interval)]
@@ -170,37 +171,55 @@ def _records(names: Collection[str] | None, interval: Interval | None) -> list[I
     return [INDICATORS[name] for name in names]
 
 
+def _fields(records: Sequence[Indicator]) -> set[str]:
+    """Kline columns that the records need, or need to be checked against."""
+    fields = {*_PRICES, *(field for record in records for field in record.inputs)}
+    return fields | {_WHOLE[field] for field in fields & _WHOLE.keys()}
+
+
 def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:
+    """Contiguous; writable in name only, since kernels are compiled for one kind of array."""
     if field not in klines:
         return np.full(len(klines), np.nan)
-    return np.ascontiguousarray(klines[field].to_numpy(dtype=np.float64, na_value=np.nan))
+    column = klines[field]
+    if column.dtype != np.float64:
+        return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    values = np.ascontiguousarray(column.to_numpy())
+    if not values.flags.writeable:
+        try:
+            values.flags.writeable = True
+        except ValueError:  # the memory itself is read-only
+            return values.copy()
+    return values
 
 
 def _times_ms(open_time: pd.Series[Any]) -> IntArray:
-    whole = open_time if open_time.dtype.kind == "i" else open_time.dt.as_unit("ms")
-    times = np.asarray(whole.astype("int64"), dtype=np.int64)
-    if len(times) > 1 and (np.diff(times) <= 0).any():
-        raise ValueError("open_time is not strictly ascending")
-    return times
+    if open_time.dtype.kind == "i":
+        return open_time.to_numpy(dtype=np.int64)
+    return open_time.to_numpy(dtype="datetime64[ms]").view(np.int64)  # UTC
 
 
 _DAY_MS = 86_400_000
+_NO_STEP = 1 << 62
 _BY_MS = {interval.ms: interval for interval in Interval if interval is not Interval.MO1}
 
 
-def _infer_interval(times_ms: IntArray) -> Interval | None:
-    if len(times_ms) < 2:
-        return None
-    shortest = int(np.diff(times_ms).min())
-    if 28 * _DAY_MS <= shortest <= 31 * _DAY_MS and shortest not in _BY_MS:
+def _interval_of(shortest_ms: int) -> Interval | None:
+    """The interval whose bars are that far apart; None for one that Binance does not have."""
+    if 28 * _DAY_MS <= shortest_ms <= 31 * _DAY_MS and shortest_ms not in _BY_MS:
         return Interval.MO1
-    return _BY_MS.get(shortest)
+    return _BY_MS.get(shortest_ms)
 
 
-def _steps(times_ms: IntArray, interval: Interval | None) -> IntArray:
-    """The bar number of each time: neighbours differ by 1. A bar off the grid neighbours none."""
+def _breaks(
+    times_ms: IntArray, steps_ms: IntArray, interval: Interval | None, shortest_ms: int
+) -> IntArray:
+    """Rows that do not follow on the row before. A bar off the grid neighbours none."""
     if interval is Interval.MO1:
-        return times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-    step_ms = interval.ms if interval else int(np.diff(times_ms).min(initial=1 << 62))
-    offset = times_ms - (times_ms[0] if len(times_ms) else 0)
-    return np.where(offset % step_ms == 0, offset // step_ms, -np.arange(1, len(offset) + 1) * 2)
+        months = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+        return np.flatnonzero(np.diff(months) != 1) + 1
+    step_ms = interval.ms if interval else shortest_ms
+    apart = steps_ms != step_ms
+    if apart.any():
+        apart |= (times_ms[1:] - times_ms[0]) % step_ms != 0
+    return np.flatnonzero(apart) + 1

@@ -7,29 +7,25 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
 from alphamill.indicators.registry import DAY_MS, HOUR_MS, indicator, wilder_settle_bars
-from alphamill.indicators.rolling import delay, divide, moving_mean, moving_sum
-
-
-def _change(bars: Bars, length_bars: int) -> FloatArray:
-    return divide(bars["close"], delay(bars["close"], length_bars)) - 1
+from alphamill.indicators.rolling import change, channel_index, moving_mean, moving_sum, place
 
 
 @indicator("returns", source="definition", first_bar=1, low=-1)
 def returns(bars: Bars) -> FloatArray:
     """Close over the previous close, minus 1."""
-    return bars.returns.copy()
+    return bars.returns
 
 
 @indicator("returns_1h", source="definition", span_ms=HOUR_MS, low=-1)
 def returns_1h(bars: Bars) -> FloatArray:
     """Close over the close of an hour ago, minus 1."""
-    return _change(bars, bars.bars_in(HOUR_MS))
+    return change(bars["close"], bars.bars_in(HOUR_MS))
 
 
 @indicator("returns_1d", source="definition", span_ms=DAY_MS, low=-1)
 def returns_1d(bars: Bars) -> FloatArray:
     """Close over the close of a day ago, minus 1."""
-    return _change(bars, bars.bars_in(DAY_MS))
+    return change(bars["close"], bars.bars_in(DAY_MS))
 
 
 @indicator("roc_10", source="TA-Lib ROC", first_bar=10, low=-100, length_bars=10)
@@ -42,9 +38,10 @@ def roc_10(bars: Bars) -> FloatArray:
 def _rsi(bars: Bars, length_bars: int) -> FloatArray:
     close = bars["close"]
     result: FloatArray = talib().RSI(close, length_bars)
-    # TA-Lib says 0, the most oversold of all, while nothing has moved yet; neither side leads.
-    unmoved = int(np.argmax(close != close[0])) or len(close)
-    result[length_bars:unmoved] = 50.0
+    if close[1] == close[0]:
+        # TA-Lib says 0, the most oversold of all, while nothing has moved yet; neither side leads.
+        unmoved = int(np.argmax(close != close[0])) or len(close)
+        result[length_bars:unmoved] = 50.0
     return result
 
 
@@ -76,7 +73,7 @@ def stoch_rsi_14(bars: Bars) -> FloatArray:
     result = np.full(len(bars), np.nan)
     known = strength[14:]
     low, high = talib().MIN(known, 14), talib().MAX(known, 14)
-    result[14:] = 100 * divide(known - low, high - low)
+    result[14:] = place(known, low, high, 100.0)
     return result
 
 
@@ -85,15 +82,14 @@ def _slow_k(bars: Bars) -> FloatArray:
 
 
 def _make_slow_k(bars: Bars) -> FloatArray:
-    place = 100 * divide(bars["close"] - bars.lowest(14), bars.price_span(14))
-    return moving_mean(place, 3)
+    return moving_mean(place(bars["close"], bars.lowest(14), bars.highest(14), 100.0), 3)
 
 
 @indicator("stoch_k_14", source="Lane; as TA-Lib STOCH(14, 3, 3)", first_bar=15, low=0, high=100,
            length_bars=14, smooth_bars=3)  # fmt: skip
 def stoch_k_14(bars: Bars) -> FloatArray:
     """Close's place in the 14-bar span, mean of 3 bars; NaN if one of the spans is zero."""
-    return _slow_k(bars).copy()
+    return _slow_k(bars)
 
 
 @indicator("stoch_d_14", source="Lane; as TA-Lib STOCH(14, 3, 3)", first_bar=17, low=0, high=100,
@@ -107,15 +103,13 @@ def stoch_d_14(bars: Bars) -> FloatArray:
            high=0, length_bars=14)  # fmt: skip
 def williams_r_14(bars: Bars) -> FloatArray:
     """-100 times the close's distance from the 14-bar high, over the span; NaN on a zero span."""
-    return -100 * divide(bars.highest(14) - bars["close"], bars.price_span(14))
+    return place(bars["close"], bars.highest(14), bars.lowest(14), -100.0)
 
 
-@indicator("cci_20", source="TA-Lib CCI; Lambert (1980)", first_bar=19, length_bars=20)
+@indicator("cci_20", source="Lambert (1980); as TA-Lib CCI", first_bar=19, length_bars=20)
 def cci_20(bars: Bars) -> FloatArray:
     """Typical price's distance from its mean, over 0.015 mean absolute deviations; NaN if flat."""
-    result: FloatArray = talib().CCI(*bars.hlc, 20)
-    result[bars.highest(20) == bars.lowest(20)] = np.nan
-    return result
+    return channel_index(bars.typical, 20)
 
 
 @indicator(

@@ -9,7 +9,7 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import Unit, indicator
-from alphamill.indicators.rolling import divide, moving_mean, moving_std, moving_sum
+from alphamill.indicators.rolling import divide, moving_mean, moving_moments, moving_sum
 from alphamill.indicators.volume import volume_sum
 
 _TAKER = ("volume", "taker_buy_base")
@@ -26,7 +26,7 @@ def vwap_gap(bars: Bars) -> FloatArray:
     high, low, close = bars.hlc
     vwap = divide(bars["quote_volume"], bars["volume"])
     vwap[(vwap < low * 0.999) | (vwap > high * 1.001)] = np.nan
-    return divide(close, vwap) - 1
+    return divide(close, vwap, 1.0, -1.0)
 
 
 @indicator("taker_buy_ratio", source="Binance klines", inputs=_TAKER, low=0, high=1)
@@ -36,13 +36,13 @@ def taker_buy_ratio(bars: Bars) -> FloatArray:
 
 
 def _imbalance(bars: Bars) -> FloatArray:
-    return bars.memo("imbalance", lambda: 2 * taker_buy_ratio(bars) - 1)  # type: ignore[no-any-return]
+    return bars.memo("imbalance", lambda: divide(bars["taker_buy_base"], bars["volume"], 2.0, -1.0))  # type: ignore[no-any-return]
 
 
 @indicator("taker_imbalance", source="Binance klines", inputs=_TAKER, low=-1, high=1)
 def taker_imbalance(bars: Bars) -> FloatArray:
     """Takers' buying minus selling over the bar's volume; NaN without trade."""
-    return _imbalance(bars).copy()
+    return _imbalance(bars)
 
 
 @indicator("taker_imbalance_20", source="Binance klines", first_bar=19, inputs=_TAKER, low=-1,
@@ -63,7 +63,8 @@ def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     NaN while a bar without trade is in the window, and if constant.
     """
     values = _imbalance(bars)
-    return divide(values - moving_mean(values, 20), moving_std(values, 20))
+    mean, deviation = moving_moments(values, 20)
+    return divide(values - mean, deviation)
 
 
 @indicator("trade_size", source="Binance klines", unit=Unit.PER_TRADE, inputs=_TRADED, low=0)

@@ -24,8 +24,8 @@ from alphamill.indicators.rolling import (
 )
 
 
-def _sma(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo(f"sma {length_bars}", lambda: moving_mean(bars["close"], length_bars))  # type: ignore[no-any-return]
+def _gap(bars: Bars, level: FloatArray) -> FloatArray:
+    return divide(bars["close"], level, 1.0, -1.0)
 
 
 def ema(bars: Bars, length_bars: int) -> FloatArray:
@@ -34,25 +34,25 @@ def ema(bars: Bars, length_bars: int) -> FloatArray:
 
 
 def _ema_gap(bars: Bars, length_bars: int) -> FloatArray:
-    return divide(bars["close"], ema(bars, length_bars)) - 1
+    return _gap(bars, ema(bars, length_bars))
 
 
 @indicator("ma_5", source="definition", unit=Unit.PRICE, first_bar=4, low=0, length_bars=5)
 def ma_5(bars: Bars) -> FloatArray:
     """Mean close of 5 bars."""
-    return _sma(bars, 5).copy()
+    return moving_mean(bars["close"], 5)
 
 
 @indicator("ma_20", source="definition", unit=Unit.PRICE, first_bar=19, low=0, length_bars=20)
 def ma_20(bars: Bars) -> FloatArray:
     """Mean close of 20 bars."""
-    return _sma(bars, 20).copy()
+    return bars.close_moments(20)[0]
 
 
 @indicator("ma_gap_20", source="definition", first_bar=19, low=-1, high=19, length_bars=20)
 def ma_gap_20(bars: Bars) -> FloatArray:
     """Close over its 20-bar mean, minus 1."""
-    return divide(bars["close"], _sma(bars, 20)) - 1
+    return _gap(bars, bars.close_moments(20)[0])
 
 
 @indicator(
@@ -122,8 +122,7 @@ def macd_hist(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def ppo(bars: Bars) -> FloatArray:
     """EMA 12 over EMA 26 of the close, minus 1, in percent: macd without the price's scale."""
-    result: FloatArray = talib().PPO(bars["close"], 12, 26, 1)
-    return result
+    return divide(ema(bars, 12), ema(bars, 26), 100.0, -100.0)
 
 
 @indicator(
@@ -215,11 +214,7 @@ def choppiness_14(bars: Bars) -> FloatArray:
     top = talib().MAX(np.fmax(high, previous), 14)
     bottom = talib().MIN(np.fmin(low, previous), 14)
     ratio = divide(moving_sum(bars.true_range, 14), top - bottom)
-    return 100 * np.log(ratio) / math.log(14)
-
-
-def _gap(bars: Bars, level: FloatArray) -> FloatArray:
-    return divide(bars["close"], level) - 1
+    return 100 / math.log(14) * np.log(ratio)
 
 
 def _wma_20(bars: Bars) -> FloatArray:

@@ -15,7 +15,7 @@ from alphamill.indicators.registry import (
     indicator,
     wilder_settle_bars,
 )
-from alphamill.indicators.rolling import divide, moving_mean, moving_std
+from alphamill.indicators.rolling import divide, moving_mean, moving_std, place
 from alphamill.indicators.trend import ema
 
 
@@ -44,7 +44,7 @@ def volatility_1d(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def atr_14(bars: Bars) -> FloatArray:
     """Wilder's average true range."""
-    return _atr(bars, 14).copy()
+    return _atr(bars, 14)
 
 
 @indicator(
@@ -53,27 +53,19 @@ def atr_14(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def natr_14(bars: Bars) -> FloatArray:
     """Average true range in percent of the close."""
-    return 100 * divide(_atr(bars, 14), bars["close"])
+    return divide(_atr(bars, 14), bars["close"], 100.0)
 
 
 def _atr(bars: Bars, length_bars: int) -> FloatArray:
     return bars.memo(f"atr {length_bars}", lambda: talib().ATR(*bars.hlc, length_bars))  # type: ignore[no-any-return]
 
 
-def _bollinger(bars: Bars) -> tuple[FloatArray, FloatArray]:
-    """Middle and half width; TA-Lib's own bands drift, since they keep running sums."""
-    close = bars["close"]
-    return bars.memo(  # type: ignore[no-any-return]
-        "bollinger", lambda: (moving_mean(close, 20), 2 * moving_std(close, 20, ddof=0))
-    )
-
-
 @indicator("bb_width", source="Bollinger; as TA-Lib BBANDS (ddof 0)", first_bar=19, low=0,
            length_bars=20, deviations=2)  # fmt: skip
 def bb_width(bars: Bars) -> FloatArray:
     """Width of the Bollinger bands over their middle; 0 on a flat window."""
-    middle, half = _bollinger(bars)
-    return divide(2 * half, middle)
+    middle, deviation = bars.close_moments(20)  # TA-Lib's bands drift: they keep running sums
+    return divide(deviation, middle, 4.0)
 
 
 @indicator(
@@ -82,8 +74,8 @@ def bb_width(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def bb_position(bars: Bars) -> FloatArray:
     """Close's place between the Bollinger bands, 0 lower and 1 upper; NaN on a flat window."""
-    middle, half = _bollinger(bars)
-    return divide(bars["close"] - middle, 2 * half) + 0.5
+    middle, deviation = bars.close_moments(20)
+    return divide(bars["close"] - middle, deviation, 0.25, 0.5)
 
 
 @indicator(
@@ -93,14 +85,14 @@ def bb_position(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def keltner_position_20(bars: Bars) -> FloatArray:
     """Close's place in the Keltner channel, 0 lower and 1 upper edge."""
-    return divide(bars["close"] - ema(bars, 20), 4 * _atr(bars, 10)) + 0.5
+    return divide(bars["close"] - ema(bars, 20), _atr(bars, 10), 0.25, 0.5)
 
 
 @indicator("donchian_position_20", source="Donchian; TA-Lib MAX, MIN", first_bar=19, low=0, high=1,
            length_bars=20)  # fmt: skip
 def donchian_position_20(bars: Bars) -> FloatArray:
     """Close's place between the lowest low and highest high of 20 bars; NaN on a zero span."""
-    return divide(bars["close"] - bars.lowest(20), bars.price_span(20))
+    return place(bars["close"], bars.lowest(20), bars.highest(20))
 
 
 @indicator("parkinson_20", source="Parkinson (1980)", first_bar=19, low=0, length_bars=20)

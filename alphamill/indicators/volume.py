@@ -9,7 +9,14 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
 from alphamill.indicators.registry import Unit, ema_settle_bars, indicator
-from alphamill.indicators.rolling import delay, divide, is_flat, moving_mean, moving_std, moving_sum
+from alphamill.indicators.rolling import (
+    delay,
+    divide,
+    moving_correlation,
+    moving_mean,
+    moving_moments,
+    moving_sum,
+)
 
 _VOLUME = ("volume",)
 
@@ -25,7 +32,7 @@ def volume_sum(bars: Bars, length_bars: int) -> FloatArray:
            length_bars=20)  # fmt: skip
 def volume_ratio(bars: Bars) -> FloatArray:
     """Volume over its 20-bar mean; NaN if nothing traded."""
-    return divide(bars["volume"], volume_sum(bars, 20) / 20)
+    return divide(bars["volume"], volume_sum(bars, 20), 20.0)
 
 
 @indicator(
@@ -34,8 +41,8 @@ def volume_ratio(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def volume_zscore_20(bars: Bars) -> FloatArray:
     """Volume's distance from its 20-bar mean in standard deviations (ddof 1); NaN if constant."""
-    volume = bars["volume"]
-    return divide(volume - volume_sum(bars, 20) / 20, moving_std(volume, 20))
+    mean, deviation = moving_moments(bars["volume"], 20)
+    return divide(bars["volume"] - mean, deviation)
 
 
 @indicator("obv_flow_20", source="Granville (1963), over a window", first_bar=20, inputs=_VOLUME,
@@ -64,7 +71,7 @@ def pvt_flow_20(bars: Bars) -> FloatArray:
 def force_13(bars: Bars) -> FloatArray:
     """13-bar EMA of price change times volume, over the close and the 20-bar mean volume."""
     force = talib().EFI(bars["close"], bars["volume"], 13)
-    return divide(force, bars["close"] * volume_sum(bars, 20) / 20)
+    return divide(force, bars["close"] * volume_sum(bars, 20), 20.0)
 
 
 @indicator(
@@ -74,7 +81,7 @@ def force_13(bars: Bars) -> FloatArray:
 def chaikin_osc(bars: Bars) -> FloatArray:
     """EMA 3 minus EMA 10 of the accumulation line, over the 20-bar mean volume."""
     flow = talib().ADOSC(*bars.hlc, bars["volume"], 3, 10)
-    return divide(flow, volume_sum(bars, 20) / 20)
+    return divide(flow, volume_sum(bars, 20), 20.0)
 
 
 @indicator("cmf_20", source="Chaikin; as TA-Lib CMF", first_bar=19, inputs=_VOLUME, low=-1, high=1,
@@ -85,19 +92,26 @@ def cmf_20(bars: Bars) -> FloatArray:
     A bar with high = low weighs 0; NaN if nothing traded.
     """
     high, low, close = bars.hlc
-    place = np.nan_to_num(divide(2 * close - high - low, high - low), nan=0.0)
-    return divide(moving_sum(place * bars["volume"], 20), volume_sum(bars, 20))
+    span = high - low
+    span[span == 0] = np.inf
+    flow = ((close - low) - (high - close)) / span * bars["volume"]
+    return divide(moving_sum(flow, 20), volume_sum(bars, 20))
 
 
-@indicator("mfi_14", source="TA-Lib MFI; Quong and Soudack (1989)", first_bar=14, inputs=_VOLUME,
+@indicator("mfi_14", source="Quong and Soudack (1989); as TA-Lib MFI", first_bar=14, inputs=_VOLUME,
            low=0, high=100, length_bars=14)  # fmt: skip
 def mfi_14(bars: Bars) -> FloatArray:
-    """Money flow index: an RSI of typical price times volume; NaN if no money flowed either way."""
-    high, low, close = bars.hlc
-    result: FloatArray = talib().MFI(high, low, close, bars["volume"], 14)
-    typical = (high + low + close) / 3
-    moved = (typical != delay(typical, 1)) & (bars["volume"] > 0)
-    result[moving_sum(moved.astype(np.float64), 14) == 0] = np.nan
+    """Share, in percent, of typical price times volume that flowed while that price rose.
+
+    NaN if no money flowed either way. TA-Lib says 0 if it was less than 1, in whatever currency.
+    """
+    typical = bars.typical
+    flow = typical * bars["volume"]
+    step = typical - delay(typical, 1)
+    gained = moving_sum(flow * (step > 0), 14)
+    moved = moving_sum(flow * (step != 0), 14)
+    result = divide(gained, moved, 100.0)
+    result[:14] = np.nan
     return result
 
 
@@ -107,18 +121,14 @@ def vwma_gap_20(bars: Bars) -> FloatArray:
     """Close over its volume-weighted 20-bar mean, minus 1; NaN if nothing traded."""
     close = bars["close"]
     mean = divide(moving_sum(close * bars["volume"], 20), volume_sum(bars, 20))
-    return divide(close, mean) - 1
+    return divide(close, mean, 1.0, -1.0)
 
 
-@indicator("price_volume_corr_20", source="Pearson; TA-Lib CORREL", first_bar=20, inputs=_VOLUME,
+@indicator("price_volume_corr_20", source="Pearson; as TA-Lib CORREL", first_bar=20, inputs=_VOLUME,
            low=-1, high=1, length_bars=20)  # fmt: skip
 def price_volume_corr_20(bars: Bars) -> FloatArray:
     """Correlation of one-bar returns with volume over 20 bars; NaN if either is constant."""
-    returns, volume = bars.returns, bars["volume"]
-    result = np.full(len(bars), np.nan)
-    result[1:] = talib().CORREL(returns[1:], volume[1:], 20)
-    result[is_flat(returns, 20) | is_flat(volume, 20)] = np.nan
-    return result
+    return moving_correlation(bars.returns, bars["volume"], 20)
 
 
 @indicator("amihud_20", source="Amihud (2002)", unit=Unit.PER_QUOTE, first_bar=20,

@@ -1,0 +1,54 @@
+"""Arithmetic on two or three series in one pass; what is not finite becomes NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.jit import inline, kernel
+
+_PIECE = 2048
+_ROUNDING = 1e-9  # a value this far outside its range, relative to it, is put on the range's end
+
+
+@inline
+def _known(value: float) -> float:
+    return value if np.abs(value) < np.inf else np.nan
+
+
+@kernel
+def quotient(a: FloatArray, b: FloatArray, scale: float, shift: float, out: FloatArray) -> None:
+    """The quotient times `scale`, plus `shift`."""
+    for i in range(a.shape[0]):
+        out[i] = _known(a[i] / b[i]) * scale + shift
+
+
+@kernel
+def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float, out: FloatArray) -> None:
+    """Where x lies on the way from `zero` to `one`, times `scale`."""
+    for i in range(x.shape[0]):
+        out[i] = _known((x[i] - zero[i]) / (one[i] - zero[i])) * scale
+
+
+@inline
+def _end(value: float, low: float, high: float) -> float:
+    """The end of the range, for a value that only rounding took past it."""
+    if value < low and value >= low - _ROUNDING * max(1.0, abs(low)):
+        return low
+    if value > high and value <= high + _ROUNDING * max(1.0, abs(high)):
+        return high
+    return _known(value)
+
+
+@kernel
+def keep_in_range(values: FloatArray, low: float, high: float, out: FloatArray) -> None:
+    """A copy; inf becomes NaN, and a value beyond an end by rounding alone is put on it."""
+    for first in range(0, values.shape[0], _PIECE):
+        part, kept = values[first : first + _PIECE], out[first : first + _PIECE]
+        sound = True
+        for i in range(part.shape[0]):
+            kept[i] = part[i]
+            sound &= not (part[i] < low or part[i] > high or np.abs(part[i]) == np.inf)
+        if not sound:
+            for i in range(part.shape[0]):
+                kept[i] = _end(part[i], low, high)

@@ -1,0 +1,241 @@
+"""Window sums, deviations, trends and correlations; NaN until the window is full.
+
+Loops run over slices from 0, so that the compiler sees no negative index and takes several bars at
+a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.jit import inline, kernel
+
+_PIECE = 2048  # bars worked on together: what a step leaves is still in the cache for the next
+
+
+@inline
+def _piece(n: int, w: int) -> int:
+    """How many windows to take together, of n bars."""
+    return max(1, min(max(_PIECE, 4 * w), n - w + 1))
+
+
+@inline
+def _copy(values: FloatArray, to: FloatArray, count: int) -> None:
+    for j in range(count):
+        to[j] = values[j]
+
+
+@inline
+def _add(a: FloatArray, b: FloatArray, to: FloatArray, count: int) -> None:
+    for j in range(count):
+        to[j] = a[j] + b[j]
+
+
+@kernel
+def window_sum(x: FloatArray, w: int, divisor: float, out: FloatArray) -> None:
+    """Sum of the last w bars over `divisor`."""
+    n = x.shape[0]
+    out[: w - 1] = np.nan
+    step = _piece(n, w)
+    scratch = np.empty((3, step + w - 1))
+    for first in range(0, n - w + 1, step):
+        windows = min(step, n - w + 1 - first)
+        bars = windows + w - 1
+        part, spare, total = scratch[0], scratch[1], scratch[2]
+        _copy(x[first:], part, bars)
+        width, held = 1, 0
+        while True:
+            if w & width:
+                count = bars - held - width + 1
+                if held == 0:
+                    _copy(part, total, count)
+                else:
+                    _add(total, part[held:], total, count)
+                held += width
+            if held == w:
+                break
+            _add(part, part[width:], spare, bars - 2 * width + 1)
+            part, spare = spare, part
+            width *= 2
+        filled = out[first + w - 1 :]
+        for j in range(windows):
+            filled[j] = total[j] / divisor
+
+
+@inline
+def _join(
+    mean: FloatArray, square: FloatArray, new_mean: FloatArray, new_square: FloatArray,
+    a: int, b: int, to_mean: FloatArray, to_square: FloatArray, count: int,
+) -> None:  # fmt: skip
+    """Mean and centred squares of a bars and the b after them (Chan, Golub and LeVeque 1979)."""
+    share = b / (a + b)
+    weight = a * share
+    for j in range(count):
+        step = new_mean[j] - mean[j]
+        to_square[j] = square[j] + new_square[j] + step * step * weight
+        to_mean[j] = mean[j] + step * share
+
+
+@kernel
+def window_moments(
+    x: FloatArray, w: int, divisor: float, mean_out: FloatArray, std_out: FloatArray
+) -> None:
+    """Mean of the last w bars and root of their centred squares over `divisor`; 0 if all equal."""
+    n = x.shape[0]
+    mean_out[: w - 1] = np.nan
+    std_out[: w - 1] = np.nan
+    step = _piece(n, w)
+    scratch = np.empty((6, step + w - 1))
+    all_mean, all_square = scratch[4], scratch[5]
+    for first in range(0, n - w + 1, step):
+        windows = min(step, n - w + 1 - first)
+        bars = windows + w - 1
+        mean, square, new_mean, new_square = scratch[0], scratch[1], scratch[2], scratch[3]
+        _copy(x[first:], mean, bars)
+        square[:bars] = 0.0
+        width, held = 1, 0
+        while True:
+            if w & width:
+                count = bars - held - width + 1
+                if held == 0:
+                    _copy(mean, all_mean, count)
+                    _copy(square, all_square, count)
+                else:
+                    _join(all_mean, all_square, mean[held:], square[held:], held, width,
+                          all_mean, all_square, count)  # fmt: skip
+                held += width
+            if held == w:
+                break
+            _join(mean, square, mean[width:], square[width:], width, width, new_mean, new_square,
+                  bars - 2 * width + 1)  # fmt: skip
+            mean, new_mean = new_mean, mean
+            square, new_square = new_square, square
+            width *= 2
+        means, stds = mean_out[first + w - 1 :], std_out[first + w - 1 :]
+        for j in range(windows):
+            means[j] = all_mean[j]
+            stds[j] = math.sqrt(all_square[j] / divisor)
+
+
+@kernel
+def window_slope(x: FloatArray, w: int, out: FloatArray) -> None:
+    """Least-squares slope a bar; opposite bars are paired, so that equal ones cancel exactly."""
+    n = x.shape[0]
+    out[: w - 1] = np.nan
+    half = 0.5 * (w - 1)
+    scale = w * (w * w - 1.0) / 12.0
+    total = np.empty(max(1, min(_PIECE, n)))
+    for first in range(0, n - w + 1, _PIECE):
+        windows = min(_PIECE, n - w + 1 - first)
+        for j in range(windows):
+            total[j] = 0.0
+        for age in range(w // 2):
+            weight = half - age
+            new, old = x[first + w - 1 - age :], x[first + age :]
+            for j in range(windows):
+                total[j] += weight * (new[j] - old[j])
+        filled = out[first + w - 1 :]
+        for j in range(windows):
+            filled[j] = total[j] / scale
+
+
+@inline
+def _join_products(
+    x: FloatArray, y: FloatArray, xy: FloatArray, new_x: FloatArray, new_y: FloatArray,
+    new_xy: FloatArray, a: int, b: int, to: FloatArray, count: int,
+) -> None:  # fmt: skip
+    """Centred products of two series from the means of both, as `_join` has the squares."""
+    weight = a * b / (a + b)
+    for j in range(count):
+        to[j] = xy[j] + new_xy[j] + (new_x[j] - x[j]) * (new_y[j] - y[j]) * weight
+
+
+@inline
+def _join_pairs(
+    old: FloatArray, new: FloatArray, at: int, a: int, b: int, to: FloatArray, count: int
+) -> None:
+    """As `_join`, for two series: rows are means of x and y, centred xx, yy and xy."""
+    _join_products(
+        old[0], old[1], old[4], new[0, at:], new[1, at:], new[4, at:], a, b, to[4], count
+    )
+    for row in range(2):
+        _join(old[row], old[row + 2], new[row, at:], new[row + 2, at:], a, b, to[row], to[row + 2],
+              count)  # fmt: skip
+
+
+@inline
+def _correlation(xx: float, yy: float, xy: float) -> float:
+    scale = math.sqrt(xx) * math.sqrt(yy)
+    value = xy / scale if scale > 0 else np.nan
+    return 1.0 if value > 1 else -1.0 if value < -1 else value
+
+
+@kernel
+def window_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
+    """Pearson's correlation, in -1 to 1; NaN if either series is constant."""
+    n = x.shape[0]
+    out[: w - 1] = np.nan
+    step = _piece(n, w)
+    scratch = np.empty((3, 5, step + w - 1))  # means of x and y, centred xx, yy and xy
+    for first in range(0, n - w + 1, step):
+        windows = min(step, n - w + 1 - first)
+        bars = windows + w - 1
+        part, spare, total = scratch[0], scratch[1], scratch[2]
+        _copy(x[first:], part[0], bars)
+        _copy(y[first:], part[1], bars)
+        for row in range(2, 5):
+            part[row, :bars] = 0.0
+        width, held = 1, 0
+        while True:
+            if w & width:
+                count = bars - held - width + 1
+                if held == 0:
+                    for row in range(5):
+                        _copy(part[row], total[row], count)
+                else:
+                    _join_pairs(total, part, held, held, width, total, count)
+                held += width
+            if held == w:
+                break
+            _join_pairs(part, part, width, width, width, spare, bars - 2 * width + 1)
+            part, spare = spare, part
+            width *= 2
+        filled = out[first + w - 1 :]
+        xx, yy, xy = total[2], total[3], total[4]
+        for j in range(windows):
+            filled[j] = _correlation(xx[j], yy[j], xy[j])
+
+
+@kernel
+def window_channel_index(x: FloatArray, w: int, out: FloatArray) -> None:
+    """The newest bar's distance from the mean in 0.015 mean absolute deviations; NaN if constant.
+
+    All is taken from the newest bar, so that equal bars differ by exactly 0.
+    """
+    n = x.shape[0]
+    out[: w - 1] = np.nan
+    size = max(1, min(_PIECE, n - w + 1))
+    mean, spread = np.empty(size), np.empty(size)
+    for first in range(0, n - w + 1, size):
+        windows = min(size, n - w + 1 - first)
+        newest = x[first + w - 1 :]
+        for j in range(windows):
+            mean[j] = 0.0
+        for k in range(w - 1):
+            older = x[first + k :]
+            for j in range(windows):
+                mean[j] += older[j] - newest[j]
+        for j in range(windows):
+            mean[j] /= w
+            spread[j] = abs(mean[j])
+        for k in range(w - 1):
+            older = x[first + k :]
+            for j in range(windows):
+                spread[j] += abs(older[j] - newest[j] - mean[j])
+        filled = out[first + w - 1 :]
+        for j in range(windows):
+            even = spread[j] == 0
+            filled[j] = np.nan if even else -mean[j] * w / (0.015 * spread[j])
