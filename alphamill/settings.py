@@ -10,31 +10,48 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
+from alphamill.model_settings import (
+    KEY_VARIABLE,
+    Count,
+    Endpoint,
+    Frozen,
+    LLMSettings,
+    ModelSettings,
+    PeakPrice,
+    Positive,
+    Price,
+    Tier,
+    TierSettings,
+    read_key,
+)
+
+__all__ = [
+    "BinanceSettings",
+    "BudgetSettings",
+    "Endpoint",
+    "FeeSettings",
+    "GateSettings",
+    "LLMSettings",
+    "LedgerSettings",
+    "ModelSettings",
+    "PeakPrice",
+    "Price",
+    "SearchSettings",
+    "SegmentSettings",
+    "Settings",
+    "Tier",
+    "TierSettings",
+    "load_settings",
+]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 ARCHIVE_URL = "https://data.binance.vision"
@@ -44,7 +61,7 @@ _ARCHIVED = re.compile(
 )
 
 
-class BinanceSettings(_Frozen):
+class BinanceSettings(Frozen):
     """The exchange: where it is and how much of it we may use."""
 
     spot_url: str = "https://api.binance.com"
@@ -77,113 +94,21 @@ class BinanceSettings(_Frozen):
         return self.archive_url if self.archive and not foreign else ""
 
 
-class TierSettings(_Frozen):
-    """One cost tier of LLM calls.
-
-    fallbacks: asked in this order when the model has no quota, is not served or does not answer.
-    debit: what the provider takes off its tokens per minute, "allowed" (prompt and
-        max_tokens, as OpenAI does) or "used" (prompt and completion).
-    """
-
-    model: str
-    fallbacks: tuple[str, ...] = ()
-    max_tokens: Count = 800
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    requests_per_minute: Count = 60
-    tokens_per_minute: Count = 100_000
-    debit: Literal["allowed", "used"] = "allowed"
-
-
-Usd = Annotated[float, Field(ge=0)]
-Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3])-([01]\d|2[0-4])$")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-
-
-class PeakPrice(_Frozen):
-    """Rates that replace a price's in some hours: "01-04" is from 01:00 up to 04:00 UTC."""
-
-    hours_utc: Annotated[tuple[Hours, ...], Field(min_length=1)]
-    weekdays_only: bool = False
-    input: Usd
-    output: Usd
-    cached_input: Usd | None = None  # None: as input
-    cache_write: Usd | None = None  # None: as input
-
-
-class Price(_Frozen):
-    """USD per million tokens, with the date it was read.
-
-    effective_from: the UTC day from which it holds; "" from ever.
-    """
-
-    input: Usd
-    output: Usd
-    cached_input: Usd | None = None  # None: as input
-    cache_write: Usd | None = None  # None: as input
-    peak: PeakPrice | None = None
-    effective_from: Day | Literal[""] = ""
-    as_of: str = ""
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, dict | Price) else value
-
-
-# One price, or several that hold from different days on.
-Prices = Annotated[tuple[Price, ...], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-class Tier(StrEnum):
-    """Cost tiers of model calls, in the order in which a run uses them."""
-
-    QUICK_SCAN = "quick_scan"
-    DETAILED_ANALYSIS = "detailed_analysis"
-    FINAL_VERIFICATION = "final_verification"
-
-
-def _default_tiers() -> dict[Tier, TierSettings]:
-    return {
-        Tier.QUICK_SCAN: TierSettings(model="gpt-4.1-mini", max_tokens=900, temperature=0.9),
-        Tier.DETAILED_ANALYSIS: TierSettings(
-            model="gpt-4.1", max_tokens=1200, requests_per_minute=30
-        ),
-        Tier.FINAL_VERIFICATION: TierSettings(
-            model="gpt-4.1-mini", max_tokens=400, temperature=0.0
-        ),
-    }
-
-
-class LLMSettings(_Frozen):
-    """The model endpoint, the tiers and their prices."""
-
-    url: str = "https://api.openai.com/v1"
-    api_key: SecretStr | None = None
-    timeout_s: Positive = 90.0
-    patience_s: Positive = 900.0  # how long calls wait for a model that does not answer
-    tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
-    prices: dict[str, Prices] = Field(default_factory=dict)  # added to the shipped table
-
-    @field_validator("api_key")
-    @classmethod
-    def _looks_like_a_key(cls, value: SecretStr | None) -> SecretStr | None:
-        key = value.get_secret_value().strip() if value is not None else ""
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("holds characters that no key has: paste the key again")
-        return SecretStr(key) if key else None
-
-
-class BudgetSettings(_Frozen):
+class BudgetSettings(Frozen):
     """Hard caps, in US dollars."""
 
     run_usd: Positive = 1.0
     day_usd: Positive = 10.0
 
 
-class SearchSettings(_Frozen):
-    """When a run's later rounds are not worth asking for. None: never for that reason.
+class SearchSettings(Frozen):
+    """What a run starts from, and when later rounds are not worth asking for (None: never for it).
 
     A candidate counts as promising when its |t| on discovery reaches `promising_t`.
     """
+
+    # Of those that earlier runs in the lake admitted, the newest: what they say is not new. 0: none
+    library_factors: Annotated[int, Field(ge=0)] = 50
 
     promising_t: Positive = 3.0
     max_hours: Positive | None = None  # since the run was submitted
@@ -191,7 +116,7 @@ class SearchSettings(_Frozen):
     max_usd_per_promising: Positive | None = None  # expected of the next one
 
 
-class SegmentSettings(_Frozen):
+class SegmentSettings(Frozen):
     """How a run's time is cut, and the label."""
 
     discovery_frac: Fraction = 0.5
@@ -206,14 +131,14 @@ class SegmentSettings(_Frozen):
         return self
 
 
-class FeeSettings(_Frozen):
+class FeeSettings(Frozen):
     """Cost of trading, one way, in basis points of the traded value."""
 
     taker_bps: Annotated[float, Field(ge=0)] = 10.0
     spread_bps: Annotated[float, Field(ge=0)] = 1.0  # half of the quoted spread
 
 
-class GateSettings(_Frozen):
+class GateSettings(Frozen):
     """What a factor must pass; docs/verdicts.md argues each default."""
 
     validation_t: float = 1.64
@@ -225,7 +150,7 @@ class GateSettings(_Frozen):
     library_correlation: Fraction = 0.7
 
 
-class LedgerSettings(_Frozen):
+class LedgerSettings(Frozen):
     """How jobs are remembered and handed out."""
 
     lease_s: Positive = 60.0
@@ -234,7 +159,7 @@ class LedgerSettings(_Frozen):
     republish_after_s: Positive = 20.0  # a message not claimed by then is published again
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """Everything that can be set. Environment variables: see `ENVIRONMENT`."""
 
     home: Path = Path(".alphamill")
@@ -269,9 +194,14 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_ARCHIVE_URL": ("binance", "archive_url"),
     "ALPHAMILL_STREAM_URL": ("binance", "stream_url"),
     "ALPHAMILL_LLM_URL": ("llm", "url"),
-    "ALPHAMILL_LLM_API_KEY": ("llm", "api_key"),
+    KEY_VARIABLE: ("llm", "api_key"),
+    **{
+        f"ALPHAMILL_LLM_{tier.value.upper()}_{field.upper()}": ("llm", "tiers", tier.value, field)
+        for tier in Tier
+        for field in ("model", "url")
+    },
 }
-KEY_FILE = "ALPHAMILL_LLM_API_KEY_FILE"  # a file that holds the key; the variable above wins
+KEY_FILE = f"{KEY_VARIABLE}_FILE"  # a file that holds the key; the variable above wins
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
@@ -290,18 +220,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_key(path: Path) -> str:
-    try:
-        key = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            KEY_FILE, f"cannot read {path} ({type(error).__name__})", "name a readable text file"
-        ) from None
-    if not key:
-        raise Misconfigured(KEY_FILE, f"{path} is empty", "put the key into it")
-    return key
-
-
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from ALPHAMILL_* variables over the ALPHAMILL_CONFIG file over the defaults.
 
@@ -313,15 +231,29 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for variable, path in ENVIRONMENT.items():
         if environ.get(variable):
             _put(data, path, environ[variable])
-    if environ.get(KEY_FILE) and not environ.get("ALPHAMILL_LLM_API_KEY"):
-        _put(data, ("llm", "api_key"), _read_key(Path(environ[KEY_FILE])))
+    if environ.get(KEY_FILE) and not environ.get(KEY_VARIABLE):
+        _put(data, ("llm", "api_key"), read_key(Path(environ[KEY_FILE]), KEY_FILE))
+    for tier in Tier:
+        _name_key(data, tier, environ)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
         raise _as_misconfigured(error, environ) from None
+    settings = settings.model_copy(update={"llm": settings.llm.with_keys(environ)})
     if not settings.redis_url:
         settings = settings.model_copy(update={"redis_url": _embedded_url(settings.home)})
     return settings
+
+
+def _name_key(data: dict[str, Any], tier: Tier, environ: Mapping[str, str]) -> None:
+    """ALPHAMILL_LLM_TIER_API_KEY, or ..._FILE, is where the key of a tier's model is."""
+    variable = f"ALPHAMILL_LLM_{tier.value.upper()}_API_KEY"
+    path = ("llm", "tiers", tier.value)
+    if environ.get(variable):
+        _put(data, (*path, "key_env"), variable)
+    elif environ.get(f"{variable}_FILE"):
+        _put(data, (*path, "key_env"), "")
+        _put(data, (*path, "key_file"), environ[f"{variable}_FILE"])
 
 
 def _put(data: dict[str, Any], path: tuple[str, ...], value: str) -> None:

@@ -33,6 +33,7 @@ from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallStatus
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
 CAP = 1_000_000
@@ -61,16 +62,15 @@ class _NoGate:
     def reserve(self, _: int) -> None:
         """No pace is kept here."""
 
-    def settle(self, slot: object, tokens: int) -> None:
+    def settle(self, slot: object, tokens: int | None) -> None:
         """Nothing was booked."""
 
 
 def gateway(client: redis.Redis) -> Gateway:
     """The real journal and budget before the stand-in."""
-    return Gateway(
-        CountingProvider(client), PriceTable.shipped(), RedisJournal(client),  # type: ignore[arg-type]
-        {"quick_scan": _NoGate()}, _Uncounted(),  # type: ignore[dict-item]
-    )  # fmt: skip
+    prices = PriceTable.shipped()
+    routes = OneEndpoint(CountingProvider(client), prices, {"quick_scan": _NoGate()})  # type: ignore[arg-type,dict-item]
+    return Gateway(routes, prices, RedisJournal(client), _Uncounted())
 
 
 def call_named(name: str) -> Call:

@@ -39,6 +39,7 @@ from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.prompts import Feedback, quick_scan_prompt
 from alphamill.llm.replies import Proposal, json_schema
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 from alphamill.stages.language import language_manual
 
@@ -84,10 +85,9 @@ def work(
     """Ask without pause from many threads, as the workers of a full queue do."""
     client, settings = redis.Redis.from_url(redis_url), tier(requests_per_minute)
     gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", base_url, settings), 2.0)
-    gateway = Gateway(
-        OpenAIChat(base_url, None, 30.0), PriceTable.shipped(), RedisJournal(client),
-        {"quick_scan": gate}, _Uncounted(), SystemClock(), RedisBreaker(client, base_url),
-    )  # fmt: skip
+    prices, chat = PriceTable.shipped(), OpenAIChat(base_url, None, 30.0)
+    routes = OneEndpoint(chat, prices, {"quick_scan": gate}, RedisBreaker(client, base_url))
+    gateway = Gateway(routes, prices, RedisJournal(client), _Uncounted(), SystemClock())
     until_s = time.monotonic() + seconds
     outcomes: Counter[str] = Counter()
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from alphamill.errors import AlphamillError
-from alphamill.llm.client import OpenAIChat
+from alphamill.errors import AlphamillError, Misconfigured
 from alphamill.llm.messages import same_model
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import open_chat
 from alphamill.report.values import NOTHING, number, plain
-from alphamill.settings import Settings
+from alphamill.settings import Endpoint, LLMSettings
 from producers import options
 from producers.layout import listing
 
@@ -25,32 +25,33 @@ _TIMEOUT_S = 10.0
 @options.json_option
 @options.exits
 def models(as_json: bool) -> None:
-    """List the LLM endpoint's models, their prices and the tiers that use them.
+    """List each LLM endpoint's models, their prices and the tiers that use them.
 
-    Where the endpoint has no list, or cannot be reached, the price table's models are shown.
+    Where an endpoint has no list, or cannot be reached, the price table's models are shown.
 
     \b
     Example:
       ALPHAMILL_LLM_URL=http://127.0.0.1:11434/v1 alphamill models
     """
     settings = options.settings()
-    offered, problem = _offered(settings)
-    rows = _model_rows(settings, offered)
+    told = [_told(settings.llm, endpoint) for endpoint in settings.llm.endpoints]
     if as_json:
-        options.print_json(
-            {
-                "endpoint": settings.llm.url.rpartition("@")[2],
-                "source": "price table" if offered is None else "endpoint",
-                "problem": problem,
-                "models": rows,
-            }
-        )
+        options.print_json(told[0] | {"others": told[1:]})
         return
+    for endpoint in told:
+        _show(endpoint, named=len(told) > 1)
+
+
+def _show(told: Mapping[str, Any], named: bool) -> None:
     console = Console()
-    if problem:
-        console.print(Text(f"{problem}; these are the price table's models", style="yellow"))
+    if named:
+        console.print(Text(told["endpoint"], style="bold"))
+    if told["problem"]:
+        console.print(
+            Text(f"{told['problem']}; these are the price table's models", style="yellow")
+        )
     table = listing("model", "tier", ">input", ">cached", ">output", "as of")
-    for row in rows:
+    for row in told["models"]:
         name = Text(plain(row["model"], 60))
         if row["listed"] is False:
             name.append("\n  not offered by the endpoint", style="red")
@@ -64,10 +65,22 @@ def models(as_json: bool) -> None:
     console.print(Text("prices in USD per million tokens", style="dim"))
 
 
-def _offered(settings: Settings) -> tuple[list[str] | None, str]:
+def _told(llm: LLMSettings, endpoint: Endpoint) -> dict[str, Any]:
+    offered, problem = _offered(llm, endpoint)
+    return {
+        "endpoint": endpoint.url.rpartition("@")[2],
+        "source": "price table" if offered is None else "endpoint",
+        "problem": problem,
+        "models": _model_rows(llm, endpoint, offered),
+    }
+
+
+def _offered(llm: LLMSettings, endpoint: Endpoint) -> tuple[list[str] | None, str]:
     """What GET /models lists, or None and why not."""
-    llm = settings.llm
-    client = OpenAIChat(llm.url, llm.api_key, min(llm.timeout_s, _TIMEOUT_S))
+    try:
+        client = open_chat(llm, endpoint, _TIMEOUT_S)
+    except Misconfigured as error:
+        return None, f"the endpoint was not asked: {plain(error, 200)}"
     try:
         names = client.models()
     except AlphamillError as error:
@@ -77,15 +90,24 @@ def _offered(settings: Settings) -> tuple[list[str] | None, str]:
     return (names, "") if names else (None, "the endpoint gives no list: it is empty")
 
 
-def _model_rows(settings: Settings, offered: list[str] | None) -> list[dict[str, Any]]:
-    prices = PriceTable.shipped(settings.llm.prices)
-    used: dict[str, list[str]] = {}
-    for tier, of_tier in settings.llm.tiers.items():
-        used.setdefault(of_tier.model, []).append(tier)
+def _model_rows(
+    llm: LLMSettings, endpoint: Endpoint, offered: list[str] | None
+) -> list[dict[str, Any]]:
+    """The models that tiers ask there, then the others that it offers, or that have a price."""
+    prices = PriceTable.shipped(llm.prices)
+    used: dict[str, list[str]] = {
+        model: [tier.value for tier in tiers] for model, tiers in llm.endpoints[endpoint].items()
+    }
+    own = {
+        chosen.model: chosen
+        for tier in llm.tiers.values()
+        for chosen in tier.models
+        if chosen.price and llm.endpoint(chosen) == endpoint
+    }
     names = sorted(prices.listed) if offered is None else offered
     rows = []
     for name in dict.fromkeys([*used, *names]):
-        listed = prices.listed.get(name)
+        listed = prices.of(own[name]) if name in own else prices.listed.get(name)
         rows.append(
             {
                 "model": name,

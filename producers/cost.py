@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.clock import SystemClock
 from alphamill.llm.messages import TokenUsage
 from alphamill.llm.prices import ListedPrice, PriceTable
 from alphamill.report.values import NOTHING, plain, usd, whole
@@ -129,14 +130,16 @@ def planned_cost(
         chosen = settings.llm.tiers[tier]
         written = min(tokens.completion, chosen.max_tokens)
         usual = TokenUsage(tokens.prompt, tokens.cached, written)
-        most = prices.worst_case_micros(chosen.model, tokens.prompt, chosen.max_tokens)
+        price = prices.of(chosen)
+        now_ms = SystemClock().now_ms()
+        most = price.worst_case_micros(tokens.prompt, chosen.max_tokens, now_ms)
         tiers.append(
             {
                 "tier": tier.value,
                 "model": chosen.model,
-                "as_of": prices.price(chosen.model).as_of,
+                "as_of": price.price.as_of,
                 "calls": calls,
-                "expected_usd_micros": calls * prices.cost_micros(chosen.model, usual),
+                "expected_usd_micros": calls * price.cost_micros(usual),
                 "most_usd_micros": calls * most,
             }
         )

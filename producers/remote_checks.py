@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlsplit
 
 import redis
 
 from alphamill.clock import SystemClock
-from alphamill.errors import RetryLater
+from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.limits import RedisLimiter, binance_pool
-from alphamill.llm.client import OpenAIChat
 from alphamill.llm.failures import EndpointNotFound, KeyRefused
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import open_chat
 from alphamill.market import Binance
 from alphamill.market.venues import VENUES
+from alphamill.model_settings import KEY_VARIABLE
 from alphamill.report.values import moment, plain, whole
-from alphamill.settings import BinanceSettings, Settings
+from alphamill.settings import BinanceSettings, Endpoint, LLMSettings, Settings, Tier
 from producers.checking import offers
-from producers.findings import Check
+from producers.findings import Check, failed
 from producers.stack_checks import quick_client
 
 _TIMEOUT_S = 5.0
@@ -117,56 +119,76 @@ def limit_check(weight_limit: int, binance: BinanceSettings, market: Market) -> 
 
 
 def llm_checks(settings: Settings) -> Iterator[Check]:
-    """The endpoint, the key, and whether it offers the tiers' models."""
+    """Each endpoint with its key, and whether it offers the models that tiers ask there."""
     llm = settings.llm
-    host = urlsplit(llm.url).hostname or "?"
-    client = OpenAIChat(llm.url, llm.api_key, _TIMEOUT_S)
+    with ThreadPoolExecutor(len(llm.endpoints)) as pool:  # one that hangs must not hold the rest
+        found = pool.map(lambda item: list(_endpoint_checks(llm, *item)), llm.endpoints.items())
+        for checks in found:
+            yield from checks
+
+
+def _endpoint_checks(
+    llm: LLMSettings, endpoint: Endpoint, models: Mapping[str, Sequence[Tier]]
+) -> Iterator[Check]:
+    host = urlsplit(endpoint.url).hostname or "?"
+    variable = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
+    common = endpoint.url == llm.common.url
+    url_setting = "ALPHAMILL_LLM_URL" if common else f"the url of {host}"
+    try:
+        has_key = llm.key(endpoint) is not None
+        client = open_chat(llm, endpoint, _TIMEOUT_S)
+    except Misconfigured as error:
+        yield failed("llm", error)
+        return
     try:
         offered = client.models()
     except KeyRefused as error:
-        yield _key_problem(error, has_key=llm.api_key is not None, host=host)
+        yield _key_problem(error, has_key=has_key, host=host, variable=variable)
         return
     except EndpointNotFound:
         yield Check(
             "llm",
             "warn",
-            f"{host} answers, but lists no models at {_path(llm.url)}/models",
-            "ALPHAMILL_LLM_URL must end in the API's version, such as /v1",
+            f"{host} answers, but lists no models at {_path(endpoint.url)}/models",
+            f"{url_setting} must end in the API's version, such as /v1",
         )
         return
     except RetryLater as error:
         yield Check(
-            "llm",
-            "fail",
-            f"{host}: {plain(error, 160)}",
-            "correct ALPHAMILL_LLM_URL or the network",
+            "llm", "fail", f"{host}: {plain(error, 160)}", f"correct {url_setting} or the network"
         )
         return
     finally:
         client.close()
-    key = "accepts the key" if llm.api_key is not None else "asks for no key"
+    key = "accepts the key" if has_key else "asks for no key"
     yield Check("llm", "ok", f"{host} {key} and offers {len(offered)} models")
-    missing = {
-        f"{tier}: {of_tier.model}"
-        for tier, of_tier in llm.tiers.items()
-        if not offers(offered, of_tier.model)
-    }
+    yield _offer_check(offered, models)
+
+
+def _offer_check(offered: Sequence[str], models: Mapping[str, Sequence[Tier]]) -> Check:
+    missing = sorted(
+        f"{tier}: {model}"
+        for model, tiers in models.items()
+        for tier in tiers
+        if not offers(offered, model)
+    )
     if missing:
-        yield Check(
+        return Check(
             "models",
             "fail",
-            f"not offered there: {', '.join(sorted(missing))}",
+            f"not offered there: {', '.join(missing)}",
             "choose from `alphamill models` and set llm.tiers.TIER.model",
         )
-    else:
-        yield Check("models", "ok", "each tier's model is offered there")
+    return Check("models", "ok", "each tier's model is offered there")
 
 
 def _path(url: str) -> str:
     return urlsplit(url).path.rstrip("/")
 
 
-def _key_problem(error: KeyRefused, has_key: bool, host: str) -> Check:
+def _key_problem(
+    error: KeyRefused, has_key: bool, host: str, variable: str = KEY_VARIABLE
+) -> Check:
     # The provider's own sentence may repeat a part of the key: only the status is taken from it.
     found = re.search(r"HTTP (\d{3})", error.problem)
     status = f"HTTP {found[1]}" if found else "refused"
@@ -175,13 +197,13 @@ def _key_problem(error: KeyRefused, has_key: bool, host: str) -> Check:
             "llm",
             "fail",
             f"{host} asks for a key ({status}) and none is set",
-            "set ALPHAMILL_LLM_API_KEY",
+            f"set {variable}",
         )
     return Check(
         "llm",
         "fail",
         f"{host} refuses the key ({status})",
-        "set ALPHAMILL_LLM_API_KEY to a key that is valid there",
+        f"set {variable} to a key that is valid there",
     )
 
 
@@ -189,22 +211,26 @@ def prices_check(settings: Settings, today: date | None = None) -> Check:
     """Whether each tier's model has a price, and how long it will be served."""
     prices = PriceTable.shipped(settings.llm.prices)
     today = today or datetime.now(UTC).date()
-    used = sorted({tier.model for tier in settings.llm.tiers.values()})
-    if unpriced := [model for model in used if model not in prices]:
-        return Check(
-            "prices",
-            "fail",
-            f"no price for {', '.join(unpriced)}: it cannot be budgeted",
-            f'add [llm.prices."{unpriced[0]}"] to the file of ALPHAMILL_CONFIG',
-        )
-    for model in used:
-        retires = prices.listed[model].retires
-        if retires and date.fromisoformat(retires) <= today + _RETIRES_SOON:
+    chosen = {model.model: model for tier in settings.llm.tiers.values() for model in tier.models}
+    listed = []
+    for model in sorted(chosen):
+        try:
+            listed.append(prices.of(chosen[model]))
+        except Misconfigured:
+            name = chosen[model].price or model
+            return Check(
+                "prices",
+                "fail",
+                f"no price for {name}: it cannot be budgeted",
+                f'add [llm.prices."{name}"] to the file of ALPHAMILL_CONFIG',
+            )
+    for one in listed:
+        if one.retires and date.fromisoformat(one.retires) <= today + _RETIRES_SOON:
             return Check(
                 "prices",
                 "warn",
-                f"{model} retires on {retires}",
+                f"{one.model} retires on {one.retires}",
                 "choose its successor in llm.tiers",
             )
-    dates = sorted({prices.price(model).as_of or "no date" for model in used})
+    dates = sorted({one.price.as_of or "no date" for one in listed})
     return Check("prices", "ok", f"each tier's model has one, as of {', '.join(dates)}")

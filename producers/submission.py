@@ -17,7 +17,8 @@ from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.llm.prices import PriceTable
-from alphamill.settings import Settings
+from alphamill.model_settings import KEY_VARIABLE
+from alphamill.settings import Endpoint, LLMSettings, Settings
 from producers.connect import connect
 from producers.failures import gathered
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
@@ -55,24 +56,31 @@ def _last_close_ms(interval: Interval, now_ms: int) -> int:
 def check_models(settings: Settings) -> None:
     """Refuse a mining run that could not ask its models.
 
-    Raises Misconfigured for a tier whose model has no price, since its calls could not be budgeted,
-    and for a missing key, which only an endpoint on this machine may do without.
+    Raises Misconfigured for a model of a tier that has no price, since its calls could not be
+    budgeted, and for a missing key, which only an endpoint on this machine may do without.
     """
     llm = settings.llm
     prices = PriceTable.shipped(llm.prices)
     for tier in llm.tiers.values():
-        for model in (tier.model, *tier.fallbacks):
-            prices.price(model)
-    host = _host(llm.url)
+        for chosen in tier.models:
+            prices.of(chosen)
+    for endpoint in llm.endpoints:
+        _check_key(llm, endpoint)
+
+
+def _check_key(llm: LLMSettings, endpoint: Endpoint) -> None:
+    host = _host(endpoint.url)
     if not host:
         raise Misconfigured(
-            "ALPHAMILL_LLM_URL", f"{llm.url!r} is not a URL", "write https://host/v1"
+            "ALPHAMILL_LLM_URL", f"{endpoint.url!r} is not a URL", "write https://host/v1"
         )
-    key = llm.api_key.get_secret_value().strip() if llm.api_key else ""
-    if not key and not _loopback(host):
-        raise Misconfigured(
-            "ALPHAMILL_LLM_API_KEY", f"not set, and {host} wants one", "set it to your key"
-        )
+    if llm.key(endpoint) is not None or _loopback(host):
+        return
+    if endpoint == llm.common:
+        raise Misconfigured(KEY_VARIABLE, f"not set, and {host} wants one", "set it to your key")
+    raise Misconfigured(
+        "llm.tiers", f"{host} wants a key and none is named", "write key_env beside that url"
+    )
 
 
 def _loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import cache, cached_property
 
 import redis
+from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
@@ -16,11 +17,11 @@ from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger
 from alphamill.limits import ExchangeGate, RedisLimiter, TierGate, binance_pool, tier_pool
 from alphamill.llm.breaker import RedisBreaker
-from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import UsageCounters, UsageEntry
@@ -33,6 +34,7 @@ _MAX_WAIT_S = 2.0
 # But a job of many pages begins anew when it goes back, and the last tenth of each of the
 # exchange's windows may be empty (pace and guard): waiting it out saves the pages.
 _WINDOW_END_FRAC = 0.15
+_SETTLE_S = 20.0
 _FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
 
 
@@ -116,24 +118,20 @@ class Resources:
     @cached_property
     def gateway(self) -> Gateway:
         llm = self.settings.llm
-        gates = {
-            tier.value: TierGate(
-                self.limiter, tier_pool(tier.value, llm.url, llm.tiers[tier]), _MAX_WAIT_S
-            )
-            for tier in Tier
-        }
-        client = OpenAIChat(llm.url, llm.api_key, llm.timeout_s)
         prices = PriceTable.shipped(llm.prices)
-        return Gateway(
-            client,
-            prices,
-            self.journal,
-            gates,
-            _Counted(self.usage),
-            self.clock,
-            RedisBreaker(self.redis, llm.url),
-            llm.patience_s,
-        )
+        routes = SettingsRoutes(llm, prices, self._tier_gate, self._breaker)
+        usage = _Counted(self.usage)
+        return Gateway(routes, prices, self.journal, usage, self.clock, llm.patience_s)
+
+    def _tier_gate(self, tier: str, url: str) -> TierGate:
+        llm = self.settings.llm
+        # Past the end of any call: the wait for its turn, to connect, the reply, to settle.
+        lease_s = _MAX_WAIT_S + llm.connect_timeout_s + llm.timeout_s + _SETTLE_S
+        pool = tier_pool(tier, url, llm.tiers[Tier(tier)], lease_s)
+        return TierGate(self.limiter, pool, _MAX_WAIT_S)
+
+    def _breaker(self, url: str, key: SecretStr | None) -> RedisBreaker:
+        return RedisBreaker(self.redis, url, self.clock, key)
 
 
 class _Counted:

@@ -35,6 +35,7 @@ from alphamill.llm.journal import Journal
 from alphamill.llm.memory import MemoryJournal
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange
 from alphamill.settings import LedgerSettings, Price, Tier
 from alphamill.stages import (
@@ -92,7 +93,7 @@ class _NoGate:
 
     def reserve(self, tokens: int) -> None: ...
 
-    def settle(self, slot: object, tokens: int) -> None: ...
+    def settle(self, slot: object, tokens: int | None) -> None: ...
 
     def pause(self, for_s: float, reason: str) -> None: ...
 
@@ -156,7 +157,8 @@ class InlineMill:
         free = {tier.model: Price(input=0.0, output=0.0) for tier in spec.tiers.values()}
         gates = {tier.value: _NoGate() for tier in Tier}
         prices = PriceTable.shipped(free)
-        return Gateway(self.chat, prices, self.journal, gates, _Counted(self.usage), ManualClock())
+        routes = OneEndpoint(self.chat, prices, gates)
+        return Gateway(routes, prices, self.journal, _Counted(self.usage), ManualClock())
 
     def _stage(
         self, spec: RunSpec, ledger: Ledger, record: JobRecord, gateway: Gateway

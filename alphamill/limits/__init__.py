@@ -3,6 +3,7 @@
 from alphamill.limits.gates import ExchangeGate, TierGate, binance_pool, tier_pool
 from alphamill.limits.memory import MemoryLimiter
 from alphamill.limits.protocol import (
+    Concurrent,
     Dimension,
     DimensionState,
     FixedWindow,
@@ -15,6 +16,7 @@ from alphamill.limits.protocol import (
 from alphamill.limits.redis_limiter import RedisLimiter
 
 __all__ = [
+    "Concurrent",
     "Dimension",
     "DimensionState",
     "ExchangeGate",

@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
-from alphamill.limits.protocol import FixedWindow, Limiter, Pool, Slot, SteadyRate
+from alphamill.limits.protocol import Concurrent, FixedWindow, Limiter, Pool, Slot, SteadyRate
 from alphamill.settings import BinanceSettings, TierSettings
 
 MINUTE_MS = 60_000
 MAX_WAIT_S = 30.0
+LEASE_S = 300.0
 
 
 class ExchangeGate:
@@ -62,7 +63,7 @@ class ExchangeGate:
 
 
 class TierGate:
-    """One model tier's limits: requests and tokens."""
+    """One model tier's limits: requests, tokens and calls at a time."""
 
     def __init__(self, limiter: Limiter, pool: Pool, max_wait_s: float = MAX_WAIT_S) -> None:
         self._limiter = limiter
@@ -74,9 +75,9 @@ class TierGate:
         costs = {"requests": 1.0, "tokens": tokens}
         return self._limiter.reserve(self._pool, costs, self._max_wait_s)
 
-    def settle(self, slot: Slot, tokens: float) -> None:
-        """Replace the estimate by what the reply says was used."""
-        self._limiter.settle(slot, {"tokens": tokens})
+    def settle(self, slot: Slot, tokens: float | None) -> None:
+        """End the call: replace the estimate by what was used; None: it stands."""
+        self._limiter.settle(slot, {} if tokens is None else {"tokens": tokens})
 
     def pause(self, for_s: float, reason: str) -> None:
         """After a 429 or 503: nobody calls this tier for `for_s`."""
@@ -106,8 +107,10 @@ def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
     )
 
 
-def tier_pool(tier_name: str, base_url: str, tier: TierSettings) -> Pool:
-    """A tier's requests and tokens a minute.
+def tier_pool(tier_name: str, base_url: str, tier: TierSettings, lease_s: float = LEASE_S) -> Pool:
+    """A tier's requests and tokens a minute and calls at a time, at one endpoint.
+
+    lease_s: how long a call may last; a worker that dies leaves its place taken for so long.
 
     Rate and burst together stay within the cap over any minute, for calls up to the burst: 2 % of
     the tokens, or room for a few answers where that is more, but no more than a tenth.
@@ -120,5 +123,6 @@ def tier_pool(tier_name: str, base_url: str, tier: TierSettings) -> Pool:
         (
             SteadyRate("requests", max(requests, 1.0), MINUTE_MS, max(1.0, requests / 98)),
             SteadyRate("tokens", tokens - burst, MINUTE_MS, burst),
+            Concurrent("calls", tier.concurrency, round(lease_s * 1000)),
         ),
     )

@@ -10,6 +10,7 @@
 --   pause|until, pause|reason
 -- KEYS[2]  sorted set: slots of the metered dimension by their moment, until it has passed, as
 --          <window>|<cost>|<token>; and tokens of settled slots, so that none is settled twice
+-- KEYS[3]  sorted set: tokens of the slots held at this time, by the end of their lease
 -- ARGV[1]  the operation, ARGV[2] its arguments as JSON; answers in JSON
 
 local DRIFT = 50e-6        -- clocks part by at most 50 ppm
@@ -106,6 +107,8 @@ local function place(from)
         local closes
         at, windows[i], closes = place_fixed(dim, dim.cost, at)
         send_by = math.min(send_by or closes, closes)
+      elseif dim.kind == 'concurrent' then
+        windows[i] = -1
       else
         at, windows[i] = place_steady(dim, dim.cost, at), -1
       end
@@ -113,6 +116,11 @@ local function place(from)
     if at == before then return at, windows, send_by, true end
   end
   return at, windows, send_by, false
+end
+
+local function held()
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', score(now))
+  return redis.call('ZCARD', KEYS[3])
 end
 
 local function drop_old(dim, window)
@@ -146,6 +154,9 @@ local function commit(at, windows)
         redis.call('ZADD', KEYS[2], score(at), member)
         redis.call('PEXPIRE', KEYS[2], SETTLED_MS)
       end
+    elseif dim.kind == 'concurrent' then
+      redis.call('ZADD', KEYS[3], score(at + dim.lease_ms), ask.token)
+      redis.call('PEXPIRE', KEYS[3], math.ceil(at - now + 2 * dim.lease_ms))
     else
       local owed = math.max(number(dim.name .. '|owed_until', 0), at)
       put(dim.name .. '|owed_until', owed + dim.cost * dim.window_ms / dim.limit)
@@ -157,12 +168,17 @@ end
 local function book()
   local paused = number('pause|until', 0)
   local at, windows, send_by, settled = place(math.max(now, paused))
-  local granted = settled and at - now <= ask.ahead_ms
+  local busy = false
+  for _, dim in ipairs(ask.dims) do
+    if dim.kind == 'concurrent' then busy = held() >= dim.limit end
+  end
+  local granted = settled and at - now <= ask.ahead_ms and not busy
   if granted then commit(at, windows) end
   local within = send_by and send_by - now or -1
   local reason = paused > now and state['pause|reason'] or 'the limit is reached'
-  return {granted = granted, wait_ms = at - now, at_ms = at, within_ms = within,
-          windows = windows, reason = reason}
+  local wait_ms = math.max(at - now, busy and ask.busy_ms or 0)
+  return {granted = granted, wait_ms = wait_ms, at_ms = at, within_ms = within,
+          windows = windows, reason = reason, busy = busy}
 end
 
 -- Booked in `window` and due by now: what the server may have counted of ours.
@@ -209,7 +225,13 @@ local function observe()
 end
 
 -- A refund gives back no more than is still owed: whoever reads a moment in the past takes it for now.
+local function give_back()
+  redis.call('ZREM', KEYS[3], ask.token)
+  return {}
+end
+
 local function settle()
+  give_back()
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. score(now))
   if redis.call('ZADD', KEYS[2], 'NX', score(now + SETTLED_MS), ask.token) == 0 then return {} end
   redis.call('PEXPIRE', KEYS[2], SETTLED_MS)
@@ -249,6 +271,8 @@ local function read()
       local window = math.floor((now + (low + high) / 2) / dim.window_ms)
       dims[i] = {issued = number(cell(dim, 'issued', window), 0),
                  external = number(cell(dim, 'external', window), 0), forecast = forecast(dim, window)}
+    elseif dim.kind == 'concurrent' then
+      dims[i] = {issued = held(), external = 0, forecast = 0}
     else
       local owed_ms = math.max(0, number(dim.name .. '|owed_until', 0) - now)
       dims[i] = {issued = owed_ms * dim.limit / dim.window_ms, external = 0, forecast = 0}
@@ -262,5 +286,5 @@ local function read()
 end
 
 local operations = {book = book, observe = observe, settle = settle, pause = pause,
-                    unpause = unpause, paused = paused, read = read}
+                    unpause = unpause, paused = paused, read = read, give_back = give_back}
 return cjson.encode(operations[ARGV[1]]())

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from alphamill.clock import Clock, SystemClock
 from alphamill.limits.protocol import (
     LEAD_FRAC,
+    Concurrent,
+    Dimension,
     DimensionState,
     FixedWindow,
     Pool,
@@ -19,7 +21,7 @@ from alphamill.limits.protocol import (
     Slot,
     SteadyRate,
 )
-from alphamill.limits.waiting import Booking, wait_for_slot
+from alphamill.limits.waiting import BUSY_MS, Booking, wait_for_slot
 
 DRIFT_FRAC = 50e-6
 CATCH_UP_FRAC = 0.05
@@ -39,6 +41,7 @@ class _Pool:
     owed_until_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     booked: list[tuple[float, int, float]] = field(default_factory=list)  # at_ms, window, cost
     settled: set[str] = field(default_factory=set)
+    held: dict[str, float] = field(default_factory=dict)  # slots at a time: token, until
     offset: tuple[float, float, float] | None = None  # low, high, held at
     paused_until_ms: float = 0.0
     pause_reason: str = ""
@@ -84,6 +87,7 @@ class MemoryLimiter:
         """See `protocol.Limiter`."""
         with self._lock:
             pool, now = self._pools[slot.pool.name], self._clock.now_ms()
+            pool.held.pop(slot.token, None)
             if slot.token in pool.settled:
                 return
             pool.settled.add(slot.token)
@@ -128,23 +132,41 @@ class MemoryLimiter:
             paused = state.paused_until_ms > now
             at, windows, closes = _place(state, pool, costs, now, max(now, state.paused_until_ms))
             token = uuid.uuid4().hex
-            granted = at - now <= ahead_s * 1000
+            busy = _busy(state, pool.concurrent, now)
+            granted = at - now <= ahead_s * 1000 and not busy
             if granted:
                 _commit(state, pool, costs, now, at, windows)
+                if pool.concurrent is not None:
+                    state.held[token] = at + pool.concurrent.lease_ms
             return Booking(
                 granted=granted,
-                wait_s=(at - now) / 1000,
+                wait_s=max(at - now, BUSY_MS if busy else 0.0) / 1000,
                 at_ms=at,
                 send_within_s=None if closes is None else (closes - now) / 1000,
                 windows=windows,
                 token=token,
                 reason=state.pause_reason if paused else "the limit is reached",
+                busy=busy,
             )
 
     def paused_s(self, pool: Pool) -> float:
         """See `waiting.Store`."""
         with self._lock:
             return max(0.0, self._pools[pool.name].paused_until_ms - self._clock.now_ms()) / 1000
+
+    def give_back(self, pool: Pool, token: str) -> None:
+        """See `waiting.Store`."""
+        with self._lock:
+            self._pools[pool.name].held.pop(token, None)
+
+
+def _busy(pool: _Pool, d: Concurrent | None, now: float) -> bool:
+    return d is not None and _held(pool, now) >= d.limit
+
+
+def _held(pool: _Pool, now: float) -> int:
+    pool.held = {token: until for token, until in pool.held.items() if until > now}
+    return len(pool.held)
 
 
 def _offset(pool: _Pool, now: float, window_ms: int) -> tuple[float, float]:
@@ -212,7 +234,7 @@ def _place(
             if isinstance(d, FixedWindow):
                 at, windows[d.name], close = _place_fixed(state, d, cost, now, at)
                 closes.append(close)
-            else:
+            elif isinstance(d, SteadyRate):
                 unit_ms = d.window_ms / d.limit
                 owed = state.owed_until_ms[d.name]
                 at = max(at, owed + (cost - max(d.burst, cost)) * unit_ms)
@@ -231,7 +253,7 @@ def _commit(
         cost = costs[d.name]
         if isinstance(d, FixedWindow):
             _commit_fixed(state, d, cost, now, at, windows[d.name])
-        else:
+        elif isinstance(d, SteadyRate):
             owed = max(state.owed_until_ms[d.name], at)
             state.owed_until_ms[d.name] = owed + cost * d.window_ms / d.limit
     if pool.metered is not None:
@@ -256,7 +278,9 @@ def _commit_fixed(
         cell.next_ms = next_ms + cost * unit_ms
 
 
-def _read(pool: _Pool, d: FixedWindow | SteadyRate, now: float) -> DimensionState:
+def _read(pool: _Pool, d: Dimension, now: float) -> DimensionState:
+    if isinstance(d, Concurrent):
+        return DimensionState(d.name, d.limit, _held(pool, now), 0.0, 0.0)
     if isinstance(d, SteadyRate):
         owed_ms = max(0.0, pool.owed_until_ms[d.name] - now)
         return DimensionState(d.name, d.limit, owed_ms * d.limit / d.window_ms, 0.0, 0.0)

@@ -62,7 +62,25 @@ class SteadyRate:
             raise ValueError(f"{self.name}: burst and window_ms must be above 0")
 
 
-Dimension = FixedWindow | SteadyRate
+@dataclass(frozen=True, slots=True)
+class Concurrent:
+    """At most `limit` slots at a time, each until it is settled or `lease_ms` after its moment.
+
+    A slot takes one, whatever its cost. lease_ms: longer than any call, since a worker that dies
+    gives nothing back.
+    """
+
+    name: str
+    limit: float
+    lease_ms: int
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not self.limit >= 1 or self.lease_ms < 1:
+            raise ValueError(f"{self.name}: limit and lease_ms must be 1 or more")
+
+
+Dimension = FixedWindow | SteadyRate | Concurrent
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +95,18 @@ class Pool:
         names = [dimension.name for dimension in self.dimensions]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"{self.name}: dimensions must be named, each once: {names}")
+        if sum(isinstance(dimension, Concurrent) for dimension in self.dimensions) > 1:
+            raise ValueError(f"{self.name}: only one limit of slots at a time")
 
     @property
     def metered(self) -> FixedWindow | None:
         """The dimension that the server's used header speaks of: the first fixed window."""
         return next((d for d in self.dimensions if isinstance(d, FixedWindow)), None)
+
+    @property
+    def concurrent(self) -> Concurrent | None:
+        """The limit of slots at a time, if there is one."""
+        return next((d for d in self.dimensions if isinstance(d, Concurrent)), None)
 
     def with_limit(self, name: str, limit: float) -> Pool:
         """The same pool with another limit in one dimension; KeyError if there is no such."""
@@ -100,7 +125,7 @@ class Pool:
             raise ValueError(f"{self.name}: not costs of this pool: {dict(costs)}")
         for dimension in self.dimensions:
             cost = costs.get(dimension.name, 0.0)
-            if cost > dimension.limit:
+            if cost > dimension.limit and not isinstance(dimension, Concurrent):
                 raise GiveUp(
                     f"{self.name}: {cost:g} {dimension.name} can never fit: "
                     f"the limit is {dimension.limit:g} per {dimension.window_ms / 1000:g} s"
@@ -110,7 +135,9 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Leave to make one call, now. Nobody holds it: a worker that dies wastes it, no more.
+    """Leave to make one call, now. A worker that dies wastes it, no more.
+
+    In a pool that limits slots at a time it is held until `settle`, or its lease ends.
 
     costs: what was booked, by dimension.
     windows: by fixed dimension, the number of the server's window that it was booked in.
@@ -131,9 +158,10 @@ class Slot:
 class DimensionState:
     """One limit now, in its own units.
 
-    issued: booked in the current window; for a steady rate, booked and not yet worked off.
+    issued: booked in the current window; for a steady rate, booked and not yet worked off; for
+        slots at a time, those not settled.
     external: what others are seen to use in the current window; forecast: what they are expected to
-        use until its end. Both 0 for a steady rate.
+        use until its end. Both 0 but for a window.
     """
 
     name: str
@@ -192,8 +220,9 @@ class Limiter(Protocol):
         """
 
     def settle(self, slot: Slot, costs: Mapping[str, float]) -> None:
-        """Replace what was booked in steady rates by what was used; others stay as booked.
+        """Replace what was booked in steady rates by what was used, and end the slot.
 
+        Rates that `costs` leaves out stay as booked, and so do windows.
         A slot settles once; what is given back is never more than is still owed.
         Only a correction: a store that cannot be reached is logged, not raised.
         """

@@ -23,6 +23,7 @@ from alphamill.clock import Clock, SystemClock
 from alphamill.errors import RetryLater
 from alphamill.limits.protocol import (
     LEAD_FRAC,
+    Concurrent,
     Dimension,
     DimensionState,
     FixedWindow,
@@ -31,7 +32,7 @@ from alphamill.limits.protocol import (
     Slot,
     SteadyRate,
 )
-from alphamill.limits.waiting import Booking, wait_for_slot
+from alphamill.limits.waiting import BUSY_MS, Booking, wait_for_slot
 
 SCRIPT = files("alphamill.limits").joinpath("limiter.lua").read_text(encoding="utf-8")
 GONE_RETRY_S = 5.0  # how soon to look again for a Redis that does not answer
@@ -90,7 +91,7 @@ class RedisLimiter:
             for d in slot.pool.dimensions
             if isinstance(d, SteadyRate) and d.name in costs
         ]
-        if dims:
+        if dims or slot.pool.concurrent:
             self._correct("settle", slot.pool, dims, {"token": slot.token})
 
     def pause(self, pool: Pool, for_s: float, reason: str) -> None:
@@ -124,7 +125,8 @@ class RedisLimiter:
         for dim in dims:
             dim["metered"] = metered is not None and dim["name"] == metered.name
         token = uuid.uuid4().hex
-        answer = self._run("book", pool, dims, {"ahead_ms": ahead_s * 1000, "token": token})
+        asked = {"ahead_ms": ahead_s * 1000, "token": token, "busy_ms": BUSY_MS}
+        answer = self._run("book", pool, dims, asked)
         within_ms = answer["within_ms"]
         windows = zip(pool.dimensions, answer["windows"], strict=True)
         return Booking(
@@ -135,7 +137,13 @@ class RedisLimiter:
             windows={d.name: int(w) for d, w in windows if isinstance(d, FixedWindow)},
             token=token,
             reason=answer["reason"],
+            busy=answer["busy"],
         )
+
+    def give_back(self, pool: Pool, token: str) -> None:
+        """See `waiting.Store`."""
+        if pool.concurrent:
+            self._correct("give_back", pool, [], {"token": token})
 
     def paused_s(self, pool: Pool) -> float:
         """See `waiting.Store`."""
@@ -150,7 +158,9 @@ class RedisLimiter:
             ask["now_ms"] = self._server_now_ms()
         told = json.dumps({name: value for name, value in ask.items() if value is not None})
         try:
-            answer = self._script(keys=[key, f"{key}:booked"], args=[operation, told])
+            answer = self._script(
+                keys=[key, f"{key}:booked", f"{key}:held"], args=[operation, told]
+            )
         except _GONE as error:
             raise RetryLater(
                 f"{pool.name}: no slot without Redis ({type(error).__name__})",
@@ -169,5 +179,7 @@ class RedisLimiter:
 
 
 def _dimension(dimension: Dimension, cost: float) -> dict[str, Any]:
-    kind = "fixed" if isinstance(dimension, FixedWindow) else "steady"
-    return {"kind": kind, "cost": cost, **asdict(dimension)}
+    return {"kind": _KINDS[type(dimension)], "cost": cost, **asdict(dimension)}
+
+
+_KINDS = {FixedWindow: "fixed", SteadyRate: "steady", Concurrent: "concurrent"}

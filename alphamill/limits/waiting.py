@@ -13,6 +13,8 @@ from alphamill.limits.protocol import Pool, Slot
 
 AHEAD_S = 1.0  # a slot further away is not booked: a pause or a correction could not reach it
 NAP_S = 1.0  # asks again at least this often, since a correction may free a slot sooner
+BUSY_MS = 50.0  # a slot at a time may end any moment: how soon to look again
+BUSY_RETRY_S = 1.0  # who has waited long enough for one comes back after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Booking:
 
     wait_s: from the moment of booking to the slot.
     send_within_s: from the moment of booking to the last safe moment to send; None: any time.
+    busy: all slots at a time are taken; nobody knows until when.
     """
 
     granted: bool
@@ -30,6 +33,7 @@ class Booking:
     windows: Mapping[str, int]
     token: str
     reason: str
+    busy: bool = False
 
 
 class Store(Protocol):
@@ -41,13 +45,17 @@ class Store(Protocol):
     def paused_s(self, pool: Pool) -> float:
         """Seconds until the pause ends; 0 if there is none."""
 
+    def give_back(self, pool: Pool, token: str) -> None:
+        """End a slot at a time that no call was made in; what else it booked stays booked."""
+
 
 def wait_for_slot(
     store: Store, clock: Clock, pool: Pool, costs: Mapping[str, float], max_wait_s: float
 ) -> Slot:
     """Book, sleep until the slot, and book again if a pause or a late wake-up has voided it.
 
-    A voided slot stays booked: it can only make the pool a little emptier than it need be.
+    A voided slot stays booked in rates and windows: it can only make the pool a little emptier
+    than it need be.
     """
     costs = pool.costs(costs)
     started_s = clock.monotonic_s()
@@ -57,19 +65,23 @@ def wait_for_slot(
         booking = store.book(pool, costs, min(AHEAD_S, left_s))
         if not booking.granted:
             if booking.wait_s > left_s:
-                raise RetryLater(f"{pool.name}: {booking.reason}", booking.wait_s, counts=False)
-            clock.sleep(_nap_s(booking.wait_s))
+                after_s = max(booking.wait_s, BUSY_RETRY_S) if booking.busy else booking.wait_s
+                raise RetryLater(f"{pool.name}: {booking.reason}", after_s, counts=False)
+            clock.sleep(_nap_s(booking))
             continue
         if booking.wait_s > 0:
             clock.sleep(booking.wait_s)
             if store.paused_s(pool) > 0:
+                store.give_back(pool, booking.token)
                 continue
         now_s = clock.monotonic_s()
         if booking.send_within_s is None or now_s - asked_s <= booking.send_within_s:
             waited_s = now_s - started_s
             return Slot(pool, costs, booking.windows, booking.at_ms, waited_s, booking.token)
+        store.give_back(pool, booking.token)
 
 
-def _nap_s(wait_s: float) -> float:
-    jitter_s = random.uniform(0.02, 0.4)  # noqa: S311 - spreads the askers, hides no secret
-    return min(max(wait_s - AHEAD_S, 0.0), NAP_S) + jitter_s
+def _nap_s(booking: Booking) -> float:
+    longest_s = booking.wait_s if booking.busy else 0.4
+    jitter_s = random.uniform(0.02, max(0.02, longest_s))  # noqa: S311 - spreads the askers
+    return min(max(booking.wait_s - AHEAD_S, 0.0), NAP_S) + jitter_s

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from alphamill.llm.breaker import Breaker
+from alphamill.llm.client import Chat
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
-from alphamill.settings import TierSettings
+from alphamill.llm.prices import ListedPrice
+from alphamill.settings import ModelSettings, TierSettings
 
 
 class TierGate(Protocol):
@@ -16,11 +19,30 @@ class TierGate(Protocol):
     def reserve(self, tokens: int) -> Any:
         """Wait for the turn of a call of about `tokens`; a slot. Raises RetryLater if it is far."""
 
-    def settle(self, slot: Any, tokens: int) -> None:
-        """Correct the slot's tokens to what the call took."""
+    def settle(self, slot: Any, tokens: int | None) -> None:
+        """End the slot, and correct its tokens to what the call took; None: as reserved."""
 
     def pause(self, for_s: float, reason: str) -> None:
         """Hold every worker's calls of this tier back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model, what it costs, where it is asked, and what guards the way there."""
+
+    model: str
+    price: ListedPrice
+    chat: Chat
+    gate: TierGate
+    breaker: Breaker
+    host: str = ""
+
+
+class Routes(Protocol):
+    """The ways to the models of the settings."""
+
+    def route(self, tier: str, chosen: ModelSettings) -> Route:
+        """That of a tier's model or fallback. Raises Misconfigured: no key, no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +91,6 @@ class Call:
     seed: int | None = None
     prompt_version: str = ""
     retries: int = 0
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The tier's model and its fallbacks, in the order in which they are asked."""
-        return tuple(dict.fromkeys((self.tier_settings.model, *self.tier_settings.fallbacks)))
 
     def request(self, model: str) -> ChatRequest:
         """What is sent to the endpoint."""

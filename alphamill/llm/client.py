@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import ssl
 from dataclasses import dataclass, replace
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
 
-import requests
+import msgspec
 import urllib3
 from pydantic import SecretStr
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.completion import read_completion
-from alphamill.llm.failures import (
-    CallFailure,
-    ConnectionLost,
-    InvalidReply,
-    NotConnected,
-    TimedOut,
-)
+from alphamill.llm.failures import InvalidReply
+from alphamill.llm.http import Answer, Connections, Timeouts
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.provider_errors import ProviderError, classify, read_error
-
-CONNECT_TIMEOUT_S = 10.0
-MAX_BODY_BYTES = 8_000_000
+from alphamill.model_settings import KEY_VARIABLE, could_be_key
 
 
 class Chat(Protocol):
@@ -68,24 +58,26 @@ class _Dialect:
 class OpenAIChat:
     """Chat completions at `base_url` (up to and including its version, such as https://host/v1).
 
-    timeout_s bounds the wait for the first byte and, measured from the start, the whole reply; one
-    last read may add as much again. Safe to share between threads. The key goes into the
-    Authorization header and nowhere else. Sources: platform.openai.com/docs/api-reference/chat.
+    timeouts: seconds mean that for the first byte and for the whole reply.
+    key_name: the setting that a person must change when the key is refused.
+    Safe to share between threads. The key goes into the Authorization header and nowhere else.
+    Sources: platform.openai.com/docs/api-reference/chat.
     """
 
     def __init__(
         self,
         base_url: str,
         api_key: SecretStr | None,
-        timeout_s: float,
-        session: requests.Session | None = None,
+        timeouts: Timeouts | float,
+        key_name: str = KEY_VARIABLE,
         clock: Clock | None = None,
     ) -> None:
-        self._base_url = _checked_url(base_url)
-        self._auth = _Bearer(api_key)
-        self._timeout_s = timeout_s
-        self._session = session or _new_session(self._base_url)
+        base_url = _checked_url(base_url)
+        self._shown_url = _without_userinfo(base_url)
+        self._key = _Key(api_key, key_name)
         self._clock = clock or SystemClock()
+        waits = timeouts if isinstance(timeouts, Timeouts) else Timeouts.of(timeouts)
+        self._connections = Connections(self._shown_url, waits, self._clock)
         self._dialects: dict[str, _Dialect] = {}
 
     def complete(self, request: ChatRequest) -> ChatReply:
@@ -93,119 +85,71 @@ class OpenAIChat:
         while True:
             dialect = self._dialects.get(request.model, _Dialect())
             started_s = self._clock.monotonic_s()
-            response, body = self._send("POST", "/chat/completions", _payload(request, dialect))
+            answer = self._send("POST", "/chat/completions", _encoded(_payload(request, dialect)))
             latency_ms = round((self._clock.monotonic_s() - started_s) * 1000)
-            if response.status_code == 200:
-                return self._read(response, body, request, latency_ms)
-            error = self._error(response, body)
+            if answer.status == 200:
+                return self._read(answer, request, latency_ms)
+            error = self._error(answer)
             learned = dialect.after(error) if error.status in (400, 422) else None
             if learned is None:
-                raise classify(error, request.model)
+                raise classify(error, request.model, self._key.name)
             self._dialects[request.model] = learned
 
     def models(self) -> list[str]:
         """GET {base}/models: the names that the endpoint lists, sorted."""
-        response, body = self._send("GET", "/models", None)
-        if response.status_code != 200:
-            raise classify(self._error(response, body), "any model")
-        rows = _json_object(body).get("data")
+        answer = self._send("GET", "/models", None)
+        if answer.status != 200:
+            raise classify(self._error(answer), "any model", self._key.name)
+        rows = _json_object(answer.body).get("data")
         names = [row.get("id") for row in rows or [] if isinstance(row, dict)]
         return sorted(name for name in names if isinstance(name, str))
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._session.close()
+        self._connections.close()
 
     def __repr__(self) -> str:
-        return f"OpenAIChat({_without_userinfo(self._base_url)!r})"
+        return f"OpenAIChat({self._shown_url!r})"
 
-    def _read(
-        self, response: requests.Response, body: bytes, request: ChatRequest, latency_ms: int
-    ) -> ChatReply:
-        value = _json_object(body)
+    def _send(self, method: str, path: str, body: bytes | None) -> Answer:
+        return self._connections.exchange(method, path, body, self._key.headers())
+
+    def _read(self, answer: Answer, request: ChatRequest, latency_ms: int) -> ChatReply:
+        value = _json_object(answer.body)
         if error := _error_within(value):
-            raise classify(self._error(response, json.dumps(error).encode()), request.model)
+            told = replace(answer, body=json.dumps(error).encode())
+            raise classify(self._error(told), request.model, self._key.name)
         try:
             reply = read_completion(value, request, latency_ms)
         except ValueError as reason:
             raise InvalidReply(f"HTTP 200 without a completion ({reason})", 2.0) from None
-        return replace(reply, text=self._auth.redact(reply.text))
+        return replace(
+            reply, text=self._key.redact(reply.text), model=self._key.redact(reply.model)
+        )
 
-    def _error(self, response: requests.Response, body: bytes) -> ProviderError:
-        said = self._auth.redact(body.decode("utf-8", "replace")).encode()
-        return read_error(response.status_code, said, response.headers, self._clock.now_ms())
-
-    def _send(
-        self, method: str, path: str, payload: dict[str, Any] | None
-    ) -> tuple[requests.Response, bytes]:
-        deadline_s = self._clock.monotonic_s() + self._timeout_s
-        try:
-            with self._session.request(
-                method, self._base_url + path, json=payload, auth=self._auth, stream=True,
-                timeout=(min(CONNECT_TIMEOUT_S, self._timeout_s), self._timeout_s),
-                allow_redirects=False,
-            ) as response:  # fmt: skip
-                return response, self._body(response, deadline_s)
-        # Messages of these exceptions may quote headers or the URL: only their class is passed on.
-        except (requests.exceptions.ConnectTimeout, urllib3.exceptions.NewConnectionError) as error:
-            raise _not_connected(error) from None
-        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
-            raise TimedOut(f"no whole reply within {self._timeout_s:g} s", 2.0) from None
-        except requests.exceptions.ConnectionError as error:
-            raise _broken(error) from None
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise ConnectionLost(f"the exchange broke off ({type(error).__name__})", 2.0) from None
-
-    def _body(self, response: requests.Response, deadline_s: float) -> bytes:
-        # Some servers send blank lines while a request is queued: each would re-arm the socket's
-        # timeout, so the whole body has a deadline of its own.
-        body = bytearray()
-        while chunk := response.raw.read1(65_536, decode_content=True):
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise InvalidReply(f"a reply of more than {MAX_BODY_BYTES} bytes", 2.0)
-            if self._clock.monotonic_s() > deadline_s:
-                raise TimedOut(f"no whole reply within {self._timeout_s:g} s", 2.0)
-        return bytes(body)
+    def _error(self, answer: Answer) -> ProviderError:
+        said = self._key.redact(answer.body.decode("utf-8", "replace")).encode()
+        return read_error(answer.status, said, answer.headers, self._clock.now_ms())
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sets the Authorization header; given as `auth`, so that no .netrc entry replaces it."""
+class _Key:
+    """A key that shows itself in one header only. `name`: the setting that it comes from."""
 
-    def __init__(self, key: SecretStr | None) -> None:
+    def __init__(self, key: SecretStr | None, name: str) -> None:
+        self.name = name
         self._key = key.get_secret_value().strip() if key is not None else ""
-        if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
-            raise Misconfigured(
-                "ALPHAMILL_LLM_API_KEY", "holds characters that no key has", "paste the key again"
-            )
+        if not could_be_key(self._key):
+            raise Misconfigured(name, "holds characters that no key has", "paste the key again")
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def __repr__(self) -> str:
-        return "_Bearer(**)"
+        return "_Key(**)"
 
     def redact(self, text: str) -> str:
         """`text` with the key blotted out, for providers that echo it."""
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
-
-
-def _new_session(base_url: str) -> requests.Session:
-    """One pool for all threads; it keeps no cookies, the one thing that threads would share.
-
-    What the environment says about proxies and certificates is read once, not at every call.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.proxies.update(requests.utils.get_environ_proxies(base_url))
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    session.verify = bundle or True
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=64))
-    return session
 
 
 def _payload(request: ChatRequest, dialect: _Dialect) -> dict[str, Any]:
@@ -237,9 +181,16 @@ def _error_within(value: dict[str, Any]) -> Any:
     return None
 
 
+def _encoded(payload: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(payload)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape
+        return json.dumps(payload).encode()
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body)
+        value = _decoded(body)
     except (ValueError, RecursionError):
         raise InvalidReply("HTTP 200 with a body that is not JSON", 2.0) from None
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -249,19 +200,11 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _broken(error: requests.exceptions.ConnectionError) -> CallFailure:
-    cause: object = error.args[0] if error.args else None
-    cause = getattr(cause, "reason", cause)  # MaxRetryError wraps what happened
-    if isinstance(cause, urllib3.exceptions.NewConnectionError):
-        return _not_connected(cause)
-    inner = cause.args[0] if isinstance(cause, urllib3.exceptions.SSLError) and cause.args else None
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return _not_connected(inner)
-    return ConnectionLost(f"the connection broke ({type(cause).__name__})", 2.0)
-
-
-def _not_connected(error: Exception) -> NotConnected:
-    return NotConnected(f"cannot connect to the model endpoint ({type(error).__name__})", 2.0)
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:  # stricter than what some servers write: NaN, half surrogate pairs
+        return json.loads(body)
 
 
 def _checked_url(base_url: str) -> str:

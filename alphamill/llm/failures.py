@@ -12,7 +12,7 @@ from alphamill.errors import GiveUp, Misconfigured, RetryLater
 
 
 class RateLimited(RetryLater):
-    """429, wait. It counts as a try: the pace is kept before sending, so refusals are few."""
+    """429, wait: nobody's fault, so that it is not counted as one of a call's tries."""
 
     error_class: ClassVar[str] = "rate_limited"
     unbilled: ClassVar[bool] = True
@@ -82,10 +82,14 @@ class RequestRefused(GiveUp):
 
 
 class KeyRefused(Misconfigured):
-    """401 or 403."""
+    """401, or its like."""
 
     error_class: ClassVar[str] = "auth"
     unbilled: ClassVar[bool] = True
+
+
+class AccessRefused(KeyRefused):
+    """403: the key may not have this, be it the model, the region or this very prompt."""
 
 
 class ModelNotFound(Misconfigured):
@@ -122,6 +126,7 @@ CallFailure = (
     | ContextTooLong
     | RequestRefused
     | KeyRefused
+    | AccessRefused
     | ModelNotFound
     | EndpointNotFound
 )

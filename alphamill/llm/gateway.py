@@ -8,29 +8,33 @@ the ledger to retry: there is one retry loop in the system and it is not here.
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Never
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import AlphamillError, RetryLater
-from alphamill.llm.breaker import Breaker, MemoryBreaker, Trouble
-from alphamill.llm.budget import BudgetExhausted, Reservation, utc_day
-from alphamill.llm.call import Answer, Call, TierGate, UsageEntry, UsageSink
-from alphamill.llm.client import Chat
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.llm.breaker import Entry, Trouble
+from alphamill.llm.budget import Reservation, utc_day
+from alphamill.llm.call import Answer, Call, Route, Routes, TierGate, UsageEntry, UsageSink
 from alphamill.llm.failures import (
     CALL_FAILURES,
+    AccessRefused,
     CallFailure,
     CircuitOpen,
     ConnectionLost,
+    EndpointNotFound,
     InvalidReply,
+    KeyRefused,
     ModelNotFound,
     NotConnected,
     Overloaded,
     ProviderDown,
     QuotaExhausted,
+    RateLimited,
     ServerFailed,
     TimedOut,
 )
@@ -51,38 +55,59 @@ PATIENCE_S = 900.0
 log = logging.getLogger(__name__)
 
 # Another model may answer; for anything else the same one is asked again, or nobody.
-_PASSED_OVER = (QuotaExhausted, ModelNotFound, CircuitOpen, ProviderDown)
+_PASSED_OVER = (
+    QuotaExhausted, ModelNotFound, KeyRefused, EndpointNotFound, CircuitOpen, ProviderDown,
+)  # fmt: skip
 _TROUBLES: tuple[tuple[tuple[type[AlphamillError], ...], Trouble], ...] = (
     ((NotConnected,), Trouble.UNREACHABLE),
     ((TimedOut,), Trouble.SILENT),
     ((ServerFailed, Overloaded, ConnectionLost, InvalidReply), Trouble.BROKEN),
+    ((AccessRefused,), Trouble.NO_ACCESS),
+    ((KeyRefused,), Trouble.KEY_REFUSED),
+    ((EndpointNotFound,), Trouble.NO_API),
+    ((ModelNotFound,), Trouble.NO_MODEL),
+    ((QuotaExhausted,), Trouble.NO_QUOTA),
 )
+_REFUSALS: dict[Trouble, type[Misconfigured | QuotaExhausted]] = {
+    Trouble.NO_ACCESS: AccessRefused,
+    Trouble.KEY_REFUSED: KeyRefused,
+    Trouble.NO_API: EndpointNotFound,
+    Trouble.NO_MODEL: ModelNotFound,
+    Trouble.NO_QUOTA: QuotaExhausted,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One model asked once. `held` and `record` are of the same attempt."""
+
+    call: Call
+    route: Route
+    held: Reservation
+    record: CallRecord
 
 
 class Gateway:
     """Asks models on behalf of the stages; safe to share between threads.
 
-    patience_s: how long a model may be without a sign of life before its calls give up.
+    patience_s: how long a model may be without a sign of life, or refuse every call by rate, before
+    its calls give up.
     """
 
     def __init__(
         self,
-        client: Chat,
+        routes: Routes,
         prices: PriceTable,
         journal: Journal,
-        gates: Mapping[str, TierGate],
         usage: UsageSink,
         clock: Clock | None = None,
-        breaker: Breaker | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._client = client
+        self._routes = routes
         self._prices = prices
         self._journal = journal
-        self._gates = gates
         self._usage = usage
         self._clock = clock or SystemClock()
-        self._breaker = breaker or MemoryBreaker(self._clock)
         self._patience_s = patience_s
 
     def ask(self, call: Call) -> Answer:
@@ -94,67 +119,54 @@ class Gateway:
         if known := self._journal.lookup(call.run, call.call_id):
             return self._answer(known, replayed=True)
         refused: list[AlphamillError] = []
-        for model in call.models:
+        for chosen in call.tier_settings.models:
             try:
-                return self._ask_model(call, model)
+                return self._ask_model(call, self._routes.route(call.tier, chosen))
             except _PASSED_OVER as reason:
-                log.info("%s: %s is passed over: %s", call.tier, model, reason)
+                log.info("%s: %s is passed over: %s", call.tier, chosen.model, reason)
                 refused.append(reason)
         # One that may answer later is worth waiting for, whatever is wrong with the others.
         raise next((one for one in refused if isinstance(one, RetryLater)), refused[0])
 
-    def _ask_model(self, call: Call, model: str) -> Answer:
-        held = self._worst_case(call, model)
-        gate, slot = self._take_turn(call, held)
-        record = CallRecord.begin(
-            held, call.tier, call.request(model), call.prompt_version, self._clock.now_ms()
-        )
+    def _ask_model(self, call: Call, route: Route) -> Answer:
+        self._pass(route, route.breaker.look(route.model))
+        attempt = self._begin(call, route)
+        held, tier = attempt.held, call.tier_settings
+        self._afford(call, held)
+        slot = route.gate.reserve(estimate_tokens(call.messages) + tier.max_tokens)
+        taken: int | None = 0  # of the slot's tokens
         try:
             known = self._journal.reserve(
-                held, record, call.messages, call.run_budget_usd_micros, call.day_budget_usd_micros
-            )
-        except (RetryLater, BudgetExhausted):
-            gate.settle(slot, 0)
+                held, attempt.record, call.messages,
+                call.run_budget_usd_micros, call.day_budget_usd_micros,
+            )  # fmt: skip
+            if known:
+                return self._answer(known, replayed=True)
+            self._enter_circuit(attempt)
+            taken = None
+            reply = self._send(attempt)
+            paid = self._settle(attempt, reply)
+            taken = _debit(call, reply)
+        except NotConnected:
+            taken = 0
             raise
-        if known:
-            gate.settle(slot, 0)
-            return self._answer(known, replayed=True)
-        self._enter_circuit(model, held, gate, slot)
-        reply = self._send(call, held, record, gate, slot)
-        now_ms = self._clock.now_ms()
-        ours = self._prices.cost_micros(model, reply.usage, (record.started_ms, now_ms))
-        paid = record.settled(reply, self._charge(reply, held, ours), now_ms, ours)
-        answer = self._settle(held, paid)
-        self._count(paid, duplicate=answer.attempt != held.attempt)
-        gate.settle(slot, _debit(call, reply))
-        return self._answer(answer, replayed=answer.attempt != held.attempt)
+        finally:
+            route.gate.settle(slot, taken)
+        return self._answer(paid, replayed=paid.attempt != held.attempt)
 
-    def _worst_case(self, call: Call, model: str) -> Reservation:
+    def _begin(self, call: Call, route: Route) -> _Attempt:
         now_ms = self._clock.now_ms()
-        micros = self._prices.worst_case_micros(
-            model, bound_tokens(call.messages), call.tier_settings.max_tokens, now_ms
+        micros = route.price.worst_case_micros(
+            bound_tokens(call.messages), call.tier_settings.max_tokens, now_ms
         )
-        return Reservation(call.run, utc_day(now_ms), call.call_id, secrets.token_hex(8), micros)
+        held = Reservation(call.run, utc_day(now_ms), call.call_id, secrets.token_hex(8), micros)
+        record = CallRecord.begin(
+            held, call.tier, call.request(route.model), call.prompt_version, now_ms, route.host
+        )
+        return _Attempt(call, route, held, record)
 
-    def _enter_circuit(self, model: str, held: Reservation, gate: TierGate, slot: Any) -> None:
-        """Raises CircuitOpen, or ProviderDown once patience has ended, with nothing booked."""
-        try:
-            entry = self._breaker.enter(model)
-        except RetryLater:
-            self._journal.cancel(held)
-            raise
-        if not entry.wait_s:
-            return
-        self._journal.cancel(held)
-        gate.settle(slot, 0)
-        said = f"{model} has not answered for {entry.down_s:.0f} s"
-        if entry.down_s > self._patience_s:
-            raise ProviderDown(f"{said}; resume the run when it does")
-        wait_s = entry.wait_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
-        raise CircuitOpen(f"{said}; others may try again soon", wait_s, counts=False)
-
-    def _take_turn(self, call: Call, held: Reservation) -> tuple[TierGate, Any]:
-        """A slot of the tier, unless the budget would refuse the call anyway."""
+    def _afford(self, call: Call, held: Reservation) -> None:
+        """Nobody waits for a turn that the budget would refuse anyway."""
         state, now_ms = self._journal.state(held.run, held.day), self._clock.now_ms()
         for name, account, cap in (
             ("run", state.run, call.run_budget_usd_micros),
@@ -162,60 +174,92 @@ class Gateway:
         ):
             left = cap - account.committed_usd_micros
             refuse(account.fit(held.micros, cap, now_ms), name, held.micros, cap, left)
-        gate = self._gates[call.tier]
-        return gate, gate.reserve(estimate_tokens(call.messages) + call.tier_settings.max_tokens)
 
-    def _send(
-        self, call: Call, held: Reservation, record: CallRecord, gate: TierGate, slot: Any
-    ) -> ChatReply:
+    def _enter_circuit(self, attempt: _Attempt) -> None:
+        """Raises what `_pass` does, with nothing booked."""
+        try:
+            self._pass(attempt.route, attempt.route.breaker.enter(attempt.route.model))
+        except AlphamillError:
+            self._journal.cancel(attempt.held)
+            raise
+
+    def _pass(self, route: Route, entry: Entry) -> None:
+        """Raises why the circuit is open: the refusal it remembers, ProviderDown, CircuitOpen."""
+        if not entry.wait_s:
+            return
+        if entry.trouble in _REFUSALS:
+            raise _REFUSALS[entry.trouble](*json.loads(entry.said))
+        said = f"{route.model} has not answered for {entry.down_s:.0f} s"
+        if entry.down_s > self._patience_s:
+            raise ProviderDown(f"{said}; resume the run when it does")
+        wait_s = entry.wait_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
+        raise CircuitOpen(f"{said}; others may try again soon", wait_s, counts=False)
+
+    def _send(self, attempt: _Attempt) -> ChatReply:
+        call, route = attempt.call, attempt.route
         started_s = self._clock.monotonic_s()
         try:
-            reply = self._client.complete(call.request(record.model))
+            reply = route.chat.complete(call.request(route.model))
         except CALL_FAILURES as failure:
-            self._judge(record.model, failure, self._clock.monotonic_s() - started_s)
-            self._fail(call, held, record, failure)
-            if isinstance(failure, NotConnected):
-                gate.settle(slot, 0)
-            advised = self._advised(call, gate, failure)
-            if advised is failure:
-                raise
-            raise advised from failure
-        self._breaker.alive(record.model)
+            took_s = self._clock.monotonic_s() - started_s
+            self._fail(attempt, failure)
+            self._raise(attempt, failure, took_s)
+        route.breaker.alive(route.model)
         if not reply.served_as_asked:
             log.warning(
                 "%s asked for %s and was served %s", call.tier, reply.asked_model, reply.model
             )
         return reply
 
-    def _judge(self, model: str, failure: CallFailure, took_s: float) -> None:
-        for classes, trouble in _TROUBLES:
-            if isinstance(failure, classes):
-                self._breaker.failed(model, trouble, took_s)
-                return
-        self._breaker.alive(model)
-
-    def _fail(
-        self, call: Call, held: Reservation, record: CallRecord, failure: CallFailure
-    ) -> None:
-        failed = record.failed(failure.error_class, str(failure), self._clock.now_ms())
+    def _fail(self, attempt: _Attempt, failure: CallFailure) -> None:
+        held, call = attempt.held, attempt.call
+        failed = attempt.record.failed(failure.error_class, str(failure), self._clock.now_ms())
         if failure.unbilled:
             self._journal.release(held, failed)
         else:
             self._journal.lose(held, failed)
             log.warning("call %s may have been billed: %s", call.call_id, failure)
-        self._usage.record_error(call.run, held.day, call.tier, record.model, failure.error_class)
+        self._usage.record_error(
+            call.run, held.day, call.tier, attempt.route.model, failure.error_class
+        )
 
-    def _advised(self, call: Call, gate: TierGate, failure: CallFailure) -> CallFailure:
-        """The failure with what this call knows: the tier's name, a wait that spreads retries."""
-        if isinstance(failure, ModelNotFound):
-            return ModelNotFound(f"llm.tiers.{call.tier}.model", failure.problem, failure.cure)
+    def _raise(self, attempt: _Attempt, failure: CallFailure, took_s: float) -> Never:
+        """Tell the others, and raise the failure with what this call knows of it."""
+        call, route = attempt.call, attempt.route
+        if isinstance(failure, RateLimited):
+            self._hold_back(route, failure)
+        elif isinstance(failure, ModelNotFound):
+            tiers = f"llm.tiers.{call.tier}.model"
+            failure = ModelNotFound(tiers, failure.problem, failure.cure)
+        trouble = next((t for classes, t in _TROUBLES if isinstance(failure, classes)), None)
+        if trouble is not None:
+            route.breaker.failed(route.model, trouble, took_s, json.dumps(failure.args))
+        elif not isinstance(failure, RateLimited):
+            route.breaker.alive(route.model)
         if not isinstance(failure, RetryLater):
-            return failure
-        if failure.error_class == "rate_limited":
-            gate.pause(failure.after_s, failure.reason)
+            raise failure
         ceiling_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(call.retries, 10))
         jitter_s = random.uniform(0.0, ceiling_s)  # noqa: S311 - spreads retries, guards nothing
-        return type(failure)(failure.reason, failure.after_s + jitter_s, failure.counts)
+        later = type(failure)(failure.reason, failure.after_s + jitter_s, failure.counts)
+        raise later from failure
+
+    def _hold_back(self, route: Route, failure: RateLimited) -> None:
+        """Every worker's calls of this tier wait; not for ever for one that only refuses."""
+        route.gate.pause(failure.after_s, failure.reason)
+        for_s = route.breaker.limited(route.model)
+        if for_s > self._patience_s:
+            said = f"{route.model} has refused every call for {for_s:.0f} s"
+            raise ProviderDown(f"{said} ({failure.reason})") from failure
+
+    def _settle(self, attempt: _Attempt, reply: ChatReply) -> CallRecord:
+        """Pay, store the reply, count; the record that answers the call."""
+        now_ms, record = self._clock.now_ms(), attempt.record
+        ours = attempt.route.price.cost_micros(reply.usage, (record.started_ms, now_ms))
+        charged = self._charge(reply, attempt.held, ours)
+        paid = record.settled(reply, charged, now_ms, ours)
+        answer = self._store(attempt.held, paid)
+        self._count(paid, duplicate=answer.attempt != attempt.held.attempt)
+        return answer
 
     def _charge(self, reply: ChatReply, held: Reservation, ours: int) -> int:
         """What to charge: the dearest of our price, the served model's and the provider's figure.
@@ -229,7 +273,7 @@ class Gateway:
             known.append(self._prices.cost_micros(reply.model, reply.usage))
         return max(known)
 
-    def _settle(self, held: Reservation, paid: CallRecord) -> CallRecord:
+    def _store(self, held: Reservation, paid: CallRecord) -> CallRecord:
         for wait_s in SETTLE_WAITS_S:
             try:
                 return self._journal.settle(held, paid)

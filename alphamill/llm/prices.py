@@ -16,7 +16,7 @@ from typing import Any
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.messages import TokenUsage
-from alphamill.settings import PeakPrice, Price
+from alphamill.settings import ModelSettings, PeakPrice, Price
 
 _FRIDAY = 4
 _CALL_MS = 3_600_000  # no call, waits included, lasts longer than this after it was priced
@@ -45,6 +45,30 @@ class ListedPrice:
         today = _moment(now_ms).date().isoformat()
         begun = [price for price in self.prices if price.effective_from <= today]
         return begun[-1] if begun else self.prices[0]
+
+    def worst_case_micros(self, prompt_tokens: int, max_tokens: int, now_ms: int) -> int:
+        """The most that a call made now can cost, at any hour: nothing cached, every token written.
+
+        now_ms: UTC.
+        """
+        prices = [self.at(now_ms), self.at(now_ms + _CALL_MS)]
+        return max(
+            rates.most_micros(prompt_tokens, max_tokens)
+            for price in prices
+            for rates in _all_rates(price)
+        )
+
+    def cost_micros(self, usage: TokenUsage, during_ms: tuple[int, int] | None = None) -> int:
+        """What a call with this usage costs; cached and written tokens are part of the prompt's.
+
+        during_ms: when it began and ended, UTC; it is charged the dearer of the two moments' rates,
+        since providers do not say which they take. None: the dearest rates in force today.
+        """
+        if during_ms is None:
+            rates = _all_rates(self.price)
+        else:
+            rates = [_rates_at(self.at(moment), moment) for moment in during_ms]
+        return max(one.micros(usage) for one in rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +107,7 @@ class PriceTable:
         text = files("alphamill.llm").joinpath("prices.toml").read_text(encoding="utf-8")
         listed = {name: _listed(name, row) for name, row in tomllib.loads(text)["models"].items()}
         for name, given in (extra or {}).items():
-            prices = [given] if isinstance(given, Price) else sorted(given, key=_day)
-            listed[name] = ListedPrice(name, tuple(prices), source="settings")
+            listed[name] = _given(name, [given] if isinstance(given, Price) else given)
         return cls(listed)
 
     def __iter__(self) -> Iterator[ListedPrice]:
@@ -97,36 +120,27 @@ class PriceTable:
         """The price in force; raises Misconfigured, because an unpriced call cannot be budgeted."""
         return self._find(model).price
 
+    def of(self, chosen: ModelSettings) -> ListedPrice:
+        """The price of a tier's model: its own, the named entry's, or that of its name.
+
+        Raises Misconfigured, because an unpriced call cannot be budgeted.
+        """
+        if not isinstance(chosen.price, str):
+            return _given(chosen.model, chosen.price)
+        return self._find(chosen.price or chosen.model)
+
     def worst_case_micros(
         self, model: str, prompt_tokens: int, max_tokens: int, now_ms: int | None = None
     ) -> int:
-        """The most that a call made now can cost, at any hour: nothing cached, every token written.
-
-        now_ms: UTC; None: now.
-        """
-        listed = self._find(model)
+        """See `ListedPrice`. now_ms: UTC; None: now."""
         now_ms = SystemClock().now_ms() if now_ms is None else now_ms
-        prices = [listed.at(now_ms), listed.at(now_ms + _CALL_MS)]
-        return max(
-            rates.most_micros(prompt_tokens, max_tokens)
-            for price in prices
-            for rates in _all_rates(price)
-        )
+        return self._find(model).worst_case_micros(prompt_tokens, max_tokens, now_ms)
 
     def cost_micros(
         self, model: str, usage: TokenUsage, during_ms: tuple[int, int] | None = None
     ) -> int:
-        """What a call with this usage costs; cached and written tokens are part of the prompt's.
-
-        during_ms: when it began and ended, UTC; it is charged the dearer of the two moments' rates,
-        since providers do not say which they take. None: the dearest rates in force today.
-        """
-        listed = self._find(model)
-        if during_ms is None:
-            rates = _all_rates(listed.price)
-        else:
-            rates = [_rates_at(listed.at(moment), moment) for moment in during_ms]
-        return max(one.micros(usage) for one in rates)
+        """See `ListedPrice`."""
+        return self._find(model).cost_micros(usage, during_ms)
 
     def _find(self, model: str) -> ListedPrice:
         try:
@@ -146,6 +160,10 @@ def _listed(name: str, row: Mapping[str, Any]) -> ListedPrice:
     return ListedPrice(
         name, (price,), str(row["source"]), str(row.get("retires", "")), str(row.get("note", ""))
     )
+
+
+def _given(name: str, prices: Sequence[Price]) -> ListedPrice:
+    return ListedPrice(name, tuple(sorted(prices, key=_day)), source="settings")
 
 
 def _day(price: Price) -> str:

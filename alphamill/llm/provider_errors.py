@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from alphamill.llm.failures import (
+    AccessRefused,
     CallFailure,
     ContextTooLong,
     EndpointNotFound,
@@ -36,6 +37,7 @@ _CONTEXT = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|window|size)|prompt is too long",
     re.IGNORECASE,
 )
+_BAD_KEY = re.compile(r"api[ _]key[ _](not valid|invalid)|invalid[ _]api[ _]key", re.IGNORECASE)
 _NO_MODEL = re.compile(
     r"model_not_found|not a valid model|unknown model|no such model|invalid model"
     r"|model\b.{0,120}?\b(not found|not exist|does not exist|not supported)",
@@ -95,19 +97,19 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], now_ms: int
     )
 
 
-def classify(error: ProviderError, model: str) -> CallFailure:
-    """The failure that says what to do next."""
+def classify(
+    error: ProviderError, model: str, key_name: str = "ALPHAMILL_LLM_API_KEY"
+) -> CallFailure:
+    """The failure that says what to do next. key_name: the setting that holds the key."""
     if error.status == 402 or (error.status == 429 and _QUOTA & {error.type, error.code}):
         return QuotaExhausted(f"the account has no money left ({error.summary})")
     if error.status == 429:
         wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
-        return RateLimited(f"rate limited ({error.summary})", wait_s)
-    if error.status in (401, 403):
-        return KeyRefused(
-            "ALPHAMILL_LLM_API_KEY",
-            f"the endpoint refused the key ({error.summary})",
-            "set a key that is valid for ALPHAMILL_LLM_URL and for the model",
-        )
+        return RateLimited(f"rate limited ({error.summary})", wait_s, counts=False)
+    if error.status in (401, 403) or (error.status == 400 and _BAD_KEY.search(error.text)):
+        kind = AccessRefused if error.status == 403 else KeyRefused
+        said = f"the endpoint refused the key ({error.summary})"
+        return kind(key_name, said, "set a key that is valid there and for the model")
     if error.status < 500 and error.status not in (200, 408):
         return _bad_request(error, model)
     wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s

@@ -63,6 +63,7 @@ class CallRecord:
     cost_usd_micros: int | None = None
     cache_write_tokens: int = 0
     table_cost_usd_micros: int | None = None
+    endpoint: str = ""  # its host
 
     @classmethod
     def begin(
@@ -72,6 +73,7 @@ class CallRecord:
         request: ChatRequest,
         prompt_version: str,
         started_ms: int,
+        endpoint: str = "",
     ) -> CallRecord:
         """The record of an attempt about to be sent."""
         return cls(
@@ -88,6 +90,7 @@ class CallRecord:
             temperature=request.temperature,
             started_ms=started_ms,
             reserved_usd_micros=held.micros,
+            endpoint=endpoint,
         )
 
     def settled(

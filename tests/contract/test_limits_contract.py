@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.limits import FixedWindow, Limiter, MemoryLimiter, Pool, RedisLimiter, SteadyRate
+from alphamill.limits import (
+    Concurrent,
+    FixedWindow,
+    Limiter,
+    MemoryLimiter,
+    Pool,
+    RedisLimiter,
+    SteadyRate,
+)
 
 WINDOW_MS = 6_000
 MANY = settings(
@@ -435,3 +443,47 @@ def test_pauses_are_always_obeyed(make: Make, steps: list[tuple[str, float]]) ->
             except RetryLater:
                 continue
             assert clock.now_ms() >= paused_until_ms - 1  # the clock rounds to a millisecond
+
+
+def few_at_once(limit: float = 2, lease_ms: int = 90_000) -> Pool:
+    rate = SteadyRate("requests", 6000, 60_000, 100)
+    return Pool("tier", (rate, Concurrent("calls", limit, lease_ms)))
+
+
+def test_no_more_slots_at_a_time_than_allowed_and_a_settled_one_makes_room(make: Make) -> None:
+    limiter, pool = make(ManualClock()), few_at_once()
+    first, _ = (limiter.reserve(pool, {"requests": 1}) for _ in range(2))
+    with pytest.raises(RetryLater) as refused:
+        limiter.reserve(pool, {"requests": 1}, max_wait_s=3)
+    assert (refused.value.counts, refused.value.after_s) == (False, 1.0)
+    assert limiter.state(pool).dimensions[1].issued == 2
+    limiter.settle(first, {})
+    limiter.settle(first, {})
+    limiter.reserve(pool, {"requests": 1}, max_wait_s=0)
+    assert limiter.state(pool).dimensions[1].issued == 2
+
+
+def test_a_dead_workers_slot_is_free_when_its_lease_ends(make: Make) -> None:
+    clock = ManualClock()
+    limiter, pool = make(clock), few_at_once(1)
+    lost = limiter.reserve(pool, {"requests": 1})
+    clock.advance(89)
+    with pytest.raises(RetryLater):
+        limiter.reserve(pool, {"requests": 1}, max_wait_s=0)
+    clock.advance(2)
+    limiter.reserve(pool, {"requests": 1}, max_wait_s=0)
+    limiter.settle(lost, {})  # it lived after all: the other's slot is not its to give
+    assert limiter.state(pool).dimensions[1].issued == 1
+
+
+def test_a_slot_voided_by_a_pause_holds_nothing(make: Make) -> None:
+    clock = ManualClock()
+    limiter, pool = make(clock), few_at_once(1)
+    token = limiter.book(pool, {"requests": 1, "calls": 0}, 1.0).token  # type: ignore[attr-defined]
+    limiter.give_back(pool, token)  # type: ignore[attr-defined]
+    assert limiter.state(pool).dimensions[1].issued == 0
+
+
+def test_one_limit_of_slots_a_pool() -> None:
+    with pytest.raises(ValueError, match="only one"):
+        Pool("tier", (Concurrent("a", 1, 1), Concurrent("b", 1, 1)))

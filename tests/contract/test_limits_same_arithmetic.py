@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
-from alphamill.limits import FixedWindow, MemoryLimiter, Pool, RedisLimiter, Slot, SteadyRate
+from alphamill.limits import (
+    Concurrent,
+    FixedWindow,
+    MemoryLimiter,
+    Pool,
+    RedisLimiter,
+    Slot,
+    SteadyRate,
+)
 
 POOL = Pool(
     "both",
@@ -18,6 +26,7 @@ POOL = Pool(
         FixedWindow("weight", 60, 6_000, 100),
         FixedWindow("requests", 12, 6_000, 100, pace=1.5),
         SteadyRate("tokens", 3_000, 60_000, 200),
+        Concurrent("calls", 3, 20_000),
     ),
 )
 steps = st.lists(
@@ -41,12 +50,13 @@ class Side:
 
     def do(self, what: str, first: int, second: int) -> list[float]:
         if what == "book":
-            costs = {"weight": float(first), "requests": 1.0, "tokens": float(second)}
+            costs = {"weight": float(first), "requests": 1.0, "tokens": float(second), "calls": 0}
             booking = self.limiter.book(POOL, costs, 1.0)
             if booking.granted:
                 self.slot = Slot(POOL, costs, booking.windows, booking.at_ms, 0, booking.token)
             within_s = booking.send_within_s
-            return [booking.granted, booking.wait_s, within_s, *booking.windows.values()]
+            told = (booking.granted, booking.busy, booking.wait_s, within_s)
+            return [*told, *booking.windows.values()]
         if what == "pause":
             self.limiter.pause(POOL, first, "told to")
         elif what == "observe" and self.slot:

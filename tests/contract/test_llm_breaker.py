@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import fakeredis
 import pytest
 import redis
+from pydantic import SecretStr
 
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
@@ -133,3 +134,74 @@ def test_without_redis_there_is_no_call() -> None:
 
 def test_an_address_names_its_circuit_without_what_it_hides() -> None:
     assert host_of("https://user:secret@host:99/v1") == "host:99"
+
+
+def test_to_look_lets_nobody_through(rig: Rig) -> None:
+    lifeless(rig)
+    assert rig.breaker.look("a").wait_s > 0
+    rig.wait(rig.open_s * 1.2)
+    assert [rig.breaker.look("a").wait_s for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert rig.breaker.enter("a").wait_s == 0
+    assert rig.breaker.look("a").wait_s > 0
+
+
+def test_an_open_circuit_says_why_until_somebody_tries_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "REFUSED_S", 1.0)
+    rig.breaker.failed("a", Trouble.KEY_REFUSED, 0.01, '["no"]')
+    entry = rig.breaker.enter("b")
+    assert (entry.trouble, entry.said) == (Trouble.KEY_REFUSED, '["no"]')
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("b").wait_s == 0
+    waiting = rig.breaker.enter("a")
+    assert waiting.wait_s > 0
+    assert waiting.trouble is None  # the one that tries may find it mended
+
+
+def test_without_quota_other_models_go_on(rig: Rig) -> None:
+    rig.breaker.failed("a", Trouble.NO_QUOTA, 0.01, "x")
+    assert rig.breaker.enter("a").trouble is Trouble.NO_QUOTA
+    assert rig.breaker.enter("b").wait_s == 0
+
+
+def test_refusals_by_rate_are_timed_from_the_first_without_an_answer(rig: Rig) -> None:
+    assert rig.breaker.limited("a") == 0
+    rig.wait(0.2)
+    assert rig.breaker.limited("a") >= 0.2
+    assert rig.breaker.limited("b") == 0
+    rig.breaker.alive("a")
+    assert rig.breaker.limited("a") < 0.2
+
+
+def test_a_refusal_by_rate_is_a_sign_of_life(rig: Rig) -> None:
+    lifeless(rig)
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0
+    rig.breaker.limited("a")
+    assert [rig.breaker.enter("a").wait_s for _ in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_each_trouble_is_its_own() -> None:
+    assert len(set(Trouble)) == len(Trouble.__members__)  # equal values would be one and the same
+
+
+def test_another_key_or_path_begins_with_closed_circuits() -> None:
+    client = fakeredis.FakeRedis()
+    keys = SecretStr("sk-old-0123456"), SecretStr("sk-new-0123456")
+    old, new = (RedisBreaker(client, "http://host/v1", key=key) for key in keys)
+    old.failed("a", Trouble.KEY_REFUSED, 0.01, "x")
+    assert old.enter("a").wait_s > 0
+    assert new.enter("a").wait_s == 0
+    assert RedisBreaker(client, "http://host/v2", key=keys[0]).enter("a").wait_s == 0
+    assert not any(b"sk-" in key for key in client.scan_iter())
+
+
+def test_a_probe_that_fails_at_the_other_circuit_may_be_repeated(rig: Rig) -> None:
+    lifeless(rig)
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0
+    rig.breaker.failed("a", Trouble.UNREACHABLE, took_s=0.01)
+    assert 0 < rig.breaker.enter("a").wait_s <= rig.open_s
+    rig.wait(rig.open_s * 1.2)
+    assert rig.breaker.enter("a").wait_s == 0

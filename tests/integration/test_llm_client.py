@@ -23,6 +23,7 @@ from alphamill.llm.gateway import Call, Gateway
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
 KEY = "sk-planted-0123456789abcdef"
@@ -111,7 +112,7 @@ def server() -> Iterator[Script]:
 
 @pytest.fixture
 def chat(server: Script) -> Iterator[OpenAIChat]:
-    client = OpenAIChat(server.url, SecretStr(KEY), timeout_s=0.5)
+    client = OpenAIChat(server.url, SecretStr(KEY), 0.5)
     yield client
     client.close()
 
@@ -193,6 +194,10 @@ GEMINI = [{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUS
 GOOGLE_WAIT = [
     {"error": {"code": 429, "details": [{"@type": "x", "retryDelay": "34s"}, "odd", None]}}
 ]
+BAD_KEY_GEMINI = [
+    {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
+               "status": "INVALID_ARGUMENT"}}
+]  # fmt: skip
 CONTEXT_LLAMA = {
     "error": {
         "code": 400,
@@ -217,7 +222,8 @@ FAILURES = [
     (402, {"error": {"message": "Insufficient Balance", "code": None}}, failures.QuotaExhausted),
     (402, b"", failures.QuotaExhausted),
     (401, {"error": {"code": 401, "message": "Invalid API Key"}}, failures.KeyRefused),
-    (403, {"message": "forbidden"}, failures.KeyRefused),
+    (403, {"message": "forbidden"}, failures.AccessRefused),
+    (400, BAD_KEY_GEMINI, failures.KeyRefused),
     (404, NO_MODEL, failures.ModelNotFound),
     (404, NO_MODEL_OLLAMA, failures.ModelNotFound),
     (400, NO_MODEL_DEEPSEEK, failures.ModelNotFound),
@@ -293,7 +299,7 @@ def test_how_long_a_rate_limit_asks_to_wait(
     with pytest.raises(failures.RateLimited) as raised:
         chat.complete(REQUEST)
     assert raised.value.after_s == pytest.approx(wait_s)
-    assert raised.value.counts  # a refusal is one of the few tries of a call
+    assert not raised.value.counts  # nobody's failed try
 
 
 def test_what_an_endpoint_refuses_is_learned_once(server: Script, chat: OpenAIChat) -> None:
@@ -333,7 +339,7 @@ def test_no_server_no_charge() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    client = OpenAIChat(f"http://127.0.0.1:{port}/v1", None, timeout_s=0.5)
+    client = OpenAIChat(f"http://127.0.0.1:{port}/v1", None, 0.5)
     with pytest.raises(failures.NotConnected):
         client.complete(REQUEST)
     client.close()
@@ -414,7 +420,7 @@ def test_a_key_that_cannot_be_sent_is_not_quoted(key: str) -> None:
 
 class FreeGate:
     def reserve(self, tokens: int) -> None: ...
-    def settle(self, slot: None, tokens: int) -> None: ...
+    def settle(self, slot: None, tokens: int | None) -> None: ...
     def pause(self, for_s: float, reason: str) -> None: ...
 
 
@@ -424,8 +430,13 @@ class NoUsage:
 
 
 def test_the_key_is_nowhere_but_in_its_header(
-    server: Script, chat: OpenAIChat, redis_url: str, caplog: pytest.LogCaptureFixture
+    server: Script,
+    chat: OpenAIChat,
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("alphamill.llm.breaker.FIRST_OPEN_S", 0.0)
     call = Call(
         "run", "call", "quick_scan", TierSettings(model="gpt-4.1-mini"), REQUEST.messages,
         10**6, 10**6,
@@ -436,9 +447,9 @@ def test_the_key_is_nowhere_but_in_its_header(
     server.says(400, hang_up)
     server.says(200, completion(choices=[{"message": {"content": f"your key is {KEY}"}}]))
     with redis.Redis.from_url(redis_url) as client, caplog.at_level(logging.DEBUG):
-        gateway = Gateway(
-            chat, PriceTable.shipped(), RedisJournal(client), {"quick_scan": FreeGate()}, NoUsage()
-        )
+        prices = PriceTable.shipped()
+        routes = OneEndpoint(chat, prices, {"quick_scan": FreeGate()})
+        gateway = Gateway(routes, prices, RedisJournal(client), NoUsage())
         seen = [repr(chat), repr(vars(chat))]
         for _ in range(3):
             with pytest.raises((RetryLater, Misconfigured)) as raised:

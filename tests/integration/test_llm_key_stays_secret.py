@@ -12,6 +12,7 @@ import pytest
 import redis
 from llmock.scenarios import Fail, Reply
 from llmock.testing import LLMockServer
+from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
 from alphamill.errors import AlphamillError
@@ -20,18 +21,21 @@ from alphamill.jobs import ProposeJob, PublishJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
 from alphamill.llm.breaker import RedisBreaker
-from alphamill.llm.client import OpenAIChat
+from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
+from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
-from alphamill.settings import Settings, Tier, TierSettings, load_settings
+from alphamill.llm.routes import SettingsRoutes
+from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
 from alphamill.stages.trials import TRIALS, trials_key, write_rows
 from alphamill.usage import UsageCounters, UsageEntry
 from workers.flows import plan
 
 KEY = "sk-planted-7f3a9c51d2e84b60"
+OTHER_KEY = "sk-planted-for-a-tier-19c27"
 
 
 @pytest.fixture
@@ -51,6 +55,8 @@ def settings(tmp_path: Path, redis_url: str, server: LLMockServer) -> Settings:
             "ALPHAMILL_REDIS_URL": redis_url,
             "ALPHAMILL_LLM_URL": server.base_url("openai"),
             "ALPHAMILL_LLM_API_KEY_FILE": str(file),
+            "ALPHAMILL_LLM_DETAILED_ANALYSIS_API_KEY": OTHER_KEY,
+            "ALPHAMILL_LLM_DETAILED_ANALYSIS_MODEL": "gpt-4o-mini",
         }
     )
 
@@ -78,40 +84,58 @@ def everything_in_redis(client: redis.Redis) -> bytes:
     return b"\n".join(found)
 
 
-def test_the_key_is_nowhere_but_in_the_header(
-    settings: Settings, server: LLMockServer, caplog: pytest.LogCaptureFixture
+def test_no_key_is_anywhere_but_in_the_header(
+    settings: Settings,
+    server: LLMockServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr("alphamill.llm.breaker.FIRST_OPEN_S", 0.0)
     client = redis.Redis.from_url(settings.redis_url)
     llm, lake = settings.llm, Lake(settings.lake_uri)
-    tier = TierSettings(model="gpt-4o-mini", max_tokens=100)
+    own = llm.tiers[Tier.DETAILED_ANALYSIS].model_copy(update={"requests_per_minute": 60_000})
+    tiers = {tier: own.model_copy(update={"key_env": ""}) for tier in Tier}
+    tiers[Tier.DETAILED_ANALYSIS] = own
     spec = RunSpec(
         RunKind.MINE, settings.lake_uri, Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1,
-        budget_usd_micros=10**6, llm_url=llm.url, tiers=dict.fromkeys(Tier, tier),
+        budget_usd_micros=10**6, llm_url=llm.url, tiers=tiers,
     )  # fmt: skip
     journal = RedisJournal(client)
-    chat = OpenAIChat(llm.url, llm.api_key, 2.0)
-    gates = {t.value: TierGate(RedisLimiter(client), tier_pool(t.value, llm.url, tier), 5)
-             for t in Tier}  # fmt: skip
-    gateway = Gateway(
-        chat, PriceTable.shipped(), journal, gates, Counted(UsageCounters(client)),
-        SystemClock(), RedisBreaker(client, llm.url),
-    )  # fmt: skip
-    said = f'{{"candidates": [{{"expression": "rank(returns)", "hypothesis": "{KEY}"}}, "{KEY}"]}}'
-    server.state.scenarios.add(
-        Fail(401, message=f"Incorrect API key provided: {KEY}"),
-        Fail(500, message=f"Authorization: Bearer {KEY}"),
-        Fail(429, message=KEY, code=KEY),
-        Reply(text=said, times=2),
-    )
-    deps = propose.ProposeDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
-    job = ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0)
+    prices, opened = PriceTable.shipped(), []
+
+    def gate(tier: str, url: str) -> TierGate:
+        return TierGate(RedisLimiter(client), tier_pool(tier, url, own), 5)
+
+    def breaker(url: str, key: SecretStr | None) -> RedisBreaker:
+        opened.append(key)
+        return RedisBreaker(client, url, key=key)
+
+    routes = SettingsRoutes(llm, prices, gate, breaker)
+    gateway = Gateway(routes, prices, journal, Counted(UsageCounters(client)), SystemClock())
     errors: list[AlphamillError] = []
-    for _ in range(3):
-        with pytest.raises(AlphamillError) as raised:
-            propose.run(job, deps)
-        errors.append(raised.value)
-    propose.run(job, replace(deps))
+    for times, tier, key in ((1, Tier.QUICK_SCAN, KEY), (2, Tier.DETAILED_ANALYSIS, OTHER_KEY)):
+        said = (
+            f'{{"candidates": [{{"expression": "rank(returns)", "hypothesis": "{key}"}}, "{key}"]}}'
+        )
+        server.state.scenarios.add(
+            Fail(401, message=f"Incorrect API key provided: {key}"),
+            Fail(500, message=f"Authorization: Bearer {key}"),
+            Fail(429, message=key, code=key),
+            Reply(text=said, times=times),
+        )
+        call = Call(
+            spec.run_id, f"call-{tier}", tier.value, tiers[tier], (Message("user", "hello"),),
+            10**6, 10**6,
+        )  # fmt: skip
+        for _ in range(3):
+            with pytest.raises(AlphamillError) as raised:
+                gateway.ask(call)
+            errors.append(raised.value)
+        assert "[key]" in gateway.ask(call).reply.text
+    deps = propose.ProposeDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
+    propose.run(ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0), replace(deps))
+    assert {key.get_secret_value() for key in opened if key} == {KEY, OTHER_KEY}
     rows = lake.read("runs/run=" + spec.run_id + "/proposals/interval=1h/round=0/"
                      "tier=detailed_analysis/all.parquet").to_pylist()  # fmt: skip
     key = trials_key(spec.run_id, Interval.H1, 0, Tier.DETAILED_ANALYSIS, 0)
@@ -123,7 +147,7 @@ def test_the_key_is_nowhere_but_in_the_header(
     )  # fmt: skip
 
     sent = server.state.journal.records(wait=2)
-    assert len(sent) >= 4  # the provider was asked, and did repeat the key
+    assert len(sent) >= 9  # the provider was asked, and did repeat the key
     traces = {
         "redis": everything_in_redis(client),
         "lake": b"".join(path.read_bytes() for path in Path(lake.uri).rglob("*.*")),
@@ -135,10 +159,12 @@ def test_the_key_is_nowhere_but_in_the_header(
         "messages": repr([job.message for job in plan(spec)]).encode() + spec.run_id.encode(),
         "spec": repr(spec.to_message()).encode(),
         "settings": repr(settings).encode() + settings.model_dump_json().encode(),
-        "client": repr(chat).encode() + repr(vars(gateway)).encode(),
+        "client": repr(vars(gateway)).encode() + repr(vars(routes)).encode(),
     }  # fmt: skip
-    chat.close()
+    for chat, _ in routes._open.values():
+        chat.close()
     client.close()
     assert b"rank(returns)" in traces["redis"]  # so that a hit would have been seen
     assert b"[key]" in traces["tables"]
-    assert [where for where, trace in traces.items() if KEY.encode() in trace] == []
+    for key in (KEY, OTHER_KEY):
+        assert [where for where, trace in traces.items() if key.encode() in trace] == []

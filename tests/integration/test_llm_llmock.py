@@ -28,6 +28,7 @@ from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallStatus
 from alphamill.llm.replies import read_proposal
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "llm_caps.py"
@@ -61,9 +62,9 @@ class World:
         url = server.base_url("openai")
         gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
         self.chat = OpenAIChat(url, None, 1.0)
-        self.gateway = Gateway(
-            self.chat, PriceTable.shipped(), self.journal, {"quick_scan": gate}, self, SystemClock()
-        )
+        prices = PriceTable.shipped()
+        routes = OneEndpoint(self.chat, prices, {"quick_scan": gate})
+        self.gateway = Gateway(routes, prices, self.journal, self, SystemClock())
 
     def record(self, _: object) -> None:
         """Counted elsewhere."""

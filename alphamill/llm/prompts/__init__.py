@@ -20,7 +20,7 @@ from string import Template
 
 from alphamill.llm.messages import Message
 
-PROMPT_VERSION = "2"  # raise it with any change of wording: it is stored beside every reply
+PROMPT_VERSION = "3"  # raise it with any change of wording: it is stored beside every reply
 
 _BAR_COLUMNS_LEFT_OUT = frozenset({"open_time", "close_time", "time"})
 
@@ -49,6 +49,7 @@ class Feedback:
     shared: tuple[str, ...] = ()  # parts that the best have in common
     fruitless: tuple[str, ...] = ()  # parts that only failures have
     known: tuple[str, ...] = ()  # tried expressions not among the above
+    taken: tuple[str, ...] = ()  # expressions that earlier runs admitted, in no telling order
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,9 @@ def _strategy(strategy: str) -> str:
 
 def _feedback(feedback: Feedback) -> list[str]:
     sections = []
+    if feedback.taken:
+        title = "Taken: another window of these is worth nothing"
+        sections.append(_section(title, "\n".join(map(_plain, feedback.taken))))
     for title, tried in (
         ("What worked so far, best first", feedback.worked),
         ("What failed so far", feedback.failed),

@@ -12,6 +12,7 @@ from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.limits import (
+    Concurrent,
     ExchangeGate,
     FixedWindow,
     MemoryLimiter,
@@ -82,7 +83,8 @@ def test_a_tiers_rate_and_burst_stay_within_its_cap(requests: int, tokens: int) 
     tier = TierSettings(model="m", requests_per_minute=requests, tokens_per_minute=tokens)
     pool = tier_pool("quick_scan", "http://127.0.0.1:9/v1", tier)
     assert pool.name == "llm:quick_scan:127.0.0.1:9"
-    calls, used = pool.dimensions
+    calls, used, at_once = pool.dimensions
+    assert at_once == Concurrent("calls", 64, 300_000)
     assert isinstance(calls, SteadyRate)
     assert isinstance(used, SteadyRate)
     assert used.limit + used.burst == pytest.approx(tokens)
@@ -122,8 +124,9 @@ def test_the_tier_gate_books_and_settles_tokens() -> None:
     gate = TierGate(limiter, pool)
     slot = gate.reserve(3000)
     gate.settle(slot, 1000)
-    requests, tokens = limiter.state(pool).dimensions
+    requests, tokens, calls = limiter.state(pool).dimensions
     assert requests.issued == pytest.approx(1)
+    assert calls.issued == 0
     assert tokens.issued == pytest.approx(1000)
     gate.pause(90, "HTTP 503")
     with pytest.raises(RetryLater, match="HTTP 503"):
@@ -168,3 +171,12 @@ def test_a_correction_that_is_lost_is_logged(
     with caplog.at_level(logging.WARNING):
         RedisLimiter(unreachable, ManualClock()).observe(slot, 10)
     assert "observe lost" in caplog.text
+
+
+def test_a_call_whose_tokens_nobody_told_ends_its_slot_and_keeps_its_booking() -> None:
+    limiter = MemoryLimiter(ManualClock())
+    pool = tier_pool("quick_scan", "http://host/v1", TierSettings(model="m", concurrency=1))
+    gate = TierGate(limiter, pool)
+    gate.settle(gate.reserve(3000), None)
+    _, tokens, calls = limiter.state(pool).dimensions
+    assert (calls.issued, tokens.issued) == (0, pytest.approx(3000))

@@ -9,12 +9,14 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.llm import failures
+from alphamill.llm.breaker import MemoryBreaker
 from alphamill.llm.budget import BudgetExhausted
 from alphamill.llm.gateway import Call, Gateway, UsageEntry
 from alphamill.llm.memory import Line, MemoryJournal, ScriptedChat
 from alphamill.llm.messages import ChatReply, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallStatus
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
 TIER = "quick_scan"
@@ -40,14 +42,14 @@ class Crashed(BaseException):
 class Gate:
     def __init__(self) -> None:
         self.reserved: list[int] = []
-        self.settled: list[int] = []
+        self.settled: list[int | None] = []
         self.paused: list[float] = []
 
     def reserve(self, tokens: int) -> int:
         self.reserved.append(tokens)
         return len(self.reserved)
 
-    def settle(self, slot: int, tokens: int) -> None:
+    def settle(self, slot: int, tokens: int | None) -> None:
         self.settled.append(tokens)
 
     def pause(self, for_s: float, reason: str) -> None:
@@ -74,9 +76,10 @@ class World:
         self.chat = ScriptedChat(lines)
         self.journal = MemoryJournal(self.clock)
         self.gate, self.usage = Gate(), Usage()
-        self.gateway = Gateway(
-            self.chat, PriceTable.shipped(), self.journal, {TIER: self.gate}, self.usage, self.clock
-        )
+        prices = PriceTable.shipped()
+        self.breaker = MemoryBreaker(self.clock)
+        routes = OneEndpoint(self.chat, prices, {TIER: self.gate}, self.breaker)
+        self.gateway = Gateway(routes, prices, self.journal, self.usage, self.clock)
 
     @property
     def account(self) -> tuple[int, int, int, int]:
@@ -146,7 +149,7 @@ def test_a_failure_is_counted_and_charged_by_its_class(
     assert world.usage.errors == [counted]
     reserved = world.journal.calls("run").__next__().reserved_usd_micros
     assert world.account == (0, 0, lost * reserved, lost)
-    world.clock.advance(6)  # a timeout or a dead connection shuts the circuit for a while
+    world.clock.advance(31)  # a timeout, a dead connection or a refused key shuts the circuit
     assert world.gateway.ask(CALL).cost_usd_micros == COST
     assert world.account == (COST, 0, lost * reserved, lost)
     status = CallStatus.UNKNOWN if lost else CallStatus.FAILED
@@ -336,7 +339,8 @@ def test_a_dead_provider_costs_one_timeout_and_not_one_a_job() -> None:
     assert len(world.chat.requests) == 1
     assert world.account == before  # nothing was reserved for what was not sent
     assert len(list(world.journal.calls("run"))) == 1
-    assert world.gate.settled == [0] * 1000
+    assert world.gate.reserved == [world.gate.reserved[0]]  # nobody waited for a turn in vain
+    assert world.gate.settled == [None]
 
 
 def test_a_model_that_does_not_answer_is_passed_over_until_it_does() -> None:
@@ -351,6 +355,81 @@ def test_a_model_that_does_not_answer_is_passed_over_until_it_does() -> None:
 
 
 KINDS_OF_DOWN = (failures.NotConnected, failures.CircuitOpen, failures.ProviderDown)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        failures.KeyRefused("ALPHAMILL_LLM_API_KEY", "no (HTTP 401: wrong)", "set it"),
+        failures.EndpointNotFound("ALPHAMILL_LLM_URL", "nothing there", "correct it"),
+        failures.ModelNotFound("llm.tiers.quick_scan.model", "not there", "name another"),
+        failures.QuotaExhausted("no money"),
+    ],
+)
+def test_what_a_person_must_mend_fails_every_waiting_call_at_once(
+    failure: failures.CallFailure,
+) -> None:
+    world = World(failure, REPLY)
+    said = []
+    for number in range(100):
+        with pytest.raises(type(failure)) as raised:
+            world.gateway.ask(replace(CALL, call_id=f"call-{number}"))
+        said.append(raised.value.args)
+    assert set(said) == {failure.args}
+    assert len(world.chat.requests) == len(world.gate.reserved) == 1
+    world.clock.advance(31)  # somebody topped the account up, or corrected the key
+    assert world.gateway.ask(CALL).cost_usd_micros == COST
+
+
+def test_access_that_is_refused_once_shuts_nothing() -> None:
+    refused = failures.AccessRefused("KEY", "no (HTTP 403: flagged)", "set it")
+    world = World(refused, REPLY)
+    with pytest.raises(failures.AccessRefused):
+        world.gateway.ask(CALL)
+    assert world.gateway.ask(replace(CALL, call_id="b")).cost_usd_micros == COST
+
+
+def test_a_model_without_quota_is_not_asked_once_a_call() -> None:
+    world = World(failures.QuotaExhausted("no money"), *[OTHER] * 50)
+    for number in range(50):
+        answer = world.gateway.ask(replace(TWO_MODELS, call_id=f"call-{number}"))
+        assert answer.cost_usd_micros == OTHER_COST
+    models = [request.model for request in world.chat.requests]
+    assert models == ["gpt-4.1-mini"] + ["gpt-4.1"] * 50
+
+
+def test_a_rate_limit_is_nobodys_failed_try_but_has_an_end() -> None:
+    world = World(*[failures.RateLimited("slow down", 60.0, False)] * 20)
+    for _ in range(16):
+        with pytest.raises(failures.RateLimited) as raised:
+            world.gateway.ask(CALL)
+        assert not raised.value.counts
+        world.clock.advance(60)
+    with pytest.raises(failures.ProviderDown, match="refused every call for 960 s"):
+        world.gateway.ask(CALL)
+    assert world.gate.paused == [60.0] * 17
+
+
+def test_an_answer_between_refusals_begins_patience_anew() -> None:
+    limited = failures.RateLimited("slow down", 60.0, False)
+    world = World(limited, REPLY, limited)
+    for number in range(3):
+        if number == 1:
+            assert world.gateway.ask(replace(CALL, call_id="b")).cost_usd_micros == COST
+        else:
+            with pytest.raises(failures.RateLimited):
+                world.gateway.ask(CALL)
+        world.clock.advance(800)
+
+
+def test_a_slot_ends_however_the_call_does() -> None:
+    world = World(failures.TimedOut("late"), failures.NotConnected("refused"), REPLY)
+    for kind in (failures.TimedOut, failures.NotConnected):
+        with pytest.raises(kind):
+            world.gateway.ask(CALL)
+        world.clock.advance(12)
+    world.gateway.ask(CALL)
+    assert world.gate.settled == [None, 0, 1100]
 
 
 def test_patience_with_a_dead_provider_ends() -> None:

@@ -37,6 +37,7 @@ from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal import Journal
 from alphamill.llm.memory import MemoryJournal, ScriptedChat
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import OneEndpoint
 from alphamill.market import FakeExchange
 from alphamill.settings import LedgerSettings, Price, Tier, TierSettings
 from alphamill.sim.coins import coins_named
@@ -122,7 +123,8 @@ class Mill:
         )
         prices = PriceTable.shipped({"scripted": Price(input=0.1, output=0.5)})
         gates = {tier.value: NoGate() for tier in Tier}
-        return Gateway(self.chat, prices, self.journal, gates, counted, ManualClock())
+        routes = OneEndpoint(self.chat, prices, gates)
+        return Gateway(routes, prices, self.journal, counted, ManualClock())
 
     def work(self, spec):
         """Run every job of the plan as the workers would; the ledger at the end."""

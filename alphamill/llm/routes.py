@@ -1,0 +1,103 @@
+"""From a tier's model to the endpoint that serves it: one client, pace and breaker each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from alphamill.errors import Misconfigured
+from alphamill.llm.breaker import Breaker, MemoryBreaker, host_of
+from alphamill.llm.call import Route, TierGate
+from alphamill.llm.client import Chat, OpenAIChat
+from alphamill.llm.http import Timeouts
+from alphamill.llm.prices import PriceTable
+from alphamill.model_settings import KEY_VARIABLE
+from alphamill.settings import Endpoint, LLMSettings, ModelSettings
+
+KeyT = TypeVar("KeyT")
+MadeT = TypeVar("MadeT")
+
+
+class OneEndpoint:
+    """Every model at one endpoint: tests, notebooks, the control arms. gates: by tier."""
+
+    def __init__(
+        self,
+        chat: Chat,
+        prices: PriceTable,
+        gates: Mapping[str, TierGate],
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._chat = chat
+        self._prices = prices
+        self._gates = gates
+        self._breaker = breaker or MemoryBreaker()
+
+    def route(self, tier: str, chosen: ModelSettings) -> Route:
+        """See `call.Routes`."""
+        price = self._prices.of(chosen)
+        return Route(chosen.model, price, self._chat, self._gates[tier], self._breaker)
+
+
+class SettingsRoutes:
+    """The endpoints of the settings, each opened when it is first asked; safe between threads.
+
+    A run says which model it wants where. Only endpoints that these settings name are asked: a
+    message in the queue must not be able to send a key elsewhere.
+    gate: of a tier at an address; breaker: of an address and a key.
+    """
+
+    def __init__(
+        self,
+        llm: LLMSettings,
+        prices: PriceTable,
+        gate: Callable[[str, str], TierGate],
+        breaker: Callable[[str, SecretStr | None], Breaker],
+    ) -> None:
+        self._llm = llm
+        self._prices = prices
+        self._make_gate = gate
+        self._make_breaker = breaker
+        self._lock = threading.Lock()
+        self._allowed = {llm.common, *llm.endpoints}
+        self._open: dict[Endpoint, tuple[OpenAIChat, Breaker]] = {}
+        self._gates: dict[tuple[str, str], TierGate] = {}
+
+    def route(self, tier: str, chosen: ModelSettings) -> Route:
+        """See `call.Routes`."""
+        endpoint = self._llm.endpoint(chosen)
+        host = host_of(endpoint.url)
+        if endpoint not in self._allowed:
+            raise Misconfigured(
+                f"llm.tiers.{tier}",
+                f"the settings of this worker do not name {host} with that key",
+                "give all machines the same ALPHAMILL_CONFIG",
+            )
+        price = self._prices.of(chosen)
+        with self._lock:
+            chat, breaker = _once(self._open, endpoint, self._connect)
+            gate = _once(self._gates, (tier, endpoint.url), lambda key: self._make_gate(*key))
+        return Route(chosen.model, price, chat, gate, breaker, host)
+
+    def _connect(self, endpoint: Endpoint) -> tuple[OpenAIChat, Breaker]:
+        key = self._llm.key(endpoint)
+        chat = open_chat(self._llm, endpoint)
+        return chat, self._make_breaker(endpoint.url, key)
+
+
+def open_chat(llm: LLMSettings, endpoint: Endpoint, most_s: float = float("inf")) -> OpenAIChat:
+    """A client of an endpoint of the settings; no wait of it is longer than `most_s`."""
+    first_s = llm.first_byte_timeout_s or llm.timeout_s
+    waits = (llm.connect_timeout_s, first_s, llm.timeout_s)
+    timeouts = Timeouts(*(min(wait_s, most_s) for wait_s in waits))
+    key_name = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
+    return OpenAIChat(endpoint.url, llm.key(endpoint), timeouts, key_name)
+
+
+def _once(made: dict[KeyT, MadeT], key: KeyT, make: Callable[[KeyT], MadeT]) -> MadeT:
+    if key not in made:
+        made[key] = make(key)
+    return made[key]

@@ -1,0 +1,254 @@
+"""Settings of language models: the tiers, where each of their models is asked, keys, prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+)
+
+from alphamill.errors import Misconfigured
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Usd = Annotated[float, Field(ge=0)]
+Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3])-([01]\d|2[0-4])$")]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+Url = Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")]  # no key in it: it is written down
+
+KEY_VARIABLE = "ALPHAMILL_LLM_API_KEY"  # the common key
+
+
+class Frozen(BaseModel):
+    """What all settings are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PeakPrice(Frozen):
+    """Rates that replace a price's in some hours: "01-04" is from 01:00 up to 04:00 UTC."""
+
+    hours_utc: Annotated[tuple[Hours, ...], Field(min_length=1)]
+    weekdays_only: bool = False
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None  # None: as input
+    cache_write: Usd | None = None  # None: as input
+
+
+class Price(Frozen):
+    """USD per million tokens, with the date it was read.
+
+    effective_from: the UTC day from which it holds; "" from ever.
+    """
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None  # None: as input
+    cache_write: Usd | None = None  # None: as input
+    peak: PeakPrice | None = None
+    effective_from: Day | Literal[""] = ""
+    as_of: str = ""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict | Price) else value
+
+
+# One price, or several that hold from different days on.
+Prices = Annotated[tuple[Price, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Tier(StrEnum):
+    """Cost tiers of model calls, in the order in which a run uses them."""
+
+    QUICK_SCAN = "quick_scan"
+    DETAILED_ANALYSIS = "detailed_analysis"
+    FINAL_VERIFICATION = "final_verification"
+
+
+class ModelSettings(Frozen):
+    """A model and where it is asked.
+
+    url: "" the common one, `llm.url`. key_env, key_file: the variable or the file with its key; a
+        url of its own without either is sent no key, since the common key is the common url's.
+    price: its own, or the name of an entry of the price table; "" the entry of the model's name.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    url: Url = ""
+    key_env: Variable = ""
+    key_file: str = ""
+    price: str | Prices = ""
+
+
+def _as_model(value: object) -> object:
+    return {"model": value} if isinstance(value, str) else value
+
+
+class TierSettings(ModelSettings):
+    """One cost tier of LLM calls.
+
+    fallbacks: asked in this order when the model has no quota, is not served or does not answer; a
+        name alone is a model at the common endpoint.
+    concurrency: calls at a time over all workers. It and the two rates hold at each endpoint that
+        the tier uses.
+    debit: what the provider takes off its tokens per minute, "allowed" (prompt and
+        max_tokens, as OpenAI does) or "used" (prompt and completion).
+    """
+
+    fallbacks: tuple[Annotated[ModelSettings, BeforeValidator(_as_model)], ...] = ()
+    max_tokens: Count = 800
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    requests_per_minute: Count = 60
+    tokens_per_minute: Count = 100_000
+    concurrency: Count = 64
+    debit: Literal["allowed", "used"] = "allowed"
+
+    @property
+    def models(self) -> tuple[ModelSettings, ...]:
+        """The tier's model and its fallbacks, in the order in which they are asked."""
+        return (self, *self.fallbacks)
+
+
+_DEFAULT_TIERS: Mapping[Tier, Mapping[str, Any]] = {
+    Tier.QUICK_SCAN: {"model": "gpt-4.1-mini", "max_tokens": 900, "temperature": 0.9},
+    Tier.DETAILED_ANALYSIS: {"model": "gpt-4.1", "max_tokens": 1200, "requests_per_minute": 30},
+    Tier.FINAL_VERIFICATION: {"model": "gpt-4.1-mini", "max_tokens": 400, "temperature": 0.0},
+}
+
+
+def _default_tiers() -> dict[Tier, TierSettings]:
+    return {tier: TierSettings(**fields) for tier, fields in _DEFAULT_TIERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An API and whose key it is asked with; both names "" where it is asked without one."""
+
+    url: str
+    key_env: str = ""
+    key_file: str = ""
+
+
+class LLMSettings(Frozen):
+    """The endpoints of models, the tiers and their prices.
+
+    timeout_s: for a whole reply, from the start; first_byte_timeout_s: None as timeout_s.
+    """
+
+    url: str = "https://api.openai.com/v1"
+    api_key: SecretStr | None = None
+    connect_timeout_s: Positive = 10.0
+    first_byte_timeout_s: Positive | None = None
+    timeout_s: Positive = 90.0
+    patience_s: Positive = 900.0  # how long calls wait for a model that does not answer
+    tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
+    prices: dict[str, Prices] = Field(default_factory=dict)  # added to the shipped table
+    _keys: dict[Endpoint, SecretStr] = PrivateAttr(default_factory=dict)
+
+    @field_validator("api_key")
+    @classmethod
+    def _looks_like_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value is not None else ""
+        if not could_be_key(key):
+            raise ValueError("holds characters that no key has: paste the key again")
+        return SecretStr(key) if key else None
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _over_the_defaults(cls, value: Any) -> Any:
+        """What is not given of a tier, or of all, is the default's."""
+        if not isinstance(value, dict):
+            return value
+        tiers: dict[Any, Any] = dict(_DEFAULT_TIERS)
+        for name, given in value.items():
+            merge = isinstance(given, dict) and name in tiers
+            tiers[name] = {**_DEFAULT_TIERS[name], **given} if merge else given
+        return tiers
+
+    def endpoint(self, chosen: ModelSettings) -> Endpoint:
+        """Where a model is asked."""
+        url = (chosen.url or self.url).rstrip("/")
+        if chosen.key_env:
+            return Endpoint(url, key_env=chosen.key_env)
+        if chosen.key_file:
+            return Endpoint(url, key_file=chosen.key_file)
+        return self.common if url == self.common.url else Endpoint(url)
+
+    @property
+    def common(self) -> Endpoint:
+        """That of models which name none."""
+        return Endpoint(self.url.rstrip("/"), key_env=KEY_VARIABLE)
+
+    @property
+    def endpoints(self) -> dict[Endpoint, dict[str, list[Tier]]]:
+        """Each distinct endpoint, its models, and the tiers that ask them, in the tiers' order."""
+        found: dict[Endpoint, dict[str, list[Tier]]] = {}
+        for tier, settings in self.tiers.items():
+            for chosen in settings.models:
+                tiers = found.setdefault(self.endpoint(chosen), {}).setdefault(chosen.model, [])
+                if tier not in tiers:
+                    tiers.append(tier)
+        return found
+
+    def key(self, endpoint: Endpoint) -> SecretStr | None:
+        """The key of an endpoint; None where none is wanted, or the common one is not set.
+
+        Raises Misconfigured where a key is named and not there.
+        """
+        if endpoint == self.common:
+            return self.api_key
+        if endpoint in self._keys:
+            return self._keys[endpoint]
+        if endpoint.key_file:
+            return SecretStr(read_key(Path(endpoint.key_file), "key_file"))
+        if endpoint.key_env:
+            raise Misconfigured(endpoint.key_env, "is not set", "set it to the key of that API")
+        return None
+
+    def with_keys(self, environ: Mapping[str, str]) -> Self:
+        """These settings with the keys that their endpoints name, as far as they are there."""
+        keys: dict[Endpoint, SecretStr] = {}
+        for endpoint in self.endpoints:
+            if endpoint.key_env and (key := environ.get(endpoint.key_env, "").strip()):
+                if not could_be_key(key):
+                    raise Misconfigured(
+                        endpoint.key_env, "holds characters that no key has", "paste the key again"
+                    )
+                keys[endpoint] = SecretStr(key)
+        changed = self.model_copy()
+        changed._keys = keys  # noqa: SLF001 - its own, just made
+        return changed
+
+
+def could_be_key(text: str) -> bool:
+    """Whether a header could hold it."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def read_key(path: Path, setting: str) -> str:
+    """The key that a file holds. Raises Misconfigured naming `setting`."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            setting, f"cannot read {path} ({type(error).__name__})", "name a readable text file"
+        ) from None
+    if not key:
+        raise Misconfigured(setting, f"{path} is empty", "put the key into it")
+    if not could_be_key(key):
+        raise Misconfigured(setting, f"{path} holds no key", "put the key alone into it")
+    return key
