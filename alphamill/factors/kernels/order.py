@@ -7,8 +7,6 @@ import numpy as np
 from alphamill.factors.kernels.jit import TIE, inline, kernel
 from alphamill.frames import FloatArray, IntArray
 
-_COUNTED = 400  # up to so many values, counting the smaller ones beats a binary search
-
 
 @kernel
 def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
@@ -36,71 +34,66 @@ def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
 
 
 @inline
-def _place(ordered: FloatArray, size: int, value: float) -> int:
-    """How many of the first `size` are below `value`."""
-    left, right = 0, size
-    while left < right:
-        middle = (left + right) >> 1
-        if ordered[middle] < value:
-            left = middle + 1
-        else:
-            right = middle
-    return left
+def _sorted_windows(n: int, w: int) -> FloatArray:
+    """(2, n, places): room for each symbol's sorted window, at this bar and at the one before.
+
+    The window begins at place 1 and ends in infinities, as a NaN counts; the places are so many
+    that whole vectors cover them, and a -inf and an inf enclose them.
+    """
+    ordered = np.full((2, n, (w + 15) // 16 * 16 + 2), np.inf)
+    ordered[:, :, 0] = -np.inf
+    return ordered
 
 
 @inline
-def _replace(ordered: FloatArray, size: int, old: float, new: float) -> None:
-    """Put `new` in the place of `old`, keeping the order."""
-    here = there = 0
-    if size <= _COUNTED:
-        for t in range(size):  # no branch to mispredict, several values an instruction
-            here += 1 if ordered[t] < old else 0
-            there += 1 if ordered[t] < new else 0
+def _replace(ordered: FloatArray, old: float, new: float, result: FloatArray) -> None:
+    """The sorted places with `new` for `old`: every place anew, eight of them an instruction."""
+    size = ordered.shape[0] - 2
+    here, there = ordered[1 : size + 1], result[1 : size + 1]
+    if new >= old:
+        after = ordered[2 : size + 2]
+        for k in range(size):
+            value = after[k] if after[k] < new else new
+            value = value if value > here[k] else here[k]
+            there[k] = here[k] if here[k] < old else value
     else:
-        here, there = _place(ordered, size, old), _place(ordered, size, new)
-    if there > here:
-        there -= 1
-        for i in range(here, there):
-            ordered[i] = ordered[i + 1]
-    else:
-        for i in range(here, there, -1):
-            ordered[i] = ordered[i - 1]
-    ordered[there] = new
+        before = ordered[0:size]
+        for k in range(size):
+            value = before[k] if before[k] > new else new
+            value = value if value < here[k] else here[k]
+            there[k] = here[k] if here[k] > old else value
 
 
 @inline
-def _slide(ordered: FloatArray, size: int, column: FloatArray, i: int, w: int) -> int:
-    """Take column[i] into the sorted window; how many values it holds now, 0 after a NaN."""
-    value = column[i]
-    if not np.isfinite(value):
-        return 0
-    if size == w:
-        _replace(ordered, w, column[i - w], value)
-        return w
-    at = _place(ordered, size, value)
-    for t in range(size, at, -1):
-        ordered[t] = ordered[t - 1]
-    ordered[at] = value
-    return size + 1
+def _slide(x: FloatArray, i: int, w: int, run: FloatArray, ordered: FloatArray) -> FloatArray:
+    """Take bar i into all sorted windows and count the bars since a NaN; returns the windows.
+
+    All symbols in turn, so that a window is not read while it is still being written.
+    """
+    last = ordered[(i + 1) % 2]
+    now: FloatArray = ordered[i % 2]
+    for j in range(x.shape[1]):
+        known = np.isfinite(x[i, j])
+        run[j] = run[j] + 1.0 if known else 0.0
+        old = x[i - w, j] if i >= w and np.isfinite(x[i - w, j]) else np.inf
+        _replace(last[j], old, x[i, j] if known else np.inf, now[j])
+    return now
 
 
 @kernel
 def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
     """The q-quantile of the last w bars, linear between order statistics."""
     n_bars, n = x.shape
-    ordered = np.empty(w)
+    ordered, run = _sorted_windows(n, w), np.zeros(n)
     position = q * (w - 1)
     below = int(np.floor(position))
     above = min(below + 1, w - 1)
     part = position - below
-    for j in range(n):
-        size = 0
-        column = x[:, j].copy()
-        for i in range(n_bars):
-            size = _slide(ordered, size, column, i, w)
-            out[i, j] = np.nan
-            if size == w:
-                out[i, j] = ordered[below] * (1.0 - part) + ordered[above] * part
+    for i in range(n_bars):
+        windows = _slide(x, i, w, run, ordered)
+        for j in range(n):
+            low, high = windows[j, below + 1], windows[j, above + 1]
+            out[i, j] = low * (1.0 - part) + high * part if run[j] >= w else np.nan
 
 
 @inline
@@ -125,13 +118,11 @@ def _middle_distance(ordered: FloatArray, w: int) -> float:
 def window_medad(x: FloatArray, w: int, out: FloatArray) -> None:
     """Median absolute deviation of the last w bars from their median."""
     n_bars, n = x.shape
-    ordered = np.empty(w)
-    for j in range(n):
-        size = 0
-        column = x[:, j].copy()
-        for i in range(n_bars):
-            size = _slide(ordered, size, column, i, w)
-            out[i, j] = _middle_distance(ordered, w) if size == w else np.nan
+    ordered, run = _sorted_windows(n, w), np.zeros(n)
+    for i in range(n_bars):
+        windows = _slide(x, i, w, run, ordered)
+        for j in range(n):
+            out[i, j] = _middle_distance(windows[j, 1:], w) if run[j] >= w else np.nan
 
 
 @inline
