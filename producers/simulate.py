@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval
 from alphamill.sim.archive import ArchiveFault
-from alphamill.sim.faults import Fault
+from alphamill.sim.faults import Fault, FaultKind
 from producers import options
 
 
@@ -65,13 +66,39 @@ def _say_port(what: str, port: int) -> None:
 @click.option("--weight", type=click.IntRange(1), help="Weight a window; default 6000.")
 @click.option("--window-s", type=click.FloatRange(0.1), help="Length of a window; default 60.")
 @click.option("--latency-ms", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--now", type=options.Day(), help="What its clock shows at the start.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many times faster its clock goes; limits and streams follow it.",
+)
+@click.option(
+    "--stream-life-s",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a websocket; default 24 h.",
+)
+@click.option(
+    "--stream-ping-s",
+    type=click.FloatRange(0, min_open=True),
+    help="Between pings, of which each is to be answered within three times this; default 20.",
+)
 @click.option(
     "--fault",
     "faults",
     type=_FaultType(),
     multiple=True,
-    metavar="KIND:SHARE",
-    help="For example truncate:0.02 or reset:/50; may be repeated.",
+    metavar="KIND:WHEN",
+    help="truncate:0.02 a share, reset:/50 every 50th, http_418:@7 the 7th, waf:@7-9, "
+    f"http_451:@7- from the 7th on; may be repeated. {', '.join(FaultKind)}.",
+)
+@click.option(
+    "--skew-s",
+    type=float,
+    default=18_000.0,
+    show_default=True,
+    help="How far off serverTime is in a fault of kind clock.",
 )
 @click.option(
     "--archive-fault",
@@ -90,10 +117,15 @@ def exchange(
     weight: int | None,
     window_s: float | None,
     latency_ms: float,
+    now: int | None,
+    speed: float,
+    stream_life_s: float | None,
+    stream_ping_s: float | None,
     faults: tuple[Fault, ...],
+    skew_s: float,
     archive_faults: tuple[ArchiveFault, ...],
 ) -> None:
-    """Serve Binance's kline API and archive from recordings or a seeded market.
+    """Serve Binance's kline API, streams and archive from recordings or a seeded market.
 
     \b
     Example:
@@ -111,8 +143,11 @@ def exchange(
         port=port,
         replay=replay,
         synthetic=market,
+        clock_offset_ms=0 if now is None else now - SystemClock().now_ms(),
+        speed=speed,
         latency_ms=(0.0, latency_ms),
         faults=faults,
+        skew_ms=round(skew_s * 1000),
         archive_faults=archive_faults,
     )
     limits = config.spot_limits
@@ -120,8 +155,14 @@ def exchange(
         limits = replace(limits, weight=weight)
     if window_s is not None:
         limits = replace(limits, window_ms=round(window_s * 1000))
+    streams = config.streams
+    if stream_life_s is not None:
+        streams = replace(streams, life_s=stream_life_s)
+    if stream_ping_s is not None:
+        streams = replace(streams, ping_s=stream_ping_s, pong_within_s=3 * stream_ping_s)
+    config = replace(config, spot_limits=limits, streams=streams)
     try:
-        run_exchange(replace(config, spot_limits=limits), lambda at: _say_port("exchange", at))
+        run_exchange(config, lambda at: _say_port("exchange", at))
     except OSError as error:
         raise Misconfigured("--port", f"port {port}: {error.strerror}", "choose another") from error
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, TypeVar
 
+import pyarrow as pa
 import requests
 from requests.adapters import HTTPAdapter
 
@@ -23,12 +25,17 @@ from alphamill.market.venues import VENUES
 
 _INFO_TTL_S = 6 * 3600.0
 _SETTLED_MS = 300_000  # a range that ended longer ago needs no fresh look at the clock
+_CLOCKS_APART_MS = 10_000  # the exchange's clock and its Date header; more is a fault of one
+_SOON_S = 5.0  # what may pass sooner is asked again by the client, and the pages it has are kept
+_AGAIN_AFTER_S = 0.25
 _POOL = 32  # connections kept alive; threads beyond it open their own
 BAD_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,9 @@ def open_session() -> requests.Session:
 class Binance:
     """An `Exchange` over HTTP; safe to share between threads.
 
-    Every request passes the gate first. exchangeInfo is read before the first klines, so that the
-    gate knows the exchange's own limit, and kept for six hours.
+    Every request passes the gate first. What fails and may pass within seconds (no answer, a broken
+    or malformed one, 5xx) is sent `tries` times in all before it is raised. exchangeInfo is read
+    before the first klines, so that the gate knows the exchange's own limit, and kept six hours.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Binance:
         clock: Clock,
         timeout_s: float = 15.0,
         session: requests.Session | None = None,
+        tries: int = 3,
     ) -> None:
         self._venue = VENUES[market]
         self._url = base_url.rstrip("/")
@@ -70,6 +79,7 @@ class Binance:
         self._clock = clock
         self._timeout_s = timeout_s
         self._session = session or open_session()
+        self._tries = tries
         self._lock = threading.Lock()
         self._info: _Info | None = None
         self._seen_ms = 0  # the latest time that the exchange's clock is known to have reached
@@ -79,16 +89,33 @@ class Binance:
         self._session.close()
 
     def server_time_ms(self) -> int:
-        """GET {prefix}/time, weight 1, "Check server time"."""
+        """GET {prefix}/time, weight 1, "Check server time".
+
+        Never later than the reply's own Date: a bar that still runs must not be taken for closed.
+        RetryLater if the two are far apart, since one of them is wrong.
+        """
+        return self._patiently(self._ask_time)
+
+    def _ask_time(self) -> int:
         slot, reply = self._get("/time", {}, 1)
         now_ms = _milliseconds(self._object(reply).get("serverTime"))
         if now_ms is None:
             raise RetryLater(f"{self._url} sent no server time", 5.0)
+        date_ms = reply.date_ms()
+        if date_ms is not None and abs(now_ms - date_ms) > _CLOCKS_APART_MS:
+            self._observe(slot, reply)
+            apart_s = (now_ms - date_ms) / 1000
+            raise RetryLater(
+                f"{self._url} has a clock that is off: its time and its Date header are "
+                f"{apart_s:+.0f} s apart",
+                5.0,
+            )
         used = reply.used_weight()
         if used is not None:
             self._gate.observe(slot, used, now_ms)
-        self._seen_ms = max(self._seen_ms, now_ms)
-        return now_ms
+        known_ms = now_ms if date_ms is None else min(now_ms, date_ms)
+        self._seen_ms = max(self._seen_ms, known_ms)
+        return known_ms
 
     def symbols(self) -> Mapping[str, SymbolInfo]:
         """GET {prefix}/exchangeInfo, weight 20 (futures 1), "Exchange information"; cached."""
@@ -104,6 +131,9 @@ class Binance:
         The last 24 hours' volume of every symbol, in quote units (on COIN-M in US dollars).
         """
         self._exchange_info()
+        return self._patiently(self._ask_quote_volumes)
+
+    def _ask_quote_volumes(self) -> Mapping[str, float]:
         slot, reply = self._get("/ticker/24hr", {}, self._venue.ticker_weight)
         self._observe(slot, reply)
         try:
@@ -139,7 +169,9 @@ class Binance:
         table = between(merge_klines(pages), start_ms, end_ms)
         return Klines(closed(table, interval, now_ms), now_ms, requests_made)
 
-    def _page(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> tuple[Any, int]:
+    def _page(
+        self, symbol: str, interval: Interval, start_ms: int, end_ms: int
+    ) -> tuple[pa.Table, int]:
         """The oldest bars of [start_ms, end_ms) and the end of the window that was asked for."""
         venue, first = self._venue, grid.index_at(interval, start_ms)
         if venue.span_ms:
@@ -154,19 +186,38 @@ class Binance:
             "endTime": end_ms - 1,
             "limit": page.limit,
         }
-        slot, reply = self._get("/klines", query, page.weight)
-        self._observe(slot, reply)
-        return parse_klines(reply.body, symbol, interval), end_ms
+
+        def ask() -> pa.Table:
+            slot, reply = self._get("/klines", query, page.weight)
+            self._observe(slot, reply)
+            return parse_klines(reply.body, symbol, interval)
+
+        return self._patiently(ask), end_ms
 
     def _exchange_info(self) -> _Info:
         with self._lock:
             now_s = self._clock.monotonic_s()
             if self._info is None or now_s - self._info.read_s > _INFO_TTL_S:
-                slot, reply = self._get("/exchangeInfo", {}, self._venue.info_weight)
-                self._observe(slot, reply)
-                self._info = _read_info(self._object(reply), now_s, self._url)
+                self._info = self._patiently(self._ask_info)
                 self._gate.configure(self._info.weight_limit)
             return self._info
+
+    def _ask_info(self) -> _Info:
+        slot, reply = self._get("/exchangeInfo", {}, self._venue.info_weight)
+        self._observe(slot, reply)
+        return _read_info(self._object(reply), self._clock.monotonic_s(), self._url)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns, asked again while its failure may pass within seconds."""
+        for tried in range(1, self._tries):
+            try:
+                return ask()
+            except RetryLater as error:
+                if not error.counts or error.after_s > _SOON_S:
+                    raise
+                jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads the askers
+                self._clock.sleep(jitter * _AGAIN_AFTER_S * 4 ** (tried - 1))
+        return ask()
 
     def _object(self, reply: Reply) -> dict[str, Any]:
         try:
@@ -227,7 +278,7 @@ class Binance:
         return replies.unknown_symbol(symbol, known)
 
 
-def _after(page: Any, symbol: str, interval: Interval, cursor_ms: int) -> int:
+def _after(page: pa.Table, symbol: str, interval: Interval, cursor_ms: int) -> int:
     times = times_ms(page)
     if times[0] < cursor_ms:
         raise RetryLater(f"{symbol} {interval}: bars from before the range that was asked for", 5.0)

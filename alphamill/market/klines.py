@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import starmap
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,7 +26,8 @@ _ROW_FIELDS = 12  # eleven columns of KLINES and one that is always "0"
 _ROW = struct.Struct(f"{_ROW_FIELDS}d")
 _EXACT_UP_TO = 2**53  # a float64 holds every whole number to here: times in us, counts
 # Not strict: a number may be a string, which is read as Python's float() reads it.
-_PAGE = msgspec.json.Decoder(list[tuple[(float,) * _ROW_FIELDS]], strict=False)  # type: ignore[misc]
+_ROWS: Any = list[tuple[(float,) * _ROW_FIELDS]]  # type: ignore[misc]
+_PAGE = msgspec.json.Decoder(_ROWS, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,26 @@ def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
     """KLINES of a page of rows as the exchange sends them; numbers equal Python's float().
 
     Sorted and de-duplicated (the later row wins); milliseconds or microseconds, told by value.
-    Raises RetryLater for a malformed page, GiveUp for bars that open where none can.
+    What a row has after the columns that are known is left alone. Raises RetryLater for a malformed
+    page, GiveUp for bars that open where none can.
     """
     try:
-        rows = _PAGE.decode(body)
+        rows = _decoded(body)
         table = _columns(rows) if rows else empty_klines()
     except (msgspec.MsgspecError, ValueError) as error:
         raise RetryLater(f"{symbol} {interval}: malformed klines ({error})", 5.0) from error
     return checked(table, symbol, interval)
+
+
+def _decoded(body: bytes) -> list[tuple[float, ...]]:
+    try:
+        rows: list[tuple[float, ...]] = _PAGE.decode(body)
+    except msgspec.ValidationError:
+        wider = msgspec.json.decode(body, type=list[list[Any]])
+        if all(len(row) <= _ROW_FIELDS for row in wider):
+            raise
+        rows = msgspec.convert([row[:_ROW_FIELDS] for row in wider], _ROWS, strict=False)
+    return rows
 
 
 def _columns(rows: list[tuple[float, ...]]) -> pa.Table:

@@ -43,6 +43,14 @@ class Reply:
         text = self.headers.get("x-mbx-used-weight-1m", self.headers.get("x-mbx-used-weight", ""))
         return float(text) if text.isascii() and text.isdigit() else None
 
+    def date_ms(self) -> int | None:
+        """The end of the second that the Date header names, if the reply has one."""
+        try:
+            moment = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return None
+        return int(moment.timestamp()) * 1000 + 999
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.archive import ArchiveFault, SimulatedArchive, not_found
+from alphamill.sim.answers import ALWAYS, HTML, JSON, Answer
 from alphamill.sim.bars import BarSource, close_ms, unfinished
 from alphamill.sim.klines import query_weight, read_query, select
 from alphamill.sim.listing import exchange_info, ticker
@@ -29,15 +28,6 @@ _MINI_TICKER = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "vo
 _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP reply."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class ExchangeApi:
     """Answers requests and counts them. Not thread-safe: one event loop owns it."""
 
@@ -46,10 +36,8 @@ class ExchangeApi:
         source: BarSource,
         limits: Mapping[Market, Limits],
         now_ms: Callable[[], int],
-        archive_faults: Sequence[ArchiveFault] = (),
     ) -> None:
         self._source = source
-        self._archive = SimulatedArchive(source, now_ms, archive_faults)
         self._now_ms = now_ms
         self._windows = {market: Windows(limits[market]) for market in Market}
         self._rows: dict[tuple[Market, str, Interval], RowCache] = {}
@@ -57,17 +45,13 @@ class ExchangeApi:
 
     def answer(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Answer:
         """The reply to GET `path`. `micros`: the spot client asked for times in microseconds."""
-        if path.startswith("/data/"):
-            return self._archived(path)
         now_ms = self._now_ms()
-        prefix = next((known for known in PREFIXES if path.startswith(known)), "")
-        endpoint = path.removeprefix(prefix)
-        if not prefix or endpoint not in _WEIGHTS:
-            return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", _HTML)
-        market = PREFIXES[prefix]
+        market, endpoint = _place(path)
+        if market is None or endpoint not in _WEIGHTS:
+            return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
         windows = self._windows[market]
         admission = windows.admit(address, _WEIGHTS[endpoint](market, pairs), now_ms)
-        headers = {**_JSON, "X-MBX-USED-WEIGHT-1M": str(admission.used_weight)}
+        headers = {**JSON, **ALWAYS, "X-MBX-USED-WEIGHT-1M": str(admission.used_weight)}
         if market is Market.SPOT:
             headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
         self._totals[f"status_{admission.status}"] += 1
@@ -105,22 +89,27 @@ class ExchangeApi:
             "refused": self._totals["status_429"] + self._totals["status_418"],
             **{name: self._totals[name] for name in ("status_429", "status_418", "bad_requests",
                                                      "kline_rows")},
-            **{name: self._archive.served[name] for name in ("archive_files", "archive_missing")},
             "weight": sum(counted.total_weight for counted in self._windows.values()),
             "bans": sum(counted.total_bans for counted in self._windows.values()),
+            "into_bans": sum(counted.total_into_bans for counted in self._windows.values()),
         }  # fmt: skip
         return {"windows": windows, "totals": totals}
+
+    def use_up(self, path: str, address: str) -> None:
+        """As if others had used up what the address may do on the market of `path` for now."""
+        market, _ = _place(path)
+        if market is not None:
+            self._windows[market].use_up(address, self._now_ms())
+
+    def ban(self, path: str, address: str) -> None:
+        """Ban the address from the market of `path`."""
+        market, _ = _place(path)
+        if market is not None:
+            self._windows[market].ban(address, self._now_ms())
 
     def market(self) -> dict[str, Any]:
         """What the source is: recordings with their ranges, or the planted factors."""
         return dict(self._source.describe())
-
-    def _archived(self, path: str) -> Answer:
-        """A static file; the archive is another host and counts nothing."""
-        body = self._archive.body(path)
-        if body is None:
-            return Answer(404, not_found(path), {"Content-Type": "application/xml"})
-        return Answer(200, body, {"Content-Type": "binary/octet-stream"})
 
     def _body(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
         if endpoint == "klines":
@@ -199,8 +188,10 @@ class ExchangeApi:
             raise ApiError(-1121, "Invalid symbol.")
 
 
-_JSON = {"Content-Type": "application/json;charset=UTF-8"}
-_HTML = {"Content-Type": "text/html"}
+def _place(path: str) -> tuple[Market | None, str]:
+    """The market whose API `path` belongs to, and the endpoint."""
+    prefix = next((known for known in PREFIXES if path.startswith(known)), None)
+    return (None, path) if prefix is None else (PREFIXES[prefix], path.removeprefix(prefix))
 
 
 def _json(value: object) -> bytes:

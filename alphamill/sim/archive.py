@@ -7,18 +7,21 @@ begun, a month on the first Monday after it. Equal bars give equal bytes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import re
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from alphamill.frames import Interval, Market, Month
+from alphamill.sim.answers import Answer
 from alphamill.sim.bars import BarSource
 from alphamill.sim.rows import row_texts
 
@@ -91,8 +94,21 @@ class _File:
         return end_ms + timedelta(days=-end.weekday() % 7) // timedelta(milliseconds=1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    content: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> _Zip:
+        return cls(content, hashlib.sha256(content).hexdigest())
+
+
 class SimulatedArchive:
-    """Files built when first asked for and kept, the latest used. One event loop owns it."""
+    """Files built when first asked for and kept, the latest used.
+
+    One event loop owns it; files are built in a thread, so that a big month delays nobody else.
+    """
 
     def __init__(
         self, source: BarSource, now_ms: Callable[[], int], faults: Sequence[ArchiveFault] = ()
@@ -100,45 +116,81 @@ class SimulatedArchive:
         self._source = source
         self._now_ms = now_ms
         self._faults = tuple(faults)
-        self._zips: OrderedDict[_File, bytes] = OrderedDict()
+        self._zips: OrderedDict[_File, _Zip] = OrderedDict()
+        self._building: dict[_File, asyncio.Future[_Zip | None]] = {}
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="sim-archive")
         self.served: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Build no more."""
+        self._builder.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, path: str) -> Answer:
+        """The reply to GET `path`: a static file or the storage's 404."""
+        file, _ = self._published(path)
+        if file is not None and file not in self._zips:
+            await self._build_aside(file)
+        body = self.body(path)
+        if body is None:
+            return Answer(404, not_found(path), {"Content-Type": "application/xml"})
+        return Answer(200, body, {"Content-Type": "binary/octet-stream"})
 
     def body(self, path: str) -> bytes | None:
         """What lies at `path`, or None."""
-        match = _PATH.fullmatch(path)
-        file = _file(match) if match else None
-        if match is None or file is None or file.published_ms > self._now_ms():
-            found = None
-        else:
-            found = self._body(file, checksum=match["checksum"] is not None)
+        file, checksum = self._published(path)
+        found = None if file is None else self._body(file, checksum=checksum)
         self.served["archive_missing" if found is None else "archive_files"] += 1
         return found
 
+    def _published(self, path: str) -> tuple[_File | None, bool]:
+        """The file that `path` names, if it is out, and whether its CHECKSUM is meant."""
+        match = _PATH.fullmatch(path)
+        file = _file(match) if match else None
+        if match is None or file is None or file.published_ms > self._now_ms():
+            return None, False
+        return file, match["checksum"] is not None
+
     def _body(self, file: _File, *, checksum: bool) -> bytes | None:
         faults = {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
-        content = self._zip(file)
-        if content is None or ArchiveFaultKind.MISSING in faults:
+        found = self._zip(file)
+        if found is None or ArchiveFaultKind.MISSING in faults:
             return None
         if ArchiveFaultKind.CORRUPT_ZIP in faults:
-            content = content[: len(content) // 2]
+            found = _Zip.of(found.content[: len(found.content) // 2])
         if not checksum:
-            return content
+            return found.content
         if ArchiveFaultKind.MISSING_CHECKSUM in faults:
             return None
         if ArchiveFaultKind.BAD_CHECKSUM in faults:
-            content += b"an earlier version"
-        return f"{hashlib.sha256(content).hexdigest()}  {file.stem}.zip\n".encode()
+            found = _Zip.of(found.content + b"an earlier version")
+        return f"{found.sha256}  {file.stem}.zip\n".encode()
 
-    def _zip(self, file: _File) -> bytes | None:
+    async def _build_aside(self, file: _File) -> None:
+        """Once, however many ask meanwhile."""
+        if file not in self._building:
+            loop = asyncio.get_running_loop()
+            self._building[file] = loop.run_in_executor(self._builder, _built, self._source, file)
+        try:
+            self._keep(file, await asyncio.shield(self._building[file]))
+        finally:
+            self._building.pop(file, None)
+
+    def _zip(self, file: _File) -> _Zip | None:
         if file not in self._zips:
-            text = _csv(self._source, file)
-            if text is None:
-                return None
-            self._zips[file] = _zipped(f"{file.stem}.csv", text)
-            while len(self._zips) > 1 and sum(map(len, self._zips.values())) > _KEPT_BYTES:
-                self._zips.popitem(last=False)
-        self._zips.move_to_end(file)
-        return self._zips[file]
+            self._keep(file, _built(self._source, file))
+        if file in self._zips:
+            self._zips.move_to_end(file)
+        return self._zips.get(file)
+
+    def _keep(self, file: _File, built: _Zip | None) -> None:
+        if built is None:
+            return
+        self._zips[file] = built
+        while len(self._zips) > 1 and self._kept_bytes() > _KEPT_BYTES:
+            self._zips.popitem(last=False)
+
+    def _kept_bytes(self) -> int:
+        return sum(len(kept.content) for kept in self._zips.values())
 
 
 def not_found(path: str) -> bytes:
@@ -180,6 +232,11 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
     if not spot and file.month >= _HEADER_FROM:
         lines.insert(0, _HEADER)
     return ("\n".join(lines) + "\n").encode()
+
+
+def _built(source: BarSource, file: _File) -> _Zip | None:
+    text = _csv(source, file)
+    return None if text is None else _Zip.of(_zipped(f"{file.stem}.csv", text))
 
 
 def _zipped(name: str, text: bytes) -> bytes:

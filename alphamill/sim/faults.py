@@ -1,7 +1,8 @@
-"""Faults that the simulated exchange causes on purpose, at seeded random or in a fixed rhythm."""
+"""Faults that the simulated exchange causes on purpose: when, and at which requests."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,41 +14,78 @@ import numpy as np
 class FaultKind(StrEnum):
     """What goes wrong with a reply. The request was counted all the same."""
 
+    HTTP_429 = "http_429"  # somebody has used up the address's limit: 429 until the window ends
+    HTTP_418 = "http_418"  # the address is banned from now on
+    HTTP_451 = "http_451"  # the service does not serve this place
     HTTP_500 = "http_500"  # an unknown error, as JSON
     HTML = "html"  # a gateway's 502 page where JSON was expected
+    HTML_200 = "html_200"  # a maintenance page that claims to be a success
     WAF = "waf"  # the firewall's 403 page, without the exchange's headers
     TRUNCATE = "truncate"  # half of the body, then the connection closes
     RESET = "reset"  # the connection is reset before any reply
     TIMEOUT = "timeout"  # no reply until the client gives up
+    CUT_JSON = "cut_json"  # half of the JSON, as a whole reply
+    NULLS = "nulls"  # klines: numbers that are null
+    DUPLICATES = "duplicates"  # klines: rows that come twice, one of them at the end
+    UNORDERED = "unordered"  # klines: the later half of the rows comes first
+    EXTRA_COLUMN = "extra_column"  # klines: a thirteenth value in every row
+    CLOCK = "clock"  # time, exchangeInfo: serverTime is off
+
+
+ROW_FAULTS = frozenset(
+    {FaultKind.NULLS, FaultKind.DUPLICATES, FaultKind.UNORDERED, FaultKind.EXTRA_COLUMN}
+)
+_AMOUNT = re.compile(r"/(?P<every>\d+)|@(?P<first>\d+)(?P<on>-(?P<last>\d+)?)?")
+_FOREVER = 2**63
+
+
+def _concerns(kind: FaultKind, path: str) -> bool:
+    """Whether a reply to `path` can have the fault."""
+    if kind in ROW_FAULTS:
+        return path.endswith("/klines")
+    if kind is FaultKind.CLOCK:
+        return path.endswith(("/time", "/exchangeInfo"))
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault: a share of requests, or every n-th one.
+    """One kind of fault, and which of the requests that it concerns it strikes.
 
-    probability: 0 to 1, each request by itself. every: n > 0 takes the place of the probability.
+    probability: 0 to 1, each request by itself. every: n > 0, every n-th one. first, last: the
+    requests with these numbers and those between, counted from 1. One of the three is given.
     """
 
     kind: FaultKind
     probability: float = 0.0
     every: int = 0
+    first: int = 0
+    last: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1 or self.every < 0:
-            raise ValueError(f"{self.kind}: probability must be 0 to 1, every at least 0")
+        if not 0 <= self.probability <= 1 or self.every < 0 or not 0 <= self.first <= self.last:
+            raise ValueError(f"{self.kind}: a share is 0 to 1, counts are positive and in order")
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """From "truncate:0.02" (a share) or "reset:/50" (every fiftieth); raises ValueError."""
+        """From "truncate:0.02" (a share), "reset:/50" (every fiftieth), "http_418:@7" (the seventh
+        alone), "waf:@7-9" or "http_451:@7-" (from the seventh on); raises ValueError.
+        """
         name, _, amount = text.partition(":")
-        kinds = ", ".join(FaultKind)
         try:
             kind = FaultKind(name)
-            if amount.startswith("/"):
-                return cls(kind, every=int(amount[1:]))
-            return cls(kind, probability=float(amount))
+            match = _AMOUNT.fullmatch(amount)
+            if match is None:
+                return cls(kind, probability=float(amount))
+            if match["every"]:
+                return cls(kind, every=int(match["every"]))
+            first = int(match["first"])
+            last = int(match["last"]) if match["last"] else _FOREVER if match["on"] else first
+            return cls(kind, first=first, last=last)
         except ValueError as error:
-            raise ValueError(f"{text!r} is not KIND:SHARE or KIND:/N ({kinds}): {error}") from error
+            kinds = ", ".join(FaultKind)
+            forms = "KIND:SHARE, KIND:/N, KIND:@N, KIND:@N-M or KIND:@N-"
+            raise ValueError(f"{text!r} is not {forms} ({kinds}): {error}") from error
 
 
 class FaultPlan:
@@ -56,22 +94,24 @@ class FaultPlan:
     def __init__(self, faults: Sequence[Fault], seed: int = 0) -> None:
         self._faults = tuple(faults)
         self._rngs = [np.random.Generator(np.random.PCG64([seed, i])) for i in range(len(faults))]
-        self._requests = 0
+        self._seen = [0] * len(faults)  # requests that each fault concerns
         self.caused: Counter[str] = Counter()
 
-    def next(self) -> FaultKind | None:
+    def next(self, path: str) -> FaultKind | None:
         """The fault of this request; the first that strikes wins."""
-        self._requests += 1
-        struck = [
-            self._strikes(fault, rng) for fault, rng in zip(self._faults, self._rngs, strict=True)
-        ]
-        for fault, hit in zip(self._faults, struck, strict=True):
-            if hit:
-                self.caused[fault.kind] += 1
-                return fault.kind
-        return None
+        struck = [at for at, fault in enumerate(self._faults) if self._strikes(at, fault, path)]
+        if not struck:
+            return None
+        kind = self._faults[struck[0]].kind
+        self.caused[kind] += 1
+        return kind
 
-    def _strikes(self, fault: Fault, rng: np.random.Generator) -> bool:
+    def _strikes(self, at: int, fault: Fault, path: str) -> bool:
+        if not _concerns(fault.kind, path):
+            return False
+        self._seen[at] += 1
         if fault.every:
-            return self._requests % fault.every == 0
-        return bool(rng.random() < fault.probability)
+            return self._seen[at] % fault.every == 0
+        if fault.last:
+            return fault.first <= self._seen[at] <= fault.last
+        return bool(self._rngs[at].random() < fault.probability)

@@ -26,6 +26,7 @@ def answer(rng: Random, body: Mapping[str, Any]) -> dict[str, Any]:
     worked = _listed(sections.get("What worked so far, best first", ""))
     failed = _listed(sections.get("What failed so far", ""))
     failed += sections.get("Tried as well: a repetition is worth nothing", "").split("\n")
+    failed += sections.get("Taken: another window of these is worth nothing", "").split("\n")
     theme = sections.get("Theme of this call", "").partition("candidates: ")[2].partition(":")[0]
     found = _COUNT.search(sections.get("Task", ""))
     count = min(int(found.group(1)), 50) if found else 5

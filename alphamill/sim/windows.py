@@ -67,6 +67,7 @@ class _Address:
     refused_in_window: int = 0
     bans: int = 0
     banned_until_ms: int = 0
+    told: bool = True  # of its ban
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Windows:
     keep: int = 2000  # windows remembered for the statistics
     total_weight: int = 0  # served, over all time
     total_bans: int = 0
+    total_into_bans: int = 0  # requests of an address that had been told of its ban
     _windows: OrderedDict[tuple[int, str], Window] = field(default_factory=OrderedDict)
     _addresses: defaultdict[str, _Address] = field(default_factory=lambda: defaultdict(_Address))
 
@@ -86,6 +88,7 @@ class Windows:
         window = self._window(address, now_ms)
         if now_ms < state.banned_until_ms:
             window.refused += 1
+            self.total_into_bans += state.told
             return self._banned(state, window, now_ms)
         over = self._count(state, window, weight, now_ms)
         if not over:
@@ -102,6 +105,15 @@ class Windows:
             return self._banned(state, window, now_ms)
         span_ms = self.limits.window_ms * (self.limits.request_windows if over == "requests" else 1)
         return Admission(429, window.counted, _seconds(span_ms - now_ms % span_ms), over=over)
+
+    def use_up(self, address: str, now_ms: int) -> None:
+        """As if others had used up the address's weight of this window."""
+        window = self._window(address, now_ms)
+        window.counted = max(window.counted, self.limits.weight)
+
+    def ban(self, address: str, now_ms: int) -> None:
+        """Ban the address now; its next request is told so."""
+        self._ban(self._addresses[address], now_ms)
 
     def history(self) -> Iterator[Window]:
         """Windows with at least one request, oldest first, the latest `keep` of them."""
@@ -133,10 +145,12 @@ class Windows:
         first_ms = self.limits.ban_windows * self.limits.window_ms
         state.banned_until_ms = now_ms + min(first_ms * 2**state.bans, _LONGEST_BAN_MS)
         state.bans += 1
+        state.told = False
         self.total_bans += 1
         state.refused_in_window = 0
 
     def _banned(self, state: _Address, window: Window, now_ms: int) -> Admission:
+        state.told = True
         left_s = _seconds(state.banned_until_ms - now_ms)
         return Admission(418, window.counted, left_s, state.banned_until_ms)
 

@@ -33,6 +33,7 @@ from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.faults import Fault
 from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.sim.windows import Limits
 from workers import flows
@@ -318,10 +319,14 @@ def _mills(folder: Path, redis_url: str) -> Iterator[MakeMill]:
             republish_after_s: float = 3.0,
             window: int = 64,
             max_attempts: int = 4,
+            faults: Sequence[str] = (),
         ) -> Mill:
             source = SyntheticSource(market)
             config = ExchangeConfig(
-                spot_limits=limits, futures_limits=limits, latency_ms=latency_ms
+                spot_limits=limits,
+                futures_limits=limits,
+                latency_ms=latency_ms,
+                faults=tuple(map(Fault.parse, faults)),
             )
             exchange = stack.enter_context(ExchangeServer(config, source))
             toml = TOML.format(

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections import deque
 from contextlib import closing
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from alphamill.market import Binance
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "binance_responses"
 START = 1_617_235_200_000
 HOUR = 3_600_000
+TRIES = 3
 NOW = 1_660_090_400_000  # 23 s before the recorded ban of 2022 ends
 recorded_data = pytest.mark.skipif(not RECORDED.exists(), reason="recorded data is not here")
 
@@ -69,6 +71,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             reply(self, 200, [ROW], {"X-MBX-USED-WEIGHT-1M": "37"})
 
+    def date_time_string(self, timestamp=None):
+        return formatdate(NOW / 1000 if self.server.date_ms is None else self.server.date_ms / 1000,
+                          usegmt=True)  # fmt: skip
+
     def log_message(self, *_):
         pass
 
@@ -92,6 +98,7 @@ def server():
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
     httpd.script, httpd.paths, httpd.connections = deque(), [], 0
+    httpd.date_ms, httpd.hung = None, threading.Event()
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     httpd.url = f"http://127.0.0.1:{httpd.server_port}"
@@ -108,7 +115,7 @@ def gate():
 
 @pytest.fixture
 def client(server, gate):
-    with closing(Binance(Market.SPOT, server.url, gate, ManualClock(NOW), 0.5)) as client:
+    with closing(Binance(Market.SPOT, server.url, gate, ManualClock(NOW), 0.3)) as client:
         yield client
 
 
@@ -117,10 +124,14 @@ def ask(client, symbol="BTCUSDT"):
 
 
 def fails(client, server, script, error):
-    server.script.append(script)
+    server.script.extend([script] * TRIES)
     with pytest.raises(error) as caught:
         ask(client)
     assert type(caught.value)(*caught.value.args).args == caught.value.args
+    tried = TRIES - len(server.script)
+    soon = isinstance(caught.value, RetryLater) and caught.value.counts
+    assert tried == (TRIES if soon and caught.value.after_s <= 5 else 1)
+    server.script.clear()
     return caught.value
 
 
@@ -207,6 +218,28 @@ def test_each_reply_is_one_kind_of_error(client, server, status, body, kind, wor
     assert ask(client).table.num_rows == 1  # and the client works on
 
 
+@pytest.mark.parametrize("body", [b"<html>maintenance</html>", b"[[1617235200000", b"[[null]]"])
+def test_what_passes_at_once_is_not_noticed(client, server, body):
+    server.script.extend([lambda h: reply(h, 200, body)] * (TRIES - 1))
+    assert ask(client).table["close"].to_pylist() == [1.5]
+
+
+@pytest.mark.parametrize("off_s", [-60, 60])
+def test_a_time_that_the_replys_own_date_denies_is_not_believed(client, server, gate, off_s):
+    server.date_ms = NOW - 1000 * off_s
+    with pytest.raises(RetryLater, match="has a clock that is off"):
+        client.server_time_ms()
+    assert sum(path.endswith("/time") for path in server.paths) == TRIES
+    assert [at for *_, at in gate.observed if at is not None] == []
+
+
+def test_the_earlier_of_time_and_date_is_now(client, server):
+    server.date_ms = NOW - 5000
+    assert client.server_time_ms() == NOW - 5000 + 999
+    server.date_ms = NOW + 5000
+    assert client.server_time_ms() == NOW
+
+
 def cut(handler):
     handler.send_response(200)
     handler.send_header("Content-Length", "5000")
@@ -217,7 +250,6 @@ def cut(handler):
 
 
 def hang(handler):
-    handler.server.hung = threading.Event()
     handler.server.hung.wait(3)
     handler.close_connection = True
 
@@ -234,10 +266,9 @@ def garbage(handler):
 @pytest.mark.parametrize("fault", [cut, hang, vanish, garbage])
 def test_a_broken_connection_is_retried_and_says_where(client, server, fault):
     error = fails(client, server, fault, RetryLater)
+    server.hung.set()
     assert server.url in str(error)
     assert "ALPHAMILL_BINANCE_URL" in str(error)
-    if fault is hang:
-        server.hung.set()
     assert ask(client).table.num_rows == 1
 
 
@@ -263,7 +294,9 @@ def test_a_url_that_is_none(gate, url):
 
 def test_a_server_that_ignores_the_range_does_not_loop(client, server):
     old = [START - HOUR, *ROW[1:]]
-    error = fails(client, server, lambda h: reply(h, 200, [old]), RetryLater)
+    server.script.append(lambda h: reply(h, 200, [old]))
+    with pytest.raises(RetryLater) as error:
+        ask(client)
     assert "before the range" in str(error)
 
 

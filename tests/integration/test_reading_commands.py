@@ -624,6 +624,9 @@ class _Neighbour(BaseHTTPRequestHandler):
             return 401, {"error": {"message": f"Incorrect API key provided: {sent[-8:]}"}}
         return 200, {"data": [{"id": "gpt-4.1-2025-04-14"}, {"id": "gpt-4.1-mini"}]}
 
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() + self.skew_ms / 1000)
+
     def log_message(self, *_):
         pass
 

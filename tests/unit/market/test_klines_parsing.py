@@ -62,6 +62,13 @@ def test_microseconds_are_told_by_value():
     assert parse([us]).equals(parse([row(START)]))
 
 
+@pytest.mark.parametrize("more", [["0.5"], [None], [{"v": 1}, "text", []]])
+def test_columns_beyond_those_that_are_known_are_left_alone(more):
+    rows = [row(START), row(START + HOUR)]
+    assert parse([[*r, *more] for r in rows]).equals(parse(rows))
+    assert parse([rows[0], [*rows[1], *more]]).equals(parse(rows))
+
+
 decimals = st.one_of(
     st.decimals(0, 10**12, places=8, allow_nan=False).map(str),
     st.floats(0, allow_nan=False, allow_infinity=False).map(repr),
@@ -85,6 +92,9 @@ def test_numbers_equal_pythons_float_bit_for_bit(text):
         b"[[1,2]]",
         b"null",
         json.dumps([row(START), None]).encode(),
+        json.dumps([[*row(START), 1], row(START)[:11]]).encode(),
+        json.dumps([[*row(START, close=None), 1]]).encode(),
+        json.dumps([["x", *row(START)]]).encode(),
         json.dumps([row(START)[:11]]).encode(),
         json.dumps([row(START, close=None)]).encode(),
         json.dumps([[None, *row(START)[1:]]]).encode(),

@@ -144,18 +144,30 @@ def test_months_close_when_the_calendar_says():
 def test_faults_are_parsed_and_bad_ones_are_explained():
     assert Fault.parse("truncate:0.02") == Fault(FaultKind.TRUNCATE, probability=0.02)
     assert Fault.parse("reset:/50") == Fault(FaultKind.RESET, every=50)
-    for text in ("truncate", "nonsense:0.1", "html:2", "html:/x"):
+    assert Fault.parse("waf:@7") == Fault(FaultKind.WAF, first=7, last=7)
+    assert Fault.parse("waf:@7-9") == Fault(FaultKind.WAF, first=7, last=9)
+    for text in ("truncate", "nonsense:0.1", "html:2", "html:/x", "html:@9-7", "html:@-1"):
         with pytest.raises(ValueError, match="KIND:SHARE"):
             Fault.parse(text)
 
 
 def test_faults_strike_in_rhythm_and_at_their_rate_and_repeat_with_the_seed():
     rhythm = FaultPlan([Fault(FaultKind.RESET, every=3)])
-    assert [rhythm.next() for _ in range(6)] == [None, None, "reset"] * 2
+    assert [rhythm.next("/api/v3/klines") for _ in range(6)] == [None, None, "reset"] * 2
     assert rhythm.caused == {"reset": 2}
 
     faults = [Fault(FaultKind.HTML, probability=0.1), Fault(FaultKind.TIMEOUT, probability=0.1)]
     first, second = (FaultPlan(faults, seed=5) for _ in range(2))
-    assert [first.next() for _ in range(5000)] == [second.next() for _ in range(5000)]
+    path = "/api/v3/klines"
+    assert [first.next(path) for _ in range(5000)] == [second.next(path) for _ in range(5000)]
     assert 400 < first.caused["html"] < 600
     assert 350 < first.caused["timeout"] < 550  # only where html did not strike first
+
+
+def test_faults_strike_by_number_and_only_what_they_concern():
+    plan = FaultPlan([Fault.parse("nulls:@2-3"), Fault.parse("clock:@2-"), Fault.parse("waf:@6")])
+    paths = ["/api/v3/time", "/api/v3/klines", "/api/v3/klines", "/api/v3/exchangeInfo",
+             "/api/v3/ping", "/data/x.zip", "/fapi/v1/klines", "/dapi/v1/time"]  # fmt: skip
+    assert [plan.next(path) for path in paths] == [
+        None, None, "nulls", "clock", None, "waf", "nulls", "clock"
+    ]  # fmt: skip
