@@ -39,7 +39,7 @@ def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
     if paused := _pause(settings, market):
         yield paused
         return
-    exchange = Binance(market, url, _OpenGate(), SystemClock(), _TIMEOUT_S)
+    exchange = Binance(market, url, _OpenGate(), SystemClock(), _TIMEOUT_S, tries=1)
     try:
         before_s = time.time()
         theirs_ms = exchange.server_time_ms()
