@@ -219,7 +219,7 @@ def _breaks(
         months = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.flatnonzero(np.diff(months) != 1) + 1
     step_ms = interval.ms if interval else shortest_ms
-    apart = steps_ms != step_ms
-    if apart.any():
-        apart |= (times_ms[1:] - times_ms[0]) % step_ms != 0
-    return np.flatnonzero(apart) + 1
+    if step_ms == shortest_ms == steps_ms.max(initial=0):
+        return np.empty(0, dtype=np.int64)
+    off_grid = (times_ms[1:] - times_ms[:1]) % step_ms != 0
+    return np.flatnonzero((steps_ms != step_ms) | off_grid) + 1

@@ -36,6 +36,10 @@ def roc_10(bars: Bars) -> FloatArray:
 
 
 def _rsi(bars: Bars, length_bars: int) -> FloatArray:
+    return bars.memo(f"rsi {length_bars}", lambda: _make_rsi(bars, length_bars))  # type: ignore[no-any-return]
+
+
+def _make_rsi(bars: Bars, length_bars: int) -> FloatArray:
     close = bars["close"]
     result: FloatArray = talib().RSI(close, length_bars)
     if close[1] == close[0]:
@@ -113,13 +117,12 @@ def cci_20(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "cmo_14", source="TA-Lib CMO (Wilder-smoothed); Chande (1994)", first_bar=14, low=-100,
+    "cmo_14", source="Chande (1994); as TA-Lib CMO (Wilder-smoothed)", first_bar=14, low=-100,
     high=100, settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def cmo_14(bars: Bars) -> FloatArray:
-    """Chande momentum: gains minus losses over their sum, in percent."""
-    result: FloatArray = talib().CMO(bars["close"], 14)
-    return result
+    """Chande momentum: gains minus losses over their sum, in percent; 2 rsi_14 - 100."""
+    return 2 * _rsi(bars, 14) - 100
 
 
 @indicator("ultimate_osc", source="TA-Lib ULTOSC; Williams (1985)", first_bar=28, low=0, high=100,
@@ -127,7 +130,8 @@ def cmo_14(bars: Bars) -> FloatArray:
 def ultimate_osc(bars: Bars) -> FloatArray:
     """Buying pressure over true range, of 7, 14 and 28 bars weighted 4:2:1; NaN without range."""
     result: FloatArray = talib().ULTOSC(*bars.hlc, 7, 14, 28)
-    result[moving_sum(bars.true_range, 7) == 0] = np.nan
+    if (bars["high"] == bars["low"]).any():  # where TA-Lib says 0 to a sum of no ranges
+        result[moving_sum(bars.true_range, 7) == 0] = np.nan
     return result
 
 

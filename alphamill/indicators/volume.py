@@ -12,6 +12,7 @@ from alphamill.indicators.registry import Unit, ema_settle_bars, indicator
 from alphamill.indicators.rolling import (
     delay,
     divide,
+    loops,
     moving_correlation,
     moving_mean,
     moving_moments,
@@ -91,10 +92,8 @@ def cmf_20(bars: Bars) -> FloatArray:
 
     A bar with high = low weighs 0; NaN if nothing traded.
     """
-    high, low, close = bars.hlc
-    span = high - low
-    span[span == 0] = np.inf
-    flow = ((close - low) - (high - close)) / span * bars["volume"]
+    flow = np.empty(len(bars))
+    loops("bars").accumulation(*bars.hlc, bars["volume"], flow)
     return divide(moving_sum(flow, 20), volume_sum(bars, 20))
 
 
@@ -105,14 +104,9 @@ def mfi_14(bars: Bars) -> FloatArray:
 
     NaN if no money flowed either way. TA-Lib says 0 if it was less than 1, in whatever currency.
     """
-    typical = bars.typical
-    flow = typical * bars["volume"]
-    step = typical - delay(typical, 1)
-    gained = moving_sum(flow * (step > 0), 14)
-    moved = moving_sum(flow * (step != 0), 14)
-    result = divide(gained, moved, 100.0)
-    result[:14] = np.nan
-    return result
+    gained, moved = np.empty((2, len(bars)))
+    loops("bars").money_flow(bars.typical, bars["volume"], gained, moved)
+    return divide(moving_sum(gained, 14), moving_sum(moved, 14), 100.0)
 
 
 @indicator("vwma_gap_20", source="definition", first_bar=19, inputs=_VOLUME, low=-1,

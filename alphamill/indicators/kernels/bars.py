@@ -52,3 +52,28 @@ def keep_in_range(values: FloatArray, low: float, high: float, out: FloatArray) 
         if not sound:
             for i in range(part.shape[0]):
                 kept[i] = _end(part[i], low, high)
+
+
+@kernel
+def money_flow(
+    typical: FloatArray, volume: FloatArray, gained: FloatArray, moved: FloatArray
+) -> None:
+    """Typical price times volume of bars that rose, and of bars that did not stay; first NaN."""
+    gained[:1] = moved[:1] = np.nan
+    before, price, amount = typical[:-1], typical[1:], volume[1:]
+    rose, changed = gained[1:], moved[1:]
+    for i in range(price.shape[0]):
+        flow = price[i] * amount[i]
+        rose[i] = flow if price[i] > before[i] else 0.0
+        changed[i] = flow if price[i] != before[i] else 0.0
+
+
+@kernel
+def accumulation(
+    high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, out: FloatArray
+) -> None:
+    """Volume times the close's place in its bar, -1 low to 1 high; 0 if high = low."""
+    for i in range(high.shape[0]):
+        span = high[i] - low[i]
+        place_in_bar = ((close[i] - low[i]) - (high[i] - close[i])) / span
+        out[i] = place_in_bar * volume[i] if span > 0 else 0.0
