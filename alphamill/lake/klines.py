@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from alphamill.lake.layout import Series, klines_key
 from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
+_READERS = 4  # months read side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +127,22 @@ def read_klines(
     """
     names = KLINES.names if columns is None else [*columns]
     schema = pa.schema([KLINES.field(name) for name in names])
-    tables = [schema.empty_table()]
-    for month in months_between(start_ms, end_ms):
+
+    def of_month(month: Month) -> pa.Table | None:
         key = klines_key(market, symbol, interval, month)
         try:
             table = lake.read(key, [*dict.fromkeys(["open_time", *names])])
         except FileNotFoundError:
-            continue
+            return None
         times = table["open_time"].cast(pa.int64()).to_numpy()
         first, last = np.searchsorted(times, [start_ms, end_ms])
-        tables.append(table.slice(first, last - first).select(names).cast(schema))
-    return pa.concat_tables(tables)
+        return table.slice(first, last - first).select(names).cast(schema)
+
+    months = months_between(start_ms, end_ms)
+    # Decoding lets go of the interpreter, and on S3 a month is mostly waiting.
+    with ThreadPoolExecutor(_READERS) as readers:
+        tables = [table for table in readers.map(of_month, months) if table is not None]
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def read_partition(lake: Lake, series: Series, month: Month) -> Partition | None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -20,6 +20,12 @@ import pyarrow.csv as pacsv
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month, is_symbol
 from alphamill.market.klines import checked, empty_klines, in_ms, times_ms
+
+_deflate: Any
+try:
+    from isal import isal_zlib as _deflate  # three times as fast; not on every platform
+except ImportError:
+    _deflate = zlib
 
 Source = Literal["archive-monthly", "archive-daily"]
 
@@ -109,7 +115,7 @@ def only_csv(content: bytes, name: str) -> bytes:
 
 
 def _inflated(content: bytes, member: zipfile.ZipInfo) -> bytes:
-    """As `ZipFile.read`, in two thirds of the time, and never more than the stated size."""
+    """As `ZipFile.read`, in a third of the time, and never more than the stated size."""
     head = content[member.header_offset :][: _LOCAL_HEADER.size]
     if len(head) < _LOCAL_HEADER.size:
         raise ValueError("its local header is cut off")
@@ -120,14 +126,15 @@ def _inflated(content: bytes, member: zipfile.ZipInfo) -> bytes:
         raise ValueError("its local header is not where it should be")
     try:
         if member.compress_type == zipfile.ZIP_DEFLATED:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, member.file_size + 1)
+            whole = _deflate.decompressobj(-zlib.MAX_WBITS)
+            data: bytes = whole.decompress(packed, member.file_size + 1)
         elif member.compress_type == zipfile.ZIP_STORED:
             data = bytes(packed)
         else:
             raise ValueError(f"it is compressed by method {member.compress_type}")
-    except zlib.error as error:
+    except (zlib.error, _deflate.error) as error:
         raise ValueError(f"it does not unpack ({error})") from error
-    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+    if len(data) != member.file_size or _deflate.crc32(data) != member.CRC:
         raise ValueError("its CSV is not the one that was packed")
     return data
 
