@@ -1,9 +1,10 @@
 """Fifty model calls at once against one after another, and what we add to a call.
 
-A server that answers after 35 ms; the whole way of the workers: journal, budget, limiter, breaker
-and settlement in a real Redis. The overhead is what a call takes beyond the client's own wait for
-the server. The goal of 30 times needs half a millisecond of processor time a call; what Python's
-client stack takes (see the overhead) bounds one process at about a third of that.
+The whole way of the workers: journal, budget, limiter, breaker, settlement and usage in a real
+Redis, in one process of 50 threads and in two of 25. The server, in a process of its own, answers
+every POST with the same completion after 35 ms; since the claim is about our side it does no more,
+and what it takes with the least client that can be written (one thread, 50 open sockets) is
+measured beside it. The overhead is what a call takes beyond the client's own wait for the server.
 Run: python benchmarks/llm_parallel.py [--json]
 """
 
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import selectors
+import socket
 import statistics
 import sys
 import threading
@@ -21,12 +24,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from operator import attrgetter
+from typing import Any
 
-import redis
-import tornado.httpserver
-import tornado.netutil
-import tornado.web
-from llm_caps import _Uncounted, servers
+from llm_caps import servers
 
 from alphamill.clock import SystemClock
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
@@ -34,54 +36,103 @@ from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
-from alphamill.llm.messages import Message
+from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
+from alphamill.shared_trips import SharedTrips
+from alphamill.usage import UsageCounters, UsageEntry
 
 LATENCY_S = 0.035
 JOBS = 50
-ROUNDS = 7
+ROUNDS = 9
+ALONE_ROUNDS = 3  # they take long, and vary little
+PROCESSES = (1, 2)
 TIER = TierSettings(
     model="gpt-4o-mini", max_tokens=50, requests_per_minute=10_000_000,
-    tokens_per_minute=10_000_000_000,
+    tokens_per_minute=10_000_000_000, concurrency=1000,
 )  # fmt: skip
 PROMPT = (Message("system", "manual " * 2000), Message("user", "data " * 100))
+_CHOICE = {"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}
+_USAGE = {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940}
+_REPLY = json.dumps({"model": "gpt-4o-mini", "choices": [_CHOICE], "usage": _USAGE}).encode()
+_CANNED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_REPLY)
+) + _REPLY
 
 
-class _Slow(tornado.web.RequestHandler):
-    async def post(self) -> None:
-        await asyncio.sleep(LATENCY_S)
-        usage = {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940}
-        choice = {"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}
-        self.finish({"model": "gpt-4o-mini", "choices": [choice], "usage": usage})
+class _Slow(asyncio.Protocol):
+    """Keep-alive POSTs, one at a time a connection, each answered after LATENCY_S."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._head, self._missing = b"", 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing:
+            self._missing -= len(data)
+        else:
+            self._head += data
+            head, found, body = self._head.partition(b"\r\n\r\n")
+            if not found:
+                return
+            at = head.lower().index(b"content-length:") + 15
+            self._missing = int(head[at:].split(b"\r\n", 1)[0]) - len(body)
+        if self._missing <= 0:
+            self._head, self._missing = b"", 0
+            loop = asyncio.get_running_loop()
+            loop.call_later(LATENCY_S, self._transport.write, _CANNED)
 
 
-def _serve(port: multiprocessing.Value) -> None:
+def _serve(port: Any) -> None:
     async def run() -> None:
-        sockets = tornado.netutil.bind_sockets(0, "127.0.0.1", backlog=256)
-        routes = [(r"/v1/chat/completions", _Slow)]
-        app = tornado.web.Application(routes, log_function=lambda _: None)
-        tornado.httpserver.HTTPServer(app).add_sockets(sockets)
-        port.value = sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(_Slow, "127.0.0.1", 0, backlog=256)
+        port.value = server.sockets[0].getsockname()[1]
         await asyncio.Event().wait()
 
     asyncio.run(run())
 
 
 @contextmanager
-def slow_server() -> Iterator[str]:
-    """The server in a process of its own, so that it does not share our interpreter."""
+def slow_server() -> Iterator[int]:
+    """The server in a process of its own, so that it does not share our interpreter; its port."""
     port = multiprocessing.Value("i", 0)
     process = multiprocessing.Process(target=_serve, args=(port,), daemon=True)
     process.start()
     while not port.value:
         time.sleep(0.02)
     try:
-        yield f"http://127.0.0.1:{port.value}/v1"
+        yield port.value
     finally:
         process.kill()
         process.join()
+
+
+def server_alone_s(port: int) -> float:
+    """What fifty requests at once take without a client to speak of; median of a few rounds."""
+    body = json.dumps({"messages": [asdict(message) for message in PROMPT]}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+    request = head % len(body) + body
+    selector = selectors.DefaultSelector()
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(JOBS)]
+    for each in sockets:
+        selector.register(each, selectors.EVENT_READ)
+    took = []
+    for _ in range(ROUNDS):
+        started_s, left = time.perf_counter(), JOBS
+        for each in sockets:
+            each.sendall(request)
+        while left:
+            for key, _ in selector.select():
+                key.fileobj.recv(65_536)  # type: ignore[union-attr]  # an answer fits
+                left -= 1
+        took.append(time.perf_counter() - started_s)
+    for each in sockets:
+        each.close()
+    return statistics.median(took)
 
 
 class _Timed:
@@ -91,12 +142,96 @@ class _Timed:
         self._client = client
         self.here = threading.local()
 
-    def complete(self, request: object) -> object:
+    def complete(self, request: ChatRequest) -> ChatReply:
         started_s = time.perf_counter()
         try:
             return self._client.complete(request)
         finally:
             self.here.waited_s = time.perf_counter() - started_s
+
+    def models(self) -> list[str]:
+        return []
+
+
+_values = attrgetter(*UsageEntry.__dataclass_fields__)
+
+
+class _Counted:
+    def __init__(self, counters: UsageCounters) -> None:
+        self._counters = counters
+
+    def record(self, entry: PaidCall) -> None:
+        self._counters.record(UsageEntry(*_values(entry)))
+
+    def record_error(self, *where: str) -> None:
+        raise AssertionError(where)
+
+
+class Worker:
+    """One process's gateway, and its threads."""
+
+    def __init__(self, url: str, redis_url: str, threads: int) -> None:
+        client = SharedTrips.from_url(redis_url)
+        self._timed = _Timed(OpenAIChat(url, None, 30.0))
+        gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
+        prices, breaker = PriceTable.shipped(), RedisBreaker(client, url)
+        routes = OneEndpoint(self._timed, prices, {"quick_scan": gate}, breaker)
+        usage = _Counted(UsageCounters(client))
+        self._gateway = Gateway(routes, prices, RedisJournal(client), usage, SystemClock())
+        self._pool = ThreadPoolExecutor(threads)
+        self.overheads_s: list[float] = []
+
+    def ask(self, name: str) -> None:
+        call = Call("run", name, "quick_scan", TIER, PROMPT, 10**12, 10**12)
+        started_s = time.perf_counter()
+        if self._gateway.ask(call).replayed:
+            raise AssertionError(f"{name} was asked before")
+        waited_s = self._timed.here.waited_s
+        self.overheads_s.append(time.perf_counter() - started_s - waited_s)
+
+    def at_once(self, names: list[str]) -> None:
+        list(self._pool.map(self.ask, names))
+
+
+def _work(url: str, redis_url: str, threads: int, orders: Connection) -> None:
+    worker = Worker(url, redis_url, threads)
+    while names := orders.recv():
+        worker.at_once(names)
+        orders.send(len(names))
+
+
+@contextmanager
+def workers(count: int, url: str, redis_url: str) -> Iterator[list[Connection]]:
+    """Processes that do the jobs they are sent, each with its share of the threads."""
+    ends = [multiprocessing.Pipe() for _ in range(count)]
+    processes = [
+        multiprocessing.Process(
+            target=_work, args=(url, redis_url, JOBS // count, theirs), daemon=True
+        )
+        for _, theirs in ends
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield [ours for ours, _ in ends]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def at_once_s(orders: list[Connection], label: str) -> float:
+    """All jobs at once, dealt to the processes; median over the rounds, the first to warm up."""
+    took = []
+    for number in range(ROUNDS + 1):
+        started_s = time.perf_counter()
+        for share, order in enumerate(orders):
+            order.send([f"{label}-{number}-{job}" for job in range(share, JOBS, len(orders))])
+        done = sum(order.recv() for order in orders)
+        took.append(time.perf_counter() - started_s)
+        if done != JOBS:
+            raise AssertionError(f"{done} of {JOBS} done")
+    return statistics.median(took[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,52 +239,32 @@ class Measured:
     """Seconds for all jobs, medians over the rounds; the overhead of one call alone, in ms."""
 
     one_by_one_s: float
-    at_once_s: float
+    at_once_s: dict[int, float]  # by processes
+    server_alone_s: float
     overhead_ms: float
 
-    @property
-    def times_faster(self) -> float:
-        return self.one_by_one_s / self.at_once_s
+    def times_faster(self, processes: int) -> float:
+        return self.one_by_one_s / self.at_once_s[processes]
 
 
 def measure() -> Measured:
-    """Alternate both ways, so that a busy moment of the machine meets both."""
-    with slow_server() as url, servers(TIER) as (_, redis_url), ThreadPoolExecutor(JOBS) as pool:
-        client = redis.Redis.from_url(redis_url)
-        timed = _Timed(OpenAIChat(url, None, 30.0))
-        gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
-        gateway = Gateway(
-            timed, PriceTable.shipped(), RedisJournal(client), {"quick_scan": gate},  # type: ignore[arg-type]
-            _Uncounted(), SystemClock(), RedisBreaker(client, url),
-        )  # fmt: skip
-        overheads_s: list[float] = []
-
-        def ask(name: str) -> None:
-            call = Call("run", name, "quick_scan", TIER, PROMPT, 10**12, 10**12)
+    """One by one in this process; at once in processes of their own."""
+    with slow_server() as port, servers(TIER) as (_, redis_url):
+        url = f"http://127.0.0.1:{port}/v1"
+        bare_s = server_alone_s(port)
+        taken = {}
+        for count in PROCESSES:
+            with workers(count, url, redis_url) as orders:
+                taken[count] = at_once_s(orders, f"once-{count}")
+        worker, alone = Worker(url, redis_url, 1), []
+        worker.at_once(["warm"])
+        worker.overheads_s.clear()
+        for number in range(ALONE_ROUNDS):
             started_s = time.perf_counter()
-            gateway.ask(call)
-            overheads_s.append(time.perf_counter() - started_s - timed.here.waited_s)
-
-        list(pool.map(ask, [f"warm-{n}" for n in range(JOBS)]))
-        alone: list[float] = []
-        at_once: list[float] = []
-        overheads_s.clear()
-        for number in range(ROUNDS):
-            if number < 3:  # it takes long, and varies little
-                started_s = time.perf_counter()
-                for job in range(JOBS):
-                    ask(f"alone-{number}-{job}")
-                alone.append(time.perf_counter() - started_s)
-                single = list(overheads_s)
-            started_s = time.perf_counter()
-            list(pool.map(ask, [f"once-{number}-{job}" for job in range(JOBS)]))
-            at_once.append(time.perf_counter() - started_s)
-            overheads_s[:] = single
-        return Measured(
-            statistics.median(alone),
-            statistics.median(at_once),
-            statistics.median(overheads_s) * 1000,
-        )
+            worker.at_once([f"alone-{number}-{job}" for job in range(JOBS)])
+            alone.append(time.perf_counter() - started_s)
+        overhead_ms = statistics.median(worker.overheads_s) * 1000
+        return Measured(statistics.median(alone), taken, bare_s, overhead_ms)
 
 
 def main() -> None:
@@ -160,14 +275,19 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(asdict(measured)))
     else:
+        at_once = ", ".join(
+            f"in {count} process{'es' if count > 1 else ''} {took_s * 1000:.0f} ms "
+            f"({measured.times_faster(count):.1f} times faster)"
+            for count, took_s in measured.at_once_s.items()
+        )
         print(
             f"{JOBS} calls at {LATENCY_S * 1000:.0f} ms: one by one {measured.one_by_one_s:.2f} s, "
-            f"at once {measured.at_once_s * 1000:.0f} ms, {measured.times_faster:.1f} times faster "
-            f"(goal: 30; the article this began with: 3.3); our overhead "
-            f"{measured.overhead_ms:.2f} ms a call, median (wanted: "
-            "below 5)"
+            f"at once {at_once}; the server alone takes {measured.server_alone_s * 1000:.0f} ms "
+            "for them (goal: 30 times; the article this began with: 3.3); our overhead "
+            f"{measured.overhead_ms:.2f} ms a call, median (wanted: below 5)"
         )
-    sys.exit(measured.times_faster < 3.3 or measured.overhead_ms >= 5)
+    best = max(measured.times_faster(count) for count in PROCESSES)
+    sys.exit(best < 30 or measured.overhead_ms >= 5)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from functools import cache, cached_property
+from operator import attrgetter
 
 import redis
 from pydantic import SecretStr
@@ -24,6 +24,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance
 from alphamill.settings import Settings, Tier, load_settings
+from alphamill.shared_trips import SharedTrips
 from alphamill.usage import UsageCounters, UsageEntry
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
@@ -50,7 +51,7 @@ class Resources:
 
     @cached_property
     def redis(self) -> redis.Redis:
-        return redis.Redis.from_url(
+        return SharedTrips.from_url(
             self.settings.redis_url,
             socket_timeout=30,
             socket_connect_timeout=5,
@@ -134,6 +135,9 @@ class Resources:
         return RedisBreaker(self.redis, url, self.clock, key)
 
 
+_values = attrgetter(*UsageEntry.__dataclass_fields__)  # asdict copies, which takes longer
+
+
 class _Counted:
     """Hands the gateway's paid calls to the counters: neither edge knows the other."""
 
@@ -141,7 +145,7 @@ class _Counted:
         self._counters = counters
 
     def record(self, entry: PaidCall) -> None:
-        self._counters.record(UsageEntry(**asdict(entry)))
+        self._counters.record(UsageEntry(*_values(entry)))
 
     def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
         self._counters.record_error(run, day, tier, model, error_class)

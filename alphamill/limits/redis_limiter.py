@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import redis
 from redis.exceptions import (
     BusyLoadingError,
@@ -156,7 +157,7 @@ class RedisLimiter:
         ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
         if self._server_now_ms is not None:
             ask["now_ms"] = self._server_now_ms()
-        told = json.dumps({name: value for name, value in ask.items() if value is not None})
+        told = msgspec.json.encode({n: value for n, value in ask.items() if value is not None})
         try:
             answer = self._script(
                 keys=[key, f"{key}:booked", f"{key}:held"], args=[operation, told]
@@ -167,7 +168,7 @@ class RedisLimiter:
                 GONE_RETRY_S,
                 counts=False,
             ) from error
-        return json.loads(answer)  # type: ignore[no-any-return]
+        return msgspec.json.decode(answer)  # type: ignore[no-any-return]
 
     def _correct(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
@@ -179,7 +180,12 @@ class RedisLimiter:
 
 
 def _dimension(dimension: Dimension, cost: float) -> dict[str, Any]:
-    return {"kind": _KINDS[type(dimension)], "cost": cost, **asdict(dimension)}
+    return {**_described(dimension), "cost": cost}
+
+
+@lru_cache(maxsize=256)
+def _described(dimension: Dimension) -> dict[str, Any]:
+    return {"kind": _KINDS[type(dimension)], **asdict(dimension)}
 
 
 _KINDS = {FixedWindow: "fixed", SteadyRate: "steady", Concurrent: "concurrent"}

@@ -18,7 +18,7 @@ from typing import Never
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.llm.breaker import Entry, Trouble
-from alphamill.llm.budget import Reservation, utc_day
+from alphamill.llm.budget import BudgetState, Reservation, utc_day
 from alphamill.llm.call import Answer, Call, Route, Routes, TierGate, UsageEntry, UsageSink
 from alphamill.llm.failures import (
     CALL_FAILURES,
@@ -116,23 +116,26 @@ class Gateway:
         Raises BudgetExhausted, Misconfigured (no price, no key, no such model), GiveUp (quota,
         prompt too long, provider down) or RetryLater, whose `after_s` spreads the retries.
         """
-        if known := self._journal.lookup(call.run, call.call_id):
+        day = utc_day(self._clock.now_ms())
+        known, accounts = self._journal.look(call.run, call.call_id, day)
+        if known:
             return self._answer(known, replayed=True)
         refused: list[AlphamillError] = []
         for chosen in call.tier_settings.models:
             try:
-                return self._ask_model(call, self._routes.route(call.tier, chosen))
+                route = self._routes.route(call.tier, chosen)
+                return self._ask_model(call, route, accounts)
             except _PASSED_OVER as reason:
                 log.info("%s: %s is passed over: %s", call.tier, chosen.model, reason)
                 refused.append(reason)
         # One that may answer later is worth waiting for, whatever is wrong with the others.
         raise next((one for one in refused if isinstance(one, RetryLater)), refused[0])
 
-    def _ask_model(self, call: Call, route: Route) -> Answer:
+    def _ask_model(self, call: Call, route: Route, accounts: BudgetState) -> Answer:
         self._pass(route, route.breaker.look(route.model))
         attempt = self._begin(call, route)
         held, tier = attempt.held, call.tier_settings
-        self._afford(call, held)
+        self._afford(call, held, accounts)
         slot = route.gate.reserve(estimate_tokens(call.messages) + tier.max_tokens)
         taken: int | None = 0  # of the slot's tokens
         try:
@@ -165,9 +168,9 @@ class Gateway:
         )
         return _Attempt(call, route, held, record)
 
-    def _afford(self, call: Call, held: Reservation) -> None:
+    def _afford(self, call: Call, held: Reservation, state: BudgetState) -> None:
         """Nobody waits for a turn that the budget would refuse anyway."""
-        state, now_ms = self._journal.state(held.run, held.day), self._clock.now_ms()
+        now_ms = self._clock.now_ms()
         for name, account, cap in (
             ("run", state.run, call.run_budget_usd_micros),
             ("day", state.day, call.day_budget_usd_micros),

@@ -57,7 +57,13 @@ local function fit(key, micros, cap, now)
   return 'exhausted', left
 end
 
--- reserve: micros, day, run_cap, day_cap, hold_ms, record, then pairs of digest and text
+-- look: what answers the call, '' if nothing does, and both accounts
+if op == 'look' then
+  local answer = redis.call('HGET', answers, call)
+  return {answer and redis.call('HGET', records, answer) or '', redis.call('HGETALL', run), redis.call('HGETALL', today)}
+end
+
+-- reserve: micros, day, run_cap, day_cap, hold_ms, record, then pairs of digest and text ('' if it is there)
 if op == 'reserve' then
   local answer = redis.call('HGET', answers, call)
   if answer then return {'answered', redis.call('HGET', records, answer)} end
@@ -77,7 +83,9 @@ if op == 'reserve' then
   local till = whole(now + tonumber(ARGV[8]))
   redis.call('HSET', run, 'cap', ARGV[6], 'held_until_ms', till)
   redis.call('HSET', today, 'cap', ARGV[7], 'held_until_ms', till)
-  for i = 10, #ARGV, 2 do redis.call('HSETNX', texts, ARGV[i], ARGV[i + 1]) end
+  for i = 10, #ARGV, 2 do
+    if ARGV[i + 1] ~= '' then redis.call('HSETNX', texts, ARGV[i], ARGV[i + 1]) end
+  end
   return {'fits'}
 end
 

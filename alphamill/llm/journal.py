@@ -29,6 +29,8 @@ from alphamill.llm.records import CallRecord, CallStatus
 
 HELD_RETRY_S = 2.0
 READ_BATCH = 500
+LONG_CHARS = 2000
+MOST_STORED = 1000
 
 
 class Journal(Protocol):
@@ -36,6 +38,9 @@ class Journal(Protocol):
 
     def lookup(self, run: str, call_id: str) -> CallRecord | None:
         """The settled record that answers a call, or None."""
+
+    def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
+        """`lookup`, and both accounts as they stand, in one step."""
 
     def reserve(
         self,
@@ -96,13 +101,16 @@ class RedisJournal:
         self._redis = client
         self._script = client.register_script(source)
         self._hold_ms = round(hold_s * 1000)
+        self._stored: set[tuple[str, str]] = set()  # runs and digests of texts in Redis
 
     def lookup(self, run: str, call_id: str) -> CallRecord | None:
-        attempt = self._ask("hget", f"{_prefix(run)}:answers", call_id)
-        if attempt is None:
-            return None
-        text = self._ask("hget", f"{_prefix(run)}:records", attempt)
-        return CallRecord.from_json(_text(text), CallStatus.SETTLED)
+        return self.look(run, call_id, "")[0]
+
+    def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
+        answer, of_run, of_day = self._run("look", run, day, call_id, "")
+        accounts = BudgetState(_account(_pairs(of_run)), _account(_pairs(of_day)))
+        known = CallRecord.from_json(_text(answer), CallStatus.SETTLED) if answer else None
+        return known, accounts
 
     def reserve(
         self,
@@ -112,7 +120,12 @@ class RedisJournal:
         run_cap_usd_micros: int,
         day_cap_usd_micros: int,
     ) -> CallRecord | None:
-        texts = [part for m in messages for part in (m.digest, _storable(m.content))]
+        digests = [digest for _, digest in record.message_digests]
+        contents = [
+            "" if (held.run, digest) in self._stored else _storable(message.content)
+            for digest, message in zip(digests, messages, strict=True)
+        ]
+        texts = [part for pair in zip(digests, contents, strict=True) for part in pair]
         verdict, *rest = self._change(
             "reserve", held, held.micros, held.day, run_cap_usd_micros, day_cap_usd_micros,
             self._hold_ms, record.to_json(), *texts,
@@ -122,7 +135,16 @@ class RedisJournal:
         if verdict != Fit.FITS:
             account, cap, left = rest
             refuse(Fit(verdict), account, held.micros, int(cap), int(left))
+        self._remember(held.run, digests, contents)
         return None
+
+    def _remember(self, run: str, digests: Sequence[str], contents: Sequence[str]) -> None:
+        """Long texts are those that repeat: they are sent once a process and run."""
+        for digest, content in zip(digests, contents, strict=True):
+            if len(content) >= LONG_CHARS:
+                if len(self._stored) >= MOST_STORED:
+                    self._stored.clear()
+                self._stored.add((run, digest))
 
     def settle(self, held: Reservation, record: CallRecord) -> CallRecord:
         _, answer = self._change("settle", held, record.cost_usd_micros or 0, record.to_json())
@@ -138,9 +160,7 @@ class RedisJournal:
         self._change("cancel", held)
 
     def state(self, run: str, day: str) -> BudgetState:
-        of_run = self._ask("hgetall", f"{_prefix(run)}:account")
-        of_day = self._ask("hgetall", _day_key(day))
-        return BudgetState(_account(of_run), _account(of_day))
+        return self.look(run, "", day)[1]
 
     def calls(self, run: str) -> Iterator[CallRecord]:
         states = self._ask("hgetall", f"{_prefix(run)}:attempts")
@@ -163,14 +183,17 @@ class RedisJournal:
         )
 
     def _change(self, op: str, held: Reservation, *args: str | int) -> list[str]:
-        prefix = _prefix(held.run)
+        reply = self._run(op, held.run, held.day, held.call_id, held.attempt, *args)
+        return [_text(part) for part in reply]
+
+    def _run(self, op: str, run: str, day: str, call_id: str, *args: str | int) -> Any:
+        prefix = _prefix(run)
         names = ("attempts", "open", "answers", "records", "texts")
-        keys = [f"{prefix}:account", _day_key(held.day), *(f"{prefix}:{name}" for name in names)]
+        keys = [f"{prefix}:account", _day_key(day), *(f"{prefix}:{name}" for name in names)]
         try:
-            reply = self._script(keys=keys, args=[op, held.call_id, held.attempt, *args])
+            return self._script(keys=keys, args=[op, call_id, *args])
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             raise _gone(error) from error
-        return [_text(part) for part in reply]
 
     def _ask(self, command: str, *args: Any) -> Any:
         try:
@@ -198,6 +221,10 @@ def _text(value: bytes | str) -> str:
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()  # half of a surrogate pair is not UTF-8
+
+
+def _pairs(flat: Sequence[Any]) -> Mapping[Any, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _account(stored: Mapping[Any, Any]) -> Account:

@@ -34,6 +34,9 @@ class MemoryJournal:
         self._days: dict[str, Account] = {}
         self._lock = threading.Lock()
 
+    def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
+        return self.lookup(run, call_id), self.state(run, day)
+
     def lookup(self, run: str, call_id: str) -> CallRecord | None:
         with self._lock:
             book = self._run(run)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -24,14 +25,18 @@ class Message:
     @property
     def digest(self) -> str:
         """Hash of role and content, 16 hex digits."""
-        return hashlib.sha256(
-            f"{self.role}\n{self.content}".encode("utf-8", "surrogatepass")
-        ).hexdigest()[:16]
+        return _digest(self.role, self.content)
 
 
-def prompt_digest(messages: Sequence[Message]) -> str:
-    """Hash of a whole prompt, 16 hex digits; equal prompts, equal digest."""
-    joined = json.dumps([message.digest for message in messages])
+@lru_cache(maxsize=256)  # the system prompt is the same for every call of a tier
+def _digest(role: str, content: str) -> str:
+    whole = f"{role}\n{content}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def prompt_digest(digests: Sequence[str]) -> str:
+    """Hash of a whole prompt by its messages' digests, 16 hex digits."""
+    joined = json.dumps(digests)
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 

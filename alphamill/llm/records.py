@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+import msgspec
 
 from alphamill.llm.budget import Reservation
 from alphamill.llm.messages import ChatReply, ChatRequest, TokenUsage, prompt_digest
@@ -76,6 +74,8 @@ class CallRecord:
         endpoint: str = "",
     ) -> CallRecord:
         """The record of an attempt about to be sent."""
+        roles = [message.role for message in request.messages]
+        digests = [message.digest for message in request.messages]
         return cls(
             run=held.run,
             call_id=held.call_id,
@@ -84,8 +84,8 @@ class CallRecord:
             tier=tier,
             model=request.model,
             prompt_version=prompt_version,
-            prompt_hash=prompt_digest(request.messages),
-            message_digests=tuple((m.role, m.digest) for m in request.messages),
+            prompt_hash=prompt_digest(digests),
+            message_digests=tuple(zip(roles, digests, strict=True)),
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             started_ms=started_ms,
@@ -158,14 +158,14 @@ class CallRecord:
 
     def to_json(self) -> str:
         """The reverse of `from_json`."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return _ENCODER.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str, status: CallStatus | None = None) -> Self:
         """A record as stored; `status` is the journal's own word, which is newer than the text."""
-        values: Mapping[str, Any] = json.loads(text)
-        record: CallRecord = _ADAPTER.validate_python(values)
+        record = _DECODER.decode(text)
         return record if status is None else replace(record, status=status)  # type: ignore[return-value]
 
 
-_ADAPTER = TypeAdapter(CallRecord)
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(CallRecord)

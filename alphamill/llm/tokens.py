@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -50,10 +49,27 @@ def debited_tokens(
     """
     if allowed_tokens is None:
         return usage.prompt + usage.completion
-    sent = {"messages": [asdict(message) for message in messages], "schema": schema}
-    guessed = len(json.dumps(sent)) // 4 + _overhead(messages)
+    chars = len(_FRAME) + _json_chars(schema) + sum(map(_message_chars, messages))
+    guessed = chars // 4 + _overhead(messages)
     prompt = estimate_tokens(messages) if usage.estimated else usage.prompt
     return max(prompt, guessed) + allowed_tokens
+
+
+_FRAME = '{"messages": [], "schema": }'
+_MESSAGE = '{"role": "", "content": }, '
+
+
+def _message_chars(message: Message) -> int:
+    return len(_MESSAGE) + len(message.role) + _text_chars(message.content)
+
+
+@lru_cache(maxsize=64)
+def _text_chars(text: str) -> int:
+    return len(json.dumps(text))
+
+
+def _json_chars(schema: Mapping[str, Any] | None) -> int:
+    return len(json.dumps(schema))
 
 
 def _overhead(messages: Sequence[Message]) -> int:

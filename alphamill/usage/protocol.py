@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
 
@@ -46,10 +46,10 @@ class UsageEntry:
         check_row(self.run, self.day, self.tier, self.model)
         if not self.call_id:
             raise ValueError("a call needs an id")
-        for field in fields(self)[5:]:
-            value = getattr(self, field.name)
+        for name in (*MEASURES[1:], "latency_ms"):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{field.name} must be a whole number from 0, not {value!r}")
+                raise ValueError(f"{name} must be a whole number from 0, not {value!r}")
 
     @property
     def measures(self) -> dict[str, int]:

@@ -1,0 +1,107 @@
+"""Threads that share trips to Redis get the answers, and the errors, that each would alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+
+from alphamill.shared_trips import SharedTrips
+
+COUNT = "return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[SharedTrips]:
+    with SharedTrips.from_url(redis_url) as made:
+        made.flushall()
+        yield made
+
+
+def test_each_thread_gets_its_own_answers_in_its_own_order(client: SharedTrips) -> None:
+    count = client.register_script(COUNT)
+
+    def work(name: int) -> list[Any]:
+        return [
+            (count(keys=["h"], args=[name]), client.hget("h", str(name)), client.hget("h", "none"))
+            for _ in range(50)
+        ]
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(work, range(16)))
+    assert answers == [[(n, str(n).encode(), None) for n in range(1, 51)]] * 16
+    assert client.hgetall("h") == {str(n).encode(): b"50" for n in range(16)}
+
+
+class Gate:
+    """Holds the first trip back until everybody waits, so that the second one is shared."""
+
+    def __init__(self, client: SharedTrips, followers: int) -> None:
+        self.sizes: list[int] = []
+        self._ask, self._client, self._followers = client._ask, client, followers
+        client._ask = self.ask  # type: ignore[method-assign]
+
+    def ask(self, wishes: list[Any]) -> list[Any]:
+        self.sizes.append(len(wishes))
+        while len(self.sizes) == 1 and len(self._client._waiting) < self._followers:
+            threading.Event().wait(0.001)
+        return self._ask(wishes)
+
+
+def test_an_error_is_only_its_own_commands(client: SharedTrips) -> None:
+    client.set("text", "x")
+    gate = Gate(client, followers=6)
+
+    def work(number: int) -> Any:
+        try:
+            return client.hget("text" if number % 3 == 0 else "h", "f")
+        except redis.ResponseError as error:
+            return type(error).__name__
+
+    with ThreadPoolExecutor(7) as pool:
+        first = pool.submit(client.hget, "h", "f")
+        while not gate.sizes:
+            threading.Event().wait(0.001)
+        answers = list(pool.map(work, range(6)))
+    assert first.result() is None
+    assert gate.sizes == [1, 6]
+    assert answers == ["ResponseError", None, None] * 2
+
+
+def test_all_are_told_when_redis_is_gone(client: SharedTrips) -> None:
+    gate = Gate(client, followers=4)
+
+    def lost(wishes: list[Any]) -> list[Any]:
+        raise redis.ConnectionError("gone")
+
+    def work(_: int) -> str:
+        try:
+            return repr(client.hget("h", "f"))
+        except redis.ConnectionError as error:
+            return str(error)
+
+    gate._ask = lost
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(work, range(5))) == ["gone"] * 5
+    del client._ask
+    assert client.hget("h", "f") is None  # and the next one finds the way free
+
+
+def test_a_leader_that_is_stopped_leaves_nobody_waiting(client: SharedTrips) -> None:
+    class Stopped(BaseException):
+        pass
+
+    gate = Gate(client, followers=0)
+
+    def stop(wishes: list[Any]) -> list[Any]:
+        raise Stopped
+
+    gate._ask = stop
+    with pytest.raises(Stopped):
+        client.hget("h", "f")
+    del client._ask
+    assert client.hget("h", "f") is None
