@@ -108,6 +108,8 @@ class UsageTable:
         if errors := self.totals.get("errors"):
             kinds = ", ".join(f"{plain(kind, 40)} {whole(n)}" for kind, n in errors.items())
             yield Text(f"failed: {kinds}", style="yellow")
+        if said := provider_difference(self.totals):
+            yield Text(said, style="yellow")
 
     def _cells(self, row: Row, wide: bool) -> list[Text]:
         tokens = whole if wide else rounded
@@ -120,6 +122,18 @@ class UsageTable:
         if self.latencies:
             cells += [whole(row["latency_ms"]["p50"]), whole(row["latency_ms"]["p99"])]
         return [Text(cell) for cell in cells]
+
+
+def provider_difference(totals: Row) -> str:
+    """What providers say of the calls that they priced, against our table; "" if none did."""
+    theirs = totals.get("provider_cost_usd_micros", 0)
+    ours = totals.get("compared_cost_usd_micros", 0)
+    if not theirs and not ours:
+        return ""
+    said = f"providers state {usd(theirs)} for calls that the price table has at {usd(ours)}"
+    if theirs == ours:
+        return f"{said}: the same"
+    return f"{said}: {usd(abs(theirs - ours))} {'more' if theirs > ours else 'less'}"
 
 
 def rounded(count: object) -> str:

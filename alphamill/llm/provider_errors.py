@@ -101,11 +101,8 @@ def classify(
     error: ProviderError, model: str, key_name: str = "ALPHAMILL_LLM_API_KEY"
 ) -> CallFailure:
     """The failure that says what to do next. key_name: the setting that holds the key."""
-    if error.status == 402 or (error.status == 429 and _QUOTA & {error.type, error.code}):
-        return QuotaExhausted(f"the account has no money left ({error.summary})")
-    if error.status == 429:
-        wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
-        return RateLimited(f"rate limited ({error.summary})", wait_s, counts=False)
+    if error.status in (402, 429):
+        return _exhausted(error)
     if error.status in (401, 403) or (error.status == 400 and _BAD_KEY.search(error.text)):
         kind = AccessRefused if error.status == 403 else KeyRefused
         said = f"the endpoint refused the key ({error.summary})"
@@ -117,6 +114,15 @@ def classify(
     if error.status in (503, 529) and error.structured:
         return Overloaded(f"the server is overloaded ({error.summary})", wait_s)
     return ServerFailed(f"the server failed ({error.summary})", wait_s)
+
+
+def _exhausted(error: ProviderError) -> CallFailure:
+    """402 and 429: too much for now, or no money left. OpenRouter says when credits are to come."""
+    for_good = bool(_QUOTA & {error.type, error.code}) or error.status == 402
+    if for_good and not (error.status == 402 and error.wait_s is not None):
+        return QuotaExhausted(f"the account has no money left ({error.summary})")
+    wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
+    return RateLimited(f"rate limited ({error.summary})", wait_s, counts=False)
 
 
 def _bad_request(error: ProviderError, model: str) -> CallFailure:

@@ -20,6 +20,7 @@ from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.llm import failures
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Call, Gateway
+from alphamill.llm.http import Timeouts
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
@@ -300,6 +301,97 @@ def test_how_long_a_rate_limit_asks_to_wait(
         chat.complete(REQUEST)
     assert raised.value.after_s == pytest.approx(wait_s)
     assert not raised.value.counts  # nobody's failed try
+
+
+def test_no_credits_with_a_wait_is_a_wait(server: Script, chat: OpenAIChat) -> None:
+    server.says(402, {"error": {"message": "Insufficient credits", "code": 402}}, Retry_After="7")
+    with pytest.raises(failures.RateLimited) as raised:
+        chat.complete(REQUEST)
+    assert (raised.value.after_s, raised.value.counts) == (7.0, False)
+
+
+LLAMA = {  # as llama.cpp's server says it
+    "choices": [{"finish_reason": "stop", "index": 0,
+                 "message": {"role": "assistant", "content": "hi"}}],
+    "created": 1_763_800_000, "id": "chatcmpl-x", "model": "an-alias", "object": "chat.completion",
+    "system_fingerprint": "b0-unknown", "timings": {"prompt_ms": 3.1, "predicted_n": 8},
+    "usage": {"completion_tokens": 8, "prompt_tokens": 39, "total_tokens": 47,
+              "prompt_tokens_details": {"cached_tokens": 38}},
+}  # fmt: skip
+REASONING = completion(
+    usage={
+        "prompt_tokens": 2000, "completion_tokens": 700, "total_tokens": 2700,
+        "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 512},
+        "completion_tokens_details": {"reasoning_tokens": 640, "rejected_prediction_tokens": 0},
+    }
+)  # fmt: skip
+DEEPSEEK = completion(
+    model="deepseek-flash",
+    usage={"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120,
+           "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36,
+           "prompt_tokens_details": None},
+)  # fmt: skip
+OPENROUTER = completion(
+    usage={"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost": 0.0000125,
+           "cost_details": {"upstream_inference_cost": None}}
+)  # fmt: skip
+OLLAMA = completion(
+    model="llama3.2", usage={"prompt_tokens": 26, "completion_tokens": 9, "total_tokens": 35}
+)
+GEMINI_THINKING = completion(  # its thoughts are in the total alone
+    model="gemini-2.5-flash",
+    usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 150},
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "usage", "cost", "as_asked"),
+    [
+        (LLAMA, TokenUsage(39, 38, 8), None, False),
+        (REASONING, TokenUsage(2000, 1024, 700, cache_write=512), None, True),
+        (DEEPSEEK, TokenUsage(100, 64, 20), None, False),
+        (OPENROUTER, TokenUsage(10, 0, 5), 13, True),
+        (OLLAMA, TokenUsage(26, 0, 9), None, False),
+        (GEMINI_THINKING, TokenUsage(10, 0, 140), None, False),
+    ],
+)
+def test_each_providers_reply_is_read(
+    server: Script, chat: OpenAIChat, body: Any, usage: TokenUsage, cost: int | None, as_asked: bool
+) -> None:
+    server.says(200, body)
+    reply = chat.complete(REQUEST)
+    assert (reply.text, reply.usage) == ("hi", usage)
+    assert (reply.provider_cost_usd_micros, reply.served_as_asked) == (cost, as_asked)
+
+
+def test_blank_lines_while_a_request_is_queued_are_no_part_of_the_reply(
+    server: Script, chat: OpenAIChat
+) -> None:
+    server.says(200, b"\n\n\n" + json.dumps(DEEPSEEK).encode())
+    assert chat.complete(REQUEST).text == "hi"
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """A whole reply whose parts come 0.1 s apart, for 0.5 s."""
+    raw = json.dumps(completion()).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(raw)))
+    handler.end_headers()
+    step = len(raw) // 5 + 1
+    for at in range(0, len(raw), step):
+        time.sleep(0.1)
+        handler.wfile.write(raw[at : at + step])
+        handler.wfile.flush()
+
+
+def test_the_first_byte_and_the_whole_reply_have_times_of_their_own(server: Script) -> None:
+    slow_start = OpenAIChat(server.url, None, Timeouts(1.0, 0.2, 30.0))
+    server.says(200, say_nothing)
+    with pytest.raises(failures.TimedOut):
+        slow_start.complete(REQUEST)
+    server.says(200, drip)
+    assert slow_start.complete(REQUEST).text == "hi"
+    slow_start.close()
 
 
 def test_what_an_endpoint_refuses_is_learned_once(server: Script, chat: OpenAIChat) -> None:
