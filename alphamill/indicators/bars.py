@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphamill.frames import FloatArray, Interval
-from alphamill.indicators.rolling import change, delay, moving_moments
+from alphamill.indicators.rolling import change, delay, moving_extremes, moving_moments
 
 
 @cache
@@ -77,16 +77,11 @@ class Bars:
         result: FloatArray = np.maximum(high, previous) - np.minimum(low, previous)
         return result
 
-    def highest(self, length_bars: int) -> FloatArray:
-        """Highest high of the last bars, this one included."""
+    def span(self, length_bars: int) -> tuple[FloatArray, FloatArray]:
+        """Highest high and lowest low of the last bars, this one included."""
         return self.memo(  # type: ignore[no-any-return]
-            f"highest {length_bars}", lambda: talib().MAX(self["high"], length_bars)
-        )
-
-    def lowest(self, length_bars: int) -> FloatArray:
-        """Lowest low of the last bars, this one included."""
-        return self.memo(  # type: ignore[no-any-return]
-            f"lowest {length_bars}", lambda: talib().MIN(self["low"], length_bars)
+            f"span {length_bars}",
+            lambda: moving_extremes(self["high"], self["low"], length_bars),
         )
 
     def close_moments(self, length_bars: int) -> tuple[FloatArray, FloatArray]:

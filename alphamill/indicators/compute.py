@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +62,15 @@ def compute_indicators(
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
     interval = interval or _interval_of(shortest_ms)
-    records = _records(names, interval)
-    columns = {field: _float_column(klines, field) for field in _fields(records)}
+    plan = _plan(None if names is None else tuple(names), interval)
+    records = plan.records
+    columns = {field: _float_column(klines, field) for field in plan.fields}
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
     stretches = _Stretches(columns, breaks, interval)
     matrix = np.empty((len(records), len(klines)))
     for row, record in zip(matrix, records, strict=True):
         _fill(row, record, stretches.of(record.inputs), interval)
-    columns_index = _column_index(tuple(record.name for record in records))
-    return pd.DataFrame(matrix.T, index=klines.index, columns=columns_index, copy=False)
+    return pd.DataFrame(matrix.T, index=klines.index, columns=plan.columns, copy=False)
 
 
 def _fill(
@@ -89,13 +90,6 @@ def _fill(
                 record.compute(bars), record.low, record.high, row[start:done]
             )
     row[done:] = np.nan
-
-
-@cache
-def _column_index(names: tuple[str, ...]) -> pd.Index[str]:
-    import pandas as pd
-
-    return pd.Index(names)
 
 
 class _Stretches:
@@ -160,21 +154,30 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
     return usable
 
 
-def _records(names: Collection[str] | None, interval: Interval | None) -> list[Indicator]:
-    if names is None:
-        return [INDICATORS[name] for name in indicator_names(interval)]
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a call computes. fields: kline columns that it reads."""
+
+    records: tuple[Indicator, ...]
+    fields: frozenset[str]
+    columns: pd.Index[str]
+
+
+@lru_cache(maxsize=64)
+def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
+    """Raises ValueError on a name that is unknown or does not exist at the interval."""
+    import pandas as pd
+
+    names = indicator_names(interval) if names is None else names
     for name in names:
         if name not in INDICATORS:
             raise ValueError(f"unknown indicator {name!r}")
         if not INDICATORS[name].exists_at(interval):
             raise ValueError(f"indicator {name} does not exist at interval {interval}")
-    return [INDICATORS[name] for name in names]
-
-
-def _fields(records: Sequence[Indicator]) -> set[str]:
-    """Kline columns that the records need, or need to be checked against."""
+    records = tuple(INDICATORS[name] for name in names)
     fields = {*_PRICES, *(field for record in records for field in record.inputs)}
-    return fields | {_WHOLE[field] for field in fields & _WHOLE.keys()}
+    fields |= {_WHOLE[field] for field in fields & _WHOLE.keys()}
+    return _Plan(records, frozenset(fields), pd.Index(names))
 
 
 def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:

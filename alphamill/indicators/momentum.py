@@ -7,7 +7,14 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
 from alphamill.indicators.registry import DAY_MS, HOUR_MS, indicator, wilder_settle_bars
-from alphamill.indicators.rolling import change, channel_index, moving_mean, moving_sum, place
+from alphamill.indicators.rolling import (
+    change,
+    channel_index,
+    moving_extremes,
+    moving_mean,
+    moving_sum,
+    place,
+)
 
 
 @indicator("returns", source="definition", first_bar=1, low=-1)
@@ -76,8 +83,8 @@ def stoch_rsi_14(bars: Bars) -> FloatArray:
     strength = _rsi(bars, 14)
     result = np.full(len(bars), np.nan)
     known = strength[14:]
-    low, high = talib().MIN(known, 14), talib().MAX(known, 14)
-    result[14:] = place(known, low, high, 100.0)
+    highest, lowest = moving_extremes(known, known, 14)
+    result[14:] = place(known, lowest, highest, 100.0)
     return result
 
 
@@ -86,7 +93,8 @@ def _slow_k(bars: Bars) -> FloatArray:
 
 
 def _make_slow_k(bars: Bars) -> FloatArray:
-    return moving_mean(place(bars["close"], bars.lowest(14), bars.highest(14), 100.0), 3)
+    highest, lowest = bars.span(14)
+    return moving_mean(place(bars["close"], lowest, highest, 100.0), 3)
 
 
 @indicator("stoch_k_14", source="Lane; as TA-Lib STOCH(14, 3, 3)", first_bar=15, low=0, high=100,
@@ -107,7 +115,8 @@ def stoch_d_14(bars: Bars) -> FloatArray:
            high=0, length_bars=14)  # fmt: skip
 def williams_r_14(bars: Bars) -> FloatArray:
     """-100 times the close's distance from the 14-bar high, over the span; NaN on a zero span."""
-    return place(bars["close"], bars.highest(14), bars.lowest(14), -100.0)
+    highest, lowest = bars.span(14)
+    return place(bars["close"], highest, lowest, -100.0)
 
 
 @indicator("cci_20", source="Lambert (1980); as TA-Lib CCI", first_bar=19, length_bars=20)

@@ -82,6 +82,15 @@ def moving_std(values: FloatArray, length_bars: int, ddof: int = 1) -> FloatArra
     return moving_moments(values, length_bars, ddof)[1]
 
 
+def moving_extremes(
+    high: FloatArray, low: FloatArray, length_bars: int
+) -> tuple[FloatArray, FloatArray]:
+    """Highest of `high` and lowest of `low`, neither with NaN, of the last `length_bars`."""
+    highest, lowest = np.empty((2, len(high)))
+    loops("windows").window_extremes(high, low, length_bars, highest, lowest)
+    return highest, lowest
+
+
 def moving_slope(values: FloatArray, length_bars: int) -> FloatArray:
     """Least-squares slope a bar of the last `length_bars` (>= 2) values; exactly 0 if all equal."""
     result = np.empty(len(values))

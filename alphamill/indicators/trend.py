@@ -17,6 +17,8 @@ from alphamill.indicators.registry import (
 from alphamill.indicators.rolling import (
     delay,
     divide,
+    loops,
+    moving_extremes,
     moving_mean,
     moving_slope,
     moving_sum,
@@ -125,34 +127,42 @@ def ppo(bars: Bars) -> FloatArray:
     return divide(ema(bars, 12), ema(bars, 26), 100.0, -100.0)
 
 
+def _directional(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return bars.memo("directional", lambda: _make_directional(bars))  # type: ignore[no-any-return]
+
+
+def _make_directional(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """+DI, -DI and ADX of 14 bars."""
+    plus, minus, adx = np.empty((3, len(bars)))
+    loops("directional").directional(*bars.hlc, 14, plus, minus, adx)
+    return plus, minus, adx
+
+
 @indicator(
-    "adx_14", source="TA-Lib ADX; Wilder (1978)", first_bar=27, low=0, high=100,
+    "adx_14", source="Wilder (1978); as TA-Lib ADX", first_bar=27, low=0, high=100,
     settle_bars=wilder_settle_bars(14, stages=2), length_bars=14,
 )  # fmt: skip
 def adx_14(bars: Bars) -> FloatArray:
     """Average directional index: strength of a trend, either way; 0 without movement."""
-    result: FloatArray = talib().ADX(*bars.hlc, 14)
-    return result
+    return _directional(bars)[2]
 
 
 @indicator(
-    "plus_di_14", source="TA-Lib PLUS_DI; Wilder (1978)", first_bar=14, low=0, high=100,
+    "plus_di_14", source="Wilder (1978); as TA-Lib PLUS_DI", first_bar=14, low=0, high=100,
     settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def plus_di_14(bars: Bars) -> FloatArray:
     """Upward directional movement in percent of the true range."""
-    result: FloatArray = talib().PLUS_DI(*bars.hlc, 14)
-    return result
+    return _directional(bars)[0]
 
 
 @indicator(
-    "minus_di_14", source="TA-Lib MINUS_DI; Wilder (1978)", first_bar=14, low=0, high=100,
+    "minus_di_14", source="Wilder (1978); as TA-Lib MINUS_DI", first_bar=14, low=0, high=100,
     settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def minus_di_14(bars: Bars) -> FloatArray:
     """Downward directional movement in percent of the true range."""
-    result: FloatArray = talib().MINUS_DI(*bars.hlc, 14)
-    return result
+    return _directional(bars)[1]
 
 
 @indicator(
@@ -211,8 +221,7 @@ def choppiness_14(bars: Bars) -> FloatArray:
     """
     high, low, close = bars.hlc
     previous = delay(close, 1)
-    top = talib().MAX(np.fmax(high, previous), 14)
-    bottom = talib().MIN(np.fmin(low, previous), 14)
+    top, bottom = moving_extremes(np.fmax(high, previous), np.fmin(low, previous), 14)
     ratio = divide(moving_sum(bars.true_range, 14), top - bottom)
     return 100 / math.log(14) * np.log(ratio)
 

@@ -88,11 +88,12 @@ def keltner_position_20(bars: Bars) -> FloatArray:
     return divide(bars["close"] - ema(bars, 20), _atr(bars, 10), 0.25, 0.5)
 
 
-@indicator("donchian_position_20", source="Donchian; TA-Lib MAX, MIN", first_bar=19, low=0, high=1,
+@indicator("donchian_position_20", source="as TA-Lib DONCHIAN", first_bar=19, low=0, high=1,
            length_bars=20)  # fmt: skip
 def donchian_position_20(bars: Bars) -> FloatArray:
     """Close's place between the lowest low and highest high of 20 bars; NaN on a zero span."""
-    return place(bars["close"], bars.lowest(20), bars.highest(20))
+    highest, lowest = bars.span(20)
+    return place(bars["close"], lowest, highest)
 
 
 @indicator("parkinson_20", source="Parkinson (1980)", first_bar=19, low=0, length_bars=20)

@@ -65,6 +65,35 @@ def window_sum(x: FloatArray, w: int, divisor: float, out: FloatArray) -> None:
             filled[j] = total[j] / divisor
 
 
+@kernel
+def window_extremes(
+    high: FloatArray, low: FloatArray, w: int, highest: FloatArray, lowest: FloatArray
+) -> None:
+    """Highest high and lowest low of the last w bars."""
+    n = high.shape[0]
+    highest[: w - 1] = lowest[: w - 1] = np.nan
+    step = _piece(n, w)
+    scratch = np.empty((4, step + w - 1))
+    for first in range(0, n - w + 1, step):
+        windows = min(step, n - w + 1 - first)
+        bars = windows + w - 1
+        top, bottom, new_top, new_bottom = scratch[0], scratch[1], scratch[2], scratch[3]
+        _copy(high[first:], top, bars)
+        _copy(low[first:], bottom, bars)
+        width = 1
+        while width < w:
+            more = min(width, w - width)  # the two parts may share bars
+            later_top, later_bottom = top[more:], bottom[more:]
+            for j in range(bars - width - more + 1):
+                new_top[j] = top[j] if top[j] > later_top[j] else later_top[j]
+                new_bottom[j] = bottom[j] if bottom[j] < later_bottom[j] else later_bottom[j]
+            top, new_top = new_top, top
+            bottom, new_bottom = new_bottom, bottom
+            width += more
+        _copy(top, highest[first + w - 1 :], windows)
+        _copy(bottom, lowest[first + w - 1 :], windows)
+
+
 @inline
 def _join(
     mean: FloatArray, square: FloatArray, new_mean: FloatArray, new_square: FloatArray,
