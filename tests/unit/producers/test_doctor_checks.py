@@ -168,3 +168,24 @@ def test_a_probe_that_hangs_is_left_behind():
         ("first", "ok"), ("slow", "fail"), ("quick", "ok"),
     ]  # fmt: skip
     assert "no answer within 0.2 s" in checks[1].detail
+
+
+def test_each_endpoint_is_checked_with_its_own_key_and_models():
+    away = {"model": "deepseek-flash", "url": "https://api.deepseek.com/v1", "key_env": "NOT_SET"}
+    dead = {"model": "tiny", "url": "http://127.0.0.1:9/v1"}
+    tier = TierSettings(model="gpt-4.1", fallbacks=(away, dead))
+    llm = LLMSettings(url="http://127.0.0.1:1/v1", tiers=dict.fromkeys(Tier, tier))
+    checks = list(remote_checks.llm_checks(Settings(llm=llm)))
+    assert [(check.name, check.state) for check in checks] == [("llm", "fail")] * 3
+    assert "NOT_SET" in f"{checks[1].detail} {checks[1].cure}"  # named, and nothing was sent
+    assert checks[0].cure.startswith("correct ALPHAMILL_LLM_URL")
+    assert checks[2].cure.startswith("correct the url of 127.0.0.1")
+
+
+def test_a_fallback_without_a_price_fails_too_and_a_tiers_own_price_counts():
+    unpriced = TierSettings(model="gpt-4.1", fallbacks=("unheard-of",))
+    llm = LLMSettings(tiers=dict.fromkeys(Tier, unpriced))
+    assert remote_checks.prices_check(Settings(llm=llm)).state == "fail"
+    priced = TierSettings(model="mine", price={"input": 1, "output": 1, "as_of": "2026-01-01"})
+    llm = LLMSettings(tiers=dict.fromkeys(Tier, priced))
+    assert remote_checks.prices_check(Settings(llm=llm)).detail.endswith("as of 2026-01-01")
