@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -208,3 +211,26 @@ def wait_for_long() -> Callable[[Callable[[], object], float, str], None]:
             time.sleep(0.1)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def list_price() -> Callable[[Mapping[str, Any], Mapping[str, float]], int]:
+    """`list_price(call, prices)`: micro-dollars of a settled call, added up apart from the code.
+
+    prices: USD per million tokens, as prices.toml and the settings have them.
+    """
+
+    def micros(call: Mapping[str, Any], prices: Mapping[str, float]) -> int:
+        def rate(name: str) -> Fraction:
+            return Fraction(str(prices.get(name, prices["input"])))
+
+        cached, written = call["cached_tokens"], call["cache_write_tokens"]
+        fresh = call["prompt_tokens"] - cached - written
+        return math.ceil(
+            fresh * rate("input")
+            + cached * rate("cached_input")
+            + written * rate("cache_write")
+            + call["completion_tokens"] * rate("output")
+        )
+
+    return micros
