@@ -11,6 +11,7 @@ from alphamill.evaluation import (
     TrialFacts,
     Verdict,
     judge,
+    one_way_bps,
     score,
     split_bars,
 )
@@ -68,7 +69,7 @@ def _score(
         horizon_bars=settings.horizon_bars,
         entry_lag_bars=settings.entry_lag_bars,
         skip_bars=skip_bars,
-        fee_bps=fees.taker_bps + fees.spread_bps,
+        fee_bps=one_way_bps(fees),
         bars_per_year=panel.interval.bars_per_year,
         direction=direction,
     )

@@ -12,6 +12,7 @@ from alphamill.evaluation.correlation import (
     rank_autocorrelation,
     time_series_products,
 )
+from alphamill.evaluation.costs import Fees, funding_by_bar, one_way_bps
 from alphamill.evaluation.novelty import (
     Nearest,
     nearest_in_library,
@@ -31,6 +32,7 @@ from alphamill.evaluation.quantiles import (
     quantile_returns,
     quantile_returns_by_bar,
     quantile_spread,
+    quantile_turnover,
 )
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import Score, score
@@ -58,6 +60,7 @@ from alphamill.evaluation.weights import portfolio_weights, turnover
 __all__ = [
     "Backtest",
     "EffectiveTrials",
+    "Fees",
     "Gate",
     "GateThresholds",
     "Grade",
@@ -77,6 +80,7 @@ __all__ = [
     "effective_trials",
     "expected_maximum_sharpe",
     "forward_returns",
+    "funding_by_bar",
     "ic_decay",
     "information_coefficient",
     "judge",
@@ -84,6 +88,7 @@ __all__ = [
     "monotonicity",
     "nearest_in_library",
     "newey_west_t",
+    "one_way_bps",
     "overfitting_logits",
     "portfolio_weights",
     "probabilistic_sharpe_ratio",
@@ -92,6 +97,7 @@ __all__ = [
     "quantile_returns",
     "quantile_returns_by_bar",
     "quantile_spread",
+    "quantile_turnover",
     "rank_autocorrelation",
     "residual_signal",
     "score",

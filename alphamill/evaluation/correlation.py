@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alphamill.evaluation.ranks import (
-    centred_ranks,
-    correlate_centred,
-    demean_rows,
+    Ranked,
+    correlate_rows,
     divide,
     finite_or_nan,
     rank_rows,
@@ -44,36 +41,13 @@ def information_coefficient(
     if method not in ("spearman", "pearson"):
         raise ValueError(f'method {method!r} is neither "spearman" nor "pearson"')
     if method == "spearman":
-        return RankedSignal.of(values).ic(forward, min_symbols)
-    together = np.isfinite(values) & np.isfinite(forward)
-    a, b = (demean_rows(np.where(together, side, np.nan)) for side in (values, forward))
-    return correlate_centred(a, b, together.sum(axis=1) >= max(min_symbols, 2))
+        return rank_ic(Ranked.of(values), Ranked.of(forward), min_symbols)
+    return correlate_rows(values, forward, min_symbols)
 
 
-@dataclass(frozen=True, slots=True)
-class RankedSignal:
-    """Values ranked once, to be correlated with many forward returns."""
-
-    values: FloatArray
-    present: NDArray[np.bool_]
-    ranks: FloatArray  # centred
-
-    @classmethod
-    def of(cls, values: FloatArray) -> Self:
-        """Values (bars, symbols); infinities are missing."""
-        values = finite_or_nan(values)
-        return cls(values, np.isfinite(values), centred_ranks(values))
-
-    def ic(self, forward: FloatArray, min_symbols: int = MIN_SYMBOLS) -> FloatArray:
-        """RankIC of each bar, as `information_coefficient`."""
-        together = self.present & np.isfinite(forward)
-        mine = self.ranks
-        fewer = np.flatnonzero((together != self.present).any(axis=1))
-        if fewer.size:
-            mine = mine.copy()
-            mine[fewer] = centred_ranks(np.where(together[fewer], self.values[fewer], np.nan))
-        theirs = centred_ranks(np.where(together, forward, np.nan))
-        return correlate_centred(mine, theirs, together.sum(axis=1) >= max(min_symbols, 2))
+def rank_ic(values: Ranked, forward: Ranked, min_symbols: int = MIN_SYMBOLS) -> FloatArray:
+    """RankIC of each bar, as `information_coefficient`, of rows that are ranked already."""
+    return correlate_rows(values.average, forward.average, min_symbols, by_rank=True)
 
 
 def mean_ic(ic: FloatArray) -> float:
@@ -89,9 +63,11 @@ def ic_decay(
     entry_lag_bars: int = 1,
 ) -> dict[int, float]:
     """Mean RankIC at each horizon; NaN where the panel is too short for it."""
-    ranked = RankedSignal.of(values)
+    ranked = Ranked.of(values)
     return {
-        horizon: mean_ic(ranked.ic(forward_returns(panel, horizon, entry_lag_bars)))
+        horizon: mean_ic(
+            rank_ic(ranked, Ranked.of(forward_returns(panel, horizon, entry_lag_bars)))
+        )
         for horizon in horizons_bars
     }
 
@@ -120,7 +96,14 @@ def decay_half_life_bars(decay: Mapping[int, float]) -> float:
 
 def rank_autocorrelation(values: FloatArray, lag_bars: int = 1) -> FloatArray:
     """RankIC of a bar's values with those `lag_bars` before: (bars - lag,); 1 = never re-ranks."""
-    return information_coefficient(values[lag_bars:], values[: len(values) - lag_bars])
+    ranks = Ranked.of(values).average
+    return ranks_autocorrelation(ranks, lag_bars)
+
+
+def ranks_autocorrelation(ranks: FloatArray, lag_bars: int = 1) -> FloatArray:
+    """As `rank_autocorrelation`, of average ranks."""
+    earlier = ranks[: max(len(ranks) - lag_bars, 0)]
+    return correlate_rows(ranks[lag_bars:], earlier, MIN_SYMBOLS, by_rank=True)
 
 
 def coverage(values: FloatArray, present: np.ndarray) -> float:

@@ -5,26 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
+from alphamill.evaluation.costs import FUNDING, Fees, field_while_held, one_way_bps
 from alphamill.evaluation.returns import Holding, holding_returns
 from alphamill.evaluation.significance import moments
-from alphamill.evaluation.weights import Scheme, portfolio_weights, turnover
+from alphamill.evaluation.weights import Scheme, portfolio_weights
 from alphamill.frames import FloatArray, Panel
 
-
-class Fees(Protocol):
-    """Cost of trading, one way, in basis points of the traded value."""
-
-    @property
-    def taker_bps(self) -> float:
-        """The exchange's fee."""
-
-    @property
-    def spread_bps(self) -> float:
-        """Half of the quoted spread."""
+CAPACITY_QUANTILE = 0.05  # of the bars may ask for more than the participation allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +26,7 @@ class Backtest:
     """
 
     gross_returns: FloatArray = field(repr=False)  # (n_obs,), one a bar
-    net_returns: FloatArray = field(repr=False)
+    net_returns: FloatArray = field(repr=False)  # gross + funding - costs
     n_obs: int
     gross_sharpe_per_bar: float
     net_sharpe_per_bar: float
@@ -47,8 +37,10 @@ class Backtest:
     kurtosis: float  # of gross returns, raw: a normal has 3
     max_drawdown_frac: float  # 0 to 1
     max_drawdown_bars: int  # from the deepest drawdown's peak to its recovery, or to the end
-    turnover_per_bar: float  # one-way
-    break_even_bps: float  # one-way cost at which the mean net return is 0
+    turnover_per_bar: float  # one-way: half of what is traded, drift included
+    funding_per_bar: float  # received less paid, as a fraction of the capital; 0 without funding
+    break_even_bps: float  # one-way cost at which what is traded here would earn nothing
+    capacity_quote: float  # capital, see `backtest`; NaN where the panel has no quote volume
 
 
 def backtest(
@@ -63,39 +55,85 @@ def backtest(
     quantiles: int = 5,
     direction: int = 1,
     skip_bars: int = 0,
+    participation_frac: float = 0.01,
 ) -> Backtest:
     """Trade `direction` x values: decided at the close of bar t, done at the open of t + lag.
 
-    values: (bars, symbols). fees: `taker_bps` and `spread_bps`, or their sum as a number. The book
-    is the mean of the last `horizon_bars` target weights (overlapping tranches as in Jegadeesh and
-    Titman 1993), so each decision is held for its horizon and turnover falls with it. Returns are
-    marked every bar and therefore do not overlap. A position cannot be changed at a missing bar and
-    goes to cash after a symbol's last one. Costs: sum |w_t - w_t-1| x fees; the drift of weights
-    between trades is not charged.
+    values: (bars, symbols). fees: see `costs.Fees`, or basis points as a number. The book is the
+    mean of the last `horizon_bars` target weights (overlapping tranches as in Jegadeesh and Titman
+    1993), so each decision is held for its horizon and turnover falls with it. Returns are marked
+    every bar and therefore do not overlap. A position cannot be changed at a missing bar and goes
+    to cash after a symbol's last one. Costs: fees x what is traded, which is the difference between
+    the new weight and what the old one has drifted to. Funding: where the panel has a field
+    `funding_rate` (see `costs.funding_by_bar`), longs pay it and shorts receive it.
     bars_per_year: None takes it from a Panel's interval; without either, annualised figures are
     NaN. skip_bars: no decision before that bar.
+    capacity_quote: the capital, in quote currency, with which in 95 % of the bars that trade no
+    trade is more than `participation_frac` of its own bar's `quote_volume`.
     """
     if direction not in (-1, 1) or horizon_bars < 1:
         raise ValueError(f"direction {direction} must be +-1, horizon_bars {horizon_bars} >= 1")
     if values.shape != panel["open"].shape:
         raise ValueError(f"values {values.shape} do not fit the panel {panel['open'].shape}")
-    targets = direction * portfolio_weights(values, scheme, quantiles)
+    market = MarketToTrade.of(panel, entry_lag_bars, participation_frac)
+    targets = portfolio_weights(values, scheme, quantiles)
     targets[:skip_bars] = 0.0
-    holding = holding_returns(panel, entry_lag_bars)
-    book = _held(_averaged(targets, horizon_bars)[: len(holding.returns)], holding)
-    started = np.flatnonzero(book.any(axis=1))
-    first = started[0] if started.size else len(book)
-    book, returns = book[first:], holding.returns[first:]
     if bars_per_year is None:
         bars_per_year = panel.interval.bars_per_year if isinstance(panel, Panel) else math.nan
-    gross = np.einsum("ij,ij->i", book, returns)
-    return _summary(gross, turnover(book), cost_frac(fees), bars_per_year)
+    return market.run(direction * targets, one_way_bps(fees), horizon_bars, bars_per_year)
 
 
-def cost_frac(fees: Fees | float) -> float:
-    """One-way cost as a fraction of the traded value."""
-    bps = fees if isinstance(fees, (int, float)) else fees.taker_bps + fees.spread_bps
-    return bps / 1e4
+@dataclass(frozen=True, slots=True)
+class MarketToTrade:
+    """What every book on one panel faces, prepared once; rows as those of `Holding`."""
+
+    holding: Holding
+    funding: FloatArray  # (rows, symbols), or one row of zeros
+    volume: FloatArray  # (rows, symbols) in quote currency that may be traded, or one row of NaN
+
+    @classmethod
+    def of(
+        cls, panel: Mapping[str, FloatArray], entry_lag_bars: int, participation_frac: float = 0.01
+    ) -> MarketToTrade:
+        """From a panel's open and close, and its funding_rate and quote_volume if it has them."""
+        holding = holding_returns(panel, entry_lag_bars)
+        rows = len(holding.returns)
+        absent = 0.0 if "quote_volume" in panel else math.nan
+        return cls(
+            holding,
+            field_while_held(panel, FUNDING, entry_lag_bars, rows, 0.0),
+            field_while_held(panel, "quote_volume", entry_lag_bars, rows, absent)
+            * participation_frac,
+        )
+
+    def run(
+        self, targets: FloatArray, fee_bps: float, horizon_bars: int, bars_per_year: float
+    ) -> Backtest:
+        """The book of these target weights (bars, symbols), one tranche a bar; as `backtest`."""
+        holding = self.holding
+        book = _held(_averaged(targets, horizon_bars)[: len(holding.returns)], holding)
+        started = np.flatnonzero(book.any(axis=1))
+        rows = slice(started[0] if started.size else len(book), None)
+        return _summary(self._traded(book[rows], rows, fee_bps / 1e4), fee_bps, bars_per_year)
+
+    def _traded(self, book: FloatArray, rows: slice, cost_frac: float) -> FloatArray:
+        """`kernels.trade` of the book on those rows."""
+        from alphamill.evaluation import kernels  # loads the compiler
+
+        result = np.empty((5, len(book)))
+        funding, volume = (
+            field if len(field) == 1 else field[rows] for field in (self.funding, self.volume)
+        )
+        kernels.trade(
+            np.ascontiguousarray(book),
+            self.holding.returns[rows],
+            (self.holding.tradable | ~self.holding.listed)[rows],  # the end of a listing is paid
+            funding,
+            volume,
+            cost_frac,
+            result,
+        )
+        return result
 
 
 def _averaged(targets: FloatArray, horizon_bars: int) -> FloatArray:
@@ -116,14 +154,13 @@ def _held(book: FloatArray, holding: Holding) -> FloatArray:
     return np.where(holding.listed, book, 0.0)
 
 
-def _summary(
-    gross: FloatArray, traded_one_way: FloatArray, cost: float, bars_per_year: float
-) -> Backtest:
-    net = gross - cost * 2 * traded_one_way
+def _summary(traded: FloatArray, fee_bps: float, bars_per_year: float) -> Backtest:
+    """From `kernels.trade`'s rows."""
+    gross, net, funding, volume, room = traded
     before, after = moments(gross), moments(net)
     yearly = math.sqrt(bars_per_year)
     depth, length = drawdown(net)
-    traded = 2 * float(traded_one_way.sum())
+    total = float(volume.sum())
     return Backtest(
         gross_returns=gross,
         net_returns=net,
@@ -137,9 +174,19 @@ def _summary(
         kurtosis=before.kurtosis,
         max_drawdown_frac=depth,
         max_drawdown_bars=length,
-        turnover_per_bar=float(traded_one_way.mean()) if len(gross) else math.nan,
-        break_even_bps=1e4 * float(gross.sum()) / traded if traded > 0 else math.nan,
+        turnover_per_bar=0.5 * float(volume.mean()) if len(gross) else math.nan,
+        funding_per_bar=float(funding.mean()) if len(gross) else math.nan,
+        break_even_bps=fee_bps + 1e4 * float(net.sum()) / total if total > 0 else math.nan,
+        capacity_quote=_capacity(room),
     )
+
+
+def _capacity(room: FloatArray) -> float:
+    """The quantile over bars that trade of the capital that each has room for."""
+    trading = room[~np.isinf(room)]
+    if not trading.size or np.isnan(trading).any():
+        return math.nan
+    return float(np.quantile(trading, CAPACITY_QUANTILE))
 
 
 def drawdown(returns: FloatArray) -> tuple[float, int]:

@@ -7,20 +7,24 @@ import math
 import numpy as np
 
 from alphamill.evaluation.correlation import information_coefficient
-from alphamill.evaluation.ranks import divide, finite_or_nan, rank_rows
+from alphamill.evaluation.ranks import Ranked, divide
 from alphamill.frames import FloatArray
 
 
-def quantile_labels(values: FloatArray, quantiles: int = 5) -> FloatArray:
+def _require_quantiles(quantiles: int) -> None:
+    if quantiles < 2:
+        raise ValueError(f"quantiles {quantiles} must be at least 2")
+
+
+def quantile_labels(values: FloatArray | Ranked, quantiles: int = 5) -> FloatArray:
     """Quantile of each symbol at each bar, 1 = lowest values, as float64 (bars, symbols).
 
     As pandas.qcut and so alphalens cut: edges by linear interpolation, intervals closed on the
     right, equal values together. NaN where the value is, and on bars with fewer values than
     quantiles.
     """
-    if quantiles < 2:
-        raise ValueError(f"quantiles {quantiles} must be at least 2")
-    below = rank_rows(finite_or_nan(values), ties="min") - 1.0
+    _require_quantiles(quantiles)
+    below = (values if isinstance(values, Ranked) else Ranked.of(values)).below.copy()
     counts = np.isfinite(below).sum(axis=1, keepdims=True)
     below[(counts < quantiles)[:, 0]] = np.nan
     labels: FloatArray = np.ceil(below * quantiles / np.maximum(counts - 1, 1))
@@ -28,23 +32,44 @@ def quantile_labels(values: FloatArray, quantiles: int = 5) -> FloatArray:
 
 
 def quantile_returns_by_bar(
-    values: FloatArray, forward: FloatArray, quantiles: int = 5
+    values: FloatArray | Ranked, forward: FloatArray, quantiles: int = 5
 ) -> FloatArray:
     """Mean forward return of each quantile at each bar: (bars, quantiles), NaN for an empty one.
 
     Symbols without a forward return are left out before the cut, as alphalens does.
     """
-    labels = quantile_labels(np.where(np.isfinite(forward), values, np.nan), quantiles)
-    result = np.empty((len(values), quantiles))
-    for index in range(quantiles):
-        members = labels == index + 1
-        counts = members.sum(axis=1)
-        total = np.where(members, forward, 0.0).sum(axis=1)
-        result[:, index] = divide(total, counts, counts > 0)
+    from alphamill.evaluation import kernels  # loads the compiler
+
+    _require_quantiles(quantiles)
+    ranked = values if isinstance(values, Ranked) else Ranked.of(values)
+    result = np.empty((len(forward), quantiles))
+    forward = np.ascontiguousarray(forward, dtype=np.float64)
+    kernels.quantile_means(ranked.values, ranked.below, forward, result)
     return result
 
 
-def quantile_returns(values: FloatArray, forward: FloatArray, quantiles: int = 5) -> FloatArray:
+def quantile_turnover(
+    values: FloatArray | Ranked, quantiles: int = 5, lag_bars: int = 1
+) -> FloatArray:
+    """Share of each quantile's symbols that were not in it `lag_bars` before: (bars, quantiles).
+
+    As alphalens counts it. NaN for the first `lag_bars` bars and where a quantile is empty now or
+    was then.
+    """
+    labels = quantile_labels(values, quantiles)
+    result = np.full((len(labels), quantiles), np.nan)
+    for index in range(quantiles):
+        members = labels == index + 1
+        now, before = members[lag_bars:], members[: max(len(members) - lag_bars, 0)]
+        size = now.sum(axis=1)
+        fresh = (now & ~before).sum(axis=1)
+        result[lag_bars:, index] = divide(fresh, size, (size > 0) & before.any(axis=1))
+    return result
+
+
+def quantile_returns(
+    values: FloatArray | Ranked, forward: FloatArray, quantiles: int = 5
+) -> FloatArray:
     """Mean forward return of each quantile, lowest values first: (quantiles,).
 
     The mean over bars of the mean over symbols, so that a bar with many symbols weighs no more than

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,36 +14,56 @@ from alphamill.frames import FloatArray
 _CONSTANT = 1e-12  # spread relative to size below which a row says the same of every symbol
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Rows ranked once, to be compared with many others; all (bars, symbols), NaN for no value."""
+
+    values: FloatArray
+    average: FloatArray  # 1..n, equal values sharing their average
+    below: FloatArray  # how many values of the row are less
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Self:
+        """NaN and infinities are missing: they take no rank."""
+        from alphamill.evaluation import kernels  # loads the compiler
+
+        values = np.ascontiguousarray(values, dtype=np.float64)
+        average, below = np.empty_like(values), np.empty_like(values)
+        kernels.rank(values, average, below)
+        return cls(values, average, below)
+
+    def centred(self) -> FloatArray:
+        """Average ranks less their mean; 0 for a missing value."""
+        present = np.isfinite(self.average)
+        middle = (present.sum(axis=1, keepdims=True) + 1) / 2
+        return np.where(present, self.average - middle, 0.0)
+
+
 def rank_rows(values: FloatArray, ties: Literal["average", "min"] = "average") -> FloatArray:
     """Ranks 1..n within each row, equal values sharing their average (or lowest) rank.
 
-    values: float64 (bars, symbols); NaN stays NaN and takes no rank. Equal to
+    values: float64 (bars, symbols); NaN and infinities take no rank and give NaN. Equal to
     scipy.stats.rankdata(axis=1, nan_policy="omit").
     """
-    n_rows, n_columns = values.shape
-    order = np.argsort(values, axis=1)  # NaN sorts last
-    order += np.arange(n_rows, dtype=order.dtype)[:, None] * n_columns
-    ordered = values.ravel()[order]
-    ranks = np.empty(n_rows * n_columns)
-    ranks[order] = np.arange(1.0, n_columns + 1.0)
-    equal = ordered[:, 1:] == ordered[:, :-1]
-    tied = np.flatnonzero(equal.any(axis=1))
-    if tied.size:
-        ranks[order[tied]] = _tied_ranks(equal[tied], lowest=ties == "min")
-    ranks = ranks.reshape(n_rows, n_columns)
-    ranks[np.isnan(values)] = np.nan
-    return ranks
+    ranked = Ranked.of(values)
+    return ranked.average if ties == "average" else ranked.below + 1.0
 
 
-def _tied_ranks(equal: NDArray[np.bool_], *, lowest: bool) -> FloatArray:
-    """Rank at each sorted place; equal[i, j] says that places j and j+1 hold the same value."""
-    n_rows, n_columns = equal.shape[0], equal.shape[1] + 1
-    begins = np.ones((n_rows, n_columns), dtype=bool)
-    begins[:, 1:] = ~equal
-    starts = np.flatnonzero(begins)
-    lengths = np.append(starts[1:], begins.size) - starts
-    shared = starts % n_columns + (1.0 if lowest else (lengths + 1) / 2)
-    return np.repeat(shared, lengths).reshape(n_rows, n_columns)
+def correlate_rows(
+    a: FloatArray, b: FloatArray, min_pairs: int, *, by_rank: bool = False
+) -> FloatArray:
+    """Pearson correlation, in [-1, 1], of each row's pairs where both are finite: (bars,).
+
+    by_rank: a and b are average ranks of their own rows; where one of a pair is missing the rest is
+    ranked anew, which gives Spearman's. NaN below min_pairs or where one side is constant.
+    """
+    from alphamill.evaluation import kernels
+
+    result = np.empty(len(a))
+    first = np.ascontiguousarray(a, dtype=np.float64)
+    second = np.ascontiguousarray(b, dtype=np.float64)
+    kernels.correlate(first, second, min_pairs, by_rank, result)
+    return result
 
 
 def finite_or_nan(values: FloatArray) -> FloatArray:
@@ -83,16 +104,4 @@ def demean_rows(values: FloatArray) -> FloatArray:
 
 def centred_ranks(values: FloatArray) -> FloatArray:
     """Average ranks less their mean; 0 for NaN, and all 0 in a constant row."""
-    ranks = rank_rows(values)
-    present = np.isfinite(ranks)
-    ranks -= (present.sum(axis=1, keepdims=True) + 1) / 2
-    ranks[~present] = 0.0
-    return ranks
-
-
-def correlate_centred(a: FloatArray, b: FloatArray, defined: NDArray[np.bool_]) -> FloatArray:
-    """Correlation in [-1, 1] of rows of mean 0; NaN where not `defined` or where one is all 0."""
-    scale = np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
-    correlation = divide(np.einsum("ij,ij->i", a, b), scale, defined & (scale > 0))
-    clipped: FloatArray = np.clip(correlation, -1.0, 1.0)
-    return clipped
+    return Ranked.of(values).centred()

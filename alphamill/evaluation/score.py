@@ -12,17 +12,17 @@ import numpy as np
 from alphamill.evaluation.correlation import (
     DECAY_HORIZONS_BARS,
     MIN_SYMBOLS,
-    RankedSignal,
     coverage,
     decay_half_life_bars,
     information_coefficient,
     mean_ic,
     rank_autocorrelation,
+    rank_ic,
     time_series_products,
 )
 from alphamill.evaluation.portfolio import backtest
 from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quantile_spread
-from alphamill.evaluation.ranks import demean_rows, finite_or_nan
+from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.significance import default_lags, newey_west_t, one_sided_p, two_sided_p
 from alphamill.evaluation.weights import Scheme
@@ -188,13 +188,15 @@ def _associate(
     """With the correlations filled in, or a fault when too few bars have one."""
     across = base.n_symbols >= MIN_SYMBOLS
     scored = values[base.skip_bars :]
-    ranked = RankedSignal.of(scored)
+    ranked = Ranked.of(scored)
 
     def labels(horizon_bars: int) -> FloatArray:
         return forward_returns(panel, horizon_bars, base.entry_lag_bars)[base.skip_bars :]
 
     def measure(forward: FloatArray) -> FloatArray:
-        return ranked.ic(forward) if across else time_series_products(scored, forward)
+        return (
+            rank_ic(ranked, Ranked.of(forward)) if across else time_series_products(scored, forward)
+        )
 
     forward = labels(base.horizon_bars)
     series = measure(forward)
@@ -217,7 +219,7 @@ def _associate(
     if not across:
         return replace(common, time_series_rank_corr=mean_ic(series), time_series_t=t)
     pearson = information_coefficient(scored, forward, "pearson")
-    quantiles = quantile_returns(scored, forward, min(QUANTILES, base.n_symbols))
+    quantiles = quantile_returns(ranked, forward, min(QUANTILES, base.n_symbols))
     return replace(
         common,
         rank_ic_mean=mean_ic(series),

@@ -12,7 +12,7 @@ import numpy as np
 
 from alphamill.evaluation.correlation import MIN_SYMBOLS
 from alphamill.evaluation.quantiles import quantile_labels
-from alphamill.evaluation.ranks import centred_ranks, demean_rows, divide, finite_or_nan
+from alphamill.evaluation.ranks import Ranked, demean_rows, divide, finite_or_nan
 from alphamill.frames import FloatArray
 
 Scheme = Literal["rank", "zscore", "quantile", "time_series"]
@@ -22,23 +22,24 @@ _Z_WARMUP_BARS = 30  # a spread from fewer bars is too rough to size a position 
 
 
 def portfolio_weights(
-    values: FloatArray, scheme: Scheme = "rank", quantiles: int = 5
+    values: FloatArray, scheme: Scheme = "rank", quantiles: int = 5, ranked: Ranked | None = None
 ) -> FloatArray:
     """Target weights of one tranche.
 
     "rank": proportional to the centred rank. "zscore": to the z-score across symbols, limited to
     +-3. "quantile": equal weights, long the highest quantile and short the lowest. "time_series":
     each symbol by itself, see `time_series_position`; the only one that is not dollar-neutral.
+    ranked: the values' ranks, if they are known.
     """
     values = finite_or_nan(values)
     if scheme == "time_series":
         return time_series_position(values)
     if scheme == "rank":
-        exposure = centred_ranks(values)
+        exposure = (ranked or Ranked.of(values)).centred()
     elif scheme == "zscore":
         exposure = _limited_zscore(values)
     elif scheme == "quantile":
-        exposure = _extremes(values, quantiles)
+        exposure = _extremes(ranked or Ranked.of(values), quantiles)
     else:
         raise ValueError(f"scheme {scheme!r} is none of rank, zscore, quantile, time_series")
     exposure[np.isfinite(values).sum(axis=1) < MIN_SYMBOLS] = 0.0
@@ -54,7 +55,7 @@ def _limited_zscore(values: FloatArray) -> FloatArray:
     return demean_rows(np.where(np.isfinite(values), limited, np.nan))
 
 
-def _extremes(values: FloatArray, quantiles: int) -> FloatArray:
+def _extremes(values: Ranked, quantiles: int) -> FloatArray:
     labels = quantile_labels(values, quantiles)
     high, low = labels == quantiles, labels == 1
     n_high, n_low = (side.sum(axis=1, keepdims=True) for side in (high, low))

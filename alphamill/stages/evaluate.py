@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from alphamill.evaluation import Score, score
+from alphamill.evaluation import Score, one_way_bps, score
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -180,7 +180,7 @@ class SegmentReader:
             horizon_bars=spec.segments.horizon_bars,
             entry_lag_bars=spec.segments.entry_lag_bars,
             skip_bars=segment.scored.start,
-            fee_bps=spec.fees.taker_bps + spec.fees.spread_bps,
+            fee_bps=one_way_bps(spec.fees),
             bars_per_year=segment.panel.interval.bars_per_year,
             direction=direction,
         )
