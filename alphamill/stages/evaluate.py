@@ -126,8 +126,7 @@ class SegmentReader:
         Raises FactorError naming a field that the run's panel does not hold.
         """
         wanted = {*fields, "open", "close", "volume"}
-        for name in sorted(wanted - self._known_fields(wanted)):
-            raise FactorError(f"the run's panel has no field '{name}'")
+        self._refuse_unknown(wanted)
         have = set(self._loaded.panel) if self._loaded else set()
         if self._loaded is None or not wanted <= have:
             self._loaded = load_panel(self._lake, *self._where, fields=sorted(wanted | have))
@@ -145,6 +144,10 @@ class SegmentReader:
             name: [table.get(symbol) for symbol in symbols] for name, table in self._groups.items()
         }
 
+    def _refuse_unknown(self, wanted: set[str]) -> None:
+        for name in sorted(wanted - self._known_fields(wanted)):
+            raise FactorError(f"the run's panel has no field '{name}'")
+
     def _known_fields(self, wanted: set[str]) -> frozenset[str]:
         """Fields that the panel holds; all that are wanted where there is no panel to ask."""
         if self._held is None:
@@ -156,7 +159,7 @@ class SegmentReader:
 
     def check(self, factor: Factor) -> None:
         """Raise FactorError for a field or group that this segment does not have."""
-        self.panel(factor.columns)
+        self._refuse_unknown(set(factor.columns))
         for node in walk(factor.tree):
             if isinstance(node, Group) and node.name not in self._groups:
                 raise FactorError(f"no group table '{node.name}'")

@@ -20,6 +20,7 @@ BEST = 10
 FAILED_SHOWN = 8
 PARTS_SHOWN = 5
 KNOWN_SHOWN = 24
+TAKEN_SHOWN = 12
 _KNOWN_CHARS = 70  # a longer expression is not worth its tokens in a list of what is known
 _LARGEST_PART = 5  # nodes
 
@@ -41,8 +42,12 @@ def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:
     return THEMES[(symbols.index(symbol) + 3 * number) % len(THEMES)]
 
 
-def feedback(trials: Sequence[Row]) -> Feedback:
-    """The best trials, some failures, what they are made of, and what else was tried."""
+def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
+    """The best trials, some failures, what they are made of, and what else was tried.
+
+    taken: of the library, newest first. Told are expressions alone, in the order of the alphabet:
+    neither a number nor a place says how one did behind discovery.
+    """
     measured = [row for row in trials if row["status"] == "evaluated"]
     measured.sort(key=lambda row: (-abs(row["rank_ic_t"] or 0.0), row["hash"]))
     broken = [row for row in trials if row["status"] in ("unclean", "invalid", "fault")]
@@ -56,8 +61,13 @@ def feedback(trials: Sequence[Row]) -> Feedback:
         failed=tuple(tried(row) for row in [*broken[-FAILED_SHOWN // 2 :], *worst]),
         shared=_shared(best),
         fruitless=_fruitless(best, rest[len(rest) // 2 :]),
-        known=tuple([text for text in known if len(text) <= _KNOWN_CHARS][:KNOWN_SHOWN]),
+        known=_short(known)[:KNOWN_SHOWN],
+        taken=tuple(sorted(_short([row["expression"] for row in taken])[:TAKEN_SHOWN])),
     )
+
+
+def _short(expressions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(text for text in expressions if len(text) <= _KNOWN_CHARS)
 
 
 def tried(row: Row) -> Tried:

@@ -25,6 +25,7 @@ from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.settings import SegmentSettings
 from alphamill.stages.features import read_features
+from alphamill.stages.library import Moment, look_up
 from alphamill.stages.panels import (
     PanelManifest,
     Segment,
@@ -139,6 +140,8 @@ def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
     if last:
         bars = _last_bars(grid, cuts[Segment.DISCOVERY].end, last)
         write_last_bars(deps.lake, spec.run_id, job.interval, bars)
+    if spec.kind is RunKind.MINE:
+        look_up(deps.lake, spec, job.interval, Moment.START)
     manifest = _manifest(grid, cuts, hashes, spec)
     write_manifest(deps.lake, spec.run_id, manifest)
     return _facts(manifest, skipped=False)

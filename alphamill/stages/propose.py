@@ -39,6 +39,7 @@ from alphamill.llm.replies import (
 from alphamill.settings import Tier
 from alphamill.stages.feedback import feedback, theme_of
 from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
+from alphamill.stages.library import Moment, recorded
 from alphamill.stages.panels import load_last_bars
 from alphamill.stages.stopping import why_stop
 from alphamill.stages.trials import (
@@ -85,7 +86,8 @@ def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
     trials = [row for row in all_trials if _before(row, job)]
     if stopped := why_stop(job.round, trials, deps.spec.search, deps.age_s):
         return _keep(job, deps, [], {"stopped": stopped})
-    messages = _prompt(job, deps, trials)
+    library = recorded(deps.lake, deps.run_id, job.interval, Moment.START) or []
+    messages = _prompt(job, deps, trials, library)
     if messages is None:
         return _keep(job, deps, [], {"stopped": f"no bars of {job.symbol} in the panel"})
     try:
@@ -100,7 +102,7 @@ def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
                              "reason": problem.reason}
         for problem in reading.problems
     ]  # fmt: skip
-    rows = [row | {"call_cost_usd_micros": cost} for row in _without_known(rows, trials)]
+    rows = [row | {"call_cost_usd_micros": cost} for row in _without_known(rows, trials, library)]
     return _keep(job, deps, rows, {"cost_usd_micros": cost})
 
 
@@ -158,17 +160,20 @@ def _mend(rows: list[Row], deps: ProposeDeps) -> int:
     return answer.cost_usd_micros
 
 
-def _without_known(rows: Sequence[Row], trials: Sequence[Row]) -> list[Row]:
-    """What an earlier step has scored, or this reply repeats, is marked and costs no evaluation."""
-    seen = {row["hash"] for row in trials if row["status"] in ("evaluated", "fault")}
+def _without_known(rows: Sequence[Row], trials: Sequence[Row], library: Sequence[Row]) -> list[Row]:
+    """What is known or repeated is marked a duplicate and costs no evaluation."""
+    seen = dict.fromkeys(
+        (row["hash"] for row in trials if row["status"] in ("evaluated", "fault")),
+        "proposed before in this run",
+    )
+    seen |= {row["hash"]: f"admitted by {row['run']}" for row in library}
     kept = []
     for row in rows:
         ready = row["status"] in ("parsed", "repaired")
-        repeated = ready and row["hash"] in seen
+        repeats = seen.get(row["hash"]) if ready else None
         if ready:
-            seen.add(row["hash"])
-        note = {"status": "duplicate", "reason": "proposed before in this run"}
-        kept.append(row | note if repeated else row)
+            seen.setdefault(row["hash"], "proposed before in this run")
+        kept.append(row | {"status": "duplicate", "reason": repeats} if repeats else row)
     return kept
 
 
@@ -184,9 +189,9 @@ def _keep(
 
 
 def _prompt(
-    job: ProposeJob, deps: ProposeDeps, trials: Sequence[Row]
+    job: ProposeJob, deps: ProposeDeps, trials: Sequence[Row], library: Sequence[Row]
 ) -> tuple[Message, ...] | None:
-    learned = feedback(trials)
+    learned = feedback(trials, library)
     if job.tier is Tier.DETAILED_ANALYSIS:
         return detailed_analysis_prompt(
             language_manual(),

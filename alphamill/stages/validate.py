@@ -7,7 +7,7 @@ read from discovery.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,11 @@ from alphamill.evaluation import (
     backtest,
     benjamini_hochberg,
     effective_trials,
-    forward_returns,
-    information_coefficient,
     nearest_in_library,
-    newey_west_t,
     probability_of_backtest_overfitting,
-    residual_signal,
     trial_correlation,
 )
-from alphamill.evaluation.correlation import mean_ic
-from alphamill.evaluation.ranks import rank_rows
-from alphamill.evaluation.score import LAGS_PER_HORIZON, scheme_for
-from alphamill.evaluation.significance import default_lags
+from alphamill.evaluation.score import scheme_for
 from alphamill.factors import Factor
 from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.frames import FloatArray, Interval
@@ -36,6 +29,13 @@ from alphamill.jobs import RankJob, ValidateJob
 from alphamill.lake import run_key
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
+from alphamill.stages.library import Moment, recorded
+from alphamill.stages.novelty import (
+    STRIDE_BARS,
+    KnownFactors,
+    nearest_columns,
+    residual_figures,
+)
 from alphamill.stages.panels import Segment
 from alphamill.stages.trials import (
     SCORE_COLUMNS,
@@ -50,7 +50,7 @@ from alphamill.stages.trials import (
 )
 
 FINALISTS = 10
-_STRIDE_BARS = 8  # of the bars on which two factors' values are compared
+KNOWN = "admitted"  # "... by RUN as EXPRESSION": why a trial is no finalist
 _PBO_BLOCKS = 12  # 924 splits of the trials' returns; 16 blocks would make 12,870
 
 VALIDATION = pa.schema(
@@ -71,6 +71,10 @@ RANKING = pa.schema(
         pa.field("oriented_t", pa.float64()),
         pa.field("bh_p", pa.float64()),
         pa.field("library_correlation", pa.float64()),  # with the nearest better-ranked finalist
+        # With the nearest factor that earlier runs had admitted when this one began.
+        pa.field("earlier_correlation", pa.float64()),
+        pa.field("earlier_nearest", pa.string()),
+        pa.field("earlier_run", pa.string()),
         pa.field("n_trials", pa.int64()),
         pa.field("n_effective", pa.float64()),
         pa.field("n_clusters", pa.int64()),  # of trials whose returns correlate above 0.5
@@ -211,10 +215,11 @@ def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
 
 
 def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
-    """Mark finalists, best first, leaving out what repeats a better one."""
+    """Mark finalists, best first, leaving out what repeats a better one or an earlier run's."""
     reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION, deps.spec.groups)
     chosen: dict[str, FloatArray] = {}
-    known: list[Factor] = []
+    better: list[Factor] = []
+    earlier = KnownFactors(recorded(deps.lake, deps.run_id, interval, Moment.START) or (), reader)
     for number, row in enumerate(ranked, 1):
         row["rank"] = number
         if len(chosen) == FINALISTS:
@@ -225,31 +230,30 @@ def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:
             continue
         factor = read_expression(row["expression"])
         values = reader.values(factor)
-        nearest = nearest_in_library(values, chosen, _STRIDE_BARS)
-        row["library_correlation"] = abs(nearest.correlation) if nearest else 0.0
-        if row["library_correlation"] > deps.spec.gates.library_correlation:
-            row["why"] = f"says what {nearest.name if nearest else ''} says"
+        row.update(_likeness(values, chosen, earlier, deps.spec.gates.library_correlation))
+        if row["why"]:
             continue
         row["finalist"] = True
-        row.update(_novelty(values, list(chosen.values()), row["direction"], reader, deps))
-        row["shared_subtree_frac"] = shared_subtree_frac(factor, known)
+        others = list(chosen.values())
+        row.update(residual_figures(values, others, row["direction"], reader, deps.spec))
+        row["shared_subtree_frac"] = shared_subtree_frac(factor, better)
         row["complexity_nodes"] = complexity_nodes(factor)
-        chosen[row["hash"]] = values
-        known.append(factor)
+        chosen[factor.text] = values
+        better.append(factor)
 
 
-def _novelty(
-    values: FloatArray,
-    better: Sequence[FloatArray],
-    direction: int,
-    reader: SegmentReader,
-    deps: RunDeps,
+def _likeness(
+    values: FloatArray, chosen: Mapping[str, FloatArray], earlier: KnownFactors, limit: float
 ) -> Row:
-    """The RankIC that is left beside better finalists; NaN without a cross-section."""
-    segment, cut = reader.panel(()), deps.spec.segments
-    forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars)
-    residual = direction * residual_signal(values, better)
-    ranks = rank_rows(forward[segment.scored])  # the residual is of ranks already
-    ic = information_coefficient(residual[segment.scored], ranks, "pearson")
-    lags = default_lags(int(np.isfinite(ic).sum()), LAGS_PER_HORIZON * cut.horizon_bars)
-    return {"residual_rank_ic": mean_ic(ic), "residual_t": newey_west_t(ic, lags)}
+    """Columns of RANKING: how like an earlier run's factors and the better finalists it is."""
+    nearest = nearest_in_library(values, chosen, STRIDE_BARS)
+    correlation = abs(nearest.correlation) if nearest else 0.0
+    row: Row = {"library_correlation": correlation}
+    if nearest and correlation > limit:
+        row["why"] = f"says what {nearest.name} says"
+    known = next(iter(earlier.nearest_first(values)), None)
+    if known:
+        row |= nearest_columns(known)
+        if abs(known.correlation) > limit:
+            row["why"] = f"{KNOWN} by {known.run} as {known.factor.text}"
+    return row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,10 @@ from alphamill.lake import Lake, run_key
 from alphamill.stages.certificate import sees_no_future
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
-from alphamill.stages.panels import Segment, SegmentPanel, read_manifest
+from alphamill.stages.library import Moment, admit, look_up
+from alphamill.stages.looks import count_looks
+from alphamill.stages.novelty import KnownFactors
+from alphamill.stages.panels import Segment, read_manifest
 from alphamill.stages.trials import (
     SCORE_COLUMNS,
     Row,
@@ -34,17 +37,20 @@ _SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
 VERDICTS = pa.schema(
     [pa.field(name, pa.string())
      for name in ("hash", "expression", "interval", "verdict", "hypothesis", "tier", "symbol",
-                  "call_id", "veto_reason", "reasons", "gates", "snapshot", "code_version")]
+                  "call_id", "veto_reason", "reasons", "gates", "snapshot", "code_version",
+                  "earlier_nearest", "earlier_run")]
     + [pa.field("round", pa.int32()), pa.field("rank", pa.int32()),
        pa.field("direction", pa.int8()), pa.field("lookback_bars", pa.int32()),
        pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
        pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64()),
-       pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32())]
+       pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32()),
+       pa.field("earlier_factors", pa.int32())]
     + [pa.field(name, pa.float64())
        for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
                     "deflated_sharpe_uncapped",
                     "library_correlation", "pbo", "residual_rank_ic", "residual_t",
-                    "shared_subtree_frac")]
+                    "shared_subtree_frac", "earlier_correlation",
+                    "earlier_residual_rank_ic", "earlier_residual_t")]
     + [pa.field(f"{segment.value}_{name}", pa.float64())
        for segment in _SEGMENTS for name in SCORE_COLUMNS]
     + [pa.field(f"{segment.value}_start_ms", pa.int64()) for segment in _SEGMENTS]
@@ -65,12 +71,20 @@ def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
     finalists = sorted((row for row in ranking.values() if row["finalist"]), key=_rank)
     readers = segment_readers(deps, job.interval)
     opened = [row for row in finalists if not vetoes.get(row["hash"], {}).get("vetoed")]
-    looks = _count_looks(opened, readers[Segment.HOLDOUT].panel(()), deps)
-    rows = [
-        verdict_row(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
-                 vetoes.get(ranked["hash"], {}), looks, readers, deps)
-        for ranked in finalists
-    ]  # fmt: skip
+    looks = count_looks(opened, readers[Segment.HOLDOUT].panel(()), deps)
+    rows: list[Row] = []
+    settled = False
+    while not settled:  # once more for each run that admits factors meanwhile
+        earlier = KnownFactors(
+            look_up(deps.lake, deps.spec, job.interval, Moment.END), readers[Segment.VALIDATION]
+        )
+        rows = [
+            verdict_row(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
+                        vetoes.get(ranked["hash"], {}), looks, earlier, readers, deps)
+            for ranked in finalists
+        ]  # fmt: skip
+        admitted = [row for row in rows if row["verdict"] != Grade.REJECTED]
+        settled = admit(deps.lake, deps.spec, job.interval, admitted)
     key = interval_key(deps.run_id, "verdicts", job.interval, "verdicts")
     write_rows(deps.lake, key, rows, VERDICTS)
     counts: dict[str, int] = {}
@@ -103,6 +117,7 @@ def verdict_row(
     validated: Row,
     veto: Row,
     looks: int,
+    earlier: KnownFactors,
     readers: dict[Segment, SegmentReader],
     deps: RunDeps,
 ) -> Row:
@@ -113,7 +128,8 @@ def verdict_row(
     holdout = None
     if not vetoed:
         holdout = readers[Segment.HOLDOUT].score(factor, deps.spec, discovery.direction)
-    known = readers[Segment.DISCOVERY]
+    validating, known = readers[Segment.VALIDATION], readers[Segment.DISCOVERY]
+    novelty = earlier.measure(validating.values(factor), discovery.direction, deps.spec)
     certified = sees_no_future(factor, known.panel(factor.columns).panel, known.labels())
     verdict = judge(
         discovery,
@@ -123,7 +139,7 @@ def verdict_row(
             ranked["n_trials"], ranked["n_effective"], ranked["sharpe_variance"], ranked["bh_p"]
         ),
         thresholds=GateThresholds(**deps.spec.gates.model_dump()),
-        library_correlation=ranked["library_correlation"],
+        library_correlation=_likest(ranked, novelty),
         look_ahead_ok=certified,
         check_faults=check(factor),
     )
@@ -137,6 +153,7 @@ def verdict_row(
                                            "library_correlation", "n_clusters", "pbo",
                                            "residual_rank_ic", "residual_t",
                                            "shared_subtree_frac", "complexity_nodes")},
+        **novelty,
         "verdict": Grade.REJECTED.value if vetoed else plain["grade"],
         "direction": discovery.direction,
         "veto_reason": veto_reason,
@@ -155,6 +172,12 @@ def verdict_row(
         **(_numbers(Segment.HOLDOUT, holdout) if holdout else {}),
         **_dates(readers),
     }  # fmt: skip
+
+
+def _likest(ranked: Row, novelty: Mapping[str, Any]) -> float:
+    """The largest |correlation| with a better finalist or with what earlier runs admitted."""
+    within, earlier = ranked["library_correlation"], novelty.get("earlier_correlation", 0.0)
+    return max(float(within), abs(float(earlier)))
 
 
 def _snapshot(deps: RunDeps, interval: str) -> str:
@@ -176,15 +199,3 @@ def _dates(readers: dict[Segment, SegmentReader]) -> Row:
         dates[f"{name.value}_start_ms"] = int(scored[0])
         dates[f"{name.value}_end_ms"] = int(scored[-1])
     return dates
-
-
-def _count_looks(opened: Sequence[Row], holdout: SegmentPanel, deps: RunDeps) -> int:
-    """Note which factors are about to see this span; returns all looks at it, by any run."""
-    times = holdout.panel.times_ms
-    span = f"span={times[holdout.history_bars]}-{times[-1]}"
-    folder = f"holdouts/market={deps.spec.market.value}/interval={holdout.panel.interval.value}"
-    for row in opened:
-        note = json.dumps({"expression": row["expression"]})
-        key = f"{folder}/{span}/{deps.run_id}-{row['hash']}.json"
-        deps.lake.write_bytes(key, note.encode())
-    return len(deps.lake.list(f"{folder}/{span}"))

@@ -1,0 +1,304 @@
+"""Runs over one lake: what an earlier one admitted is taken, and two at once find each other's."""
+
+import json
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alphamill.clock import ManualClock
+from alphamill.controls.inline import InlineMill
+from alphamill.controls.markets import ControlMarket, klines_of
+from alphamill.controls.planted import Search, _spec
+from alphamill.evaluation import information_coefficient
+from alphamill.frames import Interval
+from alphamill.jobs import VerifyJob
+from alphamill.lake import Lake, run_key
+from alphamill.llm.memory import ScriptedChat
+from alphamill.market import FakeExchange
+from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
+from alphamill.sim.planted import PlantedFactor
+from alphamill.stages import verify
+from alphamill.stages.evaluate import SegmentReader
+from alphamill.stages.feedback import TAKEN_SHOWN, feedback
+from alphamill.stages.language import read_expression
+from alphamill.stages.library import LIBRARY, Moment, admit, library_key, look_up, recorded
+from alphamill.stages.novelty import KnownFactors
+from alphamill.stages.panels import Segment
+from alphamill.stages.recheck import recheck
+from alphamill.stages.replay import replay
+from alphamill.stages.trials import RunDeps
+from workers.flows import plan
+
+PLANTED = "-ts_zscore(close, 24)"
+VARIANT = "-ts_zscore(close, 26)"
+OTHER = "ts_mean(taker_buy_base / volume, 12)"
+H1 = Interval.H1
+MARKET = ControlMarket(
+    seed=5, n_symbols=6, n_bars=1200, planted=(PlantedFactor(PLANTED, 0.2, 1),), ragged=False
+)
+# The pooled evidence of a market this small; the signs must still hold.
+EASY = GateSettings(validation_t=0.1, holdout_t=0.1, out_of_sample_t=0.1, fdr=0.99,
+                    deflated_sharpe=0.01, coverage=0.5)  # fmt: skip
+
+
+class Says:
+    """A model that names these expressions, keeps its prompts, and vetoes nothing."""
+
+    def __init__(self, *expressions):
+        self.expressions, self.prompts = expressions, []
+
+    def complete(self, request):
+        self.prompts.append(request.messages[-1].content)
+        return ScriptedChat([self._said(request)]).complete(request)
+
+    def _said(self, request):
+        if '"keep"' in request.messages[0].content:
+            return json.dumps({"keep": [], "veto": []})
+        return json.dumps({"candidates": [
+            {"expression": text, "hypothesis": "", "horizon_bars": None, "direction": None}
+            for text in self.expressions]})  # fmt: skip
+
+    def models(self):
+        return []
+
+
+def mine(folder, salt, *expressions, **changes):
+    exchange = FakeExchange(ManualClock(MARKET.end_ms + 86_400_000))
+    for symbol, bars in MARKET.bars().items():
+        exchange.add(symbol, H1, klines_of(bars, H1))
+    chat = Says(*expressions)
+    mill = InlineMill(Lake(str(folder)), exchange, chat, indicators=False)
+    spec = replace(
+        _spec(MARKET, Search(), str(folder)), salt=salt, gates=EASY,
+        segments=SegmentSettings(horizon_bars=1), **changes,
+    )  # fmt: skip
+    mill.work(spec, plan(spec))
+    return mill, spec, chat
+
+
+def grades(mill, spec):
+    return {row["expression"]: row["verdict"] for row in mill.table(spec, "factors")}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A first run that admits the planted formula, and a second that meets it again."""
+    folder = tmp_path_factory.mktemp("lake")
+    first = mine(folder, "first", PLANTED, OTHER)
+    second = mine(folder, "second", PLANTED, VARIANT, OTHER)
+    return first, second
+
+
+def test_what_a_run_admitted_is_in_the_library_and_nothing_else(runs):
+    (mill, spec, _), _ = runs
+    assert grades(mill, spec)[PLANTED] in ("predictive", "tradable")
+    admitted = [e for e, verdict in grades(mill, spec).items() if verdict != "rejected"]
+    rows = mill.lake.read(library_key(spec, H1)).to_pylist()
+    own = [row for row in rows if row["run"] == spec.run_id]
+    assert [row["expression"] for row in own] == admitted
+    assert [row["number"] for row in rows] == list(range(len(rows)))
+
+
+def test_the_first_run_knew_nothing_and_says_so(runs):
+    (mill, spec, chat), _ = runs
+    assert recorded(mill.lake, spec.run_id, H1, Moment.START) == []
+    assert {row["earlier_factors"] for row in mill.table(spec, "factors")} == {0}
+    assert not any("## Taken" in prompt for prompt in chat.prompts)
+
+
+def test_the_next_run_is_told_what_is_taken_and_no_number_of_it(runs):
+    (mill, first, _), (_, _, chat) = runs
+    asked = [prompt for prompt in chat.prompts if "## Taken" in prompt]
+    assert len(asked) == len(MARKET.symbols) + 1  # not the review of the finalists
+    section = asked[0].split("## Taken")[1].split("\n## ")[0]
+    names = sorted(row["expression"] for row in mill.lake.read(library_key(first, H1)).to_pylist()
+                   if row["run"] == first.run_id)  # fmt: skip
+    assert section.split("\n")[1:] == [*names, ""]
+
+
+def test_a_taken_formula_costs_no_evaluation_and_its_variant_is_no_finalist(runs):
+    (_, first, _), (mill, spec, _) = runs
+    trials = {row["expression"]: row for row in reversed(mill.table(spec, "trials"))}
+    same, like = trials[PLANTED], trials[VARIANT]
+    assert (same["status"], same["reason"]) == ("duplicate", f"admitted by {first.run_id}")
+    assert (like["status"], like["finalist"]) == ("evaluated", False)
+    assert like["why_not_finalist"] == f"admitted by {first.run_id} as {PLANTED}"
+    assert {row["n_trials"] for row in mill.table(spec, "factors")} <= {
+        sum(row["status"] in ("evaluated", "duplicate") for row in mill.table(spec, "trials"))
+    }
+
+
+def test_likeness_to_the_library_is_what_the_values_say(tmp_path):
+    _, first, _ = mine(tmp_path, "first", PLANTED)
+    mill, spec, _ = mine(tmp_path, "second", "-ts_zscore(close, 96)")
+    (row,) = mill.table(spec, "factors")
+    reader = SegmentReader(mill.lake, spec.run_id, H1, Segment.VALIDATION)
+    ours, theirs = (reader.values(read_expression(text))[::8]
+                    for text in (row["expression"], PLANTED))  # fmt: skip
+    ic = information_coefficient(ours, theirs)
+    assert row["earlier_correlation"] == pytest.approx(np.nanmean(ic), abs=1e-12)
+    assert 0.2 < row["earlier_correlation"] < 0.7
+    assert (row["earlier_factors"], row["earlier_nearest"], row["earlier_run"]) == (
+        1, PLANTED, first.run_id
+    )  # fmt: skip
+    gate = next(g for g in json.loads(row["gates"])
+                if g["name"] == "library_correlation")  # fmt: skip
+    assert gate["value"] == row["earlier_correlation"]  # there is no better finalist
+    # What the planted formula explains of it is gone from the residual.
+    assert 0 <= abs(row["earlier_residual_rank_ic"]) < abs(row["residual_rank_ic"])
+
+
+def test_a_replay_uses_the_library_of_then(runs, tmp_path):
+    _, (mill, spec, _) = runs
+    jobs = [(job.stage, job.message) for job in plan(spec)]
+    done = replay(spec.run_id, jobs, mill.lake, Lake(str(tmp_path)))
+    assert (done.equal, done.failed) == (True, ())
+    row = mill.table(spec, "factors")[0]
+    assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal
+
+
+def test_without_a_library_the_same_is_found_again(tmp_path):
+    search = SearchSettings(library_factors=0)
+    mine(tmp_path, "first", PLANTED, search=search)
+    mill, spec, chat = mine(tmp_path, "second", PLANTED, search=search)
+    assert grades(mill, spec)[PLANTED] != "rejected"
+    assert not any("## Taken" in prompt for prompt in chat.prompts)
+
+
+def row_of(expression, rank=1):
+    factor = read_expression(expression)
+    return {"hash": factor.hash, "expression": factor.text, "verdict": "predictive", "rank": rank}
+
+
+def spec_of(folder, salt, **search):
+    return replace(_spec(MARKET, Search(), str(folder)), salt=salt,
+                   search=SearchSettings(**search))  # fmt: skip
+
+
+def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
+    lake, one, two = Lake(str(tmp_path)), *(spec_of(tmp_path, salt) for salt in "ab")
+    assert look_up(lake, one, H1, Moment.END) == look_up(lake, two, H1, Moment.END) == []
+    assert admit(lake, two, H1, [row_of(PLANTED)])
+    assert not admit(lake, one, H1, [row_of(VARIANT)])
+    (met,) = look_up(lake, one, H1, Moment.END)  # renewed
+    assert (met["expression"], met["run"]) == (PLANTED, two.run_id)
+    assert admit(lake, one, H1, [row_of(OTHER)])
+    assert [row["run"] for row in lake.read(library_key(one, H1)).to_pylist()] == [
+        two.run_id, one.run_id
+    ]  # fmt: skip
+
+
+def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_path, monkeypatch):
+    """Another run admits between this one's look and its admission."""
+    mill, spec, _ = mine(tmp_path, "first", PLANTED)
+    assert grades(mill, spec)[PLANTED] != "rejected"
+    other = replace(spec, salt="other")
+    mill.lake.delete(library_key(spec, H1))
+    mill.lake.delete(run_key(spec.run_id, "library/interval=1h/end.parquet"))
+    judged = verify.verdict_row
+
+    def meanwhile(*args):
+        if not mill.lake.exists(library_key(spec, H1)):
+            admit(mill.lake, other, H1, [row_of(VARIANT)])
+        return judged(*args)
+
+    monkeypatch.setattr(verify, "verdict_row", meanwhile)
+    assert verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec))["rejected"] == 1
+    (row,) = mill.lake.read(
+        run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet")
+    ).to_pylist()
+    assert "library_correlation" in row["reasons"]
+    assert row["earlier_run"] == other.run_id
+
+
+def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
+    specs = [spec_of(tmp_path, str(number)) for number in range(8)]
+
+    def work(number, spec):
+        lake = Lake(str(tmp_path))
+        look_up(lake, spec, H1, Moment.END)
+        while not admit(lake, spec, H1, [row_of(f"-ts_zscore(close, {10 + number})")]):
+            pass
+
+    threads = [threading.Thread(target=work, args=task) for task in enumerate(specs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    lake = Lake(str(tmp_path))
+    rows = lake.read(library_key(specs[0], H1)).to_pylist()
+    assert sorted(row["run"] for row in rows) == sorted(spec.run_id for spec in specs)
+    for row in rows:
+        met = recorded(lake, row["run"], H1, Moment.END)
+        assert {one["number"] for one in met} == set(range(row["number"]))
+
+
+def test_a_worker_killed_after_admission_admits_once_and_judges_as_before(tmp_path):
+    mill, spec, _ = mine(tmp_path, "first", PLANTED, OTHER)
+    before = {key: mill.lake.read_bytes(key) for key in mill.lake.list("")
+              if "verdicts/" in key or "library" in key}  # fmt: skip
+    mill.lake.delete(run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet"))
+    later = replace(spec, salt="later")
+    look_up(mill.lake, later, H1, Moment.END)
+    admit(mill.lake, later, H1, [row_of(VARIANT)])  # the library goes on meanwhile
+    verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec))
+    for key, data in before.items():
+        if key != library_key(spec, H1):
+            assert mill.lake.read_bytes(key) == data, key
+    runs_there = [row["run"] for row in mill.lake.read(library_key(spec, H1)).to_pylist()]
+    assert runs_there.count(spec.run_id) == len(
+        [verdict for verdict in grades(mill, spec).values() if verdict != "rejected"]
+    )
+
+
+def test_the_newest_come_first_each_once_and_no_more_than_are_asked_for(tmp_path):
+    lake = Lake(str(tmp_path))
+    texts = [[f"-ts_zscore(close, {n + 10 * run})" for n in range(3, 6)] for run in range(3)]
+    texts[2][0] = texts[0][0]  # found by two runs that did not know each other
+    for number, own in enumerate(texts):
+        spec = spec_of(tmp_path, str(number), library_factors=0)
+        look_up(lake, spec, H1, Moment.END)
+        assert admit(lake, spec, H1, [row_of(text, rank) for rank, text in enumerate(own, 1)])
+    told = look_up(lake, spec_of(tmp_path, "reader", library_factors=5), H1, Moment.START)
+    assert [row["expression"] for row in told] == [*texts[2], *texts[1][:2]]
+
+
+def test_a_bounded_library_does_not_make_a_run_judge_for_ever(tmp_path):
+    lake = Lake(str(tmp_path))
+    first = spec_of(tmp_path, "first")
+    admit(lake, first, H1, [row_of(f"-ts_zscore(close, {n})", n) for n in range(3, 9)])
+    spec = spec_of(tmp_path, "second", library_factors=2)
+    assert len(look_up(lake, spec, H1, Moment.END)) == 2
+    assert admit(lake, spec, H1, [row_of(OTHER)])
+
+
+def test_the_library_is_of_one_market_and_interval(tmp_path):
+    lake, spec = Lake(str(tmp_path)), spec_of(tmp_path, "a")
+    admit(lake, spec, Interval.H4, [row_of(PLANTED)])
+    assert look_up(lake, spec_of(tmp_path, "b"), H1, Moment.START) == []
+
+
+def test_what_this_run_cannot_compute_is_left_out(runs):
+    _, (mill, spec, _) = runs
+    reader = SegmentReader(mill.lake, spec.run_id, H1, Segment.VALIDATION)
+    texts = (PLANTED, "rsi_14 - 50", "group_rank(returns, sector)", "no_such(close, 3)")
+    known = KnownFactors([{"expression": text, "run": "mine-1"} for text in texts], reader)
+    assert len(known) == 1
+    values = reader.values(read_expression(f"-({PLANTED})"))
+    (nearest,) = known.nearest_first(values)
+    assert nearest.correlation == pytest.approx(-1)
+
+
+def test_the_prompt_names_few_short_formulas_in_an_order_that_tells_nothing():
+    rows = [{"expression": f"-ts_zscore(close, {100 - n})"} for n in range(40)]
+    rows.insert(0, {"expression": "rank(" * 20 + "close" + ")" * 20})
+    taken = feedback((), rows).taken
+    assert len(taken) == TAKEN_SHOWN
+    assert list(taken) == sorted(row["expression"] for row in rows[1 : TAKEN_SHOWN + 1])
+
+
+def test_the_library_is_plain_parquet(runs):
+    (mill, spec, _), _ = runs
+    assert mill.lake.read(library_key(spec, H1)).schema.equals(LIBRARY)
