@@ -16,7 +16,7 @@ from alphamill.frames import FloatArray
 
 VAR, STD, STD0, ZSCORE = 0, 1, 2, 3
 SKEW, KURT = 0, 1
-SLOPE, RSQUARE, RESID, LINE, FORECAST = 0, 1, 2, 3, 4
+SLOPE, RESID, LINE, FORECAST = 0, 1, 2, 3
 
 
 @inline
@@ -52,20 +52,19 @@ def _finish_second(
     level: the window's means; newest: the newest values less those means.
     """
     n = m2.shape[0]
+    share = 1.0 / (w if mode == STD0 else w - 1)
     if mode == VAR:
         for j in range(n):
-            m2[j] /= w - 1
-    elif mode == STD:
+            value = m2[j] * share
+            m2[j] = value if value < np.inf else np.nan
+    elif mode != ZSCORE:
         for j in range(n):
-            m2[j] = math.sqrt(m2[j] / (w - 1))
-    elif mode == STD0:
-        for j in range(n):
-            m2[j] = math.sqrt(m2[j] / w)
+            m2[j] = math.sqrt(m2[j] * share)
     else:
         for j in range(n):
             noise = NOISE * level[j]
             varies = m2[j] > w * noise * noise
-            m2[j] = newest[j] / math.sqrt(m2[j] / (w - 1)) if varies else np.nan
+            m2[j] = newest[j] / math.sqrt(m2[j] * share) if varies else np.nan
 
 
 @inline
@@ -89,7 +88,6 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     mean, m2 = np.zeros((w + 1, n)), np.zeros((w + 1, n))
     p_mean, p_m2, anchor = np.empty(n), np.empty(n), np.empty(n)
     w_mean, newest = np.empty(n), np.empty(n)
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         anchors(x, start, w, anchor)
@@ -102,23 +100,21 @@ def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
             older = w - k
             share = 1.0 / k
             spread = (k - 1) * share
+            part = older / w
+            cross = part * k
             for j in range(n):
                 d = x[i, j] - anchor[j] - p_mean[j]
                 p_mean[j] += d * share
                 p_m2[j] += d * d * spread
-            if i < w - 1:
-                continue
-            part = older / w
-            cross = part * k
-            for j in range(n):
                 d = mean[older, j] - p_mean[j]
                 out[i, j] = m2[older, j] + p_m2[j] + d * d * cross
-                w_mean[j] = p_mean[j] + d * part
             if mode == ZSCORE:
                 for j in range(n):
+                    w_mean[j] = p_mean[j] + (mean[older, j] - p_mean[j]) * part
                     newest[j] = x[i, j] - anchor[j] - w_mean[j]
                     w_mean[j] += anchor[j]
             _finish_second(out[i], w_mean, newest, w, mode)
+    out[: w - 1] = np.nan
 
 
 @inline
@@ -183,66 +179,58 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 out[i, j] = shape(m2, m3, m4, s, mode == KURT) if varies else np.nan
 
 
-@inline
-def _trend(cov: float, var: float, level: float, newest: float, w: int, mode: int) -> float:
-    """The statistic from centred sums with time and of x; `newest`: this bar less the mean."""
-    slope = cov / (w * (w * w - 1.0) / 12.0)
-    if mode == SLOPE:
-        return slope
-    if mode == RESID:
-        return newest - slope * (0.5 * (w - 1))
-    if mode == LINE:
-        return level + slope * (0.5 * (w - 1))
-    if mode == FORECAST:
-        return level + slope * (0.5 * (w + 1))
-    noise = NOISE * level
-    rsquare = cov * slope / var
-    return np.nan if var <= w * noise * noise else 1.0 if rsquare > 1.0 else rsquare
-
-
 @kernel
 def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
-    """Of the line through w bars: SLOPE a bar, RSQUARE (NaN where x is constant), the newest bar's
-    RESID, its value at the newest bar (LINE) or at the next (FORECAST).
+    """Of the line through w bars: SLOPE a bar, the newest bar's RESID, the line's value at the
+    newest bar (LINE) or at the next (FORECAST).
+
+    Kept are the mean and the sum of products with the time from the middle of the part.
     """
     n_bars, n = x.shape
-    mean, m2, c = np.zeros((w + 1, n)), np.zeros((w + 1, n)), np.zeros((w + 1, n))
-    p_mean, p_m2, p_c, anchor = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    out[: w - 1] = np.nan
+    mean, c = np.zeros((w + 1, n)), np.zeros((w + 1, n))
+    p_mean, p_c, anchor = np.empty(n), np.empty(n), np.empty(n)
+    share_of_cov = 12.0 / (w * (w * w - 1.0))
+    ahead = 0.5 * (w - 1) if mode != FORECAST else 0.5 * (w + 1)
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         anchors(x, start, w, anchor)
         if start > 0:
             for k in range(1, w):
-                share = 1.0 / k
-                spread = (k - 1) * share
-                half = 0.5 * (k - 1)
+                share, half = 1.0 / k, 0.5 * (k - 1)
                 for j in range(n):
                     d = x[start - k, j] - anchor[j] - mean[k - 1, j]
                     mean[k, j] = mean[k - 1, j] + d * share
-                    m2[k, j] = m2[k - 1, j] + d * d * spread
                     c[k, j] = c[k - 1, j] - d * half
         p_mean[:] = 0.0
-        p_m2[:] = 0.0
         p_c[:] = 0.0
         for i in range(start, stop):
             k = i - start + 1
             older = w - k
-            share = 1.0 / k
-            spread = (k - 1) * share
-            half = 0.5 * (k - 1)
+            share, half, cross, part = 1.0 / k, 0.5 * (k - 1), 0.5 * older * k, older / w
             for j in range(n):
                 d = x[i, j] - anchor[j] - p_mean[j]
                 p_mean[j] += d * share
-                p_m2[j] += d * d * spread
                 p_c[j] += d * half
-            if i < w - 1:
-                continue
-            part = older / w
-            for j in range(n):
-                d = p_mean[j] - mean[older, j]
-                cov = c[older, j] + p_c[j] + d * (0.5 * older * k)
-                var = m2[older, j] + p_m2[j] + d * d * (part * k)
-                level = p_mean[j] - d * part
-                newest = x[i, j] - anchor[j] - level
-                out[i, j] = _trend(cov, var, level + anchor[j], newest, w, mode)
+                cov = c[older, j] + p_c[j] + (p_mean[j] - mean[older, j]) * cross
+                out[i, j] = cov * share_of_cov
+            if mode != SLOPE:
+                for j in range(n):
+                    level = p_mean[j] - (p_mean[j] - mean[older, j]) * part
+                    line = level + out[i, j] * ahead
+                    out[i, j] = x[i, j] - anchor[j] - line if mode == RESID else anchor[j] + line
+    out[: w - 1] = np.nan
+
+
+@kernel
+def trend_fit(x: FloatArray, slope: FloatArray, w: int, out: FloatArray) -> None:
+    """R squared of x on time, given its slope; `out` holds the variances (divisor w - 1) and is
+    overwritten. NaN where x is constant, up to rounding of its newest value.
+    """
+    n_bars, n = x.shape
+    share = (w * (w + 1.0)) / 12.0
+    for i in range(n_bars):
+        for j in range(n):
+            noise = NOISE * x[i, j]
+            fit = slope[i, j] * slope[i, j] * share / out[i, j]
+            fit = 1.0 if fit > 1.0 else fit
+            out[i, j] = np.nan if out[i, j] <= noise * noise else fit

@@ -25,13 +25,15 @@ def _finish(
         xy = 0.0
     if np.abs(xy) > scale:
         xy = scale if xy > 0 else -scale  # rounding must not take a correlation past 1
-    if mode == COV:
-        return xy / (w - 1)
     if mode == CORR:
         return np.nan if x_flat or y_flat else xy / scale
-    if mode == BETA:
-        return np.nan if y_flat else xy / yy
-    return np.nan if y_flat else dx - xy / yy * dy
+    if mode == COV:
+        value = xy / (w - 1)
+    elif y_flat:
+        return np.nan
+    else:
+        value = xy / yy if mode == BETA else dx - xy / yy * dy
+    return value if np.abs(value) < np.inf else np.nan
 
 
 @kernel

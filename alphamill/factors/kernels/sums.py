@@ -14,7 +14,6 @@ def window_sum(x: FloatArray, w: int, out: FloatArray) -> None:
     n_bars, n = x.shape
     suffix = np.zeros((w + 1, n))
     prefix = np.empty(n)
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         prefix[:] = 0.0
@@ -22,13 +21,12 @@ def window_sum(x: FloatArray, w: int, out: FloatArray) -> None:
             older = w - (i - start + 1)
             for j in range(n):
                 prefix[j] += x[i, j]
-            if i >= w - 1:
-                for j in range(n):
-                    out[i, j] = suffix[older, j] + prefix[j]
+                out[i, j] = suffix[older, j] + prefix[j]
         if stop - start == w:
             for k in range(1, w):
                 for j in range(n):
                     suffix[k, j] = suffix[k - 1, j] + x[stop - k, j]
+    out[: w - 1] = np.nan
 
 
 @kernel
@@ -37,7 +35,6 @@ def window_mean(x: FloatArray, w: int, out: FloatArray) -> None:
     n_bars, n = x.shape
     suffix = np.zeros((w + 1, n))
     prefix = np.empty(n)
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         prefix[:] = 0.0
@@ -45,26 +42,24 @@ def window_mean(x: FloatArray, w: int, out: FloatArray) -> None:
             k = i - start + 1
             older = w - k
             share = 1.0 / k
+            part = older / w
             for j in range(n):
                 prefix[j] += (x[i, j] - prefix[j]) * share
-            if i >= w - 1:
-                part = older / w
-                for j in range(n):
-                    out[i, j] = prefix[j] + (suffix[older, j] - prefix[j]) * part
+                out[i, j] = prefix[j] + (suffix[older, j] - prefix[j]) * part
         if stop - start == w:
             for k in range(1, w):
                 share = 1.0 / k
                 for j in range(n):
                     suffix[k, j] = suffix[k - 1, j] + (x[stop - k, j] - suffix[k - 1, j]) * share
+    out[: w - 1] = np.nan
 
 
 @kernel
 def window_product(x: FloatArray, w: int, out: FloatArray) -> None:
-    """Product of the last w bars."""
+    """Product of the last w bars; NaN past the largest number."""
     n_bars, n = x.shape
     suffix = np.ones((w + 1, n))
     prefix = np.empty(n)
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         prefix[:] = 1.0
@@ -72,13 +67,13 @@ def window_product(x: FloatArray, w: int, out: FloatArray) -> None:
             older = w - (i - start + 1)
             for j in range(n):
                 prefix[j] *= x[i, j]
-            if i >= w - 1:
-                for j in range(n):
-                    out[i, j] = suffix[older, j] * prefix[j]
+                value = suffix[older, j] * prefix[j]
+                out[i, j] = value if np.abs(value) < np.inf else np.nan
         if stop - start == w:
             for k in range(1, w):
                 for j in range(n):
                     suffix[k, j] = suffix[k - 1, j] * x[stop - k, j]
+    out[: w - 1] = np.nan
 
 
 @kernel
@@ -89,11 +84,9 @@ def linear_decay(x: FloatArray, w: int, out: FloatArray) -> None:
     newer part's positions start after the older part's, which its plain sum accounts for.
     """
     n_bars, n = x.shape
-    total = np.zeros((w + 1, n))
-    weighted = np.zeros((w + 1, n))
+    weighted, total = np.zeros((w + 1, n)), np.empty(n)
     p_total, p_weighted = np.empty(n), np.empty(n)
     scale = 2.0 / (w * (w + 1.0))
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         p_total[:] = 0.0
@@ -104,15 +97,14 @@ def linear_decay(x: FloatArray, w: int, out: FloatArray) -> None:
             for j in range(n):
                 p_total[j] += x[i, j]
                 p_weighted[j] += k * x[i, j]
-            if i >= w - 1:
-                for j in range(n):
-                    value = weighted[older, j] + p_weighted[j] + older * p_total[j]
-                    out[i, j] = value * scale
+                out[i, j] = (weighted[older, j] + p_weighted[j] + older * p_total[j]) * scale
         if stop - start == w:
+            total[:] = 0.0
             for k in range(1, w):
                 for j in range(n):
-                    total[k, j] = total[k - 1, j] + x[stop - k, j]
-                    weighted[k, j] = weighted[k - 1, j] + total[k, j]
+                    total[j] += x[stop - k, j]
+                    weighted[k, j] = weighted[k - 1, j] + total[j]
+    out[: w - 1] = np.nan
 
 
 @kernel
@@ -123,24 +115,22 @@ def exponential_decay(x: FloatArray, w: int, keep: float, out: FloatArray) -> No
     prefix = np.empty(n)
     powers = keep ** np.arange(w + 1)
     scale = 1.0 / powers[:w].sum()
-    out[: w - 1] = np.nan
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         prefix[:] = 0.0
         for i in range(start, stop):
             k = i - start + 1
             older = w - k
+            aged = powers[k]
             for j in range(n):
                 prefix[j] = prefix[j] * keep + x[i, j]
-            if i >= w - 1:
-                aged = powers[k]
-                for j in range(n):
-                    out[i, j] = (suffix[older, j] * aged + prefix[j]) * scale
+                out[i, j] = (suffix[older, j] * aged + prefix[j]) * scale
         if stop - start == w:
             for k in range(1, w):
                 weight = powers[k - 1]
                 for j in range(n):
                     suffix[k, j] = suffix[k - 1, j] + x[stop - k, j] * weight
+    out[: w - 1] = np.nan
 
 
 @kernel

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from alphamill.factors.kernels import cross_section, extremes, moments, order, pairs, sums
+from alphamill.factors.kernels import cross_section, extremes, lags, moments, order, pairs, sums
 from alphamill.factors.operators import OPERATORS
 from alphamill.frames import FloatArray, IntArray
 
@@ -32,16 +32,6 @@ def _two(mode: int) -> Window:
     return lambda x, y, w: _run(pairs.window_pair, x, y)(w, mode)
 
 
-def _finite(values: FloatArray) -> FloatArray:
-    values[np.isinf(values)] = np.nan
-    return values
-
-
-def _bounded(windowed: Window) -> Window:
-    """An operator that multiplies, and so can overflow."""
-    return lambda *args: _finite(windowed(*args))
-
-
 def _delay(x: FloatArray, bars: int) -> FloatArray:
     out = np.empty_like(x)
     out[:bars] = np.nan
@@ -49,20 +39,11 @@ def _delay(x: FloatArray, bars: int) -> FloatArray:
     return out
 
 
-def _lagged(combine: Callable[[FloatArray, FloatArray], FloatArray]) -> Window:
-    """A function of x and x that many bars ago."""
-
-    def windowed(x: FloatArray, bars: int) -> FloatArray:
-        out = np.full_like(x, np.nan)
-        if bars < len(x):
-            out[bars:] = combine(x[bars:], x[:-bars])
-        return _finite(out)
-
-    return windowed
-
-
-def _ratio_log(now: FloatArray, then: FloatArray) -> FloatArray:
-    return np.log(np.divide(now, then))
+def _log_return(x: FloatArray, bars: int) -> FloatArray:
+    ratio = _run(lags.change, x)(bars, lags.RATIO)
+    np.log(ratio, out=ratio)
+    ratio[np.isinf(ratio)] = np.nan
+    return ratio
 
 
 def _truth(cond: FloatArray) -> FloatArray:
@@ -77,8 +58,16 @@ def _sum_if(x: FloatArray, cond: FloatArray, w: int) -> FloatArray:
 
 def _range_place(x: FloatArray, w: int) -> FloatArray:
     low = _run(extremes.window_extreme, x)(w, -1.0)
-    high = _run(extremes.window_extreme, x)(w, 1.0)
-    return _finite((x - low) / (high - low))
+    place = _run(extremes.window_extreme, x)(w, 1.0)
+    lags.range_place(x, low, place)
+    return place
+
+
+def _rsquare(x: FloatArray, w: int) -> FloatArray:
+    slope = _run(moments.window_trend, x)(w, moments.SLOPE)
+    fit = _run(moments.window_second, x)(w, moments.VAR)
+    moments.trend_fit(x, slope, w, fit)
+    return fit
 
 
 def _decay_exp(x: FloatArray, w: int) -> FloatArray:
@@ -95,19 +84,19 @@ def _autocorr(x: FloatArray, w: int, lag: int) -> FloatArray:
 
 WINDOW: Mapping[str, Window] = {
     "delay": _delay,
-    "delta": _lagged(np.subtract),
-    "pct_change": _lagged(lambda now, then: now / then - 1.0),
-    "log_return": _lagged(_ratio_log),
+    "delta": _one(lags.change, lags.DELTA),
+    "pct_change": _one(lags.change, lags.RELATIVE),
+    "log_return": _log_return,
     "ts_sum": _one(sums.window_sum),
     "ts_mean": _one(sums.window_mean),
     "ts_std": _one(moments.window_second, moments.STD),
     "ts_std0": _one(moments.window_second, moments.STD0),
-    "ts_var": _bounded(_one(moments.window_second, moments.VAR)),
+    "ts_var": _one(moments.window_second, moments.VAR),
     "ts_zscore": _one(moments.window_second, moments.ZSCORE),
     "ts_skew": _one(moments.window_shape, moments.SKEW),
     "ts_kurt": _one(moments.window_shape, moments.KURT),
     "ts_slope": _one(moments.window_trend, moments.SLOPE),
-    "ts_rsquare": _one(moments.window_trend, moments.RSQUARE),
+    "ts_rsquare": _rsquare,
     "ts_resid": _one(moments.window_trend, moments.RESID),
     "ts_linreg": _one(moments.window_trend, moments.LINE),
     "ts_forecast": _one(moments.window_trend, moments.FORECAST),
@@ -121,7 +110,7 @@ WINDOW: Mapping[str, Window] = {
     "ts_mad": _mad,
     "ts_medad": lambda x, w: _run(order.window_medad, x)(w),
     "ts_scale": _range_place,
-    "ts_product": _bounded(_one(sums.window_product)),
+    "ts_product": _one(sums.window_product),
     "ts_count": lambda cond, w: _run(sums.window_sum, _truth(cond))(w),
     "ts_sum_if": _sum_if,
     "decay_linear": _one(sums.linear_decay),
@@ -131,9 +120,9 @@ WINDOW: Mapping[str, Window] = {
     "rma": lambda x, w: _run(sums.recursive_mean, x)(w, 1.0 / w),
     "sma_cn": lambda x, w, weight: _run(sums.recursive_mean, x)(w, weight / w),
     "ts_corr": _two(pairs.CORR),
-    "ts_cov": _bounded(_two(pairs.COV)),
-    "ts_beta": _bounded(_two(pairs.BETA)),
-    "ts_regress_resid": _bounded(_two(pairs.RESID)),
+    "ts_cov": _two(pairs.COV),
+    "ts_beta": _two(pairs.BETA),
+    "ts_regress_resid": _two(pairs.RESID),
     "ts_rank_corr": lambda x, y, w: _run(order.window_rank_corr, x, y)(w),
     "ts_autocorr": _autocorr,
 }
