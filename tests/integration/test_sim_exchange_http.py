@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from alphamill.clock import ManualClock
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Month
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.faults import Fault
 from alphamill.sim.replay import ReplaySource
@@ -180,6 +181,65 @@ def test_every_second_reply_is_broken_as_asked(source, fault, outcome):
         stats = exchange.stats()["totals"]
     assert stats["faults"] == {fault: 1}
     assert stats["requests"] == 3  # a broken reply was counted all the same
+
+
+def test_bodies_are_zipped_for_who_takes_that(session, exchange_of_hours):
+    url = f"{exchange_of_hours.url}/api/v3/klines?symbol=BTCUSDT&interval=1h"
+    plain = session.get(url, headers={"Accept-Encoding": "identity"}, timeout=10)
+    zipped = session.get(url, headers={"Accept-Encoding": "gzip"}, timeout=10)
+    assert "Content-Encoding" not in plain.headers
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert plain.headers["Vary"] == zipped.headers["Vary"] == "Accept-Encoding"
+    assert int(zipped.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 2
+    assert zipped.content == plain.content
+    small = session.get(f"{exchange_of_hours.url}/api/v3/time", timeout=10)
+    assert "Content-Encoding" not in small.headers
+
+
+@pytest.fixture
+def exchange_of_hours(source):
+    with ExchangeServer(source=source) as exchange:
+        yield exchange
+
+
+class Slow:
+    """A market whose ETHUSDT takes until it is told to go on."""
+
+    def __init__(self, source):
+        self._source, self.asked, self.go_on = source, threading.Event(), threading.Event()
+        self.opened = 0
+        self.symbols, self.intervals = source.symbols, source.intervals
+        self.describe = source.describe
+
+    def bars(self, market, symbol, interval):
+        if symbol == "ETHUSDT":
+            self.opened += 1
+            self.asked.set()
+            assert self.go_on.wait(20)
+        return self._source.bars(market, symbol, interval)
+
+
+def test_a_big_file_of_the_archive_delays_nobody_and_is_built_once(session, source):
+    slow = Slow(source)
+    month = str(Month.of_ms(DEFAULT_START_MS).next())
+    with ExchangeServer(source=slow) as exchange, ThreadPoolExecutor(2) as pool:
+
+        def file_of(symbol):
+            folder = f"{exchange.url}/data/spot/monthly/klines/{symbol}/1h"
+            with requests.get(f"{folder}/{symbol}-1h-{month}.zip", timeout=30) as reply:
+                return reply
+
+        assert file_of("BTCUSDT").status_code == 200
+        waiting = [pool.submit(file_of, "ETHUSDT") for _ in range(2)]
+        assert slow.asked.wait(20)
+        assert klines(session, exchange, limit=1).status_code == 200
+        assert file_of("BTCUSDT").status_code == 200
+        assert not any(reply.done() for reply in waiting)
+        slow.go_on.set()
+        first, second = (reply.result(20) for reply in waiting)
+    assert first.status_code == 200
+    assert first.content == second.content
+    assert slow.opened == 1
 
 
 _PROGRAM = """
