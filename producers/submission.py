@@ -17,6 +17,7 @@ from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.llm.prices import PriceTable
+from alphamill.market.venues import VENUES
 from alphamill.model_settings import KEY_VARIABLE
 from alphamill.settings import Endpoint, LLMSettings, Settings
 from producers.connect import connect
@@ -30,9 +31,10 @@ _REASONS = 5  # kinds of failure that are told
 
 
 def checked_range(bars: BarRange) -> tuple[int, int]:
-    """The range asked for, cut to bars that have closed by now.
+    """The range asked for, cut to bars of the market's life that have closed by now; said if so.
 
-    Raises click.UsageError for a start after the end or in the future.
+    Raises click.UsageError for a start after the end or in the future, or a range before the market
+    opened.
     """
     start_ms, end_ms = bars.start_ms, bars.end_ms
     now_ms = int(time.time() * 1000)
@@ -40,6 +42,12 @@ def checked_range(bars: BarRange) -> tuple[int, int]:
         raise click.UsageError("--start lies in the future: no bar has closed there yet")
     if end_ms is not None and end_ms <= start_ms:
         raise click.UsageError("--end must come after --start (it is excluded)")
+    opened = VENUES[bars.market].opened
+    if end_ms is not None and end_ms <= opened.start_ms:
+        raise click.UsageError(f"no bar of that range exists: the market opened in {opened}")
+    if start_ms < opened.start_ms:
+        click.echo(f"the market opened in {opened}: fetching from there", err=True)
+        start_ms = opened.start_ms
     last_ms = max(_last_close_ms(interval, now_ms) for interval in bars.intervals)
     end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
     if end_ms <= start_ms:

@@ -23,10 +23,11 @@ def fetch_klines(job: FetchJob, at: JobContext) -> Facts:
 
 @task("reverify", ReverifyJob)
 def reverify_klines(job: ReverifyJob, at: JobContext) -> Facts:
-    """Compare a month with the exchange and replace what it has corrected. Safe to repeat."""
+    """Compare a month with API and archive and replace what was corrected. Safe to repeat."""
     lake = at.tools.lake(at.tools.spec(at.run_id).lake)
-    exchange = at.tools.exchange(job.market)
-    facts = reverify.run(job, reverify.ReverifyDeps(exchange, lake)).to_message()
+    exchange, archive = at.tools.exchange(job.market), at.tools.archive(job.market)
+    deps = reverify.ReverifyDeps(exchange, lake, archive, at.tools.clock)
+    facts = reverify.run(job, deps).to_message()
     _count(at.tools, exchange, at.run_id, facts)
     return facts
 

@@ -34,7 +34,9 @@ class KlineFacts:
 
     Every bar with asked_start_ms <= open time < asked_end_ms had closed when the exchange was
     asked: one that is not in the file was not there. complete: that range is the whole month.
-    gaps: the bars within it that the exchange does not have. halts: flat bars without volume.
+    gaps: the bars within it that are not there. unverified: those gaps, or parts of them, that only
+    the archive was asked for; the exchange was asked for all others and does not have them. halts:
+    flat bars without volume.
     """
 
     source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
@@ -43,6 +45,7 @@ class KlineFacts:
     gaps: tuple[Span, ...] = ()
     halts: tuple[Span, ...] = ()
     complete: bool = False
+    unverified: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def partition_of(month: Month, metadata: Mapping[str, str]) -> Partition:
         gaps=tuple(Span(*span) for span in json.loads(metadata["gaps"])),
         halts=tuple(Span(*span) for span in json.loads(metadata["halts"])),
         complete=metadata["complete"] == "true",
+        unverified=tuple(Span(*span) for span in json.loads(metadata.get("unverified", "[]"))),
     )
     return Partition(
         month=month,
@@ -215,7 +219,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
     times = table["open_time"].cast(pa.int64()).to_numpy()
-    return {
+    doubts = {"unverified": _spans(facts.unverified)} if facts.unverified else {}
+    return doubts | {
         "format": FORMAT,
         "source": facts.source,
         "rows": str(table.num_rows),

@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from alphamill.errors import AlphamillError
 from alphamill.frames import Interval, Market, Month, months_between
 from alphamill.lake.filesystem import Stat
-from alphamill.lake.klines import Partition, partition_of
+from alphamill.lake.klines import Partition, Span, partition_of
 from alphamill.lake.layout import Series, month_of, series_of
 from alphamill.lake.store import Lake, Unreadable
 
@@ -97,13 +97,31 @@ class Manifest:
         stretches = [
             Missing(start_ms, min(end_ms, facts.asked_start_ms), None, "not fetched"),
             *(
-                Missing(gap.start_ms, gap.end_ms, gap.bars, self._why(gap.end_ms))
+                missing
                 for gap in facts.gaps
                 if gap.start_ms < end_ms and gap.end_ms > start_ms
+                for missing in self._reasons(gap, facts.unverified)
             ),
             Missing(max(start_ms, facts.asked_end_ms), end_ms, None, "not fetched"),
         ]
         return [stretch for stretch in stretches if stretch.start_ms < stretch.end_ms]
+
+    def _reasons(self, gap: Span, unverified: tuple[Span, ...]) -> Iterator[Missing]:
+        """A gap, cut where only the archive was asked: for those bars nobody knows."""
+        step_ms = (gap.end_ms - gap.start_ms) // gap.bars
+        at_ms = gap.start_ms
+        for doubt in unverified:
+            first_ms, last_ms = max(at_ms, doubt.start_ms), min(gap.end_ms, doubt.end_ms)
+            if first_ms >= last_ms:
+                continue
+            if at_ms < first_ms:
+                bars = (first_ms - at_ms) // step_ms
+                yield Missing(at_ms, first_ms, bars, self._why(first_ms))
+            yield Missing(first_ms, last_ms, (last_ms - first_ms) // step_ms, "not fetched")
+            at_ms = last_ms
+        if at_ms < gap.end_ms:
+            bars = gap.bars - (at_ms - gap.start_ms) // step_ms
+            yield Missing(at_ms, gap.end_ms, bars, self._why(gap.end_ms))
 
     def _why(self, gap_end_ms: int) -> Why:
         first_ms = self.first_ms

@@ -3,6 +3,7 @@
 from alphamill.market.archive import Archive, Damaged, KlineArchive
 from alphamill.market.archive_files import ArchiveFile
 from alphamill.market.binance import Binance
+from alphamill.market.certain import certain_klines
 from alphamill.market.exchange import Exchange, Klines, RequestGate, SymbolInfo
 from alphamill.market.history import History
 from alphamill.market.klines import Gap, Halt, find_gaps, find_halts, parse_klines
@@ -23,6 +24,7 @@ __all__ = [
     "Klines",
     "RequestGate",
     "SymbolInfo",
+    "certain_klines",
     "find_gaps",
     "find_halts",
     "parse_klines",

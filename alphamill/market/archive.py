@@ -78,8 +78,8 @@ class Archive:
     def read(self, file: ArchiveFile) -> pa.Table | None:
         """GET {url}/data/.../SYMBOL-INTERVAL-PERIOD.zip and .zip.CHECKSUM; no weight.
 
-        None for 404 of either: what has no checksum cannot be verified. A mismatch is looked at
-        twice, since the two files are not replaced in one moment.
+        None where neither is; one without the other is `Damaged`: what has no checksum cannot be
+        verified. A mismatch is looked at twice, since the two are not replaced in one moment.
         """
         try:
             return self._verified(file)
@@ -88,9 +88,12 @@ class Archive:
 
     def _verified(self, file: ArchiveFile) -> pa.Table | None:
         said = self._get(f"{file.path}.CHECKSUM", _CHECKSUM_BYTES)
-        content = None if said is None else self._get(file.path, MAX_ZIP_BYTES)
-        if said is None or content is None:
+        content = self._get(file.path, MAX_ZIP_BYTES)
+        if said is None and content is None:
             return None
+        if said is None or content is None:
+            lacks = "CHECKSUM" if said is None else "zip"
+            raise Damaged(file.stem, f"it has no {lacks}", content or b"")
         match = _CHECKSUM.match(said)
         if match is None:
             raise Damaged(file.stem, "its CHECKSUM is malformed", content)

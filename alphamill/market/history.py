@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market, Month, months_between
 from alphamill.market.archive import Damaged, KlineArchive
 from alphamill.market.archive_files import DAY_MS, ArchiveFile
+from alphamill.market.certain import certain_klines
 from alphamill.market.exchange import Exchange, Klines
 from alphamill.market.klines import between, find_gaps, merge_klines
 
@@ -34,8 +35,9 @@ _MANY_GAPS = 20  # more than these are asked for as one stretch
 class Part:
     """Bars of [start_ms, end_ms) and how they were had.
 
-    files: archive files used. damaged: files that could not be. notes: what else went wrong with
-    the archive; REST gave those bars.
+    files: archive files used. damaged: files that could not be. notes: what else there is to say of
+    the archive, and of REST. unverified: stretches that the archive lacks and that REST refused to
+    answer for, as it does where Binance is barred or the symbol was removed.
     """
 
     start_ms: int
@@ -44,6 +46,7 @@ class Part:
     files: int = 0
     damaged: tuple[Damaged, ...] = ()
     notes: tuple[str, ...] = ()
+    unverified: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class History:
         A part is a month that the archive has something of, or a stretch of REST's between two.
         Raises what `Exchange.klines` raises; an archive that fails is noted and REST stands in.
         """
-        left_ms, in_vain = start_ms, list[_Search]()
-        for search in self._searches(symbol, interval, start_ms, end_ms):
+        left_ms, in_vain = start_ms, list[Search]()
+        for search in self.searches(symbol, interval, start_ms, end_ms):
             if not search.tables:
                 in_vain.append(search)
                 continue
@@ -73,51 +76,65 @@ class History:
         if left_ms < end_ms:
             yield self._from_rest(symbol, interval, left_ms, end_ms, in_vain)
 
-    def _searches(
+    def searches(
         self, symbol: str, interval: Interval, start_ms: int, end_ms: int
-    ) -> Iterator[_Search]:
+    ) -> Iterator[Search]:
         """One a month, done. Bars of a day or longer have none: one REST page holds years."""
         if self.archive is None or interval.endswith(("d", "w", "M")):
             return
         safe_ms = self.clock.now_ms() // DAY_MS * DAY_MS - (_SAFE_DAYS - 1) * DAY_MS
         for month in months_between(start_ms, end_ms):
             part = max(start_ms, month.start_ms), min(end_ms, month.end_ms)
-            search = _Search(self.archive, self.market, symbol, interval, *part)
+            search = Search(self.archive, self.market, symbol, interval, *part)
             search.run(month, safe_ms)
             yield search
 
-    def _completed(self, search: _Search) -> Part:
+    def _completed(self, search: Search) -> Part:
         """The archive's bars, and REST's where there is none."""
         table, sources = merge_klines(search.tables), set(search.sources)
-        now_ms, requests = self.clock.now_ms(), 0
-        for start_ms, end_ms in _holes(table, search):
-            rest = self.exchange.klines(search.symbol, search.interval, start_ms, end_ms)
+        now_ms, requests, notes = self.clock.now_ms(), 0, [*search.notes, *search.absences()]
+        holes = _holes(table, search)
+        for at, (start_ms, end_ms) in enumerate(holes):
+            try:
+                rest = certain_klines(
+                    self.exchange, search.symbol, search.interval, start_ms, end_ms
+                )
+            except GiveUp as error:
+                notes.append(f"bars that the archive lacks could not be asked for: {error}")
+                holes = holes[at:]
+                break
             requests += rest.requests
             if end_ms == search.end_ms:
                 now_ms = rest.server_time_ms
             if rest.table.num_rows:
                 sources.add(rest.source)
                 table = merge_klines([rest.table, table])
+        else:
+            holes = []
         return Part(
             search.start_ms,
             search.end_ms,
             Klines(table, now_ms, requests, "+".join(sorted(sources))),
             len(search.tables),
             tuple(search.damaged),
-            tuple(search.notes),
+            tuple(notes),
+            tuple(holes),
         )
 
     def _from_rest(
-        self, symbol: str, interval: Interval, start_ms: int, end_ms: int, in_vain: list[_Search]
+        self, symbol: str, interval: Interval, start_ms: int, end_ms: int, in_vain: list[Search]
     ) -> Part:
-        klines = self.exchange.klines(symbol, interval, start_ms, end_ms)
+        klines = certain_klines(self.exchange, symbol, interval, start_ms, end_ms)
         damaged = tuple(one for search in in_vain for one in search.damaged)
-        notes = tuple(dict.fromkeys(note for search in in_vain for note in search.notes))
-        return Part(start_ms, end_ms, klines, 0, damaged, notes)
+        notes = [note for search in in_vain for note in search.notes]
+        for search in in_vain:
+            if between(klines.table, search.start_ms, search.end_ms).num_rows:
+                notes.extend(search.absences())
+        return Part(start_ms, end_ms, klines, 0, damaged, tuple(dict.fromkeys(notes)))
 
 
 @dataclass(slots=True)
-class _Search:
+class Search:
     """What the archive has of a part of one month."""
 
     archive: KlineArchive
@@ -130,6 +147,14 @@ class _Search:
     sources: set[str] = field(default_factory=set)
     damaged: list[Damaged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # names of files that are not there
+
+    def absences(self) -> list[str]:
+        """In words, for a month that has bars: which of its files were looked for in vain."""
+        if not self.absent:
+            return []
+        more = f" and {len(self.absent) - 1} more" if len(self.absent) > 1 else ""
+        return [f"the archive has no {self.absent[0]}.zip{more}"]
 
     def run(self, month: Month, safe_ms: int) -> None:
         """Read the month's file, or its days' files before `safe_ms`, if they are worth it."""
@@ -166,13 +191,14 @@ class _Search:
             self.notes.append(f"archive: {error.reason}")
             return False
         if table is None:
+            self.absent.append(file.stem)
             return False
         self.tables.append(between(table, self.start_ms, self.end_ms))
         self.sources.add(file.source)
         return True
 
 
-def _holes(table: pa.Table, search: _Search) -> list[tuple[int, int]]:
+def _holes(table: pa.Table, search: Search) -> list[tuple[int, int]]:
     """Stretches to ask REST for; the last ends where the search does, if bars are absent there."""
     gaps = find_gaps(table, search.interval, search.start_ms, search.end_ms)
     holes = [(gap.start_ms, min(gap.end_ms, search.end_ms)) for gap in gaps]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Month
 
 _SPOT_INTERVALS = frozenset(Interval)
 _FUTURES_INTERVALS = _SPOT_INTERVALS - {Interval.S1}
@@ -29,6 +29,7 @@ class Venue:
     pages: the page sizes worth asking for, smallest first; the last has the most bars a weight.
     latest_first: a window with more than `limit` bars answers with its latest, not its oldest.
     span_ms: the longest window that may be asked for, if there is one.
+    opened: the month in which the market opened; no symbol was listed before.
     """
 
     prefix: str  # path of the API's version
@@ -39,6 +40,7 @@ class Venue:
     latest_first: bool
     span_ms: int | None
     intervals: frozenset[Interval]
+    opened: Month
 
     def page(self, bars: int) -> Page:
         """The cheapest page for `bars` more bars; its limit is never above `bars`."""
@@ -61,6 +63,7 @@ VENUES: Mapping[Market, Venue] = {
         latest_first=False,
         span_ms=None,
         intervals=_SPOT_INTERVALS,
+        opened=Month(2017, 7),
     ),
     Market.USD_M: Venue(
         prefix="/fapi/v1",
@@ -71,6 +74,7 @@ VENUES: Mapping[Market, Venue] = {
         latest_first=False,
         span_ms=None,
         intervals=_FUTURES_INTERVALS,
+        opened=Month(2019, 9),
     ),
     Market.COIN_M: Venue(
         prefix="/dapi/v1",
@@ -81,5 +85,6 @@ VENUES: Mapping[Market, Venue] = {
         latest_first=True,
         span_ms=200 * 86_400_000,
         intervals=_FUTURES_INTERVALS,
+        opened=Month(2020, 8),
     ),
 }

@@ -8,6 +8,7 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -30,15 +31,22 @@ from alphamill.lake import (
     read_partition,
     update_klines,
 )
-from alphamill.market import Exchange, History, KlineArchive, Klines, find_gaps, find_halts
+from alphamill.market import (
+    Exchange,
+    Gap,
+    Halt,
+    History,
+    KlineArchive,
+    Klines,
+    find_gaps,
+    find_halts,
+)
+from alphamill.market.certain import SETTLE_MS
 from alphamill.market.grid import closed_until_ms, next_ms
 from alphamill.market.history import Part
-from alphamill.market.klines import between, merge_klines, times_ms
+from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
 from alphamill.market.replies import unknown_symbol
 from alphamill.stages.quarantine import keep_damaged
-
-# A bar that closed this recently and is absent may still appear; one that is older was never there.
-_SETTLE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +88,31 @@ class FetchFacts:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
+    """doubt: only the archive was asked for these bars, and does not have them."""
+
     start_ms: int
     end_ms: int
+    doubt: bool = False
 
     def touches(self, other: _Range) -> bool:
         return self.start_ms <= other.end_ms and other.start_ms <= self.end_ms
 
     def hull(self, other: _Range) -> _Range:
-        return _Range(min(self.start_ms, other.start_ms), max(self.end_ms, other.end_ms))
+        start_ms, end_ms = min(self.start_ms, other.start_ms), max(self.end_ms, other.end_ms)
+        return _Range(start_ms, end_ms, self.doubt)
+
+    def without(self, other: _Range) -> list[_Range]:
+        """What is left of it before and after `other`."""
+        parts = (
+            _Range(self.start_ms, min(self.end_ms, other.start_ms), self.doubt),
+            _Range(max(self.start_ms, other.end_ms), self.end_ms, self.doubt),
+        )
+        return [part for part in parts if part.start_ms < part.end_ms]
+
+    def within(self, other: _Range) -> list[_Range]:
+        """The part of it that lies in `other`, if there is one."""
+        start_ms, end_ms = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
+        return [_Range(start_ms, end_ms, self.doubt)] if start_ms < end_ms else []
 
 
 def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
@@ -95,15 +120,29 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     if not is_symbol(job.symbol):
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
-    history = History(job.market, deps.exchange, deps.archive, deps.clock)
-    parts = []
+    parts: list[Part] = []
     wanted = _wanted(series, job, deps.lake)
     for stretch in wanted:
-        for part in history.parts(job.symbol, job.interval, stretch.start_ms, stretch.end_ms):
-            _keep(series, _Range(part.start_ms, part.end_ms), part.klines, deps.lake)
-            keep_damaged(deps.lake, series, part.damaged, part.klines.server_time_ms)
-            parts.append(part)
+        try:
+            for part in _brought(series, stretch, deps):
+                parts.append(part)  # noqa: PERF402  those before a failure count
+        except GiveUp as error:
+            if not stretch.doubt:
+                raise
+            why = f"bars that the archive lacks could not be asked for: {error}"
+            nothing = Klines(empty_klines(), deps.clock.now_ms(), 0)
+            parts.append(Part(stretch.start_ms, stretch.end_ms, nothing, notes=(why,)))
     return _facts(series, job, deps.lake, parts, skipped=not wanted)
+
+
+def _brought(series: Series, stretch: _Range, deps: FetchDeps) -> Iterator[Part]:
+    """Each part once it is in the lake."""
+    history = History(series.market, deps.exchange, deps.archive, deps.clock)
+    where = series.symbol, series.interval
+    for part in history.parts(*where, stretch.start_ms, stretch.end_ms):
+        _keep(series, part, deps.lake)
+        keep_damaged(deps.lake, series, part.damaged, part.klines.server_time_ms)
+        yield part
 
 
 def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
@@ -119,24 +158,30 @@ def _wanted(series: Series, job: FetchJob, lake: Lake) -> list[_Range]:
     for month in months_between(job.start_ms, job.end_ms):
         asked = _Range(max(job.start_ms, month.start_ms), min(job.end_ms, month.end_ms))
         for stretch in _not_had(asked, _partition(lake, series, month)):
-            if stretches and stretches[-1].end_ms == stretch.start_ms:
-                stretches[-1] = stretches[-1].hull(stretch)
+            last = stretches[-1] if stretches else None
+            if last and last.end_ms == stretch.start_ms and last.doubt == stretch.doubt:
+                stretches[-1] = last.hull(stretch)
             else:
                 stretches.append(stretch)
     return stretches
 
 
 def _not_had(asked: _Range, partition: Partition | None) -> list[_Range]:
-    """The parts of `asked` before and after what the partition covers, up to its edges."""
+    """The parts of `asked` before and after what the partition covers, and what it doubts."""
     if partition is None:
         return [asked]
     had = _covered(partition)
     parts = []
     if asked.start_ms < had.start_ms:
         parts.append(_Range(asked.start_ms, had.start_ms))
+    parts += [part for doubt in _doubts(partition) for part in doubt.within(asked)]
     if had.end_ms < asked.end_ms:
         parts.append(_Range(had.end_ms, asked.end_ms))
     return parts
+
+
+def _doubts(partition: Partition) -> list[_Range]:
+    return [_Range(span.start_ms, span.end_ms, doubt=True) for span in partition.facts.unverified]
 
 
 def _covered(partition: Partition) -> _Range:
@@ -160,18 +205,20 @@ def _loaded(
         return None
 
 
-def _keep(series: Series, stretch: _Range, klines: Klines, lake: Lake) -> None:
+def _keep(series: Series, part: Part, lake: Lake) -> None:
+    stretch, klines = _Range(part.start_ms, part.end_ms), part.klines
     end_ms = _answered_until_ms(series, stretch, klines)
+    doubts = [_Range(*span, doubt=True) for span in part.unverified]
     for month in months_between(stretch.start_ms, end_ms):
         answered = _Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
         bars = between(klines.table, answered.start_ms, answered.end_ms)
-        merge = partial(_merged, series, month, answered, bars, klines.source)
+        merge = partial(_merged, series, month, answered, bars, klines.source, doubts)
         update_klines(lake, series, month, merge)
 
 
 def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
     """The time up to which an absent bar is known not to be at the exchange."""
-    settled_ms = closed_until_ms(series.interval, klines.server_time_ms - _SETTLE_MS)
+    settled_ms = closed_until_ms(series.interval, klines.server_time_ms - SETTLE_MS)
     if klines.table.num_rows:
         last_ms = int(times_ms(klines.table)[-1])
         settled_ms = max(settled_ms, next_ms(series.interval, last_ms))
@@ -184,10 +231,12 @@ def _merged(
     answered: _Range,
     bars: pa.Table,
     source: str,
+    doubts: Sequence[_Range],
     present: tuple[Partition, pa.Table] | None,
 ) -> tuple[pa.Table, KlineFacts]:
     """New bars beside those that are there now, which another worker may have written."""
     covered, sources = answered, {source}
+    doubts = [part for doubt in doubts for part in doubt.within(answered)]
     if present is not None:
         partition, had = present
         if not answered.touches(_covered(partition)):
@@ -195,24 +244,38 @@ def _merged(
         covered = answered.hull(_covered(partition))
         sources.update(partition.facts.source.split("+"))
         bars = merge_klines([had, bars])
+        doubts = [left for doubt in _doubts(partition) for left in doubt.without(answered)] + doubts
     asked = covered.start_ms, covered.end_ms
-    return bars, describe(series, month, *asked, bars, "+".join(sorted(sources)))
+    spans = [(doubt.start_ms, doubt.end_ms) for doubt in doubts]
+    return bars, describe(series, month, *asked, bars, "+".join(sorted(sources)), spans)
 
 
 def describe(
-    series: Series, month: Month, start_ms: int, end_ms: int, bars: pa.Table, source: str
+    series: Series,
+    month: Month,
+    start_ms: int,
+    end_ms: int,
+    bars: pa.Table,
+    source: str,
+    doubts: Iterable[tuple[int, int]] = (),
 ) -> KlineFacts:
-    """Facts of a month's bars of which [start_ms, end_ms) was asked for."""
+    """Facts of a month's bars of which [start_ms, end_ms) was asked for; doubts: of the archive."""
     gaps = find_gaps(bars, series.interval, start_ms, end_ms)
+    unverified = [gap for span in sorted(doubts) for gap in find_gaps(bars, series.interval, *span)]
     halts = find_halts(bars, series.interval)
     return KlineFacts(
         source=source,
         asked_start_ms=start_ms,
         asked_end_ms=end_ms,
-        gaps=tuple(Span(gap.start_ms, gap.end_ms, gap.bars) for gap in gaps),
-        halts=tuple(Span(halt.start_ms, halt.end_ms, halt.bars) for halt in halts),
-        complete=(start_ms, end_ms) == (month.start_ms, month.end_ms),
+        gaps=_spans(gaps),
+        halts=_spans(halts),
+        complete=(start_ms, end_ms) == (month.start_ms, month.end_ms) and not unverified,
+        unverified=_spans(unverified),
     )
+
+
+def _spans(found: Iterable[Gap | Halt]) -> tuple[Span, ...]:
+    return tuple(Span(one.start_ms, one.end_ms, one.bars) for one in found)
 
 
 def _facts(

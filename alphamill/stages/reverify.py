@@ -1,4 +1,8 @@
-"""reverify: compare bars that the lake has with the exchange's of today; keep what changed.
+"""reverify: compare bars that the lake has with those of today's API and archive; keep changes.
+
+Both are read anew. Where they disagree the API is believed and the disagreement is said; where the
+API refuses to answer (Binance is barred, or the symbol was removed) the archive stands alone, and
+then a bar that it lacks says nothing.
 
 The exchange corrects bars years later (spot 1h of 2021-04-23 01:00 differs between 2021 and 2023 on
 119 of 126 symbols). Every difference is recorded before the bars are replaced, so that a worker
@@ -8,13 +12,15 @@ that dies in between leaves a record of a change to come, never a change without
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from alphamill.clock import Clock, SystemClock
+from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, IntArray, Month, months_between
 from alphamill.jobs import ReverifyJob
 from alphamill.lake import (
@@ -29,17 +35,20 @@ from alphamill.lake import (
     record_corrections,
     update_klines,
 )
-from alphamill.market import Exchange, Klines
-from alphamill.market.klines import between, merge_klines, times_ms
+from alphamill.market import Damaged, Exchange, History, KlineArchive, Klines, certain_klines
+from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
 from alphamill.stages.fetch import describe
+from alphamill.stages.quarantine import keep_damaged
 
 
 @dataclass(frozen=True, slots=True)
 class ReverifyDeps:
-    """What the stage works with."""
+    """What the stage works with; `archive` is None where the exchange's API is the only source."""
 
     exchange: Exchange
     lake: Lake
+    archive: KlineArchive | None = None
+    clock: Clock = field(default_factory=SystemClock)  # tells which files the archive may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class ReverifyFacts:
     compared: bars asked for again. corrected: bars with another value. appeared: bars that the
     exchange now has. vanished: bars that it has no longer, which the lake keeps. key: of the
     record of changes, or its folder for several months. note: "" or why nothing was compared.
+    files: of the archive. archive_note: "" or what could not be compared with what.
     """
 
     compared: int
@@ -58,6 +68,8 @@ class ReverifyFacts:
     requests: int
     key: str
     note: str = ""
+    files: int = 0
+    archive_note: str = ""
 
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -68,7 +80,8 @@ def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
     """Compare what the lake has of the job's range. A damaged or absent month is left to fetch."""
     series = Series(job.market, job.symbol, job.interval)
     found: Counter[str] = Counter()
-    keys = []
+    keys: list[str] = []
+    notes: list[str] = []
     for month in months_between(job.start_ms, job.end_ms):
         try:
             present = load_partition(deps.lake, series, month)
@@ -82,13 +95,18 @@ def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
         if start_ms >= end_ms:
             continue
         had = between(bars, start_ms, end_ms)
-        now = deps.exchange.klines(job.symbol, job.interval, start_ms, end_ms)
-        changes = differences(had, now.table)
-        seen_ms = now.server_time_ms
-        keys.append(record_corrections(deps.lake, series, month, changes, seen_ms, now.source))
+        today = _today(series, start_ms, end_ms, deps)
+        changes = differences(had, today.klines.table)
+        if not today.from_exchange:
+            changes = [change for change in changes if change.kind != "vanished"]
+        now_ms, source = today.klines.server_time_ms, today.klines.source
+        keep_damaged(deps.lake, series, today.damaged, now_ms)
+        keys.append(record_corrections(deps.lake, series, month, changes, now_ms, source))
         if any(change.kind != "vanished" for change in changes):
-            update_klines(deps.lake, series, month, partial(_replaced, series, month, now))
-        found.update(compared=had.num_rows, requests=now.requests, **_counts(changes))
+            update_klines(deps.lake, series, month, partial(_replaced, series, month, today.klines))
+        found.update(compared=had.num_rows, requests=today.klines.requests, files=today.files,
+                     **_counts(changes))  # fmt: skip
+        notes += today.notes
     return ReverifyFacts(
         compared=found["compared"],
         corrected=found["corrected"],
@@ -97,7 +115,50 @@ def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
         requests=found["requests"],
         key=keys[0] if len(keys) == 1 else series.folder("corrections"),
         note="" if keys else "the lake has no such bars; fetch them first",
+        files=found["files"],
+        archive_note="; ".join(dict.fromkeys(notes)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Today:
+    """What archive and API have now. from_exchange: whether the API answered."""
+
+    klines: Klines
+    files: int
+    damaged: tuple[Damaged, ...]
+    notes: tuple[str, ...]
+    from_exchange: bool
+
+
+def _today(series: Series, start_ms: int, end_ms: int, deps: ReverifyDeps) -> _Today:
+    """Both sources' bars, the API's over the archive's. Raises as the API does if it is alone."""
+    where = series.symbol, series.interval, start_ms, end_ms
+    history = History(series.market, deps.exchange, deps.archive, deps.clock)
+    searches = list(history.searches(*where))
+    tables = [table for search in searches for table in search.tables]
+    damaged = tuple(one for search in searches for one in search.damaged)
+    sources = {source for search in searches for source in search.sources}
+    notes = [note for search in searches for note in search.notes]
+    notes += [f"quarantined {one}" for one in damaged]
+    requests, now_ms, answered = 0, deps.clock.now_ms(), True
+    filed = merge_klines([empty_klines(), *tables])
+    try:
+        rest = certain_klines(deps.exchange, *where)
+    except GiveUp as error:
+        if not tables:
+            raise
+        notes.append(f"compared with the archive alone: {error}")
+        table, answered = filed, False
+    else:
+        table, requests, now_ms = rest.table, rest.requests, rest.server_time_ms
+        sources.add(rest.source)
+        apart = {one.open_ms for one in differences(filed, table) if one.kind == "corrected"}
+        if apart:
+            notes.append(f"the archive differs from the API in {len(apart)} bars; the API's count")
+        table = merge_klines([filed, table])
+    klines = Klines(table, now_ms, requests, "+".join(sorted(sources)))
+    return _Today(klines, len(tables), damaged, tuple(notes), answered)
 
 
 def differences(had: pa.Table, now: pa.Table) -> list[Change]:
@@ -140,6 +201,7 @@ def _replaced(
     partition, bars = present
     facts = partition.facts
     bars = merge_klines([bars, now.table])
-    sources = sorted({*facts.source.split("+"), now.source})
+    sources = sorted({*facts.source.split("+"), *now.source.split("+")})
     asked = facts.asked_start_ms, facts.asked_end_ms
-    return bars, describe(series, month, *asked, bars, "+".join(sources))
+    doubts = [(span.start_ms, span.end_ms) for span in facts.unverified]
+    return bars, describe(series, month, *asked, bars, "+".join(sources), doubts)

@@ -199,11 +199,17 @@ def test_a_file_that_cannot_be_trusted(serve, fault, reason):
         assert archive.read(ArchiveFile(*SPOT, JANUARY)).num_rows == 31 * 96
 
 
-@pytest.mark.parametrize("fault", ["missing", "missing_checksum"])
-def test_what_cannot_be_verified_is_not_there(serve, fault):
-    with archive_at(serve(f"{fault}:*-2024-12").url) as archive:
+def test_a_missing_file_is_not_there(serve):
+    with archive_at(serve("missing:*-2024-12").url) as archive:
         assert archive.read(ArchiveFile(*SPOT, DECEMBER)) is None
         assert archive.read(ArchiveFile(*SPOT, DECEMBER, 5)).num_rows == 96
+
+
+def test_a_file_without_its_checksum_cannot_be_trusted(serve):
+    with archive_at(serve("missing_checksum:*-2024-12").url) as archive:
+        with pytest.raises(Damaged, match="it has no CHECKSUM") as caught:
+            archive.read(ArchiveFile(*SPOT, DECEMBER))
+        assert caught.value.content.startswith(b"PK")
 
 
 @pytest.mark.parametrize("fault", ["truncate:/2", "reset:/2", "http_500:/2", "waf:/2"])
@@ -251,21 +257,26 @@ def run(folder, server, archive_url, where, month=DECEMBER):
 
 
 @pytest.mark.parametrize(
-    ("where", "faults", "source_named"),
+    ("where", "faults", "source_named", "said"),
     [
-        (SPOT, [], "archive-monthly"),
-        (SPOT, ["missing:*-2024-12"], "archive-daily"),
-        (SPOT, ["missing:*-2024-12", "missing:*-2024-12-07"], "archive-daily+rest"),
-        (SPOT, ["missing_checksum"], "rest"),
-        (SPOT, ["bad_checksum"], "rest"),
-        (SPOT, ["corrupt_zip"], "rest"),
-        (UM, [], "archive-monthly"),
-        (UM, ["corrupt_zip:*-2024-12"], "rest"),
-        (CM, [], "archive-monthly"),
-        (CM, ["missing:*-2024-12"], "archive-daily"),
+        (SPOT, [], "archive-monthly", ""),
+        (SPOT, ["missing:*-2024-12"], "archive-daily", "the archive has no {stem}.zip"),
+        (
+            SPOT,
+            ["missing:*-2024-12", "missing:*-2024-12-07"],
+            "archive-daily+rest",
+            "the archive has no {stem}.zip and 1 more",
+        ),
+        (SPOT, ["missing_checksum"], "rest", "quarantined {stem}: it has no CHECKSUM"),
+        (SPOT, ["bad_checksum"], "rest", "quarantined {stem}: it does not have its CHECKSUM's"),
+        (SPOT, ["corrupt_zip"], "rest", "quarantined {stem}: it is not a zip"),
+        (UM, [], "archive-monthly", ""),
+        (UM, ["corrupt_zip:*-2024-12"], "rest", "quarantined {stem}: it is not a zip"),
+        (CM, [], "archive-monthly", ""),
+        (CM, ["missing:*-2024-12"], "archive-daily", "the archive has no {stem}.zip"),
     ],
 )
-def test_every_road_ends_at_equal_bars(serve, tmp_path, where, faults, source_named):
+def test_every_road_ends_at_equal_bars(serve, tmp_path, where, faults, source_named, said):
     server = serve(*faults)
     plain, wanted, _ = run(tmp_path / "rest", server, "", where)
     facts, partition, lake = run(tmp_path / "archive", server, server.url, where)
@@ -274,8 +285,10 @@ def test_every_road_ends_at_equal_bars(serve, tmp_path, where, faults, source_na
     assert partition.rows == 31 * 96 - 10
     assert partition.facts.gaps == wanted.facts.gaps
     assert [gap.bars for gap in partition.facts.gaps] == [10]
-    damaged = any(fault.startswith(("bad_checksum", "corrupt_zip")) for fault in faults)
-    assert bool(facts.archive_note) == damaged == bool(lake.list("quarantine"))
+    said = said.format(stem=ArchiveFile(*where, DECEMBER).stem)
+    assert facts.archive_note.startswith(said)
+    assert bool(facts.archive_note) == bool(said)
+    assert bool(lake.list("quarantine")) == said.startswith("quarantined")
 
 
 def test_without_an_archive_in_reach_the_bars_come_and_the_facts_say_so(serve, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.market import Damaged, FakeArchive, FakeExchange, History
 from alphamill.market.klines import between, merge_klines, times_ms
@@ -122,7 +122,47 @@ def test_a_bar_that_neither_has_does_not_make_the_source_mixed():
     rig = Rig(skip=[APRIL.start_ms + 7 * HOUR])
     [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
     assert part.klines.source == "archive-monthly"
-    assert len(rig.exchange.asked) == 1
+    assert len(rig.exchange.asked) == 2  # absence is asked for twice
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_holes_that_the_api_refuses_to_answer_for_are_said(restricted):
+    rig = Rig()
+    keep = ~np.isin((times_ms(rig.table) - APRIL.start_ms) // HOUR, [7, 50, 51])
+    rig.archive.tables["BTCUSDT", Interval.M15] = rig.table.filter(pa.array(keep))
+    if restricted:
+        rig.exchange.failures += [GiveUp("HTTP 451")]
+    [part] = rig.history.parts("BTCUSDT", Interval.M15, APRIL.start_ms, APRIL.end_ms)
+    assert part.klines.table.num_rows == 30 * 96 - (12 if restricted else 0)
+    holes = [(7, 8), (50, 52)] if restricted else []
+    assert part.unverified == tuple(
+        (APRIL.start_ms + a * HOUR, APRIL.start_ms + b * HOUR) for a, b in holes
+    )
+    assert [note for note in part.notes if "HTTP 451" in note] == list(part.notes)
+    assert len(rig.exchange.asked) == (1 if restricted else 2)  # refused once, it is not pressed
+
+
+def test_a_stretch_that_only_the_api_has_still_fails_where_it_refuses():
+    rig = Rig(now_ms=APRIL.start_ms + 10 * HOUR)
+    rig.exchange.failures.append(GiveUp("HTTP 451"))
+    with pytest.raises(GiveUp, match="451"):
+        list(rig.history.parts("BTCUSDT", Interval.M15, APRIL.start_ms, APRIL.end_ms))
+
+
+def test_a_file_that_should_be_there_and_is_not_is_named():
+    rig = Rig()
+    rig.archive.absent |= {"BTCUSDT-15m-2021-04", "BTCUSDT-15m-2021-04-10"}
+    [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
+    assert part.notes == ("the archive has no BTCUSDT-15m-2021-04.zip and 1 more",)
+    rig.archive.tables.clear()
+    [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
+    assert part.notes == ("the archive has no BTCUSDT-15m-2021-04.zip and 2 more",)
+
+
+def test_no_file_is_missed_of_a_month_without_bars():
+    rig = Rig(now_ms=AUGUST_MS)
+    [part] = rig.fetch(Month(2021, 1).start_ms, MARCH.start_ms)
+    assert part.notes == ()
 
 
 def test_very_many_holes_are_one_question():

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from alphamill.clock import ManualClock
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import FetchJob
-from alphamill.lake import Lake, Series, partitions, read_klines, read_partition
+from alphamill.lake import Lake, Series, manifest, partitions, read_klines, read_partition
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
@@ -101,6 +101,30 @@ def test_the_quarantine_is_bounded(deps):
     assert json.loads(deps.lake.read_bytes(f"{FOLDER}/BTCUSDT-1h-69.json"))["kept"] is False
     keep_damaged(deps.lake, series, [Damaged("BTCUSDT-1h-0", "bad", b"newer")], 2)
     assert deps.lake.read_bytes(f"{FOLDER}/BTCUSDT-1h-0.zip") == b"newer"
+
+
+def test_a_hole_that_the_exchange_refuses_to_answer_for(deps):
+    """Where Binance is barred the archive's bars land, and its holes stay not fetched."""
+    table = deps.archive.tables["BTCUSDT", Interval.H1]
+    deps.archive.tables["BTCUSDT", Interval.H1] = pa.concat_tables(
+        [table.slice(0, 100), table.slice(103)]
+    )
+    for _ in range(2):  # asked again, it is refused again, and nothing else is asked for
+        deps.exchange.failures.append(GiveUp("HTTP 451"))
+        facts = fetch.run(job(), deps)
+        assert (facts.rows, facts.missing_bars) == (717, 3)
+        assert "could not be asked for: HTTP 451" in facts.archive_note
+        held = manifest(deps.lake, Market.SPOT, "BTCUSDT", Interval.H1)
+        [missing] = held.missing(APRIL.start_ms, APRIL.end_ms)
+        assert (missing.bars, missing.why) == (3, "not fetched")
+        assert not held.partitions[0].facts.complete
+    assert deps.archive.asked == [STEM]
+    facts = fetch.run(job(), deps)  # from a place that is served
+    assert (facts.rows, facts.source, facts.archive_note) == (720, "archive-monthly+rest", "")
+    held = manifest(deps.lake, Market.SPOT, "BTCUSDT", Interval.H1)
+    assert held.missing(APRIL.start_ms, APRIL.end_ms) == []
+    assert held.partitions[0].facts.complete
+    assert fetch.run(job(), deps).skipped
 
 
 def test_an_archive_out_of_reach_is_said(deps):

@@ -126,7 +126,7 @@ def test_an_outage_is_a_gap_that_is_not_asked_for_again(deps, exchange):
     facts = fetch.run(job(), deps)
     assert (facts.rows, facts.expected, facts.missing_bars, facts.gaps) == (715, 720, 5, 2)
     assert fetch.run(job(), deps).skipped
-    assert len(exchange.asked) == 1
+    assert asked(exchange) == [(0, 720), (718, 720)]  # the end is asked for twice
     partition = read_partition(deps.lake, Series(*WHERE), APRIL)
     assert partition.facts.complete
     assert [(gap.start_ms, gap.bars) for gap in partition.facts.gaps] == [
@@ -158,6 +158,32 @@ def test_before_listing_is_remembered_as_asked(deps, exchange):
     assert fetch.run(job(), deps).skipped
     missing = manifest(deps.lake, *WHERE).missing(APRIL.start_ms, APRIL.end_ms)
     assert [(m.bars, m.why) for m in missing] == [(720, "before listing")]
+
+
+def test_an_empty_answer_is_not_believed_at_once(deps, exchange, monkeypatch):
+    """As the exchange under load gives it: 200 and no row, where bars are."""
+    answer, empty = FakeExchange.klines, [True]
+
+    def klines(self, *where):
+        found = answer(self, *where)
+        return replace(found, table=found.table.slice(0, 0)) if empty.pop() else found
+
+    monkeypatch.setattr(FakeExchange, "klines", klines)
+    empty[:] = [False, True]
+    facts = fetch.run(job(), deps)
+    assert (facts.rows, facts.missing_bars, facts.requests) == (720, 0, 2)
+
+
+def test_a_page_that_is_cut_short_is_asked_for_again(deps, exchange, monkeypatch):
+    answer, rows = FakeExchange.klines, [720, 500]
+
+    def klines(self, *where):
+        found = answer(self, *where)
+        return replace(found, table=found.table.slice(0, rows.pop()))
+
+    monkeypatch.setattr(FakeExchange, "klines", klines)
+    assert fetch.run(job(), deps).rows == 720
+    assert asked(exchange) == [(0, 720), (500, 720)]
 
 
 def test_nothing_is_written_of_the_future(deps, exchange):

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from alphamill.clock import ManualClock
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import FetchJob, ReverifyJob, RunKind, RunSpec
 from alphamill.lake import (
@@ -18,7 +18,7 @@ from alphamill.lake import (
     read_klines,
     read_partition,
 )
-from alphamill.market import FakeExchange
+from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.reverify import ReverifyDeps
@@ -62,9 +62,13 @@ def lake(exchange, tmp_path):
     return lake
 
 
-def verify(lake, exchange, start_ms=APRIL.start_ms, end_ms=APRIL.end_ms):
+def verify(lake, exchange, start_ms=APRIL.start_ms, end_ms=APRIL.end_ms, archive=None):
     job = ReverifyJob(Market.SPOT, "BTCUSDT", Interval.H1, start_ms, end_ms)
-    return reverify.run(job, ReverifyDeps(exchange, lake))
+    return reverify.run(job, ReverifyDeps(exchange, lake, archive, exchange.clock))
+
+
+def archive_of(*tables):
+    return FakeArchive({("BTCUSDT", Interval.H1): pa.concat_tables(tables)})
 
 
 def stored(lake):
@@ -87,7 +91,7 @@ def test_equal_bars_leave_the_file_and_a_note_that_they_were_compared(lake, exch
     facts = verify(lake, exchange)
     assert facts.to_message() == {
         "compared": 720, "corrected": 0, "appeared": 0, "vanished": 0, "requests": 1,
-        "key": SERIES.key("corrections", APRIL), "note": "",
+        "key": SERIES.key("corrections", APRIL), "note": "", "files": 0, "archive_note": "",
     }  # fmt: skip
     assert lake.stat(SERIES.key("klines", APRIL)) == before
     assert compared_at_ms(lake, SERIES) == {APRIL: LATER}
@@ -111,6 +115,47 @@ def test_a_corrected_bar_is_replaced_and_the_change_recorded(lake, exchange):
     partition = read_partition(lake, SERIES, APRIL)
     assert partition.facts.complete
     assert partition.rows == 720
+
+
+def test_both_sources_are_read_and_the_api_is_believed(lake, exchange):
+    archive = archive_of(corrected(hours(*range(720)), "close", 9.5))
+    facts = verify(lake, exchange, archive=archive)
+    assert (facts.compared, facts.corrected, facts.files, facts.requests) == (720, 0, 1, 1)
+    assert facts.archive_note == "the archive differs from the API in 1 bars; the API's count"
+    assert rows(lake) == []
+
+
+def test_a_bar_that_only_the_archive_has_appears(lake, exchange):
+    now_has(exchange, hours(*range(720)).filter(np.arange(720) != 100))
+    lake.delete(SERIES.key("klines", APRIL))
+    fetch.run(FetchJob(Market.SPOT, "BTCUSDT", Interval.H1, APRIL.start_ms, APRIL.end_ms),
+              FetchDeps(exchange, lake))  # fmt: skip
+    facts = verify(lake, exchange, archive=archive_of(hours(*range(720))))
+    assert (facts.appeared, facts.archive_note) == (1, "")
+    assert stored(lake).equals(hours(*range(720)))
+    assert read_partition(lake, SERIES, APRIL).facts.source == "archive-monthly+rest"
+
+
+def test_where_the_api_refuses_the_archive_stands_alone(lake, exchange):
+    """What it corrects counts; a bar that it lacks says nothing."""
+    archive = archive_of(corrected(hours(*range(720)), "close", 9.5).filter(np.arange(720) != 100))
+    exchange.failures.append(GiveUp("HTTP 451"))
+    facts = verify(lake, exchange, archive=archive)
+    assert (facts.corrected, facts.vanished, facts.requests) == (1, 0, 0)
+    assert facts.archive_note == "compared with the archive alone: HTTP 451"
+    assert [(column, new) for column, _, new in rows(lake)] == [("close", 9.5)]
+    exchange.failures.append(GiveUp("HTTP 451"))
+    with pytest.raises(GiveUp, match="451"):
+        verify(lake, exchange)
+
+
+def test_a_damaged_file_is_put_aside_and_the_api_compared(lake, exchange):
+    archive = archive_of(hours(*range(720)))
+    archive.failures["BTCUSDT-1h-2021-04"] = Damaged("BTCUSDT-1h-2021-04", "bad", b"bytes")
+    facts = verify(lake, exchange, archive=archive)
+    assert (facts.compared, facts.files) == (720, 0)
+    assert facts.archive_note == "quarantined BTCUSDT-1h-2021-04: bad"
+    assert lake.read_bytes(f"{SERIES.folder('quarantine')}/BTCUSDT-1h-2021-04.zip") == b"bytes"
 
 
 def test_done_again_it_records_nothing_twice(lake, exchange):
