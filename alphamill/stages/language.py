@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from alphamill.factors import MINING_BOUNDS, OPERATORS, ZOO_FIELDS, Factor, manual, parse
+from alphamill.factors.fields import is_field
 from alphamill.indicators import INDICATORS
+
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
 
 # `returns` is a base field of the language and an indicator of the same meaning.
 FIELD_UNITS = {
@@ -21,6 +26,12 @@ def read_expression(text: str) -> Factor:
 def read_given(text: str) -> Factor:
     """A factor that a person gave or published: it may be larger than a model's. FactorError."""
     return parse(text, fields={**FIELD_UNITS, **ZOO_FIELDS})
+
+
+def names_anything(text: str) -> bool:
+    """Whether a text names a field or an operator of the language; most prose does not."""
+    words = _WORD.findall(text.lower())
+    return any(word in OPERATORS or is_field(word, FIELD_UNITS) for word in words)
 
 
 def language_manual() -> str:

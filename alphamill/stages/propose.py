@@ -38,7 +38,12 @@ from alphamill.llm.replies import (
 )
 from alphamill.settings import Tier
 from alphamill.stages.feedback import feedback, theme_of
-from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
+from alphamill.stages.language import (
+    FIELD_UNITS,
+    language_manual,
+    names_anything,
+    read_expression,
+)
 from alphamill.stages.library import Moment, recorded
 from alphamill.stages.panels import load_last_bars
 from alphamill.stages.stopping import why_stop
@@ -130,10 +135,14 @@ def _call(
 def _mend(rows: list[Row], deps: ProposeDeps) -> int:
     """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
 
-    Rows that it mends are replaced. A call that fails is not repeated: what it would have mended
-    keeps its first reason.
+    Prose, such as the prompt's own words, is not worth a call. Rows that it mends are replaced. A
+    call that fails is not repeated: what it would have mended keeps its first reason.
     """
-    broken = [at for at, row in enumerate(rows) if row["status"] == "invalid"][:MAX_CANDIDATES]
+    broken = [
+        at
+        for at, row in enumerate(rows)
+        if row["status"] == "invalid" and names_anything(row["proposed"])
+    ][:MAX_CANDIDATES]
     if not broken:
         return 0
     said = [Broken(rows[at]["proposed"], rows[at]["reason"]) for at in broken]

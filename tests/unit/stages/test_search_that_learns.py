@@ -97,8 +97,11 @@ def test_one_call_mends_all_that_free_repair_could_not(lake):
     assert facts["cost_usd_micros"] == 200
 
 
-def test_without_a_fault_nobody_is_paid_to_repair(lake):
-    model = Model(proposal("rank(returns)"))
+@pytest.mark.parametrize(
+    "said", ["rank(returns)", "at most 500 characters, why it should work", "...", "1.0.0.0"]
+)
+def test_without_a_fault_that_can_be_mended_nobody_is_paid_to_repair(lake, said):
+    model = Model(proposal(said))
     proposed(lake, model)
     assert len(model.calls) == 1
 
