@@ -19,13 +19,14 @@ _SHARED = frozenset({"EVALSHA", "HGET", "HGETALL", "HMGET"})
 class _Wish:
     """One command and what became of it. `turn` is released when there is something to do."""
 
-    __slots__ = ("answer", "answered", "args", "options", "turn")
+    __slots__ = ("answer", "answered", "args", "leads", "options", "turn")
 
     def __init__(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.args = args
         self.options = options
         self.answer: Any = None
         self.answered = False
+        self.leads = False  # its thread makes the next trip
         self.turn = threading.Lock()
         self.turn.acquire()
 
@@ -49,13 +50,36 @@ class SharedTrips(redis.Redis):
         with self._gathering:
             self._waiting.append(wish)
             joins, self._under_way = self._under_way, True
-        if joins:
-            wish.turn.acquire()
-        if not wish.answered:
-            self._travel(wish)
+            wish.leads = not joins
+        try:
+            if joins:
+                wish.turn.acquire()
+            if not wish.answered:
+                self._travel(wish)
+        except BaseException:
+            self._step_out(wish)
+            raise
         if isinstance(wish.answer, BaseException):
             raise wish.answer
         return wish.answer
+
+    def _step_out(self, wish: _Wish) -> None:
+        """Its thread was stopped: nobody may wait for a trip that it was to make."""
+        with self._gathering:
+            if wish not in self._waiting:
+                return
+            self._waiting.remove(wish)
+        if wish.leads:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Let the first of those who wait travel, or nobody."""
+        with self._gathering:
+            following = self._waiting[0] if self._waiting else None
+            self._under_way = following is not None
+            if following is not None:
+                following.leads = True
+                following.turn.release()
 
     def _travel(self, own: _Wish) -> None:
         """Take everybody who waits along, then let the next trip begin, then hand out answers."""
@@ -70,11 +94,7 @@ class SharedTrips(redis.Redis):
             answers = [lost] * len(taken)
             raise
         finally:
-            with self._gathering:
-                following = self._waiting[0] if self._waiting else None
-                self._under_way = following is not None
-            if following is not None:
-                following.turn.release()
+            self._pass_on()
             for wish, answer in zip(taken, answers, strict=True):
                 wish.answer, wish.answered = answer, True
                 if wish is not own:

@@ -105,3 +105,31 @@ def test_a_leader_that_is_stopped_leaves_nobody_waiting(client: SharedTrips) -> 
         client.hget("h", "f")
     del client._ask
     assert client.hget("h", "f") is None
+
+
+def test_one_who_waits_and_is_stopped_leaves_nobody_waiting(client: SharedTrips) -> None:
+    """Stopped when its turn has come, before it could take anybody along."""
+    gate = Gate(client, followers=2)
+    travel = client._travel
+
+    class Stopped(BaseException):
+        pass
+
+    def stop_the_second(wish: Any) -> None:
+        if wish.args[2] == "second":
+            raise Stopped
+        travel(wish)
+
+    client._travel = stop_the_second  # type: ignore[method-assign]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(client.hget, "h", "first")
+        while not gate.sizes:
+            threading.Event().wait(0.001)
+        second = pool.submit(client.hget, "h", "second")
+        while not client._waiting:
+            threading.Event().wait(0.001)
+        third = pool.submit(client.hget, "h", "third")
+        with pytest.raises(Stopped):
+            second.result(10)
+        assert (first.result(10), third.result(10)) == (None, None)
+    assert client.hget("h", "f") is None
