@@ -8,6 +8,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.controls.luck import luck_funnel
+from alphamill.jobs import RunSpec
+from alphamill.lake import Lake
 from alphamill.report.values import NOTHING, usd, whole
 from alphamill.settings import GateSettings
 from alphamill.stages.funnel import tier_funnels
@@ -43,14 +46,20 @@ _MONEY = (
 
 @click.command()
 @click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@click.option("--control", is_flag=True,
+              help="Beside it as many random formulas, on the same bars; slow.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the random formulas.")
 @options.json_option
 @options.exits
-def funnel(run: str | None, as_json: bool) -> None:
+def funnel(run: str | None, control: bool, seed: int, as_json: bool) -> None:
     """Show what a mining run's calls led to: tier by tier, to cost and admitted factors.
+
+    --control adds a column `random`: as many trials drawn without an idea, through the same gates,
+    in a lake that is dropped. What a model finds more than that, it found.
 
     \b
     Example:
-      alphamill funnel --run mine-1f2e
+      alphamill funnel --run mine-1f2e --control
     """
     record = finished_run(options.settings(), run, ("mine",))
     gates = GateSettings.model_validate(record.spec.get("gates") or {})
@@ -60,10 +69,14 @@ def funnel(run: str | None, as_json: bool) -> None:
         run_rows(record, "calls"),
         gates.validation_t,
     )
+    arm = None
+    if control:
+        arm = luck_funnel(Lake(record.spec["lake"]), RunSpec.from_message(record.spec), seed)
     if as_json:
         answer = {"run_id": record.id, "offline_proposer": offline(record), "tiers": rows}
-        options.print_json(answer)
+        options.print_json(answer | ({"control": arm} if arm else {}))
         return
+    rows += [arm] if arm else []
     console = Console()
     console.print(Text(record.id))
     if offline(record):

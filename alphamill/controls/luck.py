@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
 from alphamill.factors import Factor
 from alphamill.frames import KLINE_FIELDS, Interval
-from alphamill.jobs import EvaluateJob, RankJob, RunSpec, ValidateJob, VerifyJob
+from alphamill.jobs import EvaluateJob, PublishJob, RankJob, RunSpec, ValidateJob, VerifyJob
 from alphamill.lake import Lake, run_key
 from alphamill.settings import Tier
-from alphamill.stages import evaluate, validate, verify
+from alphamill.stages import evaluate, publish, validate, verify
+from alphamill.stages.funnel import tier_funnels
 from alphamill.stages.panels import Segment, read_manifest
 from alphamill.stages.trials import (
     PROPOSALS,
@@ -71,12 +73,43 @@ def mine_luck(
     operators: to draw from; default: all.
     Raises GiveUp if the run has no panel or no trial at that interval.
     """
+    with _searched(lake, spec, interval, seed, operators) as deps:
+        return arm_of_run(deps.lake, deps.run_id, interval)
+
+
+def luck_funnel(
+    lake: Lake, spec: RunSpec, seed: int, operators: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The random search of all the run's intervals as a row of `tier_funnels`, `tier` "random".
+
+    Raises what `mine_luck` does.
+    """
+    trials: list[Row] = []
+    verdicts: list[Row] = []
+    for interval in spec.intervals:
+        with _searched(lake, spec, interval, seed, operators) as deps:
+            publish.run(
+                PublishJob(), publish.PublishDeps(deps.lake, deps.run_id, deps.spec, (), ())
+            )
+            for name, rows in (("trials", trials), ("factors", verdicts)):
+                table = deps.lake.read(run_key(deps.run_id, f"{name}.parquet"))
+                rows.extend(table.to_pylist())
+    return tier_funnels(trials, verdicts, (), spec.gates.validation_t)[-1] | {"tier": "random"}
+
+
+@contextmanager
+def _searched(
+    lake: Lake, spec: RunSpec, interval: Interval, seed: int, operators: Sequence[str]
+) -> Iterator[RunDeps]:
+    """The search with its verdicts, in a lake that lasts as long as the block."""
     trials = read_trials(lake, spec.run_id, interval)
     count = sum(row["status"] in COUNTED for row in trials)
     if not count or read_manifest(lake, spec.run_id, interval) is None:
         raise GiveUp(f"{spec.run_id} has no trials at {interval.value} to compare with")
     with tempfile.TemporaryDirectory(prefix="alphamill-luck-") as folder:
-        own = replace(spec, lake=folder, shards=1, salt=f"random formulas {seed}")
+        own = replace(
+            spec, lake=folder, intervals=(interval,), shards=1, salt=f"random formulas {seed}"
+        )
         deps = RunDeps(Lake(folder), own.run_id, own)
         _copy_panel(lake, spec.run_id, deps, interval)
         _propose(deps, interval, random_formulas(seed, count, _leaves(deps, interval), operators))
@@ -84,7 +117,7 @@ def mine_luck(
         validate.run_validate(ValidateJob(interval, 0, 1), deps)
         validate.run_rank(RankJob(interval), deps)
         verify.run(VerifyJob(interval), deps)
-        return arm_of_run(deps.lake, own.run_id, interval)
+        yield deps
 
 
 def _copy_panel(lake: Lake, run_id: str, deps: RunDeps, interval: Interval) -> None:

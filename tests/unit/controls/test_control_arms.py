@@ -1,6 +1,7 @@
 """Control arms: markets whose truth is known, what is counted over them, and plain luck."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from alphamill.controls.calibration import calibrate, uniformity, upper_bound
 from alphamill.controls.direct import judge_directly
 from alphamill.controls.formulas import random_formulas
 from alphamill.controls.inline import InlineMill
-from alphamill.controls.luck import arm_of_run, mine_luck
+from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
 from alphamill.controls.markets import ControlMarket, klines_of, panel_of
 from alphamill.controls.planted import (
     DECOYS,
@@ -31,6 +32,7 @@ from alphamill.market import FakeExchange
 from alphamill.settings import SegmentSettings
 from alphamill.sim.planted import PlantedFactor
 from producers.bench import planted as planted_command
+from producers.cli import main
 from workers.flows import plan
 
 SMALL = ControlMarket(seed=5, n_symbols=4, n_bars=600)
@@ -153,6 +155,33 @@ def test_luck_has_as_many_trials_and_opens_nobodys_holdout(run):
     assert luck.measured > 0
     assert luck == mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
     assert mill.lake.list("") == before
+
+
+def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
+    mill, spec = run
+    before = mill.lake.list("")
+    luck = luck_funnel(mill.lake, spec, 1, PLAIN)
+    arm = mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
+    counted = sum(luck[name] for name in ("evaluated", "fault", "duplicate"))
+    assert luck["proposed"] == luck["parsed"] == counted == arm.trials
+    assert luck["admitted"] == arm.predictive
+    assert luck["evaluated"] >= luck["passed_validation"] >= luck["admitted"]
+    assert (luck["asked"], luck["cost_usd_micros"], luck["prompt_tokens"]) == (0, 0, 0)
+    assert mill.lake.list("") == before
+
+
+def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
+    mill, spec = run
+    monkeypatch.setenv("ALPHAMILL_LAKE", mill.lake.uri)
+    monkeypatch.setattr("producers.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
+    words = ["funnel", "--run", spec.run_id, "--control", "--seed", "1"]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 0, shown.output
+    (header,) = [line for line in shown.output.splitlines() if "total" in line]
+    assert header.split()[-1] == "random"
+    told = json.loads(CliRunner().invoke(main, [*words, "--json"]).output)
+    assert told["control"]["proposed"] == len(mill.table(spec, "trials"))
+    assert told["tiers"][-1]["tier"] == "total"
 
 
 def test_a_strong_formula_judged_alone_is_predictive_and_a_weak_one_is_not():
