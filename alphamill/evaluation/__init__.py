@@ -35,7 +35,8 @@ from alphamill.evaluation.quantiles import (
     quantile_turnover,
 )
 from alphamill.evaluation.returns import forward_returns
-from alphamill.evaluation.score import Score, score
+from alphamill.evaluation.score import Score
+from alphamill.evaluation.scorer import Scorer, score
 from alphamill.evaluation.significance import (
     benjamini_hochberg,
     default_lags,
@@ -46,6 +47,7 @@ from alphamill.evaluation.significance import (
     probabilistic_sharpe_ratio,
 )
 from alphamill.evaluation.splits import Segment, Segments, purged_training_bars, split_bars
+from alphamill.evaluation.stability import fold_overfitting
 from alphamill.evaluation.verdict import (
     Gate,
     GateThresholds,
@@ -66,6 +68,7 @@ __all__ = [
     "Grade",
     "Nearest",
     "Score",
+    "Scorer",
     "Segment",
     "Segments",
     "TrialFacts",
@@ -79,6 +82,7 @@ __all__ = [
     "deflated_sharpe_ratio",
     "effective_trials",
     "expected_maximum_sharpe",
+    "fold_overfitting",
     "forward_returns",
     "funding_by_bar",
     "ic_decay",

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from alphamill.evaluation.ranks import (
-    Ranked,
     correlate_rows,
     divide,
     finite_or_nan,
@@ -41,13 +40,15 @@ def information_coefficient(
     if method not in ("spearman", "pearson"):
         raise ValueError(f'method {method!r} is neither "spearman" nor "pearson"')
     if method == "spearman":
-        return rank_ic(Ranked.of(values), Ranked.of(forward), min_symbols)
+        return rank_ic(rank_rows(values), rank_rows(forward), min_symbols)
     return correlate_rows(values, forward, min_symbols)
 
 
-def rank_ic(values: Ranked, forward: Ranked, min_symbols: int = MIN_SYMBOLS) -> FloatArray:
-    """RankIC of each bar, as `information_coefficient`, of rows that are ranked already."""
-    return correlate_rows(values.average, forward.average, min_symbols, by_rank=True)
+def rank_ic(
+    ranks: FloatArray, forward_ranks: FloatArray, min_symbols: int = MIN_SYMBOLS
+) -> FloatArray:
+    """RankIC of each bar, as `information_coefficient`, from the average ranks of both sides."""
+    return correlate_rows(ranks, forward_ranks, min_symbols, by_rank=True)
 
 
 def mean_ic(ic: FloatArray) -> float:
@@ -63,11 +64,9 @@ def ic_decay(
     entry_lag_bars: int = 1,
 ) -> dict[int, float]:
     """Mean RankIC at each horizon; NaN where the panel is too short for it."""
-    ranked = Ranked.of(values)
+    ranks = rank_rows(values)
     return {
-        horizon: mean_ic(
-            rank_ic(ranked, Ranked.of(forward_returns(panel, horizon, entry_lag_bars)))
-        )
+        horizon: mean_ic(rank_ic(ranks, rank_rows(forward_returns(panel, horizon, entry_lag_bars))))
         for horizon in horizons_bars
     }
 
@@ -96,8 +95,7 @@ def decay_half_life_bars(decay: Mapping[int, float]) -> float:
 
 def rank_autocorrelation(values: FloatArray, lag_bars: int = 1) -> FloatArray:
     """RankIC of a bar's values with those `lag_bars` before: (bars - lag,); 1 = never re-ranks."""
-    ranks = Ranked.of(values).average
-    return ranks_autocorrelation(ranks, lag_bars)
+    return ranks_autocorrelation(rank_rows(values), lag_bars)
 
 
 def ranks_autocorrelation(ranks: FloatArray, lag_bars: int = 1) -> FloatArray:

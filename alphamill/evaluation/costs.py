@@ -59,8 +59,7 @@ def funding_by_bar(
     row = np.searchsorted(ends, settled_ms, side="left")
     inside = row < len(ends)
     inside[inside] &= settled_ms[inside] > np.asarray(times_ms)[row[inside]]
-    total: FloatArray = np.bincount(row[inside], weights=rates[inside], minlength=len(ends))
-    return total
+    return np.bincount(row[inside], weights=rates[inside], minlength=len(ends)).astype(np.float64)
 
 
 def field_while_held(

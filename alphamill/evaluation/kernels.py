@@ -19,13 +19,20 @@ _CONSTANT = 1e-12  # spread relative to size below which a row says the same of 
 def _count(values: FloatArray, n: int, below: FloatArray, equal: FloatArray) -> None:
     """How many of n values are less than each, and how many equal it, itself among them."""
     if n <= _COUNTED:
-        below[:n] = 0.0
-        equal[:n] = 0.0
-        for k in range(n):
-            value = values[k]
-            for i in range(n):
-                below[i] += 1.0 if value < values[i] else 0.0
-                equal[i] += 1.0 if value == values[i] else 0.0
+        total = 0
+        for i in range(n):
+            value, less = values[i], 0
+            for k in range(n):
+                less += values[k] < value
+            below[i], equal[i] = less, 1.0
+            total += less
+        if total == n * (n - 1) // 2:
+            return  # no two are equal
+        for i in range(n):
+            value, alike = values[i], 0
+            for k in range(n):
+                alike += values[k] == value
+            equal[i] = alike
         return
     order = np.argsort(values[:n])
     start = 0
@@ -43,7 +50,7 @@ def _count(values: FloatArray, n: int, below: FloatArray, equal: FloatArray) -> 
 def rank(values: FloatArray, average: FloatArray, below: FloatArray) -> None:
     """Into `average` ranks 1..n of each row's finite values, ties sharing; `below`: how many less.
 
-    NaN where a value is NaN or infinite.
+    NaN where a value is NaN or infinite. `below` may have one row, for who does not want it.
     """
     n_rows, n_columns = values.shape
     row, less, equal = np.empty(n_columns), np.empty(n_columns), np.empty(n_columns)
@@ -51,16 +58,17 @@ def rank(values: FloatArray, average: FloatArray, below: FloatArray) -> None:
     for t in range(n_rows):
         n = 0
         for j in range(n_columns):
-            average[t, j] = np.nan
-            below[t, j] = np.nan
             if np.isfinite(values[t, j]):
                 row[n] = values[t, j]
                 where[n] = j
                 n += 1
+        if n < n_columns:
+            average[t] = np.nan
+            below[min(t, len(below) - 1)] = np.nan
         _count(row, n, less, equal)
         for i in range(n):
             average[t, where[i]] = less[i] + (equal[i] + 1.0) / 2.0
-            below[t, where[i]] = less[i]
+            below[min(t, len(below) - 1), where[i]] = less[i]
 
 
 @inline
@@ -160,6 +168,42 @@ def quantile_means(
             out[t, label] += earned[i]
         for q in range(quantiles):
             out[t, q] = out[t, q] / members[q] if members[q] > 0 else np.nan
+
+
+@kernel
+def label(below: FloatArray, quantiles: int, out: FloatArray) -> None:
+    """Quantile 1.. of each value from `rank`'s below; NaN on rows with fewer values than those."""
+    n_rows, n_columns = below.shape
+    for t in range(n_rows):
+        n = 0
+        for j in range(n_columns):
+            n += np.isfinite(below[t, j])
+        for j in range(n_columns):
+            place = below[t, j] * quantiles / max(n - 1, 1)
+            out[t, j] = max(np.ceil(place), 1.0) if n >= quantiles else np.nan
+            if np.isnan(below[t, j]):
+                out[t, j] = np.nan
+
+
+@kernel
+def newcomers(labels: FloatArray, lag: int, out: FloatArray) -> None:
+    """Share of each quantile's members that were not in it `lag` rows before; labels 1, 2, ..."""
+    n_rows, n_columns = labels.shape
+    quantiles: int = out.shape[1]
+    size, before, fresh = np.empty(quantiles), np.empty(quantiles), np.empty(quantiles)
+    out[:lag] = np.nan
+    for t in range(lag, n_rows):
+        size[:], before[:], fresh[:] = 0.0, 0.0, 0.0
+        for j in range(n_columns):
+            now, then = labels[t, j], labels[t - lag, j]
+            if np.isfinite(then):
+                before[int(then) - 1] += 1.0
+            if np.isfinite(now):
+                size[int(now) - 1] += 1.0
+                fresh[int(now) - 1] += 0.0 if now == then else 1.0
+        for q in range(quantiles):
+            known = size[q] > 0 and before[q] > 0
+            out[t, q] = fresh[q] / size[q] if known else np.nan
 
 
 @kernel

@@ -24,11 +24,12 @@ def quantile_labels(values: FloatArray | Ranked, quantiles: int = 5) -> FloatArr
     quantiles.
     """
     _require_quantiles(quantiles)
-    below = (values if isinstance(values, Ranked) else Ranked.of(values)).below.copy()
-    counts = np.isfinite(below).sum(axis=1, keepdims=True)
-    below[(counts < quantiles)[:, 0]] = np.nan
-    labels: FloatArray = np.ceil(below * quantiles / np.maximum(counts - 1, 1))
-    return np.maximum(labels, 1.0)
+    from alphamill.evaluation import kernels  # loads the compiler
+
+    below = (values if isinstance(values, Ranked) else Ranked.of(values)).below
+    labels = np.empty_like(below)
+    kernels.label(below, quantiles, labels)
+    return labels
 
 
 def quantile_returns_by_bar(
@@ -56,14 +57,11 @@ def quantile_turnover(
     As alphalens counts it. NaN for the first `lag_bars` bars and where a quantile is empty now or
     was then.
     """
+    from alphamill.evaluation import kernels
+
     labels = quantile_labels(values, quantiles)
-    result = np.full((len(labels), quantiles), np.nan)
-    for index in range(quantiles):
-        members = labels == index + 1
-        now, before = members[lag_bars:], members[: max(len(members) - lag_bars, 0)]
-        size = now.sum(axis=1)
-        fresh = (now & ~before).sum(axis=1)
-        result[lag_bars:, index] = divide(fresh, size, (size > 0) & before.any(axis=1))
+    result = np.empty((len(labels), quantiles))
+    kernels.newcomers(labels, lag_bars, result)
     return result
 
 

@@ -45,8 +45,14 @@ def rank_rows(values: FloatArray, ties: Literal["average", "min"] = "average") -
     values: float64 (bars, symbols); NaN and infinities take no rank and give NaN. Equal to
     scipy.stats.rankdata(axis=1, nan_policy="omit").
     """
-    ranked = Ranked.of(values)
-    return ranked.average if ties == "average" else ranked.below + 1.0
+    if ties == "min":
+        return Ranked.of(values).below + 1.0
+    from alphamill.evaluation import kernels
+
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    average = np.empty_like(values)
+    kernels.rank(values, average, np.empty((1, values.shape[1])))
+    return average
 
 
 def correlate_rows(

@@ -29,6 +29,10 @@ class _Listing:
 def _listing(panel: Mapping[str, FloatArray]) -> _Listing:
     exists = (panel["open"] > 0) & (panel["close"] > 0)
     exists &= np.isfinite(panel["open"]) & np.isfinite(panel["close"])
+    n_bars, n_symbols = exists.shape
+    if exists.all():
+        everywhere = np.full(n_symbols, n_bars - 1)
+        return _Listing(exists, everywhere, np.zeros(n_symbols, dtype=bool))
     last = np.where(exists, np.arange(len(exists))[:, None], -1).max(axis=0, initial=-1)
     return _Listing(exists, last, last < last.max(initial=-1))
 
@@ -64,8 +68,12 @@ def forward_returns(
         final = panel["close"][listing.last[delisted], delisted]
         leave[:, delisted] = np.where(gone, final, leave[:, delisted])
     whole = _whole_windows(listing, first, horizon_bars, rows, at_close=entry_lag_bars == 0)
-    ratio = np.divide(leave, entry, out=np.full_like(leave, np.nan), where=whole)
-    result[:rows] = np.log(ratio) if log else ratio - 1.0
+    earned = result[:rows]
+    np.divide(leave, entry, out=earned, where=whole)
+    if log:
+        np.log(earned, out=earned)
+    else:
+        earned -= 1.0
     return result
 
 

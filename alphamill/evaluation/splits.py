@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,51 @@ def split_bars(
         if getattr(segments, name).n_bars < 1:
             raise ValueError(f"{n_bars} bars leave no {name} after {embargo_bars} bars of embargo")
     return segments
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Bars that may be learnt from, and bars that it is tested on: (n_bars,) bool each."""
+
+    train: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+
+
+def fold_slices(n_bars: int, folds: int) -> list[slice]:
+    """`folds` blocks of bars that follow each other, as equal as can be."""
+    edges = np.linspace(0, n_bars, folds + 1).round().astype(int)
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+def walk_forward(n_bars: int, folds: int, label_bars: int, embargo_bars: int = 0) -> list[Split]:
+    """Each fold but the first is tested on what was learnt from all bars before it, purged."""
+    splits = []
+    for block in fold_slices(n_bars, folds)[1:]:
+        train = purged_training_bars(n_bars, [block], label_bars, embargo_bars)
+        train[block.start :] = False
+        splits.append(Split(train, _only(n_bars, [block])))
+    return splits
+
+
+def combinatorial_purged(
+    n_bars: int, folds: int, test_folds: int, label_bars: int, embargo_bars: int = 0
+) -> list[Split]:
+    """Every choice of `test_folds` of the folds is tested on what the others teach, purged.
+
+    Source: Lopez de Prado (2018), chapter 12.
+    """
+    splits = []
+    for blocks in combinations(fold_slices(n_bars, folds), test_folds):
+        train = purged_training_bars(n_bars, blocks, label_bars, embargo_bars)
+        splits.append(Split(train, _only(n_bars, blocks)))
+    return splits
+
+
+def _only(n_bars: int, blocks: Sequence[slice]) -> NDArray[np.bool_]:
+    chosen = np.zeros(n_bars, dtype=bool)
+    for block in blocks:
+        chosen[block] = True
+    return chosen
 
 
 def purged_training_bars(

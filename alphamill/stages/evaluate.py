@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from alphamill.evaluation import Score, one_way_bps, score
+from alphamill.evaluation import Score, Scorer, one_way_bps
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -25,6 +25,8 @@ from alphamill.stages.trials import (
     trials_key,
     write_rows,
 )
+
+_OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding where they are
 
 
 def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
@@ -119,6 +121,7 @@ class SegmentReader:
         self._groups = groups or {}
         self._loaded: SegmentPanel | None = None
         self._held: frozenset[str] | None = None
+        self._scorer: Scorer | None = None
 
     def panel(self, fields: Iterable[str]) -> SegmentPanel:
         """The panel with at least these fields, and what a score needs.
@@ -176,14 +179,19 @@ class SegmentReader:
         return self._score(self.values(factor), spec, direction)
 
     def _score(self, values: FloatArray, spec: RunSpec, direction: int | None = None) -> Score:
-        segment = self.panel(())
-        return score(
-            values,
-            segment.panel,
-            horizon_bars=spec.segments.horizon_bars,
-            entry_lag_bars=spec.segments.entry_lag_bars,
-            skip_bars=segment.scored.start,
-            fee_bps=one_way_bps(spec.fees),
-            bars_per_year=segment.panel.interval.bars_per_year,
-            direction=direction,
-        )
+        return self._scorer_of(spec).score(values, direction)
+
+    def _scorer_of(self, spec: RunSpec) -> Scorer:
+        """Made once: what all factors of this segment are measured against."""
+        if self._scorer is None:
+            self.panel(())
+            segment = self.panel(self._known_fields(set()) & set(_OF_THE_BOOK))
+            self._scorer = Scorer(
+                segment.panel,
+                horizon_bars=spec.segments.horizon_bars,
+                entry_lag_bars=spec.segments.entry_lag_bars,
+                skip_bars=segment.scored.start,
+                fee_bps=one_way_bps(spec.fees),
+                bars_per_year=segment.panel.interval.bars_per_year,
+            )
+        return self._scorer

@@ -17,6 +17,7 @@ from alphamill.evaluation import (
     backtest,
     benjamini_hochberg,
     effective_trials,
+    fold_overfitting,
     nearest_in_library,
     probability_of_backtest_overfitting,
     trial_correlation,
@@ -79,6 +80,7 @@ RANKING = pa.schema(
         pa.field("n_effective", pa.float64()),
         pa.field("n_clusters", pa.int64()),  # of trials whose returns correlate above 0.5
         pa.field("sharpe_variance", pa.float64()),
+        pa.field("discovery_pbo", pa.float64()),  # of the search on discovery's folds, by RankIC
         pa.field("pbo", pa.float64()),  # probability of backtest overfitting, of the whole search
         # Beside the better-ranked finalists: what is left of the RankIC, in discovery's direction.
         pa.field("residual_rank_ic", pa.float64()),
@@ -211,7 +213,15 @@ def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
         "n_clusters": clusters,
         "sharpe_variance": float(known.var(ddof=1)) if len(known) > 1 else math.nan,
         "pbo": pbo,
+        "discovery_pbo": _discovery_pbo(trials),
     }
+
+
+def _discovery_pbo(trials: Sequence[Row]) -> float:
+    """How often the best of half of discovery's folds is a poor one on the others."""
+    scores = [score_of(row) for row in trials if row["status"] == "evaluated"]
+    folds = [found.fold_rank_ics for found in scores if found.fold_rank_ics]
+    return fold_overfitting(np.array(folds, dtype=np.float64).T) if folds else math.nan
 
 
 def _choose(ranked: Sequence[Row], deps: RunDeps, interval: Interval) -> None:

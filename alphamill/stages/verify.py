@@ -48,7 +48,7 @@ VERDICTS = pa.schema(
     + [pa.field(name, pa.float64())
        for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
                     "deflated_sharpe_uncapped",
-                    "library_correlation", "pbo", "residual_rank_ic", "residual_t",
+                    "library_correlation", "pbo", "discovery_pbo", "residual_rank_ic", "residual_t",
                     "shared_subtree_frac", "earlier_correlation",
                     "earlier_residual_rank_ic", "earlier_residual_t")]
     + [pa.field(f"{segment.value}_{name}", pa.float64())
@@ -151,7 +151,7 @@ def verdict_row(
                                           "symbol", "call_id", "round", "lookback_bars")},
         **{name: ranked[name] for name in ("rank", "n_trials", "n_effective", "bh_p",
                                            "library_correlation", "n_clusters", "pbo",
-                                           "residual_rank_ic", "residual_t",
+                                           "discovery_pbo", "residual_rank_ic", "residual_t",
                                            "shared_subtree_frac", "complexity_nodes")},
         **novelty,
         "verdict": Grade.REJECTED.value if vetoed else plain["grade"],

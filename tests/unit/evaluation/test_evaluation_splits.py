@@ -1,9 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alphamill.evaluation import Segment, purged_training_bars, split_bars
+from alphamill.evaluation.splits import combinatorial_purged, fold_slices, walk_forward
 
 
 def test_segments_follow_each_other_with_an_embargo_between():
@@ -57,3 +60,33 @@ def test_no_training_label_meets_a_test_label(start, length, label, embargo):
     for bar in np.flatnonzero(allowed):
         for test in tested:
             assert bar + label < test or bar > test + label
+
+
+@given(st.integers(40, 400), st.integers(2, 8), st.integers(1, 6), st.integers(0, 5))
+def test_no_training_window_of_any_split_meets_a_test_bar(n_bars, folds, label, embargo):
+    ahead = walk_forward(n_bars, folds, label, embargo)
+    purged = combinatorial_purged(n_bars, folds, min(2, folds - 1), label, embargo)
+    assert len(ahead) == folds - 1
+    assert len(purged) == math.comb(folds, min(2, folds - 1))
+    for split in (*ahead, *purged):
+        assert split.test.any()
+        # Bars that a label of a training bar covers, [t, t + label].
+        covered = np.convolve(split.train, np.ones(label + 1))[:n_bars] > 0
+        assert not (covered & split.test).any()
+        tested = np.convolve(split.test, np.ones(label + 1))[:n_bars] > 0
+        assert not (tested & split.train).any()
+    for split in ahead:
+        before = np.flatnonzero(split.test)[0]
+        assert not split.train[max(before - label, 0) :].any()
+        assert split.train[: before - label].all()
+    counts = np.sum([split.test for split in purged], axis=0)
+    assert (counts == counts[0]).all()  # every bar is tested in as many splits
+
+
+def test_folds_cover_every_bar_once():
+    for n_bars in (8, 37, 1000):
+        blocks = fold_slices(n_bars, 8)
+        assert np.concatenate([np.arange(n_bars)[block] for block in blocks]).tolist() == list(
+            range(n_bars)
+        )
+        assert max(b.stop - b.start for b in blocks) - min(b.stop - b.start for b in blocks) <= 1

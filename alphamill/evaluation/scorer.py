@@ -1,0 +1,225 @@
+"""Scoring many factors on one segment: the panel is read and its labels are ranked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+import numpy as np
+
+from alphamill.evaluation.correlation import (
+    DECAY_HORIZONS_BARS,
+    MIN_SYMBOLS,
+    coverage,
+    decay_half_life_bars,
+    information_coefficient,
+    mean_ic,
+    rank_ic,
+    ranks_autocorrelation,
+    time_series_products,
+)
+from alphamill.evaluation.portfolio import MarketToTrade
+from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quantile_spread
+from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan, rank_rows
+from alphamill.evaluation.returns import forward_returns
+from alphamill.evaluation.score import LAGS_PER_HORIZON, MIN_OBSERVATIONS, Score, scheme_for
+from alphamill.evaluation.significance import default_lags, newey_west_t, one_sided_p, two_sided_p
+from alphamill.evaluation.stability import Folds
+from alphamill.evaluation.weights import portfolio_weights
+from alphamill.frames import FloatArray
+
+QUANTILES = 5
+
+
+def score(
+    values: FloatArray,
+    panel: Mapping[str, FloatArray],
+    *,
+    horizon_bars: int,
+    entry_lag_bars: int,
+    skip_bars: int,
+    fee_bps: float,
+    bars_per_year: float,
+    direction: int | None = None,
+) -> Score:
+    """Measure one factor on a segment; see `Scorer` and `Scorer.score`."""
+    scorer = Scorer(
+        panel,
+        horizon_bars=horizon_bars,
+        entry_lag_bars=entry_lag_bars,
+        skip_bars=skip_bars,
+        fee_bps=fee_bps,
+        bars_per_year=bars_per_year,
+    )
+    return scorer.score(values, direction)
+
+
+class Scorer:
+    """One segment, made ready for any number of factors.
+
+    panel: "open", "close", and "volume", "quote_volume", "funding_rate" if there are any; (bars,
+    symbols). skip_bars: bars at the start that only served the look-back or are embargoed; nothing
+    is decided there. Holds about ten arrays of a field's size, and a score some ten more.
+    """
+
+    def __init__(
+        self,
+        panel: Mapping[str, FloatArray],
+        *,
+        horizon_bars: int,
+        entry_lag_bars: int,
+        skip_bars: int,
+        fee_bps: float,
+        bars_per_year: float,
+    ) -> None:
+        if skip_bars < 0:
+            raise ValueError(f"skip_bars {skip_bars} must be >= 0")
+        self._shape = panel["open"].shape
+        self._present = np.isfinite(panel["close"][skip_bars:])
+        n_symbols = int(self._present.any(axis=0).sum()) if self._present.size else 0
+        self._base = Score(
+            horizon_bars, entry_lag_bars, skip_bars, fee_bps, bars_per_year, 1,
+            n_bars=len(self._present), n_symbols=n_symbols,
+        )  # fmt: skip
+        self._across = n_symbols >= MIN_SYMBOLS
+        self._fault = _segment_fault(panel, self._base)
+        if self._fault:
+            return
+        self._market = MarketToTrade.of(panel, entry_lag_bars)
+        self._forward = self._label(panel, horizon_bars)
+        self._labels = {
+            horizon: self._ranked(self._label(panel, horizon))
+            for horizon in sorted({*DECAY_HORIZONS_BARS, horizon_bars})
+        }
+        self._folds = Folds.of(len(self._present), horizon_bars + entry_lag_bars)
+
+    def _label(self, panel: Mapping[str, FloatArray], horizon_bars: int) -> FloatArray:
+        base = self._base
+        return forward_returns(panel, horizon_bars, base.entry_lag_bars)[base.skip_bars :]
+
+    def _ranked(self, forward: FloatArray) -> FloatArray:
+        """What `_measure` compares with: ranks across symbols, or the returns of each in time."""
+        return rank_rows(forward) if self._across else forward
+
+    def score(self, values: FloatArray, direction: int | None = None) -> Score:
+        """The factor's Score; a factor that cannot be measured has a `fault`.
+
+        values: float64 (bars, symbols), of the same bars as the panel. direction: None on
+        discovery, where it becomes the sign of the mean RankIC; on validation and holdout it must
+        be the one found on discovery, never chosen anew.
+        Raises ValueError only for arguments that do not fit each other.
+        """
+        if values.shape != self._shape:
+            raise ValueError(f"values {values.shape} do not fit the panel {self._shape}")
+        if direction not in (None, -1, 1):
+            raise ValueError(f"direction {direction} must be None, 1 or -1")
+        values = finite_or_nan(values)
+        scored = values[self._base.skip_bars :]
+        base = replace(
+            self._base, direction=direction or 1, coverage=coverage(scored, self._present)
+        )
+        fault = self._fault or _factor_fault(scored, base)
+        if fault:
+            return replace(base, fault=fault)
+        ranked = Ranked.of(scored)
+        associated = self._associate(ranked, base, direction)
+        if associated.fault:
+            return associated
+        chosen = direction or (-1 if associated.association < 0 else 1)
+        return self._trade(values, ranked, replace(associated, direction=chosen))
+
+    def _measure(self, ranked: Ranked, label: FloatArray) -> FloatArray:
+        """One correlation a bar, with a label of `_labels`."""
+        if not self._across:
+            return time_series_products(ranked.values, label)
+        return rank_ic(ranked.average, label)
+
+    def _associate(self, ranked: Ranked, base: Score, direction: int | None) -> Score:
+        """With the correlations filled in, or a fault when too few bars have one."""
+        series = self._measure(ranked, self._labels[base.horizon_bars])
+        n_known = int(np.isfinite(series).sum())
+        if n_known < MIN_OBSERVATIONS:
+            return replace(
+                base, fault=f"only {n_known} bars have a correlation; {MIN_OBSERVATIONS} needed"
+            )
+        decay = {
+            horizon: mean_ic(
+                series
+                if horizon == base.horizon_bars
+                else self._measure(ranked, self._labels[horizon])
+            )
+            for horizon in DECAY_HORIZONS_BARS
+        }
+        lags = default_lags(n_known, LAGS_PER_HORIZON * base.horizon_bars)
+        t = newey_west_t(series, lags)
+        p = one_sided_p(direction * t) if direction else two_sided_p(t)
+        common = replace(
+            base, hac_lags=lags, p_value=p, decay=decay, half_life_bars=decay_half_life_bars(decay)
+        )
+        if direction is None:
+            common = replace(common, **self._folds.stability(series))
+        if not self._across:
+            return replace(common, time_series_rank_corr=mean_ic(series), time_series_t=t)
+        across = replace(
+            common, rank_ic_mean=mean_ic(series), rank_ic_t=t, rank_icir=_ratio(series)
+        )
+        return self._cross_section(ranked, across)
+
+    def _cross_section(self, ranked: Ranked, base: Score) -> Score:
+        """With what only a cross-section has."""
+        pearson = information_coefficient(ranked.values, self._forward, "pearson")
+        quantiles = quantile_returns(ranked, self._forward, min(QUANTILES, base.n_symbols))
+        return replace(
+            base,
+            ic_mean=mean_ic(pearson),
+            icir=_ratio(pearson),
+            rank_autocorrelation=mean_ic(ranks_autocorrelation(ranked.average)),
+            quantile_spread=quantile_spread(quantiles),
+            monotonicity=monotonicity(quantiles),
+        )
+
+    def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> Score:
+        """With the book's figures filled in."""
+        targets = np.zeros(self._shape)
+        scheme = scheme_for(base.n_symbols)
+        if scheme == "rank":
+            targets[base.skip_bars :] = portfolio_weights(ranked.values, scheme, ranked=ranked)
+        else:  # a z-score in time also reads the bars before
+            targets[base.skip_bars :] = portfolio_weights(values, scheme)[base.skip_bars :]
+        targets *= base.direction
+        book = self._market.run(targets, base.fee_bps, base.horizon_bars, base.bars_per_year)
+        names = {entry.name for entry in fields(Score)} & {entry.name for entry in fields(book)}
+        return replace(base, **{name: getattr(book, name) for name in names})
+
+
+def _segment_fault(panel: Mapping[str, FloatArray], base: Score) -> str | None:
+    """Why no factor can be measured on this segment, or None."""
+    reach = base.horizon_bars + base.entry_lag_bars
+    if not panel["open"].size:
+        return "the panel has no bars"
+    if base.n_bars == 0:
+        return f"fewer bars ({len(panel['open'])}) than look-back and embargo ({base.skip_bars})"
+    if base.n_bars <= reach:
+        return f"horizon and lag of {reach} bars do not fit into a segment of {base.n_bars}"
+    if base.n_symbols == 0:
+        return "no symbol has a bar in the segment"
+    if "volume" in panel and not np.any(panel["volume"][base.skip_bars :] > 0):
+        return "nothing was traded in the segment: volume is 0 throughout"
+    return None
+
+
+def _factor_fault(values: FloatArray, base: Score) -> str | None:
+    """Why these values cannot be measured, or None."""
+    if not np.isfinite(values).any():
+        return "the factor has no value in the segment"
+    across = base.n_symbols >= MIN_SYMBOLS
+    if not demean_rows(values if across else values.T).any():
+        return f"the factor is constant {'across symbols' if across else 'in time'}"
+    return None
+
+
+def _ratio(ic: FloatArray) -> float:
+    """ICIR: mean / std (ddof 1)."""
+    known = ic[np.isfinite(ic)]
+    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    return float(known.mean()) / spread if spread > 0 else np.nan
