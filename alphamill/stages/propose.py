@@ -56,6 +56,14 @@ from alphamill.stages.trials import (
 )
 
 _PRICES = ("open", "high", "low", "close")
+# Not shown, since another says the same: a prompt's data is paid in full, its prefix is cached.
+_ALIKE = frozenset(
+    {
+        "williams_r_14", "stoch_d_14", "cmo_14", "macd_signal", "ppo", "atr_14", "ma_5", "ma_20",
+        "wma_gap_20", "hma_gap_20", "rma_gap_14", "dema_gap_20", "tema_gap_20", "ema_gap_26",
+        "volatility_20", "garman_klass_20", "rogers_satchell_20",
+    }
+)  # fmt: skip
 
 
 class Asks(Protocol):
@@ -239,7 +247,10 @@ def _rebased(rows: Sequence[Row]) -> tuple[list[dict[str, float]], dict[str, flo
     indicators = {
         name: value * (scale if FIELD_UNITS[name] == "price" else 1.0)
         for name, value in rows[-1].items()
-        if name in FIELD_UNITS and isinstance(value, float) and math.isfinite(value)
+        if name in FIELD_UNITS
+        and name not in _ALIKE
+        and isinstance(value, float)
+        and math.isfinite(value)
     }
     return bars, indicators
 

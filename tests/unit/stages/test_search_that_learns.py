@@ -14,7 +14,7 @@ from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
 from alphamill.stages.feedback import THEMES, feedback, theme_of
-from alphamill.stages.language import read_expression
+from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.stages.stopping import expected_micros, why_stop
 from alphamill.stages.trials import PROPOSALS, TRIALS, trials_key, write_rows
 
@@ -229,3 +229,9 @@ def test_a_stopped_round_asks_nobody_and_says_why(lake):
 def test_a_row_holds_what_the_schema_names(lake):
     _, rows = proposed(lake, Model(proposal("rank(close)")))
     assert set(rows[0]) == set(PROPOSALS.names)
+
+
+def test_what_a_prompt_leaves_out_is_an_indicator_still_in_the_manual():
+    manual = set(language_manual().split())
+    assert set(FIELD_UNITS) >= propose._ALIKE
+    assert manual >= propose._ALIKE
