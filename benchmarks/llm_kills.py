@@ -246,6 +246,7 @@ def _kill(
 ) -> None:
     """Kill and replace, at random moments at which calls are under way."""
     deadline, presence = time.monotonic() + WORK_S, Presence(client)
+    left: set[bytes] = set()
     while measured.kills < kills and time.monotonic() < deadline:
         if not ledger.run(run_id).state.active:
             return
@@ -259,20 +260,26 @@ def _kill(
         process, _ = pair[at]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        measured.in_flight.append(_left_open(ledger, client, run_id, process.pid))
+        now_left = _left_open(ledger, client, run_id, process.pid)
+        measured.in_flight.append(len(now_left - left))  # it may have taken up what others left
+        left |= now_left
         measured.kills += 1
         pair[at] = workers.llm()
 
 
-def _left_open(ledger: RedisLedger, client: redis.Redis, run_id: str, pid: int) -> int:
-    """Calls that a dead worker has reserved and not settled; its leases have not lapsed yet."""
+def _left_open(ledger: RedisLedger, client: redis.Redis, run_id: str, pid: int) -> set[bytes]:
+    """Attempts open at the jobs that a dead worker held; its leases have not lapsed yet."""
     held = {
         job.id
         for job in ledger.jobs(run_id)
         if job.state is JobState.RUNNING and job.worker.endswith(f":{pid}")
     }
-    calls = (call.decode() for call in client.hkeys(f"alphamill:{run_id}:llm:open"))
-    return sum(call.removesuffix(".repair") in held for call in calls)
+    attempts = client.hgetall(f"alphamill:{run_id}:llm:open")
+    return {
+        attempt
+        for call, attempt in attempts.items()
+        if call.decode().removesuffix(".repair") in held
+    }
 
 
 def _ended(ledger: RedisLedger, run_id: str) -> str:
