@@ -372,12 +372,12 @@ def test_blank_lines_while_a_request_is_queued_are_no_part_of_the_reply(
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:
-    """A whole reply whose parts come 0.1 s apart, for 0.5 s."""
+    """A whole reply whose parts come 0.1 s apart, for a second."""
     raw = json.dumps(completion()).encode()
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(raw)))
     handler.end_headers()
-    step = len(raw) // 5 + 1
+    step = len(raw) // 10 + 1
     for at in range(0, len(raw), step):
         time.sleep(0.1)
         handler.wfile.write(raw[at : at + step])
@@ -385,7 +385,7 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
 
 
 def test_the_first_byte_and_the_whole_reply_have_times_of_their_own(server: Script) -> None:
-    slow_start = OpenAIChat(server.url, None, Timeouts(1.0, 0.2, 30.0))
+    slow_start = OpenAIChat(server.url, None, Timeouts(5.0, 0.7, 30.0))
     server.says(200, say_nothing)
     with pytest.raises(failures.TimedOut):
         slow_start.complete(REQUEST)
@@ -461,7 +461,7 @@ def keep_alive_lines(handler: BaseHTTPRequestHandler) -> None:
     handler.end_headers()
     handler.close_connection = True
     try:
-        for _ in range(40):
+        for _ in range(200):  # ten seconds, or until the other side has gone
             handler.wfile.write(b"\n")
             handler.wfile.flush()
             time.sleep(0.05)
@@ -486,7 +486,7 @@ def test_broken_exchanges(
     with pytest.raises(expected) as raised:
         chat.complete(REQUEST)
     assert type(raised.value) is expected
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 5
 
 
 def test_models_are_listed(server: Script, chat: OpenAIChat) -> None:
