@@ -218,11 +218,23 @@ def test_the_expected_cost_counts_each_call_once_and_grows_while_nothing_is_foun
     assert expected_micros(idle, search) == 1200 / 0.5
 
 
-def test_a_stopped_round_asks_nobody_and_says_why(lake):
-    spec = replace(SPEC, search=SearchSettings(max_hours=1))
+@pytest.mark.parametrize(
+    ("search", "reason"),
+    [
+        ({"max_hours": 1}, "max_hours"),
+        ({"enough_promising": 2}, "enough_promising"),
+        ({"max_usd_per_promising": 0.0001}, "max_usd_per_promising"),
+    ],
+)
+@pytest.mark.parametrize("tier", [Tier.QUICK_SCAN, Tier.DETAILED_ANALYSIS])
+def test_a_stopped_round_asks_nobody_and_says_why(lake, search, reason, tier):
+    key = trials_key("run", Interval.H1, 0, Tier.QUICK_SCAN, 0)
+    write_rows(lake, key, [row for row in ROUNDS if row["status"] == "evaluated"], TRIALS)
+    spec = replace(SPEC, search=SearchSettings(**search))
     model = Model()
-    facts, rows = proposed(lake, model, spec=spec, age_s=4000)
-    assert "max_hours" in facts["stopped"]
+    job = ProposeJob(tier, Interval.H1, 3, "BTCUSDT" if tier is Tier.QUICK_SCAN else "")
+    facts, rows = proposed(lake, model, job, spec, age_s=4000)
+    assert reason in facts["stopped"]
     assert (rows, model.calls) == ([], [])
 
 
