@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from alphamill.factors import compute, parse
 from alphamill.frames import KLINE_FIELDS, Interval, Panel
 from alphamill.indicators import INDICATORS
 from alphamill.ledger import JobRecord, RedisLedger, RunRecord
+from alphamill.llm.journal import RedisJournal
+from alphamill.llm.records import CallRecord
 from alphamill.report.values import usd, whole
 from alphamill.settings import LedgerSettings
 from alphamill.sim.planted import DEFAULT_PLANTED
@@ -27,6 +30,7 @@ from alphamill.usage import UsageCounters
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 N_SYMBOLS, N_MONTHS = 12, 13
+PRICES = Path(__file__).resolve().parents[2] / "alphamill" / "llm" / "prices.toml"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Ended:
     run: RunRecord
     jobs: list[JobRecord]
     usage: dict
+    journal: list[CallRecord]
     folder: Path  # of the run's parquet
 
     def table(self, name: str) -> pd.DataFrame:
@@ -61,9 +66,11 @@ def ended(launch, tmp_path_factory) -> Ended:
             (run,) = ledger.runs()
             jobs = list(ledger.jobs(run.id))
             usage = UsageCounters(client).report(run.id)
+            journal = list(RedisJournal(client).calls(run.id))
     finally:
         server.stop()
-    return Ended(command, code, run, jobs, usage, home / "lake" / "runs" / f"run={run.id}")
+    folder = home / "lake" / "runs" / f"run={run.id}"
+    return Ended(command, code, run, jobs, usage, journal, folder)
 
 
 def test_it_ends_well_and_every_job_with_it(ended):
@@ -145,6 +152,18 @@ def test_money_and_tokens_add_up_from_the_calls(ended):
     assert (calls["cost_usd_micros"] <= calls["reserved_usd_micros"]).all()
     by_tier = calls.groupby("tier")["cost_usd_micros"].sum().to_dict()
     assert by_tier == {row["tier"]: row["cost_usd_micros"] for row in ended.usage["by"]}
+
+
+def test_every_cent_is_tokens_of_the_journal_times_the_price(ended, list_price):
+    prices = tomllib.loads(PRICES.read_text(encoding="utf-8"))["models"]
+    charged = {record.attempt: record.cost_usd_micros for record in ended.journal}
+    assert charged == {
+        record.attempt: list_price(record.to_row(), prices[record.model])
+        for record in ended.journal
+    }
+    assert sum(charged.values()) == ended.usage["totals"]["cost_usd_micros"]
+    calls = ended.table("calls")
+    assert dict(zip(calls["attempt"], calls["cost_usd_micros"], strict=True)) == charged
 
 
 def test_the_klines_are_the_exchanges_bit_for_bit(ended):
