@@ -28,7 +28,7 @@ from alphamill.sim.spoil import spoiled
 from alphamill.sim.streams import KlineStreams
 
 _ZIP_FROM_BYTES = 1024
-_ZIP_LEVEL = 1  # a page of 1,000 rows in a millisecond, a third of its size
+_ZIP_LEVEL = 1  # 39 % of a page is left, 34 % at level 6, which takes 3.6 times as long
 
 
 class Doorway:
