@@ -61,7 +61,8 @@ _ALIKE = frozenset(
     {
         "williams_r_14", "stoch_d_14", "cmo_14", "macd_signal", "ppo", "atr_14", "ma_5", "ma_20",
         "wma_gap_20", "hma_gap_20", "rma_gap_14", "dema_gap_20", "tema_gap_20", "ema_gap_26",
-        "volatility_20", "garman_klass_20", "rogers_satchell_20",
+        "ema_gap_12", "vwma_gap_20", "forecast_gap_14", "volatility_20", "garman_klass_20",
+        "rogers_satchell_20",
     }
 )  # fmt: skip
 
