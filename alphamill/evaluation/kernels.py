@@ -72,15 +72,21 @@ def rank(values: FloatArray, average: FloatArray, below: FloatArray) -> None:
 
 
 @inline
+def _scale(side: FloatArray, n: int) -> None:
+    """Divide by the largest magnitude, so that no square overflows."""
+    size = 0.0
+    for i in range(n):
+        size = max(size, abs(side[i]))
+    for i in range(n):
+        side[i] = side[i] / size if size > 0 else 0.0
+
+
+@inline
 def _correlation(a: FloatArray, b: FloatArray, n: int) -> float:
     """Of the first n entries; NaN where one of the two does not vary. Overwrites both."""
     for side in (a, b):
-        size = 0.0
-        for i in range(n):
-            size = max(size, abs(side[i]))
         mean = 0.0
         for i in range(n):
-            side[i] = side[i] / size if size > 0 else 0.0  # so that no square overflows
             mean += side[i]
         mean /= n
         spread = 0.0
@@ -120,7 +126,10 @@ def correlate(a: FloatArray, b: FloatArray, min_pairs: int, by_rank: bool, out: 
         if n < max(min_pairs, 2):
             out[t] = np.nan
             continue
-        if by_rank and unpaired:
+        if not by_rank:
+            _scale(x, n)
+            _scale(y, n)
+        elif unpaired:
             for side in (x, y):
                 _count(side, n, less, equal)
                 for i in range(n):
