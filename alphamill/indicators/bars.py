@@ -15,8 +15,11 @@ from alphamill.indicators.rolling import change, delay, moving_extremes, moving_
 
 @cache
 def talib() -> Any:
-    """The TA-Lib module, loaded on first use: reading the registry must not need it."""
-    return importlib.import_module("talib")
+    """TA-Lib's functions, loaded on first use: reading the registry must not need them.
+
+    The compiled ones: those of `talib` itself look for pandas and polars series on every call.
+    """
+    return importlib.import_module("talib._ta_lib")
 
 
 class Bars:
@@ -26,18 +29,19 @@ class Bars:
     usable only where an indicator's record names them as inputs.
     """
 
-    __slots__ = ("_columns", "_memo", "interval")
+    __slots__ = ("_columns", "_memo", "interval", "n_bars")
 
     def __init__(self, columns: Mapping[str, FloatArray], interval: Interval | None) -> None:
         self._columns = columns
         self._memo: dict[str, Any] = {}
         self.interval = interval
+        self.n_bars = len(columns["close"])
 
     def __getitem__(self, column: str) -> FloatArray:
         return self._columns[column]
 
     def __len__(self) -> int:
-        return len(self._columns["close"])
+        return self.n_bars
 
     def memo(self, key: str, make: Callable[[], Any]) -> Any:
         """The value of `make()`, computed once per stretch."""

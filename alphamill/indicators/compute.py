@@ -57,39 +57,36 @@ def compute_indicators(
     import pandas as pd  # here, so that reading the registry's names does not cost it
 
     times_ms = _times_ms(klines["open_time"])
-    steps_ms = np.diff(times_ms)
+    steps_ms = times_ms[1:] - times_ms[:-1]
     shortest_ms = int(steps_ms.min(initial=_NO_STEP))
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
     interval = interval or _interval_of(shortest_ms)
     plan = _plan(None if names is None else tuple(names), interval)
-    records = plan.records
     columns = {field: _float_column(klines, field) for field in plan.fields}
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
     stretches = _Stretches(columns, breaks, interval)
-    matrix = np.empty((len(records), len(klines)))
-    for row, record in zip(matrix, records, strict=True):
-        _fill(row, record, stretches.of(record.inputs), interval)
+    matrix = np.empty((len(plan.records), len(klines)))
+    for row, record, warmup_bars in zip(matrix, plan.records, plan.warmups_bars, strict=True):
+        _fill(row, record, warmup_bars, stretches.of(record.inputs))
     return pd.DataFrame(matrix.T, index=klines.index, columns=plan.columns, copy=False)
 
 
 def _fill(
-    row: FloatArray,
-    record: Indicator,
-    stretches: Sequence[tuple[int, Bars]],
-    interval: Interval | None,
+    row: FloatArray, record: Indicator, warmup_bars: int, stretches: Sequence[tuple[int, Bars]]
 ) -> None:
     """One indicator into its row: within its range, and NaN where no stretch warms it up."""
-    warmup_bars = record.warmup_bars(interval)
     done = 0
     for start, bars in stretches:
-        if len(bars) > warmup_bars:
-            row[done:start] = np.nan
-            done = start + len(bars)
+        if bars.n_bars > warmup_bars:
+            if done < start:
+                row[done:start] = np.nan
+            done = start + bars.n_bars
             loops("bars").keep_in_range(
                 record.compute(bars), record.low, record.high, row[start:done]
             )
-    row[done:] = np.nan
+    if done < len(row):
+        row[done:] = np.nan
 
 
 class _Stretches:
@@ -102,6 +99,7 @@ class _Stretches:
         self._breaks = breaks
         self._interval = interval
         self._priced = _usable_prices(columns)
+        self._usable: dict[str, Mask] = {}
         self._cut: dict[bytes, list[tuple[int, Bars]]] = {}
         self._by_inputs: dict[tuple[str, ...], list[tuple[int, Bars]]] = {}
 
@@ -110,7 +108,9 @@ class _Stretches:
         if inputs not in self._by_inputs:
             mask = self._priced
             for field in inputs:
-                mask = mask & _usable_amounts(self._columns, field)
+                if field not in self._usable:
+                    self._usable[field] = _usable_amounts(self._columns, field)
+                mask = mask & self._usable[field]
             key = mask.tobytes()
             if key not in self._cut:
                 self._cut[key] = [
@@ -129,6 +129,9 @@ def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
     n = len(usable)
     if n == 0:
         return
+    if not len(breaks) and usable.all():
+        yield 0, n
+        return
     changes = np.flatnonzero(usable[1:] != usable[:-1]) + 1
     cuts = np.union1d(breaks, changes) if len(breaks) else changes
     for start, end in pairwise([0, *cuts.tolist(), n]):
@@ -137,12 +140,10 @@ def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
 
 
 def _usable_prices(columns: dict[str, FloatArray]) -> Mask:
-    """Finite, positive, and low <= open, close <= high; comparisons with NaN are False."""
-    first, high, low, close = (columns[field] for field in _PRICES)
-    bounded = (low > 0) & (high < np.inf)
-    ordered = (low <= np.minimum(first, close)) & (np.maximum(first, close) <= high)
-    result: Mask = bounded & ordered
-    return result
+    """Finite, positive, and low <= open, close <= high."""
+    mask = np.empty(len(columns["close"]), dtype=np.bool_)
+    loops("bars").usable_prices(*(columns[field] for field in _PRICES), mask)
+    return mask
 
 
 def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
@@ -159,6 +160,7 @@ class _Plan:
     """What a call computes. fields: kline columns that it reads."""
 
     records: tuple[Indicator, ...]
+    warmups_bars: tuple[int, ...]
     fields: frozenset[str]
     columns: pd.Index[str]
 
@@ -177,7 +179,8 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
     records = tuple(INDICATORS[name] for name in names)
     fields = {*_PRICES, *(field for record in records for field in record.inputs)}
     fields |= {_WHOLE[field] for field in fields & _WHOLE.keys()}
-    return _Plan(records, frozenset(fields), pd.Index(names))
+    warmups_bars = tuple(record.warmup_bars(interval) for record in records)
+    return _Plan(records, warmups_bars, frozenset(fields), pd.Index(names))
 
 
 def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:

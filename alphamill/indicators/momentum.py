@@ -10,6 +10,7 @@ from alphamill.indicators.registry import DAY_MS, HOUR_MS, indicator, wilder_set
 from alphamill.indicators.rolling import (
     change,
     channel_index,
+    loops,
     moving_extremes,
     moving_mean,
     moving_sum,
@@ -35,29 +36,27 @@ def returns_1d(bars: Bars) -> FloatArray:
     return change(bars["close"], bars.bars_in(DAY_MS))
 
 
-@indicator("roc_10", source="TA-Lib ROC", first_bar=10, low=-100, length_bars=10)
+@indicator("roc_10", source="as TA-Lib ROC", first_bar=10, low=-100, length_bars=10)
 def roc_10(bars: Bars) -> FloatArray:
     """Change of the close over 10 bars, in percent."""
-    result: FloatArray = talib().ROC(bars["close"], 10)
-    return result
+    return change(bars["close"], 10, 100.0)
+
+
+_RSI_BARS = (6, 14)
 
 
 def _rsi(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo(f"rsi {length_bars}", lambda: _make_rsi(bars, length_bars))  # type: ignore[no-any-return]
+    return bars.memo("rsis", lambda: _make_rsis(bars))[length_bars]  # type: ignore[no-any-return]
 
 
-def _make_rsi(bars: Bars, length_bars: int) -> FloatArray:
-    close = bars["close"]
-    result: FloatArray = talib().RSI(close, length_bars)
-    if close[1] == close[0]:
-        # TA-Lib says 0, the most oversold of all, while nothing has moved yet; neither side leads.
-        unmoved = int(np.argmax(close != close[0])) or len(close)
-        result[length_bars:unmoved] = 50.0
-    return result
+def _make_rsis(bars: Bars) -> dict[int, FloatArray]:
+    rows = np.empty((len(_RSI_BARS), len(bars)))
+    loops("recursive").two_rsis(bars["close"], *_RSI_BARS, rows)
+    return dict(zip(_RSI_BARS, rows, strict=True))
 
 
 @indicator(
-    "rsi_6", source="TA-Lib RSI; Wilder (1978)", first_bar=6, low=0, high=100,
+    "rsi_6", source="Wilder (1978); as TA-Lib RSI", first_bar=6, low=0, high=100,
     settle_bars=wilder_settle_bars(6), length_bars=6,
 )  # fmt: skip
 def rsi_6(bars: Bars) -> FloatArray:
@@ -66,7 +65,7 @@ def rsi_6(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "rsi_14", source="TA-Lib RSI; Wilder (1978)", first_bar=14, low=0, high=100,
+    "rsi_14", source="Wilder (1978); as TA-Lib RSI", first_bar=14, low=0, high=100,
     settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def rsi_14(bars: Bars) -> FloatArray:

@@ -46,11 +46,11 @@ def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float = 1.0) 
     return result
 
 
-def change(values: FloatArray, bars: int) -> FloatArray:
-    """Value over that of `bars` (>= 1) bars ago, minus 1; the first `bars` are NaN."""
+def change(values: FloatArray, bars: int, scale: float = 1.0) -> FloatArray:
+    """Value over that of `bars` (>= 1) bars ago, minus 1, times `scale`; NaN in the first bars."""
     result = np.empty(len(values))
     result[:bars] = np.nan
-    loops("bars").quotient(values[bars:], values[:-bars], 1.0, -1.0, result[bars:])
+    loops("bars").quotient(values[bars:], values[:-bars], scale, -scale, result[bars:])
     return result
 
 

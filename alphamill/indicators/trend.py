@@ -25,14 +25,22 @@ from alphamill.indicators.rolling import (
     weighted_mean,
 )
 
+_EMA_BARS = (12, 20, 26, 50)  # the ones in use, computed together at the cost of one
+
 
 def _gap(bars: Bars, level: FloatArray) -> FloatArray:
     return divide(bars["close"], level, 1.0, -1.0)
 
 
 def ema(bars: Bars, length_bars: int) -> FloatArray:
-    """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n."""
-    return bars.memo(f"ema {length_bars}", lambda: talib().EMA(bars["close"], length_bars))  # type: ignore[no-any-return]
+    """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n: 12, 20, 26 or 50."""
+    return bars.memo("emas", lambda: _make_emas(bars))[length_bars]  # type: ignore[no-any-return]
+
+
+def _make_emas(bars: Bars) -> dict[int, FloatArray]:
+    rows = np.empty((len(_EMA_BARS), len(bars)))
+    loops("recursive").four_emas(bars["close"], *_EMA_BARS, rows)
+    return dict(zip(_EMA_BARS, rows, strict=True))
 
 
 def _ema_gap(bars: Bars, length_bars: int) -> FloatArray:
@@ -58,7 +66,7 @@ def ma_gap_20(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "ema_gap_12", source="TA-Lib EMA", first_bar=11, settle_bars=ema_settle_bars(12), low=-1,
+    "ema_gap_12", source="as TA-Lib EMA", first_bar=11, settle_bars=ema_settle_bars(12), low=-1,
     length_bars=12,
 )  # fmt: skip
 def ema_gap_12(bars: Bars) -> FloatArray:
@@ -67,7 +75,7 @@ def ema_gap_12(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "ema_gap_26", source="TA-Lib EMA", first_bar=25, settle_bars=ema_settle_bars(26), low=-1,
+    "ema_gap_26", source="as TA-Lib EMA", first_bar=25, settle_bars=ema_settle_bars(26), low=-1,
     length_bars=26,
 )  # fmt: skip
 def ema_gap_26(bars: Bars) -> FloatArray:
@@ -76,7 +84,7 @@ def ema_gap_26(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "ema_gap_50", source="TA-Lib EMA", first_bar=49, settle_bars=ema_settle_bars(50), low=-1,
+    "ema_gap_50", source="as TA-Lib EMA", first_bar=49, settle_bars=ema_settle_bars(50), low=-1,
     length_bars=50,
 )  # fmt: skip
 def ema_gap_50(bars: Bars) -> FloatArray:
@@ -119,7 +127,7 @@ def macd_hist(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "ppo", source="TA-Lib PPO on EMAs; Appel", first_bar=25, settle_bars=ema_settle_bars(26),
+    "ppo", source="Appel; as TA-Lib PPO on EMAs", first_bar=25, settle_bars=ema_settle_bars(26),
     fast_bars=12, slow_bars=26,
 )  # fmt: skip
 def ppo(bars: Bars) -> FloatArray:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import (
     DAY_MS,
     Unit,
@@ -15,7 +15,7 @@ from alphamill.indicators.registry import (
     indicator,
     wilder_settle_bars,
 )
-from alphamill.indicators.rolling import divide, moving_mean, moving_std, place
+from alphamill.indicators.rolling import divide, loops, moving_mean, moving_std, place
 from alphamill.indicators.trend import ema
 
 
@@ -39,7 +39,7 @@ def volatility_1d(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "atr_14", source="TA-Lib ATR; Wilder (1978)", unit=Unit.PRICE, first_bar=14, low=0,
+    "atr_14", source="Wilder (1978); as TA-Lib ATR", unit=Unit.PRICE, first_bar=14, low=0,
     settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def atr_14(bars: Bars) -> FloatArray:
@@ -48,7 +48,7 @@ def atr_14(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "natr_14", source="TA-Lib NATR; Wilder (1978)", first_bar=14, low=0,
+    "natr_14", source="Wilder (1978); as TA-Lib NATR", first_bar=14, low=0,
     settle_bars=wilder_settle_bars(14), length_bars=14,
 )  # fmt: skip
 def natr_14(bars: Bars) -> FloatArray:
@@ -56,8 +56,17 @@ def natr_14(bars: Bars) -> FloatArray:
     return divide(_atr(bars, 14), bars["close"], 100.0)
 
 
+_ATR_BARS = (10, 14)
+
+
 def _atr(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo(f"atr {length_bars}", lambda: talib().ATR(*bars.hlc, length_bars))  # type: ignore[no-any-return]
+    return bars.memo("atrs", lambda: _make_atrs(bars))[length_bars]  # type: ignore[no-any-return]
+
+
+def _make_atrs(bars: Bars) -> dict[int, FloatArray]:
+    rows = np.empty((len(_ATR_BARS), len(bars)))
+    loops("recursive").two_atrs(*bars.hlc, *_ATR_BARS, rows)
+    return dict(zip(_ATR_BARS, rows, strict=True))
 
 
 @indicator("bb_width", source="Bollinger; as TA-Lib BBANDS (ddof 0)", first_bar=19, low=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray
 from alphamill.jit import inline, kernel
@@ -28,6 +29,22 @@ def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float, out: F
     """Where x lies on the way from `zero` to `one`, times `scale`."""
     for i in range(x.shape[0]):
         out[i] = _known((x[i] - zero[i]) / (one[i] - zero[i])) * scale
+
+
+@kernel
+def usable_prices(
+    first: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: NDArray[np.bool_]
+) -> None:
+    """Finite, positive, and low <= first, close <= high; comparisons with NaN are False."""
+    for i in range(first.shape[0]):
+        bounded = low[i] > 0 and high[i] < np.inf
+        out[i] = (
+            bounded
+            and low[i] <= first[i]
+            and low[i] <= close[i]
+            and first[i] <= high[i]
+            and close[i] <= high[i]
+        )
 
 
 @inline

@@ -159,8 +159,9 @@ def window_slope(x: FloatArray, w: int, out: FloatArray) -> None:
     total = np.empty(max(1, min(_PIECE, n)))
     for first in range(0, n - w + 1, _PIECE):
         windows = min(_PIECE, n - w + 1 - first)
+        middle = x[first + w // 2 :]
         for j in range(windows):
-            total[j] = 0.0
+            total[j] = 0.0 * middle[j]  # it weighs nothing, but if it is NaN so is the slope
         for age in range(w // 2):
             weight = half - age
             new, old = x[first + w - 1 - age :], x[first + age :]

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphamill.indicators.rolling import delay, divide, moving_mean, moving_std, moving_sum
+from alphamill.indicators.rolling import (
+    channel_index,
+    delay,
+    divide,
+    moving_correlation,
+    moving_extremes,
+    moving_mean,
+    moving_slope,
+    moving_std,
+    moving_sum,
+)
 
 numbers = st.one_of(
     st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([0.0, 7.0, 7.0, 7.0, float("nan")])
@@ -76,3 +86,60 @@ def test_delay_and_divide() -> None:
     np.testing.assert_array_equal(delay(np.array([1.0]), 5), [np.nan])
     quotient = divide(np.array([1.0, 0.0, 6.0, 1e300]), np.array([0.0, 0.0, 3.0, 1e-300]))
     np.testing.assert_array_equal(quotient, [np.nan, np.nan, 2.0, np.nan])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(numbers, numbers), max_size=60), st.integers(2, 25))
+def test_moving_correlation(rows: list[tuple[float, float]], length: int) -> None:
+    x, y = np.array(rows, dtype=float).reshape(-1, 2).T.copy()
+    got = moving_correlation(x, y, length)
+    for i in range(len(x)):
+        a, b = x[max(0, i - length + 1) : i + 1], y[max(0, i - length + 1) : i + 1]
+        if len(a) < length or np.ptp(a) == 0 or np.ptp(b) == 0 or np.isnan(a + b).any():
+            assert np.isnan(got[i])
+        elif min(a.std() / np.abs(a).max(), b.std() / np.abs(b).max()) > 1e-6:
+            assert got[i] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(1, 25))
+def test_moving_extremes(rows: list[float], length: int) -> None:
+    values = np.array(rows, dtype=float)
+    highest, lowest = moving_extremes(values, -values, length)
+    expected = plain(values, length, np.max)
+    np.testing.assert_array_equal(highest, expected)
+    np.testing.assert_array_equal(lowest, -expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(numbers, max_size=60), st.integers(2, 25))
+def test_moving_slope(rows: list[float], length: int) -> None:
+    values = np.array(rows, dtype=float)
+    expected = plain(values, length, lambda w: np.polyfit(np.arange(length), w, 1)[0]
+                     if not np.isnan(w).any() else np.nan)  # fmt: skip
+    np.testing.assert_allclose(moving_slope(values, length), expected, rtol=1e-9, atol=1e-7)
+
+
+def test_a_flat_window_has_no_slope_no_correlation_and_no_channel() -> None:
+    flat, moving = np.full(40, 0.1), np.arange(40.0)
+    assert (moving_slope(flat, 7)[6:] == 0).all()
+    assert np.isnan(moving_correlation(flat, moving, 7)).all()
+    assert np.isnan(channel_index(flat, 7)).all()
+
+
+@pytest.mark.parametrize("length", [3, 20, 600])
+def test_windows_are_the_same_across_pieces(length: int) -> None:
+    """Long series are worked on in pieces; a value depends on its own window alone, to the bit."""
+    x, y = np.random.default_rng(2).random((2, 7000))
+    for moving in (
+        lambda x, _: moving_sum(x, length),
+        lambda x, _: moving_std(x, length),
+        lambda x, _: moving_slope(x, length),
+        lambda x, y: moving_extremes(x, y, length)[0],
+        lambda x, y: moving_correlation(x, y, length),
+        lambda x, _: channel_index(x, length),
+    ):
+        whole = moving(x, y)
+        for start in (1, 2047, 2049, 5000):
+            part = moving(x[start:], y[start:])
+            assert np.array_equal(part[length - 1 :], whole[start + length - 1 :])

@@ -233,3 +233,44 @@ def test_figures_small_enough_to_check_by_hand() -> None:
     assert last["obv_flow_20"] == pytest.approx(4 / 42)
     assert last["bb_width"] == pytest.approx(4 * math.sqrt(0.0475) / 10.05)  # var 1/20 - 1/400
     assert last["parkinson_20"] == pytest.approx(math.log(4 / 3) / math.sqrt(4 * math.log(2)))
+
+
+@pytest.mark.parametrize(
+    ("interval", "hour", "day"),
+    [(Interval.M5, 12, 288), (Interval.M15, 4, 96), (Interval.H1, 1, 24), (Interval.H4, 0, 6),
+     (Interval.D1, 0, 1)],
+)  # fmt: skip
+def test_spans_of_time_are_as_many_bars_at_each_interval(
+    interval: Interval, hour: int, day: int
+) -> None:
+    klines = make_klines(step_ms=interval.ms)
+    close = klines["close"]
+    frame = compute_indicators(klines)
+    returns = close / close.shift(1) - 1
+    expected = {"returns_1d": close / close.shift(day) - 1}
+    if hour:
+        expected["returns_1h"] = close / close.shift(hour) - 1
+    if day > 1:
+        expected["volatility_1d"] = returns.rolling(day).std()
+    spans = [name for name in frame if INDICATORS[str(name)].span_ms]
+    assert set(spans) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(frame[name], values, rtol=1e-8, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_no_price_is_too_small_to_move(scale: float) -> None:
+    """TA-Lib takes movements below 1e-14 and money flows below 1 for none."""
+    prices = ["open", "high", "low", "close"]
+    tiny = K.assign(**{price: K[price] * scale for price in prices})
+    names = ["rsi_14", "cmo_14", "plus_di_14", "minus_di_14", "adx_14", "mfi_14", "cci_20"]
+    here, there = (compute_indicators(k, names, Interval.H1) for k in (K, tiny))
+    pd.testing.assert_frame_equal(here, there, rtol=1e-9)
+
+
+def test_prices_in_read_only_memory_are_read() -> None:
+    locked = {name: np.frombuffer(K[name].to_numpy(dtype=float).tobytes()) for name in K.columns}
+    klines = pd.DataFrame({**locked, "open_time": K["open_time"]}, copy=False)
+    names = ["rsi_14", "volume_ratio"]
+    got, expected = (compute_indicators(k, names, Interval.H1) for k in (klines, K))
+    pd.testing.assert_frame_equal(got, expected, check_exact=True)
