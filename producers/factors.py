@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from producers import options
-from producers.leaderboard import factors_board, trials_board
+from producers.leaderboard import run_board
 from producers.results import OFFLINE_NOTICE, finished_run, offline, run_rows
 
 
@@ -28,12 +28,12 @@ def factors(run: str | None, as_json: bool) -> None:
     """
     record = finished_run(options.settings(), run, ("mine", "evaluate"))
     name = "factors" if record.kind == "mine" else "trials"
-    rows = run_rows(record, name)
     if as_json:
+        rows = run_rows(record, name)
         options.print_json({"run_id": record.id, "offline_proposer": offline(record), name: rows})
         return
     console = Console()
     console.print(Text(record.id))
     if offline(record):
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    console.print(factors_board(rows) if name == "factors" else trials_board(rows))
+    console.print(run_board(record))

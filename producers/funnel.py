@@ -16,6 +16,7 @@ from alphamill.settings import GateSettings
 from alphamill.stages.funnel import tier_funnels
 from producers import options
 from producers.layout import listing
+from producers.remarks import survivors_line
 from producers.results import OFFLINE_NOTICE, finished_run, offline, run_rows
 
 _COUNTS = (
@@ -90,6 +91,8 @@ def funnel(run: str | None, control: bool, seed: int, as_json: bool) -> None:
         cells = (Text(whole(row["latency_ms"][name])) for row in rows)
         table.add_row(Text(f"latency {name}, ms"), *cells)
     console.print(table)
+    if survivors := survivors_line(record):
+        console.print(Text(survivors, style="dim"))
 
 
 def _usd(micros: Any) -> str:

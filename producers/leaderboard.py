@@ -15,10 +15,12 @@ from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.report.values import (
     NOTHING,
     VERDICT_STYLES,
+    dollars,
     elapsed,
     number,
     percent,
     plain,
+    probability,
     real,
     whole,
 )
@@ -28,6 +30,7 @@ from producers.connect import connect
 from producers.failures import failures_table, gathered
 from producers.layout import ROOMY_COLUMNS, listing
 from producers.planted import planted_table, search_planted
+from producers.remarks import remarks
 from producers.results import OFFLINE_NOTICE, offline, run_rows
 from producers.usage import tiers_table
 
@@ -36,7 +39,10 @@ Row = Mapping[str, Any]
 _WIDE_COLUMNS = 150
 _LEGEND = (
     "t: Newey-West t of the RankIC on discovery, validation, holdout; SR: Sharpe ratio a year "
-    "after costs; turn: turnover a bar; DSR: deflated Sharpe ratio; BH p: adjusted for all trials"
+    "after costs, on validation and holdout; trials: of the search; DSR: deflated Sharpe ratio, "
+    "the probability that it beats the luckiest of them; BH p: adjusted for all of them; turn: "
+    "turnover a bar; even: cost of trading, in bps one way, at which the profit is gone; call: "
+    "what the model's reply that named it cost"
 )
 
 
@@ -45,17 +51,21 @@ class Board:
     """Figures in a table, and what they belong to beside them or, where it is narrow, beneath.
 
     headers (see `listing`) and cells: the figures. notes: a row's text, the expression first; it is
-    folded, never cut.
+    folded, never cut. spare: columns at the end that go into the note where it is narrow.
     """
 
     headers: Sequence[str]
     cells: Sequence[Sequence[Text]]
     notes: Sequence[Text]
     legend: str
+    spare: int = 0
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         """What rich prints."""
         wide = options.max_width >= _WIDE_COLUMNS
+        if self.spare and options.max_width < ROOMY_COLUMNS:
+            yield self._narrowed()
+            return
         table = listing(
             *self.headers[:2],
             *(["factor"] if wide else []),
@@ -77,17 +87,53 @@ class Board:
             yield Padding(beneath, (1, 0, 0, 0))
         yield Padding(Text(self.legend, style="dim"), (1, 0, 0, 0))
 
+    def _narrowed(self) -> Board:
+        """Without the spare columns: their headers and figures end the notes."""
+        kept = len(self.headers) - self.spare
+        names = [name.removeprefix(">") for name in self.headers[kept:]]
+        notes = []
+        for cells, note in zip(self.cells, self.notes, strict=True):
+            figures = zip(names, cells[kept:], strict=True)
+            words = ", ".join(f"{name} {cell.plain}" for name, cell in figures)
+            notes.append(Text.assemble(note, ("\n" + words, "dim")))
+        return Board(self.headers[:kept], [row[:kept] for row in self.cells], notes, self.legend)
 
-def factors_board(factors: Sequence[Row]) -> RenderableType:
-    """A mining run's judged factors in the order given, with the reasons for their verdicts."""
+
+def factors_board(factors: Sequence[Row], about: Sequence[str] = ()) -> RenderableType:
+    """A mining run's judged factors in the order given, with the reasons for their verdicts.
+
+    about: sentences that belong to all of them.
+    """
+    said = [Text(plain(sentence), style="dim") for sentence in about]
     if not factors:
-        return Text("No finalist came out of this run: nothing is claimed.", style="dim")
+        return Group(Text("No finalist came out of this run: nothing is claimed."), *said)
     intervals = len({factor["interval"] for factor in factors}) > 1
-    headers = [">#", "verdict", *(["bar"] if intervals else []), "dir", ">t disc", ">t val",
-               ">t hold", ">SR val", ">SR hold", ">turn", ">DSR", ">BH p"]  # fmt: skip
+    headers = [
+        ">#",
+        "verdict",
+        *(["bar"] if intervals else []),
+        ">t disc",
+        ">val",
+        ">hold",
+        ">SR val",
+        ">hold",
+        ">trials",
+        ">DSR",
+        ">BH p",
+        ">turn",
+        ">even",
+        ">call",
+    ]
     cells = [_factor_cells(factor, intervals) for factor in factors]
-    notes = [_note(factor["expression"], short_reasons(factor)) for factor in factors]
-    return Group(Text(verdicts_line(factors), style="bold"), Board(headers, cells, notes, _LEGEND))
+    notes = [_note(_signed(factor), short_reasons(factor)) for factor in factors]
+    board = Board(headers, cells, notes, _LEGEND, spare=1)
+    return Group(Text(verdicts_line(factors), style="bold"), *said, Text(), board)
+
+
+def _signed(factor: Row) -> str:
+    """The expression as it is traded: a factor that predicts falling prices is sold."""
+    expression = str(factor["expression"])
+    return f"sell {expression}" if (real(factor["direction"]) or 1) < 0 else expression
 
 
 def verdicts_line(factors: Sequence[Row]) -> str:
@@ -111,7 +157,6 @@ def _factor_cells(factor: Row, intervals: bool) -> list[Text]:
         Text(whole(factor["rank"])),
         Text(verdict, style=VERDICT_STYLES.get(verdict, "")),
         *([Text(plain(factor["interval"], 4))] if intervals else []),
-        Text(_direction(factor["direction"])),
         *(
             Text(number(factor[f"{segment}_rank_ic_t"], 1, signed=True))
             for segment in ("discovery", "validation", "holdout")
@@ -120,9 +165,12 @@ def _factor_cells(factor: Row, intervals: bool) -> list[Text]:
             Text(number(factor[f"{segment}_net_sharpe"], 1, signed=True))
             for segment in ("validation", "holdout")
         ),
-        Text(percent(factor["validation_turnover_per_bar"])),
+        Text(whole(factor["n_trials"])),
         Text(number(factor["deflated_sharpe"], 3)),
-        Text(_small(factor["bh_p"])),
+        Text(probability(factor["bh_p"])),
+        Text(percent(factor["validation_turnover_per_bar"], 0).replace(" ", "")),
+        Text(number(factor["validation_break_even_bps"], 1)),
+        Text(dollars(factor.get("call_cost_usd_micros"))),
     ]
 
 
@@ -181,7 +229,10 @@ def _gate(gate: Row) -> str:
     value, threshold = real(gate["value"]), real(gate["threshold"])
     if value is None or threshold is None:
         return f"{plain(gate['name'], 40)} ({plain(gate['meaning'], 100)})"
-    return f"{plain(gate['name'], 40)} {value:.3g} (needs {threshold:g})"
+    shown = f"{value:.3g}"
+    if float(shown) == threshold:  # it failed by less than these digits tell
+        shown = f"{value:.6g}"
+    return f"{plain(gate['name'], 40)} {shown} (needs {threshold:g})"
 
 
 def _note(expression: object, reason: str) -> Text:
@@ -196,11 +247,12 @@ def _direction(direction: object) -> str:
     return NOTHING if not known else "+" if known > 0 else "-"
 
 
-def _small(p: object) -> str:
-    known = real(p)
-    if known is None:
-        return NOTHING
-    return f"{known:.3f}" if known >= 0.001 else f"{known:.0e}"
+def run_board(run: RunRecord) -> RenderableType:
+    """What a published run found: factors with verdicts, or given expressions."""
+    if run.kind != "mine":
+        return trials_board(run_rows(run, "trials"))
+    factors = run_rows(run, "factors")
+    return factors_board(factors, remarks(run, factors))
 
 
 def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
@@ -212,9 +264,7 @@ def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
     if offline(run):
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
     if run.state == "done":
-        board = factors_board if run.kind == "mine" else trials_board
-        rows = run_rows(run, "factors" if run.kind == "mine" else "trials")
-        console.print(Padding(board(rows), (1, 0)))
+        console.print(Padding(run_board(run), (1, 0)))
     if run.kind == "mine":
         console.print(tiers_table(UsageCounters(client).report(run.id)))
         console.print()

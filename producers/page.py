@@ -16,6 +16,7 @@ from alphamill.report.html import render_report
 from alphamill.stages.panels import Segment, read_manifest
 from producers import options
 from producers.failures import Trouble
+from producers.remarks import looks_line, spent_line, survivors_line
 from producers.results import (
     OFFLINE_NOTICE,
     Row,
@@ -75,12 +76,24 @@ def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
                 name: spec.get(name)
                 for name in ("market", "symbols", "intervals", "start_ms", "end_ms", "strategy")
             },
+            **(_search(run, verdicts) if mined else {}),
         },
         "factors": [_judged(row) for row in verdicts] if mined else [_given(row) for row in trials],
         "funnel": _funnel(trials, verdicts) if mined else [],
         "segments": _segments(run),
         "usage": usage if usage["by"] else {},
         "caveats": _caveats(run, verdicts, troubles),
+    }
+
+
+def _search(run: RunRecord, verdicts: Sequence[Row]) -> Row:
+    """What the search was; the probability of overfitting of each interval."""
+    trials = {row["interval"]: row["n_trials"] for row in verdicts}
+    pbo = {row["interval"]: row.get("pbo") for row in verdicts}
+    return {
+        "trials": trials,
+        "pbo": pbo,
+        "spent": spent_line(run_rows(run, "calls"), verdicts),
     }
 
 
@@ -100,6 +113,9 @@ def _judged(row: Row) -> Row:
         },
         "net_sharpe": row["validation_net_sharpe"],
         "gross_sharpe": row["validation_gross_sharpe"],
+        "holdout_net_sharpe": row["holdout_net_sharpe"],
+        "break_even_bps": row["validation_break_even_bps"],
+        "cost_usd_micros": row.get("call_cost_usd_micros"),
         "turnover": row["validation_turnover_per_bar"],
         "coverage": row["validation_coverage"],
         "dsr": row["deflated_sharpe"],
@@ -118,6 +134,7 @@ def _given(row: Row) -> Row:
         "discovery": {"rank_ic": row["rank_ic_mean"], "ic_t": row["rank_ic_t"]},
         "net_sharpe": row["net_sharpe"],
         "gross_sharpe": row["gross_sharpe"],
+        "break_even_bps": row["break_even_bps"],
         "turnover": row["turnover_per_bar"],
         "coverage": row["coverage"],
         "reasons": [row["reason"]] if row["reason"] else [],
@@ -178,13 +195,15 @@ def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble
         f"at the open and held for {segments.get('horizon_bars')} bars.",
         f"Costs: {fees.get('taker_bps')} bps of fee and {fees.get('spread_bps')} bps of half "
         "spread, one way; market impact is not in them.",
-        "Symbols that were delisted before the run was asked for are not in it (survivorship).",
     ]
+    survivors = survivors_line(run)
+    if survivors:
+        caveats.append(survivors)
     if run.kind == "evaluate":
         caveats.insert(0, "All figures are in-sample, over the whole range: there is no verdict.")
-    looks = max((row["holdout_looks"] or 0 for row in verdicts), default=0)
+    looks = looks_line(verdicts)
     if looks:
-        caveats.append(f"Factors of all runs that were shown this holdout so far: {looks}.")
+        caveats.append(looks)
     caveats += [
         f"Missing: {trouble.jobs} {trouble.stage} job(s) {trouble.state}: {trouble.reason}"
         for trouble in troubles[:10]

@@ -31,7 +31,17 @@ def judge_directly(
     gates: GateSettings = GateSettings(),
 ) -> Verdict:
     """The verdict on `expression` as the only trial, on the whole market cut as a run's is."""
-    panel = panel_of(market)
+    return judge_panel(panel_of(market), expression, segments, fees, gates)
+
+
+def judge_panel(
+    panel: Panel,
+    expression: str,
+    segments: SegmentSettings = SegmentSettings(),
+    fees: FeeSettings = FeeSettings(),
+    gates: GateSettings = GateSettings(),
+) -> Verdict:
+    """As `judge_directly`, on a panel of kline fields."""
     factor = read_expression(expression)
     values = compute(factor, panel)
     embargo = segments.horizon_bars + segments.entry_lag_bars

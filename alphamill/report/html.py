@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from alphamill.report.elements import Child, Element, element
 from alphamill.report.values import (
     NOTHING,
+    dollars,
     errors_text,
     gates,
     measure,
@@ -18,6 +19,7 @@ from alphamill.report.values import (
     percent,
     pick,
     plain,
+    probability,
     real,
     usd,
     whole,
@@ -26,6 +28,13 @@ from alphamill.report.values import (
 Row = Mapping[str, Any]
 _SEGMENTS = ("discovery", "validation", "holdout")
 _VERDICTS = ("tradable", "predictive", "rejected")
+_LEGEND = (
+    "d, v, h: discovery, validation, holdout. t: Newey-West. Sharpe: a year, net of costs. "
+    "trials: of the search that found it. DSR: probability that the Sharpe ratio before costs "
+    "beats the luckiest of them. BH p: adjusted for all of them. turnover: of the book, a "
+    "bar. even: cost of trading, one way, at which the profit is gone. call: what the model's "
+    "reply that named the factor cost."
+)
 # Even text that slipped through the escaping could then load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -33,8 +42,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def render_report(report: Row) -> str:
     """The page of a run, as HTML text. Every part may be missing.
 
-    report: run {id, kind, state, market, symbols, intervals, start_ms, end_ms, strategy, notice},
-    factors and usage as in tables.py, funnel [{name, count}], segments [{name, interval, start_ms,
+    report: run {id, kind, state, market, symbols, intervals, start_ms, end_ms, strategy, notice,
+    spent, trials and pbo by interval}, factors and usage as in tables.py, funnel [{name, count}], segments [{name, interval, start_ms,
     end_ms, bars, history_bars, embargo_bars}], caveats [text].
     """
     run = report.get("run") or {}
@@ -76,6 +85,7 @@ def _header(run: Row, factors: Sequence[Row]) -> Element:
         ("intervals", _joined(run.get("intervals"))),
         ("range (UTC)", f"{moment(run.get('start_ms'))} to {moment(run.get('end_ms'))}"),
         ("strategy", plain(run.get("strategy") or NOTHING)),
+        *_search(run),
     ]
     counts = {name: sum(f.get("verdict") == name for f in factors) for name in _VERDICTS}
     tiles = [
@@ -92,6 +102,24 @@ def _header(run: Row, factors: Sequence[Row]) -> Element:
     )
 
 
+def _search(run: Row) -> Iterator[tuple[str, str]]:
+    """What a Sharpe ratio of this run is to be read with."""
+    trials, pbo = run.get("trials") or {}, run.get("pbo") or {}
+    several = len(trials) > 1
+    for interval in trials:
+        at = f" at {plain(interval, 4)}" if several else ""
+        yield f"trials{at}", whole(trials[interval])
+        yield (
+            f"overfitting{at}",
+            (
+                f"{number(pbo.get(interval), 2)} probability that the best of one half of validation "
+                "is in the lower half of the other"
+            ),
+        )
+    if run.get("spent"):
+        yield "models", plain(run["spent"])
+
+
 def _joined(values: object) -> str:
     if isinstance(values, str) or not isinstance(values, Iterable):
         return plain(values)
@@ -101,10 +129,12 @@ def _joined(values: object) -> str:
 def _factors(factors: Sequence[Row]) -> Child:
     if not factors:
         return element("p", "No factor came out of this run.")
-    headers = ("#", "factor", "verdict", "RankIC d / v / h", "t val", "t hold", "Sharpe net",
-               "gross", "turnover", "coverage", "DSR", "BH p", "trials")  # fmt: skip
+    headers = ("#", "factor", "verdict", "RankIC d / v / h", "t val", "t hold", "Sharpe val",
+               "Sharpe hold", "trials", "DSR", "BH p", "turn- over", "even bps",
+               "call")  # fmt: skip
     rows = [_factor(position, factor) for position, factor in enumerate(factors, 1)]
-    return element("div", _table(headers, rows, text_columns=(1, 2)), class_="scroll")
+    table = _table(headers, rows, text_columns=(1, 2))
+    return [element("div", table, class_="scroll"), element("p", _LEGEND, class_="legend")]
 
 
 def _factor(position: int, factor: Row) -> list[Child]:
@@ -119,12 +149,13 @@ def _factor(position: int, factor: Row) -> list[Child]:
         number(measure(factor, "validation", "ic_t", "rank_ic_t"), 2, signed=True),
         number(measure(factor, "holdout", "ic_t", "rank_ic_t"), 2, signed=True),
         number(factor.get("net_sharpe"), 2, signed=True),
-        number(factor.get("gross_sharpe"), 2, signed=True),
-        percent(factor.get("turnover")),
-        percent(factor.get("coverage")),
-        number(factor.get("dsr"), 3),
-        number(factor.get("bh_p"), 4),
+        number(factor.get("holdout_net_sharpe"), 2, signed=True),
         whole(factor.get("trials")),
+        number(factor.get("dsr"), 3),
+        probability(factor.get("bh_p")),
+        percent(factor.get("turnover")),
+        number(factor.get("break_even_bps"), 1),
+        dollars(factor.get("cost_usd_micros")),
     ]
 
 
@@ -136,10 +167,16 @@ def _expression(factor: Row) -> Element:
     details = [
         element("p", plain(factor["hypothesis"], 1200)) if factor.get("hypothesis") else None,
         element("p", origin, class_="origin") if origin else None,
+        element("p", _beside(factor), class_="origin"),
         [_gate(*gate) for gate in gates(factor)],
     ]
     code = element("code", plain(factor.get("expression"), 600))
     return element("details", element("summary", code), details)
+
+
+def _beside(factor: Row) -> str:
+    gross = number(factor.get("gross_sharpe"), 2, signed=True)
+    return f"Sharpe before costs {gross} · coverage {percent(factor.get('coverage'))}"
 
 
 def _gate(name: str, passed: bool, figures: str) -> Element:

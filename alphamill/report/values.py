@@ -32,6 +32,14 @@ def number(value: object, digits: int = 2, signed: bool = False) -> str:
     return f"{known:{'+' if signed else ''},.{digits}f}"
 
 
+def probability(value: object) -> str:
+    """A p-value; one too small for four decimals is said to be so, never 0.0000."""
+    known = real(value)
+    if known is None:
+        return NOTHING
+    return f"{known:.4f}" if known >= 0.0001 else "<0.0001"
+
+
 def whole(value: object) -> str:
     """A count with thousands separators."""
     known = real(value)
@@ -51,6 +59,17 @@ def usd(micros: object) -> str:
         return NOTHING
     dollars, rest = divmod(abs(round(known)), 1_000_000)
     return f"{'-' if known < 0 else ''}${dollars:,}.{rest:06d}"
+
+
+def dollars(micros: object) -> str:
+    """Micro-dollars for a narrow column: three digits that count, $0.000279, $1.24, $1,240."""
+    known = real(micros)
+    if known is None:
+        return NOTHING
+    amount = abs(known) / 1e6
+    small = 6 if 0 < amount < 0.001 else 4 if 0 < amount < 0.1 else 2
+    digits = 0 if amount >= 100 else small
+    return f"{'-' if known < 0 else ''}${amount:,.{digits}f}"
 
 
 def milliseconds(value: object) -> str:

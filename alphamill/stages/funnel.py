@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 
 ADMITTED = ("predictive", "tradable")
 _PAID = (CallStatus.SETTLED, CallStatus.DUPLICATE)
+_DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)
 _SUMS = ("asked", "proposed", "parsed", "repaired_free", "repaired_paid", "unreadable", "unclean",
          "duplicate", "fault", "evaluated", "passed_validation", "admitted", "prompt_tokens",
          "cached_tokens", "completion_tokens", "cost_usd_micros", "unknown_usd_micros",
@@ -41,13 +42,24 @@ def tier_funnels(
     return [*rows, {"tier": "total", **total, **_derived(total, calls)}]
 
 
+def spending(calls: Sequence[Row]) -> tuple[int, int, int]:
+    """Answers paid for, their cost, and what else may have been billed, in micro-dollars."""
+    paid = [call for call in calls if call["status"] in _PAID]
+    doubtful = [call for call in calls if call["status"] in _DOUBTFUL]
+    return (
+        len(paid),
+        sum(call["cost_usd_micros"] or 0 for call in paid),
+        sum(call["reserved_usd_micros"] for call in doubtful),
+    )
+
+
 def _funnel(
     tier: str, trials: Sequence[Row], calls: Sequence[Row], admitted: int, validation_t: float
 ) -> dict[str, Any]:
     fates = Counter(row["status"] for row in trials)
     mended = Counter(row.get("repair") or "" for row in trials)
     paid = [call for call in calls if call["status"] in _PAID]
-    unknown = [call for call in calls if call["status"] in (CallStatus.UNKNOWN, CallStatus.OPEN)]
+    _, cost, unknown = spending(calls)
     counts = {
         "asked": len({call["call_id"] for call in paid}),
         "proposed": len(trials),
@@ -65,8 +77,8 @@ def _funnel(
             name: sum(call[name] for call in paid)
             for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
         },
-        "cost_usd_micros": sum(call["cost_usd_micros"] or 0 for call in paid),
-        "unknown_usd_micros": sum(call["reserved_usd_micros"] for call in unknown),
+        "cost_usd_micros": cost,
+        "unknown_usd_micros": unknown,
         "failed_attempts": sum(bool(call["error_class"]) for call in calls),
     }
     return {"tier": tier, **counts, **_derived(counts, calls)}

@@ -31,6 +31,7 @@ LIBRARY = pa.schema(
         pa.field("rank", pa.int32()),  # in its run
     ]
 )
+KNOWN = "admitted by"  # a run: begins the reason of a trial that says what the library has
 _SIZE = "library_factors"  # in a record's metadata: how many there were, told or not
 _OWN = ("hash", "expression", "verdict", "rank")
 

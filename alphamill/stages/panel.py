@@ -51,6 +51,7 @@ __all__ = [
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
+_ENDED_MS = 2 * 86_400_000  # without a bar up to the panel's last: no outage lasts so long
 _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 
 
@@ -102,6 +103,7 @@ class _Grid:
     start_ms: int
     bars: int
     symbols: tuple[str, ...]
+    ended: tuple[str, ...]
 
     @property
     def end_ms(self) -> int:
@@ -159,7 +161,9 @@ def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
     phases, counts = np.unique(every % interval.ms, return_counts=True)
     on_grid = every[every % interval.ms == phases[counts.argmax()]]
     first, last = int(on_grid.min()), int(on_grid.max())
-    return _Grid(interval, first, (last - first) // interval.ms + 1, tuple(times))
+    gap_ms = max(_ENDED_MS, 2 * interval.ms)
+    ended = tuple(symbol for symbol, own in times.items() if int(own.max()) < last - gap_ms)
+    return _Grid(interval, first, (last - first) // interval.ms + 1, tuple(times), ended)
 
 
 def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
@@ -272,6 +276,7 @@ def _manifest(
             )
             for segment, cut in cuts.items()
         },
+        ended=grid.ended,
     )
 
 

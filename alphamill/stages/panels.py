@@ -50,13 +50,18 @@ class SegmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class PanelManifest:
-    """What a panel snapshot holds. `snapshot` is a hash of all of its content."""
+    """What a panel snapshot holds. `snapshot` is a hash of all of its content.
+
+    ended: symbols that stopped trading before the panel ends; None in a snapshot of before they
+    were noted.
+    """
 
     interval: Interval
     symbols: tuple[str, ...]
     missing: tuple[str, ...]  # asked for, without a bar in the range
     snapshot: str
     segments: Mapping[Segment, SegmentFacts]
+    ended: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from alphamill.stages.language import (
     names_anything,
     read_expression,
 )
-from alphamill.stages.library import Moment, recorded
+from alphamill.stages.library import KNOWN, Moment, recorded
 from alphamill.stages.panels import load_last_bars
 from alphamill.stages.stopping import why_stop
 from alphamill.stages.trials import (
@@ -184,7 +184,7 @@ def _without_known(rows: Sequence[Row], trials: Sequence[Row], library: Sequence
         (row["hash"] for row in trials if row["status"] in ("evaluated", "fault")),
         "proposed before in this run",
     )
-    seen |= {row["hash"]: f"admitted by {row['run']}" for row in library}
+    seen |= {row["hash"]: f"{KNOWN} {row['run']}" for row in library}
     kept = []
     for row in rows:
         ready = row["status"] in ("parsed", "repaired")

@@ -30,7 +30,7 @@ from alphamill.jobs import RankJob, ValidateJob
 from alphamill.lake import run_key
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
-from alphamill.stages.library import Moment, recorded
+from alphamill.stages.library import KNOWN, Moment, recorded
 from alphamill.stages.novelty import (
     STRIDE_BARS,
     KnownFactors,
@@ -51,7 +51,6 @@ from alphamill.stages.trials import (
 )
 
 FINALISTS = 10
-KNOWN = "admitted"  # "... by RUN as EXPRESSION": why a trial is no finalist
 _PBO_BLOCKS = 12  # 924 splits of the trials' returns; 16 blocks would make 12,870
 
 VALIDATION = pa.schema(
@@ -265,5 +264,5 @@ def _likeness(
     if known:
         row |= nearest_columns(known)
         if abs(known.correlation) > limit:
-            row["why"] = f"{KNOWN} by {known.run} as {known.factor.text}"
+            row["why"] = f"{KNOWN} {known.run} as {known.factor.text}"
     return row

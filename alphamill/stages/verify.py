@@ -44,7 +44,7 @@ VERDICTS = pa.schema(
        pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
        pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64()),
        pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32()),
-       pa.field("earlier_factors", pa.int32())]
+       pa.field("earlier_factors", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
     + [pa.field(name, pa.float64())
        for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
                     "deflated_sharpe_uncapped",
@@ -148,7 +148,8 @@ def verdict_row(
     reasons = [f"Vetoed by final_verification: {veto_reason}"] if vetoed else plain["reasons"]
     return {
         **{name: trial[name] for name in ("hash", "expression", "interval", "hypothesis", "tier",
-                                          "symbol", "call_id", "round", "lookback_bars")},
+                                          "symbol", "call_id", "call_cost_usd_micros", "round",
+                                          "lookback_bars")},
         **{name: ranked[name] for name in ("rank", "n_trials", "n_effective", "bh_p",
                                            "library_correlation", "n_clusters", "pbo",
                                            "discovery_pbo", "residual_rank_ic", "residual_t",

@@ -235,7 +235,8 @@ def _write_panel(mill: Mill, run: str) -> None:
     facts = SegmentFacts(JAN.start_ms, bars, HISTORY, 5, hashes)
     write_manifest(
         mill.lake, run,
-        PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts}),
+        PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts},
+                      ended=()),
     )  # fmt: skip
 
 
@@ -372,7 +373,7 @@ def test_factors_shows_figures_verdicts_and_reasons(mill, columns):
     text = result.stdout
     assert "0 tradable, 1 predictive, 2 rejected; 208 trials" in text
     assert "offline proposer" in text
-    for part in ("-ts_rank(close, 24)", "+6.2", "+1.5", "8.0 %", "0.970", "0.012"):
+    for part in ("-ts_rank(close, 24)", "+6.2", "+1.5", "8%", "0.970", "0.012"):
         assert part in text, part
     words = " ".join(text.split())
     assert "not tradable: net_validation -3 (needs 0)" in words
@@ -436,7 +437,7 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
     assert result.stdout.strip() == str(out)
     page = out.read_text(encoding="utf-8")
     for part in (mill.mined, "-ts_rank(close, 24)", "offline proposer", "read as an expression",
-                 "survivorship", "HTTP 451", "discovery", "$0.000642"):  # fmt: skip
+                 "Survivorship: each of the", "HTTP 451", "discovery", "$0.000642"):  # fmt: skip
         assert part in page, part
     assert "<script" not in page
     monkeypatch.chdir(tmp_path)
@@ -460,7 +461,7 @@ def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
     first = report["factors"][0]
     assert first["validation"] == {"rank_ic": 0.05, "ic_t": 6.25}
     assert first["reasons"][0]["gate"] == "net_validation: m"  # what failed comes first
-    assert any("shown this holdout so far: 2" in caveat for caveat in report["caveats"])
+    assert any("shown to 2 factors so far" in caveat for caveat in report["caveats"])
 
 
 def test_prompt_shows_what_was_sent(mill):

@@ -19,7 +19,13 @@ from alphamill.settings import SegmentSettings
 from alphamill.stages import features, panel
 from alphamill.stages.features import FeaturesDeps, read_features
 from alphamill.stages.panel import PanelDeps
-from alphamill.stages.panels import Segment, field_key, load_panel, manifest_key
+from alphamill.stages.panels import (
+    Segment,
+    field_key,
+    load_panel,
+    manifest_key,
+    read_manifest,
+)
 
 HOUR_MS = 3_600_000
 START_MS = 1_609_459_200_000  # 2021-01-01
@@ -259,3 +265,28 @@ def test_scoring_given_expressions_takes_the_whole_range(lake: Lake, few_fields:
     assert facts.bars == {"whole": 50}
     found = loaded(lake, spec, "whole", "close")
     assert found.scored == slice(0, 50)
+
+
+def test_symbols_that_stopped_trading_are_named_and_an_outage_is_none(
+    lake: Lake, few_fields: None
+) -> None:
+    put(lake, "DEADUSDT", klines(BARS - 200, seed=3))
+    put(lake, "LATEUSDT", klines(BARS - 300, first=300, seed=4))
+    put(lake, "OUTUSDT", klines(BARS - 40, seed=5))  # 40 hours without a bar
+    spec = spec_of(lake, "AAUSDT", "BBUSDT", "DEADUSDT", "LATEUSDT", "OUTUSDT")
+    panel.run(H1, PanelDeps(lake, spec))
+    manifest = read_manifest(lake, spec.run_id, Interval.H1)
+    assert manifest is not None
+    assert manifest.ended == ("DEADUSDT",)
+
+
+def test_a_snapshot_of_before_that_was_noted_still_opens(lake: Lake, few_fields: None) -> None:
+    spec = spec_of(lake, "AAUSDT", "BBUSDT")
+    panel.run(H1, PanelDeps(lake, spec))
+    key = manifest_key(spec.run_id, Interval.H1)
+    text = json.loads(lake.read_bytes(key))
+    del text["ended"]
+    lake.write_bytes(key, json.dumps(text).encode())
+    manifest = read_manifest(lake, spec.run_id, Interval.H1)
+    assert manifest is not None
+    assert manifest.ended is None
