@@ -14,10 +14,11 @@ demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no
 	@$(BIN)/alphamill demo
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
-	@# Side by side, but for integration: limits and kills are measured undisturbed.
+	@# Side by side, but for those that measure how far a limit is used.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit tests/contract
-	@$(BIN)/python -m pytest -q tests/integration
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/acceptance
+	@$(BIN)/python -m pytest -q -m alone tests/integration
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not alone and not small_model' \
+	  tests/integration tests/acceptance
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .

@@ -118,11 +118,11 @@ def s3_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def wait_for() -> Callable[..., None]:
-    """`wait_for(condition, timeout_s=20, what="...")`: poll until true, fail clearly when late."""
+    """`wait_for(condition, timeout_s=60, what="...")`: poll until true, fail clearly when late."""
 
     def wait(
         condition: Callable[[], object],
-        timeout_s: float = 20.0,
+        timeout_s: float = 60.0,  # kernels may have to be compiled first
         what: str = "the condition",
         poll_s: float = 0.02,
     ) -> None:

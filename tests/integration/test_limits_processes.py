@@ -35,6 +35,7 @@ def test_the_measuring_exchange_refuses_and_bans(bench: ModuleType) -> None:
     assert statuses[-1] == 418
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("stranger_frac", [0.0, 0.2])
 def test_the_limit_is_used_up_and_nobody_is_refused(

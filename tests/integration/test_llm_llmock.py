@@ -155,6 +155,7 @@ def bench() -> Iterator[ModuleType]:
     del sys.modules[spec.name]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_three_processes_stay_within_both_caps_and_use_them(bench: ModuleType) -> None:
     seen = []

@@ -29,6 +29,7 @@ def full_windows(exchange):
         yield counted.get((ends - 1) * SCALED_DOWN.window_ms, 0), busy_percent
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_three_workers_use_the_limit_up_and_are_never_refused(make_mill, market, wait_for):
     # USD-M asks for 499 bars at weight 2, spot for 1,000: half the parsing for the same limit.
