@@ -20,9 +20,6 @@ from typing import Any
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
-KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**35)}
-if __name__ == "__main__" and not KEPT.items() <= os.environ.items():  # read when a process starts
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT})  # noqa: S606
 
 import numpy as np
 import pandas as pd
@@ -40,6 +37,7 @@ def optional(name: str) -> Any:
 
 
 bottleneck, numbagg, polars = map(optional, ("bottleneck", "numbagg", "polars"))
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**35)}
 N_BARS, N_SYMBOLS, FEW = 50_000, 50, 2
 WINDOWS = (10, 60, 240)
 TURNS, SLOW_MS = 5, 250.0
@@ -129,7 +127,7 @@ def weighted(x: Array, _: Array, w: int) -> Array:
     return pd.DataFrame(x).rolling(w).apply(lambda v: v @ weights, raw=True).to_numpy()
 
 
-def in_row(x: Array) -> Array:
+def in_row(x: Array, *_: object) -> Array:
     return bottleneck.rankdata(x, axis=1) / x.shape[1]
 
 
@@ -180,8 +178,8 @@ CASES: dict[str, tuple[str, Peers]] = {
                                            **bagg("move_corr", pair=True)}),
     "cov": ("ts_cov(close, open, {w})", {**panda_pair("cov"), **bagg("move_cov", pair=True)}),
     "cs_rank": ("rank(close)", {
-        "pandas": (lambda x, _, w: pd.DataFrame(x).rank(axis=1, pct=True).to_numpy(), N_SYMBOLS),
-        **({"bottleneck": (lambda x, _, w: in_row(x), N_SYMBOLS)} if bottleneck else {})}),
+        **frame(lambda f, _: f.rank(axis=1, pct=True)),
+        **({"bottleneck": (in_row, N_SYMBOLS)} if bottleneck else {})}),
 }  # fmt: skip
 SETTLES = {"ema": 12}  # windows until another start is forgotten
 
@@ -248,4 +246,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not KEPT.items() <= os.environ.items():  # which the C library reads when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT})  # noqa: S606
     main()

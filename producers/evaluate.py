@@ -10,7 +10,7 @@ from alphamill.factors import FactorError, zoo, zoo_names
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.stages.language import read_given
 from producers import options
-from producers.groups import read_groups
+from producers.groups import groups_option, read_groups
 from producers.submission import checked_range, submit
 
 
@@ -22,13 +22,7 @@ from producers.submission import checked_range, submit
     type=click.Choice(zoo_names()),
     help="Score the published factors of this collection.",
 )
-@click.option(
-    "--groups",
-    "groups_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="CSV: symbol,sector,industry,subindustry; default: all symbols in one group.",
-)
+@groups_option
 @options.symbols_option
 @options.range_options
 @options.submit_options
@@ -44,7 +38,8 @@ def evaluate(
     """Score expressions over the whole range: in-sample figures, no verdict.
 
     `alphamill operators` is the language's manual. --zoo alpha101 scores the 101 formulas of
-    Kakushadze (2015); number 56 needs market capitalisations, which Binance does not have.
+    Kakushadze (2015); number 56 needs market capitalisations, which Binance does not have. Without
+    --groups all symbols are one sector, industry and subindustry.
 
     \b
     Example:

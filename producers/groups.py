@@ -12,6 +12,13 @@ import click
 Groups = Mapping[str, Mapping[str, str]]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _MOST_LABEL_CHARS = 60
+groups_option = click.option(
+    "--groups",
+    "groups_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="CSV: symbol,sector,industry,subindustry (or other groups) for the group operators.",
+)
 
 
 def read_groups(path: Path, symbols: Sequence[str]) -> Groups:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
+from producers.groups import groups_option, read_groups
 from producers.submission import check_models, checked_range, submit
 from producers.universe import Universe, chosen_symbols, universe_options
 
@@ -27,6 +30,7 @@ from producers.universe import Universe, chosen_symbols, universe_options
     help="Hard cap of this run; default: budget.run_usd.",
 )
 @click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
+@groups_option
 @options.submit_options
 @options.exits
 def mine(
@@ -36,6 +40,7 @@ def mine(
     candidates: int,
     budget_usd: float | None,
     strategy: str,
+    groups_file: Path | None,
     how: options.Submission,
 ) -> None:
     """Mine factors: fetch, features, rounds of model calls and scores, verdicts.
@@ -53,11 +58,12 @@ def mine(
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     if not usd * 1_000_000 >= 1:  # NaN too
         raise click.UsageError("--budget-usd must be at least a millionth of a dollar")
+    symbols = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
         market=bars.market,
-        symbols=chosen_symbols(settings, bars.market, universe),
+        symbols=symbols,
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
@@ -65,6 +71,7 @@ def mine(
         candidates=candidates,
         budget_usd_micros=int(usd * 1_000_000),
         strategy=strategy,
+        groups=read_groups(groups_file, symbols) if groups_file else {},
         llm_url=settings.llm.url,
         tiers=dict(settings.llm.tiers),
         search=settings.search,

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from producers.evaluate import evaluate
 from producers.groups import read_groups
+from producers.mine import mine
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "UNIUSDT")
 
@@ -63,3 +64,11 @@ def test_evaluate_says_what_is_wrong_before_it_submits(arguments, words):
     done = CliRunner().invoke(evaluate, [*arguments, *RANGE])
     assert done.exit_code == 2
     assert words in done.output
+
+
+def test_mine_takes_the_same_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("producers.mine.check_models", lambda _: None)
+    asked = ["ETHUSDT", *RANGE[2:], "--groups", str(table(tmp_path, "symbol,sector\nBTCUSDT,a\n"))]
+    done = CliRunner().invoke(mine, asked)
+    assert done.exit_code == 2
+    assert "lacks ETHUSDT" in done.output
