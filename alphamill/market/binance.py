@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import requests
@@ -45,9 +46,26 @@ class _Info:
     read_s: float
 
 
+class _Session(requests.Session):
+    """Reads the environment's proxies and certificates once a host, not with every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_host: dict[tuple[Any, ...], Any] = {}
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        key = (*urlsplit(url)[:2], bool(proxies), stream, verify, cert)
+        if key not in self._of_host:
+            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            self._of_host[key] = merged
+        return dict(self._of_host[key])
+
+
 def open_session() -> requests.Session:
     """A session that threads may share: pooled connections, no cookies."""
-    session = requests.Session()
+    session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL))

@@ -30,6 +30,8 @@ class Reply:
 
     def error(self) -> tuple[int | None, str]:
         """Binance's code and message, or (None, "") if the body is not its error object."""
+        if self.body[:32].lstrip()[:1] != b"{":  # a page of klines is not parsed to see that
+            return None, ""
         try:
             data = json.loads(self.body)
         except ValueError:
