@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing.pool import Pool
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +19,7 @@ from alphamill.controls.calibration import Calibration, calibrate
 from alphamill.controls.luck import Arm, arm_of_run, mine_luck
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import FALSE_BELOW, KEEPS, MEETS, Outcome, Search, mine_market
+from alphamill.controls.survivors import spring
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
@@ -29,6 +27,8 @@ from alphamill.report.values import number, percent, plain, whole
 from alphamill.settings import SegmentSettings
 from alphamill.sim.planted import FORMULAS, PlantedFactor
 from producers import options
+from producers.options import Function
+from producers.processes import in_processes
 from producers.results import finished_run
 from workers import flows
 
@@ -61,72 +61,97 @@ def bench() -> None:
     """Control arms: what the mill says where the truth is known, or where there is only luck."""
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Markets whose truth is known. strengths: ICs to plant at, 0 for pure noise."""
+
+    strengths: tuple[float, ...]
+    formulas: int
+    n_symbols: int
+    n_bars: int
+    horizon_bars: int
+
+    def markets(self, seeds: range) -> list[ControlMarket]:
+        """One of each strength and seed."""
+        return [
+            ControlMarket(seed, self.n_symbols, self.n_bars, self._planted(ic))
+            for seed in seeds
+            for ic in self.strengths
+        ]
+
+    def _planted(self, ic: float) -> tuple[PlantedFactor, ...]:
+        texts = list(FORMULAS)[: self.formulas] if ic else []
+        return tuple(PlantedFactor(text, ic, self.horizon_bars) for text in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard each market is searched."""
+
+    rounds: int
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often, and on how many cores."""
+
+    seeds: int
+    first_seed: int
+    jobs: int
+
+    @property
+    def range(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+truth_options = options.gathered(
+    "truth",
+    Truth,
+    click.option("--ic", "strengths", type=Strengths(), default="0,0.03,0.065", show_default=True,
+                 help="Strengths to plant at; 0: pure noise."),
+    click.option("--formulas", default=2, show_default=True,
+                 type=click.IntRange(1, len(FORMULAS)),
+                 help="Formulas in one market, all of that strength."),
+    click.option("--symbols", "n_symbols", default=20, show_default=True,
+                 type=click.IntRange(3, 200)),
+    click.option("--bars", "n_bars", default=3000, show_default=True,
+                 type=click.IntRange(600, 100_000)),
+    click.option("--horizon", "horizon_bars", default=1, show_default=True,
+                 type=click.IntRange(1, 48),
+                 help="Bars that a planted formula predicts, and that factors are judged at."),
+)  # fmt: skip
+effort_options = options.gathered(
+    "effort",
+    Effort,
+    click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 20)),
+    click.option("--candidates", default=4, show_default=True, type=click.IntRange(1, 40),
+                 help="Asked for in one call; there is a call a symbol and one more, each round."),
+)  # fmt: skip
+
+
+def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Function]:
+    """How many seeds by default and at most; `of`: what one seed makes."""
+    return options.gathered(
+        "repeats",
+        Repeats,
+        click.option("--seeds", default=seeds, show_default=True, type=click.IntRange(1, most),
+                     help=f"{of}."),
+        click.option("--seed", "first_seed", default=0, show_default=True, help="The first."),
+        click.option("--jobs", default=min(os.cpu_count() or 1, 8),
+                     show_default="the machine's cores", type=click.IntRange(1, _MAX_JOBS),
+                     help="Processes."),
+    )  # fmt: skip
+
+
 @bench.command()
-@click.option(
-    "--seeds",
-    default=10,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="Markets of each strength.",
-)
-@click.option(
-    "--ic",
-    "strengths",
-    type=Strengths(),
-    default="0,0.03,0.065",
-    show_default=True,
-    help="Strengths to plant at; 0: pure noise.",
-)
-@click.option(
-    "--formulas",
-    default=2,
-    show_default=True,
-    type=click.IntRange(1, len(FORMULAS)),
-    help="Formulas in one market, all of that strength.",
-)
-@click.option("--symbols", "n_symbols", default=12, show_default=True, type=click.IntRange(3, 200))
-@click.option(
-    "--bars", "n_bars", default=2000, show_default=True, type=click.IntRange(600, 100_000)
-)
-@click.option(
-    "--horizon",
-    "horizon_bars",
-    default=4,
-    show_default=True,
-    type=click.IntRange(1, 48),
-    help="Bars that a planted formula predicts, and that factors are judged at.",
-)
-@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 20))
-@click.option(
-    "--candidates",
-    default=4,
-    show_default=True,
-    type=click.IntRange(1, 40),
-    help="Asked for in one call; there is a call a symbol and one more, each round.",
-)
-@click.option("--seed", "first_seed", default=0, show_default=True, help="Of the first market.")
-@click.option(
-    "--jobs",
-    default=min(os.cpu_count() or 1, 8),
-    show_default="the machine's cores",
-    type=click.IntRange(1, _MAX_JOBS),
-    help="Processes.",
-)
+@repeats_options(8, 10_000, "Markets of each strength")
+@truth_options
+@effort_options
 @options.json_option
 @options.exits
-def planted(
-    seeds: int,
-    strengths: tuple[float, ...],
-    formulas: int,
-    n_symbols: int,
-    n_bars: int,
-    horizon_bars: int,
-    rounds: int,
-    candidates: int,
-    first_seed: int,
-    jobs: int,
-    as_json: bool,
-) -> None:
+def planted(truth: Truth, effort: Effort, repeats: Repeats, as_json: bool) -> None:
     """Mine synthetic markets whose truth is known; count what is found, and what is not there.
 
     Each market has a common factor, clustered volatility, fat tails, outages, a late listing and
@@ -138,17 +163,15 @@ def planted(
       alphamill bench planted
       alphamill bench planted --ic 0 --seeds 200 --bars 1500      (false alarms on noise)
     """
-    markets = [
-        ControlMarket(first_seed + seed, n_symbols, n_bars, _planted(ic, formulas, horizon_bars))
-        for seed in range(seeds)
-        for ic in strengths
-    ]
-    search = Search(rounds, candidates, segments=SegmentSettings(horizon_bars=horizon_bars))
+    markets = truth.markets(repeats.range)
+    segments = SegmentSettings(horizon_bars=truth.horizon_bars)
+    search = Search(effort.rounds, effort.candidates, segments=segments)
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
         mine = partial(_mined, search=search, scratch=scratch)
-        outcomes = list(_in_processes(mine, markets, jobs, "markets mined", quiet=as_json))
-    found = calibrate(outcomes)
+        outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=as_json))
+    traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=as_json))
+    found = calibrate(outcomes, traps)
     if as_json:
         outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
         options.print_json(found.to_dict() | {"markets": [one.to_dict() for one in outcomes]})
@@ -159,44 +182,8 @@ def planted(
                f"{time.monotonic() - started_s:.0f} s")  # fmt: skip
 
 
-def _planted(ic: float, formulas: int, horizon_bars: int) -> tuple[PlantedFactor, ...]:
-    texts = list(FORMULAS)[:formulas] if ic else []
-    return tuple(PlantedFactor(text, ic, horizon_bars) for text in texts)
-
-
 def _mined(market: ControlMarket, search: Search, scratch: str) -> Outcome:
     return mine_market(market, search, flows.plan, scratch)
-
-
-def _in_processes(
-    work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int, what: str, *, quiet: bool
-) -> Iterator[Any]:
-    """Results as they come. Ctrl-C ends the processes before it goes on to the caller."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, console=Console(stderr=True), disable=quiet) as progress,
-        _pool(min(jobs, len(tasks))) as pool,
-    ):
-        bar = progress.add_task(what, total=len(tasks))
-        for result in pool.imap_unordered(work, tasks):
-            progress.advance(bar)
-            yield result
-
-
-def _pool(jobs: int) -> Pool:
-    """Processes that ignore Ctrl-C from their first instruction: the parent alone answers it."""
-    context = multiprocessing.get_context("spawn")  # arrow and numba have threads: no fork
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # spawned processes inherit it
-    try:
-        return context.Pool(jobs, _one_thread)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _one_thread() -> None:
-    import pyarrow as pa
-
-    pa.set_cpu_count(1)  # the processes are the parallelism
 
 
 def _planted_table(found: Calibration) -> Table:
@@ -229,29 +216,19 @@ def _planted_table(found: Calibration) -> Table:
     say("decoys let through", f"{found.decoys_through} of {found.decoys}",
         "look-ahead and scale artefacts that were measured as factors",
         found.decoys_through == 0)  # fmt: skip
+    say("survivorship traps seen through", f"{found.traps_seen_through} of {found.traps}",
+        "buying what has fallen is rejected where the delisted coins are in; of survivors alone it "
+        f"is called predictive in {found.traps_baited} of {found.traps}",
+        found.traps_seen_through == found.traps)  # fmt: skip
     return table
 
 
 @bench.command()
 @click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
-@click.option(
-    "--seeds",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 100),
-    help="Random searches beside the run.",
-)
-@click.option("--seed", "first_seed", default=0, show_default=True, help="Of the first search.")
-@click.option(
-    "--jobs",
-    default=min(os.cpu_count() or 1, 8),
-    show_default="the machine's cores",
-    type=click.IntRange(1, _MAX_JOBS),
-    help="Processes.",
-)
+@repeats_options(1, 100, "Random searches beside the run")
 @options.json_option
 @options.exits
-def random(run: str | None, seeds: int, first_seed: int, jobs: int, as_json: bool) -> None:
+def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
     """Mine a run's own bars with as many random formulas: what luck alone would have found.
 
     The run's panel, gates and number of trials; formulas drawn from the operators without an idea.
@@ -264,13 +241,9 @@ def random(run: str | None, seeds: int, first_seed: int, jobs: int, as_json: boo
     record = finished_run(options.settings(), run, ("mine",))
     spec = RunSpec.from_message(record.spec)
     lake = Lake(spec.lake)
-    tasks = [
-        (interval, seed)
-        for interval in spec.intervals
-        for seed in range(first_seed, first_seed + seeds)
-    ]
+    tasks = [(interval, seed) for interval in spec.intervals for seed in repeats.range]
     work = partial(_lucky, spec=spec)
-    results = list(_in_processes(work, tasks, jobs, "random searches", quiet=as_json))
+    results = list(in_processes(work, tasks, repeats.jobs, "random searches", quiet=as_json))
     results.sort(key=lambda one: (one[0], one[1]))
     own = [arm_of_run(lake, record.id, interval) for interval in spec.intervals]
     if as_json:

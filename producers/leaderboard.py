@@ -177,8 +177,8 @@ def _factor_cells(factor: Row, intervals: bool) -> list[Text]:
 def trials_board(trials: Sequence[Row]) -> RenderableType:
     """Given expressions with their figures over the whole range; there is no verdict."""
     shown = sorted(trials, key=lambda row: -abs(real(row["rank_ic_t"]) or 0.0))
-    headers = (">#", "status", "bar", "dir", ">RankIC", ">t", ">SR gross", ">SR net", ">turn",
-               ">cover")  # fmt: skip
+    headers = (">#", "status", "bar", "dir", ">RankIC", ">t", ">SR gross", ">net", ">even",
+               ">turn", ">cover")  # fmt: skip
     cells = [
         [
             Text(str(position)),
@@ -189,6 +189,7 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
             Text(number(row["rank_ic_t"], 2, signed=True)),
             Text(number(row["gross_sharpe"], 2, signed=True)),
             Text(number(row["net_sharpe"], 2, signed=True)),
+            Text(number(row.get("break_even_bps"), 1)),
             Text(percent(row["turnover_per_bar"])),
             Text(percent(row["coverage"])),
         ]
@@ -200,7 +201,9 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
     ]
     legend = (
         "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
-        "RankIC; SR: Sharpe ratio a year, before and after costs; turn: turnover a bar"
+        "RankIC; SR: Sharpe ratio a year, before and after costs, not deflated: the best of "
+        f"{whole(len(trials))} tried here is partly luck; even: cost of trading, in bps one way, "
+        "at which the profit is gone; turn: turnover a bar"
     )
     return Board(headers, cells, notes, legend)
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from alphamill.controls.planted import FALSE_BELOW, Fate, Outcome
+from alphamill.controls.survivors import Trap
+from alphamill.evaluation import Grade
 
 MISSED, PREDICTIVE, TRADABLE = "", "predictive", "tradable"
 
@@ -46,6 +48,8 @@ class Calibration:
     called: factors of planted markets that were not rejected; false_called: those less than
     FALSE_BELOW like everything planted, in the direction that they trade.
     decoys_through: decoys that were measured as if they were factors.
+    traps_seen_through: markets of `survivors` whose factor is rejected with the dead coins in;
+    traps_baited: those that call it predictive among survivors, without which a trap says nothing.
     """
 
     noise_markets: int
@@ -60,6 +64,9 @@ class Calibration:
     decoys: int
     decoys_through: int
     trials: int
+    traps: int = 0
+    traps_seen_through: int = 0
+    traps_baited: int = 0
 
     @property
     def noise_called_frac(self) -> float:
@@ -92,7 +99,7 @@ def _finite(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def calibrate(outcomes: Iterable[Outcome]) -> Calibration:
+def calibrate(outcomes: Iterable[Outcome], traps: Sequence[Trap] = ()) -> Calibration:
     """Count over markets with something planted and without."""
     every = list(outcomes)
     noise = [outcome for outcome in every if not outcome.market.planted]
@@ -114,6 +121,9 @@ def calibrate(outcomes: Iterable[Outcome]) -> Calibration:
         decoys=sum(statuses.values()),
         decoys_through=statuses["evaluated"],
         trials=sum(outcome.n_trials for outcome in every),
+        traps=len(traps),
+        traps_seen_through=sum(trap.whole.grade is Grade.REJECTED for trap in traps),
+        traps_baited=sum(trap.survivors.grade is not Grade.REJECTED for trap in traps),
     )
 
 

@@ -43,8 +43,8 @@ def render_report(report: Row) -> str:
     """The page of a run, as HTML text. Every part may be missing.
 
     report: run {id, kind, state, market, symbols, intervals, start_ms, end_ms, strategy, notice,
-    spent, trials and pbo by interval}, factors and usage as in tables.py, funnel [{name, count}], segments [{name, interval, start_ms,
-    end_ms, bars, history_bars, embargo_bars}], caveats [text].
+    spent, trials and pbo by interval}, factors and usage as in tables.py, funnel [{name, count}],
+    segments [{name, interval, start_ms, end_ms, bars, history_bars, embargo_bars}], caveats [text].
     """
     run = report.get("run") or {}
     factors = report.get("factors") or ()
@@ -112,8 +112,8 @@ def _search(run: Row) -> Iterator[tuple[str, str]]:
         yield (
             f"overfitting{at}",
             (
-                f"{number(pbo.get(interval), 2)} probability that the best of one half of validation "
-                "is in the lower half of the other"
+                f"{number(pbo.get(interval), 2)} probability that the best of one half of "
+                "validation is in the lower half of the other"
             ),
         )
     if run.get("spent"):

@@ -109,7 +109,7 @@ def trial(**changes):
         "status": "evaluated", "interval": "1h", "direction": 1, "rank_ic_mean": 0.0312,
         "rank_ic_t": 4.5, "gross_sharpe": 2.0, "net_sharpe": -1.0, "turnover_per_bar": 0.2,
         "coverage": 0.99, "expression": "rank(close)", "proposed": "rank(close)", "reason": "",
-        "hypothesis": "",
+        "hypothesis": "", "break_even_bps": 3.2,
     }  # fmt: skip
     return base | changes
 

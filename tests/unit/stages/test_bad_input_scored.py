@@ -1,0 +1,98 @@
+"""`alphamill evaluate` on bad input: a row with its reason, JSON throughout, never a number."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from alphamill.clock import ManualClock
+from alphamill.controls.inline import InlineMill
+from alphamill.controls.markets import ControlMarket, klines_of
+from alphamill.controls.planted import OfflineChat, Search, _spec
+from alphamill.jobs import RunKind
+from alphamill.lake import Lake
+from alphamill.ledger import RunRecord, RunState
+from alphamill.market import FakeExchange
+from alphamill.settings import SegmentSettings
+from producers.leaderboard import trials_board
+from producers.results import run_rows
+from workers.flows import plan
+
+MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=600, ragged=False)
+NUMBERS = ("rank_ic_mean", "rank_ic_t", "gross_sharpe", "net_sharpe", "break_even_bps")
+
+
+def scored(folder, *expressions, market=MARKET, change=lambda bars: bars, **changes):
+    exchange = FakeExchange(ManualClock(market.end_ms + 86_400_000))
+    for symbol, bars in market.bars().items():
+        exchange.add(symbol, market.interval, klines_of(change(bars), market.interval))
+    mill = InlineMill(Lake(str(folder)), exchange, OfflineChat(1), indicators=False)
+    spec = replace(
+        _spec(market, Search(), str(folder)), kind=RunKind.EVALUATE, expressions=expressions,
+        **changes,
+    )  # fmt: skip
+    ledger = mill.work(spec, plan(spec))
+    return spec, ledger
+
+
+def rows_of(spec):
+    """As `alphamill factors --json` prints them."""
+    run = RunRecord(spec.run_id, "evaluate", spec.to_message(), RunState.DONE, 0, 0, 0)
+    return json.loads(json.dumps(run_rows(run, "trials"), allow_nan=False))
+
+
+def idle(bars):
+    return replace(bars, volume=0 * bars.volume, quote_volume=0 * bars.quote_volume)
+
+
+@pytest.mark.parametrize(
+    ("expression", "changes", "reason"),
+    [
+        ("sign(close)", {}, "constant across symbols"),
+        ("close - close", {}, "constant across symbols"),
+        ("log(-abs(returns))", {}, "no value"),
+        ("ts_mean(returns, 700)", {}, "no value"),
+        ("-returns", {"change": idle}, "volume is 0 throughout"),
+        ("-returns", {"segments": SegmentSettings(horizon_bars=600)}, "do not fit"),
+        ("sign(close)", {"market": replace(MARKET, n_symbols=1)}, "constant in time"),
+        ("no_such_field * 2", {}, "no_such_field"),
+        ("rank(", {}, "col"),
+    ],
+)
+def test_each_is_a_row_with_its_reason_and_no_number(tmp_path, expression, changes, reason):
+    spec, ledger = scored(tmp_path, expression, "-returns", **changes)
+    assert ledger.run(spec.run_id).state == "done"
+    row = rows_of(spec)[0]
+    assert row["status"] in ("fault", "invalid")
+    assert reason in row["reason"]
+    assert [row[name] for name in NUMBERS] == [None] * len(NUMBERS)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(trials_board(rows_of(spec)))
+    shown = console.file.getvalue()
+    assert "nan" not in shown.lower().replace("no value", "")
+    assert reason.split()[0] in shown
+
+
+def test_a_good_neighbour_is_scored_beside_a_bad_one(tmp_path):
+    spec, _ = scored(tmp_path, "log(-abs(returns))", "-returns")
+    bad, good = rows_of(spec)
+    assert (bad["status"], good["status"]) == ("fault", "evaluated")
+    assert all(isinstance(good[name], float) and np.isfinite(good[name]) for name in NUMBERS)
+
+
+def test_one_symbol_is_scored_in_time_and_has_no_ic(tmp_path):
+    spec, _ = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
+    (row,) = rows_of(spec)
+    assert row["status"] == "evaluated"
+    assert (row["rank_ic_mean"], row["ic_mean"]) == (None, None)
+    assert row["score"]["time_series_rank_corr"] is not None
+
+
+def test_a_range_without_bars_fails_the_run_and_says_so(tmp_path):
+    early = MARKET.start_ms - 400 * 86_400_000
+    spec, ledger = scored(tmp_path, "-returns", start_ms=early, end_ms=early + 30 * 86_400_000)
+    assert ledger.run(spec.run_id).state == "failed"
+    assert "has no 1h bar" in " ".join(job.error for job in ledger.dead(spec.run_id))
