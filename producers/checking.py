@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from alphamill.llm.messages import same_model
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
 from alphamill.report.values import NOTHING, number, plain
-from alphamill.settings import Endpoint, LLMSettings
+from alphamill.settings import Endpoint, LLMSettings, Tier
 from producers import options
 from producers.layout import listing
 
@@ -127,6 +127,17 @@ def _model_rows(
 def offers(offered: Iterable[str], model: str) -> bool:
     """Whether a list names the model, give or take a vendor prefix and a version suffix."""
     return any(same_model(model, name) for name in offered)
+
+
+def not_offered(offered: Iterable[str], models: Mapping[str, Sequence[Tier]]) -> list[str]:
+    """Each model that tiers ask for and the list does not name, as TIER: MODEL."""
+    names = list(offered)
+    return sorted(
+        f"{tier}: {model}"
+        for model, tiers in models.items()
+        for tier in tiers
+        if not offers(names, model)
+    )
 
 
 def _price(value: float | None) -> str:

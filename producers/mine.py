@@ -8,8 +8,9 @@ import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
+from producers.endpoints import check_models
 from producers.groups import groups_option, read_groups
-from producers.submission import check_models, checked_range, submit
+from producers.submission import checked_range, submit
 from producers.universe import Universe, chosen_symbols, universe_options
 
 

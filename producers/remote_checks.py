@@ -23,7 +23,7 @@ from alphamill.market.venues import VENUES
 from alphamill.model_settings import KEY_VARIABLE
 from alphamill.report.values import moment, plain, whole
 from alphamill.settings import BinanceSettings, Endpoint, LLMSettings, Settings, Tier
-from producers.checking import offers
+from producers.checking import not_offered
 from producers.findings import Check, failed
 from producers.stack_checks import quick_client
 
@@ -166,13 +166,7 @@ def _endpoint_checks(
 
 
 def _offer_check(offered: Sequence[str], models: Mapping[str, Sequence[Tier]]) -> Check:
-    missing = sorted(
-        f"{tier}: {model}"
-        for model, tiers in models.items()
-        for tier in tiers
-        if not offers(offered, model)
-    )
-    if missing:
+    if missing := not_offered(offered, models):
         return Check(
             "models",
             "fail",

@@ -6,21 +6,19 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import click
 
-from alphamill.errors import GiveUp, Misconfigured
+from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Month
-from alphamill.jobs import RunSpec
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
-from alphamill.llm.prices import PriceTable
 from alphamill.market.venues import VENUES
-from alphamill.model_settings import KEY_VARIABLE
-from alphamill.settings import Endpoint, LLMSettings, Settings
+from alphamill.settings import Settings
 from producers.connect import connect
+from producers.endpoints import ask_models
 from producers.failures import gathered
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.pulse import Pulse
@@ -61,47 +59,6 @@ def _last_close_ms(interval: Interval, now_ms: int) -> int:
     return now_ms - now_ms % interval.ms
 
 
-def check_models(settings: Settings) -> None:
-    """Refuse a mining run that could not ask its models.
-
-    Raises Misconfigured for a model of a tier that has no price, since its calls could not be
-    budgeted, and for a missing key, which only an endpoint on this machine may do without.
-    """
-    llm = settings.llm
-    prices = PriceTable.shipped(llm.prices)
-    for tier in llm.tiers.values():
-        for chosen in tier.models:
-            prices.of(chosen)
-    for endpoint in llm.endpoints:
-        _check_key(llm, endpoint)
-
-
-def _check_key(llm: LLMSettings, endpoint: Endpoint) -> None:
-    host = _host(endpoint.url)
-    if not host:
-        raise Misconfigured(
-            "ALPHAMILL_LLM_URL", f"{endpoint.url!r} is not a URL", "write https://host/v1"
-        )
-    if llm.key(endpoint) is not None or _loopback(host):
-        return
-    if endpoint == llm.common:
-        raise Misconfigured(KEY_VARIABLE, f"not set, and {host} wants one", "set it to your key")
-    raise Misconfigured(
-        "llm.tiers", f"{host} wants a key and none is named", "write key_env beside that url"
-    )
-
-
-def _loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
 def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
     """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
     if how.again:
@@ -110,6 +67,8 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
     Lake(spec.lake).check_writable()
     ledger = RedisLedger(client, settings.ledger)
     known = any(run.id == spec.run_id for run in ledger.runs())
+    if spec.kind is RunKind.MINE and not known:
+        ask_models(settings)
     run = flows.submit(spec, ledger, how.priority)
     if known and not how.as_json:
         click.echo(f"the same was asked for before: {_joined(run)}", err=True)

@@ -201,7 +201,19 @@ def mine(place, config: Path):
     )  # fmt: skip
 
 
-def test_a_wrong_key_ends_the_run_with_that_reason(place):
+def test_a_key_that_is_refused_is_told_before_anything_is_submitted(place):
+    refused = place.call(
+        "mine", *SYMBOLS, *RANGE,
+        ALPHAMILL_CONFIG=str(place.folder / "alphamill.toml"),
+        ALPHAMILL_LLM_URL=f"http://127.0.0.1:{place.llm_port}/v1",
+        ALPHAMILL_LLM_API_KEY="another-wrong-key",
+    )  # fmt: skip
+    assert refused.code == 3
+    assert "ALPHAMILL_LLM_API_KEY: 127.0.0.1 refuses the key" in refused.err
+    assert not [run for run in place.up.ledger().runs() if run.id.startswith("mine-")]
+
+
+def test_a_wrong_key_of_the_workers_ends_the_run_with_that_reason(place):
     failed = mine(place, place.folder / "alphamill.toml")
     assert failed.code == 1, failed.out + failed.err
     assert "ALPHAMILL_LLM_API_KEY" in failed.err
@@ -217,7 +229,7 @@ def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(p
     unknown.write_text(CONFIG.format(model="no-such-model"))
     failed = mine(place, unknown)
     assert failed.code == 1, failed.out + failed.err
-    assert "no-such-model" in failed.err
+    assert "127.0.0.1 does not list detailed_analysis: no-such-model" in failed.err
     assert "publish failed: the run has no trial to show" in failed.err
 
 
