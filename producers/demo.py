@@ -260,6 +260,8 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
         budget_usd_micros=1_000_000,
         llm_url=settings.llm.url,
         tiers=dict(settings.llm.tiers),
+        # Each demo finds for itself what an earlier one may have found in the same lake.
+        search=settings.search.model_copy(update={"library_factors": 0}),
         segments=settings.segments,
         fees=settings.fees,
         gates=settings.gates,
