@@ -13,6 +13,8 @@ MAX_STEPS = 6
 _WHOLE_FLOAT = re.compile(r"(?<![\w.])(\d+)\.0*(?![\w.])")
 _ASSIGNED = re.compile(r"^\s*[A-Za-z_]\w*\s*=(?!=)\s*")
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_DURATION = re.compile(r"(?<![\w.])([1-9]\d*)(m|min|h|d|w)(?![\w.(])")
+_UNIT_MS = {"m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "“": "", "”": ""})
 
 
@@ -23,19 +25,24 @@ class Repair(NamedTuple):
     error: FactorError | None
 
 
-def repair_expression(text: str, parse: Callable[[str], object]) -> Repair:
+def repair_expression(
+    text: str, parse: Callable[[str], object], bar_ms: int | None = None
+) -> Repair:
     """Mend what a parser's errors show to be slips; meaning is never guessed.
 
     Mended: quotes, fences and `name =` around the expression, typographic signs, missing or
-    surplus closing parentheses at the end, windows such as 20.0, and the name that the parser
-    suggests. `parse` raises FactorError for text that does not parse.
+    surplus closing parentheses at the end, windows such as 20.0, windows such as 4h that are whole
+    bars of `bar_ms`, and the name that the parser suggests. `parse` raises FactorError for text
+    that does not parse.
     """
     error = _try(text, parse)
     if error is None:
         return Repair(text, None)
     first, current, seen = error, text, {text}
     for _ in range(MAX_STEPS):
-        current = next((mended for mended in _mended(current, error) if mended not in seen), "")
+        current = next(
+            (mended for mended in _mended(current, error, bar_ms) if mended not in seen), ""
+        )
         if not current:
             break
         seen.add(current)
@@ -53,12 +60,19 @@ def _try(text: str, parse: Callable[[str], object]) -> FactorError | None:
     return None
 
 
-def _mended(text: str, error: FactorError) -> Iterator[str]:
+def _mended(text: str, error: FactorError, bar_ms: int | None) -> Iterator[str]:
     """Candidates for the next text, the surest first."""
     yield _ASSIGNED.sub("", text.translate(_SIGNS)).strip(" \t`\"';")
     yield _with_suggestion(text, error)
     yield _balanced(text)
     yield _WHOLE_FLOAT.sub(r"\1", text)
+    if bar_ms:
+        yield _DURATION.sub(lambda found: _bars(found, bar_ms), text)
+
+
+def _bars(duration: re.Match[str], bar_ms: int) -> str:
+    bars, rest = divmod(int(duration[1]) * _UNIT_MS[duration[2]], bar_ms)
+    return duration[0] if rest or not bars else str(bars)
 
 
 def _with_suggestion(text: str, error: FactorError) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
+from alphamill.frames import Interval
 from alphamill.jobs import ProposeJob, RunSpec
 from alphamill.lake import Lake
 from alphamill.llm.budget import BudgetExhausted
@@ -284,7 +285,9 @@ def _row(job: ProposeJob, deps: ProposeDeps, candidate: Candidate) -> Row:
 
 def _read(row: Row, text: str, repair: str = "") -> Row:
     """The row with what `text` says; `repair`: who wrote it, if not the proposer."""
-    repaired = repair_expression(text, read_expression)
+    interval = Interval(row["interval"])
+    bar_ms = None if interval is Interval.MO1 else interval.ms
+    repaired = repair_expression(text, read_expression, bar_ms)
     if repaired.error is not None:
         return row | {"status": "invalid", "reason": str(repaired.error)}
     try:

@@ -29,6 +29,27 @@ def test_slips_are_mended(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "bar_ms", "meant"),
+    [
+        ("ts_mean(returns, 1d)", 3_600_000, "ts_mean(returns, 24)"),
+        ("rank(ts_mean(returns, 4h) - ts_mean(returns, 2d)", 3_600_000,
+         "rank(ts_mean(returns, 4) - ts_mean(returns, 48))"),
+        ("ts_mean(returns, 30min)", 300_000, "ts_mean(returns, 6)"),
+        ("ts_mean(returns, 1w)", 86_400_000, "ts_mean(returns, 7)"),
+        ("ts_mean(returns, 90m)", 3_600_000, None),
+        ("ts_mean(returns, 30m)", 3_600_000, None),
+        ("ts_mean(returns, 1d)", None, None),
+    ],
+)  # fmt: skip
+def test_a_window_in_time_is_a_window_in_bars_where_it_is_whole(
+    written: str, bar_ms: int | None, meant: str | None
+) -> None:
+    repair = repair_expression(written, parse, bar_ms)
+    assert (repair.error is None) == (meant is not None)
+    assert repair.text == written if meant is None else parse(repair.text).hash == parse(meant).hash
+
+
+@pytest.mark.parametrize(
     "written", ["", "delay(close, -1)", "ts_mean(close, 2.5)", "__import__('os')", "close +"]
 )
 def test_what_is_no_slip_stays_as_it_was_with_the_parsers_word(written: str) -> None:
