@@ -49,6 +49,10 @@ class Bars:
             self._memo[key] = make()
         return self._memo[key]
 
+    def forget(self) -> None:
+        """Free what `memo` keeps."""
+        self._memo.clear()
+
     def bars_in(self, span_ms: int) -> int:
         """How many bars make up a span of time that the interval divides."""
         if self.interval is None:

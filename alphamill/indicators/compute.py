@@ -24,6 +24,7 @@ FAMILIES = (trend, momentum, volatility, volume, orderflow)  # importing them fi
 
 _PRICES = ("open", "high", "low", "close")
 _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
+_LONG_BARS = 500_000  # from here on fresh memory costs more than computing a few series again
 _ROUNDING = 1e-9  # how far a part may exceed its whole, relative to it
 
 Mask = NDArray[np.bool_]
@@ -67,7 +68,11 @@ def compute_indicators(
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
     stretches = _Stretches(columns, breaks, interval)
     matrix = np.empty((len(plan.records), len(klines)))
+    family = ""
     for row, record, warmup_bars in zip(matrix, plan.records, plan.warmups_bars, strict=True):
+        if record.family != family and len(klines) > _LONG_BARS:
+            stretches.forget()
+        family = record.family
         _fill(row, record, warmup_bars, stretches.of(record.inputs))
     return pd.DataFrame(matrix.T, index=klines.index, columns=plan.columns, copy=False)
 
@@ -118,6 +123,12 @@ class _Stretches:
                 ]
             self._by_inputs[inputs] = self._cut[key]
         return self._by_inputs[inputs]
+
+    def forget(self) -> None:
+        """Free the intermediates."""
+        for stretches in self._cut.values():
+            for _, bars in stretches:
+                bars.forget()
 
     def _slice(self, start: int, end: int) -> Bars:
         columns = {field: values[start:end] for field, values in self._columns.items()}

@@ -11,6 +11,7 @@ from alphamill.indicators.rolling import (
     channel_index,
     delay,
     divide,
+    loops,
     moving_correlation,
     moving_extremes,
     moving_mean,
@@ -143,3 +144,12 @@ def test_windows_are_the_same_across_pieces(length: int) -> None:
         for start in (1, 2047, 2049, 5000):
             part = moving(x[start:], y[start:])
             assert np.array_equal(part[length - 1 :], whole[start + length - 1 :])
+
+
+def test_rounding_is_put_on_the_ends_and_inf_is_nan() -> None:
+    values = np.array([-np.inf, -1e-12, 0.0, 0.5, 100 + 1e-10, 101.0, np.inf, np.nan])
+    kept = np.empty(len(values))
+    loops("bars").keep_in_range(values, 0.0, 100.0, kept)
+    np.testing.assert_array_equal(kept, [np.nan, 0.0, 0.0, 0.5, 100.0, 101.0, np.nan, np.nan])
+    loops("bars").keep_in_range(values, -np.inf, np.inf, kept)
+    np.testing.assert_array_equal(kept, [np.nan, *values[1:6], np.nan, np.nan])

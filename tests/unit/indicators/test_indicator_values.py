@@ -274,3 +274,37 @@ def test_prices_in_read_only_memory_are_read() -> None:
     names = ["rsi_14", "volume_ratio"]
     got, expected = (compute_indicators(k, names, Interval.H1) for k in (klines, K))
     pd.testing.assert_frame_equal(got, expected, check_exact=True)
+
+
+def test_freed_intermediates_change_nothing(
+    computed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed = []
+    monkeypatch.setattr("alphamill.indicators.compute._LONG_BARS", N - 1)
+    monkeypatch.setattr(
+        "alphamill.indicators.bars.Bars.forget", lambda bars: freed.append(bars._memo.clear())
+    )
+    again = compute_indicators(K, interval=Interval.H1)
+    assert len(freed) >= 4
+    pd.testing.assert_frame_equal(again, computed, check_exact=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wilders_columns_equal_talib_on_a_market_that_halts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    moves = rng.random(N) < 0.2 * (seed + 1)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, N) * moves))
+    klines = K.assign(
+        open=close, close=close, high=close * (1 + 0.005 * moves), low=close * (1 - 0.005 * moves)
+    )
+    high, low = klines["high"].to_numpy(), klines["low"].to_numpy()
+    expected = {
+        "plus_di_14": talib.PLUS_DI(high, low, close, 14),
+        "minus_di_14": talib.MINUS_DI(high, low, close, 14),
+        "adx_14": talib.ADX(high, low, close, 14),
+        "atr_14": talib.ATR(high, low, close, 14),
+        "aroon_osc_14": talib.AROONOSC(high, low, 14),
+    }
+    frame = compute_indicators(klines, list(expected), Interval.H1)
+    for name, values in expected.items():
+        np.testing.assert_allclose(frame[name], values, rtol=1e-9, atol=1e-9)
