@@ -84,8 +84,17 @@ def market_for(seconds: float) -> SyntheticMarket:
 
 
 @contextmanager
-def stack(home: Path, exchange_url: str, window_s: float, workers: int) -> Iterator[RedisLedger]:
-    """Redis, control with beat, and so many fetch workers, all up; stopped in good order."""
+def stack(
+    home: Path,
+    exchange_url: str,
+    window_s: float,
+    workers: int,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[RedisLedger]:
+    """Redis, control with beat, and so many fetch workers, all up; stopped in good order.
+
+    more: further settings of the environment.
+    """
     embedded, supervisor = EmbeddedRedis(home), Supervisor(home / "logs")
     config = home / "bench.toml"
     config.write_text(CONFIG.format(window_s=window_s), encoding="utf-8")
@@ -95,6 +104,7 @@ def stack(home: Path, exchange_url: str, window_s: float, workers: int) -> Itera
             "ALPHAMILL_CONFIG": str(config),
             "ALPHAMILL_REDIS_URL": embedded.start(),
             "ALPHAMILL_BINANCE_URL": exchange_url,
+            **(more or {}),
         }
         os.environ.update(env)  # for this process's own submission
         client = redis.Redis.from_url(embedded.url)

@@ -6,8 +6,10 @@ from typing import Any
 
 from celery import Celery, signals
 
+from alphamill.jobs import Queue
 from workers import transport
 from workers.announce import Announcer
+from workers.memory import give_back_freed_memory
 
 transport.install()
 app = Celery(
@@ -28,6 +30,8 @@ _announcer = Announcer()
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _ready(sender: Any, **_: Any) -> None:
     queues = tuple(sorted(queue.name for queue in sender.task_consumer.queues))
+    if queues == (Queue.FETCH.value,):
+        give_back_freed_memory()
     _announcer.start(sender.hostname, queues, sender.pool.num_processes)
 
 

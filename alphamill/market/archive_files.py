@@ -31,6 +31,7 @@ Source = Literal["archive-monthly", "archive-daily"]
 
 DAY_MS = 86_400_000
 MAX_ZIP_BYTES = 32 * 2**20
+_BLOCK_BYTES = 1 << 20  # the reader holds two copies of each; no line is longer
 MAX_CSV_BYTES = 128 * 2**20  # sixteen times a month of BTCUSDT 1m
 _FOLDERS = {Market.SPOT: "spot", Market.USD_M: "futures/um", Market.COIN_M: "futures/cm"}
 _LOCAL_MAGIC = b"PK\x03\x04"
@@ -165,10 +166,10 @@ def parse_csv(text: bytes, symbol: str, interval: Interval) -> pa.Table:
     options = pacsv.ReadOptions(
         use_threads=False,  # a worker's threads each read a file of their own
         column_names=_NAMES,
-        block_size=len(text) + 1,
+        block_size=_BLOCK_BYTES,
     )
     try:
-        table = pacsv.read_csv(pa.BufferReader(text), options, _PARSE, _CONVERT)
+        table = pacsv.read_csv(pa.BufferReader(text), options, _PARSE, _CONVERT).combine_chunks()
     except pa.ArrowInvalid as error:
         raise ValueError(f"its CSV is malformed ({str(error)[:160]})") from error
     for name in ("open_time", "close_time"):
