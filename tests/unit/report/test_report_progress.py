@@ -71,3 +71,11 @@ def test_other_values() -> None:
     assert values.gates({"reasons": ["late", {"gate": "dsr", "passed": True, "value": 0.97,
                                               "threshold": 0.95}]}) == [
         ("late", False, ""), ("dsr", True, "0.97 (needs 0.95)")]  # fmt: skip
+
+
+def test_a_rate_is_told_while_bars_come_in() -> None:
+    assert (
+        progress.bars_line({"bars": 5700, "bars_per_s": 500.4}).plain
+        == "5,700 bars landed; 500 a second"
+    )
+    assert progress.bars_line({"bars": 5700, "bars_per_s": 0.0}).plain == "5,700 bars landed"
