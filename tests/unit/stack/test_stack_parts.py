@@ -59,6 +59,14 @@ def test_nobody_answers_there(url):
     assert answers(url) is False
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """A shell starts what runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_signals_wait_while_everything_is_stopped():
     before = signal.getsignal(signal.SIGTERM)
     with up.uninterrupted():
@@ -92,6 +100,7 @@ def test_an_interrupt_during_a_fork_is_felt_and_the_process_is_known(tmp_path):
     """Python ignores what a callback around a fork raises; here the signal comes just then."""
     program = (
         "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from alphamill.stack.processes import Service, Supervisor\n"
         "os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))\n"
