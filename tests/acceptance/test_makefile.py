@@ -106,5 +106,6 @@ def test_ci_runs_what_people_run():
     script = REPOSITORY / ".ci" / "run"
     assert os.access(script, os.X_OK)
     commands = script.read_text(encoding="utf-8").splitlines()
-    assert commands[-2:] == ["make check", "make test"]
+    at = commands.index("make check")
+    assert commands[at : at + 2] == ["make check", "make test"]
     assert "set -euo pipefail" in commands
