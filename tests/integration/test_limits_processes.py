@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "limiter_utilisation.py"
-
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
+def bench(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
     """The benchmark's exchange and workers, which share nothing with the limiter's own counting."""
-    spec = importlib.util.spec_from_file_location("limiter_utilisation", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return load_benchmark("limiter_utilisation")
 
 
 def test_the_measuring_exchange_refuses_and_bans(bench: ModuleType) -> None:

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
-
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "llm_kills.py"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def bench(
+    monkeypatch: pytest.MonkeyPatch, load_benchmark: Callable[[str], ModuleType]
+) -> ModuleType:
     for name in ("HOME", "CONFIG", "REDIS_URL", "BINANCE_URL", "LLM_URL"):
         monkeypatch.setenv(f"ALPHAMILL_{name}", "")  # it sets them; put back afterwards
-    spec = importlib.util.spec_from_file_location("llm_kills", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return load_benchmark("llm_kills")
 
 
 def test_killed_workers_cost_their_calls_under_way_and_no_settled_one(bench: ModuleType) -> None:

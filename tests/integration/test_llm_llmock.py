@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import fakeredis
@@ -31,7 +28,6 @@ from alphamill.llm.replies import read_proposal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "llm_caps.py"
 TIER = TierSettings(
     model="gpt-4o-mini", fallbacks=("gpt-4o",), max_tokens=50, requests_per_minute=6000
 )
@@ -144,15 +140,8 @@ def test_prose_and_cut_replies_are_read_for_what_they_hold(
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("llm_caps", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def bench(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("llm_caps")
 
 
 @pytest.mark.alone
