@@ -2,7 +2,8 @@
 
 The pydantic models are the one source of the JSON schema that is sent and of what is accepted. The
 reading is more forgiving than the schema: a candidate that is whole counts even if the reply around
-it is fenced, wrapped in prose, of the wrong shape or cut off.
+it is fenced, wrapped in prose or of the wrong shape, and so does one whose expression is whole in a
+reply that broke off behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alphamill.llm.json_text import find_json
+from alphamill.llm.json_text import Found, find_json
 
 MAX_EXPRESSION_CHARS = 500
 MAX_HYPOTHESIS_CHARS = 500
@@ -91,12 +92,16 @@ class Verification(_Reply):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A factor to try. Text is printable, on one line, and at most 500 characters each."""
+    """A factor to try. Text is printable, on one line, and at most 500 characters each.
+
+    cut: the reply broke off or is damaged behind the expression; what is missing has its default.
+    """
 
     expression: str
     hypothesis: str = ""
     horizon_bars: int | None = None
     direction: Literal["positive", "negative"] | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +128,13 @@ class Review(NamedTuple):
 
 
 def read_proposal(text: str, finish_reason: str = "stop") -> ProposalReading:
-    """All whole candidates of a reply, in order, without repeats."""
+    """All candidates of a reply whose expression is whole, in order, without repeats."""
     values, whole = find_json(text, "expression")
     problems = _about_the_whole(values, whole, text, finish_reason)
     found: dict[str, Candidate] = {}
-    rows = [row for value in values for row in _rows(value)]
-    for row in rows[:MAX_CANDIDATES]:
-        candidate = _candidate(row)
+    rows = [Found(row, cut) for value, cut in values for row in _rows(value)]
+    for row, cut in rows[:MAX_CANDIDATES]:
+        candidate = _candidate(row, cut)
         if isinstance(candidate, Problem):
             problems.append(candidate)
         else:
@@ -143,11 +148,11 @@ def read_proposal(text: str, finish_reason: str = "stop") -> ProposalReading:
 
 def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
     """Which of `n_factors` to keep and to stop. Unreadable: nothing kept, nothing vetoed."""
-    values, whole = find_json(text, "index")
+    values, whole = find_json(text, "index", "reason")
     problems = _about_the_whole(values, whole, text, finish_reason)
     keep: list[int] = []
     veto: dict[int, str] = {}
-    for value in values:
+    for value, _ in values:
         if not isinstance(value, Mapping):
             continue
         for number in _listed(value.get("keep")):
@@ -163,9 +168,9 @@ def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
 
 def read_repairs(text: str, n_expressions: int) -> Mapping[int, str]:
     """Mended expressions by position in the list that was sent, from 0; the first word counts."""
-    values, _ = find_json(text, "index")
+    values, _ = find_json(text, "index", "expression")
     mended: dict[int, str] = {}
-    rows = [row for value in values for row in _numbered(value)]
+    rows = [row for value, _ in values for row in _numbered(value)]
     for row in rows[:MAX_CANDIDATES]:
         number, said = row.get("index"), row.get("expression")
         if not isinstance(number, int) or isinstance(number, bool) or not isinstance(said, str):
@@ -222,7 +227,7 @@ def _strict(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
 
 
 def _about_the_whole(
-    values: Sequence[Any], whole: bool, text: str, finish_reason: str
+    values: Sequence[Found], whole: bool, text: str, finish_reason: str
 ) -> list[Problem]:
     if finish_reason == "length":
         return [Problem("the reply was cut at max_tokens", _excerpt(text[-80:]))]
@@ -247,7 +252,7 @@ def _rows(value: Any) -> list[Any]:
     return lists[0] if len(lists) == 1 else []
 
 
-def _candidate(row: Any) -> Candidate | Problem:
+def _candidate(row: Any, cut: bool) -> Candidate | Problem:
     if isinstance(row, str):
         row = {"expression": row}
     if not isinstance(row, Mapping):
@@ -259,7 +264,7 @@ def _candidate(row: Any) -> Candidate | Problem:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return Problem(f"{where}: {first['msg']}", _excerpt(str(row.get("expression"))))
-    return Candidate(read.expression, read.hypothesis, read.horizon_bars, read.direction)
+    return Candidate(read.expression, read.hypothesis, read.horizon_bars, read.direction, cut)
 
 
 def _or_none(value: Any, handler: Any) -> Any:

@@ -13,6 +13,7 @@ from alphamill.llm.replies import (
     Verification,
     json_schema,
     read_proposal,
+    read_repairs,
     read_review,
 )
 
@@ -45,12 +46,76 @@ def test_a_clean_reply_has_no_problems() -> None:
     assert read_proposal(STRICT, "stop").problems == ()
 
 
-def test_a_cut_reply_keeps_what_was_whole() -> None:
-    second = STRICT.index('{"expression": "delta')
+def test_a_reply_cut_anywhere_keeps_every_expression_that_was_closed() -> None:
+    closed = [STRICT.index(f'"{row["expression"]}"') + len(row["expression"]) + 2 for row in ROWS]
+    whole = [STRICT.index("}", place) + 1 for place in closed]
     for end in range(len(STRICT)):
         candidates, problems = read_proposal(STRICT[:end], "length")
-        assert candidates == TWO[: (end >= second - 2) + (end >= len(STRICT) - 2)]
+        assert [one.expression for one in candidates] == [
+            row["expression"] for row, place in zip(ROWS, closed, strict=True) if end >= place
+        ]
+        assert [one.cut for one in candidates] == [
+            end < place for place, _ in zip(whole, candidates, strict=False)
+        ]
+        for candidate, row in zip(candidates, ROWS, strict=False):
+            assert candidate.hypothesis in ("", row["hypothesis"])
+            assert candidate.horizon_bars in (None, row["horizon_bars"])
         assert [problem.reason for problem in problems] == ["the reply was cut at max_tokens"]
+
+
+# What a model may put in a string: its own quotes, brackets, and JSON that looks like an answer.
+tricky = st.text(st.sampled_from('ab "\\{}[]:,\n'), max_size=12) | st.sampled_from(
+    ['{"expression": "evil"}', '["evil"]', '"}, {"expression": "evil', "\\", "}]}"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {"hypothesis": tricky, "horizon_bars": st.none() | st.integers(1, 99)},
+            optional={"rank": st.lists(st.integers(), max_size=2), "why": tricky},
+        ),
+        min_size=1, max_size=4,
+    ),
+    where=st.integers(0, 3),
+    indent=st.sampled_from([None, 1]),
+    wrap=st.sampled_from(["{}", "Here:\n```json\n{}", '{{"candidates": {}, "note": "x"}}']),
+)  # fmt: skip
+def test_cutting_a_good_reply_at_any_character_loses_and_invents_nothing(
+    rows: list[dict[str, Any]], where: int, indent: int | None, wrap: str
+) -> None:
+    named = []
+    for number, row in enumerate(rows):
+        members = list(row.items())
+        members.insert(where, ("expression", f"delay(close, {number + 1})"))
+        named.append(dict(members))
+    text = wrap.format(json.dumps(named, indent=indent))
+    for end in range(len(text) + 1):
+        said = [f"delay(close, {n + 1})" for n in range(len(rows))
+                if f'"expression": "delay(close, {n + 1})"' in text[:end]]  # fmt: skip
+        candidates = read_proposal(text[:end], "length").candidates
+        assert [one.expression for one in candidates] == said
+        assert sum(one.cut for one in candidates) <= 1
+
+
+@pytest.mark.parametrize(
+    "behind", ['"hypothesis": oops}', '"hypothesis": "why', '"horizon_bars": 4', '"x" "y"}', "...}"]
+)
+def test_damage_behind_an_expression_costs_what_is_behind_it(behind: str) -> None:
+    text = '{"candidates": [{"expression": "rank(close)", ' + behind
+    candidates, problems = read_proposal(f"{text}, {json.dumps(ROWS[1])}]}}")
+    assert [(one.expression, one.cut) for one in candidates] == [
+        ("rank(close)", True), ("delta(close, 3)", False),
+    ]  # fmt: skip
+    assert problems[0].reason == "the reply's JSON is damaged"
+
+
+def test_a_cut_repair_needs_its_number_and_its_expression() -> None:
+    text = '{"repairs": [{"index": 1, "expression": "close"}, {"index": 2, "expression": "open"'
+    assert read_repairs(text, 2) == {0: "close", 1: "open"}
+    assert read_repairs(text[:-1], 2) == {0: "close"}
+    assert read_repairs('[{"expression": "close", "index": 1', 20) == {}  # it may have been 12
 
 
 @pytest.mark.parametrize(
