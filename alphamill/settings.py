@@ -119,8 +119,8 @@ class SearchSettings(Frozen):
 class SegmentSettings(Frozen):
     """How a run's time is cut, and the label."""
 
-    discovery_frac: Fraction = 0.5
-    validation_frac: Fraction = 0.25  # the rest is the holdout
+    discovery_frac: Fraction = 0.4
+    validation_frac: Fraction = 0.3  # the rest is the holdout
     horizon_bars: Count = 4
     entry_lag_bars: Count = 1  # 1: a signal at the close of bar t trades at the open of bar t+1
 

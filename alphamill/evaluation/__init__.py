@@ -19,6 +19,7 @@ from alphamill.evaluation.novelty import (
     residual_signal,
     signal_correlation,
 )
+from alphamill.evaluation.out_of_sample import TrialFacts, combined_t
 from alphamill.evaluation.overfitting import (
     EffectiveTrials,
     effective_trials,
@@ -52,9 +53,7 @@ from alphamill.evaluation.verdict import (
     Gate,
     GateThresholds,
     Grade,
-    TrialFacts,
     Verdict,
-    combined_t,
     judge,
 )
 from alphamill.evaluation.weights import portfolio_weights, turnover

@@ -18,7 +18,8 @@ _EULER_MASCHERONI = 0.5772156649015329
 _NORMAL = NormalDist()
 
 
-def _normal_cdf(z: float) -> float:
+def normal_cdf(z: float) -> float:
+    """Probability of less than z under a standard normal; NaN for NaN."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
@@ -58,7 +59,7 @@ def newey_west_t(x: ArrayLike, lags: int) -> float:
 
 def one_sided_p(t: float) -> float:
     """Probability of a t at least as large under a standard normal; NaN for NaN."""
-    return _normal_cdf(-t)
+    return normal_cdf(-t)
 
 
 def two_sided_p(t: float) -> float:
@@ -71,10 +72,8 @@ def _sharpe_variance_factor(sharpe: float, skew: float, kurtosis: float) -> floa
     return 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2
 
 
-def probabilistic_sharpe_ratio(
-    sharpe: float, benchmark: float, n_obs: int, skew: float, kurtosis: float
-) -> float:
-    """Probability, 0 to 1, that the true Sharpe ratio exceeds `benchmark`.
+def sharpe_z(sharpe: float, benchmark: float, n_obs: int, skew: float, kurtosis: float) -> float:
+    """By how many of its standard errors `sharpe` exceeds `benchmark`.
 
     NaN below two observations or for moments that no distribution has.
     Source: Bailey and Lopez de Prado (2012).
@@ -82,7 +81,14 @@ def probabilistic_sharpe_ratio(
     factor = _sharpe_variance_factor(sharpe, skew, kurtosis)
     if n_obs < 2 or not factor > 0:
         return math.nan
-    return _normal_cdf((sharpe - benchmark) * math.sqrt((n_obs - 1) / factor))
+    return (sharpe - benchmark) * math.sqrt((n_obs - 1) / factor)
+
+
+def probabilistic_sharpe_ratio(
+    sharpe: float, benchmark: float, n_obs: int, skew: float, kurtosis: float
+) -> float:
+    """Probability, 0 to 1, that the true Sharpe ratio exceeds `benchmark`; NaN as `sharpe_z`."""
+    return normal_cdf(sharpe_z(sharpe, benchmark, n_obs, skew, kurtosis))
 
 
 def expected_maximum_sharpe(trials_sharpe_variance: float, n_trials: float) -> float:

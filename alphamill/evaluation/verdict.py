@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from alphamill.evaluation.out_of_sample import (
+    TrialFacts,
+    combined_deflated_sharpe,
+    combined_t,
+    literal_deflated_sharpe,
+    oriented_t,
+)
 from alphamill.evaluation.score import Score
-from alphamill.evaluation.significance import deflated_sharpe_ratio
 
 
 class Grade(StrEnum):
@@ -34,16 +40,6 @@ class GateThresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialFacts:
-    """The search that a factor came out of; every expression ever evaluated is a trial."""
-
-    n_trials: int  # survivors, failures and faults alike
-    n_effective: float  # independent trials that they amount to; reported, not gated on
-    sharpe_variance: float  # of all trials' gross_sharpe_per_bar on validation; NaN if unknown
-    bh_p: float  # this factor's validation p_value, Benjamini-Hochberg adjusted over all trials
-
-
-@dataclass(frozen=True, slots=True)
 class Gate:
     """One question with its answer. A NaN value never passes."""
 
@@ -62,9 +58,9 @@ class Verdict:
     grade: Grade
     gates: tuple[Gate, ...]
     reasons: tuple[str, ...]
-    deflated_sharpe: float  # gross, validation, with n_trials
+    deflated_sharpe: float  # gross, validation and holdout if it was opened, with n_trials
     deflated_sharpe_effective: float  # the same with n_effective
-    deflated_sharpe_uncapped: float  # the same with the trials' whole variance, skill included
+    deflated_sharpe_uncapped: float  # the paper's to the letter: validation, V with its skill
     n_trials: int
     n_effective: float
 
@@ -113,12 +109,10 @@ def judge(
     factor's, None if the library is empty. look_ahead_ok: None if not certified, which rejects.
 
     Predictive asks the deflated Sharpe ratio of *gross* returns: what is deflated is information,
-    and fees are a property of the venue that would hide it. It uses validation alone (discovery is
-    where the factor was searched for, the holdout is not ranked on), marked bar by bar so that its
-    observations do not overlap. Its N is every trial, not the effective number: correlated trials
-    also spread less, and that the variance already grants. That variance is capped at what luck
-    alone spreads over T bars, 1/(T-1): beyond it the trials differ in skill, and a search that
-    finds many true factors would be punished for each of them. The uncapped figure is reported.
+    and fees are a property of the venue that would hide it. Like the t of 3.0 it is asked of
+    validation and holdout together, each marked bar by bar so that its observations do not overlap;
+    see `combined_deflated_sharpe` for its hurdle. Its N is every trial, not the effective number:
+    correlated trials also spread less, and that the variance already grants.
     Tradable asks the same of net returns against the same hurdle; costs only ever lower a worthless
     trial's Sharpe ratio, so that hurdle is not too low.
 
@@ -131,10 +125,11 @@ def judge(
         *_admission(discovery, later, thresholds, library_correlation, look_ahead_ok, check_faults),
         *_validation_gates(validation, trials, thresholds),
         *_holdout_gates(validation, holdout, thresholds),
-        *_cost_gates(validation, holdout, trials, thresholds),
+        *_book_gates(later, trials, thresholds),
+        *_cost_gates(validation, holdout, later, trials, thresholds),
     )
     failed = [gate for gate in gates if not gate.passed]
-    gross = validation.gross_sharpe_per_bar
+    effective = trials.n_effective
     faults = [
         f"On {name}: {segment.fault}."
         for name, segment in zip(("validation", "holdout"), later, strict=False)
@@ -144,9 +139,9 @@ def judge(
         grade=_grade(failed),
         gates=gates,
         reasons=(*faults, *(_sentence(gate) for gate in failed)) or ("Every gate is passed.",),
-        deflated_sharpe=_deflated(validation, gross, trials),
-        deflated_sharpe_effective=_deflated(validation, gross, trials, trials.n_effective),
-        deflated_sharpe_uncapped=_deflated(validation, gross, trials, capped=False),
+        deflated_sharpe=combined_deflated_sharpe(later, "gross", trials),
+        deflated_sharpe_effective=combined_deflated_sharpe(later, "gross", trials, effective),
+        deflated_sharpe_uncapped=literal_deflated_sharpe(validation, trials),
         n_trials=trials.n_trials,
         n_effective=trials.n_effective,
     )
@@ -232,7 +227,7 @@ def _validation_gates(
         ),
         _at_least(
             "validation_t",
-            _oriented_t(validation),
+            oriented_t(validation),
             thresholds.validation_t,
             "Newey-West t on validation, in the direction of discovery",
         ),
@@ -242,27 +237,7 @@ def _validation_gates(
             thresholds.fdr,
             f"p adjusted for all {trials.n_trials} trials of the run",
         ),
-        _at_least(
-            "deflated_sharpe",
-            _deflated(validation, validation.gross_sharpe_per_bar, trials),
-            thresholds.deflated_sharpe,
-            f"probability that the gross Sharpe ratio beats the luckiest of {trials.n_trials}",
-        ),
     )
-
-
-def _oriented_t(segment: Score) -> float:
-    return segment.direction * segment.association_t
-
-
-def combined_t(*segments: Score) -> float:
-    """One t of separate segments, in the direction of discovery: sum sqrt(n) t / sqrt(sum n).
-
-    n: scored bars. Standard normal where each t is. Sources: Stouffer (1949), Liptak (1958).
-    """
-    n_bars = sum(segment.n_bars for segment in segments)
-    weighted = sum(math.sqrt(segment.n_bars) * _oriented_t(segment) for segment in segments)
-    return weighted / math.sqrt(n_bars) if n_bars else math.nan
 
 
 def _holdout_gates(
@@ -279,7 +254,7 @@ def _holdout_gates(
         ),
         _at_least(
             "holdout_t",
-            _oriented_t(holdout),
+            oriented_t(holdout),
             thresholds.holdout_t,
             "Newey-West t on the holdout, in the direction of discovery",
         ),
@@ -292,8 +267,32 @@ def _holdout_gates(
     )
 
 
+def _book_gates(
+    later: Sequence[Score], trials: TrialFacts, thresholds: GateThresholds
+) -> tuple[Gate, ...]:
+    return (
+        _above_zero(
+            "gross_sharpe",
+            _lowest([segment.gross_sharpe_per_bar for segment in later]),
+            "before costs the book must earn on validation and on the holdout, each by itself",
+            Grade.PREDICTIVE,
+        ),
+        _at_least(
+            "deflated_sharpe",
+            combined_deflated_sharpe(later, "gross", trials),
+            thresholds.deflated_sharpe,
+            "probability that the gross Sharpe ratio on validation and holdout together beats the "
+            f"luckiest of {trials.n_trials}",
+        ),
+    )
+
+
 def _cost_gates(
-    validation: Score, holdout: Score | None, trials: TrialFacts, thresholds: GateThresholds
+    validation: Score,
+    holdout: Score | None,
+    later: Sequence[Score],
+    trials: TrialFacts,
+    thresholds: GateThresholds,
 ) -> tuple[Gate, ...]:
     return (
         _above_zero(
@@ -310,31 +309,10 @@ def _cost_gates(
         ),
         _at_least(
             "net_deflated_sharpe",
-            _deflated(validation, validation.net_sharpe_per_bar, trials),
+            combined_deflated_sharpe(later, "net", trials),
             thresholds.deflated_sharpe,
-            f"probability that the net Sharpe ratio beats the luckiest of {trials.n_trials}",
+            "probability that the net Sharpe ratio on validation and holdout together beats the "
+            f"luckiest of {trials.n_trials}",
             Grade.TRADABLE,
         ),
-    )
-
-
-def _deflated(
-    validation: Score,
-    sharpe_per_bar: float,
-    trials: TrialFacts,
-    n_trials: float | None = None,
-    capped: bool = True,
-) -> float:
-    """DSR on validation, its hurdle from the trials' variance or from luck's, 1/(T-1), if less."""
-    if math.isnan(sharpe_per_bar) or validation.n_obs < 2:
-        return math.nan
-    luck = 1 / (validation.n_obs - 1)
-    variance = luck if math.isnan(trials.sharpe_variance) else trials.sharpe_variance
-    return deflated_sharpe_ratio(
-        sharpe_per_bar,
-        min(variance, luck) if capped else variance,
-        trials.n_trials if n_trials is None else n_trials,
-        validation.n_obs,
-        validation.skew,
-        validation.kurtosis,
     )

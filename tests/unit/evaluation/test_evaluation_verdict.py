@@ -18,6 +18,7 @@ from alphamill.evaluation import (
     score,
     split_bars,
 )
+from alphamill.evaluation.out_of_sample import combined_deflated_sharpe, literal_deflated_sharpe
 from alphamill.settings import GateSettings
 
 GOOD = Score(
@@ -48,7 +49,9 @@ def test_a_factor_that_passes_everything_is_tradable():
     verdict = judge(GOOD, GOOD, GOOD, **FINE)
     assert verdict.grade is Grade.TRADABLE
     assert verdict.reasons == ("Every gate is passed.",)
-    assert verdict.deflated_sharpe == deflated_sharpe_ratio(0.12, 1 / 3000, 200, 2995, 0.1, 5.0)
+    assert verdict.deflated_sharpe_uncapped == deflated_sharpe_ratio(
+        0.12, 1 / 3000, 200, 2995, 0.1, 5.0
+    )
     assert verdict.deflated_sharpe_effective > verdict.deflated_sharpe
     assert json.dumps(verdict.to_dict(), allow_nan=False)
 
@@ -72,12 +75,8 @@ def test_a_factor_that_passes_everything_is_tradable():
         ("holdout", {"coverage": math.nan}, {"coverage"}),
         ("validation", {"coverage": 0.5}, {"coverage"}),
         ("discovery", {"coverage": 0.5}, {"coverage"}),
-        (
-            "validation",
-            {"gross_sharpe_per_bar": 0.06, "net_sharpe_per_bar": 0.05},
-            {"deflated_sharpe", "net_deflated_sharpe"},
-        ),
-        ("validation", {"n_obs": 400}, {"deflated_sharpe", "net_deflated_sharpe"}),
+        ("validation", {"gross_sharpe_per_bar": -0.001}, {"gross_sharpe"}),
+        ("holdout", {"gross_sharpe_per_bar": 0.0}, {"gross_sharpe"}),
     ],
 )
 def test_each_failed_gate_rejects_and_says_so(segment, changes, gates):
@@ -142,7 +141,7 @@ def test_an_empty_library_is_no_obstacle():
             {"net_sharpe": -1.0, "net_sharpe_per_bar": -0.01},
             {"net_validation", "net_deflated_sharpe"},
         ),
-        (1, {"net_sharpe": 2.0, "net_sharpe_per_bar": 0.05}, {"net_deflated_sharpe"}),
+        (1, {"net_sharpe": 2.0, "net_sharpe_per_bar": -0.04}, {"net_deflated_sharpe"}),
         (2, {"net_sharpe": 0.0}, {"net_holdout"}),
     ],
 )
@@ -274,4 +273,79 @@ def test_trials_of_unequal_skill_do_not_raise_the_hurdle_of_luck():
     with_skill = judge(GOOD, GOOD, GOOD, **{**FINE, "trials": skilled})
     assert with_skill.deflated_sharpe == by_luck.deflated_sharpe
     assert with_skill.deflated_sharpe_uncapped < by_luck.deflated_sharpe_uncapped
-    assert by_luck.deflated_sharpe_uncapped == by_luck.deflated_sharpe
+
+
+# --- the deflated Sharpe ratio of validation and holdout together
+
+
+def test_luck_that_validation_and_holdout_could_both_have_had_rejects():
+    weak = replace(GOOD, gross_sharpe_per_bar=0.05, net_sharpe_per_bar=0.04)
+    assert failed(judge(GOOD, weak, weak, **FINE)) == {"deflated_sharpe", "net_deflated_sharpe"}
+    few = {**FINE, "trials": replace(TRIALS, n_trials=5)}
+    assert judge(GOOD, weak, weak, **few).grade is Grade.TRADABLE
+    # What validation alone could owe to luck, a holdout that nobody had chosen on can confirm.
+    assert judge(GOOD, weak, GOOD, **FINE).grade is Grade.TRADABLE
+
+
+def test_segments_alike_are_judged_as_one_of_their_length():
+    whole = deflated_sharpe_ratio(0.05, 1 / 5990, 200, 5990, 0.1, 5.0)
+    half = replace(GOOD, gross_sharpe_per_bar=0.05)
+    assert combined_deflated_sharpe([half, half], "gross", TRIALS) == pytest.approx(whole, abs=1e-3)
+    assert combined_deflated_sharpe([half], "gross", TRIALS) < whole - 0.3
+    # Unequal lengths weigh by their bars: a short good stretch does not outvote a long bad one.
+    short, long = replace(half, n_obs=500), replace(half, gross_sharpe_per_bar=0.0, n_obs=5000)
+    one = replace(TRIALS, n_trials=1)
+    assert combined_deflated_sharpe([short, long], "gross", one) == pytest.approx(
+        deflated_sharpe_ratio(0.05 * 500 / 5500, 0.0, 1, 5500, 0.1, 5.0), abs=1e-2
+    )
+
+
+def test_alone_on_validation_it_is_the_papers():
+    alone = combined_deflated_sharpe([GOOD], "gross", TRIALS)
+    assert alone == pytest.approx(deflated_sharpe_ratio(0.12, 1 / 3000, 200, 2995, 0.1, 5.0))
+    assert literal_deflated_sharpe(GOOD, TRIALS) == pytest.approx(alone)
+
+
+def test_net_returns_are_asked_against_the_same_hurdle():
+    swapped = replace(GOOD, gross_sharpe_per_bar=GOOD.net_sharpe_per_bar)
+    assert combined_deflated_sharpe([GOOD, GOOD], "net", TRIALS) == combined_deflated_sharpe(
+        [swapped, swapped], "gross", TRIALS
+    )
+
+
+def test_the_luckiest_of_a_thousand_does_not_pass_on_a_fair_holdout():
+    """Books of noise: the best on validation, and a holdout that is good at one in twenty."""
+    rng = np.random.default_rng(3)
+    best, n_obs = [], 2000
+    trials = TrialFacts(1000, 1000.0, 1 / n_obs, 0.001)
+    for _ in range(200):
+        lucky = rng.normal(0, 1 / math.sqrt(n_obs), 1000).max()
+        validation = replace(GOOD, direction=1, n_obs=n_obs, gross_sharpe_per_bar=lucky)
+        fair = replace(validation, gross_sharpe_per_bar=1.645 / math.sqrt(n_obs))
+        best.append(
+            [combined_deflated_sharpe([validation, fair], "gross", replace(trials, n_trials=n))
+             for n in (1, 1000)]
+        )  # fmt: skip
+    alone, searched = np.array(best).T
+    assert (alone >= 0.95).all()  # as one trial it would have passed
+    assert (searched < 0.95).mean() > 0.99
+
+
+def test_the_level_of_the_search_is_kept_and_falls_with_its_size():
+    """Noise chosen among N on validation passes far less often than 5 %, its holdout unchosen."""
+    rng = np.random.default_rng(4)
+    n_obs, shares = 2000, []
+    for n_trials in (1, 10, 100):
+        trials = TrialFacts(n_trials, float(n_trials), 1 / n_obs, 0.01)
+        passed = 0
+        for _ in range(2000):
+            lucky = rng.normal(size=n_trials).max() / math.sqrt(n_obs)
+            validation = replace(
+                GOOD, direction=1, n_obs=n_obs, gross_sharpe_per_bar=lucky, skew=0.0, kurtosis=3.0
+            )
+            holdout = replace(validation, gross_sharpe_per_bar=rng.normal() / math.sqrt(n_obs))
+            passed += combined_deflated_sharpe([validation, holdout], "gross", trials) >= 0.95
+        shares.append(passed / 2000)
+    assert 0.03 < shares[0] < 0.07
+    assert shares[0] > shares[1] > shares[2]
+    assert shares[2] < 0.02
