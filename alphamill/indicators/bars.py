@@ -27,14 +27,18 @@ class Bars:
 
     Prices are finite, positive and consistent (low <= open, close <= high). The other columns are
     usable only where an indicator's record names them as inputs.
+    first_number: how many bars of this length lie between the epoch and the first one.
     """
 
-    __slots__ = ("_columns", "_memo", "interval", "n_bars")
+    __slots__ = ("_columns", "_memo", "first_number", "interval", "n_bars")
 
-    def __init__(self, columns: Mapping[str, FloatArray], interval: Interval | None) -> None:
+    def __init__(
+        self, columns: Mapping[str, FloatArray], interval: Interval | None, first_number: int
+    ) -> None:
         self._columns = columns
         self._memo: dict[str, Any] = {}
         self.interval = interval
+        self.first_number = first_number
         self.n_bars = len(columns["close"])
 
     def __getitem__(self, column: str) -> FloatArray:

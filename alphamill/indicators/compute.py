@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray, Interval
-from alphamill.indicators import momentum, orderflow, trend, volatility, volume
+from alphamill.indicators import momentum, orderflow, trailing, trend, volatility, volume
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import INDICATORS, Indicator
 from alphamill.indicators.rolling import loops
@@ -20,7 +20,8 @@ from alphamill.indicators.rolling import loops
 if TYPE_CHECKING:
     import pandas as pd
 
-FAMILIES = (trend, momentum, volatility, volume, orderflow)  # importing them fills the registry
+# importing them fills the registry
+FAMILIES = (trend, momentum, trailing, volatility, volume, orderflow)
 
 _PRICES = ("open", "high", "low", "close")
 _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
@@ -66,7 +67,8 @@ def compute_indicators(
     plan = _plan(None if names is None else tuple(names), interval)
     columns = {field: _float_column(klines, field) for field in plan.fields}
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
-    stretches = _Stretches(columns, breaks, interval)
+    numbers = partial(_bar_number, times_ms, interval, shortest_ms)
+    stretches = _Stretches(columns, breaks, interval, numbers)
     matrix = np.empty((len(plan.records), len(klines)))
     family = ""
     for row, record, warmup_bars in zip(matrix, plan.records, plan.warmups_bars, strict=True):
@@ -98,11 +100,16 @@ class _Stretches:
     """Unbroken stretches of bars; indicators that need the same bars share their intermediates."""
 
     def __init__(
-        self, columns: dict[str, FloatArray], breaks: IntArray, interval: Interval | None
+        self,
+        columns: dict[str, FloatArray],
+        breaks: IntArray,
+        interval: Interval | None,
+        numbers: Callable[[int], int],
     ) -> None:
         self._columns = columns
         self._breaks = breaks
         self._interval = interval
+        self._numbers = numbers
         self._priced = _usable_prices(columns)
         self._usable: dict[str, Mask] = {}
         self._cut: dict[bytes, list[tuple[int, Bars]]] = {}
@@ -132,7 +139,7 @@ class _Stretches:
 
     def _slice(self, start: int, end: int) -> Bars:
         columns = {field: values[start:end] for field, values in self._columns.items()}
-        return Bars(columns, self._interval)
+        return Bars(columns, self._interval, self._numbers(start))
 
 
 def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
@@ -226,6 +233,13 @@ def _interval_of(shortest_ms: int) -> Interval | None:
     if 28 * _DAY_MS <= shortest_ms <= 31 * _DAY_MS and shortest_ms not in _BY_MS:
         return Interval.MO1
     return _BY_MS.get(shortest_ms)
+
+
+def _bar_number(times_ms: IntArray, interval: Interval | None, shortest_ms: int, row: int) -> int:
+    """How many bars lie between the epoch and this row."""
+    if interval is Interval.MO1:
+        return int(times_ms[row].astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64))
+    return int(times_ms[row]) // (interval.ms if interval else shortest_ms)
 
 
 def _breaks(

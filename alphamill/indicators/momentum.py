@@ -6,10 +6,11 @@ import numpy as np
 
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars, talib
-from alphamill.indicators.registry import DAY_MS, HOUR_MS, indicator, wilder_settle_bars
+from alphamill.indicators.registry import DAY_MS, HOUR_MS, Unit, indicator, wilder_settle_bars
 from alphamill.indicators.rolling import (
     change,
     channel_index,
+    delay,
     loops,
     moving_extremes,
     moving_mean,
@@ -40,6 +41,13 @@ def returns_1d(bars: Bars) -> FloatArray:
 def roc_10(bars: Bars) -> FloatArray:
     """Change of the close over 10 bars, in percent."""
     return change(bars["close"], 10, 100.0)
+
+
+@indicator("mom_10", source="as TA-Lib MOM", unit=Unit.PRICE, first_bar=10, length_bars=10)
+def mom_10(bars: Bars) -> FloatArray:
+    """Change of the close over 10 bars, in the coin's price; roc_10 compares across coins."""
+    close = bars["close"]
+    return close - delay(close, 10)
 
 
 _RSI_BARS = (6, 14)

@@ -84,16 +84,9 @@ class Indicator:
 
 LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {
-        "kama": "its memory has no bound worth the name (2 / 31 squared a bar at the least); "
-        "efficiency_ratio_10 is what it adapts to",
-        "psar": "depends on where history starts until the trend flips, which has no bound",
-        "supertrend": "depends on where history starts until the trend flips, which has no bound",
         "obv": "a sum since the history's start; obv_flow_20 is its change over a window",
         "ad": "a sum since the history's start; cmf_20 and chaikin_osc are its changes",
         "pvt": "a sum since the history's start; pvt_flow_20 is its change over a window",
-        "vwap": "of a session, which a market that never closes does not have; vwap_gap is the "
-        "bar's own, vwma_gap_20 a window's",
-        "mom": "in the coin's own price; roc_10 is the same without the scale",
     }
 )
 """Well-known indicators that are not computed -> why, and what stands in for them."""

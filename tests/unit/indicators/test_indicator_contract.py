@@ -96,9 +96,9 @@ def test_version_is_stable_within_a_build() -> None:
 @pytest.mark.parametrize(
     ("interval", "present"),
     [
-        (Interval.M1, {"returns_1h", "returns_1d", "volatility_1d"}),
-        (Interval.H1, {"returns_1h", "returns_1d", "volatility_1d"}),
-        (Interval.H4, {"returns_1d", "volatility_1d"}),
+        (Interval.M1, {"returns_1h", "returns_1d", "volatility_1d", "vwap_session_gap"}),
+        (Interval.H1, {"returns_1h", "returns_1d", "volatility_1d", "vwap_session_gap"}),
+        (Interval.H4, {"returns_1d", "volatility_1d", "vwap_session_gap"}),
         (Interval.D1, {"returns_1d"}),
         (Interval.D3, set()),
         (Interval.MO1, set()),
@@ -379,7 +379,7 @@ def test_windows_do_not_know_where_history_starts() -> None:
 
 
 def test_recursions_forget_their_start_as_fast_as_recorded() -> None:
-    klines = klines_of(1600, seed=3)
+    klines = klines_of(2400, seed=3)
     batch = compute_indicators(klines, interval=Interval.H1)
     late = compute_indicators(klines.iloc[500:], interval=Interval.H1)
     for name, record in INDICATORS.items():
@@ -404,7 +404,7 @@ def test_settling_counts_the_chains_length() -> None:
 
 
 def test_history_covers_the_slowest_indicator() -> None:
-    assert history_bars(Interval.H1) == INDICATORS["ema_gap_50"].history_bars()
+    assert history_bars(Interval.H1) == INDICATORS["psar_gap"].history_bars() == 1023
     assert history_bars(Interval.M1) == 1440
 
 

@@ -97,6 +97,16 @@ def money_place() -> np.ndarray:
     return (2 * C - H - L) / (H - L)
 
 
+def session_vwap_gap() -> np.ndarray:
+    """TA-Lib's VWAP, which begins with its input, of each day by itself."""
+    day = K["open_time"] // 86_400_000
+    parts = [
+        C[w] / talib.VWAP(H[w], L[w], C[w], V[w]) - 1
+        for w in (np.flatnonzero(day == d) for d in day.unique())
+    ]
+    return np.r_[[np.nan] * 24, np.concatenate(parts)[24:]]
+
+
 IMBALANCE = 2 * B / V - 1
 
 ORACLES: dict[str, Callable[[], np.ndarray]] = {
@@ -112,6 +122,7 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     )[1],
     "williams_r_14": lambda: talib.WILLR(H, L, C, timeperiod=14),
     "cci_20": lambda: talib.CCI(H, L, C, timeperiod=20),
+    "mom_10": lambda: talib.MOM(C, timeperiod=10),
     "cmo_14": lambda: talib.CMO(C, timeperiod=14),
     "ultimate_osc": lambda: talib.ULTOSC(H, L, C, timeperiod1=7, timeperiod2=14, timeperiod3=28),
     "bop": lambda: talib.BOP(FIRST, H, L, C),
@@ -139,6 +150,10 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "forecast_gap_14": lambda: C / talib.TSF(C, timeperiod=14) - 1,
     "stoch_rsi_14": lambda: talib.STOCHRSI(
         C, timeperiod=14, fastk_period=14, fastd_period=1, fastd_matype=0)[0],
+    "psar_gap": lambda: C / talib.SAR(H, L, acceleration=0.02, maximum=0.2) - 1,
+    "supertrend_gap": lambda: 1 - talib.SUPERTREND(H, L, C, timeperiod=10, multiplier=3)[0] / C,
+    "kama_gap_10": lambda: C / talib.KAMA(C, timeperiod=10) - 1,
+    "vwap_session_gap": session_vwap_gap,
     "force_13": lambda: talib.EFI(C, V, timeperiod=13) / C / window(20, lambda w: V[w].mean()),
     "chaikin_osc": lambda: (
         talib.ADOSC(H, L, C, V, fastperiod=3, slowperiod=10) / window(20, lambda w: V[w].mean())),
@@ -252,6 +267,10 @@ def test_spans_of_time_are_as_many_bars_at_each_interval(
         expected["returns_1h"] = close / close.shift(hour) - 1
     if day > 1:
         expected["volatility_1d"] = returns.rolling(day).std()
+        typical = (klines["high"] + klines["low"] + close) / 3
+        today = klines["open_time"] // 86_400_000
+        sums = [s.groupby(today).cumsum() for s in (typical * klines["volume"], klines["volume"])]
+        expected["vwap_session_gap"] = (close * sums[1] / sums[0] - 1).where(klines.index >= day)
     spans = [name for name in frame if INDICATORS[str(name)].span_ms]
     assert set(spans) == set(expected)
     for name, values in expected.items():

@@ -1,0 +1,110 @@
+"""Levels that follow the price: trailing stops, the adaptive mean, the day's average price.
+
+A stop's memory ends when the trend turns and an adaptive mean's when the price moves, neither after
+a number of bars that could be stated. Here time is cut into blocks of `BLOCK_BARS` bars on one grid
+from the epoch, and a bar has the value of the recursion that began with the block before its own,
+or with the stretch if that is later. So a value depends on at most 1,023 bars before it, to the
+bit, and the grid is the same wherever history starts. On a million recorded bars (1m to 4h) both
+stops are bit-equal to the recursion over all history, the mean to 1e-13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from alphamill.frames import FloatArray
+from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.registry import DAY_MS, indicator
+from alphamill.indicators.rolling import divide, loops
+
+BLOCK_BARS = 512
+_HISTORY_BARS = 2 * BLOCK_BARS - 1  # from the last bar of a block to the first of the one before
+
+
+def _stints(bars: Bars) -> Iterator[tuple[int, int, int]]:
+    """(origin, start, end): rows [start, end) are those of the recursion begun at `origin`."""
+    n_bars = len(bars)
+    first_end = 2 * BLOCK_BARS - bars.first_number % BLOCK_BARS
+    yield 0, 0, min(first_end, n_bars)
+    for start in range(first_end, n_bars, BLOCK_BARS):
+        yield start - BLOCK_BARS, start, min(start + BLOCK_BARS, n_bars)
+
+
+def _anchored(bars: Bars, recursion: Callable[[slice], FloatArray]) -> FloatArray:
+    """One value a bar of a recursion that is given the rows it runs over."""
+    result = np.empty(len(bars))
+    for origin, start, end in _stints(bars):
+        result[start:end] = recursion(slice(origin, end))[start - origin :]
+    return result
+
+
+@indicator(
+    "psar_gap", source="Wilder (1978); TA-Lib SAR begun anew every 512 bars", first_bar=1,
+    settle_bars=_HISTORY_BARS - 1, low=-1, acceleration_frac=0.02, maximum_frac=0.2,
+)  # fmt: skip
+def psar_gap(bars: Bars) -> FloatArray:
+    """Close over the parabolic stop, minus 1; above 0 while the stop lies below the price."""
+    high, low, close = bars.hlc
+    stop = _anchored(bars, lambda rows: talib().SAR(high[rows], low[rows], 0.02, 0.2))
+    return divide(close, stop, 1.0, -1.0)
+
+
+@indicator(
+    "supertrend_gap", source="Seban; TA-Lib SUPERTREND begun anew every 512 bars", first_bar=10,
+    settle_bars=_HISTORY_BARS - 10, length_bars=10, ranges=3,
+)  # fmt: skip
+def supertrend_gap(bars: Bars) -> FloatArray:
+    """1 minus SuperTrend's line over the close; its sign is the trend's.
+
+    Over the close, since the line itself can be zero or less.
+    """
+    high, low, close = bars.hlc
+    line = _anchored(
+        bars, lambda rows: talib().SUPERTREND(high[rows], low[rows], close[rows], 10, 3.0)[0]
+    )
+    return divide(line, close, -1.0, 1.0)
+
+
+@indicator(
+    "kama_gap_10", source="Kaufman (1995); as TA-Lib KAMA begun anew every 512 bars", first_bar=10,
+    settle_bars=_HISTORY_BARS - 10, low=-1, length_bars=10, fast_bars=2, slow_bars=30,
+)  # fmt: skip
+def kama_gap_10(bars: Bars) -> FloatArray:
+    """Close over Kaufman's adaptive mean, minus 1: an EMA of 2 to 30 bars by efficiency_ratio_10.
+
+    A window that did not move counts as efficient, as in TA-Lib.
+    """
+    close = bars["close"]
+    return divide(close, _anchored(bars, lambda rows: _adaptive_mean(close[rows])), 1.0, -1.0)
+
+
+def _adaptive_mean(close: FloatArray) -> FloatArray:
+    result = np.empty(len(close))
+    loops("trailing").adaptive_mean(close, 10, 2 / 3, 2 / 31, result)
+    return result
+
+
+@indicator("vwap_session_gap", source="definition; as TA-Lib VWAP begun at 00:00 UTC",
+           inputs=("volume",), span_ms=DAY_MS, min_span_bars=2, low=-1)  # fmt: skip
+def vwap_session_gap(bars: Bars) -> FloatArray:
+    """Close over the mean typical price, by volume, since 00:00 UTC, minus 1.
+
+    NaN before the day's first trade.
+    """
+    day_bars = bars.bars_in(DAY_MS)
+    volume = bars["volume"]
+    traded = _since_midnight(bars.typical * volume, bars.first_number, day_bars)
+    mean = divide(traded, _since_midnight(volume, bars.first_number, day_bars))
+    mean[:day_bars] = np.nan  # the first day may have begun before the stretch
+    return divide(bars["close"], mean, 1.0, -1.0)
+
+
+def _since_midnight(values: FloatArray, first_number: int, day_bars: int) -> FloatArray:
+    """Sums from each day's first bar to this one."""
+    lead = first_number % day_bars
+    n_days = -(-(lead + len(values)) // day_bars)
+    days = np.zeros((n_days, day_bars))
+    days.ravel()[lead : lead + len(values)] = values
+    return np.cumsum(days, axis=1).ravel()[lead : lead + len(values)]
