@@ -33,6 +33,7 @@ task_default_queue = task_default_routing_key = Queue.CONTROL.value
 task_create_missing_queues = False  # a misspelt queue is an error, not a queue that nobody reads
 task_routes = {
     "alphamill.fetch": {"queue": Queue.FETCH.value},
+    "alphamill.funding": {"queue": Queue.FETCH.value},
     "alphamill.reverify": {"queue": Queue.FETCH.value},
     "alphamill.features": {"queue": Queue.FEATURES.value},
     "alphamill.panel": {"queue": Queue.FEATURES.value},

@@ -2,6 +2,7 @@
 
 KLINES  a pyarrow table of one symbol and interval, one row a closed bar, ascending `open_time`, no
         duplicates; missing bars are missing rows, never filled
+FUNDING a pyarrow table of one perpetual contract, one row a settlement, ascending `funding_time`
 PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN
 """
 
@@ -38,6 +39,13 @@ KLINES = pa.schema(
     ]
 )
 
+FUNDING = pa.schema(
+    [
+        pa.field("funding_time", _TIME, nullable=False),  # as the exchange says: some ms off
+        pa.field("funding_rate", pa.float64(), nullable=False),  # of the position; longs pay it
+    ]
+)
+
 KLINE_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trades",
                 "taker_buy_base", "taker_buy_quote")  # fmt: skip
 
@@ -48,6 +56,11 @@ class Market(StrEnum):
     SPOT = "spot"
     USD_M = "um"
     COIN_M = "cm"
+
+    @property
+    def has_funding(self) -> bool:
+        """Whether positions held there pay funding."""
+        return self is not Market.SPOT
 
 
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}

@@ -19,6 +19,7 @@ from alphamill.frames import Interval, Market
 from alphamill.settings import (
     FeeSettings,
     GateSettings,
+    PortfolioSettings,
     SearchSettings,
     SegmentSettings,
     Tier,
@@ -79,6 +80,16 @@ class FetchJob(Message):
     market: Market
     symbol: str  # exchange spelling: "BTCUSDT"
     interval: Interval
+    start_ms: int  # UTC epoch milliseconds, included
+    end_ms: int  # excluded
+
+
+@dataclass(frozen=True, slots=True)
+class FundingJob(Message):
+    """Settlements of funding of a perpetual contract, over any number of months."""
+
+    market: Market
+    symbol: str
     start_ms: int  # UTC epoch milliseconds, included
     end_ms: int  # excluded
 
@@ -207,6 +218,7 @@ class RunSpec(Message):
     tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
     search: SearchSettings = SearchSettings()
     segments: SegmentSettings = SegmentSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alphamill.jobs import FetchJob, ReverifyJob
+from alphamill.jobs import FetchJob, FundingJob, ReverifyJob
 from alphamill.market import Exchange
-from alphamill.stages import fetch, reverify
+from alphamill.stages import fetch, funding, reverify
 from workers.resources import Resources
 from workers.task import Facts, JobContext, task
 
@@ -18,6 +18,19 @@ def fetch_klines(job: FetchJob, at: JobContext) -> Facts:
     facts = fetch.run(job, deps)
     bars = 0 if facts.skipped else facts.rows
     _count(at.tools, exchange, at.run_id, {"bars": bars, "requests": facts.requests})
+    return facts.to_message()
+
+
+@task("funding", FundingJob)
+def fetch_funding(job: FundingJob, at: JobContext) -> Facts:
+    """Bring a contract's settlements of funding into the lake. Safe to repeat."""
+    lake = at.tools.lake(at.tools.spec(at.run_id).lake)
+    exchange, archive = at.tools.funding(job.market), at.tools.archive(job.market)
+    deps = funding.FundingDeps(exchange, lake, archive, at.tools.clock)
+    facts = funding.run(job, deps)
+    settlements = 0 if facts.skipped else facts.settlements
+    counts = {"settlements": settlements, "requests": facts.requests}
+    _count(at.tools, at.tools.exchange(job.market), at.run_id, counts)
     return facts.to_message()
 
 

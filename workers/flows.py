@@ -2,7 +2,7 @@
 
 fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
 -> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
--> verify -> publish
+-> verify -> publish; on futures funding (symbol) -> panel
 
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
@@ -17,6 +17,7 @@ from alphamill.jobs import (
     EvaluateJob,
     FeaturesJob,
     FetchJob,
+    FundingJob,
     Message,
     PanelJob,
     ProposeJob,
@@ -35,6 +36,8 @@ from alphamill.jobs import (
 )
 from alphamill.ledger import JobSpec, Ledger, RunRecord
 from alphamill.settings import Tier
+
+_STAMPED_WITHIN_MS = 60_000  # a settlement is stamped some milliseconds after its hour
 
 
 def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
@@ -66,12 +69,17 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     if spec.verify_frac:
         return _reverified(spec)
     jobs = list(_market_data(spec))
-    if spec.kind in (RunKind.FETCH, RunKind.FEATURES):
+    if spec.kind is RunKind.FEATURES:
         return jobs
+    funding = list(_funding(spec))
+    if spec.kind is RunKind.FETCH:
+        return jobs + funding
     by_interval = {
         interval: [job.id for job in jobs if job.message["interval"] == interval.value]
+        + [job.id for job in funding]
         for interval in spec.intervals
     }
+    jobs += funding
     last: list[str] = []
     for interval in spec.intervals:
         panel = _job("panel", Queue.FEATURES, PanelJob(interval), after=by_interval[interval])
@@ -130,6 +138,15 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
+
+
+def _funding(spec: RunSpec) -> Iterator[JobSpec]:
+    """One a symbol of a futures run; it includes a settlement at the end of the last bar."""
+    if spec.market.has_funding:
+        for symbol in spec.symbols:
+            end_ms = spec.end_ms + _STAMPED_WITHIN_MS
+            job = FundingJob(spec.market, symbol, spec.start_ms, end_ms)
+            yield _job("funding", Queue.FETCH, job, goal=spec.kind is RunKind.FETCH)
 
 
 def _reverified(spec: RunSpec) -> list[JobSpec]:

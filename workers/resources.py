@@ -15,14 +15,22 @@ from alphamill.frames import Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger
-from alphamill.limits import ExchangeGate, RedisLimiter, TierGate, binance_pool, tier_pool
+from alphamill.limits import (
+    ExchangeGate,
+    FundingGate,
+    RedisLimiter,
+    TierGate,
+    binance_pool,
+    funding_pool,
+    tier_pool,
+)
 from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
-from alphamill.market import Archive, Binance
+from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.shared_trips import SharedTrips
 from alphamill.usage import UsageCounters, UsageEntry
@@ -46,6 +54,7 @@ class Resources:
         self.settings = settings
         self.clock = SystemClock()
         self._exchanges: dict[Market, Binance] = {}
+        self._fundings: dict[Market, BinanceFunding] = {}
         self._archives: dict[str, Archive] = {}
         self._lakes: dict[str, Lake] = {}
 
@@ -93,6 +102,18 @@ class Resources:
             gate = ExchangeGate(self.limiter, pool, binance.weight_frac, patience_s)
             found = Binance(market, binance.url(market), gate, self.clock, binance.timeout_s)
             found = self._exchanges.setdefault(market, found)
+        return found
+
+    def funding(self, market: Market) -> BinanceFunding:
+        """Past funding of a futures market: its client, with fundingRate's own limit beside."""
+        found = self._fundings.get(market)
+        if found is None:
+            binance = self.settings.binance
+            pool = funding_pool(binance, market, _FIRST_WEIGHT_LIMIT)
+            patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
+            gate = FundingGate(self.limiter, pool, binance.weight_frac, patience_s)
+            found = BinanceFunding(self.exchange(market), gate)
+            found = self._fundings.setdefault(market, found)
         return found
 
     def archive(self, market: Market) -> Archive | None:

@@ -15,17 +15,26 @@ from alphamill.lake.klines import (
     load_partition,
     read_klines,
     read_partition,
-    update_klines,
+    update_partition,
     write_klines,
 )
-from alphamill.lake.layout import Series, features_key, klines_key, run_key
+from alphamill.lake.layout import (
+    AnySeries,
+    FundingSeries,
+    Series,
+    features_key,
+    klines_key,
+    run_key,
+)
 from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
 from alphamill.lake.store import Lake, Unreadable
 
 __all__ = [
     "CORRECTIONS",
+    "AnySeries",
     "Change",
     "Entry",
+    "FundingSeries",
     "KlineFacts",
     "Lake",
     "Manifest",
@@ -46,6 +55,6 @@ __all__ = [
     "read_partition",
     "record_corrections",
     "run_key",
-    "update_klines",
+    "update_partition",
     "write_klines",
 ]

@@ -1,4 +1,7 @@
-"""Klines in the lake: a month a file, with what was asked for and what was not there beside it."""
+"""Klines in the lake: a month a file, with what was asked for and what was not there beside it.
+
+A month of funding is kept in the same way, by the functions that take a series of either kind.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import KLINES, Interval, Market, Month, months_between
-from alphamill.lake.layout import Series, klines_key
+from alphamill.frames import KLINES, IntArray, Interval, Market, Month, months_between
+from alphamill.lake.layout import AnySeries, Series, klines_key
 from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
@@ -37,6 +40,9 @@ class KlineFacts:
     gaps: the bars within it that are not there. unverified: those gaps, or parts of them, that only
     the archive was asked for; the exchange was asked for all others and does not have them. halts:
     flat bars without volume.
+
+    Of funding: rows are settlements. How many there should be is not known, so gaps and halts are
+    empty and an unverified span has 0 bars.
     """
 
     source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
@@ -80,14 +86,14 @@ def write_klines(
     return key
 
 
-def update_klines(
+def update_partition(
     lake: Lake,
-    series: Series,
+    series: AnySeries,
     month: Month,
     change: Callable[[tuple[Partition, pa.Table] | None], tuple[pa.Table, KlineFacts] | None],
 ) -> None:
     """Replace a month by what `change` makes of it; see `Lake.update`. Damaged counts as absent."""
-    key = series.key("klines", month)
+    key = series.key(series.kind, month)
 
     def changed(before: Stored | None) -> Stored | None:
         after = change(_loaded(month, before, key))
@@ -105,13 +111,13 @@ def _loaded(month: Month, stored: Stored | None, key: str) -> tuple[Partition, p
         return None
 
 
-def _stored(series: Series, month: Month, table: pa.Table, facts: KlineFacts) -> Stored:
-    table = table.select(KLINES.names).cast(KLINES).combine_chunks()
-    times = table["open_time"].cast(pa.int64()).to_numpy()
+def _stored(series: AnySeries, month: Month, table: pa.Table, facts: KlineFacts) -> Stored:
+    table = table.select(series.schema.names).cast(series.schema).combine_chunks()
+    times = _times(table)
     if times.size and not (month.start_ms <= times[0] and times[-1] < month.end_ms):
-        raise ValueError(f"{series.symbol} {series.interval}: bars from outside {month}")
+        raise ValueError(f"{series.folder(series.kind)}: rows from outside {month}")
     if not (np.diff(times) > 0).all():
-        raise ValueError(f"{series.symbol} {series.interval} {month}: bars out of order or twice")
+        raise ValueError(f"{series.folder(series.kind)} {month}: rows out of order or twice")
     return table, _metadata(table, facts)
 
 
@@ -148,9 +154,9 @@ def read_klines(
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def read_partition(lake: Lake, series: Series, month: Month) -> Partition | None:
+def read_partition(lake: Lake, series: AnySeries, month: Month) -> Partition | None:
     """What the lake has of a month; None for no file. Raises Unreadable for a damaged one."""
-    key = series.key("klines", month)
+    key = series.key(series.kind, month)
     try:
         return _partition(month, lake.metadata(key), key)
     except FileNotFoundError:
@@ -158,10 +164,10 @@ def read_partition(lake: Lake, series: Series, month: Month) -> Partition | None
 
 
 def load_partition(
-    lake: Lake, series: Series, month: Month, columns: Sequence[str] | None = None
+    lake: Lake, series: AnySeries, month: Month, columns: Sequence[str] | None = None
 ) -> tuple[Partition, pa.Table] | None:
     """As `read_partition`, with the bars of the same version of the file."""
-    key = series.key("klines", month)
+    key = series.key(series.kind, month)
     try:
         table, metadata = lake.load(key, columns)
     except FileNotFoundError:
@@ -218,7 +224,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
-    times = table["open_time"].cast(pa.int64()).to_numpy()
+    times = _times(table)
     doubts = {"unverified": _spans(facts.unverified)} if facts.unverified else {}
     return doubts | {
         "format": FORMAT,
@@ -234,6 +240,12 @@ def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
         "last_ms": str(times[-1]) if times.size else "",
         "content_hash": content_hash(table),
     }
+
+
+def _times(table: pa.Table) -> IntArray:
+    """The first column, by which rows are ordered, as UTC epoch milliseconds."""
+    times: IntArray = table.column(0).cast(pa.int64()).to_numpy()
+    return times
 
 
 def _spans(spans: tuple[Span, ...]) -> str:

@@ -1,6 +1,7 @@
 """Where things lie in the lake: keys are relative paths, checked, with hive partitions.
 
-`klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet`, the same under `features/`, and
+`klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet`, the same under `features/`;
+`funding/market=um/symbol=BTCUSDT/2021-04.parquet`, since funding has no interval; and
 `runs/run=ID/NAME`. A bar of one month is spelled 1mo, as in Binance's archive: 1M and 1m would be
 one folder on a file system that ignores case.
 """
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
-from alphamill.frames import Interval, Market, Month, is_symbol
+import pyarrow as pa
+
+from alphamill.frames import FUNDING, KLINES, Interval, Market, Month, is_symbol
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.\-]{0,120}")
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
@@ -27,7 +31,10 @@ def checked_key(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
-    """One symbol at one interval on one market: a folder of months."""
+    """One symbol at one interval on one market: a folder of months of KLINES."""
+
+    kind: ClassVar[str] = "klines"
+    schema: ClassVar[pa.Schema] = KLINES
 
     market: Market
     symbol: str
@@ -46,6 +53,32 @@ class Series:
     def key(self, kind: str, month: Month) -> str:
         """The key of one month's file."""
         return checked_key(f"{self.folder(kind)}/{month}.parquet")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FundingSeries:
+    """One perpetual contract: a folder of months of FUNDING, whatever the interval of bars."""
+
+    kind: ClassVar[str] = "funding"
+    schema: ClassVar[pa.Schema] = FUNDING
+
+    market: Market
+    symbol: str
+
+    def __post_init__(self) -> None:
+        if not is_symbol(self.symbol) or not self.market.has_funding:
+            raise ValueError(f"no funding of {self.symbol!r} on {self.market}")
+
+    def folder(self, kind: str) -> str:
+        """The key prefix of `kind` ("funding", "quarantine"), without a slash at its end."""
+        return checked_key(f"{kind}/market={self.market.value}/symbol={self.symbol}")
+
+    def key(self, kind: str, month: Month) -> str:
+        """The key of one month's file."""
+        return checked_key(f"{self.folder(kind)}/{month}.parquet")
+
+
+AnySeries = Series | FundingSeries
 
 
 def klines_key(market: Market, symbol: str, interval: Interval, month: Month) -> str:

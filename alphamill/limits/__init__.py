@@ -1,6 +1,13 @@
 """Limits that hold over all workers: fixed windows and steady rates, booked together."""
 
-from alphamill.limits.gates import ExchangeGate, TierGate, binance_pool, tier_pool
+from alphamill.limits.gates import (
+    ExchangeGate,
+    FundingGate,
+    TierGate,
+    binance_pool,
+    funding_pool,
+    tier_pool,
+)
 from alphamill.limits.memory import MemoryLimiter
 from alphamill.limits.protocol import (
     Concurrent,
@@ -21,6 +28,7 @@ __all__ = [
     "DimensionState",
     "ExchangeGate",
     "FixedWindow",
+    "FundingGate",
     "Limiter",
     "MemoryLimiter",
     "Pool",
@@ -30,5 +38,6 @@ __all__ = [
     "SteadyRate",
     "TierGate",
     "binance_pool",
+    "funding_pool",
     "tier_pool",
 ]

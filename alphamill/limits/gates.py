@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from alphamill.errors import Misconfigured
@@ -12,6 +14,9 @@ from alphamill.settings import BinanceSettings, TierSettings
 MINUTE_MS = 60_000
 MAX_WAIT_S = 30.0
 LEASE_S = 300.0
+FUNDING_REQUESTS = 500  # of fundingRate and fundingInfo together, an address
+FUNDING_WINDOWS = 5  # of the exchange's windows, that is, minutes
+_FUNDING_BURST_FRAC = 0.25  # at once after idling; the rest of the limit is the steady rate
 
 
 class ExchangeGate:
@@ -20,6 +25,8 @@ class ExchangeGate:
     weight_frac: how much of a limit that the exchange states is to be used.
     max_wait_s: a longer wait goes back to the queue as RetryLater.
     """
+
+    _also: Mapping[str, float] = MappingProxyType({})  # what else each request costs
 
     def __init__(
         self,
@@ -35,7 +42,7 @@ class ExchangeGate:
 
     def reserve(self, weight: float) -> Slot:
         """Leave to send one request of `weight`; see `Limiter.reserve`."""
-        costs = {"weight": weight, "requests": 1.0}
+        costs = {"weight": weight, "requests": 1.0, **self._also}
         return self._limiter.reserve(self._pool, costs, self._max_wait_s)
 
     def observe(
@@ -60,6 +67,12 @@ class ExchangeGate:
     def configure(self, weight_limit: int) -> None:
         """Take over the weight per window that the exchange states."""
         self._pool = self._pool.with_limit("weight", weight_limit * self._weight_frac)
+
+
+class FundingGate(ExchangeGate):
+    """The same limits, and that of past funding; over a `funding_pool`."""
+
+    _also = MappingProxyType({"funding": 1.0})
 
 
 class TierGate:
@@ -105,6 +118,21 @@ def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
             FixedWindow("requests", settings.requests_per_minute, window_ms, settings.guard_ms),
         ),
     )
+
+
+def funding_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
+    """A market's pool with the limit of fundingRate beside the others, whose state it shares.
+
+    500 requests in five minutes by the documentation, which does not say where five minutes begin:
+    rate and burst together stay within the margin over any five. Requests of other kinds book
+    `binance_pool` and never wait for this.
+    """
+    pool = binance_pool(settings, market, weight_limit)
+    most = FUNDING_REQUESTS * settings.weight_frac
+    burst = most * _FUNDING_BURST_FRAC
+    window_ms = round(settings.window_s * 1000) * FUNDING_WINDOWS
+    own = SteadyRate("funding", most - burst, window_ms, burst)
+    return Pool(pool.name, (*pool.dimensions, own))
 
 
 def tier_pool(tier_name: str, base_url: str, tier: TierSettings, lease_s: float = LEASE_S) -> Pool:

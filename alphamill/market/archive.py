@@ -1,4 +1,4 @@
-"""Binance's public archive, data.binance.vision: static zips of klines with checksums beside them.
+"""Binance's public archive, data.binance.vision: static zips with checksums beside them.
 
 It costs no request weight. A file counts only if it is what its CHECKSUM says; one that is not, or
 that does not unpack to its own bars, is `Damaged` and somebody else's to keep and to replace.
@@ -17,8 +17,9 @@ import requests
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.market.archive_files import MAX_ZIP_BYTES, ArchiveFile, parse_zip
-from alphamill.market.binance import BAD_URL, cause_of, open_session
+from alphamill.market.archive_files import MAX_ZIP_BYTES, ArchiveFile
+from alphamill.market.funding_files import FundingFile
+from alphamill.market.http import BAD_URL, cause_of, open_session
 
 _SETTING = "ALPHAMILL_ARCHIVE_URL"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|$)")
@@ -45,6 +46,21 @@ class Damaged(AlphamillError):
         return f"{self.name}: {self.reason}"
 
 
+class Packed(Protocol):
+    """A file of the archive."""
+
+    @property
+    def stem(self) -> str:
+        """Its name without ending."""
+
+    @property
+    def path(self) -> str:
+        """Below the archive's URL, without a slash before it."""
+
+    def parse(self, content: bytes) -> pa.Table:
+        """What a verified zip holds. Raises ValueError, in words, for anything else."""
+
+
 class KlineArchive(Protocol):
     """Files of past klines."""
 
@@ -52,8 +68,15 @@ class KlineArchive(Protocol):
         """KLINES of the file, or None if it is not there. Raises Damaged, RetryLater."""
 
 
+class FundingArchive(Protocol):
+    """Files of past settlements."""
+
+    def read(self, file: FundingFile) -> pa.Table | None:
+        """FUNDING_FILE of the file, or None if it is not there. Raises Damaged, RetryLater."""
+
+
 class Archive:
-    """A `KlineArchive` over HTTP; safe to share between threads.
+    """A `KlineArchive` and `FundingArchive` over HTTP; safe to share between threads.
 
     Two failures in a row, and it answers RetryLater at once for a minute: a worker has the
     exchange to fall back on, and should not wait for time-outs file by file.
@@ -79,7 +102,7 @@ class Archive:
         """Let go of the connections."""
         self._session.close()
 
-    def read(self, file: ArchiveFile) -> pa.Table | None:
+    def read(self, file: Packed) -> pa.Table | None:
         """GET {url}/data/.../SYMBOL-INTERVAL-PERIOD.zip and .zip.CHECKSUM; no weight.
 
         None where neither is; one without the other is `Damaged`: what has no checksum cannot be
@@ -90,7 +113,7 @@ class Archive:
         except Damaged:
             return self._verified(file)
 
-    def _verified(self, file: ArchiveFile) -> pa.Table | None:
+    def _verified(self, file: Packed) -> pa.Table | None:
         said = self._get(f"{file.path}.CHECKSUM", _CHECKSUM_BYTES)
         content = self._get(file.path, MAX_ZIP_BYTES)
         if said is None and content is None:
@@ -106,7 +129,7 @@ class Archive:
             raise Damaged(file.stem, "it does not have its CHECKSUM's sha256", content, expected)
         try:
             with self._unpacking:
-                return parse_zip(content, file)
+                return file.parse(content)
         except ValueError as error:
             raise Damaged(file.stem, str(error), content, expected) from error
 

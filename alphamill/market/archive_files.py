@@ -33,7 +33,7 @@ DAY_MS = 86_400_000
 MAX_ZIP_BYTES = 32 * 2**20
 _BLOCK_BYTES = 1 << 20  # the reader holds two copies of each; no line is longer
 MAX_CSV_BYTES = 128 * 2**20  # sixteen times a month of BTCUSDT 1m
-_FOLDERS = {Market.SPOT: "spot", Market.USD_M: "futures/um", Market.COIN_M: "futures/cm"}
+MARKET_FOLDERS = {Market.SPOT: "spot", Market.USD_M: "futures/um", Market.COIN_M: "futures/cm"}
 _LOCAL_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
@@ -69,7 +69,7 @@ class ArchiveFile:
     def path(self) -> str:
         """Below the archive's URL, without a slash before it."""
         span = "monthly" if self.day is None else "daily"
-        folder = f"data/{_FOLDERS[self.market]}/{span}/klines"
+        folder = f"data/{MARKET_FOLDERS[self.market]}/{span}/klines"
         return f"{folder}/{self.symbol}/{self._interval}/{self.stem}.zip"
 
     @property
@@ -86,6 +86,10 @@ class ArchiveFile:
     def end_ms(self) -> int:
         """Bars of the file open before this."""
         return self.month.end_ms if self.day is None else self.start_ms + DAY_MS
+
+    def parse(self, content: bytes) -> pa.Table:
+        """As `parse_zip`."""
+        return parse_zip(content, self)
 
     @property
     def _interval(self) -> str:

@@ -7,19 +7,18 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
+from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import requests
-from requests.adapters import HTTPAdapter
 
 from alphamill.clock import Clock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.market import grid, replies
 from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
+from alphamill.market.http import BAD_URL, cause_of, open_session
 from alphamill.market.klines import between, closed, merge_klines, parse_klines, times_ms
 from alphamill.market.replies import Reply
 from alphamill.market.venues import VENUES
@@ -29,12 +28,6 @@ _SETTLED_MS = 300_000  # a range that ended longer ago needs no fresh look at th
 _CLOCKS_APART_MS = 10_000  # the exchange's clock and its Date header; more is a fault of one
 _SOON_S = 5.0  # what may pass sooner is asked again by the client, and the pages it has are kept
 _AGAIN_AFTER_S = 0.25
-_POOL = 32  # connections kept alive; threads beyond it open their own
-BAD_URL = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-)
 
 T = TypeVar("T")
 
@@ -44,33 +37,6 @@ class _Info:
     symbols: Mapping[str, SymbolInfo]
     weight_limit: int
     read_s: float
-
-
-class _Session(requests.Session):
-    """Reads the environment's proxies and certificates once a host, not with every request."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._of_host: dict[tuple[Any, ...], Any] = {}
-
-    def merge_environment_settings(
-        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
-    ) -> Any:
-        key = (*urlsplit(url)[:2], bool(proxies), stream, verify, cert)
-        if key not in self._of_host:
-            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            self._of_host[key] = merged
-        return dict(self._of_host[key])
-
-
-def open_session() -> requests.Session:
-    """A session that threads may share: pooled connections, no cookies."""
-    session = _Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL))
-    session.headers["User-Agent"] = "alphamill"
-    return session
 
 
 class Binance:
@@ -135,6 +101,12 @@ class Binance:
         self._seen_ms = max(self._seen_ms, known_ms)
         return known_ms
 
+    def reached_ms(self, wanted_ms: int) -> int:
+        """A time that the exchange's clock has reached; asked anew if the known one is earlier."""
+        if self._seen_ms < wanted_ms:
+            self.server_time_ms()
+        return self._seen_ms
+
     def symbols(self) -> Mapping[str, SymbolInfo]:
         """GET {prefix}/exchangeInfo, weight 20 (futures 1), "Exchange information"; cached."""
         return self._exchange_info().symbols
@@ -148,14 +120,12 @@ class Binance:
 
         The last 24 hours' volume of every symbol, in quote units (on COIN-M in US dollars).
         """
-        self._exchange_info()
-        return self._patiently(self._ask_quote_volumes)
+        weight = self._venue.ticker_weight
+        return self.ask("/ticker/24hr", {}, weight, self._read_quote_volumes)
 
-    def _ask_quote_volumes(self) -> Mapping[str, float]:
-        slot, reply = self._get("/ticker/24hr", {}, self._venue.ticker_weight)
-        self._observe(slot, reply)
+    def _read_quote_volumes(self, body: bytes) -> Mapping[str, float]:
         try:
-            return {item["symbol"]: _quote_volume(item) for item in json.loads(reply.body)}
+            return {item["symbol"]: _quote_volume(item) for item in json.loads(body)}
         except (ValueError, TypeError, KeyError) as error:
             raise RetryLater(
                 f"{self._url} sent a malformed ticker/24hr ({error!r})", 5.0
@@ -170,9 +140,7 @@ class Binance:
         if interval not in self._venue.intervals:
             raise GiveUp(f"{symbol}: this market has no {interval} klines")
         self._exchange_info()
-        if self._seen_ms < grid.next_ms(interval, end_ms) + _SETTLED_MS:
-            self.server_time_ms()  # the range may reach the running bar
-        now_ms = self._seen_ms
+        now_ms = self.reached_ms(grid.next_ms(interval, end_ms) + _SETTLED_MS)
         pages, cursor_ms = [], grid.ceil_ms(interval, start_ms)
         end_ms = min(end_ms, now_ms)
         requests_made = 0
@@ -204,13 +172,29 @@ class Binance:
             "endTime": end_ms - 1,
             "limit": page.limit,
         }
+        read = partial(parse_klines, symbol=symbol, interval=interval)
+        return self.ask("/klines", query, page.weight, read), end_ms
 
-        def ask() -> pa.Table:
-            slot, reply = self._get("/klines", query, page.weight)
-            self._observe(slot, reply)
-            return parse_klines(reply.body, symbol, interval)
+    def ask(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        weight: int,
+        read: Callable[[bytes], T],
+        gate: RequestGate | None = None,
+    ) -> T:
+        """GET {prefix}{path}: what `read` makes of the body; asked again if it raises RetryLater.
 
-        return self._patiently(ask), end_ms
+        gate: to pass instead of the market's own, for an endpoint with a limit of its own.
+        """
+        self._exchange_info()
+
+        def once() -> T:
+            slot, reply = self._get(path, query, weight, gate)
+            self._observe(slot, reply, gate)
+            return read(reply.body)
+
+        return self._patiently(once)
 
     def _exchange_info(self) -> _Info:
         with self._lock:
@@ -246,20 +230,27 @@ class Binance:
             raise RetryLater(f"{self._url} answered with a {type(data).__name__}", 5.0)
         return data
 
-    def _observe(self, slot: object, reply: Reply) -> None:
+    def _observe(self, slot: object, reply: Reply, gate: RequestGate | None = None) -> None:
         used = reply.used_weight()
         if used is not None:
-            self._gate.observe(slot, used, None)
+            (gate or self._gate).observe(slot, used, None)
 
-    def _get(self, path: str, query: Mapping[str, str | int], weight: int) -> tuple[object, Reply]:
+    def _get(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        weight: int,
+        gate: RequestGate | None = None,
+    ) -> tuple[object, Reply]:
         """A 200 and its slot, which the caller reports on; anything else is raised."""
-        slot = self._gate.reserve(weight)
+        gate = gate or self._gate
+        slot = gate.reserve(weight)
         reply = self._send(path, query)
         pause = replies.pause_asked(reply, self._clock.now_ms())
         if reply.status != 200 or pause:
-            self._observe(slot, reply)
+            self._observe(slot, reply, gate)
         if pause:
-            self._gate.pause(pause.for_s, pause.reason)
+            gate.pause(pause.for_s, pause.reason)
             raise RetryLater(pause.reason, pause.for_s, counts=False)
         if reply.status == 400 and replies.is_unknown_symbol(reply):
             raise self._unknown_symbol(str(query.get("symbol")))
@@ -307,14 +298,6 @@ def _milliseconds(value: object) -> int | None:
     if not isinstance(value, int) or value <= 0:
         return None
     return value // 1000 if value >= 10**14 else value
-
-
-def cause_of(error: Exception) -> str:
-    """What lies at the bottom of a failed request, in one line."""
-    root: BaseException = error
-    while root.__cause__ or root.__context__:
-        root = root.__cause__ or root.__context__ or root
-    return f"{type(error).__name__}: {str(root)[:160]}"
 
 
 def _read_info(data: Mapping[str, Any], now_s: float, url: str) -> _Info:

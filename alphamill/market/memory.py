@@ -12,6 +12,9 @@ from alphamill.errors import AlphamillError
 from alphamill.frames import Interval
 from alphamill.market.archive_files import ArchiveFile
 from alphamill.market.exchange import Klines, SymbolInfo
+from alphamill.market.funding import funding_between
+from alphamill.market.funding_api import PAGE_ROWS
+from alphamill.market.funding_files import FundingFile
 from alphamill.market.klines import between, closed, empty_klines
 from alphamill.market.replies import unknown_symbol
 
@@ -89,3 +92,38 @@ class FakeArchive:
         table = self.tables.get((file.symbol, file.interval), empty_klines())
         table = between(table, file.start_ms, file.end_ms)
         return table if table.num_rows and file.stem not in self.absent else None
+
+
+@dataclass(slots=True)
+class FakeFunding:
+    """A `FundingExchange` and a `FundingArchive` that hold FUNDING tables, and answer by a clock.
+
+    `failures` are raised by the next pages, one each, in order; `pages` remembers what was asked
+    for. `files`: stems -> FUNDING_FILE or an error, of the archive; `stems`: those asked for.
+    """
+
+    clock: Clock
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    files: dict[str, pa.Table | AlphamillError] = field(default_factory=dict)
+    failures: list[AlphamillError] = field(default_factory=list)
+    pages: list[tuple[str, int, int]] = field(default_factory=list)
+    stems: list[str] = field(default_factory=list)
+
+    def reached_ms(self, wanted_ms: int) -> int:  # noqa: ARG002  the fake's clock is exact
+        return self.clock.now_ms()
+
+    def page(self, symbol: str, start_ms: int, end_ms: int) -> pa.Table:
+        self.pages.append((symbol, start_ms, end_ms))
+        if self.failures:
+            raise self.failures.pop(0)
+        if symbol not in self.tables:
+            raise unknown_symbol(symbol, self.tables)
+        end_ms = min(end_ms, self.clock.now_ms())
+        return funding_between(self.tables[symbol], start_ms, end_ms).slice(0, PAGE_ROWS)
+
+    def read(self, file: FundingFile) -> pa.Table | None:
+        self.stems.append(file.stem)
+        found = self.files.get(file.stem)
+        if isinstance(found, AlphamillError):
+            raise found
+        return found

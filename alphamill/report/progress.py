@@ -52,6 +52,8 @@ def bars_line(facts: Row) -> Text:
         line.append(", ".join(found), style="yellow" if _changed(facts) else "")
     else:
         line.append(f"{whole(facts.get('bars'))} bars landed")
+        if settlements := facts.get("settlements"):
+            line.append(f", {whole(settlements)} settlements of funding")
     if rate := round(facts.get("bars_per_s") or 0):  # none once the last bar is in
         line.append(f"; {whole(rate)} a second")
     used, limit = facts.get("weight_used"), facts.get("weight_limit")

@@ -10,6 +10,7 @@ from typing import Any
 from alphamill.frames import Interval, Market
 from alphamill.sim.answers import ALWAYS, HTML, JSON, Answer
 from alphamill.sim.bars import BarSource, close_ms, unfinished
+from alphamill.sim.funding import funding_rows, read_funding_query, select_funding
 from alphamill.sim.klines import query_weight, read_query, select
 from alphamill.sim.listing import exchange_info, ticker
 from alphamill.sim.parameters import SYMBOL, ApiError, Parameter, read_parameters
@@ -23,6 +24,7 @@ PREFIXES: Mapping[str, Market] = {
     "/fapi/v1/": Market.USD_M,
     "/dapi/v1/": Market.COIN_M,
 }
+_FUNDING = "fundingRate"
 _MINI_TICKER = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume",
                 "quoteVolume", "openTime", "closeTime", "firstId", "lastId", "count")  # fmt: skip
 _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
@@ -47,10 +49,12 @@ class ExchangeApi:
         """The reply to GET `path`. `micros`: the spot client asked for times in microseconds."""
         now_ms = self._now_ms()
         market, endpoint = _place(path)
-        if market is None or endpoint not in _WEIGHTS:
+        if market is None or endpoint not in _WEIGHTS or _is_absent(market, endpoint):
             return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
         windows = self._windows[market]
-        admission = windows.admit(address, _WEIGHTS[endpoint](market, pairs), now_ms)
+        weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
+        admission = windows.admit(address, weight, now_ms, funding=funding)
+        self._totals["funding_requests"] += funding and admission.status == 200
         headers = {**JSON, **ALWAYS, "X-MBX-USED-WEIGHT-1M": str(admission.used_weight)}
         if market is Market.SPOT:
             headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
@@ -88,7 +92,8 @@ class ExchangeApi:
             "requests": self._totals["status_200"],
             "refused": self._totals["status_429"] + self._totals["status_418"],
             **{name: self._totals[name] for name in ("status_429", "status_418", "bad_requests",
-                                                     "kline_rows")},
+                                                     "kline_rows", "funding_requests",
+                                                     "funding_rows")},
             "weight": sum(counted.total_weight for counted in self._windows.values()),
             "bans": sum(counted.total_bans for counted in self._windows.values()),
             "into_bans": sum(counted.total_into_bans for counted in self._windows.values()),
@@ -114,6 +119,8 @@ class ExchangeApi:
     def _body(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
         if endpoint == "klines":
             return self._klines(market, pairs, now_ms, unit)
+        if endpoint == _FUNDING:
+            return self._funding(market, pairs, now_ms)
         if endpoint == "exchangeInfo":
             return self._exchange_info(market, pairs, now_ms)
         if endpoint == "ticker/24hr":
@@ -143,6 +150,16 @@ class ExchangeApi:
             texts += row_texts(last, query.interval, unit)
         self._totals["kline_rows"] += len(texts)
         return f"[{','.join(texts)}]".encode()
+
+    def _funding(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
+        query = read_funding_query(pairs)
+        self._check_symbol(market, query.symbol)
+        known = self._source.funding(market, query.symbol)
+        if known is None:
+            return b"[]"
+        found = select_funding(query, known, now_ms)
+        self._totals["funding_rows"] += len(found)
+        return funding_rows(query.symbol, found).encode()
 
     def _exchange_info(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
         spot_only = (Parameter("permissions"), Parameter("showPermissionSets"),
@@ -213,6 +230,10 @@ def _symbol_list(text: str) -> list[str]:
     return symbols
 
 
+def _is_absent(market: Market, endpoint: str) -> bool:
+    return endpoint == _FUNDING and not market.has_funding
+
+
 def _one(_market: Market, _pairs: Pairs) -> int:
     return 1
 
@@ -238,6 +259,7 @@ _WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
     "time": _one,
     "exchangeInfo": _exchange_info_weight,
     "klines": query_weight,
+    _FUNDING: _one,
     "ticker/24hr": _ticker_weight,
 }
 
@@ -252,7 +274,10 @@ def _refusal(market: Market, address: str, admission: Admission, limits: Limits)
         way = f"Way too much request weight used; IP {until} {avoid} bans."
         futures_way = f"Way too many requests; IP({address}) {until} {futures_avoid} bans."
         return _json({"code": -1003, "msg": way if spot else futures_way})
-    if not spot:
+    if admission.over == "funding":
+        message = f"Too many requests; current limit of IP({address}) is {limits.funding} requests"
+        message += f" per {limits.funding_windows} minutes."
+    elif not spot:
         message = f"Too many requests; current limit of IP({address}) is {limits.weight} requests"
         message += f" per minute. {futures_avoid} polling the API."
     elif admission.over == "weight":

@@ -20,15 +20,23 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from alphamill.frames import Interval, Market, Month
 from alphamill.sim.answers import Answer
 from alphamill.sim.bars import BarSource
+from alphamill.sim.funding import funding_csv
 from alphamill.sim.rows import row_texts
 
 _PATH = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/klines/"
     r"(?P<symbol>[A-Z0-9_]{2,30})/(?P<interval>\d{1,2}(?:[smhdw]|mo))/"
     r"(?P<stem>(?P=symbol)-(?P=interval)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
+    r"\.zip(?P<checksum>\.CHECKSUM)?"
+)
+_FUNDING_PATH = re.compile(
+    r"/data/(?P<market>futures/um|futures/cm)/monthly/fundingRate/(?P<symbol>[A-Z0-9_]{2,30})/"
+    r"(?P<stem>(?P=symbol)-fundingRate-(?P<month>\d{4}-(?:0[1-9]|1[0-2])))"
     r"\.zip(?P<checksum>\.CHECKSUM)?"
 )
 _HEADER = (
@@ -73,7 +81,7 @@ class ArchiveFault:
 class _File:
     market: Market
     symbol: str
-    interval: Interval
+    interval: Interval | None  # None: a file of funding
     stem: str
     month: Month
     day: int | None
@@ -146,6 +154,9 @@ class SimulatedArchive:
         """The file that `path` names, if it is out, and whether its CHECKSUM is meant."""
         match = _PATH.fullmatch(path)
         file = _file(match) if match else None
+        if match is None:
+            match = _FUNDING_PATH.fullmatch(path)
+            file = _funding_file(match) if match else None
         if match is None or file is None or file.published_ms > self._now_ms():
             return None, False
         return file, match["checksum"] is not None
@@ -215,10 +226,26 @@ def _file(match: re.Match[str]) -> _File | None:
     return _File(market, match["symbol"], Interval(interval), match["stem"], month, day)
 
 
+def _funding_file(match: re.Match[str]) -> _File:
+    market, month = Market(match["market"].removeprefix("futures/")), Month.parse(match["month"])
+    return _File(market, match["symbol"], None, match["stem"], month, None)
+
+
+def _funding_csv(source: BarSource, file: _File) -> bytes | None:
+    """The settlements stamped within the file's month as text; None where there is none."""
+    known = source.funding(file.market, file.symbol)
+    if known is None:
+        return None
+    first, stop = np.searchsorted(known.stamp_ms, file.range_ms)
+    return funding_csv(known.rows(first, stop)).encode() if first < stop else None
+
+
 def _csv(source: BarSource, file: _File) -> bytes | None:
     """The bars that open within the file's range as text; None where there is none."""
     if file.symbol not in source.symbols(file.market):
         return None
+    if file.interval is None:
+        return _funding_csv(source, file)
     bars = source.bars(file.market, file.symbol, file.interval)
     if bars is None:
         return None

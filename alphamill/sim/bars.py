@@ -12,6 +12,26 @@ from alphamill.frames import FloatArray, IntArray, Interval, Market, Month
 
 
 @dataclass(frozen=True, slots=True)
+class Settlements:
+    """Funding of one perpetual contract; arrays of one length, ascending in `stamp_ms`.
+
+    hours: since the settlement before. mark: the price that positions were valued at.
+    """
+
+    stamp_ms: IntArray
+    rate: FloatArray
+    hours: IntArray
+    mark: FloatArray
+
+    def rows(self, first: int, stop: int) -> Settlements:
+        """Settlements `first` to `stop` (excluded), as views."""
+        return Settlements(*(getattr(self, field.name)[first:stop] for field in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.stamp_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class Bars:
     """One symbol and interval; arrays of one length, ascending and unique in `open_ms`.
 
@@ -80,6 +100,9 @@ class BarSource(Protocol):
 
     def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
         """The intervals that `bars` answers, shortest first."""
+
+    def funding(self, market: Market, symbol: str) -> Settlements | None:
+        """All settlements, also those after the simulated now; None where there are none."""
 
     def describe(self) -> Mapping[str, Any]:
         """What this market is, for people: `kind` and what else matters."""

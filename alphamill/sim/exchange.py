@@ -1,7 +1,8 @@
 """The simulated exchange as an HTTP server: one process, one event loop, so that counts are exact.
 
-GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr
+GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr, futures fundingRate
 GET /data/{spot,futures/um,futures/cm}/{monthly,daily}/klines/...  the archive's zips and checksums
+GET /data/futures/{um,cm}/monthly/fundingRate/...                  and those of funding
 WS  /ws/<stream>, /stream?streams=<stream>/<stream>  klines as they happen; futures under /um, /cm
 GET /__sim__/stats   what was used of every limit window; neither counted nor disturbed
 GET /__sim__/market  what is served: recordings and their ranges, or the planted factors

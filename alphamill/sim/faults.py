@@ -25,10 +25,10 @@ class FaultKind(StrEnum):
     RESET = "reset"  # the connection is reset before any reply
     TIMEOUT = "timeout"  # no reply until the client gives up
     CUT_JSON = "cut_json"  # half of the JSON, as a whole reply
-    NULLS = "nulls"  # klines: numbers that are null
-    DUPLICATES = "duplicates"  # klines: rows that come twice, one of them at the end
-    UNORDERED = "unordered"  # klines: the later half of the rows comes first
-    EXTRA_COLUMN = "extra_column"  # klines: a thirteenth value in every row
+    NULLS = "nulls"  # klines, fundingRate: numbers that are null
+    DUPLICATES = "duplicates"  # the same: rows that come twice, one of them at the end
+    UNORDERED = "unordered"  # the same: the later half of the rows comes first
+    EXTRA_COLUMN = "extra_column"  # the same: one value more in every row
     CLOCK = "clock"  # time, exchangeInfo: serverTime is off
 
 
@@ -42,7 +42,7 @@ _FOREVER = 2**63
 def _concerns(kind: FaultKind, path: str) -> bool:
     """Whether a reply to `path` can have the fault."""
     if kind in ROW_FAULTS:
-        return path.endswith("/klines")
+        return path.endswith(("/klines", "/fundingRate"))
     if kind is FaultKind.CLOCK:
         return path.endswith(("/time", "/exchangeInfo"))
     return True

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval, Market, is_symbol
-from alphamill.sim.bars import Bars
+from alphamill.sim.bars import Bars, Settlements
 
 _FILE = re.compile(r"(?P<symbol>[A-Z0-9_]+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
+_FUNDING = "-fundingRate.parquet"
+_HOUR_MS = 3_600_000
 _PRICES = ("open", "high", "low", "close", "volume")
 _INTERVALS = tuple(Interval)  # shortest first
 
@@ -25,14 +27,17 @@ class ReplaySource:
     The folder is either one market (`market` says which) or holds `spot`, `um`, `cm` folders.
     Columns: open_time (int64 or timestamp, ms), open, high, low, close, volume, and optionally
     quote_volume, trades, taker_buy_base, taker_buy_quote. Stand-ins for what a recording lacks:
-    quote_volume is volume x (high + low + close) / 3, the others are 0. Only recorded intervals are
-    served; nothing is derived from them. Files are read when first asked for.
+    quote_volume is volume x (high + low + close) / 3, the others are 0. Funding, where it is
+    recorded: `SYMBOL-fundingRate.parquet` of funding_time and funding_rate. Only recorded intervals
+    are served; nothing is derived from them. Files are read when first asked for.
     """
 
     def __init__(self, folder: Path, market: Market = Market.SPOT) -> None:
         self._folder = folder
         self._files: dict[tuple[Market, str], dict[Interval, Path]] = {}
         self._read: dict[Path, Bars] = {}
+        self._rates: dict[tuple[Market, str], Path] = {}
+        self._settled: dict[Path, Settlements] = {}
         for name in Market:
             self._find(folder / name, name)
         if not self._files:
@@ -59,6 +64,15 @@ class ReplaySource:
             self._read[path] = read_recording(path)
         return self._read[path]
 
+    def funding(self, market: Market, symbol: str) -> Settlements | None:
+        """The recording `SYMBOL-fundingRate.parquet`, or None."""
+        path = self._rates.get((market, symbol))
+        if path is None or not market.has_funding:
+            return None
+        if path not in self._settled:
+            self._settled[path] = read_funding_recording(path)
+        return self._settled[path]
+
     def describe(self) -> Mapping[str, Any]:
         """Every recording with its first and last open time and its rows."""
         markets: dict[str, dict[str, dict[str, Any]]] = {}
@@ -80,6 +94,8 @@ class ReplaySource:
             if match and is_symbol(match["symbol"]) and match["interval"] in _INTERVALS:
                 files = self._files.setdefault((market, match["symbol"]), {})
                 files[Interval(match["interval"])] = path
+        for path in sorted(folder.glob(f"*{_FUNDING}")):
+            self._rates[market, path.name.removesuffix(_FUNDING)] = path
 
 
 def read_recording(path: Path) -> Bars:
@@ -117,3 +133,21 @@ def read_recording(path: Path) -> Bars:
         )
     except ValueError as error:
         raise Misconfigured("replay", f"{path.name}: {error}", "repair the recording") from error
+
+
+def read_funding_recording(path: Path) -> Settlements:
+    """Settlements of one parquet file; hours are counted between them, marks are not recorded.
+
+    Raises Misconfigured if a column is missing, or a number is not finite.
+    """
+    table = pq.read_table(path)
+    missing = [name for name in ("funding_time", "funding_rate") if name not in table.column_names]
+    if missing:
+        raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
+    order = np.argsort(table["funding_time"].cast("int64").to_numpy(), kind="stable")
+    stamps = table["funding_time"].cast("int64").to_numpy()[order]
+    rates = np.asarray(table["funding_rate"].to_numpy(), dtype=np.float64)[order]
+    if not np.isfinite(rates).all():
+        raise Misconfigured("replay", f"{path.name} has numbers that are not finite", "drop them")
+    hours = np.rint(np.diff(stamps, prepend=stamps[:1] - 8 * _HOUR_MS) / _HOUR_MS)
+    return Settlements(stamps, rates, hours.astype(np.int64), np.zeros(len(stamps)))

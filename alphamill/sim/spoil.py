@@ -44,26 +44,27 @@ def _moved(told: dict[str, Any], skew_ms: int) -> dict[str, Any]:
     return {**told, "serverTime": told["serverTime"] + skew_ms * unit}
 
 
-def _with_nulls(rows: list[list[Any]]) -> list[list[Any]]:
+def _with_nulls(rows: list[Any]) -> list[Any]:
     for row in rows[::_NULL_EVERY]:
-        row[_CLOSE] = None
+        row["fundingRate" if isinstance(row, dict) else _CLOSE] = None
     return rows
 
 
-def _repeated(rows: list[list[Any]]) -> list[list[Any]]:
+def _repeated(rows: list[Any]) -> list[Any]:
     return [row for row in rows for _ in range(2)] + rows[:1]
 
 
-def _halves_swapped(rows: list[list[Any]]) -> list[list[Any]]:
+def _halves_swapped(rows: list[Any]) -> list[Any]:
     middle = len(rows) // 2
     return rows[middle:] + rows[:middle]
 
 
-def _widened(rows: list[list[Any]]) -> list[list[Any]]:
-    return [[*row, "not a number"] for row in rows]
+def _widened(rows: list[Any]) -> list[Any]:
+    extra = "not a number"
+    return [{**row, "extra": extra} if isinstance(row, dict) else [*row, extra] for row in rows]
 
 
-_ROWS: Mapping[FaultKind, Callable[[list[list[Any]]], list[list[Any]]]] = {
+_ROWS: Mapping[FaultKind, Callable[[list[Any]], list[Any]]] = {
     FaultKind.NULLS: _with_nulls,
     FaultKind.DUPLICATES: _repeated,
     FaultKind.UNORDERED: _halves_swapped,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.bars import Bars, resample
+from alphamill.sim.bars import Bars, Settlements, resample
 from alphamill.sim.coins import (
     COINS,
     DEFAULT_END_MS,
@@ -18,6 +18,7 @@ from alphamill.sim.coins import (
     SyntheticMarket,
     coins_named,
 )
+from alphamill.sim.funding import synthetic_funding
 from alphamill.sim.walk import generate
 
 __all__ = [
@@ -41,6 +42,7 @@ class SyntheticSource:
     def __init__(self, market: SyntheticMarket) -> None:
         self.market = market
         self._bars = generate(market)
+        self._funding: dict[tuple[Market, str], Settlements] = {}
         self._derived: dict[tuple[bool, str, Interval], Bars] = {}
 
     def symbols(self, market: Market) -> Sequence[str]:
@@ -70,6 +72,15 @@ class SyntheticSource:
                 bars = resample(bars, interval)
             self._derived[key] = _coin_margined(name, bars) if coin_margined else bars
         return self._derived[key]
+
+    def funding(self, market: Market, symbol: str) -> Settlements | None:
+        """Of both futures markets, on the bars' own hours."""
+        bars = self.bars(market, symbol, self.market.interval)
+        if bars is None or not market.has_funding or not len(bars):
+            return None
+        if (market, symbol) not in self._funding:
+            self._funding[market, symbol] = synthetic_funding(symbol, bars, self.market.seed)
+        return self._funding[market, symbol]
 
     def describe(self) -> Mapping[str, Any]:
         """Seed, range and the planted factors: what a search over this market should find."""

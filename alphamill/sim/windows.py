@@ -19,18 +19,22 @@ class Limits:
     """What one address may use of one market's API.
 
     weight: request weight a window. requests: raw requests in `request_windows` windows, or None.
+    funding: requests of past funding in `funding_windows` windows.
     tolerated: 429s within one window before the ban. The first ban lasts `ban_windows` windows.
     """
 
     weight: int = 6000
     requests: int | None = 61_000
+    funding: int = 500
     window_ms: int = 60_000
     request_windows: int = 5
+    funding_windows: int = 5
     tolerated: int = 10
     ban_windows: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("weight", "window_ms", "request_windows", "ban_windows"):
+        for name in ("weight", "window_ms", "request_windows", "ban_windows",
+                     "funding", "funding_windows"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
 
@@ -56,13 +60,15 @@ class Admission:
     used_weight: int
     retry_after_s: int = 0  # whole seconds, rounded up; 0 when served
     banned_until_ms: int = 0
-    over: str = ""  # "weight" or "requests": the limit that was broken
+    over: str = ""  # "weight", "requests" or "funding": the limit that was broken
 
 
 @dataclass(slots=True)
 class _Address:
     raw_start_ms: int = -1
     raw_count: int = 0
+    funding_start_ms: int = -1
+    funding_count: int = 0
     refused_start_ms: int = -1
     refused_in_window: int = 0
     bans: int = 0
@@ -82,7 +88,7 @@ class Windows:
     _windows: OrderedDict[tuple[int, str], Window] = field(default_factory=OrderedDict)
     _addresses: defaultdict[str, _Address] = field(default_factory=lambda: defaultdict(_Address))
 
-    def admit(self, address: str, weight: int, now_ms: int) -> Admission:
+    def admit(self, address: str, weight: int, now_ms: int, *, funding: bool = False) -> Admission:
         """Count a request that arrives at `now_ms` and say whether it is served."""
         state = self._addresses[address]
         window = self._window(address, now_ms)
@@ -91,6 +97,8 @@ class Windows:
             self.total_into_bans += state.told
             return self._banned(state, window, now_ms)
         over = self._count(state, window, weight, now_ms)
+        if funding and not over:
+            over = self._count_funding(state, now_ms)
         if not over:
             window.weight += weight
             window.requests += 1
@@ -103,7 +111,8 @@ class Windows:
         if state.refused_in_window > self.limits.tolerated:
             self._ban(state, now_ms)
             return self._banned(state, window, now_ms)
-        span_ms = self.limits.window_ms * (self.limits.request_windows if over == "requests" else 1)
+        spans = {"requests": self.limits.request_windows, "funding": self.limits.funding_windows}
+        span_ms = self.limits.window_ms * spans.get(over, 1)
         return Admission(429, window.counted, _seconds(span_ms - now_ms % span_ms), over=over)
 
     def use_up(self, address: str, now_ms: int) -> None:
@@ -140,6 +149,14 @@ class Windows:
         if self.limits.requests is not None and state.raw_count > self.limits.requests:
             return "requests"
         return ""
+
+    def _count_funding(self, state: _Address, now_ms: int) -> str:
+        span_ms = self.limits.window_ms * self.limits.funding_windows
+        start_ms = now_ms - now_ms % span_ms
+        if state.funding_start_ms != start_ms:
+            state.funding_start_ms, state.funding_count = start_ms, 0
+        state.funding_count += 1
+        return "funding" if state.funding_count > self.limits.funding else ""
 
     def _ban(self, state: _Address, now_ms: int) -> None:
         first_ms = self.limits.ban_windows * self.limits.window_ms

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import GiveUp, RetryLater
+from alphamill.errors import GiveUp
 from alphamill.frames import Month, is_symbol, months_between
 from alphamill.jobs import FetchJob
 from alphamill.lake import (
@@ -28,8 +28,7 @@ from alphamill.lake import (
     Unreadable,
     klines_key,
     load_partition,
-    read_partition,
-    update_klines,
+    update_partition,
 )
 from alphamill.market import (
     Exchange,
@@ -46,6 +45,7 @@ from alphamill.market.grid import closed_until_ms, next_ms
 from alphamill.market.history import Part
 from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
 from alphamill.market.replies import unknown_symbol
+from alphamill.stages.coverage import Range, joined, not_had
 from alphamill.stages.quarantine import keep_damaged
 
 
@@ -86,42 +86,13 @@ class FetchFacts:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """doubt: only the archive was asked for these bars, and does not have them."""
-
-    start_ms: int
-    end_ms: int
-    doubt: bool = False
-
-    def touches(self, other: _Range) -> bool:
-        return self.start_ms <= other.end_ms and other.start_ms <= self.end_ms
-
-    def hull(self, other: _Range) -> _Range:
-        start_ms, end_ms = min(self.start_ms, other.start_ms), max(self.end_ms, other.end_ms)
-        return _Range(start_ms, end_ms, self.doubt)
-
-    def without(self, other: _Range) -> list[_Range]:
-        """What is left of it before and after `other`."""
-        parts = (
-            _Range(self.start_ms, min(self.end_ms, other.start_ms), self.doubt),
-            _Range(max(self.start_ms, other.end_ms), self.end_ms, self.doubt),
-        )
-        return [part for part in parts if part.start_ms < part.end_ms]
-
-    def within(self, other: _Range) -> list[_Range]:
-        """The part of it that lies in `other`, if there is one."""
-        start_ms, end_ms = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
-        return [_Range(start_ms, end_ms, self.doubt)] if start_ms < end_ms else []
-
-
 def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     """Fetch the job's bars. Raises GiveUp for an unknown symbol before anything is written."""
     if not is_symbol(job.symbol):
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
     parts: list[Part] = []
-    wanted = _wanted(series, job, deps.lake)
+    wanted = not_had(deps.lake, series, job.start_ms, job.end_ms)
     for stretch in wanted:
         try:
             for part in _brought(series, stretch, deps):
@@ -135,7 +106,7 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     return _facts(series, job, deps.lake, parts, skipped=not wanted)
 
 
-def _brought(series: Series, stretch: _Range, deps: FetchDeps) -> Iterator[Part]:
+def _brought(series: Series, stretch: Range, deps: FetchDeps) -> Iterator[Part]:
     """Each part once it is in the lake."""
     history = History(series.market, deps.exchange, deps.archive, deps.clock)
     where = series.symbol, series.interval
@@ -152,50 +123,6 @@ def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
     return unknown_symbol(symbol, known)
 
 
-def _wanted(series: Series, job: FetchJob, lake: Lake) -> list[_Range]:
-    """What to ask for, in order; stretches that touch over a month's end are one."""
-    stretches: list[_Range] = []
-    for month in months_between(job.start_ms, job.end_ms):
-        asked = _Range(max(job.start_ms, month.start_ms), min(job.end_ms, month.end_ms))
-        for stretch in _not_had(asked, _partition(lake, series, month)):
-            last = stretches[-1] if stretches else None
-            if last and last.end_ms == stretch.start_ms and last.doubt == stretch.doubt:
-                stretches[-1] = last.hull(stretch)
-            else:
-                stretches.append(stretch)
-    return stretches
-
-
-def _not_had(asked: _Range, partition: Partition | None) -> list[_Range]:
-    """The parts of `asked` before and after what the partition covers, and what it doubts."""
-    if partition is None:
-        return [asked]
-    had = _covered(partition)
-    parts = []
-    if asked.start_ms < had.start_ms:
-        parts.append(_Range(asked.start_ms, had.start_ms))
-    parts += [part for doubt in _doubts(partition) for part in doubt.within(asked)]
-    if had.end_ms < asked.end_ms:
-        parts.append(_Range(had.end_ms, asked.end_ms))
-    return parts
-
-
-def _doubts(partition: Partition) -> list[_Range]:
-    return [_Range(span.start_ms, span.end_ms, doubt=True) for span in partition.facts.unverified]
-
-
-def _covered(partition: Partition) -> _Range:
-    return _Range(partition.facts.asked_start_ms, partition.facts.asked_end_ms)
-
-
-def _partition(lake: Lake, series: Series, month: Month) -> Partition | None:
-    """What the lake has of the month; a damaged file counts as none and will be replaced."""
-    try:
-        return read_partition(lake, series, month)
-    except Unreadable:
-        return None
-
-
 def _loaded(
     lake: Lake, series: Series, month: Month, columns: list[str] | None = None
 ) -> tuple[Partition, pa.Table] | None:
@@ -206,17 +133,17 @@ def _loaded(
 
 
 def _keep(series: Series, part: Part, lake: Lake) -> None:
-    stretch, klines = _Range(part.start_ms, part.end_ms), part.klines
+    stretch, klines = Range(part.start_ms, part.end_ms), part.klines
     end_ms = _answered_until_ms(series, stretch, klines)
-    doubts = [_Range(*span, doubt=True) for span in part.unverified]
+    doubts = [Range(*span, doubt=True) for span in part.unverified]
     for month in months_between(stretch.start_ms, end_ms):
-        answered = _Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
+        answered = Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
         bars = between(klines.table, answered.start_ms, answered.end_ms)
         merge = partial(_merged, series, month, answered, bars, klines.source, doubts)
-        update_klines(lake, series, month, merge)
+        update_partition(lake, series, month, merge)
 
 
-def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
+def _answered_until_ms(series: Series, stretch: Range, klines: Klines) -> int:
     """The time up to which an absent bar is known not to be at the exchange."""
     settled_ms = closed_until_ms(series.interval, klines.server_time_ms - SETTLE_MS)
     if klines.table.num_rows:
@@ -228,26 +155,19 @@ def _answered_until_ms(series: Series, stretch: _Range, klines: Klines) -> int:
 def _merged(
     series: Series,
     month: Month,
-    answered: _Range,
+    answered: Range,
     bars: pa.Table,
     source: str,
-    doubts: Sequence[_Range],
+    doubts: Sequence[Range],
     present: tuple[Partition, pa.Table] | None,
 ) -> tuple[pa.Table, KlineFacts]:
     """New bars beside those that are there now, which another worker may have written."""
-    covered, sources = answered, {source}
-    doubts = [part for doubt in doubts for part in doubt.within(answered)]
+    found = joined(series, answered, source, doubts, present[0] if present else None)
     if present is not None:
-        partition, had = present
-        if not answered.touches(_covered(partition)):
-            raise RetryLater(f"{series.symbol} {month} was written by another worker", counts=False)
-        covered = answered.hull(_covered(partition))
-        sources.update(partition.facts.source.split("+"))
-        bars = merge_klines([had, bars])
-        doubts = [left for doubt in _doubts(partition) for left in doubt.without(answered)] + doubts
-    asked = covered.start_ms, covered.end_ms
-    spans = [(doubt.start_ms, doubt.end_ms) for doubt in doubts]
-    return bars, describe(series, month, *asked, bars, "+".join(sorted(sources)), spans)
+        bars = merge_klines([present[1], bars])
+    spans = [(doubt.start_ms, doubt.end_ms) for doubt in found.doubts]
+    asked = found.covered.start_ms, found.covered.end_ms
+    return bars, describe(series, month, *asked, bars, found.source, spans)
 
 
 def describe(

@@ -9,14 +9,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from alphamill.lake import Lake, Series
+from alphamill.lake import AnySeries, Lake
 from alphamill.market import Damaged
 
 _FOLDER = "quarantine"
 _MOST_FILES = 64  # of a series; beyond that the reasons are kept and the bytes are not
 
 
-def keep_damaged(lake: Lake, series: Series, damaged: Sequence[Damaged], found_ms: int) -> None:
+def keep_damaged(lake: Lake, series: AnySeries, damaged: Sequence[Damaged], found_ms: int) -> None:
     """Write each file's bytes and the reason; the latest finding of one name stays."""
     folder = series.folder(_FOLDER)
     for file in damaged:

@@ -33,7 +33,7 @@ from alphamill.lake import (
     bar_change,
     load_partition,
     record_corrections,
-    update_klines,
+    update_partition,
 )
 from alphamill.market import Damaged, Exchange, History, KlineArchive, Klines, certain_klines
 from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
@@ -103,7 +103,9 @@ def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
         keep_damaged(deps.lake, series, today.damaged, now_ms)
         keys.append(record_corrections(deps.lake, series, month, changes, now_ms, source))
         if any(change.kind != "vanished" for change in changes):
-            update_klines(deps.lake, series, month, partial(_replaced, series, month, today.klines))
+            update_partition(
+                deps.lake, series, month, partial(_replaced, series, month, today.klines)
+            )
         found.update(compared=had.num_rows, requests=today.klines.requests, files=today.files,
                      **_counts(changes))  # fmt: skip
         notes += today.notes

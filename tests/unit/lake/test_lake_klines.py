@@ -112,7 +112,7 @@ def test_nulls_change_the_hash():
 
 @pytest.mark.parametrize("hours", [[0, 0], [1, 0], [-1], [720]])
 def test_wrong_bars_are_refused(lake, hours):
-    with pytest.raises(ValueError, match="BTCUSDT 1h"):
+    with pytest.raises(ValueError, match="symbol=BTCUSDT"):
         put(lake, APRIL, hours)
     assert lake.list("") == []
 

@@ -211,7 +211,7 @@ def test_an_exchange_that_fails_changes_nothing(lake, exchange):
 def test_a_death_between_record_and_replacement_is_made_good(lake, exchange, monkeypatch):
     now_has(exchange, corrected(hours(*range(720)), "close", 123.5))
     with monkeypatch.context() as patch:
-        patch.setattr(reverify, "update_klines", lambda *_: (_ for _ in ()).throw(SystemExit))
+        patch.setattr(reverify, "update_partition", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
             verify(lake, exchange)
     assert len(rows(lake)) == 1
