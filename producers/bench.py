@@ -6,35 +6,32 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from alphamill.controls.calibration import Calibration, calibrate
+from alphamill.controls.direct import Alone
 from alphamill.controls.luck import Arm, arm_of_run, mine_luck
 from alphamill.controls.markets import ControlMarket
-from alphamill.controls.planted import FALSE_BELOW, KEEPS, MEETS, Outcome, Search, mine_market
+from alphamill.controls.planted import Outcome, Search, judge_planted, mine_market
 from alphamill.controls.survivors import spring
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
-from alphamill.report.values import number, percent, plain, whole
 from alphamill.settings import SegmentSettings
 from alphamill.sim.planted import FORMULAS, PlantedFactor
 from producers import options
+from producers.controls import DEMANDS, planted_table, random_table
 from producers.options import Function
 from producers.processes import in_processes
 from producers.results import finished_run
 from workers import flows
 
 _MAX_JOBS = 32
-_KS_LEVEL = 0.01
-_NOISE_LEVEL = 0.05
 
 
 class Strengths(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -71,17 +68,19 @@ class Truth:
     n_bars: int
     horizon_bars: int
 
-    def markets(self, seeds: range) -> list[ControlMarket]:
-        """One of each strength and seed."""
+    def markets(self, seeds: range, apart: bool = False) -> list[ControlMarket]:
+        """One of each strength and seed, with all formulas; apart: one of each formula too."""
         return [
-            ControlMarket(seed, self.n_symbols, self.n_bars, self._planted(ic))
+            ControlMarket(seed, self.n_symbols, self.n_bars, planted)
             for seed in seeds
             for ic in self.strengths
+            for planted in self._planted(ic, apart)
         ]
 
-    def _planted(self, ic: float) -> tuple[PlantedFactor, ...]:
+    def _planted(self, ic: float, apart: bool) -> list[tuple[PlantedFactor, ...]]:
         texts = list(FORMULAS)[: self.formulas] if ic else []
-        return tuple(PlantedFactor(text, ic, self.horizon_bars) for text in texts)
+        together = tuple(PlantedFactor(text, ic, self.horizon_bars) for text in texts)
+        return [(one,) for one in together] if apart and ic else [together]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,78 +148,77 @@ def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Func
 @repeats_options(8, 10_000, "Markets of each strength")
 @truth_options
 @effort_options
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Mine nothing: each formula in a market of its own, judged as the only trial.",
+)
 @options.json_option
 @options.exits
-def planted(truth: Truth, effort: Effort, repeats: Repeats, as_json: bool) -> None:
+def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_json: bool) -> None:
     """Mine synthetic markets whose truth is known; count what is found, and what is not there.
 
     Each market has a common factor, clustered volatility, fat tails, outages, a late listing and
     a collapse with delisting. The whole pipeline runs in this process with the offline proposer,
-    which is not told what was planted; decoys are slipped into its first reply.
+    which is not told what was planted; decoys are slipped into its first reply. Beside what is
+    measured stands what is asked of alphamill; docs/verdicts.md has the figures and commands.
 
     \b
     Example:
       alphamill bench planted
-      alphamill bench planted --ic 0 --seeds 200 --bars 1500      (false alarms on noise)
+      alphamill bench planted --ic 0 --seeds 200 --symbols 12 --bars 1500 --horizon 4
+                                                    (false alarms on noise)
+      alphamill bench planted --direct --ic 0.03 --formulas 3 --symbols 30 --bars 8000
+                                                    (power of the gates, without a search)
     """
-    markets = truth.markets(repeats.range)
     segments = SegmentSettings(horizon_bars=truth.horizon_bars)
     search = Search(effort.rounds, effort.candidates, segments=segments)
     started_s = time.monotonic()
+    count = _judge_all if direct else _mine_all
+    markets = truth.markets(repeats.range, apart=direct)
+    found, told = count(markets, search, repeats, as_json)
+    if as_json:
+        options.print_json(found.to_dict() | {"asked": DEMANDS, "markets": told})
+        return
+    Console().print(planted_table(found, truth.n_symbols, truth.n_bars))
+    last = repeats.range.stop - 1
+    click.echo(f"{len(markets)} markets of {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
+               f"horizon {truth.horizon_bars}; seeds {repeats.first_seed} to {last}; "
+               f"{found.trials:,} trials; {time.monotonic() - started_s:.0f} s")  # fmt: skip
+
+
+def _judge_all(
+    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
+) -> tuple[Calibration, list[dict[str, Any]]]:
+    """Without mining; what is told of each market is its verdict."""
+    if not all(market.planted for market in markets):
+        raise click.UsageError("--direct judges what is planted: give each --ic above 0")
+    judge = partial(_judged, search=search)
+    judged = list(in_processes(judge, markets, repeats.jobs, "markets judged", quiet=quiet))
+    judged.sort(key=lambda one: (one[0], one[1].target_ic, one[1].expression))
+    found = calibrate((), alone=[alone for _, alone in judged])
+    return found, [{"seed": seed} | asdict(alone) for seed, alone in judged]
+
+
+def _judged(market: ControlMarket, search: Search) -> tuple[int, Alone]:
+    (alone,) = judge_planted(market, search)
+    return market.seed, alone
+
+
+def _mine_all(
+    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
+) -> tuple[Calibration, list[dict[str, Any]]]:
+    """Mined, and a survivorship trap of each seed sprung."""
     with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
         mine = partial(_mined, search=search, scratch=scratch)
-        outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=as_json))
-    traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=as_json))
-    found = calibrate(outcomes, traps)
-    if as_json:
-        outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
-        options.print_json(found.to_dict() | {"markets": [one.to_dict() for one in outcomes]})
-        return
-    console = Console()
-    console.print(_planted_table(found))
-    click.echo(f"{len(markets)} markets, {found.trials} trials, "
-               f"{time.monotonic() - started_s:.0f} s")  # fmt: skip
+        outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
+    outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
+    traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet))
+    return calibrate(outcomes, traps), [one.to_dict() for one in outcomes]
 
 
 def _mined(market: ControlMarket, search: Search, scratch: str) -> Outcome:
     return mine_market(market, search, flows.plan, scratch)
-
-
-def _planted_table(found: Calibration) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim", overflow="fold")
-
-    def say(what: str, value: str, note: str = "", good: bool | None = None) -> None:
-        style = "" if good is None else "green" if good else "bold red"
-        table.add_row(Text(what), Text(value, style=style), Text(note))
-
-    if found.noise_markets:
-        say("noise markets with a false claim", f"{found.noise_called} of {found.noise_markets}",
-            f"anything called predictive; true share below {percent(found.noise_called_upper_frac)}"
-            " (95 %)", found.noise_called <= _NOISE_LEVEL * found.noise_markets)  # fmt: skip
-        say("p-values uniform on noise", number(found.ks_p, 3),
-            "p of Kolmogorov and Smirnov, one p-value a market; below 0.01 they are not",
-            found.ks_p >= _KS_LEVEL if found.ks_p == found.ks_p else None)  # fmt: skip
-    if found.planted_markets:
-        say("factors called predictive", whole(found.called),
-            f"in {found.planted_markets} markets with something planted")  # fmt: skip
-        say("of them false", percent(found.false_discovery_rate),
-            f"rank correlation below {FALSE_BELOW} with everything planted")  # fmt: skip
-    for power in found.power:
-        say(f"planted at IC {power.target_ic:g}: found", f"{power.found} of {power.planted}",
-            f"a factor called predictive correlates at least {KEEPS}")  # fmt: skip
-        say("  of those that a trial met", f"{power.kept} of {power.met}",
-            f"a trial correlates at least {MEETS}: the search did its part")  # fmt: skip
-    say("decoys let through", f"{found.decoys_through} of {found.decoys}",
-        "look-ahead and scale artefacts that were measured as factors",
-        found.decoys_through == 0)  # fmt: skip
-    say("survivorship traps seen through", f"{found.traps_seen_through} of {found.traps}",
-        "buying what has fallen is rejected where the delisted coins are in; of survivors alone it "
-        f"is called predictive in {found.traps_baited} of {found.traps}",
-        found.traps_seen_through == found.traps)  # fmt: skip
-    return table
 
 
 @bench.command()
@@ -254,23 +252,9 @@ def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
         return
     rows = [(record.id, arm) for arm in own]
     rows += [(f"random, seed {seed}", arm) for _, seed, arm in results]
-    Console().print(_random_table(rows))
+    Console().print(random_table(rows))
 
 
 def _lucky(task: tuple[Interval, int], spec: RunSpec) -> tuple[str, int, Arm]:
     interval, seed = task
     return interval.value, seed, mine_luck(Lake(spec.lake), spec, interval, seed)
-
-
-def _random_table(rows: Sequence[tuple[str, Arm]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("search", overflow="fold")
-    for name in ("bar", "trials", "|t| disc", "best t val", "finalists", "predictive", "tradable"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, arm in rows:
-        table.add_row(
-            *map(Text, (plain(name, 60), arm.interval, whole(arm.trials),
-                        number(arm.median_abs_t, 2), number(arm.best_validation_t, 2, signed=True),
-                        whole(arm.finalists), whole(arm.predictive), whole(arm.tradable)))
-        )  # fmt: skip
-    return table

@@ -10,22 +10,37 @@ from typing import Any
 
 import numpy as np
 
+from alphamill.controls.direct import Alone
 from alphamill.controls.planted import FALSE_BELOW, Fate, Outcome
 from alphamill.controls.survivors import Trap
 from alphamill.evaluation import Grade
 
-MISSED, PREDICTIVE, TRADABLE = "", "predictive", "tradable"
+REJECTED, TRADABLE = Grade.REJECTED.value, Grade.TRADABLE.value
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Planted formulas of one strength. `met`: a trial was the formula in other words."""
+    """Planted formulas of one strength: judged alone, and where their markets were mined.
+
+    met: a trial was the formula in other words. kept, found: a factor that was not rejected stands
+    for it, of those met and of all. too_fast: its book does not earn its trading costs.
+    """
 
     target_ic: float
     planted: int
+    predictive_alone: int  # or tradable
+    failed_alone: dict[str, int]  # gate -> formulas that it rejected
+    too_fast: int
+    too_fast_tradable: int  # of them, called tradable alone or by a factor that stands for them
+    mined: int
     met: int
-    kept: int  # of those that were met, how many a factor that was not rejected stands for
-    found: int  # of all
+    kept: int
+    found: int
+
+    @property
+    def alone_frac(self) -> float:
+        """Of all, judged alone."""
+        return self.predictive_alone / self.planted if self.planted else math.nan
 
     @property
     def kept_frac(self) -> float:
@@ -34,8 +49,8 @@ class Power:
 
     @property
     def found_frac(self) -> float:
-        """Of all that were planted; NaN if none was."""
-        return self.found / self.planted if self.planted else math.nan
+        """Of all that were mined; NaN if none was."""
+        return self.found / self.mined if self.mined else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,12 @@ class Calibration:
             "noise_called_frac": self.noise_called_frac,
             "false_discovery_rate": self.false_discovery_rate,
             "power": [
-                asdict(one) | {"kept_frac": one.kept_frac, "found_frac": one.found_frac}
+                asdict(one)
+                | {
+                    "alone_frac": one.alone_frac,
+                    "kept_frac": one.kept_frac,
+                    "found_frac": one.found_frac,
+                }
                 for one in self.power
             ],
         }
@@ -99,8 +119,13 @@ def _finite(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def calibrate(outcomes: Iterable[Outcome], traps: Sequence[Trap] = ()) -> Calibration:
-    """Count over markets with something planted and without."""
+def calibrate(
+    outcomes: Iterable[Outcome], traps: Sequence[Trap] = (), alone: Sequence[Alone] = ()
+) -> Calibration:
+    """Count over markets with something planted and without.
+
+    alone: formulas of markets that were not mined.
+    """
     every = list(outcomes)
     noise = [outcome for outcome in every if not outcome.market.planted]
     planted = [outcome for outcome in every if outcome.market.planted]
@@ -117,7 +142,7 @@ def calibrate(outcomes: Iterable[Outcome], traps: Sequence[Trap] = ()) -> Calibr
         planted_markets=len(planted),
         called=len(called),
         false_called=sum((factor.likeness or 0.0) < FALSE_BELOW for factor in called),
-        power=_powers([fate for outcome in planted for fate in outcome.fates]),
+        power=_powers([fate for outcome in planted for fate in outcome.fates], alone),
         decoys=sum(statuses.values()),
         decoys_through=statuses["evaluated"],
         trials=sum(outcome.n_trials for outcome in every),
@@ -127,21 +152,34 @@ def calibrate(outcomes: Iterable[Outcome], traps: Sequence[Trap] = ()) -> Calibr
     )
 
 
-def _powers(fates: Sequence[Fate]) -> tuple[Power, ...]:
-    powers = []
-    for target_ic in sorted({fate.target_ic for fate in fates}):
-        own = [fate for fate in fates if fate.target_ic == target_ic]
-        held = [fate for fate in own if fate.verdict in (PREDICTIVE, TRADABLE)]
-        powers.append(
-            Power(
-                target_ic,
-                planted=len(own),
-                met=sum(fate.met for fate in own),
-                kept=sum(fate.met for fate in held),
-                found=len(held),
-            )
+def _powers(fates: Sequence[Fate], alone: Sequence[Alone]) -> tuple[Power, ...]:
+    strengths = sorted({fate.target_ic for fate in fates} | {one.target_ic for one in alone})
+    return tuple(
+        _power(
+            target_ic,
+            [fate for fate in fates if fate.target_ic == target_ic],
+            [one for one in alone if one.target_ic == target_ic],
         )
-    return tuple(powers)
+        for target_ic in strengths
+    )
+
+
+def _power(target_ic: float, fates: Sequence[Fate], not_mined: Sequence[Alone]) -> Power:
+    judged = [(fate.alone, fate.verdict) for fate in fates] + [(one, "") for one in not_mined]
+    held = [fate for fate in fates if fate.verdict not in ("", REJECTED)]
+    fast = [(one.verdict, mined) for one, mined in judged if one.too_fast]
+    return Power(
+        target_ic,
+        planted=len(judged),
+        predictive_alone=sum(one.verdict != REJECTED for one, _ in judged),
+        failed_alone=dict(Counter(name for one, _ in judged for name in one.failed)),
+        too_fast=len(fast),
+        too_fast_tradable=sum(TRADABLE in verdicts for verdicts in fast),
+        mined=len(fates),
+        met=sum(fate.met for fate in fates),
+        kept=sum(fate.met for fate in held),
+        found=len(held),
+    )
 
 
 def uniformity(p_values: Sequence[float]) -> tuple[float, float]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.evaluation import (
     GateThresholds,
+    Grade,
     Score,
     TrialFacts,
     Verdict,
@@ -19,8 +22,53 @@ from alphamill.evaluation.splits import Segment
 from alphamill.factors import check, compute
 from alphamill.frames import FloatArray, Panel
 from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
+from alphamill.sim.planted import PlantedFactor
 from alphamill.stages.certificate import sees_no_future
 from alphamill.stages.language import read_expression
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A planted formula judged as the only trial there was."""
+
+    expression: str
+    target_ic: float
+    verdict: str
+    failed: tuple[str, ...]  # gates that a predictive factor must pass
+    # One-way cost at which its book earns nothing over the whole market; None if it never traded.
+    break_even_bps: float | None
+    cost_bps: float  # what a trade costs
+
+    @property
+    def too_fast(self) -> bool:
+        """Whether what it earns does not pay for what it trades."""
+        return self.break_even_bps is None or self.break_even_bps < self.cost_bps
+
+
+def judge_alone(
+    panel: Panel, planted: PlantedFactor, segments: SegmentSettings, gates: GateSettings
+) -> Alone:
+    """The planted formula on its market, at the default fees."""
+    scores, verdict = _judged(panel, planted.expression, segments, FeeSettings(), gates)
+    return Alone(
+        planted.expression,
+        planted.target_ic,
+        verdict.grade.value,
+        tuple(
+            gate.name
+            for gate in verdict.gates
+            if not gate.passed and gate.needed_for is Grade.PREDICTIVE
+        ),
+        _break_even_bps(scores),
+        scores[0].fee_bps,
+    )
+
+
+def _break_even_bps(scores: Sequence[Score]) -> float | None:
+    """Of the segments' books together: each one's weighs by what it traded."""
+    traded = [one.turnover_per_bar * one.n_obs for one in scores]
+    earned = sum(one.break_even_bps * part for one, part in zip(scores, traded, strict=True))
+    return earned / sum(traded) if math.isfinite(earned) and sum(traded) > 0 else None
 
 
 def judge_directly(
@@ -42,6 +90,16 @@ def judge_panel(
     gates: GateSettings = GateSettings(),
 ) -> Verdict:
     """As `judge_directly`, on a panel of kline fields."""
+    return _judged(panel, expression, segments, fees, gates)[1]
+
+
+def _judged(
+    panel: Panel,
+    expression: str,
+    segments: SegmentSettings,
+    fees: FeeSettings,
+    gates: GateSettings,
+) -> tuple[tuple[Score, Score, Score], Verdict]:
     factor = read_expression(expression)
     values = compute(factor, panel)
     embargo = segments.horizon_bars + segments.entry_lag_bars
@@ -51,7 +109,7 @@ def judge_panel(
         _score(values, panel, part, factor.lookback_bars, segments, fees, known.direction)
         for part in (cut.validation, cut.holdout)
     )
-    return judge(
+    verdict = judge(
         known,
         validation,
         holdout,
@@ -61,6 +119,7 @@ def judge_panel(
         look_ahead_ok=sees_no_future(factor, panel),
         check_faults=check(factor),
     )
+    return (known, validation, holdout), verdict
 
 
 def _score(

@@ -116,9 +116,9 @@ def klines_of(bars: Bars, interval: Interval) -> pa.Table:
     return pa.table(arrays, schema=KLINES)
 
 
-def panel_of(market: ControlMarket) -> Panel:
-    """The market as one PANEL of its kline fields."""
-    bars = market.bars()
+def panel_of(market: ControlMarket, bars: Mapping[str, Bars] | None = None) -> Panel:
+    """The market as one PANEL of its kline fields. bars: the market's, if they are at hand."""
+    bars = bars or market.bars()
     times_ms = market.start_ms + market.interval.ms * np.arange(market.n_bars, dtype=np.int64)
     fields = {}
     for name in (entry.name for entry in KLINES if not pa.types.is_timestamp(entry.type)):

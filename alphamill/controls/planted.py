@@ -6,14 +6,15 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
 from alphamill.clock import ManualClock
+from alphamill.controls.direct import Alone, judge_alone
 from alphamill.controls.inline import InlineMill
-from alphamill.controls.markets import ControlMarket, klines_of
+from alphamill.controls.markets import ControlMarket, klines_of, panel_of
 from alphamill.evaluation import signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
@@ -23,6 +24,7 @@ from alphamill.llm.memory import ScriptedChat
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.market import FakeExchange
 from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings
+from alphamill.sim.bars import Bars
 from alphamill.sim.proposer import NAME as PROPOSER
 from alphamill.sim.reading import answer
 from alphamill.stages.evaluate import SegmentReader
@@ -79,6 +81,7 @@ class Fate:
     target_ic: float
     met: bool  # some trial was this formula in other words
     verdict: str  # the best of a factor that stands for it; "" without one
+    alone: Alone  # on this market, as the only trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +116,27 @@ def mine_market(
     plan: `workers.flows.plan`. Equal arguments, equal outcome.
     """
     exchange = FakeExchange(ManualClock(market.end_ms + _DAY_MS))
-    for symbol, bars in market.bars().items():
-        exchange.add(symbol, market.interval, klines_of(bars, market.interval))
+    bars = market.bars()
+    for symbol, own in bars.items():
+        exchange.add(symbol, market.interval, klines_of(own, market.interval))
     with tempfile.TemporaryDirectory(prefix="alphamill-control-", dir=scratch) as folder:
         mill = InlineMill(
             Lake(folder), exchange, OfflineChat(market.seed, search.decoys), indicators=False
         )
         spec = _spec(market, search, folder)
         mill.work(spec, plan(spec))
-        return _outcome(market, mill, spec)
+        alone = judge_planted(market, search, bars)
+        return _outcome(market, mill, spec, alone)
+
+
+def judge_planted(
+    market: ControlMarket, search: Search, bars: Mapping[str, Bars] | None = None
+) -> list[Alone]:
+    """Each formula planted in the market, judged without a search. bars: as `panel_of`."""
+    if not market.planted:
+        return []
+    panel = panel_of(market, bars)
+    return [judge_alone(panel, one, search.segments, search.gates) for one in market.planted]
 
 
 def _spec(market: ControlMarket, search: Search, lake: str) -> RunSpec:
@@ -169,7 +184,9 @@ class OfflineChat:
         return [PROPOSER]
 
 
-def _outcome(market: ControlMarket, mill: InlineMill, spec: RunSpec) -> Outcome:
+def _outcome(
+    market: ControlMarket, mill: InlineMill, spec: RunSpec, alone: Sequence[Alone]
+) -> Outcome:
     trials, factors = mill.table(spec, "trials"), mill.table(spec, "factors")
     reader = SegmentReader(mill.lake, spec.run_id, market.interval, Segment.DISCOVERY)
     planted = {p.expression: _values(reader, p.expression) for p in market.planted}
@@ -200,8 +217,9 @@ def _outcome(market: ControlMarket, mill: InlineMill, spec: RunSpec) -> Outcome:
                 _met(planted[p.expression], trials, reader),
                 _best([row for row, like in zip(factors, likeness, strict=True)
                        if like[p.expression] >= KEEPS]),
+                own,
             )
-            for p in market.planted
+            for p, own in zip(market.planted, alone, strict=True)
         ),
         decoys={row["proposed"]: row["status"] for row in trials if row["proposed"] in DECOYS},
     )  # fmt: skip

@@ -1,16 +1,18 @@
 """Control arms: markets whose truth is known, what is counted over them, and plain luck."""
 
+import io
 import json
 from functools import partial
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from scipy.stats import binomtest
 
 from alphamill.clock import ManualClock
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
-from alphamill.controls.direct import judge_directly
+from alphamill.controls.direct import Alone, judge_alone, judge_directly, judge_panel
 from alphamill.controls.formulas import random_formulas
 from alphamill.controls.inline import InlineMill
 from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
@@ -29,10 +31,11 @@ from alphamill.evaluation import Grade, forward_returns
 from alphamill.factors import check
 from alphamill.lake import Lake
 from alphamill.market import FakeExchange
-from alphamill.settings import SegmentSettings
+from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
 from alphamill.sim.planted import PlantedFactor
 from producers.bench import planted as planted_command
 from producers.cli import main
+from producers.controls import planted_table
 from workers.flows import plan
 
 SMALL = ControlMarket(seed=5, n_symbols=4, n_bars=600)
@@ -74,10 +77,14 @@ def test_random_formulas_are_seeded_different_and_clean():
         list(random_formulas(1, 50, ("returns",), ("is_nan",)))
 
 
-def outcome(seed=0, ic=0.0, verdict="", likeness=None, met=False, p_value=0.5, kept=""):
+def alone(ic, verdict="predictive", break_even_bps=4.0, failed=()):
+    return Alone(REVERSAL, ic, verdict, failed, break_even_bps, cost_bps=11.0)
+
+
+def outcome(seed=0, ic=0.0, verdict="", likeness=None, met=False, p_value=0.5, kept="", own=None):
     planted = (PlantedFactor(REVERSAL, ic),) if ic else ()
     factors = (Found("x", verdict, likeness, 4.0, 2.0),) if verdict else ()
-    fates = (Fate(REVERSAL, ic, met, kept),) if ic else ()
+    fates = (Fate(REVERSAL, ic, met, kept, own or alone(ic)),) if ic else ()
     market = ControlMarket(seed, planted=planted)
     return Outcome(market, 10, p_value, factors, fates, {"-close": "unclean"})
 
@@ -103,6 +110,54 @@ def test_what_is_counted():
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["false_discovery_rate"] == pytest.approx(1 / 3)
     assert plain["ks_p"] is None  # three markets say nothing of a distribution
+
+
+def test_power_alone_and_what_is_too_fast_to_pay_its_fees_are_counted():
+    weak = ("rejected", 4.0, ("deflated_sharpe", "holdout_t"))
+    found = calibrate(
+        [
+            outcome(1, 0.03, own=alone(0.03, *weak)),
+            outcome(2, 0.03, kept="tradable", own=alone(0.03)),  # too fast, and sold all the same
+            outcome(3, 0.06, kept="tradable", own=alone(0.06, "tradable", 15.0)),  # it pays
+            outcome(4),
+        ],
+        alone=[alone(0.03, "tradable"), alone(0.03, "predictive", None), alone(0.045, *weak)],
+    )
+    low, middle, high = found.power
+    assert (low.planted, low.mined, low.predictive_alone) == (4, 2, 3)
+    assert low.failed_alone == {"deflated_sharpe": 1, "holdout_t": 1}
+    assert (low.too_fast, low.too_fast_tradable) == (4, 2)
+    assert (middle.planted, middle.mined, middle.alone_frac) == (1, 0, 0.0)
+    assert (high.too_fast, high.too_fast_tradable, high.found) == (0, 0, 1)
+    assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def shown(found, n_symbols, n_bars):
+    console = Console(file=io.StringIO(), width=140)
+    console.print(planted_table(found, n_symbols, n_bars))
+    return console.file.getvalue().splitlines()
+
+
+def test_the_table_says_what_is_asked_and_what_is_missed():
+    found = calibrate(
+        [outcome(seed, verdict="predictive" if seed < 2 else "") for seed in range(20)]
+        + [outcome(30, 0.03, met=True, own=alone(0.03, "rejected", 4.0, ("holdout_t",)))],
+        [],
+        [alone(0.03), alone(0.02)],
+    )
+    lines = shown(found, 30, 8000)
+    (noise,) = [line for line in lines if "noise markets" in line]
+    assert "2 of 20" in noise
+    assert "at most 5 % (missed)" in noise
+    (power,) = [line for line in lines if "IC 0.03, judged alone" in line]
+    assert "1 of 2 (50 %)" in power
+    assert "at least 95 % (missed)" in power
+    assert any("holdout_t 1" in line for line in lines)
+    (kept,) = [line for line in lines if "kept, of those met" in line]
+    assert "at least 80 % (missed)" in kept
+    (weak,) = [line for line in lines if "IC 0.02, judged alone" in line]
+    assert "at least" not in weak, "less than IC 0.03 is not asked for"
+    assert "at least 95 %" not in "".join(shown(found, 12, 8000)), "nor is a small market"
 
 
 def test_p_values_that_are_not_uniform_are_found_out():
@@ -190,6 +245,53 @@ def test_a_strong_formula_judged_alone_is_predictive_and_a_weak_one_is_not():
     assert judge_directly(market, REVERSAL, once).grade is not Grade.REJECTED
     noise = ControlMarket(7, 12, 1500)
     assert judge_directly(noise, REVERSAL, once).grade is Grade.REJECTED
+
+
+def strong(formula, seed):
+    planted = PlantedFactor(formula, 0.08, 1)
+    return panel_of(ControlMarket(seed, 12, 3000, (planted,))), planted
+
+
+@pytest.mark.parametrize("seed", range(40, 44))
+def test_a_formula_too_fast_to_pay_its_fees_is_never_tradable(seed):
+    """Strong enough for every other gate: free of fees it is tradable."""
+    panel, planted = strong(REVERSAL, seed)
+    once = SegmentSettings(horizon_bars=1)
+    judged = judge_alone(panel, planted, once, GateSettings())
+    assert judged.too_fast
+    assert 0 < judged.break_even_bps < judged.cost_bps == 11.0
+    assert judged.verdict == "predictive"
+    free = FeeSettings(taker_bps=0.0, maker_bps=0.0, spread_bps=0.0)
+    assert judge_panel(panel, REVERSAL, once, free).grade is Grade.TRADABLE
+
+
+def test_a_slower_one_of_that_strength_pays():
+    panel, planted = strong("ts_mean(volume, 6) / ts_mean(volume, 72)", 40)
+    judged = judge_alone(panel, planted, SegmentSettings(horizon_bars=1), GateSettings())
+    assert not judged.too_fast
+    assert judged.verdict == "tradable"
+
+
+def test_the_command_judges_planted_formulas_without_a_search(monkeypatch):
+    monkeypatch.setattr(
+        "producers.bench.in_processes", lambda work, tasks, *_, **__: map(work, tasks)
+    )
+    words = ["--direct", "--ic", "0.12", "--formulas", "2", "--seeds", "2", "--symbols", "12"]
+    words += ["--bars", "1500", "--jobs", "1"]
+    result = CliRunner().invoke(planted_command, words)
+    assert result.exit_code == 0, result.output
+    assert "IC 0.12, judged alone" in result.output
+    assert "4 markets of 12 symbols x 1,500 bars, horizon 1; seeds 0 to 1" in result.output
+    told = json.loads(CliRunner().invoke(planted_command, [*words, "--json"]).stdout)
+    (power,) = told["power"]
+    assert (power["planted"], power["mined"]) == (4, 0)
+    assert power["predictive_alone"] >= 3
+    assert [one["seed"] for one in told["markets"]] == [0, 0, 1, 1]
+    assert {one["verdict"] for one in told["markets"]} <= {"predictive", "tradable", "rejected"}
+    assert told["asked"]["alone_frac_at_least"] == 0.95
+    nothing = CliRunner().invoke(planted_command, ["--direct", "--ic", "0,0.1"])
+    assert nothing.exit_code == 2
+    assert "each --ic above 0" in nothing.output
 
 
 def test_strengths_that_make_no_sense_are_refused():
