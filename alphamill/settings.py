@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -42,6 +42,7 @@ __all__ = [
     "LedgerSettings",
     "ModelSettings",
     "PeakPrice",
+    "PortfolioSettings",
     "Price",
     "SearchSettings",
     "SegmentSettings",
@@ -122,13 +123,23 @@ class SegmentSettings(Frozen):
     discovery_frac: Fraction = 0.4
     validation_frac: Fraction = 0.3  # the rest is the holdout
     horizon_bars: Count = 4
-    entry_lag_bars: Count = 1  # 1: a signal at the close of bar t trades at the open of bar t+1
+    # 1: a signal at the close of bar t trades at the open of bar t+1. 0: at that very close
+    entry_lag_bars: Annotated[int, Field(ge=0)] = 1
+    returns: Literal["simple", "log"] = "simple"  # of the label; a book's are always simple
 
     @model_validator(mode="after")
     def _leaves_a_holdout(self) -> SegmentSettings:
         if self.discovery_frac + self.validation_frac >= 1:
             raise ValueError("discovery_frac + validation_frac must leave a holdout (below 1)")
         return self
+
+
+class PortfolioSettings(Frozen):
+    """How a factor becomes a book. Below three symbols it is each one's z-score in time."""
+
+    weighting: Literal["rank", "quantile", "zscore"] = "rank"  # across symbols, long-short
+    quantiles: Annotated[int, Field(ge=2)] = 5  # "quantile": long the highest, short the lowest
+    participation_frac: Annotated[float, Field(gt=0, le=1)] = 0.01  # of a bar's volume: capacity
 
 
 class FeeSettings(Frozen):
@@ -173,6 +184,7 @@ class Settings(Frozen):
     budget: BudgetSettings = BudgetSettings()
     search: SearchSettings = SearchSettings()
     segments: SegmentSettings = SegmentSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateSettings = GateSettings()
     ledger: LedgerSettings = LedgerSettings()

@@ -11,7 +11,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.stages.language import read_given
 from producers import options
 from producers.groups import groups_option, read_groups
-from producers.submission import checked_range, submit
+from producers.submission import check_segments, checked_range, submit
 
 
 @click.command()
@@ -72,9 +72,11 @@ def evaluate(
         names=(*("" for _ in expressions), *(factor.name for factor in known)),
         groups=groups,
         segments=settings.segments,
+        portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,
     )
+    check_segments(spec)
     submit(spec, settings, how)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.report.values import (
     NOTHING,
     VERDICT_STYLES,
+    amount,
     dollars,
     elapsed,
     number,
@@ -24,11 +23,12 @@ from alphamill.report.values import (
     real,
     whole,
 )
-from alphamill.settings import Settings
+from alphamill.settings import PortfolioSettings, Settings
+from alphamill.stages.trials import association, association_t, in_time
 from alphamill.usage import UsageCounters
+from producers.board import Board
 from producers.connect import connect
 from producers.failures import failures_table, gathered
-from producers.layout import ROOMY_COLUMNS, listing
 from producers.planted import planted_table, search_planted
 from producers.remarks import remarks
 from producers.results import OFFLINE_NOTICE, offline, run_rows
@@ -36,73 +36,23 @@ from producers.usage import tiers_table
 
 Row = Mapping[str, Any]
 
-_WIDE_COLUMNS = 150
 _LEGEND = (
-    "t: Newey-West t of the RankIC on discovery, validation, holdout; SR: Sharpe ratio a year "
-    "after costs, on validation and holdout; trials: of the search; DSR: deflated Sharpe ratio, "
-    "the probability that it beats the luckiest of them; BH p: adjusted for all of them; turn: "
-    "turnover a bar; even: cost of trading, in bps one way, at which the profit is gone; call: "
-    "what the model's reply that named it cost"
+    "t: Newey-West t of the {correlation} on discovery, validation, holdout; SR: Sharpe ratio a "
+    "year after costs, on validation and holdout; trials: of the search; DSR: deflated Sharpe "
+    "ratio, the probability that it beats the luckiest of them; BH p: adjusted for all of them; "
+    "turn: turnover a bar; even: cost of trading, in bps one way, at which the profit is gone; "
+    "folds: of the 28 ways to test two of discovery's eight folds on the other six, those that "
+    "keep the sign; capacity: capital, in quote currency, whose trades stay below {share} % of "
+    "their bars' volume on validation; call: what the model's reply that named it cost"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
-    """Figures in a table, and what they belong to beside them or, where it is narrow, beneath.
-
-    headers (see `listing`) and cells: the figures. notes: a row's text, the expression first; it is
-    folded, never cut. spare: columns at the end that go into the note where it is narrow.
-    """
-
-    headers: Sequence[str]
-    cells: Sequence[Sequence[Text]]
-    notes: Sequence[Text]
-    legend: str
-    spare: int = 0
-
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        """What rich prints."""
-        wide = options.max_width >= _WIDE_COLUMNS
-        if self.spare and options.max_width < ROOMY_COLUMNS:
-            yield self._narrowed()
-            return
-        table = listing(
-            *self.headers[:2],
-            *(["factor"] if wide else []),
-            *self.headers[2:],
-            wide=options.max_width >= ROOMY_COLUMNS,
-        )
-        if wide:
-            factor = table.columns[2]
-            factor.ratio, factor.no_wrap, factor.overflow = 1, False, "fold"
-        for cells, note in zip(self.cells, self.notes, strict=True):
-            table.add_row(*cells[:2], *([note] if wide else []), *cells[2:])
-        yield table
-        if not wide:
-            beneath = Table.grid(padding=(0, 1, 0, 0))
-            beneath.add_column(justify="right", no_wrap=True)
-            beneath.add_column(overflow="fold")
-            for cells, note in zip(self.cells, self.notes, strict=True):
-                beneath.add_row(cells[0].copy(), note)
-            yield Padding(beneath, (1, 0, 0, 0))
-        yield Padding(Text(self.legend, style="dim"), (1, 0, 0, 0))
-
-    def _narrowed(self) -> Board:
-        """Without the spare columns: their headers and figures end the notes."""
-        kept = len(self.headers) - self.spare
-        names = [name.removeprefix(">") for name in self.headers[kept:]]
-        notes = []
-        for cells, note in zip(self.cells, self.notes, strict=True):
-            figures = zip(names, cells[kept:], strict=True)
-            words = ", ".join(f"{name} {cell.plain}" for name, cell in figures)
-            notes.append(Text.assemble(note, ("\n" + words, "dim")))
-        return Board(self.headers[:kept], [row[:kept] for row in self.cells], notes, self.legend)
-
-
-def factors_board(factors: Sequence[Row], about: Sequence[str] = ()) -> RenderableType:
+def factors_board(
+    factors: Sequence[Row], about: Sequence[str] = (), share: float = 0.01
+) -> RenderableType:
     """A mining run's judged factors in the order given, with the reasons for their verdicts.
 
-    about: sentences that belong to all of them.
+    about: sentences that belong to all of them. share: portfolio.participation_frac.
     """
     said = [Text(plain(sentence), style="dim") for sentence in about]
     if not factors:
@@ -122,11 +72,15 @@ def factors_board(factors: Sequence[Row], about: Sequence[str] = ()) -> Renderab
         ">BH p",
         ">turn",
         ">even",
+        ">folds",
+        ">capacity",
         ">call",
     ]
     cells = [_factor_cells(factor, intervals) for factor in factors]
     notes = [_note(_signed(factor), short_reasons(factor)) for factor in factors]
-    board = Board(headers, cells, notes, _LEGEND, spare=1)
+    timed = any(in_time(factor, "discovery_") for factor in factors)
+    legend = _LEGEND.format(correlation=_correlation(timed), share=f"{100 * share:g}")
+    board = Board(headers, cells, notes, legend, spare=3)
     return Group(Text(verdicts_line(factors), style="bold"), *said, Text(), board)
 
 
@@ -158,7 +112,7 @@ def _factor_cells(factor: Row, intervals: bool) -> list[Text]:
         Text(verdict, style=VERDICT_STYLES.get(verdict, "")),
         *([Text(plain(factor["interval"], 4))] if intervals else []),
         *(
-            Text(number(factor[f"{segment}_rank_ic_t"], 1, signed=True))
+            Text(number(association_t(factor, f"{segment}_"), 1, signed=True))
             for segment in ("discovery", "validation", "holdout")
         ),
         *(
@@ -170,23 +124,26 @@ def _factor_cells(factor: Row, intervals: bool) -> list[Text]:
         Text(probability(factor["bh_p"])),
         Text(percent(factor["validation_turnover_per_bar"], 0).replace(" ", "")),
         Text(number(factor["validation_break_even_bps"], 1)),
+        Text(percent(factor.get("discovery_cpcv_same_sign_frac"), 0).replace(" ", "")),
+        Text(amount(factor.get("validation_capacity_quote"))),
         Text(dollars(factor.get("call_cost_usd_micros"))),
     ]
 
 
 def trials_board(trials: Sequence[Row]) -> RenderableType:
     """Given expressions with their figures over the whole range; there is no verdict."""
-    shown = sorted(trials, key=lambda row: -abs(real(row["rank_ic_t"]) or 0.0))
-    headers = (">#", "status", "bar", "dir", ">RankIC", ">t", ">SR gross", ">net", ">even",
-               ">turn", ">cover")  # fmt: skip
+    shown = sorted(trials, key=lambda row: -abs(association_t(row) or 0.0))
+    timed = any(in_time(row) for row in trials)
+    headers = (">#", "status", "bar", "dir", ">corr" if timed else ">RankIC", ">t", ">SR gross",
+               ">net", ">even", ">turn", ">cover")  # fmt: skip
     cells = [
         [
             Text(str(position)),
             Text(plain(row["status"], 10)),
             Text(plain(row["interval"], 4)),
             Text(_direction(row["direction"])),
-            Text(number(row["rank_ic_mean"], 4, signed=True)),
-            Text(number(row["rank_ic_t"], 2, signed=True)),
+            Text(number(association(row), 4, signed=True)),
+            Text(number(association_t(row), 2, signed=True)),
             Text(number(row["gross_sharpe"], 2, signed=True)),
             Text(number(row["net_sharpe"], 2, signed=True)),
             Text(number(row.get("break_even_bps"), 1)),
@@ -201,11 +158,16 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
     ]
     legend = (
         "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
-        "RankIC; SR: Sharpe ratio a year, before and after costs, not deflated: the best of "
-        f"{whole(len(trials))} tried here is partly luck; even: cost of trading, in bps one way, "
-        "at which the profit is gone; turn: turnover a bar"
+        f"{_correlation(timed)}; SR: Sharpe ratio a year, before and after costs, not deflated: "
+        f"the best of {whole(len(trials))} tried here is partly luck; even: cost of trading, in "
+        "bps one way, at which the profit is gone; turn: turnover a bar"
     )
     return Board(headers, cells, notes, legend)
+
+
+def _correlation(timed: bool) -> str:
+    """What is measured: below three symbols there is no cross-section, and then no IC."""
+    return "rank correlation in time" if timed else "RankIC"
 
 
 def _named(expression: str, name: str | None) -> str:
@@ -255,7 +217,8 @@ def run_board(run: RunRecord) -> RenderableType:
     if run.kind != "mine":
         return trials_board(run_rows(run, "trials"))
     factors = run_rows(run, "factors")
-    return factors_board(factors, remarks(run, factors))
+    book = PortfolioSettings.model_validate(run.spec.get("portfolio") or {})
+    return factors_board(factors, remarks(run, factors), book.participation_frac)
 
 
 def show_results(settings: Settings, run: RunRecord, console: Console) -> None:

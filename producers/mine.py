@@ -10,7 +10,7 @@ from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.endpoints import check_models
 from producers.groups import groups_option, read_groups
-from producers.submission import checked_range, submit
+from producers.submission import check_segments, checked_range, submit
 from producers.universe import Universe, chosen_symbols, universe_options
 
 
@@ -77,9 +77,11 @@ def mine(
         tiers=dict(settings.llm.tiers),
         search=settings.search,
         segments=settings.segments,
+        portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,
     )
+    check_segments(spec)
     submit(spec, settings, how)
 
 

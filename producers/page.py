@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from alphamill.errors import Misconfigured
+from alphamill.evaluation import one_way_bps
 from alphamill.frames import Interval
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord
 from alphamill.report.html import render_report
+from alphamill.settings import FeeSettings, PortfolioSettings, SegmentSettings
 from alphamill.stages.panels import Segment, read_manifest
+from alphamill.stages.trials import UNMEASURED, association, association_t, in_time
 from producers import options
 from producers.failures import Trouble
-from producers.remarks import looks_line, spent_line, survivors_line
+from producers.remarks import looks_line, spent_line, survivors_line, unmeasured_lines
 from producers.results import (
     OFFLINE_NOTICE,
     Row,
@@ -71,6 +73,7 @@ def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
             "id": run.id,
             "kind": run.kind,
             "state": run.state.value,
+            "in_time": any(in_time(row) for row in trials),
             "notice": OFFLINE_NOTICE if offline(run) else "",
             **{
                 name: spec.get(name)
@@ -78,11 +81,11 @@ def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
             },
             **(_search(run, verdicts) if mined else {}),
         },
-        "factors": [_judged(row) for row in verdicts] if mined else [_given(row) for row in trials],
+        "factors": _factors(verdicts, trials) if mined else [_given(row) for row in trials],
         "funnel": _funnel(trials, verdicts) if mined else [],
         "segments": _segments(run),
         "usage": usage if usage["by"] else {},
-        "caveats": _caveats(run, verdicts, troubles),
+        "caveats": [*unmeasured_lines(trials), *_caveats(run, verdicts, troubles)],
     }
 
 
@@ -97,7 +100,18 @@ def _search(run: RunRecord, verdicts: Sequence[Row]) -> Row:
     }
 
 
-def _judged(row: Row) -> Row:
+def _stability(row: Row, discovery: Row) -> Row:
+    """What discovery's folds say of the factor."""
+    return {
+        "folds": discovery.get("fold_rank_corrs") or (),
+        "walk_forward": row.get("discovery_walk_forward_rank_corr"),
+        "same_sign": row.get("discovery_cpcv_same_sign_frac"),
+        "half_life_bars": row.get("discovery_half_life_bars"),
+    }
+
+
+def _judged(row: Row, discovery: Row) -> Row:
+    """discovery: the whole score that the verdict began with."""
     failed = [gate for gate in row["gates"] or () if not gate["passed"]]
     passed = [gate for gate in row["gates"] or () if gate["passed"]]
     veto = [f"vetoed by final_verification: {row['veto_reason']}"] if row["veto_reason"] else []
@@ -106,8 +120,8 @@ def _judged(row: Row) -> Row:
                                         "hash", "bh_p")},
         **{
             segment.value: {
-                "rank_ic": row[f"{segment.value}_rank_ic_mean"],
-                "ic_t": row[f"{segment.value}_rank_ic_t"],
+                "correlation": association(row, f"{segment.value}_"),
+                "t": association_t(row, f"{segment.value}_"),
             }
             for segment in _SEGMENTS
         },
@@ -119,6 +133,8 @@ def _judged(row: Row) -> Row:
         "turnover": row["validation_turnover_per_bar"],
         "coverage": row["validation_coverage"],
         "dsr": row["deflated_sharpe"],
+        "capacity_quote": row.get("validation_capacity_quote"),
+        "stability": _stability(row, discovery),
         "trials": row["n_trials"],
         "symbol_of_origin": row["symbol"],
         "reasons": [*veto, *({**gate, "gate": f"{gate['name']}: {gate['meaning']}"}
@@ -126,17 +142,23 @@ def _judged(row: Row) -> Row:
     }  # fmt: skip
 
 
+def _factors(verdicts: Sequence[Row], trials: Sequence[Row]) -> list[Row]:
+    scores = {row["hash"]: row["score"] for row in trials if row["status"] == "evaluated"}
+    return [_judged(row, scores.get(row["hash"]) or {}) for row in verdicts]
+
+
 def _given(row: Row) -> Row:
     return {
         "expression": row["expression"] or row["proposed"],
         "verdict": "in-sample" if row["status"] == "evaluated" else row["status"],
         "hash": row["hash"],
-        "discovery": {"rank_ic": row["rank_ic_mean"], "ic_t": row["rank_ic_t"]},
+        "discovery": {"correlation": association(row), "t": association_t(row)},
         "net_sharpe": row["net_sharpe"],
         "gross_sharpe": row["gross_sharpe"],
         "break_even_bps": row["break_even_bps"],
         "turnover": row["turnover_per_bar"],
         "coverage": row["coverage"],
+        "capacity_quote": row.get("capacity_quote"),
         "reasons": [row["reason"]] if row["reason"] else [],
     }
 
@@ -148,7 +170,7 @@ def _funnel(trials: Sequence[Row], verdicts: Sequence[Row]) -> list[Row]:
     return [
         {"name": name, "count": count}
         for name, count in (
-            ("proposed", len(trials)),
+            ("proposed", sum(row["status"] != UNMEASURED for row in trials)),
             ("read as an expression", sum(row["status"] in _READ for row in trials)),
             ("measured on discovery", sum(row["status"] == "evaluated" for row in trials)),
             ("same sign on validation", sum(_keeps_sign(row) for row in trials)),
@@ -160,7 +182,7 @@ def _funnel(trials: Sequence[Row], verdicts: Sequence[Row]) -> list[Row]:
 
 
 def _keeps_sign(row: Row) -> bool:
-    later = row["validation_rank_ic_mean"]
+    later = association(row, "validation_")
     return bool(later is not None and row["direction"] and later * row["direction"] > 0)
 
 
@@ -188,13 +210,12 @@ def _segments(run: RunRecord) -> list[Row]:
 
 
 def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble]) -> list[str]:
-    segments: Mapping[str, Any] = run.spec.get("segments") or {}
-    fees: Mapping[str, Any] = run.spec.get("fees") or {}
     caveats = [
-        f"A signal at the close of a bar is traded {segments.get('entry_lag_bars')} bar(s) later "
-        f"at the open and held for {segments.get('horizon_bars')} bars.",
-        f"Costs: {fees.get('taker_bps')} bps of fee and {fees.get('spread_bps')} bps of half "
-        "spread, one way; market impact is not in them.",
+        _trading(
+            SegmentSettings.model_validate(run.spec.get("segments") or {}),
+            PortfolioSettings.model_validate(run.spec.get("portfolio") or {}),
+        ),
+        _costs(FeeSettings.model_validate(run.spec.get("fees") or {})),
     ]
     survivors = survivors_line(run)
     if survivors:
@@ -209,3 +230,33 @@ def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble
         for trouble in troubles[:10]
     ]
     return caveats
+
+
+def _trading(cut: SegmentSettings, book: PortfolioSettings) -> str:
+    """When a signal is traded, for how long, and in what amounts."""
+    lag = cut.entry_lag_bars
+    when = {0: "at that very close, which flatters", 1: "at the next bar's open"}.get(
+        lag, f"{lag} bars later at the open"
+    )
+    by = {"quantile": f"the extreme of {book.quantiles} quantiles", "zscore": "z-score"}.get(
+        book.weighting, "rank"
+    )
+    return (
+        f"A signal at the close of a bar is traded {when} and held for {cut.horizon_bars} bars. "
+        f"Books are weighted by {by} across symbols, below three symbols by each one's z-score in "
+        f"time; capacity allows a trade {100 * book.participation_frac:g} % of its bar's volume."
+    )
+
+
+def _costs(fees: FeeSettings) -> str:
+    """What a unit of traded value costs, and of what that is made up."""
+    parts = f"{fees.taker_bps:g} bps of taker fee and {fees.spread_bps:g} bps of half spread"
+    if fees.maker_frac:
+        parts = (
+            f"{100 * (1 - fees.maker_frac):g} % taken at {parts}, {100 * fees.maker_frac:g} % "
+            f"filled as maker at {fees.maker_bps:g} bps"
+        )
+    return (
+        f"Costs: {one_way_bps(fees):g} bps one way ({parts}); market impact is not in them, and "
+        "funding only where the panel has it."
+    )

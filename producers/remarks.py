@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphamill.frames import Interval
+from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord
 from alphamill.report.values import usd, whole
 from alphamill.stages.funnel import ADMITTED, spending
 from alphamill.stages.library import KNOWN
 from alphamill.stages.panels import read_manifest
+from alphamill.stages.trials import UNMEASURED
 from producers.results import run_rows
 
 Row = Mapping[str, Any]
@@ -19,11 +21,14 @@ Row = Mapping[str, Any]
 
 def remarks(run: RunRecord, factors: Sequence[Row]) -> list[str]:
     """A mining run's sentences, those that have something to say."""
+    trials = run_rows(run, "trials")
     said = (
+        *unmeasured_lines(trials),
         spent_line(run_rows(run, "calls"), factors),
         looks_line(factors),
-        known_line(run_rows(run, "trials")),
+        known_line(trials),
         survivors_line(run),
+        funding_line(run),
     )
     return [sentence for sentence in said if sentence]
 
@@ -35,6 +40,20 @@ def spent_line(calls: Sequence[Row], factors: Sequence[Row]) -> str:
     line = f"{usd(cost)} for {whole(answers)} model {'call' if answers == 1 else 'calls'}"
     line += f", {usd(unknown)} more possibly billed" if unknown else ""
     return line + (f"; {usd((cost + unknown) / held)} a factor not rejected" if held else "")
+
+
+def unmeasured_lines(trials: Sequence[Row]) -> list[str]:
+    """Why nothing at all could be measured at an interval; none where something was."""
+    lines = []
+    for interval in dict.fromkeys(row["interval"] for row in trials):
+        own = [row for row in trials if row["interval"] == interval]
+        if any(row["status"] == "evaluated" for row in own):
+            continue
+        reasons = Counter(row["reason"] or row["status"] for row in own)
+        reason, count = reasons.most_common(1)[0]
+        of = "" if own[0]["status"] == UNMEASURED else f" ({whole(count)} of {whole(len(own))})"
+        lines.append(f"Nothing could be measured at {interval}: {reason}{of}.")
+    return lines
 
 
 def known_line(trials: Sequence[Row]) -> str:
@@ -75,4 +94,25 @@ def survivors_line(run: RunRecord) -> str:
     return (
         f"{len(ended)} of {len(symbols)} symbols stopped trading within the range; their last "
         f"returns are in every figure: {', '.join(ended[:8])}{', ...' if ended[8:] else ''}."
+    )
+
+
+def funding_line(run: RunRecord) -> str:
+    """Where a futures run could not charge funding; "" on spot and where all of it is known."""
+    if not Market(run.spec["market"]).has_funding:
+        return ""
+    lake = Lake(run.spec["lake"])
+    panels = [read_manifest(lake, run.id, Interval(name)) for name in run.spec["intervals"]]
+    made = [panel for panel in panels if panel is not None]
+    if any(panel.funding_unknown is None for panel in made):
+        return "Funding was not fetched when this run was made: no figure charges it."
+    unknown: Counter[str] = Counter()
+    for panel in made:
+        unknown.update({name: bars for name, bars in (panel.funding_unknown or {}).items() if bars})
+    if not unknown:
+        return ""
+    worst = [f"{symbol} {whole(bars)}" for symbol, bars in unknown.most_common(8)]
+    return (
+        f"Funding is not known in {whole(unknown.total())} bars, where none is charged: "
+        f"{', '.join(worst)}{', ...' if len(unknown) > 8 else ''}."
     )

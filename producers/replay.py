@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-from alphamill.errors import GiveUp
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.report.values import plain
 from alphamill.stages.recheck import Recheck, recheck
 from alphamill.stages.replay import Replayed
 from alphamill.stages.replay import replay as rerun
-from alphamill.stages.trials import Row, RunDeps
+from alphamill.stages.trials import RunDeps
 from producers import options
+from producers.factor import chosen
 from producers.results import finished_run
 from workers.flows import plan
 
@@ -75,22 +75,13 @@ def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
     spec = RunSpec.from_message(record.spec)
     lake = Lake(spec.lake)
     rows = lake.read(run_key(record.id, "factors.parquet")).to_pylist()
-    done = recheck(_chosen(rows, text, record.id), RunDeps(lake, record.id, spec))
+    done = recheck(chosen(rows, text, record.id), RunDeps(lake, record.id, spec))
     if as_json:
         options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
     else:
         _say_factor(record.id, done)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)
-
-
-def _chosen(rows: list[Row], text: str, run_id: str) -> Row:
-    """The factor with this hash or unique beginning. Raises GiveUp, naming what there is."""
-    fitting = [row for row in rows if row["hash"].startswith(text)]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = ", ".join(row["hash"] for row in (fitting or rows)[:_SHOWN]) or "(it has none)"
-    raise GiveUp(f"{text!r} fits {len(fitting)} factors of {run_id}; name one of: {known}")
 
 
 def _say_factor(run_id: str, done: Recheck) -> None:

@@ -17,6 +17,7 @@ from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.market.venues import VENUES
 from alphamill.settings import Settings
+from alphamill.stages.segments import NO_GRID, too_short
 from producers.connect import connect
 from producers.endpoints import ask_models
 from producers.failures import gathered
@@ -57,6 +58,17 @@ def _last_close_ms(interval: Interval, now_ms: int) -> int:
     if interval is Interval.MO1:
         return Month.of_ms(now_ms).start_ms
     return now_ms - now_ms % interval.ms
+
+
+def check_segments(spec: RunSpec) -> None:
+    """Raise click.UsageError for a run whose range can make no panel, however full it is."""
+    for interval in spec.intervals:
+        if interval is Interval.MO1:
+            raise click.UsageError(NO_GRID)
+        bars = -(-(spec.end_ms - spec.start_ms) // interval.ms)
+        problem = spec.kind is RunKind.MINE and too_short(bars, interval, spec.segments)
+        if problem:
+            raise click.UsageError(f"the range from --start to --end is too short: {problem}")
 
 
 def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:

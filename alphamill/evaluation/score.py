@@ -49,8 +49,8 @@ class Score:
     rank_autocorrelation: float = _NAN  # of the values, one bar apart
     decay: Mapping[int, float] = field(default_factory=dict)  # horizon in bars -> RankIC
     half_life_bars: float = _NAN
-    fold_rank_ics: tuple[float, ...] = ()  # on discovery, in order of time; see `stability`
-    walk_forward_rank_ic: float = _NAN  # in the direction that the bars before each fold show
+    fold_rank_corrs: tuple[float, ...] = ()  # on discovery, in order of time; see `stability`
+    walk_forward_rank_corr: float = _NAN  # in the direction that the bars before each fold show
     cpcv_same_sign_frac: float = _NAN  # of the splits: the sign learnt in training holds in testing
     quantile_spread: float = _NAN  # mean return over the horizon, highest less lowest quantile
     monotonicity: float = _NAN  # of up to five quantiles, -1 to 1
@@ -68,6 +68,9 @@ class Score:
     break_even_bps: float = _NAN
     funding_per_bar: float = _NAN  # received less paid, of the capital
     capacity_quote: float = _NAN  # capital; see `portfolio.backtest`
+    weighting: str = ""  # of the book; see `weights.portfolio_weights`
+    participation_frac: float = _NAN  # of a bar's volume that a trade may be
+    log_returns: bool = False  # of the label; what the book earns is simple
     fault: str | None = None
 
     @property
@@ -84,25 +87,25 @@ class Score:
         """JSON values; None where a number is NaN or infinite."""
         plain = asdict(self)
         plain["decay"] = {str(horizon): _finite(ic) for horizon, ic in self.decay.items()}
-        plain["fold_rank_ics"] = [_finite(ic) for ic in self.fold_rank_ics]
+        plain["fold_rank_corrs"] = [_finite(ic) for ic in self.fold_rank_corrs]
         return {name: _finite(value) for name, value in plain.items()}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The reverse of `to_dict`; None becomes NaN again."""
-        known = {entry.name for entry in fields(cls)} - {"decay", "fold_rank_ics", "fault"}
+        known = {entry.name for entry in fields(cls)} - {"decay", "fold_rank_corrs", "fault"}
         numbers: dict[str, Any] = {
             name: _NAN if plain[name] is None else plain[name] for name in known & plain.keys()
         }
-        folds = tuple(_NAN if ic is None else ic for ic in plain.get("fold_rank_ics", ()))
+        folds = tuple(_NAN if ic is None else ic for ic in plain.get("fold_rank_corrs", ()))
         decay = {int(h): _NAN if ic is None else ic for h, ic in plain["decay"].items()}
-        return cls(**numbers, decay=decay, fold_rank_ics=folds, fault=plain["fault"])
+        return cls(**numbers, decay=decay, fold_rank_corrs=folds, fault=plain["fault"])
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def scheme_for(n_symbols: int) -> Scheme:
-    """How a book is weighted: across symbols, or each in time where there are too few."""
-    return "rank" if n_symbols >= MIN_SYMBOLS else "time_series"
+def scheme_for(n_symbols: int, across: Scheme) -> Scheme:
+    """How a book is weighted: `across` symbols, or each in time where there are too few."""
+    return across if n_symbols >= MIN_SYMBOLS else "time_series"

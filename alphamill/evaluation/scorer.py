@@ -18,14 +18,14 @@ from alphamill.evaluation.correlation import (
     ranks_autocorrelation,
     time_series_products,
 )
-from alphamill.evaluation.portfolio import MarketToTrade
+from alphamill.evaluation.portfolio import Backtest, MarketToTrade
 from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quantile_spread
 from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan, rank_rows
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import LAGS_PER_HORIZON, MIN_OBSERVATIONS, Score, scheme_for
 from alphamill.evaluation.significance import default_lags, newey_west_t, one_sided_p, two_sided_p
 from alphamill.evaluation.stability import Folds
-from alphamill.evaluation.weights import portfolio_weights
+from alphamill.evaluation.weights import Scheme, portfolio_weights
 from alphamill.frames import FloatArray
 
 QUANTILES = 5
@@ -42,7 +42,7 @@ def score(
     bars_per_year: float,
     direction: int | None = None,
 ) -> Score:
-    """Measure one factor on a segment; see `Scorer` and `Scorer.score`."""
+    """Measure one factor on a segment, with a book by rank; see `Scorer` and `Scorer.score`."""
     scorer = Scorer(
         panel,
         horizon_bars=horizon_bars,
@@ -59,7 +59,9 @@ class Scorer:
 
     panel: "open", "close", and "volume", "quote_volume", "funding_rate" if there are any; (bars,
     symbols). skip_bars: bars at the start that only served the look-back or are embargoed; nothing
-    is decided there. Holds about ten arrays of a field's size, and a score some ten more.
+    is decided there. weighting, quantiles (at most one a symbol), participation_frac: see
+    `portfolio.backtest`; below three symbols the weighting is "time_series". log_returns: of the
+    labels. Holds about ten arrays of a field's size, and a score some ten more.
     """
 
     def __init__(
@@ -71,21 +73,29 @@ class Scorer:
         skip_bars: int,
         fee_bps: float,
         bars_per_year: float,
+        weighting: Scheme = "rank",
+        quantiles: int = QUANTILES,
+        participation_frac: float = 0.01,
+        log_returns: bool = False,
     ) -> None:
         if skip_bars < 0:
             raise ValueError(f"skip_bars {skip_bars} must be >= 0")
         self._shape = panel["open"].shape
         self._present = np.isfinite(panel["close"][skip_bars:])
         n_symbols = int(self._present.any(axis=0).sum()) if self._present.size else 0
+        self._scheme = scheme_for(n_symbols, weighting)
+        self._quantiles = max(2, min(quantiles, n_symbols))
         self._base = Score(
             horizon_bars, entry_lag_bars, skip_bars, fee_bps, bars_per_year, 1,
             n_bars=len(self._present), n_symbols=n_symbols,
+            weighting=self._scheme, participation_frac=participation_frac,
+            log_returns=log_returns,
         )  # fmt: skip
         self._across = n_symbols >= MIN_SYMBOLS
-        self._fault = _segment_fault(panel, self._base)
+        self._fault = segment_fault(panel, horizon_bars, entry_lag_bars, skip_bars)
         if self._fault:
             return
-        self._market = MarketToTrade.of(panel, entry_lag_bars)
+        self._market = MarketToTrade.of(panel, entry_lag_bars, participation_frac)
         self._forward = self._label(panel, horizon_bars)
         self._labels = {
             horizon: self._ranked(self._label(panel, horizon))
@@ -95,14 +105,21 @@ class Scorer:
 
     def _label(self, panel: Mapping[str, FloatArray], horizon_bars: int) -> FloatArray:
         base = self._base
-        return forward_returns(panel, horizon_bars, base.entry_lag_bars)[base.skip_bars :]
+        label = forward_returns(panel, horizon_bars, base.entry_lag_bars, base.log_returns)
+        return label[base.skip_bars :]
 
     def _ranked(self, forward: FloatArray) -> FloatArray:
         """What `_measure` compares with: ranks across symbols, or the returns of each in time."""
         return rank_rows(forward) if self._across else forward
 
     def score(self, values: FloatArray, direction: int | None = None) -> Score:
-        """The factor's Score; a factor that cannot be measured has a `fault`.
+        """The factor's Score; see `measure`."""
+        return self.measure(values, direction)[0]
+
+    def measure(
+        self, values: FloatArray, direction: int | None = None
+    ) -> tuple[Score, Backtest | None]:
+        """The factor's Score and its book; one that cannot be measured has a `fault` and no book.
 
         values: float64 (bars, symbols), of the same bars as the panel. direction: None on
         discovery, where it becomes the sign of the mean RankIC; on validation and holdout it must
@@ -120,11 +137,11 @@ class Scorer:
         )
         fault = self._fault or _factor_fault(scored, base)
         if fault:
-            return replace(base, fault=fault)
+            return replace(base, fault=fault), None
         ranked = Ranked.of(scored)
         associated = self._associate(ranked, base, direction)
         if associated.fault:
-            return associated
+            return associated, None
         chosen = direction or (-1 if associated.association < 0 else 1)
         return self._trade(values, ranked, replace(associated, direction=chosen))
 
@@ -178,32 +195,34 @@ class Scorer:
             monotonicity=monotonicity(quantiles),
         )
 
-    def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> Score:
-        """With the book's figures filled in."""
+    def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> tuple[Score, Backtest]:
+        """With the book's figures filled in, and the book."""
         targets = np.zeros(self._shape)
-        scheme = scheme_for(base.n_symbols)
-        if scheme == "rank":
-            targets[base.skip_bars :] = portfolio_weights(ranked.values, scheme, ranked=ranked)
+        if self._across:
+            scored = portfolio_weights(ranked.values, self._scheme, self._quantiles, ranked)
         else:  # a z-score in time also reads the bars before
-            targets[base.skip_bars :] = portfolio_weights(values, scheme)[base.skip_bars :]
+            scored = portfolio_weights(values, self._scheme)[base.skip_bars :]
+        targets[base.skip_bars :] = scored
         targets *= base.direction
         book = self._market.run(targets, base.fee_bps, base.horizon_bars, base.bars_per_year)
         names = {entry.name for entry in fields(Score)} & {entry.name for entry in fields(book)}
-        return replace(base, **{name: getattr(book, name) for name in names})
+        return replace(base, **{name: getattr(book, name) for name in names}), book
 
 
-def _segment_fault(panel: Mapping[str, FloatArray], base: Score) -> str | None:
-    """Why no factor can be measured on this segment, or None."""
-    reach = base.horizon_bars + base.entry_lag_bars
+def segment_fault(
+    panel: Mapping[str, FloatArray], horizon_bars: int, entry_lag_bars: int, skip_bars: int
+) -> str | None:
+    """Why no factor can be measured on this segment, or None; arguments as those of `Scorer`."""
+    reach, n_bars = horizon_bars + entry_lag_bars, len(panel["open"]) - skip_bars
     if not panel["open"].size:
         return "the panel has no bars"
-    if base.n_bars == 0:
-        return f"fewer bars ({len(panel['open'])}) than look-back and embargo ({base.skip_bars})"
-    if base.n_bars <= reach:
-        return f"horizon and lag of {reach} bars do not fit into a segment of {base.n_bars}"
-    if base.n_symbols == 0:
+    if n_bars <= 0:
+        return f"fewer bars ({len(panel['open'])}) than look-back and embargo ({skip_bars})"
+    if n_bars <= reach:
+        return f"horizon and lag of {reach} bars do not fit into a segment of {n_bars}"
+    if not np.isfinite(panel["close"][skip_bars:]).any():
         return "no symbol has a bar in the segment"
-    if "volume" in panel and not np.any(panel["volume"][base.skip_bars :] > 0):
+    if "volume" in panel and not np.any(panel["volume"][skip_bars:] > 0):
         return "nothing was traded in the segment: volume is 0 throughout"
     return None
 

@@ -44,10 +44,10 @@ class Folds:
         return cls(blocks, *_sides(forward), *_sides(purged))
 
     def stability(self, series: FloatArray) -> dict[str, Any]:
-        """A Score's fold_rank_ics, walk_forward_rank_ic and cpcv_same_sign_frac.
+        """A Score's fold_rank_corrs, walk_forward_rank_corr and cpcv_same_sign_frac.
 
         series: the RankIC of each bar. A fold's last labels, which reach into the next, are left
-        out of fold_rank_ics; NaN for a fold, or a figure, that no bar says anything of.
+        out of fold_rank_corrs; NaN for a fold, or a figure, that no bar says anything of.
         """
         learnt = _means(self.forward_train, series)
         tested = np.sign(learnt) * _means(self.forward_test, series)
@@ -55,8 +55,8 @@ class Folds:
         held = np.sign(_means(self.purged_train, series)) * _means(self.purged_test, series)
         split = np.isfinite(held)
         return {
-            "fold_rank_ics": tuple(_means(self.blocks, series).tolist()),
-            "walk_forward_rank_ic": float(tested[known].mean()) if known.any() else math.nan,
+            "fold_rank_corrs": tuple(_means(self.blocks, series).tolist()),
+            "walk_forward_rank_corr": float(tested[known].mean()) if known.any() else math.nan,
             "cpcv_same_sign_frac": float((held[split] > 0).mean()) if split.any() else math.nan,
         }
 
@@ -74,18 +74,18 @@ def _means(weights: FloatArray, series: FloatArray) -> FloatArray:
     return divide(np.einsum("ij,j->i", weights, filled), counts, counts > 0)
 
 
-def fold_overfitting(fold_rank_ics: FloatArray) -> float:
+def fold_overfitting(fold_rank_corrs: FloatArray) -> float:
     """Probability that the best trial on half of the folds is in the lower half on the rest.
 
-    fold_rank_ics: (folds, trials), an even number of folds. A trial is traded in the direction that
-    the chosen half shows; all choices of half of the folds are tried. NaN for a fold counts as 0;
-    NaN with fewer than two trials. As `probability_of_backtest_overfitting`, of RankIC instead of
-    Sharpe ratios; its null is about 0.5.
+    fold_rank_corrs: (folds, trials), an even number of folds. A trial is traded in the direction
+    that the chosen half shows; all choices of half of the folds are tried. NaN for a fold counts
+    as 0; NaN with fewer than two trials. As `probability_of_backtest_overfitting`, of rank
+    correlations instead of Sharpe ratios; its null is about 0.5.
     """
-    n_folds, n_trials = fold_rank_ics.shape
+    n_folds, n_trials = fold_rank_corrs.shape
     if n_trials < 2 or n_folds < 2 or n_folds % 2:
         return math.nan
-    filled = np.nan_to_num(fold_rank_ics)
+    filled = np.nan_to_num(fold_rank_corrs)
     lost = []
     for chosen in combinations(range(n_folds), n_folds // 2):
         inside = filled[list(chosen)].mean(axis=0)

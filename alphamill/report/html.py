@@ -9,6 +9,7 @@ from typing import Any
 from alphamill.report.elements import Child, Element, element
 from alphamill.report.values import (
     NOTHING,
+    amount,
     dollars,
     errors_text,
     gates,
@@ -32,8 +33,10 @@ _LEGEND = (
     "d, v, h: discovery, validation, holdout. t: Newey-West. Sharpe: a year, net of costs. "
     "trials: of the search that found it. DSR: probability that the Sharpe ratio before costs "
     "beats the luckiest of them. BH p: adjusted for all of them. turnover: of the book, a "
-    "bar. even: cost of trading, one way, at which the profit is gone. call: what the model's "
-    "reply that named the factor cost."
+    "bar. even: cost of trading, one way, at which the profit is gone. folds: of the 28 ways to "
+    "test two of discovery's eight folds on the other six, those that keep the sign. capacity: "
+    "capital in quote currency, on validation. call: what the model's reply that named the factor "
+    "cost."
 )
 # Even text that slipped through the escaping could then load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -42,9 +45,10 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def render_report(report: Row) -> str:
     """The page of a run, as HTML text. Every part may be missing.
 
-    report: run {id, kind, state, market, symbols, intervals, start_ms, end_ms, strategy, notice,
-    spent, trials and pbo by interval}, factors and usage as in tables.py, funnel [{name, count}],
-    segments [{name, interval, start_ms, end_ms, bars, history_bars, embargo_bars}], caveats [text].
+    report: run {id, kind, state, in_time (no cross-section, so no IC), market, symbols, intervals,
+    start_ms, end_ms, strategy, notice, spent, trials and pbo by interval}, factors and usage as in
+    tables.py, funnel [{name, count}], segments [{name, interval, start_ms, end_ms, bars,
+    history_bars, embargo_bars}], caveats [text].
     """
     run = report.get("run") or {}
     factors = report.get("factors") or ()
@@ -52,7 +56,7 @@ def render_report(report: Row) -> str:
     body = element(
         "main",
         _header(run, factors),
-        _section("Factors", _factors(factors)),
+        _section("Factors", _factors(factors, run.get("in_time") is True)),
         _section("Funnel", _funnel(report.get("funnel") or ())),
         _section("Segments", _segments(report.get("segments") or ())),
         _section("LLM usage", _usage(report.get("usage") or {})),
@@ -126,12 +130,13 @@ def _joined(values: object) -> str:
     return plain(", ".join(str(value) for value in values), 600)
 
 
-def _factors(factors: Sequence[Row]) -> Child:
+def _factors(factors: Sequence[Row], in_time: bool) -> Child:
     if not factors:
         return element("p", "No factor came out of this run.")
-    headers = ("#", "factor", "verdict", "RankIC d / v / h", "t val", "t hold", "Sharpe val",
-               "Sharpe hold", "trials", "DSR", "BH p", "turn- over", "even bps",
-               "call")  # fmt: skip
+    correlation = "rank corr. in time" if in_time else "RankIC"
+    headers = ("#", "factor", "verdict", f"{correlation} d / v / h", "t val", "t hold",
+               "Sharpe val", "Sharpe hold", "trials", "DSR", "BH p", "turn- over", "even bps",
+               "folds", "capa- city", "call")  # fmt: skip
     rows = [_factor(position, factor) for position, factor in enumerate(factors, 1)]
     table = _table(headers, rows, text_columns=(1, 2))
     return [element("div", table, class_="scroll"), element("p", _LEGEND, class_="legend")]
@@ -146,8 +151,8 @@ def _factor(position: int, factor: Row) -> list[Child]:
         _expression(factor),
         element("span", verdict, class_=f"verdict {known}"),
         _ics(factor),
-        number(measure(factor, "validation", "ic_t", "rank_ic_t"), 2, signed=True),
-        number(measure(factor, "holdout", "ic_t", "rank_ic_t"), 2, signed=True),
+        number(measure(factor, "validation", "t"), 2, signed=True),
+        number(measure(factor, "holdout", "t"), 2, signed=True),
         number(factor.get("net_sharpe"), 2, signed=True),
         number(factor.get("holdout_net_sharpe"), 2, signed=True),
         whole(factor.get("trials")),
@@ -155,6 +160,8 @@ def _factor(position: int, factor: Row) -> list[Child]:
         probability(factor.get("bh_p")),
         percent(factor.get("turnover")),
         number(factor.get("break_even_bps"), 1),
+        percent(pick(factor, "stability", "same_sign"), 0),
+        amount(factor.get("capacity_quote")),
         dollars(factor.get("cost_usd_micros")),
     ]
 
@@ -168,6 +175,7 @@ def _expression(factor: Row) -> Element:
         element("p", plain(factor["hypothesis"], 1200)) if factor.get("hypothesis") else None,
         element("p", origin, class_="origin") if origin else None,
         element("p", _beside(factor), class_="origin"),
+        element("p", _folds(factor), class_="origin") if _folds(factor) else None,
         [_gate(*gate) for gate in gates(factor)],
     ]
     code = element("code", plain(factor.get("expression"), 600))
@@ -179,6 +187,17 @@ def _beside(factor: Row) -> str:
     return f"Sharpe before costs {gross} · coverage {percent(factor.get('coverage'))}"
 
 
+def _folds(factor: Row) -> str:
+    """What discovery says of the factor in parts; "" where nothing is known of them."""
+    known = pick(factor, "stability", "folds") or ()
+    if not known:
+        return ""
+    folds = " ".join(number(value, 3, signed=True) for value in known)
+    walked = number(pick(factor, "stability", "walk_forward"), 3, signed=True)
+    half_life = number(pick(factor, "stability", "half_life_bars"), 0)
+    return f"folds of discovery {folds} · walk-forward {walked} · half-life {half_life} bars"
+
+
 def _gate(name: str, passed: bool, figures: str) -> Element:
     mark = "✓" if passed else "✗"
     kind = "gate passed" if passed else "gate failed"
@@ -186,8 +205,8 @@ def _gate(name: str, passed: bool, figures: str) -> Element:
 
 
 def _ics(factor: Row) -> Element:
-    """RankIC of the three segments as figures over small bars from a zero line."""
-    values = [measure(factor, segment, "rank_ic", "rank_ic_mean") for segment in _SEGMENTS]
+    """The correlation on the three segments as figures over small bars from a zero line."""
+    values = [measure(factor, segment, "correlation") for segment in _SEGMENTS]
     numbers = [real(value) for value in values]
     top = max((abs(value) for value in numbers if value is not None), default=0.0)
     bars = []

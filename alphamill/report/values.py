@@ -72,6 +72,18 @@ def dollars(micros: object) -> str:
     return f"{'-' if known < 0 else ''}${amount:,.{digits}f}"
 
 
+def amount(value: object) -> str:
+    """A large amount of money in three digits: 950, 1.25k, 34.0M, 2.10B."""
+    known = real(value)
+    if known is None:
+        return NOTHING
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if abs(known) >= 0.9995 * size:
+            scaled = known / size
+            return f"{scaled:,.{max(0, 2 - len(str(int(abs(scaled)))) + 1)}f}{letter}"
+    return f"{known:,.0f}"
+
+
 def milliseconds(value: object) -> str:
     """A latency; seconds from ten seconds on."""
     known = real(value)

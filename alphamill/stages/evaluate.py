@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from alphamill.evaluation import Score, Scorer, one_way_bps
+from alphamill.evaluation import Backtest, Score, Scorer, one_way_bps
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -172,14 +172,17 @@ class SegmentReader:
         columns = {column for factor in factors for column in factor.columns}
         panel = self.panel(columns).panel
         for index, values in compute_many(factors, panel, self.labels()):
-            yield index, self._score(values, spec)
+            yield index, self._scorer_of(spec).score(values)
 
     def score(self, factor: Factor, spec: RunSpec, direction: int | None = None) -> Score:
         """The factor's Score on this segment, by the run's settings."""
-        return self._score(self.values(factor), spec, direction)
+        return self.measure(factor, spec, direction)[0]
 
-    def _score(self, values: FloatArray, spec: RunSpec, direction: int | None = None) -> Score:
-        return self._scorer_of(spec).score(values, direction)
+    def measure(
+        self, factor: Factor, spec: RunSpec, direction: int | None = None
+    ) -> tuple[Score, Backtest | None]:
+        """The factor's Score and its book, which one with a fault does not have."""
+        return self._scorer_of(spec).measure(self.values(factor), direction)
 
     def _scorer_of(self, spec: RunSpec) -> Scorer:
         """Made once: what all factors of this segment are measured against."""
@@ -193,5 +196,9 @@ class SegmentReader:
                 skip_bars=segment.scored.start,
                 fee_bps=one_way_bps(spec.fees),
                 bars_per_year=segment.panel.interval.bars_per_year,
+                weighting=spec.portfolio.weighting,
+                quantiles=spec.portfolio.quantiles,
+                participation_frac=spec.portfolio.participation_frac,
+                log_returns=spec.segments.returns == "log",
             )
         return self._scorer

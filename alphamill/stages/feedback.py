@@ -14,7 +14,7 @@ from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, has_field, walk
 from alphamill.llm.prompts import Feedback, Tried
 from alphamill.stages.language import read_expression
-from alphamill.stages.trials import Row
+from alphamill.stages.trials import Row, association, association_t, in_time
 
 BEST = 10
 FAILED_SHOWN = 8
@@ -49,7 +49,7 @@ def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
     neither a number nor a place says how one did behind discovery.
     """
     measured = [row for row in trials if row["status"] == "evaluated"]
-    measured.sort(key=lambda row: (-abs(row["rank_ic_t"] or 0.0), row["hash"]))
+    measured.sort(key=lambda row: (-abs(association_t(row) or 0.0), row["hash"]))
     broken = [row for row in trials if row["status"] in ("unclean", "invalid", "fault")]
     best, rest = measured[:BEST], measured[BEST:]
     worst = rest[-FAILED_SHOWN // 2 :]
@@ -74,8 +74,9 @@ def tried(row: Row) -> Tried:
     """A trial as a prompt may name it: discovery numbers only."""
     return Tried(
         expression=row["expression"] or row["proposed"],
-        ic=row["rank_ic_mean"],
-        ic_t=row["rank_ic_t"],
+        ic=association(row),
+        ic_t=association_t(row),
+        in_time=in_time(row),
         turnover_frac=row["turnover_per_bar"],
         hypothesis=row["hypothesis"] or "",
         problem=row["reason"] or "",

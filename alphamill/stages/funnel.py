@@ -9,6 +9,7 @@ from typing import Any
 
 from alphamill.llm.records import CallStatus
 from alphamill.settings import Tier
+from alphamill.stages.trials import association_t
 
 Row = Mapping[str, Any]
 
@@ -105,8 +106,8 @@ def _tier(call: Row, tier_of_call: Mapping[str, str]) -> str:
 
 
 def _holds(row: Row, validation_t: float) -> bool:
-    later, direction = row.get("validation_rank_ic_t"), row.get("direction")
-    return later is not None and bool(direction) and later * direction >= validation_t
+    later, direction = association_t(row, "validation_"), row.get("direction") or 0
+    return later is not None and direction != 0 and later * direction >= validation_t
 
 
 def _errors(calls: Iterable[Row]) -> dict[str, int]:

@@ -114,7 +114,8 @@ def residual_figures(
 ) -> Row:
     """The RankIC that is left beside other factors, and its t; NaN without a cross-section."""
     segment, cut = reader.panel(()), spec.segments
-    forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars)
+    log = cut.returns == "log"
+    forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars, log)
     residual = direction * residual_signal(values, others)
     ranks = rank_rows(forward[segment.scored])  # the residual is of ranks already
     ic = information_coefficient(residual[segment.scored], ranks, "pearson")

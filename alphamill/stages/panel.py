@@ -12,19 +12,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation.costs import FUNDING
+from alphamill.evaluation.scorer import segment_fault
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
 from alphamill.indicators import indicator_names
 from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
-from alphamill.settings import SegmentSettings
+from alphamill.market.funding import MINUTE_MS
 from alphamill.stages.features import read_features
+from alphamill.stages.funding import read_funding
+from alphamill.stages.funding_column import funding_column
 from alphamill.stages.library import Moment, look_up
 from alphamill.stages.panels import (
     PanelManifest,
@@ -37,7 +41,9 @@ from alphamill.stages.panels import (
     write_field,
     write_last_bars,
     write_manifest,
+    write_refusal,
 )
+from alphamill.stages.segments import NO_GRID, Cut, cut_segments, too_short
 
 __all__ = [
     "HISTORY_BARS",
@@ -52,6 +58,7 @@ __all__ = [
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
 _ENDED_MS = 2 * 86_400_000  # without a bar up to the panel's last: no outage lasts so long
+_MEASURED_BY = ("open", "close", "volume")  # what says whether anything can be measured
 _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 
 
@@ -88,16 +95,6 @@ class PanelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """Rows [start, end) of the grid; the first `history` of them belong to the segment before."""
-
-    start: int
-    end: int
-    history: int
-    embargo: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Grid:
     interval: Interval
     start_ms: int
@@ -117,46 +114,68 @@ class _Grid:
 def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
     """Write the run's panel at one interval. Safe to repeat: a complete panel stays as it is.
 
-    Raises GiveUp without any bar, with too few for three segments, and for 1M.
+    Raises GiveUp where nothing could be measured: without any bar, with too few for three segments,
+    without trade in one of them, and for 1M. The reason is kept for the run's trials.
     """
-    spec = deps.spec
-    sealed = read_manifest(deps.lake, spec.run_id, job.interval)
+    sealed = read_manifest(deps.lake, deps.spec.run_id, job.interval)
     if sealed is not None:
         return _facts(sealed, skipped=True)
-    grid = _grid(job.interval, deps)
-    cuts = _cuts(grid.bars, deps)
+    try:
+        return _facts(_made(job.interval, deps), skipped=False)
+    except Unfit as error:
+        write_refusal(deps.lake, deps.spec.run_id, job.interval, str(error))
+        raise
+
+
+class Unfit(GiveUp):
+    """Bars that no panel can be made of; says what would help."""
+
+
+def _made(interval: Interval, deps: PanelDeps) -> PanelManifest:
+    spec = deps.spec
+    grid = _grid(interval, deps)
+    cuts = _cuts(grid, deps)
     hashes: dict[Segment, dict[str, str]] = {segment: {} for segment in cuts}
     last: dict[str, FloatArray] = {}
+    prices: dict[str, FloatArray] = {}
+    unknown: dict[str, int] | None = None
     for field, values in _fields(grid, deps):
-        if Segment.DISCOVERY in cuts:
+        if field in _MEASURED_BY:
+            prices[field] = values
+            if len(prices) == len(_MEASURED_BY):
+                _check_measurable(cuts, prices, spec)
+                prices.clear()
+        if field == FUNDING:
+            unknown = dict(zip(grid.symbols, np.isnan(values).sum(axis=0).tolist(), strict=True))
+        elif Segment.DISCOVERY in cuts:
             end = cuts[Segment.DISCOVERY].end
             last[field] = values[max(0, end - LAST_BARS) : end].copy()
         for segment, cut in cuts.items():
             hashes[segment][field] = write_field(
                 deps.lake,
-                field_key(spec.run_id, job.interval, segment, field),
+                field_key(spec.run_id, interval, segment, field),
                 grid.times_ms[cut.start : cut.end],
                 grid.symbols,
                 values[cut.start : cut.end],
             )
     if last:
         bars = _last_bars(grid, cuts[Segment.DISCOVERY].end, last)
-        write_last_bars(deps.lake, spec.run_id, job.interval, bars)
+        write_last_bars(deps.lake, spec.run_id, interval, bars)
     if spec.kind is RunKind.MINE:
-        look_up(deps.lake, spec, job.interval, Moment.START)
-    manifest = _manifest(grid, cuts, hashes, spec)
+        look_up(deps.lake, spec, interval, Moment.START)
+    manifest = replace(_manifest(grid, cuts, hashes, spec), funding_unknown=unknown)
     write_manifest(deps.lake, spec.run_id, manifest)
-    return _facts(manifest, skipped=False)
+    return manifest
 
 
 def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
     if interval is Interval.MO1:
-        raise GiveUp("1M bars have no fixed length and cannot form a panel; use 1w or shorter")
+        raise Unfit(NO_GRID)
     spec = deps.spec
     times = {symbol: _open_times(symbol, interval, deps) for symbol in sorted(set(spec.symbols))}
     times = {symbol: values for symbol, values in times.items() if values.size}
     if not times:
-        raise GiveUp(f"the lake has no {interval} bar of {', '.join(spec.symbols)} in the range")
+        raise Unfit(f"the lake has no {interval} bar of {', '.join(spec.symbols)} in the range")
     every = np.concatenate(list(times.values()))
     phases, counts = np.unique(every % interval.ms, return_counts=True)
     on_grid = every[every % interval.ms == phases[counts.argmax()]]
@@ -175,31 +194,32 @@ def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
     return times
 
 
-def _cuts(bars: int, deps: PanelDeps) -> dict[Segment, _Cut]:
-    """The segments' rows, by fractions of the bars."""
+def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, Cut]:
+    """The segments' rows. Raises Unfit where there are too few bars for them."""
     if deps.spec.kind is RunKind.EVALUATE:
-        return {Segment.WHOLE: _Cut(0, bars, 0, 0)}
-    settings = deps.spec.segments
-    validation = int(bars * settings.discovery_frac)
-    holdout = int(bars * (settings.discovery_frac + settings.validation_frac))
-    embargo = settings.horizon_bars + settings.entry_lag_bars
-    _check_length(bars, [validation, holdout - validation, bars - holdout], settings)
-    v_history, h_history = (min(deps.history_bars, start) for start in (validation, holdout))
-    return {
-        Segment.DISCOVERY: _Cut(0, validation, 0, 0),
-        Segment.VALIDATION: _Cut(validation - v_history, holdout, v_history, embargo),
-        Segment.HOLDOUT: _Cut(holdout - h_history, bars, h_history, embargo),
-    }
+        return {Segment.WHOLE: Cut(0, grid.bars, 0, 0)}
+    problem = too_short(grid.bars, grid.interval, deps.spec.segments)
+    if problem:
+        raise Unfit(problem)
+    return cut_segments(grid.bars, deps.spec.segments, deps.history_bars)
 
 
-def _check_length(bars: int, lengths: Sequence[int], settings: SegmentSettings) -> None:
-    # An embargo before, a label's length after, and two bars between them to compare.
-    needed = 2 * (settings.horizon_bars + settings.entry_lag_bars) + 2
-    if min(lengths) < needed:
-        raise GiveUp(
-            f"{bars} bars make segments of {', '.join(map(str, lengths))} bars; each needs at "
-            f"least {needed} at a horizon of {settings.horizon_bars}: ask for a longer range"
+def _check_measurable(
+    cuts: Mapping[Segment, Cut], prices: Mapping[str, FloatArray], spec: RunSpec
+) -> None:
+    """Raise Unfit for a mining run in which no factor could be measured on some segment.
+
+    No model is asked then. An EVALUATE run says the same in the row of each expression.
+    """
+    for segment, cut in cuts.items() if spec.kind is RunKind.MINE else ():
+        fault = segment_fault(
+            {name: values[cut.start : cut.end] for name, values in prices.items()},
+            spec.segments.horizon_bars,
+            spec.segments.entry_lag_bars,
+            cut.history + cut.embargo,
         )
+        if fault:
+            raise Unfit(f"{segment.value}: {fault}")
 
 
 def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
@@ -207,8 +227,25 @@ def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
     size = max(1, _BATCH_BYTES // (grid.bars * len(grid.symbols) * 8))
     for names in _batches(KLINE_FIELDS, size):
         yield from _batch(names, grid, deps, of_klines=True)
+    if deps.spec.market.has_funding:
+        yield FUNDING, _funding(grid, deps)
     for names in _batches(indicator_names(grid.interval) if deps.indicators else (), size):
         yield from _batch(names, grid, deps, of_klines=False)
+
+
+def _funding(grid: _Grid, deps: PanelDeps) -> FloatArray:
+    """`funding_rate` of every symbol, NaN where the lake cannot say."""
+    # A settlement at the end of the last bar is stamped a little after it.
+    spec, end_ms = deps.spec, grid.end_ms + MINUTE_MS
+    columns = [
+        funding_column(
+            read_funding(deps.lake, spec.market, symbol, grid.start_ms, end_ms),
+            grid.times_ms,
+            grid.interval.ms,
+        )
+        for symbol in grid.symbols
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:
@@ -253,7 +290,7 @@ def _last_bars(grid: _Grid, end: int, fields: Mapping[str, FloatArray]) -> pa.Ta
 
 def _manifest(
     grid: _Grid,
-    cuts: Mapping[Segment, _Cut],
+    cuts: Mapping[Segment, Cut],
     hashes: Mapping[Segment, Mapping[str, str]],
     spec: RunSpec,
 ) -> PanelManifest:

@@ -53,7 +53,8 @@ class PanelManifest:
     """What a panel snapshot holds. `snapshot` is a hash of all of its content.
 
     ended: symbols that stopped trading before the panel ends; None in a snapshot of before they
-    were noted.
+    were noted. funding_unknown: bars a symbol whose funding the lake does not know; None on spot,
+    which pays none, and in a snapshot without it.
     """
 
     interval: Interval
@@ -62,6 +63,7 @@ class PanelManifest:
     snapshot: str
     segments: Mapping[Segment, SegmentFacts]
     ended: tuple[str, ...] | None = None
+    funding_unknown: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,25 @@ def write_manifest(lake: Lake, run_id: str, manifest: PanelManifest) -> None:
     data = asdict(manifest)
     text = json.dumps(data, indent=1, sort_keys=True)
     lake.write_bytes(manifest_key(run_id, manifest.interval), text.encode())
+
+
+def write_refusal(lake: Lake, run_id: str, interval: Interval, reason: str) -> None:
+    """Say why the run has no panel at that interval."""
+    text = json.dumps({"reason": reason}, indent=1)
+    lake.write_bytes(_refusal_key(run_id, interval), text.encode())
+
+
+def read_refusal(lake: Lake, run_id: str, interval: Interval) -> str | None:
+    """Why the run has no panel at that interval; None if it has one, or none was tried yet."""
+    try:
+        reason = json.loads(lake.read_bytes(_refusal_key(run_id, interval)))["reason"]
+    except FileNotFoundError:
+        return None
+    return None if read_manifest(lake, run_id, interval) else str(reason)
+
+
+def _refusal_key(run_id: str, interval: Interval) -> str:
+    return run_key(run_id, f"panel/interval={interval.value}/refused.json")
 
 
 def manifest_key(run_id: str, interval: Interval) -> str:

@@ -12,10 +12,20 @@ import pyarrow as pa
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
-from alphamill.jobs import PublishJob, RunKind, RunSpec
+from alphamill.jobs import PublishJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import Lake, run_key
 from alphamill.llm.records import CallRecord
-from alphamill.stages.trials import SCORE_COLUMNS, SUMMARY, TRIALS, Row, read_rows, read_trials
+from alphamill.stages.panels import read_refusal
+from alphamill.stages.score import unscored
+from alphamill.stages.trials import (
+    SCORE_COLUMNS,
+    SUMMARY,
+    TRIALS,
+    UNMEASURED,
+    Row,
+    read_rows,
+    read_trials,
+)
 from alphamill.stages.verify import VERDICTS
 
 _PUBLISHED_TRIALS = pa.schema(
@@ -40,7 +50,11 @@ class PublishDeps:
 
 
 def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
-    """Gather everything; raises GiveUp if there is nothing at all, with the first reason why."""
+    """Gather everything; raises GiveUp if there is nothing at all, with the first reason why.
+
+    Bars that no factor could be measured on are a row with that reason. Where a fetch failed they
+    are none: the run may be resumed.
+    """
     trials = [row for interval in deps.spec.intervals for row in _joined(deps, interval)]
     verdicts = read_rows(deps.lake, run_key(deps.run_id, "verdicts"))
     if not trials:
@@ -70,7 +84,7 @@ def _joined(deps: PublishDeps, interval: Interval) -> list[Row]:
         return {row["hash"]: row for row in rows}
 
     validated, ranking = by_hash("validation"), by_hash("ranking")
-    rows = []
+    rows = _refused(deps, interval)
     for trial in read_trials(deps.lake, deps.run_id, interval):
         own = trial["hash"] if trial["status"] == "evaluated" else None
         later, ranked = validated.get(own or "", {}), ranking.get(own or "", {})
@@ -81,6 +95,16 @@ def _joined(deps: PublishDeps, interval: Interval) -> list[Row]:
                "why_not_finalist": ranked.get("why")}
         )  # fmt: skip
     return rows
+
+
+def _refused(deps: PublishDeps, interval: Interval) -> list[Row]:
+    """Rows that say why an interval has no panel; none if it has one, or a fetch was in its way."""
+    reason = read_refusal(deps.lake, deps.run_id, interval)
+    if reason is None or any(row["stage"] == "fetch" for row in deps.missing):
+        return []
+    if deps.spec.kind is RunKind.EVALUATE:
+        return unscored(ScoreJob(interval), deps.spec, reason)
+    return [{"interval": interval.value, "round": 0, "status": UNMEASURED, "reason": reason}]
 
 
 def _write(deps: PublishDeps, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:

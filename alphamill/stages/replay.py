@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphamill.errors import GiveUp
+from alphamill.frames import Interval
 from alphamill.jobs import (
     EvaluateJob,
     Message,
@@ -29,6 +30,7 @@ from alphamill.llm.call import Answer, Call
 from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.llm.records import CallStatus
 from alphamill.stages import evaluate, propose, publish, validate, verify, veto
+from alphamill.stages.panels import read_refusal
 from alphamill.stages.trials import SUMMARY, Row, RunDeps
 
 # Computed again; what else lies in a run's folder is its input.
@@ -113,6 +115,8 @@ def replay(
     _copy_inputs(run_id, source, scratch)
     failed = []
     for stage, message in jobs:
+        if _refused(run_id, message, scratch):
+            continue
         try:
             _do(stage, message, run_id, spec, scratch, JournalOnly(calls))
         except GiveUp as error:
@@ -138,6 +142,12 @@ def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
         inside = key.removeprefix(f"{folder}/")
         if "/" in inside and inside.partition("/")[0] not in _COMPUTED:
             scratch.write_bytes(key, source.read_bytes(key))
+
+
+def _refused(run_id: str, message: Mapping[str, Any], lake: Lake) -> bool:
+    """Whether the job is of bars that make no panel: it was not done then either."""
+    interval = message.get("interval")
+    return interval is not None and bool(read_refusal(lake, run_id, Interval(interval)))
 
 
 def _do(

@@ -7,7 +7,7 @@ from typing import Any
 
 from alphamill.errors import FactorError
 from alphamill.factors import check
-from alphamill.jobs import ScoreJob
+from alphamill.jobs import RunSpec, ScoreJob
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_given
 from alphamill.stages.panels import Segment
@@ -36,9 +36,33 @@ def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
 
 
+def unscored(job: ScoreJob, spec: RunSpec, reason: str) -> list[Row]:
+    """The trials of a run whose bars make no panel: each expression with the reason."""
+    given = itertools.zip_longest(spec.expressions, spec.names, fillvalue="")
+    return [_unscored(_blank(text, name, job), text, reason) for text, name in given]
+
+
+def _unscored(row: Row, text: str, reason: str) -> Row:
+    try:
+        factor = read_given(text)
+    except FactorError as error:
+        return row | {"status": "invalid", "reason": str(error)}
+    return row | {
+        "expression": factor.text,
+        "hash": factor.hash,
+        "status": "fault",
+        "reason": reason,
+        "lookback_bars": factor.lookback_bars,
+    }
+
+
+def _blank(text: str, name: str, job: ScoreJob) -> Row:
+    return {"interval": job.interval.value, "tier": "given", "symbol": "", "call_id": "",
+            "hypothesis": name, "round": 0, "proposed": text}  # fmt: skip
+
+
 def _trial(text: str, name: str, job: ScoreJob, reader: SegmentReader, deps: RunDeps) -> Row:
-    row: Row = {"interval": job.interval.value, "tier": "given", "symbol": "", "call_id": "",
-                "hypothesis": name, "round": 0, "proposed": text}  # fmt: skip
+    row = _blank(text, name, job)
     try:
         factor = read_given(text)
         result = reader.score(factor, deps.spec)

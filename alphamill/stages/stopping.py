@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphamill.settings import SearchSettings
-from alphamill.stages.trials import Row
+from alphamill.stages.trials import Row, association_t
 
 _ROUNDS_LOOKED_AT = 2
 
@@ -53,5 +53,5 @@ def _promising(trials: Sequence[Row], search: SearchSettings) -> set[str]:
     return {
         row["hash"]
         for row in trials
-        if row["status"] == "evaluated" and abs(row["rank_ic_t"] or 0.0) >= search.promising_t
+        if row["status"] == "evaluated" and abs(association_t(row) or 0.0) >= search.promising_t
     }

@@ -9,6 +9,7 @@ runs/run=ID/ranking/...     finalists; runs/run=ID/verdicts/... judged factors
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ class RunDeps:
 _TEXTS = ("interval", "tier", "symbol", "call_id", "proposed", "expression", "hash", "hypothesis",
           "status", "reason", "repair")  # fmt: skip
 
+UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
+
 # repair: "" as proposed, "free" mended by rule, "model" mended by a paid call.
 # call_cost_usd_micros: of the call that proposed it, repairs included; the same for all its rows.
 PROPOSALS = pa.schema(
@@ -46,9 +49,15 @@ PROPOSALS = pa.schema(
 )
 
 # The numbers of a Score that are columns of their own; `score` holds all of it as JSON.
-SCORE_COLUMNS = ("rank_ic_mean", "rank_ic_t", "p_value", "ic_mean", "icir", "coverage",
+# rank_ic_* and ic_* are of a cross-section; time_series_* stand in for it below three symbols.
+SCORE_COLUMNS = ("rank_ic_mean", "rank_ic_t", "time_series_rank_corr", "time_series_t", "p_value",
+                 "ic_mean", "icir", "coverage",
                  "turnover_per_bar", "gross_sharpe", "net_sharpe", "gross_sharpe_per_bar",
-                 "net_sharpe_per_bar", "max_drawdown_frac", "break_even_bps")  # fmt: skip
+                 "net_sharpe_per_bar", "max_drawdown_frac", "break_even_bps",
+                 "capacity_quote")  # fmt: skip
+
+# What discovery's folds say of one factor; no later segment has folds. See `evaluation.stability`.
+STABILITY_COLUMNS = ("walk_forward_rank_corr", "cpcv_same_sign_frac", "half_life_bars")
 
 TRIALS = pa.schema(
     [*PROPOSALS]
@@ -71,6 +80,32 @@ def score_columns(score: Score) -> Row:
 def score_of(row: Mapping[str, Any]) -> Score:
     """The Score that `score_columns` wrote."""
     return Score.from_dict(json.loads(row["score"]))
+
+
+def in_time(row: Mapping[str, Any], prefix: str = "") -> bool:
+    """Whether the row's numbers are of each symbol in time, for want of a cross-section."""
+    return _given(row, f"{prefix}rank_ic_t", f"{prefix}rank_ic_mean") is None and (
+        _given(row, f"{prefix}time_series_t", f"{prefix}time_series_rank_corr") is not None
+    )
+
+
+def association(row: Mapping[str, Any], prefix: str = "") -> float | None:
+    """The mean RankIC, or the rank correlation in time where there is none; None for neither.
+
+    prefix: of the columns, "validation_" for instance.
+    """
+    return _given(row, f"{prefix}rank_ic_mean", f"{prefix}time_series_rank_corr")
+
+
+def association_t(row: Mapping[str, Any], prefix: str = "") -> float | None:
+    """Newey-West t of `association`."""
+    return _given(row, f"{prefix}rank_ic_t", f"{prefix}time_series_t")
+
+
+def _given(row: Mapping[str, Any], *names: str) -> float | None:
+    """The first number that is there."""
+    numbers = (row.get(name) for name in names)
+    return next((n for n in numbers if n is not None and not math.isnan(n)), None)
 
 
 def proposals_key(run_id: str, interval: Interval, number: int, tier: Tier, symbol: str) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.evaluation import (
-    backtest,
     benjamini_hochberg,
     effective_trials,
     fold_overfitting,
@@ -22,7 +21,6 @@ from alphamill.evaluation import (
     probability_of_backtest_overfitting,
     trial_correlation,
 )
-from alphamill.evaluation.score import scheme_for
 from alphamill.factors import Factor
 from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.frames import FloatArray, Interval
@@ -110,28 +108,14 @@ def run_validate(job: ValidateJob, deps: RunDeps) -> dict[str, Any]:
 def validated_row(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
     """The trial on validation, with the gross returns that count its luck."""
     factor = read_expression(trial["expression"])
-    spec, direction = deps.spec, trial["direction"]
-    result = reader.score(factor, spec, direction)
-    row = {
+    result, book = reader.measure(factor, deps.spec, trial["direction"])
+    return {
         "hash": trial["hash"],
         "expression": trial["expression"],
         "fault": result.fault,
         **score_columns(result),
+        "gross_returns": book.gross_returns.tolist() if book else None,
     }
-    if result.fault:
-        return row
-    segment = reader.panel(())
-    book = backtest(
-        reader.values(factor),
-        segment.panel,
-        0.0,
-        horizon_bars=spec.segments.horizon_bars,
-        entry_lag_bars=spec.segments.entry_lag_bars,
-        scheme=scheme_for(result.n_symbols),
-        direction=direction,
-        skip_bars=segment.scored.start,
-    )
-    return row | {"gross_returns": book.gross_returns.tolist()}
 
 
 def run_rank(job: RankJob, deps: RunDeps) -> dict[str, Any]:
@@ -219,7 +203,7 @@ def _search_facts(trials: Sequence[Row], validated: Sequence[Row]) -> Row:
 def _discovery_pbo(trials: Sequence[Row]) -> float:
     """How often the best of half of discovery's folds is a poor one on the others."""
     scores = [score_of(row) for row in trials if row["status"] == "evaluated"]
-    folds = [found.fold_rank_ics for found in scores if found.fold_rank_ics]
+    folds = [found.fold_rank_corrs for found in scores if found.fold_rank_corrs]
     return fold_overfitting(np.array(folds, dtype=np.float64).T) if folds else math.nan
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from alphamill.stages.novelty import KnownFactors
 from alphamill.stages.panels import Segment, read_manifest
 from alphamill.stages.trials import (
     SCORE_COLUMNS,
+    STABILITY_COLUMNS,
     Row,
     RunDeps,
     interval_key,
@@ -53,6 +54,7 @@ VERDICTS = pa.schema(
                     "earlier_residual_rank_ic", "earlier_residual_t")]
     + [pa.field(f"{segment.value}_{name}", pa.float64())
        for segment in _SEGMENTS for name in SCORE_COLUMNS]
+    + [pa.field(f"discovery_{name}", pa.float64()) for name in STABILITY_COLUMNS]
     + [pa.field(f"{segment.value}_start_ms", pa.int64()) for segment in _SEGMENTS]
     + [pa.field(f"{segment.value}_end_ms", pa.int64()) for segment in _SEGMENTS]
 )  # fmt: skip
@@ -168,7 +170,7 @@ def verdict_row(
         "gates": json.dumps(plain["gates"]),
         "code_version": alphamill.__version__,
         "snapshot": _snapshot(deps, trial["interval"]),
-        **_numbers(Segment.DISCOVERY, discovery),
+        **_numbers(Segment.DISCOVERY, discovery, SCORE_COLUMNS + STABILITY_COLUMNS),
         **_numbers(Segment.VALIDATION, validation),
         **(_numbers(Segment.HOLDOUT, holdout) if holdout else {}),
         **_dates(readers),
@@ -186,9 +188,9 @@ def _snapshot(deps: RunDeps, interval: str) -> str:
     return manifest.snapshot if manifest else ""
 
 
-def _numbers(segment: Segment, result: Score) -> Row:
+def _numbers(segment: Segment, result: Score, names: Sequence[str] = SCORE_COLUMNS) -> Row:
     plain = result.to_dict()
-    return {f"{segment.value}_{name}": plain[name] for name in SCORE_COLUMNS}
+    return {f"{segment.value}_{name}": plain[name] for name in names}
 
 
 def _dates(readers: dict[Segment, SegmentReader]) -> Row:

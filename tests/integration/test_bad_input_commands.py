@@ -22,6 +22,7 @@ OFFLINE = {"ALPHAMILL_LLM_URL": "http://127.0.0.1:9/v1"}
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
 RANGE = ("--interval", "1h", "--start", "2024-01-01", "--end", "2024-02-01")
 FETCH = ("fetch", "BTCUSDT", *RANGE)
+SCORE = ("evaluate", "close", "--symbols", "BTCUSDT", *RANGE)
 MINE = ("mine", "BTCUSDT", "ETHUSDT", "BNBUSDT", *RANGE)
 NAN_OR_NEXT_TO_NOTHING = "--budget-usd must be at least a millionth of a dollar"
 NOBODY = "redis://127.0.0.1:9/0"
@@ -99,6 +100,10 @@ def last_line(result: Result) -> str:
         ((*MINE, "--rounds", "0"), "0 is not in the range 1<=x"),
         ((*MINE, "--candidates", "many"), "'many' is not a valid integer"),
         (("evaluate", "close", "--symbols", "BTCUSDT,ethusdt", *RANGE), "did you mean ETHUSDT?"),
+        ((*MINE, "--interval", "1d"), "the range from --start to --end is too short: 31 bars"),
+        ((*MINE, "--interval", "1d"), "or more, or set segments.horizon_bars lower"),
+        ((*MINE, "--interval", "1h,1M"), "1M bars have no fixed length and cannot form a panel"),
+        ((*SCORE, "--interval", "1M"), "1M bars have no fixed length and cannot form a panel"),
         (("worker", "gpu"), "'gpu' is not one of 'fetch', 'features', 'evaluate', 'llm',"),
         (("worker", "fetch", "-c", "0"), "0 is not in the range x>=1"),
         (("stats",), "no command 'stats'; did you mean status?"),
@@ -174,6 +179,18 @@ def test_without_redis_every_command_says_what_to_start(call, untouched, command
     assert result.exit_code == MISCONFIGURED, result.output
     assert last_line(result).startswith("ALPHAMILL_REDIS_URL: no Redis answers at 127.0.0.1:9/0; ")
     untouched()
+
+
+def test_a_horizon_that_no_segment_can_hold_is_refused_with_its_cure(call):
+    result = call(*MINE, config="[segments]\nhorizon_bars = 100\n")
+    assert result.exit_code == USAGE, result.output
+    assert "744 bars of 1h make segments of" in last_line(result)
+    needed = int(last_line(result).partition("a range of ")[2].partition(" ")[0])
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    hours = ("--end", (start + timedelta(hours=needed)).isoformat())
+    assert call(*MINE, *hours, config="[segments]\nhorizon_bars = 100\n").exit_code == 0
+    less = ("--end", (start + timedelta(hours=0.98 * needed)).isoformat())
+    assert call(*MINE, *less, config="[segments]\nhorizon_bars = 100\n").exit_code == USAGE
 
 
 @pytest.mark.parametrize("tier", ["quick_scan", "detailed_analysis", "final_verification"])

@@ -388,7 +388,9 @@ def test_factors_as_json_has_every_column_decoded_and_no_nan(mill):
     told = mill.told("factors", "--run", mill.mined)
     assert told["run_id"] == mill.mined
     assert told["offline_proposer"] is True
-    assert [set(row) for row in told["factors"]] == [set(VERDICTS.names)] * 3
+    assert [set(row) for row in told["factors"]] == [
+        {*VERDICTS.names, "calls", "discovery_score"}
+    ] * 3
     first, second, _ = told["factors"]
     assert first["gates"][0]["name"] == "validation_t"
     assert first["reasons"] == ["a reason"]
@@ -459,7 +461,7 @@ def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
          "embargo_bars": 5}
     ]  # fmt: skip
     first = report["factors"][0]
-    assert first["validation"] == {"rank_ic": 0.05, "ic_t": 6.25}
+    assert first["validation"] == {"correlation": 0.05, "t": 6.25}
     assert first["reasons"][0]["gate"] == "net_validation: m"  # what failed comes first
     assert any("shown to 2 factors so far" in caveat for caveat in report["caveats"])
 

@@ -29,6 +29,7 @@ _BAR_COLUMNS_LEFT_OUT = frozenset({"open_time", "close_time", "time"})
 class Tried:
     """A factor and its numbers on discovery; None where it could not be measured.
 
+    in_time: `ic` is no IC but the rank correlation in time: the run has no cross-section.
     turnover_frac: part of the book traded at each bar, 0 to 2. problem: why it failed, "" if not.
     """
 
@@ -38,6 +39,7 @@ class Tried:
     turnover_frac: float | None = None
     hypothesis: str = ""
     problem: str = ""
+    in_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _line(number: int, tried: Tried) -> str:
     numbers = [
         form.format(value)
         for form, value in (
-            ("ic {:+.4f}", tried.ic),
+            ("corr in time {:+.4f}" if tried.in_time else "ic {:+.4f}", tried.ic),
             ("t {:+.2f}", tried.ic_t),
             ("turnover {:.2f}", tried.turnover_frac),
         )

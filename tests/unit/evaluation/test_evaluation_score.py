@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from alphamill.evaluation import (
     Score,
+    Scorer,
     backtest,
     forward_returns,
     information_coefficient,
@@ -62,6 +63,23 @@ def test_every_figure_is_that_of_its_own_function():
     by_quantile = quantile_returns(values[20:], forward)
     assert got.quantile_spread == pytest.approx(by_quantile[-1] - by_quantile[0])
     assert got.monotonicity == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("n_symbols", [1, 7])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_book_is_that_of_a_backtest_to_the_last_bit(n_symbols, direction):
+    values, panel = market(seed=5, n_symbols=n_symbols, edge=0.1)
+    values[50:60, 0] = nan
+    for name in ("open", "close"):
+        panel[name][100:103] = nan  # an outage
+        panel[name][300:, -1] = nan if n_symbols > 1 else panel[name][300:, -1]  # delisted
+    base = {name: value for name, value in KWARGS.items() if name != "fee_bps"}
+    found, book = Scorer(panel, fee_bps=11.0, **base).measure(values, direction)
+    del base["bars_per_year"]
+    scheme = "rank" if n_symbols > 1 else "time_series"
+    alone = backtest(values, panel, 0.0, scheme=scheme, direction=direction, **base)
+    assert book.gross_returns.tobytes() == alone.gross_returns.tobytes()
+    assert found.gross_sharpe_per_bar == alone.gross_sharpe_per_bar != 0
 
 
 def test_direction_is_chosen_on_discovery_and_kept_elsewhere():

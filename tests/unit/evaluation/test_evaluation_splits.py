@@ -78,7 +78,7 @@ def test_no_training_window_of_any_split_meets_a_test_bar(n_bars, folds, label, 
     for split in ahead:
         before = np.flatnonzero(split.test)[0]
         assert not split.train[max(before - label, 0) :].any()
-        assert split.train[: before - label].all()
+        assert split.train[: max(before - label, 0)].all()
     counts = np.sum([split.test for split in purged], axis=0)
     assert (counts == counts[0]).all()  # every bar is tested in as many splits
 

@@ -61,7 +61,7 @@ def test_feedback_has_no_place_for_validation_or_holdout() -> None:
     names = {field.name for kind in (Tried, Feedback) for field in fields(kind)}
     assert names == {
         "expression", "ic", "ic_t", "turnover_frac", "hypothesis", "problem", "worked", "failed",
-        "shared", "fruitless", "known", "taken",
+        "shared", "fruitless", "known", "taken", "in_time",
     }  # fmt: skip
 
 

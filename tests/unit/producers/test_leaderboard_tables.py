@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from alphamill.report.values import amount
 from producers.leaderboard import factors_board, short_reasons, trials_board, verdicts_line
 
 HOSTILE = "rank(close) [bold]x[/] [/] \x1b[31m"
@@ -34,6 +35,7 @@ def factor(**changes):
         "validation_turnover_per_bar": 0.1325, "deflated_sharpe": 0.4126, "bh_p": 9.2e-15,
         "validation_break_even_bps": 8.31, "call_cost_usd_micros": 449, "holdout_looks": 3,
         "n_trials": 1208, "veto_reason": "", "gates": GATES,
+        "discovery_cpcv_same_sign_frac": 0.9286, "validation_capacity_quote": 1_250_000.0,
     }  # fmt: skip
     return base | changes
 
@@ -124,3 +126,31 @@ def test_given_expressions_are_ordered_by_t_and_called_in_sample():
     assert at == sorted(at)
     assert "no value at all" in text
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_capacity_and_folds_are_columns_where_there_is_room_and_words_where_there_is_not():
+    roomy, narrow = shown(factors_board([factor()]), 120), shown(factors_board([factor()]), 90)
+    header = roomy[: roomy.index("─")]
+    assert {"trials", "DSR", "folds", "capacity", "call"} <= set(header.split())
+    assert max(len(line) for line in roomy.splitlines()) <= 120
+    assert {"93%", "1.25M", "1,208", "0.413"} <= set(roomy.split())
+    assert "capacity" not in narrow[: narrow.index("─")]
+    assert "folds 93%, capacity 1.25M, call $0.000449" in " ".join(narrow.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (999.4, "999"), (999.6, "1.00k"), (1250, "1.25k"),
+     (34_000_000, "34.0M"), (999_600_000, "1.00B"), (-1250, "-1.25k"), (float("inf"), "–")],
+)  # fmt: skip
+def test_an_amount_has_three_digits(value, text):
+    assert amount(value) == text
+
+
+def test_factors_of_one_symbol_are_not_called_ic():
+    row = {name: None if "rank_ic" in name else value for name, value in factor().items()}
+    row |= {"discovery_time_series_t": -3.21, "validation_time_series_t": -2.5}
+    text = " ".join(shown(factors_board([row]), 120).split())
+    assert "IC" not in text
+    assert "t of the rank correlation in time" in text
+    assert "-3.2" in text

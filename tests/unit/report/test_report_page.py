@@ -51,8 +51,8 @@ def report(**changes: Any) -> dict[str, Any]:
         "verdict": "predictive", "hypothesis": "prices return to their mean",
         "tier": "quick_scan", "symbol_of_origin": "BTCUSDT",
         "reasons": [{"gate": "net Sharpe", "passed": False, "value": -0.4, "threshold": 0.0}],
-        "discovery": {"rank_ic": 0.04}, "validation": {"rank_ic": 0.03, "ic_t": 3.6},
-        "holdout": {"rank_ic": -0.01, "ic_t": -0.9}, "net_sharpe": -0.4, "gross_sharpe": 1.1,
+        "discovery": {"correlation": 0.04}, "validation": {"correlation": 0.03, "t": 3.6},
+        "holdout": {"correlation": -0.01, "t": -0.9}, "net_sharpe": -0.4, "gross_sharpe": 1.1,
         "turnover": 0.4, "coverage": 0.99, "trials": 311, "dsr": 0.96, "bh_p": 0.004,
     }  # fmt: skip
     return {
@@ -83,7 +83,7 @@ def test_bars_of_the_rank_ics_stand_on_the_zero_line() -> None:
     text = render_report(report())
     heights = re.findall(r'<rect x="(\d+)" width="12" height="([\d.]+)" y="([\d.]+)"', text)
     assert heights == [("4", "12.00", "2.00"), ("22", "9.00", "5.00"), ("40", "3.00", "14.00")]
-    assert "<rect" not in render_report(report(factors=[{"discovery": {"rank_ic": 0.0}}]))
+    assert "<rect" not in render_report(report(factors=[{"discovery": {"correlation": 0.0}}]))
 
 
 def test_is_self_contained() -> None:

@@ -17,6 +17,7 @@ from alphamill.lake import Lake
 from alphamill.ledger import RunRecord, RunState
 from alphamill.market import FakeExchange
 from alphamill.settings import SegmentSettings
+from alphamill.sim.bars import Bars
 from producers.leaderboard import trials_board
 from producers.results import run_rows
 from workers.flows import plan
@@ -91,8 +92,41 @@ def test_one_symbol_is_scored_in_time_and_has_no_ic(tmp_path):
     assert row["score"]["time_series_rank_corr"] is not None
 
 
-def test_a_range_without_bars_fails_the_run_and_says_so(tmp_path):
+def test_a_range_without_bars_is_a_row_an_expression(tmp_path):
     early = MARKET.start_ms - 400 * 86_400_000
-    spec, ledger = scored(tmp_path, "-returns", start_ms=early, end_ms=early + 30 * 86_400_000)
-    assert ledger.run(spec.run_id).state == "failed"
-    assert "has no 1h bar" in " ".join(job.error for job in ledger.dead(spec.run_id))
+    spec, ledger = scored(
+        tmp_path, "-returns", "rank(", start_ms=early, end_ms=early + 30 * 86_400_000
+    )
+    assert ledger.run(spec.run_id).state == "done"
+    good, bad = rows_of(spec)
+    assert (good["status"], good["expression"]) == ("fault", "-returns")
+    assert "the lake has no 1h bar of" in good["reason"]
+    assert bad["status"] == "invalid"
+    assert "col" in bad["reason"]
+    assert [row[name] for row in (good, bad) for name in NUMBERS] == [None] * 2 * len(NUMBERS)
+
+
+def test_what_has_bars_only_at_its_ends_is_scored_or_says_why(tmp_path):
+    spec, ledger = scored(tmp_path, "-returns", "ts_mean(returns, 100)", change=hollow)
+    assert ledger.run(spec.run_id).state == "done"
+    for row in rows_of(spec):
+        assert row["status"] == "fault"
+        assert "needed" in row["reason"] or "no value" in row["reason"]
+
+
+def hollow(bars):
+    """Ten bars at either end of the range."""
+    ends = np.r_[0:10, -10:0]
+    return Bars(*(getattr(bars, name)[ends] for name in Bars.__dataclass_fields__))
+
+
+def test_one_symbol_in_a_table_is_not_called_ic(tmp_path):
+    spec, _ = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(trials_board(rows_of(spec)))
+    shown = console.file.getvalue()
+    (row,) = rows_of(spec)
+    assert "IC" not in shown
+    assert "rank correlation in time" in " ".join(shown.split())
+    assert f"{row['time_series_t']:+.2f}" in shown
+    assert "fold_rank_ics" not in row["score"]

