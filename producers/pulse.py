@@ -19,7 +19,7 @@ from alphamill.report.progress import bars_line
 from alphamill.settings import Settings
 from alphamill.usage.bars import BarCounters, Landed
 
-_STAGES = ("fetch", "reverify")
+_STAGES = ("fetch", "funding", "reverify")
 _SETTLED = ("done", "dead", "skipped", "cancelled")
 _WINDOW_S = 30.0  # a rate over less jumps; over more it lags
 

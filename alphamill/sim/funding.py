@@ -86,7 +86,7 @@ def funding_csv(found: Settlements) -> str:
 
 
 def synthetic_funding(symbol: str, bars: Bars, seed: int) -> Settlements:
-    """Settlements over all of the bars, as irregular as the exchange's.
+    """Settlements from the first bar to the last one's end, as irregular as the exchange's.
 
     Some contracts change their interval half way; rates lean to what longs usually pay.
     """
@@ -102,7 +102,7 @@ def synthetic_funding(symbol: str, bars: Bars, seed: int) -> Settlements:
 
 def _hours(bars: Bars, before: int, after: int) -> tuple[IntArray, IntArray]:
     """When funding is settled, and the hours since the settlement before."""
-    first, last = int(bars.open_ms[0]), int(bars.open_ms[-1])
+    first, last = int(bars.open_ms[0]), int(bars.open_ms[-1] + np.diff(bars.open_ms[-2:]).sum())
     day_ms = 24 * _HOUR_MS
     middle = (first + (last - first) // 2) // day_ms * day_ms
     early = np.arange(-(-first // day_ms) * day_ms, middle, before * _HOUR_MS, dtype=np.int64)
