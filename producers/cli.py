@@ -23,6 +23,7 @@ _COMMANDS = {
     "cancel": ("producers.control", "cancel", "Submit"),
     "status": ("producers.status", "status", "Read"),
     "factors": ("producers.factors", "factors", "Read"),
+    "library": ("producers.library", "library", "Read"),
     "usage": ("producers.usage", "usage", "Read"),
     "funnel": ("producers.funnel", "funnel", "Read"),
     "gaps": ("producers.gaps", "gaps", "Read"),

@@ -72,7 +72,9 @@ def looks_line(factors: Sequence[Row]) -> str:
     most, own = max(looks, default=0), sum(map(bool, looks))
     if not most:
         return ""
-    others = "" if most == own else ", by earlier runs too: its t is no longer one test"
+    before = max(factor.get("holdout_looks_before") or 0 for factor in factors)
+    others = "" if most == own else f", {whole(before)} of them by earlier runs"
+    others += ": the hurdle of its t is raised for each of those" if before else ""
     return f"The bars of the holdout were shown to {whole(most)} factors so far{others}."
 
 

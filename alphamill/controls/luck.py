@@ -28,6 +28,7 @@ from alphamill.stages.trials import (
     PROPOSALS,
     Row,
     RunDeps,
+    association_t,
     proposals_key,
     read_rows,
     read_trials,
@@ -155,7 +156,7 @@ def _arm(
     held = [row for row in verdicts if row["verdict"] != Grade.REJECTED]
     held.sort(key=lambda row: row["rank"])
     oriented = _known(row["oriented_t"] for row in ranking)
-    discovery = sorted(abs(t) for t in _known(row["rank_ic_t"] for row in trials))
+    discovery = sorted(abs(t) for t in _known(map(association_t, trials)))
     return Arm(
         interval=interval.value,
         trials=sum(row["status"] in COUNTED for row in trials),
@@ -169,5 +170,5 @@ def _arm(
     )
 
 
-def _known(numbers: Iterator[float | None]) -> list[float]:
+def _known(numbers: Iterable[float | None]) -> list[float]:
     return [number for number in numbers if number is not None and math.isfinite(number)]

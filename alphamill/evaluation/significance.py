@@ -57,6 +57,16 @@ def newey_west_t(x: ArrayLike, lags: int) -> float:
     return mean / math.sqrt(variance / n_obs) if variance > 0 else math.nan
 
 
+def corrected_t(t: float, tests: int) -> float:
+    """The t of a one-sided test that is one of `tests`: p / tests (Bonferroni); t itself for one.
+
+    Raises ValueError below one test.
+    """
+    if tests < 1:
+        raise ValueError(f"tests {tests} must be >= 1")
+    return t if tests == 1 else -_NORMAL.inv_cdf(one_sided_p(t) / tests)
+
+
 def one_sided_p(t: float) -> float:
     """Probability of a t at least as large under a standard normal; NaN for NaN."""
     return normal_cdf(-t)

@@ -16,6 +16,7 @@ from alphamill.evaluation.out_of_sample import (
     oriented_t,
 )
 from alphamill.evaluation.score import Score
+from alphamill.evaluation.significance import corrected_t
 
 
 class Grade(StrEnum):
@@ -102,11 +103,14 @@ def judge(
     library_correlation: float | None,
     look_ahead_ok: bool | None,
     check_faults: Sequence[str] = (),
+    looks_before: int = 0,
 ) -> Verdict:
     """Grade a factor from its scores and the search that it came out of.
 
     holdout: None if it was never opened, which rejects. library_correlation: the nearest known
     factor's, None if the library is empty. look_ahead_ok: None if not certified, which rejects.
+    looks_before: how many factors earlier searches were shown on bars of this holdout; its t is
+    then one of so many tests more, and the hurdle that of Bonferroni.
 
     Predictive asks the deflated Sharpe ratio of *gross* returns: what is deflated is information,
     and fees are a property of the venue that would hide it. Like the t of 3.0 it is asked of
@@ -124,7 +128,7 @@ def judge(
     gates = (
         *_admission(discovery, later, thresholds, library_correlation, look_ahead_ok, check_faults),
         *_validation_gates(validation, trials, thresholds),
-        *_holdout_gates(validation, holdout, thresholds),
+        *_holdout_gates(validation, holdout, thresholds, looks_before),
         *_book_gates(later, trials, thresholds),
         *_cost_gates(validation, holdout, later, trials, thresholds),
     )
@@ -241,10 +245,11 @@ def _validation_gates(
 
 
 def _holdout_gates(
-    validation: Score, holdout: Score | None, thresholds: GateThresholds
+    validation: Score, holdout: Score | None, thresholds: GateThresholds, looks_before: int
 ) -> tuple[Gate, ...]:
     if holdout is None:
         return (_yes("holdout", False, "the holdout was not opened: it was not a finalist"),)
+    after = f", after {looks_before} looks of earlier runs" if looks_before else ""
     return (
         _above_zero(
             "holdout_sign",
@@ -255,8 +260,8 @@ def _holdout_gates(
         _at_least(
             "holdout_t",
             oriented_t(holdout),
-            thresholds.holdout_t,
-            "Newey-West t on the holdout, in the direction of discovery",
+            corrected_t(thresholds.holdout_t, 1 + looks_before),
+            f"Newey-West t on the holdout, in the direction of discovery{after}",
         ),
         _at_least(
             "out_of_sample_t",

@@ -17,6 +17,7 @@ from alphamill.lake import run_key
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
 from alphamill.stages.library import Moment, recorded
+from alphamill.stages.looks import Looks, looks_before
 from alphamill.stages.novelty import KnownFactors
 from alphamill.stages.panels import Segment
 from alphamill.stages.trials import Row, RunDeps, read_rows, read_trials, score_columns
@@ -83,9 +84,10 @@ def _computed(row: Row, interval: Interval, deps: RunDeps) -> Row:
     validated[places[0]] = validated_row(trial, readers[Segment.VALIDATION], deps)
     ranking = ranked_rows(trials, validated, deps, interval)
     veto = by_hash(deps.lake, deps.run_id, "veto", interval).get(row["hash"], {})
+    looks = Looks(looks_before(deps.lake, deps.run_id, interval), row["holdout_looks"])
     told = recorded(deps.lake, deps.run_id, interval, Moment.END) or ()
     return verdict_row(
-        ranking[places[0]], trial, validated[places[0]], veto, row["holdout_looks"],
+        ranking[places[0]], trial, validated[places[0]], veto, looks,
         KnownFactors(told, readers[Segment.VALIDATION]), readers, deps,
     )  # fmt: skip
 

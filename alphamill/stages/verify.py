@@ -18,7 +18,7 @@ from alphamill.stages.certificate import sees_no_future
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.language import read_expression
 from alphamill.stages.library import Moment, admit, look_up
-from alphamill.stages.looks import count_looks
+from alphamill.stages.looks import Looks, count_looks
 from alphamill.stages.novelty import KnownFactors
 from alphamill.stages.panels import Segment, read_manifest
 from alphamill.stages.trials import (
@@ -44,6 +44,7 @@ VERDICTS = pa.schema(
        pa.field("direction", pa.int8()), pa.field("lookback_bars", pa.int32()),
        pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
        pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64()),
+       pa.field("holdout_looks_before", pa.int64()),
        pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32()),
        pa.field("earlier_factors", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
     + [pa.field(name, pa.float64())
@@ -118,7 +119,7 @@ def verdict_row(
     trial: Row,
     validated: Row,
     veto: Row,
-    looks: int,
+    looks: Looks,
     earlier: KnownFactors,
     readers: dict[Segment, SegmentReader],
     deps: RunDeps,
@@ -144,6 +145,7 @@ def verdict_row(
         library_correlation=_likest(ranked, novelty),
         look_ahead_ok=certified,
         check_faults=check(factor),
+        looks_before=looks.before,
     )
     plain = verdict.to_dict()
     veto_reason = veto.get("reason") or ""
@@ -162,7 +164,8 @@ def verdict_row(
         "veto_reason": veto_reason,
         "kept_by_model": bool(veto.get("kept")),
         "look_ahead_ok": certified,
-        "holdout_looks": looks if holdout else 0,
+        "holdout_looks": looks.so_far if holdout else 0,
+        "holdout_looks_before": looks.before if holdout else 0,
         "deflated_sharpe": plain["deflated_sharpe"],
         "deflated_sharpe_effective": plain["deflated_sharpe_effective"],
         "deflated_sharpe_uncapped": plain["deflated_sharpe_uncapped"],

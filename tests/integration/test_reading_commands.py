@@ -790,11 +790,12 @@ def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "usage", "factors", "gaps", "report", "prompt", "operators", "models", "cost",
+    ["status", "usage", "factors", "library list", "library remove", "gaps", "report", "prompt",
+     "operators", "models", "cost",
      "doctor"],
 )  # fmt: skip
 def test_help_has_an_example_and_every_reader_speaks_json(mill, command):
-    text = mill.ask(command, "--help").stdout
+    text = mill.ask(*command.split(), "--help").stdout
     assert "Example:\n" in text
     assert f"alphamill {command}" in text
     assert "--json" in text

@@ -23,7 +23,7 @@ from alphamill.evaluation import (
     probability_of_backtest_overfitting,
     trial_correlation,
 )
-from alphamill.evaluation.significance import moments, two_sided_p
+from alphamill.evaluation.significance import corrected_t, moments, two_sided_p
 
 VECTOR = [0.05, 0.03, -0.01, 0.04, 0.02, 0.06, -0.02, 0.01, 0.03, 0.05, 0.0, 0.04]
 
@@ -296,3 +296,16 @@ def test_a_trial_that_never_traded_counts_as_its_own():
     correlation = trial_correlation(returns)
     assert np.isnan(correlation[1]).all()
     assert effective_trials(correlation).by_clusters == 3
+
+
+@pytest.mark.parametrize(("tests", "expected"), [(2, 1.9557), (11, 2.6052), (101, 3.2905)])
+def test_a_t_among_many_tests_has_its_share_of_the_error(tests, expected):
+    found = corrected_t(1.64, tests)
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert norm.sf(found) * tests == pytest.approx(norm.sf(1.64), rel=1e-9)
+
+
+def test_a_single_test_is_not_corrected_at_all():
+    assert corrected_t(1.64, 1) == 1.64
+    with pytest.raises(ValueError, match="tests 0"):
+        corrected_t(1.64, 0)

@@ -9,8 +9,9 @@ def call(status="settled", cost=1000, reserved=5000):
     return {"status": status, "cost_usd_micros": cost, "reserved_usd_micros": reserved}
 
 
-def factor(verdict="predictive", looks=3, interval="1h"):
-    return {"verdict": verdict, "holdout_looks": looks, "interval": interval}
+def factor(verdict="predictive", looks=3, interval="1h", before=0):
+    return {"verdict": verdict, "holdout_looks": looks, "holdout_looks_before": before,
+            "interval": interval}  # fmt: skip
 
 
 def test_what_was_paid_and_what_a_factor_cost():
@@ -27,7 +28,7 @@ def test_what_may_have_been_billed_counts_towards_a_factor():
 @pytest.mark.parametrize(
     ("factors", "said"),
     [([], ""), ([factor(looks=0)], ""), ([factor(looks=2), factor(looks=2)], "shown to 2 factors"),
-     ([factor(looks=7), factor(looks=7)], "by earlier runs too"),
+     ([factor(looks=7, before=5)] * 2, "7 factors so far, 5 of them by earlier runs: the hurdle"),
      ([factor(looks=2), factor(looks=2), factor(looks=0)], "so far.")],
 )  # fmt: skip
 def test_looks_at_the_holdout_are_told_and_whose_they_are(factors, said):

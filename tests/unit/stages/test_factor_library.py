@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from scipy.stats import norm
 
 from alphamill.clock import ManualClock
 from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import Search, _spec
+from alphamill.errors import GiveUp
 from alphamill.evaluation import information_coefficient
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
@@ -23,12 +26,22 @@ from alphamill.stages import verify
 from alphamill.stages.evaluate import SegmentReader
 from alphamill.stages.feedback import TAKEN_SHOWN, feedback
 from alphamill.stages.language import read_expression
-from alphamill.stages.library import LIBRARY, Moment, admit, library_key, look_up, recorded
+from alphamill.stages.library import (
+    LIBRARY,
+    Moment,
+    admit,
+    entries,
+    library_key,
+    look_up,
+    recorded,
+    remove,
+)
 from alphamill.stages.novelty import KnownFactors
 from alphamill.stages.panels import Segment
 from alphamill.stages.recheck import recheck
 from alphamill.stages.replay import replay
 from alphamill.stages.trials import RunDeps
+from producers.cli import main
 from workers.flows import plan
 
 PLANTED = "-ts_zscore(close, 24)"
@@ -157,6 +170,19 @@ def test_a_replay_uses_the_library_of_then(runs, tmp_path):
     assert (done.equal, done.failed) == (True, ())
     row = mill.table(spec, "factors")[0]
     assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal
+
+
+def test_each_look_of_an_earlier_run_raises_the_hurdle_of_the_next(runs):
+    (mill, first, _), (_, second, _) = runs
+    shown = len(mill.table(first, "factors"))
+    for spec, before in ((first, 0), (second, shown)):
+        for row in mill.table(spec, "factors"):
+            gate = next(g for g in json.loads(row["gates"]) if g["name"] == "holdout_t")
+            assert row["holdout_looks_before"] == before
+            expected = norm.isf(norm.sf(EASY.holdout_t) / (1 + before))
+            assert gate["threshold"] == pytest.approx(expected, abs=1e-9)
+            assert gate["passed"] == (gate["value"] >= gate["threshold"])
+    assert shown > 0
 
 
 def test_without_a_library_the_same_is_found_again(tmp_path):
@@ -302,3 +328,98 @@ def test_the_prompt_names_few_short_formulas_in_an_order_that_tells_nothing():
 def test_the_library_is_plain_parquet(runs):
     (mill, spec, _), _ = runs
     assert mill.lake.read(library_key(spec, H1)).schema.equals(LIBRARY)
+
+
+@pytest.fixture
+def stocked(tmp_path):
+    """A lake whose library holds three admissions, and how to ask about it."""
+    lake = Lake(str(tmp_path))
+    one, two = (spec_of(tmp_path, salt) for salt in "ab")
+    for spec, rows in ((one, [row_of(PLANTED), row_of(OTHER, 2)]), (two, [row_of("-returns")])):
+        look_up(lake, spec, H1, Moment.END)
+        assert admit(lake, spec, H1, rows)
+    runner = CliRunner(env={"ALPHAMILL_LAKE": lake.uri, "COLUMNS": "80"})
+
+    def ask(*arguments, code=0):
+        result = runner.invoke(main, ["library", *arguments], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout) if "--json" in arguments else result.output
+
+    return lake, one, ask
+
+
+def test_what_is_removed_is_told_to_no_later_run_and_stays_on_record(stocked, tmp_path):
+    lake, one, ask = stocked
+    gone = row_of(PLANTED)["hash"]
+    before = lake.read(library_key(one, H1)).to_pylist()
+    done = ask("remove", gone[:9], "--why", " delisted ", "--by", "ada", "--json")["removed"]
+    assert (done["hash"], done["removed_by"], done["removed_why"]) == (gone, "ada", "delisted")
+    after = lake.read(library_key(one, H1)).to_pylist()
+    kept = [{**row, **dict.fromkeys(("removed_ms", "removed_by", "removed_why"))} for row in after]
+    assert kept == before
+    later = spec_of(tmp_path, "later")
+    told = [row["expression"] for row in look_up(lake, later, H1, Moment.START)]
+    assert sorted(told) == sorted(["-returns", OTHER])
+    look_up(lake, later, H1, Moment.END)
+    assert admit(lake, later, H1, [row_of(PLANTED)]), "it may be found anew"
+    assert [row["expression"] for row in ask("list", "--json")["library"]] == [
+        OTHER, "-returns", PLANTED
+    ]  # fmt: skip
+    everything = ask("list", "--removed", "--json")["library"]
+    assert [row["removed_by"] for row in everything] == ["ada", None, None, None]
+    again = spec_of(tmp_path, "again")
+    assert PLANTED in [row["expression"] for row in look_up(lake, again, H1, Moment.START)]
+
+
+def test_the_list_shows_who_removed_what_and_when(stocked):
+    _, _, ask = stocked
+    ask("remove", row_of(OTHER)["hash"], "--why", "[b]too[/b] slow", "--by", "grace")
+    plain, full = ask("list"), ask("list", "--removed")
+    assert OTHER not in plain
+    assert "1 more were removed" in plain
+    assert "by grace: [b]too[/b] slow" in full
+    assert OTHER in full
+    for text in (plain, full):
+        assert max(map(len, text.splitlines())) <= 80
+    assert ask("list", "--market", "um") != plain
+    assert "empty" in ask("list", "--market", "um")
+
+
+@pytest.mark.parametrize("text", ["zzz", "", "all"])
+def test_what_is_not_in_the_library_cannot_be_removed(stocked, text):
+    lake, one, ask = stocked
+    before = lake.read_bytes(library_key(one, H1))
+    shown = ask("remove", text, "--why", "no", code=1)
+    assert "fits 0 factors of the library; name one of:" in shown
+    assert f"{row_of(PLANTED)['hash'][:12]} (spot 1h)" in shown
+    assert lake.read_bytes(library_key(one, H1)) == before
+
+
+def test_a_removal_needs_a_reason_and_happens_once(stocked):
+    _, _, ask = stocked
+    gone = row_of(PLANTED)["hash"]
+    assert "--why" in ask("remove", gone, code=2)
+    assert "--why needs a reason" in ask("remove", gone, "--why", "  ", code=2)
+    ask("remove", gone, "--why", "once", "--by", "ada")
+    assert "by ada: once" in ask("remove", gone, "--why", "twice", code=1)
+
+
+def test_two_removals_at_once_leave_one_record(stocked):
+    lake, _, _ = stocked
+    (entry, *_) = entries(lake)
+    remove(lake, entry, 1, "ada", "first")
+    with pytest.raises(GiveUp, match="no longer in the library"):
+        remove(lake, entry, 2, "grace", "second")
+    assert entries(lake)[0].row["removed_by"] == "ada"
+
+
+def test_a_removed_formula_is_mined_and_admitted_again(tmp_path):
+    mill, first, _ = mine(tmp_path, "first", PLANTED)
+    (entry,) = entries(mill.lake)
+    remove(mill.lake, entry, 1, "ada", "to be found anew")
+    mill, second, chat = mine(tmp_path, "second", PLANTED)
+    assert not any("## Taken" in prompt for prompt in chat.prompts)
+    assert grades(mill, second)[PLANTED] != "rejected"
+    assert [one.removed for one in entries(mill.lake)] == [True, False]
+    row = mill.table(first, "factors")[0]  # what was is what is replayed
+    assert recheck(row, RunDeps(mill.lake, first.run_id, first)).equal

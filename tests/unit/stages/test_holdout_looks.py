@@ -9,7 +9,7 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search, _spec
 from alphamill.frames import Interval, Market, Panel
 from alphamill.lake import Lake
-from alphamill.stages.looks import count_looks
+from alphamill.stages.looks import count_looks, looks_before
 from alphamill.stages.panels import SegmentPanel
 from alphamill.stages.trials import RunDeps
 
@@ -22,7 +22,7 @@ def look(lake, salt, first_bar, last_bar, hashes, interval=Interval.H1, market=M
     bars = np.arange(first_bar - 5, last_bar + 1, dtype=np.int64)
     holdout = SegmentPanel(Panel(interval, bars * interval.ms, ("BTCUSDT",), {}), 3, 2)
     rows = [{"hash": text, "expression": f"delay(close, {text})"} for text in hashes]
-    return count_looks(rows, holdout, RunDeps(lake, spec.run_id, spec))
+    return count_looks(rows, holdout, RunDeps(lake, spec.run_id, spec)).so_far
 
 
 @pytest.fixture
@@ -59,3 +59,19 @@ def test_another_market_does_not(lake):
 def test_nothing_opened_is_no_look_but_says_what_others_saw(lake):
     look(lake, "a", 100, 200, "12")
     assert look(lake, "b", 150, 250, "") == 2
+
+
+def test_what_was_before_a_run_is_what_it_first_found(lake):
+    def before(salt):
+        spec = replace(_spec(ControlMarket(1), Search(), lake.uri), salt=salt)
+        return looks_before(lake, spec.run_id, Interval.H1)
+
+    look(lake, "a", 100, 200, "12")
+    assert (before("a"), before("b")) == (0, 0)
+    look(lake, "b", 150, 250, "345")
+    assert (before("a"), before("b")) == (0, 2)
+    look(lake, "c", 240, 300, "6")  # a's bars end before
+    assert before("c") == 3
+    look(lake, "a", 100, 200, "12")  # a repeated job
+    look(lake, "b", 150, 250, "345")
+    assert (before("a"), before("b"), before("c")) == (0, 2, 3)
