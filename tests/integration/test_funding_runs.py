@@ -66,6 +66,7 @@ def test_two_workers_and_two_runs_through_faults(make_mill, market):
     assert all(one["skipped"] for one in results(mill, third))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_worker_has_paid_for_what_it_got(make_mill, market, wait_for):
     symbols, threads = 6, 4

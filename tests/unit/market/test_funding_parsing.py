@@ -149,6 +149,11 @@ def test_a_file_that_is_not_what_it_should_be(text):
         FILE.parse(zipped(text))
 
 
+def test_a_settlement_twice_in_a_file_is_said():
+    with pytest.raises(ValueError, match="settlements twice"):
+        parse_funding_csv(csv(f"{at(0)},8,0.1", f"{at(0, 5)},8,0.1"))
+
+
 def test_the_first_settlement_of_a_month_may_be_stamped_before_it():
     assert FILE.parse(zipped(csv(f"{at(0, -3)},8,0.1"))).num_rows == 1
 
