@@ -46,7 +46,7 @@ def test_what_is_asked():
 
 def test_settlements_of_before_the_range_are_asked_for_again():
     with pytest.raises(RetryLater, match="from before the range"):
-        BinanceFunding(Api(START - 1, START), Gate()).page("BTCUSDT", START, START + HOUR)
+        BinanceFunding(Api(START - HOUR, START), Gate()).page("BTCUSDT", START, START + HOUR)
 
 
 def test_settlements_of_after_it_are_left_out():
