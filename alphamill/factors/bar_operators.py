@@ -32,7 +32,7 @@ BAR_OPERATORS = (
     bar("not", (X,), U.TRUTH, "1 if x is 0, else 0.", "not (close > open)", symbol="not"),
     bar("where", (COND, X, Y), U.WHERE,
         "x where cond is nonzero, else y; NaN where cond is NaN. Also `cond ? x : y`.",
-        "returns < 0 ? ts_std(returns, 20) : 0", "if_else", "iff", "if"),
+        "where(returns < 0, ts_std(returns, 20), 0)", "if_else", "iff", "if"),
     bar("mask", (X, COND), U.SCALED, "x where cond is nonzero, else NaN.",
         "mask(returns, volume > 0)"),
     bar("abs", (X,), U.SCALED, "Absolute value.", "abs(returns)"),

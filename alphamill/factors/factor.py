@@ -52,18 +52,20 @@ def parse(
     dialect: str = "",
     fields: Collection[str] | None = None,
     bounds: Bounds | None = None,
+    groups: Collection[str] | None = None,
 ) -> Factor:
     """The factor that `text` says.
 
     dialect: "" (our own), "alpha101" or "qlib".
     fields: further names, such as indicator columns; a mapping also gives their units ("ratio",
         "price", "volume", "quote", "count").
+    groups: names of the group tables there are (default: any name will do).
     Raises FactorError with the position, what was expected and the nearest valid form.
     """
     bounds = bounds or Bounds()
     speech = dialect_named(dialect)
     units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields or (), "")
-    tree = read_tree(text, speech, {**units, **speech.fields}, bounds)
+    tree = read_tree(text, speech, {**units, **speech.fields}, bounds, groups)
     return factor_of(canonical(tree), {**units, **speech.fields}, bounds)
 
 

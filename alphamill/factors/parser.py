@@ -6,14 +6,20 @@ least 1, and no operator reads a later bar.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import Bounds
 from alphamill.factors.dialects import Dialect
-from alphamill.factors.fields import BASE_FIELDS, adv_bars, is_field
+from alphamill.factors.fields import adv_bars, is_field
+from alphamill.factors.hints import (
+    called_field,
+    unknown_field,
+    unknown_group,
+    unknown_operator,
+    wrong_count,
+)
 from alphamill.factors.operators import INFIX, OPERATORS, Family, Kind, Operator, Param
 from alphamill.factors.printer import COMPARISONS, PRECEDENCE, SIGN, number_text
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, has_field
@@ -24,37 +30,33 @@ _MAX_NESTING = 64  # brackets, signs and powers in one another; keeps Python's s
 _TERNARY = 0
 
 
-def read_tree(text: str, dialect: Dialect, extra: Mapping[str, str], bounds: Bounds) -> Node:
-    """The tree of the whole text, not yet canonical; `extra` names further fields."""
+def read_tree(
+    text: str,
+    dialect: Dialect,
+    extra: Mapping[str, str],
+    bounds: Bounds,
+    groups: Collection[str] | None = None,
+) -> Node:
+    """The tree of the whole text, not yet canonical.
+
+    extra: further fields. groups: the group tables there are (None: any name will do).
+    """
     if len(text) > bounds.max_chars:
         problem = f"{len(text)} characters; at most {bounds.max_chars} are read"
         raise FactorError(problem, bounds.max_chars)
-    return _Parser(text, dialect, extra, bounds).whole()
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
-_SIBLINGS = {"ts_mean": ("cs_mean", "sma_cn"), "neutralize": ("group_neutralize",)}
-
-
-def _sibling(operator: Operator, given: int) -> str | None:
-    """The operator of a like name that takes so many arguments."""
-    stem = operator.name.removeprefix("ts_").removeprefix("cs_")
-    for name in (f"ts_{stem}", stem, f"cs_{stem}", *_SIBLINGS.get(operator.name, ())):
-        other = OPERATORS.get(name)
-        if other and other is not operator and other.required <= given <= len(other.params):
-            return name + other.signature
-    return None
+    return _Parser(text, dialect, extra, bounds, groups).whole()
 
 
 class _Parser:
     """One pass over the tokens of one text."""
 
     def __init__(
-        self, text: str, dialect: Dialect, extra: Mapping[str, str], bounds: Bounds
+        self,
+        text: str,
+        dialect: Dialect,
+        extra: Mapping[str, str],
+        bounds: Bounds,
+        groups: Collection[str] | None,
     ) -> None:
         self._tokens = tokenize(text)
         self._next = 0
@@ -63,11 +65,12 @@ class _Parser:
         self._dialect = dialect
         self._extra = extra
         self._bounds = bounds
+        self._groups = groups
 
     def whole(self) -> Node:
         """The tree of the whole input."""
         if self._peek().kind is TokenKind.END:
-            raise FactorError("the expression is empty", 0, "an expression")
+            raise FactorError("the expression is empty", 0, "one such as close / open")
         tree = self._expression(_TERNARY)
         token = self._peek()
         if token.kind is not TokenKind.END:
@@ -94,6 +97,8 @@ class _Parser:
 
     @staticmethod
     def _unexpected(token: Token, expected: str) -> FactorError:
+        if token.kind is TokenKind.END:
+            return FactorError("the expression ends too early", token.position, expected)
         return FactorError(f"{token} does not fit here", token.position, expected)
 
     def _expression(self, level: int) -> Node:
@@ -189,22 +194,14 @@ class _Parser:
             raise FactorError(
                 f"{token.text} is an operator", token.position, f"{token.text}{form.signature}"
             )
-        names = [*BASE_FIELDS, *self._extra, "adv20"]
-        raise FactorError(
-            f"unknown field '{token.text}'", token.position, "", _nearest(token.text, names)
-        )
+        raise unknown_field(token, self._extra, self._groups or ())
 
     def _call(self, token: Token) -> Node:
         name = self._dialect.operator_name(token.text)
         if name is None:
-            held = self._dialect.refusal(token.text)
-            if held is not None:
-                problem, instead = held
-                raise FactorError(f"{token.text} {problem}", token.position, "", instead or None)
             if is_field(self._dialect.field_name(token.text), self._extra):
-                raise FactorError(f"{token.text} is a field, not an operator", token.position)
-            suggestion = _nearest(token.text, self._dialect.spellings())
-            raise FactorError(f"unknown operator '{token.text}'", token.position, "", suggestion)
+                raise called_field(token)
+            raise unknown_operator(token, self._dialect, self._extra)
         args: list[tuple[Node, int]] = []
         if not self._accept(")"):
             args.append(self._argument(name, 0))
@@ -222,21 +219,21 @@ class _Parser:
         params = OPERATORS[operator].params
         if index < len(params) and params[index].kind is Kind.GROUP:
             if token.kind is not TokenKind.NAME:
-                raise self._unexpected(token, "the name of a group")
+                raise self._unexpected(token, "the name of a group table")
             self._take()
-            return Group(self._dialect.field_name(token.text)), token.position
+            name = self._dialect.field_name(token.text)
+            if self._groups is not None and name not in self._groups:
+                raise unknown_group(token, self._groups)
+            if self._peek().text == "(":
+                problem = f"the group of {operator} is a table's name, not an expression"
+                raise FactorError(problem, token.position)
+            return Group(name), token.position
         return self._expression(_TERNARY), token.position
 
     def _build_call(self, operator: Operator, args: list[tuple[Node, int]], token: Token) -> Node:
         given = len(args)
         if not operator.required <= given <= len(operator.params):
-            plural = "argument" if given == 1 else "arguments"
-            raise FactorError(
-                f"{token.text} needs {operator.kinds}; {given} {plural} given",
-                token.position,
-                "",
-                _sibling(operator, given),
-            )
+            raise wrong_count(operator, given, token)
         checked = tuple(
             self._checked(operator, param, arg, position)
             for param, (arg, position) in zip(operator.params, args, strict=False)
@@ -249,7 +246,9 @@ class _Parser:
             for param, arg in zip(operator.params, args, strict=False):
                 if param.kind is Kind.SERIES and not has_field(arg):
                     problem = f"{operator.name} of a constant says nothing"
-                    raise FactorError(problem, token.position, "a series for every " + param.name)
+                    raise FactorError(
+                        problem, token.position, f"a field such as close in {param.name}"
+                    )
         return Call(operator.name, args)
 
     def _checked(self, operator: Operator, param: Param, arg: Node, position: int) -> Node:
@@ -257,27 +256,31 @@ class _Parser:
             return self._bars(operator, param, arg, position)
         if param.kind is Kind.NUMBER:
             if not isinstance(arg, Number):
-                raise FactorError(
-                    f"{operator.name} needs a literal number for {param.name}", position, "a number"
-                )
+                problem = f"{param.name} of {operator.name} must be written as a number"
+                raise FactorError(problem, position, _range(param.low, param.high))
             if not param.low <= arg.value <= param.high:
                 problem = f"{operator.name}: {param.name} is {number_text(arg.value)}"
-                raise FactorError(problem, position, f"{param.low:g} to {param.high:g}")
+                raise FactorError(problem, position, _range(param.low, param.high))
         return arg
 
     def _bars(self, operator: Operator, param: Param, arg: Node, position: int) -> Number:
         """A window or lag: a literal whole number from param.low on."""
         low = int(param.low)
         high = int(min(param.high, self._bounds.max_window_bars))
-        expected = f"a literal whole number, {low} to {high}"
+        expected = f"a whole number, {low} to {high}"
         if not isinstance(arg, Number):
-            raise FactorError(f"{operator.name} needs literal {param.name}", position, expected)
+            problem = f"{param.name} of {operator.name} must be written as a number"
+            raise FactorError(problem, position, expected)
         value = math.floor(arg.value) if self._dialect.floors_windows else arg.value
         if value < 0 and operator.name in ("delay", "delta"):
             problem = f"{operator.name} by {number_text(value)} bars would look ahead"
             raise FactorError(problem, position, expected, str(max(low, int(-value))))
         if value != int(value) or not low <= value <= high:
             problem = f"{operator.name} cannot have {number_text(value)} {param.name}"
-            nearest = str(min(max(low, round(value)), high))
+            nearest = str(min(max(low, abs(round(value))), high))
             raise FactorError(problem, position, expected, nearest)
         return Number(float(value))
+
+
+def _range(low: float, high: float) -> str:
+    return "a number" if math.isinf(high) else f"{low:g} to {high:g}"

@@ -34,9 +34,27 @@ _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]+)"
     r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)"
-    r"|(?P<symbol>\*\*|<=|>=|==|!=|&&|\|\||[-+*/^<>?:(),!&|])"
+    r"|(?P<symbol>\*\*|<=|>=|==|!=|<>|&&|\|\||[-+*/^<>?:(),!&|])"
 )
-_SPELLINGS = {"**": "^", "&&": "and", "||": "or", "&": "and", "|": "or", "!": "not"}
+_SPELLINGS = {"**": "^", "<>": "!=", "&&": "and", "||": "or", "&": "and", "|": "or", "!": "not"}
+
+_INSTEAD = {
+    "=": "'==' to compare; arguments go by place, not by name",
+    "[": "delay(x, bars) for an earlier bar",
+    "{": "'('",
+    "}": "')'",
+    "%": "a plain number: 0.02 for 2 percent",
+    ";": "',' between arguments, nothing at the end",
+    '"': "names without quotes",
+    "'": "names without quotes",
+    **dict.fromkeys("\u00d7\u00b7\u2217", "'*'"),
+    **dict.fromkeys("\u00f7\u2215", "'/'"),
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "'-'"),
+    "\u2264": "'<='",
+    "\u2265": "'>='",
+    "\u2260": "'!='",
+}
+"""What to write for characters that other languages, or a word processor, have."""
 
 
 def tokenize(text: str) -> list[Token]:
@@ -49,14 +67,15 @@ def tokenize(text: str) -> list[Token]:
             raise FactorError(
                 f"{text[position]!a} is not part of the language",
                 position,
-                "a name, a number, an operator or a bracket",
+                _INSTEAD.get(text[position], "a name, a number, an operator or a bracket"),
             )
         piece, kind = match.group(), match.lastgroup
         if kind == "number":
             if match.end() < len(text) and (
                 text[match.end()].isalnum() or text[match.end()] in "._"
             ):
-                raise FactorError(f"'{piece}{text[match.end()]}' is not a number", position)
+                problem = f"'{piece}{text[match.end()]}' is not a number"
+                raise FactorError(problem, position, "digits alone; windows are counted in bars")
             tokens.append(Token(Kind.NUMBER, piece, position))
         elif kind == "name" and piece in ("and", "or", "not"):
             tokens.append(Token(Kind.SYMBOL, piece, position))

@@ -127,7 +127,7 @@ def test_other_miners_spellings(text, ours):
         ("MAD(close, 20)", r"did you mean ts_mad\(x, bars\) or ts_medad\(x, bars\)\?"),
         ("HIGHDAY(close, 20)", "counts this bar as 1"),
         ("SUMIF(close, 20, open)", r"did you mean ts_sum_if\(x, cond, bars\)"),
-        ("MEAN(returns)", r"MEAN needs \(series, bars\); .* did you mean cs_mean\(x\)\?"),
+        ("MEAN(returns)", r"MEAN needs \(x, bars\), .* did you mean cs_mean\(x\)\?"),
         ("STD(returns)", r"did you mean cs_std\(x\)\?"),
         ("Rank(close, 20)", r"did you mean ts_rank\(x, bars\)\?"),
         ("SMA(close, 20, 2)", r"did you mean sma_cn\(x, bars, weight\)\?"),
