@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import click
@@ -24,6 +24,7 @@ from alphamill.lake import (
     partitions,
 )
 from alphamill.report.values import NOTHING, moment, percent, plain, whole
+from alphamill.stages.funding import read_funding
 from producers import options
 from producers.layout import listing
 
@@ -37,8 +38,9 @@ class Holdings:
     """A series in the lake. share: of the expected bars that are there; None if none is expected.
 
     missing: stretches without bars between the first and the last bar asked for. halts: stretches
-    of flat bars without volume, which are there. asked_ms: by month, when the exchange was last
-    asked; a month that is not there was never asked for.
+    of flat bars without volume, which are there. funding_unknown: stretches of a futures series
+    whose settlements the lake does not know, empty on spot. asked_ms: by month, when the exchange
+    was last asked; a month that is not there was never asked for.
     """
 
     series: Series
@@ -49,6 +51,7 @@ class Holdings:
     missing: tuple[Missing, ...]
     halts: tuple[Span, ...]
     asked_ms: Mapping[Month, int] = field(default_factory=dict)
+    funding_unknown: tuple[tuple[int, int], ...] = ()
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -72,6 +75,10 @@ class Holdings:
             "end_ms": self.end_ms,
             "missing": [self._stretch(stretch) for stretch in self.missing],
             "halts": [self._stretch(halt) for halt in self.halts],
+            "funding_unknown": [
+                {"start_ms": start_ms, "end_ms": end_ms}
+                for start_ms, end_ms in self.funding_unknown
+            ],
         }
 
     def _stretch(self, stretch: Missing | Span) -> dict[str, Any]:
@@ -116,7 +123,10 @@ def gaps(
             f"alphamill fetch {' '.join(wanted) or 'SYMBOL...'} --interval 1h --start 2024-01-01"
         )
     holdings = [
-        holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s))
+        _with_funding(
+            lake,
+            holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s)),
+        )
         for s in found
     ]
     if as_json:
@@ -148,6 +158,14 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
     )
 
 
+def _with_funding(lake: Lake, held: Holdings) -> Holdings:
+    market, symbol = held.series.market, held.series.symbol
+    if not market.has_funding:
+        return held
+    known = read_funding(lake, market, symbol, held.start_ms, held.end_ms)
+    return replace(held, funding_unknown=known.unknown(held.start_ms, held.end_ms))
+
+
 def _show(holdings: Sequence[Holdings], absent: Sequence[str], console: Console) -> None:
     console.print(_series_table(holdings))
     stretches = [(one, stretch, stretch.why) for one in holdings for stretch in one.missing]
@@ -156,12 +174,28 @@ def _show(holdings: Sequence[Holdings], absent: Sequence[str], console: Console)
         _print_stretches("missing", stretches, console)
     else:
         console.print(Text("no bar is missing", style="green"))
+    if unknown := _funding_lines(holdings):
+        console.print()
+        for line in unknown:
+            console.print(Text(line, style="yellow"))
     halts = [(one, halt, "flat bars, no trade") for one in holdings for halt in one.halts]
     if halts:
         console.print()
         _print_stretches("halted", halts, console)
     if absent:
         console.print(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
+
+
+def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
+    """For example "funding of BTCUSDT (um) not known: 2023-01-01 00:00 to 2023-02-01 00:00"."""
+    lines = [
+        f"funding of {one.series.symbol} ({one.series.market.value}) not known: "
+        + ", ".join(f"{moment(start)} to {moment(end)}" for start, end in one.funding_unknown[:4])
+        + (f" and {more} more" if (more := len(one.funding_unknown) - 4) > 0 else "")
+        for one in holdings
+        if one.funding_unknown
+    ]
+    return list(dict.fromkeys(lines))  # a symbol's intervals often say the same
 
 
 def _series_table(holdings: Sequence[Holdings]) -> Table:

@@ -76,6 +76,13 @@ class KnownFunding:
     known: tuple[tuple[int, int], ...]
     sources: frozenset[str]
 
+    def unknown(self, start_ms: int, end_ms: int) -> tuple[tuple[int, int], ...]:
+        """The stretches of [start_ms, end_ms) between those that are known, in order."""
+        left = [Range(start_ms, end_ms)]
+        for known in self.known:
+            left = [part for one in left for part in one.without(Range(*known))]
+        return tuple((one.start_ms, one.end_ms) for one in left)
+
 
 def run(job: FundingJob, deps: FundingDeps) -> FundingFacts:
     """Fetch the job's settlements. Raises GiveUp for a symbol that the exchange does not have."""
