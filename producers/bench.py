@@ -180,11 +180,12 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
     if as_json:
         options.print_json(found.to_dict() | {"asked": DEMANDS, "markets": told})
         return
+    what = ("planted formulas, each judged as the only trial of a market of its own" if direct
+            else f"markets mined, {found.trials:,} trials")  # fmt: skip
+    click.echo(f"{len(markets)} {what}: {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
+               f"horizon {truth.horizon_bars}, seeds {repeats.first_seed} to "
+               f"{repeats.range.stop - 1}; {time.monotonic() - started_s:.0f} s\n")  # fmt: skip
     Console().print(planted_table(found, truth.n_symbols, truth.n_bars))
-    last = repeats.range.stop - 1
-    click.echo(f"{len(markets)} markets of {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
-               f"horizon {truth.horizon_bars}; seeds {repeats.first_seed} to {last}; "
-               f"{found.trials:,} trials; {time.monotonic() - started_s:.0f} s")  # fmt: skip
 
 
 def _judge_all(

@@ -10,7 +10,7 @@ from rich.text import Text
 from alphamill.controls.calibration import Calibration, Power
 from alphamill.controls.luck import Arm
 from alphamill.controls.planted import FALSE_BELOW, KEEPS, MEETS
-from alphamill.report.values import number, percent, plain, whole
+from alphamill.report.values import NOTHING, number, percent, plain, whole
 
 # What alphamill must show. Power is asked of formulas at least so strong, in markets at least so
 # large; elsewhere it is printed and not asked for.
@@ -25,6 +25,8 @@ DEMANDS = {
     "from_symbols": 30,
     "from_bars": 8000,
 }
+
+_FROM = "from IC {from_ic} on and {from_symbols} symbols x {from_bars:,} bars".format(**DEMANDS)
 
 
 class _Lines:
@@ -42,8 +44,8 @@ class _Lines:
     ) -> None:
         """good: whether the demand is met; None where there is none, or nothing to say of it."""
         style = "" if good is None else "green" if good else "bold red"
-        missed = " (missed)" if good is False else ""
-        self.table.add_row(Text(what), Text(value, style=style), Text(asked + missed), Text(note))
+        said = (asked or NOTHING) + (" (missed)" if good is False else "")
+        self.table.add_row(Text(what), Text(value, style=style), Text(said), Text(note))
 
 
 def planted_table(found: Calibration, n_symbols: int, n_bars: int) -> Table:
@@ -56,7 +58,7 @@ def planted_table(found: Calibration, n_symbols: int, n_bars: int) -> Table:
         _say_power(lines, power, large)
     if found.called:
         lines.say("factors called predictive", whole(found.called),
-                  f"in {found.planted_markets} mined markets with something planted")  # fmt: skip
+                  f"mined markets with something planted: {found.planted_markets}")  # fmt: skip
         lines.say("  of them false", percent(found.false_discovery_rate),
                   f"rank correlation below {FALSE_BELOW} with everything planted")  # fmt: skip
     if found.decoys:
@@ -92,7 +94,8 @@ def _say_power(lines: _Lines, power: Power, large: bool) -> None:
     lines.say(
         f"IC {power.target_ic:g}, judged alone", _share(power.predictive_alone, power.planted),
         "planted formulas called predictive as the only trial"
-        + (f"; what rejected the others: {failed}" if failed else ""),
+        + (f"; what rejected the others: {failed}" if failed else "")
+        + ("" if asked else "; power is asked for " + _FROM),
         f"at least {percent(alone, 0)}" if asked else "",
         power.alone_frac >= alone if asked else None,
     )  # fmt: skip
@@ -108,7 +111,7 @@ def _say_power(lines: _Lines, power: Power, large: bool) -> None:
         lines.say("  mined: found, of all", f"{power.found} of {power.mined}",
                   "the same, met or not")  # fmt: skip
     lines.say(
-        "  too fast, yet tradable", f"{power.too_fast_tradable} of {power.too_fast}",
+        "  tradable, of those too fast", f"{power.too_fast_tradable} of {power.too_fast}",
         "planted formulas that earn less than their trades cost; alone or mined", "none",
         power.too_fast_tradable == 0 if power.too_fast else None,
     )  # fmt: skip
