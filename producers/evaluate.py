@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
 from alphamill.factors import FactorError, zoo, zoo_names
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.stages.language import read_given
+from alphamill.stages.language import GIVEN_GROUPS, read_given
 from producers import options
 from producers.groups import groups_option, read_groups
 from producers.submission import check_segments, checked_range, submit
@@ -53,12 +54,10 @@ def evaluate(
     if not expressions and not known:
         raise click.UsageError("give expressions, or --zoo with the name of a collection")
     for text in expressions:
-        try:
-            read_given(text)
-        except FactorError as error:
-            pointer = " " * error.position + "^"
-            raise click.UsageError(f"{error}\n  {text}\n  {pointer}") from error
+        _check(text)
     groups = read_groups(groups_file, symbols) if groups_file else {}
+    for text in expressions:
+        _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
     start_ms, end_ms = checked_range(bars)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
@@ -78,6 +77,21 @@ def evaluate(
     )
     check_segments(spec)
     submit(spec, settings, how)
+
+
+def _check(text: str, groups: Collection[str] | None = None) -> None:
+    """Raise click.UsageError, with what to do, for a text that no run could score."""
+    try:
+        read_given(text, groups)
+    except FactorError as error:
+        shown = " ".join(text.splitlines())
+        cure = (
+            "alphamill operators prints the language's manual"
+            if groups is None
+            else "a table is a column of the file given with --groups"
+        )
+        pointer = " " * error.position + "^"
+        raise click.UsageError(f"{error}\n  {shown}\n  {pointer}\n{cure}") from error
 
 
 if __name__ == "__main__":

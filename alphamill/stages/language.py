@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from alphamill.factors import MINING_BOUNDS, OPERATORS, ZOO_FIELDS, Factor, manual, parse
 from alphamill.factors.fields import is_field
@@ -18,14 +19,18 @@ FIELD_UNITS = {
 }
 
 
-def read_expression(text: str) -> Factor:
-    """A factor from a model's text. Raises FactorError."""
-    return parse(text, fields=FIELD_UNITS, bounds=MINING_BOUNDS)
+GIVEN_GROUPS = ("sector", "industry", "subindustry")
+"""Group tables that the scoring of given expressions always has: one group of all by default."""
 
 
-def read_given(text: str) -> Factor:
+def read_expression(text: str, groups: Collection[str] | None = None) -> Factor:
+    """A factor from a model's text; groups: the run's tables (None: any). Raises FactorError."""
+    return parse(text, fields=FIELD_UNITS, bounds=MINING_BOUNDS, groups=groups)
+
+
+def read_given(text: str, groups: Collection[str] | None = None) -> Factor:
     """A factor that a person gave or published: it may be larger than a model's. FactorError."""
-    return parse(text, fields={**FIELD_UNITS, **ZOO_FIELDS})
+    return parse(text, fields={**FIELD_UNITS, **ZOO_FIELDS}, groups=groups)
 
 
 def names_anything(text: str) -> bool:

@@ -56,14 +56,27 @@ RANGE = ["--symbols", "BTCUSDT", "--interval", "1h", "--start", "2022-01-01"]
     [
         ([], "give expressions, or --zoo"),
         (["ts_maen(close, 5)"], "unknown operator 'ts_maen'; did you mean ts_mean?"),
-        (["close / rsi_41"], "did you mean rsi_14?"),
+        (["close / rsi_41"], "expected rsi_6 or rsi_14"),
+        (["ts_mean(close)"], "needs (x, bars), as in close / ts_mean(close, 20); 1 argument given"),
+        (["group_rank(returns, banana)"],
+         "no group table 'banana'; expected sector or industry or subindustry"),
+        (["group_rank(returns, banana)"], "a table is a column of the file given with --groups"),
         (["--zoo", "alpha191"], "alpha101"),
     ],
-)
+)  # fmt: skip
 def test_evaluate_says_what_is_wrong_before_it_submits(arguments, words):
     done = CliRunner().invoke(evaluate, [*arguments, *RANGE])
     assert done.exit_code == 2
     assert words in done.output
+
+
+def test_a_group_is_one_of_the_tables_given(tmp_path):
+    given = ["--groups", str(table(tmp_path, "symbol,Beta\nBTCUSDT,a\n"))]
+    refused = CliRunner().invoke(evaluate, ["group_rank(returns, bta)", *RANGE, *given])
+    assert refused.exit_code == 2
+    assert (
+        "expected sector or industry or subindustry or beta; did you mean beta?" in refused.output
+    )
 
 
 def test_mine_takes_the_same_table(tmp_path, monkeypatch):
