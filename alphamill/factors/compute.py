@@ -229,10 +229,12 @@ class _Evaluation:
     def _field(self, name: str) -> FloatArray:
         if name == "vwap" and name not in self._panel:
             return self._vwap()
+        from alphamill.factors.kernels.gaps import has_infinity  # loads numba
+
         values = np.require(self._panel[name], np.float64, ["C", "W"])
         if values.ndim != 2:
             raise FactorError(f"field '{name}' has {values.ndim} dimensions, not (bars, symbols)")
-        return np.where(np.isinf(values), np.nan, values) if _has_infinity(values) else values
+        return np.where(np.isinf(values), np.nan, values) if has_infinity(values) else values
 
     def _vwap(self) -> FloatArray:
         """quote_volume / volume; the typical price where there is no quote volume or no trade."""
@@ -241,13 +243,6 @@ class _Evaluation:
             return typical
         exact = self._field("quote_volume") / self._field("volume")
         return np.where(np.isfinite(exact), exact, typical)
-
-
-def _has_infinity(values: FloatArray) -> bool:
-    """In tiles of rows: a mask of the whole field would cost as much as many an operator."""
-    step = max(1, _TILE_VALUES // max(1, values.shape[1]))
-    tiles = (values[start : start + step] for start in range(0, len(values), step))
-    return any(np.isinf(tile).any() for tile in tiles)
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str | None:

@@ -64,58 +64,66 @@ def _twice_ranks(values: FloatArray, n: int, scratch: FloatArray, twice: FloatAr
 
 
 @inline
-def _centre(values: FloatArray, n: int, result: FloatArray) -> float:
-    """Values less their mean, by way of differences from the first; returns the mean."""
-    total = 0.0
+def _sort(values: FloatArray, n: int, scratch: FloatArray) -> FloatArray:
+    """The values in order; few by counting, which mispredicts no branch."""
+    if n > _COUNTED:
+        return np.sort(values[:n])
+    ordered: FloatArray = scratch[0]
+    below = scratch[1]
+    _count_below(values, n, values, below)
+    ordered[:n] = -np.inf
     for i in range(n):
+        ordered[int(below[i])] = values[i]
+    for i in range(1, n):  # of those that tie only the first was put in place
+        ordered[i] = max(ordered[i], ordered[i - 1])
+    return ordered
+
+
+@inline
+def _centre(values: FloatArray, n: int, result: FloatArray) -> float:
+    """Values less their mean, by way of differences from the first; returns the mean.
+
+    Here and below, n values are known, and the others are equal to the first that is.
+    """
+    total = 0.0
+    for i in range(values.shape[0]):
         result[i] = values[i] - values[0]
         total += result[i]
     shift = total / n
-    for i in range(n):
+    for i in range(values.shape[0]):
         result[i] -= shift
     return float(values[0] + shift)
 
 
 @inline
-def _standardise(values: FloatArray, n: int, result: FloatArray) -> None:
+def _standardise(values: FloatArray, known: FloatArray, n: int, result: FloatArray) -> None:
     mean = _centre(values, n, result)
     m2 = 0.0
-    for i in range(n):
-        m2 += result[i] * result[i]
+    for i in range(values.shape[0]):
+        m2 += result[i] * result[i] * known[i]
     varies = n > 1 and m2 > n * (NOISE * mean) ** 2
-    for i in range(n):
-        result[i] = result[i] / np.sqrt(m2 / (n - 1)) if varies else np.nan
+    std = np.sqrt(m2 / (n - 1)) if varies else np.nan
+    for i in range(values.shape[0]):
+        result[i] /= std
 
 
 @inline
-def _scale(values: FloatArray, n: int, total: float, result: FloatArray) -> None:
+def _scale(values: FloatArray, known: FloatArray, total: float, result: FloatArray) -> None:
     size = 0.0
-    for i in range(n):
-        size += np.abs(values[i])
-    for i in range(n):
-        result[i] = values[i] / size * total if size > 0 else np.nan
+    for i in range(values.shape[0]):
+        size += np.abs(values[i]) * known[i]
+    size = size if size > 0 else np.nan
+    for i in range(values.shape[0]):
+        result[i] = values[i] / size * total
 
 
 @inline
-def _winsorize(values: FloatArray, n: int, tail: float, result: FloatArray) -> None:
-    ordered = np.sort(values[:n])
-    position = tail * (n - 1)
-    below = int(np.floor(position))
-    above = min(below + 1, n - 1)
-    part = position - below
-    low = ordered[below] * (1.0 - part) + ordered[above] * part
-    high = ordered[n - 1 - below] * (1.0 - part) + ordered[n - 1 - above] * part
-    for i in range(n):
-        result[i] = min(max(values[i], low), high)
-
-
-@inline
-def _moment(values: FloatArray, n: int, mode: int, centred: FloatArray) -> float:
+def _moment(values: FloatArray, known: FloatArray, n: int, mode: int, centred: FloatArray) -> float:
     """STD, SKEW or KURT of n values; NaN where there are too few or all are equal."""
     mean = _centre(values, n, centred)
     m2 = m3 = m4 = 0.0
-    for i in range(n):
-        square = centred[i] * centred[i]
+    for i in range(values.shape[0]):
+        square = centred[i] * centred[i] * known[i]
         m2 += square
         m3 += square * centred[i]
         m4 += square * square
@@ -127,45 +135,72 @@ def _moment(values: FloatArray, n: int, mode: int, centred: FloatArray) -> float
 
 
 @inline
-def _one_for_all(values: FloatArray, n: int, mode: int, result: FloatArray) -> float:
-    """A statistic that all symbols share."""
-    if mode == MEAN:
-        return _centre(values, n, result)
+def _sum_up(
+    values: FloatArray, known: FloatArray, n: int, mode: int, amount: float, result: FloatArray
+) -> None:
+    """A statistic that does without the values' order; known: 1, or 0 for a value that is not."""
+    if mode == ZSCORE:
+        _standardise(values, known, n, result)
+    elif mode == DEMEAN:
+        _centre(values, n, result)
+    elif mode == SCALE:
+        _scale(values, known, amount, result)
+    elif mode == MEAN:
+        result[:] = _centre(values, n, result)
+    elif mode == MIN:
+        result[:] = np.min(values)
+    elif mode == MAX:
+        result[:] = np.max(values)
+    else:
+        result[:] = _moment(values, known, n, mode, result)
+
+
+@inline
+def _winsorize(
+    values: FloatArray, n: int, tail: float, scratch: FloatArray, result: FloatArray
+) -> None:
+    ordered = _sort(values, n, scratch)
+    position = tail * (n - 1)
+    below = int(np.floor(position))
+    above = min(below + 1, n - 1)
+    part = position - below
+    low = ordered[below] * (1.0 - part) + ordered[above] * part
+    high = ordered[n - 1 - below] * (1.0 - part) + ordered[n - 1 - above] * part
+    for i in range(n):
+        result[i] = min(max(values[i], low), high)
+
+
+@inline
+def _rank(
+    values: FloatArray, n: int, mode: int, amount: float, scratch: FloatArray, result: FloatArray
+) -> None:
+    """A statistic of the order of the n values."""
     if mode == MEDIAN:
-        ordered = np.sort(values[:n])
-        return float(0.5 * (ordered[(n - 1) // 2] + ordered[n // 2]))
-    if mode == MIN:
-        return float(np.min(values[:n]))
-    if mode == MAX:
-        return float(np.max(values[:n]))
-    return _moment(values, n, mode, result)
+        ordered = _sort(values, n, scratch)
+        result[:n] = 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
+    elif mode == WINSORIZE:
+        _winsorize(values, n, amount, scratch, result)
+    else:
+        _twice_ranks(values, n, scratch, result)
+        for i in range(n):
+            part = result[i] * 0.5 / n
+            result[i] = part if mode == RANK else np.ceil(result[i] * amount / (2.0 * n))
 
 
 @inline
 def _apply(
-    values: FloatArray, n: int, mode: int, amount: float, scratch: FloatArray, result: FloatArray
+    values: FloatArray,
+    known: FloatArray,
+    n: int,
+    mode: int,
+    amount: float,
+    scratch: FloatArray,
+    result: FloatArray,
 ) -> None:
-    """One statistic over the n finite values of a group."""
-    if mode == RANK:
-        _twice_ranks(values, n, scratch, result)
-        for i in range(n):
-            result[i] = result[i] * 0.5 / n
-    elif mode == ZSCORE:
-        _standardise(values, n, result)
-    elif mode == DEMEAN:
-        _centre(values, n, result)
-    elif mode == SCALE:
-        _scale(values, n, amount, result)
-    elif mode == WINSORIZE:
-        _winsorize(values, n, amount, result)
-    elif mode >= MEAN:
-        shared = _one_for_all(values, n, mode, result)
-        for i in range(n):
-            result[i] = shared
+    if mode in (RANK, QUANTILE, WINSORIZE, MEDIAN):
+        _rank(values, n, mode, amount, scratch, result)
     else:
-        _twice_ranks(values, n, scratch, result)
-        for i in range(n):
-            result[i] = np.ceil(result[i] * amount / (2.0 * n))
+        _sum_up(values, known, n, mode, amount, result)
 
 
 @inline
@@ -176,6 +211,39 @@ def _count_known(row: FloatArray) -> int:
     return known
 
 
+@inline
+def _fill(row: FloatArray, values: FloatArray, known: FloatArray) -> int:
+    """Copy a row, its first finite value in the place of what is not; returns how many are.
+
+    known: 1 for a finite value, else 0.
+    """
+    n = row.shape[0]
+    first, size = 0, 0
+    while first < n - 1 and not np.isfinite(row[first]):
+        first += 1
+    stand_in = row[first]
+    for j in range(n):
+        value = row[j]
+        is_known = np.isfinite(value)
+        values[j] = value if is_known else stand_in
+        known[j] = 1.0 if is_known else 0.0
+        size += 1 if is_known else 0
+    return size
+
+
+@inline
+def _pick(
+    row: FloatArray, groups: IntArray, group: int, values: FloatArray, where: IntArray
+) -> int:
+    """Put the finite values of a group side by side; returns how many."""
+    size = 0
+    for j in range(row.shape[0]):  # no branch to mispredict: what is left out is written over
+        values[size] = row[j]
+        where[size] = j
+        size += (groups[j] == group) & np.isfinite(row[j])
+    return size
+
+
 @kernel
 def across(
     x: FloatArray, groups: IntArray, n_groups: int, mode: int, amount: float, out: FloatArray
@@ -183,25 +251,29 @@ def across(
     """`mode` within each group of symbols; groups: 0 to n_groups - 1 a symbol, -1 for none."""
     n_bars, n = x.shape
     values, result, scratch = np.empty(n), np.empty(n), np.empty((2, n))
-    where = np.empty(n, dtype=np.int64)
+    known, all_known, where = np.empty(n), np.ones(n), np.empty(n, dtype=np.int64)
     one_group = n_groups == 1 and np.all(groups == 0)
+    any_order = one_group and mode not in (RANK, QUANTILE, WINSORIZE, MEDIAN)
     for i in range(n_bars):
-        if one_group and _count_known(x[i]) == n:  # nothing to pick out
-            _apply(x[i], n, mode, amount, scratch, out[i])
+        row, line = x[i], out[i]
+        if one_group and _count_known(row) == n:
+            _apply(row, all_known, n, mode, amount, scratch, line)
             continue
-        for g in range(n_groups):
-            size = 0
-            for j in range(n):  # no branch to mispredict: what is left out is written over
-                values[size] = x[i, j]
-                where[size] = j
-                size += (groups[j] == g) & np.isfinite(x[i, j])
+        if any_order:
+            size = _fill(row, values, known)
             if size > 0:
-                _apply(values, size, mode, amount, scratch, result)
-            for s in range(size):
-                out[i, where[s]] = result[s]
+                _apply(values, known, size, mode, amount, scratch, line)
+            for j in range(n):
+                line[j] = line[j] if known[j] > 0.0 else np.nan
+            continue
         for j in range(n):
-            if groups[j] < 0 or not np.isfinite(x[i, j]):
-                out[i, j] = np.nan
+            line[j] = np.nan
+        for g in range(n_groups):
+            size = _pick(row, groups, g, values, where)
+            if size > 0:
+                _apply(values[:size], all_known, size, mode, amount, scratch, result[:size])
+            for s in range(size):
+                line[where[s]] = result[s]
 
 
 @kernel
@@ -221,8 +293,8 @@ def regress_out(x: FloatArray, y: FloatArray, out: FloatArray) -> None:
         if size < 3:
             continue
         dx, dy = np.empty(size), np.empty(size)
-        _centre(xs, size, dx)
-        y_mean = _centre(ys, size, dy)
+        _centre(xs[:size], size, dx)
+        y_mean = _centre(ys[:size], size, dy)
         yy = xy = 0.0
         for s in range(size):
             yy += dy[s] * dy[s]

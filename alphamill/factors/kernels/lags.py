@@ -8,16 +8,18 @@ from alphamill.factors.kernels.jit import kernel
 from alphamill.frames import FloatArray
 
 DELTA, RELATIVE, RATIO = 0, 1, 2
+LARGEST, BEYOND = 8e307, 1.7e308
+LOG_BEYOND = 709.3
+"""Between the logarithms of the two."""
 
 
 @kernel
 def change(x: FloatArray, bars: int, mode: int, out: FloatArray) -> None:
-    """DELTA: x less x that many bars ago; RATIO: x over it; RELATIVE: that less 1.
-
-    Infinite results are NaN.
+    """DELTA: x less x that many bars ago; RELATIVE: x over it, less 1; infinite results are NaN.
+    RATIO: x over it where that has a logarithm and is below LARGEST, else BEYOND: numpy's log
+    is slow at NaN.
     """
     n = x.shape[1]
-    base = 1.0 if mode == RELATIVE else 0.0
     bars = min(bars, x.shape[0])
     out[:bars] = np.nan
     for i in range(bars, x.shape[0]):
@@ -25,9 +27,13 @@ def change(x: FloatArray, bars: int, mode: int, out: FloatArray) -> None:
             for j in range(n):
                 value = x[i, j] - x[i - bars, j]
                 out[i, j] = value if np.abs(value) < np.inf else np.nan
+        elif mode == RATIO:
+            for j in range(n):
+                value = x[i, j] / x[i - bars, j]
+                out[i, j] = value if 0.0 < value < LARGEST else BEYOND
         else:
             for j in range(n):
-                value = x[i, j] / x[i - bars, j] - base
+                value = x[i, j] / x[i - bars, j] - 1.0
                 out[i, j] = value if np.abs(value) < np.inf else np.nan
 
 

@@ -20,27 +20,46 @@ SLOPE, RESID, LINE, FORECAST = 0, 1, 2, 3
 
 
 @inline
+def _middle(a: float, b: float, c: float) -> float:
+    return max(min(a, b), min(max(a, b), c))
+
+
+@inline
+def _anchor(x: FloatArray, j: int, first: int, last: int) -> float:
+    """The middle one of the last three finite values of the bars; of two, the smaller."""
+    a = b = c = 0.0
+    found = 0
+    for i in range(last, first - 1, -1):
+        value = x[i, j]
+        if np.isfinite(value):
+            if found == 0:
+                a = b = c = value
+            elif found == 1:
+                b = value
+                c = a if np.abs(a) < np.abs(b) else b  # of two, the outlier is the larger
+            else:
+                c = value
+            found += 1
+            if found == 3:
+                break
+    return _middle(a, b, c)
+
+
+@inline
 def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
     """Fill `anchor` for the block at `start`; the first, silent till its end, uses its own."""
     last = start - 1 if start > 0 else min(w, x.shape[0]) - 1
     first = max(0, last - max(w, 3))
-    for j in range(x.shape[1]):
-        a = b = c = 0.0
-        found = 0
-        for i in range(last, first - 1, -1):
-            value = x[i, j]
-            if np.isfinite(value):
-                if found == 0:
-                    a = b = c = value
-                elif found == 1:
-                    b = value
-                    c = a if np.abs(a) < np.abs(b) else b  # of two, the outlier is the larger
-                else:
-                    c = value
-                found += 1
-                if found == 3:
-                    break
-        anchor[j] = max(min(a, b), min(max(a, b), c))
+    n = x.shape[1]
+    known = 0
+    if last - first >= 2:
+        for j in range(n):
+            a, b, c = x[last, j], x[last - 1, j], x[last - 2, j]
+            anchor[j] = _middle(a, b, c)
+            known += 1 if np.isfinite(a) & np.isfinite(b) & np.isfinite(c) else 0
+    if known < n:
+        for j in range(n):
+            anchor[j] = _anchor(x, j, first, last)
 
 
 @inline
@@ -179,44 +198,67 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 out[i, j] = shape(m2, m3, m4, s, mode == KURT) if varies else np.nan
 
 
+@inline
+def _trend_suffixes(
+    x: FloatArray,
+    start: int,
+    w: int,
+    anchor: FloatArray,
+    totals: FloatArray,
+    rising: FloatArray,
+    cov: FloatArray,
+) -> None:
+    """Of the 1 to w - 1 bars before `start`, the sums, and those weighted by the distance from the
+    middle of a window whose oldest they are; `rising` is used up.
+    """
+    middle = 0.5 * (w + 1)
+    rising[:] = 0.0
+    for k in range(1, w):
+        last, here = totals[(k - 1) % len(totals)], totals[k % len(totals)]
+        for j in range(x.shape[1]):
+            total = last[j] + (x[start - k, j] - anchor[j])
+            rise = rising[j] + total
+            here[j] = total
+            rising[j] = rise
+            cov[k, j] = rise - middle * total
+
+
 @kernel
 def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     """Of the line through w bars: SLOPE a bar, the newest bar's RESID, the line's value at the
     newest bar (LINE) or at the next (FORECAST).
 
-    Kept are the mean and the sum of products with the time from the middle of the part.
+    Kept are sums of differences from the anchor, plain and weighted by the bar's place; the newer
+    part's places start after the older part's, which its plain sum accounts for.
     """
     n_bars, n = x.shape
-    mean, c = np.zeros((w + 1, n)), np.zeros((w + 1, n))
-    p_mean, p_c, anchor = np.empty(n), np.empty(n), np.empty(n)
+    totals = np.zeros((2 if mode == SLOPE else w + 1, n))  # for the slope, only to go on from
+    cov, anchor = np.zeros((w + 1, n)), np.empty(n)
+    total, rising = np.empty(n), np.empty(n)
     share_of_cov = 12.0 / (w * (w * w - 1.0))
     ahead = 0.5 * (w - 1) if mode != FORECAST else 0.5 * (w + 1)
     for start in range(0, n_bars, w):
         stop = min(start + w, n_bars)
         anchors(x, start, w, anchor)
         if start > 0:
-            for k in range(1, w):
-                share, half = 1.0 / k, 0.5 * (k - 1)
-                for j in range(n):
-                    d = x[start - k, j] - anchor[j] - mean[k - 1, j]
-                    mean[k, j] = mean[k - 1, j] + d * share
-                    c[k, j] = c[k - 1, j] - d * half
-        p_mean[:] = 0.0
-        p_c[:] = 0.0
+            totals[0] = 0.0
+            _trend_suffixes(x, start, w, anchor, totals, rising, cov)
+        total[:] = 0.0
+        rising[:] = 0.0
         for i in range(start, stop):
             k = i - start + 1
             older = w - k
-            share, half, cross, part = 1.0 / k, 0.5 * (k - 1), 0.5 * older * k, older / w
+            shift = older - 0.5 * (w + 1)
             for j in range(n):
-                d = x[i, j] - anchor[j] - p_mean[j]
-                p_mean[j] += d * share
-                p_c[j] += d * half
-                cov = c[older, j] + p_c[j] + (p_mean[j] - mean[older, j]) * cross
-                out[i, j] = cov * share_of_cov
+                d = x[i, j] - anchor[j]
+                plain = total[j] + d
+                rise = rising[j] + k * d
+                total[j] = plain
+                rising[j] = rise
+                out[i, j] = (cov[older, j] + rise + shift * plain) * share_of_cov
             if mode != SLOPE:
                 for j in range(n):
-                    level = p_mean[j] - (p_mean[j] - mean[older, j]) * part
-                    line = level + out[i, j] * ahead
+                    line = (totals[older, j] + total[j]) / w + out[i, j] * ahead
                     out[i, j] = x[i, j] - anchor[j] - line if mode == RESID else anchor[j] + line
     out[: w - 1] = np.nan
 

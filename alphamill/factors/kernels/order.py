@@ -7,6 +7,8 @@ import numpy as np
 from alphamill.factors.kernels.jit import TIE, inline, kernel
 from alphamill.frames import FloatArray, IntArray
 
+_MANY, _NARROW = 16, 64  # from so many symbols, up to so many bars, windows go side by side
+
 
 @kernel
 def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
@@ -80,20 +82,59 @@ def _slide(x: FloatArray, i: int, w: int, run: FloatArray, ordered: FloatArray) 
     return now
 
 
+@inline
+def _slide_abreast(
+    x: FloatArray, i: int, w: int, run: FloatArray, ordered: FloatArray, scratch: FloatArray
+) -> None:
+    """As `_slide`, in place, for windows side by side: ordered holds a row of symbols a place.
+
+    At each place is what remains there without the old value, unless the new one goes there or
+    before, which moves the one before up. Two places a turn; the last rows stay infinite.
+    """
+    n = x.shape[1]
+    old, new, before = scratch[0], scratch[1], scratch[2]
+    for j in range(n):
+        known = np.isfinite(x[i, j])
+        run[j] = run[j] + 1.0 if known else 0.0
+        new[j] = x[i, j] if known else np.inf
+        gone = x[i - w, j] if i >= w else np.inf
+        old[j] = gone if np.isfinite(gone) else np.inf
+        before[j] = -np.inf
+    for k in range(0, w, 2):
+        for j in range(n):
+            a, b, c = ordered[k, j], ordered[k + 1, j], ordered[k + 2, j]
+            a = a if a < old[j] else b
+            b = b if b < old[j] else c
+            value = a if a < new[j] else new[j]
+            ordered[k, j] = value if value > before[j] else before[j]
+            value = b if b < new[j] else new[j]
+            ordered[k + 1, j] = value if value > a else a
+            before[j] = b
+
+
 @kernel
 def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
     """The q-quantile of the last w bars, linear between order statistics."""
     n_bars, n = x.shape
-    ordered, run = _sorted_windows(n, w), np.zeros(n)
+    run, scratch = np.zeros(n), np.empty((3, n))
+    is_abreast = n >= _MANY and w <= _NARROW
+    ordered = _sorted_windows(n, 1 if is_abreast else w)
+    abreast = np.full((w + 2 if is_abreast else 1, n), np.inf)
     position = q * (w - 1)
     below = int(np.floor(position))
     above = min(below + 1, w - 1)
     part = position - below
     for i in range(n_bars):
-        windows = _slide(x, i, w, run, ordered)
-        for j in range(n):
-            low, high = windows[j, below + 1], windows[j, above + 1]
-            out[i, j] = low * (1.0 - part) + high * part if run[j] >= w else np.nan
+        if is_abreast:
+            _slide_abreast(x, i, w, run, abreast, scratch)
+            for j in range(n):
+                value = abreast[below, j] * (1.0 - part) + abreast[above, j] * part
+                out[i, j] = value if run[j] >= w else np.nan
+        else:
+            windows = _slide(x, i, w, run, ordered)
+            for j in range(n):
+                low, high = windows[j, below + 1], windows[j, above + 1]
+                out[i, j] = low * (1.0 - part) + high * part if run[j] >= w else np.nan
 
 
 @inline

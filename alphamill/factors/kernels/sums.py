@@ -95,15 +95,18 @@ def linear_decay(x: FloatArray, w: int, out: FloatArray) -> None:
             k = i - start + 1
             older = w - k
             for j in range(n):
-                p_total[j] += x[i, j]
-                p_weighted[j] += k * x[i, j]
-                out[i, j] = (weighted[older, j] + p_weighted[j] + older * p_total[j]) * scale
+                plain = p_total[j] + x[i, j]
+                rise = p_weighted[j] + k * x[i, j]
+                p_total[j] = plain
+                p_weighted[j] = rise
+                out[i, j] = (weighted[older, j] + rise + older * plain) * scale
         if stop - start == w:
             total[:] = 0.0
             for k in range(1, w):
                 for j in range(n):
-                    total[j] += x[stop - k, j]
-                    weighted[k, j] = weighted[k - 1, j] + total[j]
+                    plain = total[j] + x[stop - k, j]
+                    total[j] = plain
+                    weighted[k, j] = weighted[k - 1, j] + plain
     out[: w - 1] = np.nan
 
 

@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from alphamill.factors.kernels import cross_section, extremes, lags, moments, order, pairs, sums
+from alphamill.factors.kernels import (
+    cross_section,
+    extremes,
+    gaps,
+    lags,
+    moments,
+    order,
+    pairs,
+    sums,
+)
 from alphamill.factors.operators import OPERATORS
 from alphamill.frames import FloatArray, IntArray
 
@@ -42,7 +51,7 @@ def _delay(x: FloatArray, bars: int) -> FloatArray:
 def _log_return(x: FloatArray, bars: int) -> FloatArray:
     ratio = _run(lags.change, x)(bars, lags.RATIO)
     np.log(ratio, out=ratio)
-    ratio[np.isinf(ratio)] = np.nan
+    gaps.drop_above(ratio, lags.LOG_BEYOND)
     return ratio
 
 
