@@ -37,7 +37,7 @@ from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.prompts import Feedback, quick_scan_prompt
+from alphamill.llm.prompts import Feedback, Setting, quick_scan_prompt
 from alphamill.llm.replies import Proposal, json_schema
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
@@ -55,7 +55,7 @@ BARS = [dict.fromkeys(("open", "high", "low", "close", "volume"), 27_123.45)] * 
 def prompt(symbol: str) -> tuple[Message, ...]:
     """A quick_scan prompt of the usual size."""
     return quick_scan_prompt(
-        language_manual(), symbol, "1h", BARS, {"rsi_14": 55.5}, Feedback(), "", 8
+        language_manual(), Setting("1h"), Feedback(), symbol, BARS, {"rsi_14": 55.5}, 8
     )
 
 

@@ -25,6 +25,7 @@ _COUNTS = (
     ("read as an expression", "parsed"),
     ("  mended by rule", "repaired_free"),
     ("  mended by a paid call", "repaired_paid"),
+    ("  from a reply that broke off", "salvaged"),
     ("not read", "unreadable"),
     ("refused by the checks", "unclean"),
     ("proposed before", "duplicate"),

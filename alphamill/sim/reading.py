@@ -11,6 +11,7 @@ from alphamill.sim.proposer import Idea, refine, scan
 
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _LISTED = re.compile(r"^\d+\. ([^|\n]+)", re.MULTILINE)
+_FAILED = re.compile(r"^- \d+ x [^|\n]+ \| (.+)$", re.MULTILINE)
 _COUNT = re.compile(r"Propose (\d+)")
 _WRAPPED = re.compile(r"(?:rank|zscore)\((.*)\)")
 _KEPT = 3
@@ -24,8 +25,8 @@ def answer(rng: Random, body: Mapping[str, Any]) -> dict[str, Any]:
     if '"keep"' in system:
         return _review(_listed(sections.get("Factors", "")))
     worked = _listed(sections.get("What worked so far, best first", ""))
-    failed = _listed(sections.get("What failed so far", ""))
-    failed += sections.get("Tried as well: a repetition is worth nothing", "").split("\n")
+    failed = _FAILED.findall(sections.get("What failed so far", ""))
+    failed += sections.get("Tried as well: a repetition is refused", "").split("\n")
     failed += sections.get("Taken: another window of these is worth nothing", "").split("\n")
     theme = sections.get("Theme of this call", "").partition("candidates: ")[2].partition(":")[0]
     found = _COUNT.search(sections.get("Task", ""))

@@ -6,23 +6,31 @@ the run and the round. Equal trials, equal feedback: nothing here depends on tim
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from alphamill.errors import FactorError
 from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, has_field, walk
-from alphamill.llm.prompts import Feedback, Tried
+from alphamill.llm.prompts import Failed, Feedback, Tried
 from alphamill.stages.language import read_expression
 from alphamill.stages.trials import Row, association, association_t, in_time
 
 BEST = 10
-FAILED_SHOWN = 8
 PARTS_SHOWN = 5
 KNOWN_SHOWN = 24
 TAKEN_SHOWN = 12
+WEAK_T = 1.0  # |t| below it: nothing is there
 _KNOWN_CHARS = 70  # a longer expression is not worth its tokens in a list of what is known
 _LARGEST_PART = 5  # nodes
+_PARTICULAR = re.compile(r"^col \d+: |'[^']*'|\d+(?:\.\d+)?")  # of one candidate, not of its fault
+_KINDS = {
+    "invalid": "does not parse: ",
+    "unclean": "means nothing: ",
+    "fault": "cannot be measured: ",
+    "unreadable": "reply: ",
+}
 
 # Directions that a desk would spread its people over; sim/proposer.py knows them by their names.
 THEMES = (
@@ -43,27 +51,50 @@ def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:
 
 
 def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
-    """The best trials, some failures, what they are made of, and what else was tried.
+    """The best trials, failures by reason, what both are made of, and what else was tried.
 
     taken: of the library, newest first. Told are expressions alone, in the order of the alphabet:
     neither a number nor a place says how one did behind discovery.
     """
     measured = [row for row in trials if row["status"] == "evaluated"]
     measured.sort(key=lambda row: (-abs(association_t(row) or 0.0), row["hash"]))
-    broken = [row for row in trials if row["status"] in ("unclean", "invalid", "fault")]
     best, rest = measured[:BEST], measured[BEST:]
-    worst = rest[-FAILED_SHOWN // 2 :]
-    shown = [*best, *worst]
-    names = {row["hash"] for row in shown}
-    known = [row["expression"] for row in reversed(rest) if row["hash"] not in names]
     return Feedback(
         worked=tuple(tried(row) for row in best),
-        failed=tuple(tried(row) for row in [*broken[-FAILED_SHOWN // 2 :], *worst]),
+        failed=_failures(trials),
         shared=_shared(best),
         fruitless=_fruitless(best, rest[len(rest) // 2 :]),
-        known=_short(known)[:KNOWN_SHOWN],
+        known=_short([row["expression"] for row in rest])[:KNOWN_SHOWN],
         taken=tuple(sorted(_short([row["expression"] for row in taken])[:TAKEN_SHOWN])),
     )
+
+
+def _failures(trials: Sequence[Row]) -> tuple[Failed, ...]:
+    """What failed, by reason, the commonest first; the latest of each reason is its example."""
+    grouped: dict[str, list[tuple[str, str]]] = {}
+    for row in trials:
+        if (found := _failure(row)) is not None:
+            kind, said, example = found
+            grouped.setdefault(kind, []).append((said, example))
+    ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Failed(rows[-1][0], len(rows), rows[-1][1]) for _, rows in ordered)
+
+
+def _failure(row: Row) -> tuple[str, str, str] | None:
+    """The kind of a failure, its reason in words, and the expression; None for a success."""
+    status, example = row["status"], row["expression"] or row["proposed"] or ""
+    if status == "duplicate":
+        return status, "proposed before, refused", example
+    if status == "evaluated":
+        weak = abs(association_t(row) or 0.0) < WEAK_T
+        return ("weak", f"weak, t within {WEAK_T:g} of 0", example) if weak else None
+    if status not in _KINDS:
+        return None
+    # A fault names the part first that it is about: `ts_mean(close, 5): PROBLEM`.
+    reason = row["reason"] or ""
+    said = reason.rpartition(": ")[2] if status == "unclean" else reason
+    kind = _KINDS[status] + _PARTICULAR.sub("", said)
+    return kind, _KINDS[status] + said, "" if status == "unreadable" else example
 
 
 def _short(expressions: Iterable[str]) -> tuple[str, ...]:
@@ -79,7 +110,6 @@ def tried(row: Row) -> Tried:
         in_time=in_time(row),
         turnover_frac=row["turnover_per_bar"],
         hypothesis=row["hypothesis"] or "",
-        problem=row["reason"] or "",
     )
 
 

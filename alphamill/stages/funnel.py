@@ -16,10 +16,10 @@ Row = Mapping[str, Any]
 ADMITTED = ("predictive", "tradable")
 _PAID = (CallStatus.SETTLED, CallStatus.DUPLICATE)
 _DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)
-_SUMS = ("asked", "proposed", "parsed", "repaired_free", "repaired_paid", "unreadable", "unclean",
-         "duplicate", "fault", "evaluated", "passed_validation", "admitted", "prompt_tokens",
-         "cached_tokens", "completion_tokens", "cost_usd_micros", "unknown_usd_micros",
-         "failed_attempts")  # fmt: skip
+_SUMS = ("asked", "proposed", "parsed", "repaired_free", "repaired_paid", "salvaged",
+         "unreadable", "unclean", "duplicate", "fault", "evaluated", "passed_validation",
+         "admitted", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_usd_micros",
+         "unknown_usd_micros", "failed_attempts")  # fmt: skip
 
 
 def tier_funnels(
@@ -29,8 +29,9 @@ def tier_funnels(
 
     trials, verdicts, calls: the rows of trials, factors and calls.parquet. A candidate counts for
     the tier that proposed it, a paid repair for the tier whose reply it mended. parsed: read as an
-    expression, mended ones too. passed_validation: t on validation of at least `validation_t` in
-    the direction found on discovery. cost_per_admitted_usd_micros is None where none is admitted.
+    expression, mended ones too; salvaged: those of a reply that broke off behind them.
+    passed_validation: t on validation of at least `validation_t` in the direction found on
+    discovery. cost_per_admitted_usd_micros is None where none is admitted.
     """
     tier_of_call = {row["call_id"]: row["tier"] for row in trials if row["call_id"]}
     admitted = Counter(row["tier"] for row in verdicts if row["verdict"] in ADMITTED)
@@ -67,6 +68,7 @@ def _funnel(
         "parsed": sum(bool(row["hash"]) for row in trials),
         "repaired_free": mended["free"],
         "repaired_paid": mended["model"],
+        "salvaged": sum(bool(row.get("cut") and row["hash"]) for row in trials),
         "unreadable": fates["unreadable"] + fates["invalid"],
         "unclean": fates["unclean"],
         "duplicate": fates["duplicate"],

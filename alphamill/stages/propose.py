@@ -23,6 +23,7 @@ from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
     PROMPT_VERSION,
     Broken,
+    Setting,
     detailed_analysis_prompt,
     quick_scan_prompt,
     repair_prompt,
@@ -40,7 +41,6 @@ from alphamill.llm.replies import (
 from alphamill.settings import Tier
 from alphamill.stages.feedback import feedback, theme_of
 from alphamill.stages.language import (
-    FIELD_UNITS,
     language_manual,
     names_anything,
     read_expression,
@@ -56,15 +56,12 @@ from alphamill.stages.trials import (
     write_rows,
 )
 
-_PRICES = ("open", "high", "low", "close")
-# Not shown, since another says the same: a prompt's data is paid in full, its prefix is cached.
-_ALIKE = frozenset(
-    {
-        "williams_r_14", "stoch_d_14", "cmo_14", "macd_signal", "ppo", "atr_14", "ma_5", "ma_20",
-        "wma_gap_20", "hma_gap_20", "rma_gap_14", "dema_gap_20", "tema_gap_20", "ema_gap_26",
-        "ema_gap_12", "vwma_gap_20", "forecast_gap_14", "volatility_20", "garman_klass_20",
-        "rogers_satchell_20",
-    }
+# One of each kind: another of the same kind says the same, and data are paid for in every call.
+SHOWN = (
+    "returns_1d", "roc_10", "rsi_14", "mfi_14", "volume_zscore_20", "obv_flow_20",
+    "price_volume_corr_20", "vwap_gap", "taker_imbalance_20", "taker_imbalance_z_20",
+    "trade_size_ratio_20", "trades_ratio_20", "ema_gap_50", "adx_14", "aroon_osc_14",
+    "efficiency_ratio_10", "volatility_1d", "bb_width", "donchian_position_20", "bar_range",
 )  # fmt: skip
 
 
@@ -160,7 +157,7 @@ def _mend(rows: list[Row], deps: ProposeDeps) -> int:
         Tier.QUICK_SCAN,
         deps,
         f"{deps.call_id}.repair",
-        repair_prompt(language_manual(), said),
+        repair_prompt(language_manual(), _setting(deps, Interval(rows[0]["interval"])), said),
         Repairs,
     )
     try:
@@ -210,51 +207,33 @@ def _keep(
 def _prompt(
     job: ProposeJob, deps: ProposeDeps, trials: Sequence[Row], library: Sequence[Row]
 ) -> tuple[Message, ...] | None:
-    learned = feedback(trials, library)
+    learned, setting = feedback(trials, library), _setting(deps, job.interval)
+    wanted = deps.spec.candidates
     if job.tier is Tier.DETAILED_ANALYSIS:
-        return detailed_analysis_prompt(
-            language_manual(),
-            job.interval.value,
-            learned,
-            deps.spec.strategy,
-            deps.spec.candidates,
-        )
+        return detailed_analysis_prompt(language_manual(), setting, learned, wanted)
     rows = load_last_bars(deps.lake, deps.run_id, job.interval, job.symbol).to_pylist()
-    rows = [row for row in rows if math.isfinite(row["close"])]
-    if not rows:
+    bars = [row for row in rows if math.isfinite(row["close"])]
+    if not bars:
         return None
-    bars, last = _rebased(rows)
+    theme = theme_of(deps.spec.symbols, job.symbol, job.round)
+    indicators = _indicators(bars[-1])
     return quick_scan_prompt(
-        language_manual(),
-        job.symbol,
-        job.interval.value,
-        bars,
-        last,
-        learned,
-        deps.spec.strategy,
-        deps.spec.candidates,
-        theme_of(deps.spec.symbols, job.symbol, job.round),
+        language_manual(), setting, learned, job.symbol, bars, indicators, wanted, theme
     )
 
 
-def _rebased(rows: Sequence[Row]) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """The bars, and the last one's indicators, as they look at any price level."""
-    scale = 100 / rows[-1]["close"]
-    volumes = [row["volume"] for row in rows if math.isfinite(row["volume"])]
-    mean_volume = sum(volumes) / len(volumes) if any(volumes) else 1.0
-    bars = [
-        {name: row[name] * scale for name in _PRICES} | {"volume": row["volume"] / mean_volume}
-        for row in rows
-    ]
-    indicators = {
-        name: value * (scale if FIELD_UNITS[name] == "price" else 1.0)
-        for name, value in rows[-1].items()
-        if name in FIELD_UNITS
-        and name not in _ALIKE
-        and isinstance(value, float)
-        and math.isfinite(value)
+def _setting(deps: ProposeDeps, interval: Interval) -> Setting:
+    return Setting(interval.value, deps.spec.strategy, sorted(deps.spec.groups))
+
+
+def _indicators(bar: Row) -> dict[str, float]:
+    """A bar's indicators that prompts show: none is in units of price."""
+    shown = {name: bar.get(name) for name in SHOWN}
+    return {
+        name: value
+        for name, value in shown.items()
+        if isinstance(value, float) and math.isfinite(value)
     }
-    return bars, indicators
 
 
 def _before(row: Row, job: ProposeJob) -> bool:
@@ -279,6 +258,7 @@ def _row(job: ProposeJob, deps: ProposeDeps, candidate: Candidate) -> Row:
         "proposed": candidate.expression,
         "hypothesis": candidate.hypothesis,
         "repair": "",
+        "cut": candidate.cut,
     }
     return _read(row, candidate.expression)
 

@@ -42,10 +42,12 @@ _TEXTS = ("interval", "tier", "symbol", "call_id", "proposed", "expression", "ha
 UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
 
 # repair: "" as proposed, "free" mended by rule, "model" mended by a paid call.
+# cut: the reply broke off behind the expression, so that the hypothesis may be missing.
 # call_cost_usd_micros: of the call that proposed it, repairs included; the same for all its rows.
 PROPOSALS = pa.schema(
     [pa.field(name, pa.string()) for name in _TEXTS]
     + [pa.field("round", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
+    + [pa.field("cut", pa.bool_())]
 )
 
 # The numbers of a Score that are columns of their own; `score` holds all of it as JSON.

@@ -14,7 +14,7 @@ import pyarrow as pa
 from alphamill.jobs import VetoJob
 from alphamill.llm.budget import BudgetExhausted
 from alphamill.llm.gateway import Call
-from alphamill.llm.prompts import PROMPT_VERSION, final_verification_prompt
+from alphamill.llm.prompts import PROMPT_VERSION, Setting, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review
 from alphamill.settings import Tier
 from alphamill.stages.feedback import tried
@@ -75,9 +75,8 @@ def _call(job: VetoJob, deps: ProposeDeps, finalists: Sequence[Row]) -> Call:
         tier_settings=deps.spec.tiers[tier],
         messages=final_verification_prompt(
             language_manual(),
-            job.interval.value,
+            Setting(job.interval.value, deps.spec.strategy, sorted(deps.spec.groups)),
             [tried(row) for row in finalists],
-            deps.spec.strategy,
         ),
         run_budget_usd_micros=deps.spec.budget_usd_micros,
         day_budget_usd_micros=deps.day_budget_usd_micros,

@@ -84,7 +84,10 @@ CLEAN = reply("-ts_zscore(close, 24)", "rank(ts_mean(volume, 12) / ts_mean(volum
               "ts_mean(taker_buy_base / volume, 12)", hypothesis=f"<b>why</b> {KEY}")  # fmt: skip
 SLIPS = ("RANK(ts_mean(volume, 24.0) / ts_mean(volume, 96)", "−rank(ts_sum(returns, 6))")
 PROSE = f"Certainly! Here you are:\n```json\n{reply(*SLIPS)}\n```\nGood luck!"
-CUT = reply("ts_std(returns, 24) / ts_std(returns, 96)", "zscore(ts_mean(retur")[:-70]
+CUT = (
+    reply("ts_std(returns, 24) / ts_std(returns, 96)", "@").partition("@")[0]
+    + "zscore(ts_mean(retur"
+)
 MALFORMED = '{"candidates": [{"expression": "rank(close / vwap)", "hypothesis": oops}, '
 UNMENDABLE = reply("the mean of close over twelve bars", "rank(ts_corr(volume, returns, 24))",
                    "-ts_zscore(close, 24)")  # fmt: skip
@@ -397,6 +400,9 @@ def test_replies_of_every_kind_are_read_for_what_they_hold(ended):
     proposed = {row["proposed"] for row in rows if row["status"] == "evaluated"}
     assert set(SLIPS) <= proposed  # out of the prose
     assert "ts_std(returns, 24) / ts_std(returns, 96)" in proposed  # before the cut
+    salvaged = [row["proposed"] for row in rows if row["cut"] and row["status"] == "evaluated"]
+    assert salvaged == ["rank(close / vwap)"]  # before the damage
+    assert total["salvaged"] == 1
 
 
 @pytest.mark.small_model

@@ -6,7 +6,9 @@ from random import Random
 import pytest
 
 from alphamill.llm.prompts import (
+    Failed,
     Feedback,
+    Setting,
     Tried,
     detailed_analysis_prompt,
     final_verification_prompt,
@@ -17,6 +19,7 @@ from alphamill.sim.llm import Endpoint, LLMConfig
 from alphamill.sim.proposer import NAME, refine, scan
 from alphamill.stages.language import language_manual, read_expression
 
+SETTING = Setting("1h")
 WORKED = (
     Tried("-ts_zscore(close, 24)", 0.05, 8.1, 0.1, "reversal"),
     Tried("ts_mean(taker_buy_base / volume, 12)", 0.04, 6.0, 0.05, "flow"),
@@ -41,8 +44,8 @@ def body(messages, **more):
 
 
 def scan_body(feedback=Feedback(), count=8, **more):  # noqa: B008  frozen
-    bars = [{"open": 1.0, "close": 2.0}]
-    prompt = quick_scan_prompt("MANUAL", "BTCUSDT", "1h", bars, {}, feedback, "", count)
+    bars = [{"open": 1.0, "high": 2.0, "low": 1.0, "close": 2.0, "volume": 3.0}]
+    prompt = quick_scan_prompt("MANUAL", SETTING, feedback, "BTCUSDT", bars, {}, count)
     return body(prompt, **more)
 
 
@@ -68,7 +71,7 @@ def test_equal_prompts_have_equal_answers_and_another_seed_another():
 
 
 def test_it_varies_what_worked_and_does_not_repeat_what_was_tried():
-    feedback = Feedback(worked=WORKED, failed=(Tried("-ts_rank(volume, 12)"),))
+    feedback = Feedback(worked=WORKED, failed=(Failed("weak", 1, "-ts_rank(volume, 12)"),))
     reply = Endpoint(LLMConfig()).complete(scan_body(feedback, count=16))[1]
     expressions = [c.expression for c in read_proposal(text_of(reply)).candidates]
     assert not {tried.expression for tried in WORKED} & set(expressions)
@@ -76,7 +79,7 @@ def test_it_varies_what_worked_and_does_not_repeat_what_was_tried():
 
 
 def test_detailed_analysis_refines_the_best():
-    prompt = detailed_analysis_prompt("MANUAL", "1h", Feedback(tuple(WORKED)), "", 6)
+    prompt = detailed_analysis_prompt("MANUAL", SETTING, Feedback(tuple(WORKED)), 6)
     reply = Endpoint(LLMConfig()).complete(body(prompt))[1]
     expressions = [c.expression for c in read_proposal(text_of(reply)).candidates]
     assert len(expressions) == 6
@@ -85,7 +88,7 @@ def test_detailed_analysis_refines_the_best():
 
 def test_the_review_keeps_three_and_stops_the_disguised():
     factors = [*WORKED, Tried("rank(-ts_zscore(close, 24))"), Tried("-ts_std(returns, 6)")]
-    reply = Endpoint(LLMConfig()).complete(body(final_verification_prompt("M", "1h", factors, "")))[
+    reply = Endpoint(LLMConfig()).complete(body(final_verification_prompt("M", SETTING, factors)))[
         1
     ]
     review = read_review(text_of(reply), "stop", len(factors))
@@ -95,7 +98,7 @@ def test_the_review_keeps_three_and_stops_the_disguised():
 
 def test_usage_is_stated_and_a_known_prefix_is_cached():
     endpoint = Endpoint(LLMConfig())
-    long = quick_scan_prompt(language_manual() * 2, "A", "1h", [], {}, Feedback(), "", 2)
+    long = quick_scan_prompt(language_manual() * 2, SETTING, Feedback(), "A", [], {}, 2)
     first, second = (endpoint.complete(body(long))[1]["usage"] for _ in range(2))
     assert first["prompt_tokens_details"]["cached_tokens"] == 0
     assert 1024 <= second["prompt_tokens_details"]["cached_tokens"] < second["prompt_tokens"]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from alphamill.errors import GiveUp, RetryLater
@@ -11,12 +12,21 @@ from alphamill.jobs import ProposeJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.llm.call import Answer
 from alphamill.llm.messages import ChatReply, TokenUsage
+from alphamill.llm.prompts import (
+    Setting,
+    detailed_analysis_prompt,
+    final_verification_prompt,
+    quick_scan_prompt,
+)
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
-from alphamill.stages.feedback import THEMES, feedback, theme_of
+from alphamill.stages.feedback import THEMES, feedback, theme_of, tried
 from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.stages.stopping import expected_micros, why_stop
 from alphamill.stages.trials import PROPOSALS, TRIALS, trials_key, write_rows
+from alphamill.stages.validate import RANKING, VALIDATION
+from alphamill.stages.verify import VERDICTS
+from alphamill.stages.veto import VETO
 
 SPEC = RunSpec(
     kind=RunKind.MINE,
@@ -69,7 +79,7 @@ def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more)
         "expression": text, "proposed": text, "status": status, "rank_ic_t": t, "round": number,
         "tier": "quick_scan", "call_id": call, "call_cost_usd_micros": cost, "interval": "1h",
     }  # fmt: skip
-    if status != "invalid":
+    if status not in ("invalid", "unreadable"):
         row["hash"] = read_expression(text).hash
     return row | more
 
@@ -86,8 +96,8 @@ def test_one_call_mends_all_that_free_repair_could_not(lake):
     assert [call.call_id for call in model.calls] == ["call", "call.repair"]
     assert model.calls[1].tier == "quick_scan"
     asked = model.calls[1].messages[1].content
-    assert "1. close +* open | col 8" in asked
-    assert "2. average close of 5 over close | col" in asked
+    assert '1. "close +* open" | col 8' in asked
+    assert '2. "average close of 5 over close" | col' in asked
     assert "rank(returns" not in asked.partition("## Task")[0]  # mended for nothing
     fates = [(row["status"], row["repair"]) for row in rows]
     assert fates == [("repaired", "free"), ("invalid", ""), ("repaired", "model")]
@@ -166,15 +176,75 @@ def test_the_best_share_parts_and_failures_have_their_own():
     assert any(part.startswith("ts_std(returns, 7)") for part in told.fruitless)
     assert not set(told.shared) & set(told.fruitless)
     assert [one.expression for one in told.worked] == [row["expression"] for row in best]
-    shown = {one.expression for one in (*told.worked, *told.failed)}
     assert told.known
-    assert not shown & set(told.known)
+    assert not {one.expression for one in told.worked} & set(told.known)
 
 
 def test_feedback_of_nothing_and_of_failures_alone():
     assert feedback([]).known == ()
     told = feedback([trial("close +* open", status="invalid", hash=None, reason="col 8")])
     assert (told.worked, told.shared, len(told.failed)) == ((), (), 1)
+
+
+def test_failures_are_counted_by_reason_with_the_latest_as_example():
+    rows = [
+        *[trial(f"{name} +* open", status="invalid", reason=f"col {n}: unknown operator '{name}'")
+          for n, name in enumerate(("foo", "bar", "baz"), 8)],
+        *[trial(f"rank(ts_mean(close, {n}))", status="unclean",
+                reason=f"rank(ts_mean(close, {n})): raw price") for n in (5, 6)],
+        trial("rank(returns)", 2.0), trial("rank(returns)", status="duplicate", reason="before"),
+        trial("rank(volume / adv20)", -0.4), trial("rank(vwap / close)", 0.9),
+        trial("", status="unreadable", hash=None, reason="the reply was cut at max_tokens"),
+    ]  # fmt: skip
+    assert [(one.count, one.reason, one.example) for one in feedback(rows).failed] == [
+        (3, "does not parse: col 10: unknown operator 'baz'", "baz +* open"),
+        (2, "means nothing: raw price", "rank(ts_mean(close, 6))"),
+        (2, "weak, t within 1 of 0", "rank(vwap / close)"),
+        (1, "proposed before, refused", "rank(returns)"),
+        (1, "reply: the reply was cut at max_tokens", ""),
+    ]
+
+
+# What a prompt may be told of a trial. Every other column, of any table, must leave it as it is.
+TOLD = {"expression", "proposed", "hypothesis", "hash", "status", "reason", "rank_ic_mean",
+        "rank_ic_t", "time_series_rank_corr", "time_series_t", "turnover_per_bar"}  # fmt: skip
+TABLES = [TRIALS, VALIDATION, RANKING, VERDICTS, VETO]
+UNTOLD = {field.name: field.type for table in TABLES for field in table if field.name not in TOLD}
+
+
+def as_told(rows):
+    """All that three tiers say to models of these trials."""
+    setting, learned = Setting("1h"), feedback(rows)
+    best = [tried(row) for row in rows if row["status"] == "evaluated"]
+    prompts = [quick_scan_prompt("", setting, learned, "BTCUSDT", [], {}, 4),
+               detailed_analysis_prompt("", setting, learned, 4),
+               final_verification_prompt("", setting, best)]  # fmt: skip
+    return "".join(messages[-1].content for messages in prompts)
+
+
+def of_type(kind, number):
+    """A value that would be noticed."""
+    if pa.types.is_string(kind):
+        return f"leaked{number}"
+    return number % 2 == 0 if pa.types.is_boolean(kind) else 77_770 + number
+
+
+@pytest.mark.parametrize("column", UNTOLD)
+def test_no_column_but_those_meant_reaches_a_prompt(column):
+    """Validation, holdout, verdicts and costs: with each of them changed the prompts stay equal."""
+    more = {"rank_ic_mean": 0.02, "turnover_per_bar": 0.1, "hypothesis": "why", "direction": 1}
+    rows = [trial("rank(returns)", 2.0, **more), trial("rank(vwap / close)", 0.5, **more)]
+    for number in (1, 2):
+        changed = [row | {column: of_type(UNTOLD[column], number + at)}
+                   for at, row in enumerate(rows)]  # fmt: skip
+        assert as_told(changed) == as_told(rows)
+
+
+def test_the_columns_that_are_told_do_reach_a_prompt():
+    row = trial("rank(returns)", 2.0, rank_ic_mean=0.02, turnover_per_bar=0.1, hypothesis="why")
+    for name, value in {"rank_ic_t": 3.0, "rank_ic_mean": 0.5, "turnover_per_bar": 1.5,
+                        "hypothesis": "other", "expression": "rank(vwap)"}.items():  # fmt: skip
+        assert as_told([row | {name: value}]) != as_told([row])
 
 
 # --- stopping ---
@@ -238,12 +308,22 @@ def test_a_stopped_round_asks_nobody_and_says_why(lake, search, reason, tier):
     assert (rows, model.calls) == ([], [])
 
 
+def test_a_candidate_whose_reply_broke_off_is_marked(lake):
+    said = proposal("rank(close)", "rank(returns)", "rank(vwap / open)")[:-25]
+    _, rows = proposed(lake, Model(said))
+    assert [(row["status"], row["cut"]) for row in rows] == [
+        ("unclean", False), ("parsed", False), ("unreadable", None),
+    ]  # fmt: skip
+    closed = said.index('"rank(returns)"') + len('"rank(returns)"')
+    _, rows = proposed(lake, Model(said[:closed]))
+    assert [row["cut"] for row in rows] == [False, True, None]
+
+
 def test_a_row_holds_what_the_schema_names(lake):
     _, rows = proposed(lake, Model(proposal("rank(close)")))
     assert set(rows[0]) == set(PROPOSALS.names)
 
 
-def test_what_a_prompt_leaves_out_is_an_indicator_still_in_the_manual():
-    manual = set(language_manual().split())
-    assert set(FIELD_UNITS) >= propose._ALIKE
-    assert manual >= propose._ALIKE
+def test_what_a_prompt_shows_is_an_indicator_without_a_price_level():
+    assert {FIELD_UNITS[name] for name in propose.SHOWN} == {"ratio"}
+    assert set(language_manual().split()) >= set(propose.SHOWN)
