@@ -15,7 +15,19 @@ from producers.groups import groups_option, read_groups
 from producers.submission import check_segments, checked_range, submit
 
 
-@click.command()
+class _Negatable(click.Command):
+    """A command whose arguments may begin with a minus: its options have two, or one letter."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [
+            f" {text}" if text.startswith("-") and not text.startswith("--") and len(text) > 2
+            else text
+            for text in args
+        ]  # fmt: skip
+        return super().parse_args(ctx, given)
+
+
+@click.command(cls=_Negatable)
 @click.argument("expressions", nargs=-1, metavar="[EXPR]...")
 @click.option(
     "--zoo",
@@ -50,6 +62,7 @@ def evaluate(
         --start 2022-01-01 --wait
     """
     settings = options.settings()
+    expressions = tuple(text.removeprefix(" ") for text in expressions)
     known = zoo(zoo_name) if zoo_name else ()
     if not expressions and not known:
         raise click.UsageError("give expressions, or --zoo with the name of a collection")

@@ -27,7 +27,7 @@ from alphamill.report.values import (
 )
 from alphamill.stages.trials import association, association_t, in_time
 from producers.layout import listing
-from producers.results import run_rows
+from producers.results import run_rows, signed
 
 Row = Mapping[str, Any]
 
@@ -76,9 +76,8 @@ def with_origin(run: RunRecord, factors: Sequence[Row]) -> list[Row]:
 def factor_view(factor: Row) -> RenderableType:
     """A factor of `with_origin` for the terminal, at any width from 80 columns on."""
     verdict = plain(factor["verdict"], 10)
-    sold = (real(factor["direction"]) or 1) < 0
     parts: list[RenderableType] = [
-        Text(("sell " if sold else "") + plain(factor["expression"], 600), style="bold"),
+        Text(plain(signed(factor), 600), style="bold"),
         Text(plain(factor.get("hypothesis") or ""), style="dim"),
         Text(f"\n{verdict}, place {whole(factor['rank'])}", VERDICT_STYLES.get(verdict, "")),
         *(
@@ -197,7 +196,13 @@ def _origin(factor: Row) -> Iterator[tuple[str, str]]:
     yield "hash", plain(factor["hash"], 64)
     yield "snapshot", plain(factor.get("snapshot"), 80)
     yield "code", f"alphamill {plain(factor.get('code_version'), 20)}"
-    yield "holdout", f"shown to {whole(factor.get('holdout_looks'))} factors so far, all runs"
+    yield (
+        "holdout",
+        (
+            f"shown to {whole(factor.get('holdout_looks'))} factors so far, "
+            f"{whole(factor.get('holdout_looks_before'))} of them by earlier runs"
+        ),
+    )
     for call in factor.get("calls") or ():
         yield (
             "call",

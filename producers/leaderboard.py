@@ -30,8 +30,8 @@ from producers.board import Board
 from producers.connect import connect
 from producers.failures import failures_table, gathered
 from producers.planted import planted_table, search_planted
-from producers.remarks import remarks
-from producers.results import OFFLINE_NOTICE, offline, run_rows
+from producers.remarks import funding_line, remarks
+from producers.results import OFFLINE_NOTICE, offline, run_rows, signed
 from producers.usage import tiers_table
 
 Row = Mapping[str, Any]
@@ -77,17 +77,11 @@ def factors_board(
         ">call",
     ]
     cells = [_factor_cells(factor, intervals) for factor in factors]
-    notes = [_note(_signed(factor), short_reasons(factor)) for factor in factors]
+    notes = [_note(signed(factor), short_reasons(factor)) for factor in factors]
     timed = any(in_time(factor, "discovery_") for factor in factors)
     legend = _LEGEND.format(correlation=_correlation(timed), share=f"{100 * share:g}")
     board = Board(headers, cells, notes, legend, spare=3)
     return Group(Text(verdicts_line(factors), style="bold"), *said, Text(), board)
-
-
-def _signed(factor: Row) -> str:
-    """The expression as it is traded: a factor that predicts falling prices is sold."""
-    expression = str(factor["expression"])
-    return f"sell {expression}" if (real(factor["direction"]) or 1) < 0 else expression
 
 
 def verdicts_line(factors: Sequence[Row]) -> str:
@@ -135,7 +129,7 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
     shown = sorted(trials, key=lambda row: -abs(association_t(row) or 0.0))
     timed = any(in_time(row) for row in trials)
     headers = (">#", "status", "bar", "dir", ">corr" if timed else ">RankIC", ">t", ">SR gross",
-               ">net", ">even", ">turn", ">cover")  # fmt: skip
+               ">net", ">trials", ">DSR", ">even", ">turn", ">cover")  # fmt: skip
     cells = [
         [
             Text(str(position)),
@@ -146,9 +140,11 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
             Text(number(association_t(row), 2, signed=True)),
             Text(number(row["gross_sharpe"], 2, signed=True)),
             Text(number(row["net_sharpe"], 2, signed=True)),
+            Text(whole(row.get("n_trials"))),
+            Text(number(row.get("deflated_sharpe"), 3)),
             Text(number(row.get("break_even_bps"), 1)),
-            Text(percent(row["turnover_per_bar"])),
-            Text(percent(row["coverage"])),
+            Text(percent(row["turnover_per_bar"], 0).replace(" ", "")),
+            Text(percent(row["coverage"], 0).replace(" ", "")),
         ]
         for position, row in enumerate(shown, 1)
     ]
@@ -158,11 +154,13 @@ def trials_board(trials: Sequence[Row]) -> RenderableType:
     ]
     legend = (
         "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
-        f"{_correlation(timed)}; SR: Sharpe ratio a year, before and after costs, not deflated: "
-        f"the best of {whole(len(trials))} tried here is partly luck; even: cost of trading, in "
-        "bps one way, at which the profit is gone; turn: turnover a bar"
+        f"{_correlation(timed)}; SR: Sharpe ratio a year, before and after costs; trials: the "
+        "expressions, each in both directions; DSR: deflated Sharpe ratio, the probability that it "
+        "beats the luckiest of them, on the very bars that chose its direction; even: cost of "
+        "trading, in bps one way, at which the profit is gone; turn: turnover a bar; cover: share "
+        "of bars with a value"
     )
-    return Board(headers, cells, notes, legend)
+    return Board(headers, cells, notes, legend, spare=1)
 
 
 def _correlation(timed: bool) -> str:
@@ -215,7 +213,9 @@ def _direction(direction: object) -> str:
 def run_board(run: RunRecord) -> RenderableType:
     """What a published run found: factors with verdicts, or given expressions."""
     if run.kind != "mine":
-        return trials_board(run_rows(run, "trials"))
+        board = trials_board(run_rows(run, "trials"))
+        unknown = funding_line(run)
+        return Group(Text(unknown, style="yellow"), Text(), board) if unknown else board
     factors = run_rows(run, "factors")
     book = PortfolioSettings.model_validate(run.spec.get("portfolio") or {})
     return factors_board(factors, remarks(run, factors), book.participation_frac)

@@ -18,7 +18,13 @@ from alphamill.stages.panels import Segment, read_manifest
 from alphamill.stages.trials import UNMEASURED, association, association_t, in_time
 from producers import options
 from producers.failures import Trouble
-from producers.remarks import looks_line, spent_line, survivors_line, unmeasured_lines
+from producers.remarks import (
+    funding_line,
+    looks_line,
+    spent_line,
+    survivors_line,
+    unmeasured_lines,
+)
 from producers.results import (
     OFFLINE_NOTICE,
     Row,
@@ -27,6 +33,7 @@ from producers.results import (
     run_rows,
     run_troubles,
     run_usage,
+    signed,
 )
 
 _SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
@@ -116,7 +123,8 @@ def _judged(row: Row, discovery: Row) -> Row:
     passed = [gate for gate in row["gates"] or () if gate["passed"]]
     veto = [f"vetoed by final_verification: {row['veto_reason']}"] if row["veto_reason"] else []
     return {
-        **{name: row[name] for name in ("rank", "expression", "verdict", "hypothesis", "tier",
+        "expression": signed(row),
+        **{name: row[name] for name in ("rank", "verdict", "hypothesis", "tier",
                                         "hash", "bh_p")},
         **{
             segment.value: {
@@ -155,6 +163,8 @@ def _given(row: Row) -> Row:
         "discovery": {"correlation": association(row), "t": association_t(row)},
         "net_sharpe": row["net_sharpe"],
         "gross_sharpe": row["gross_sharpe"],
+        "trials": row.get("n_trials"),
+        "dsr": row.get("deflated_sharpe"),
         "break_even_bps": row["break_even_bps"],
         "turnover": row["turnover_per_bar"],
         "coverage": row["coverage"],
@@ -217,9 +227,7 @@ def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble
         ),
         _costs(FeeSettings.model_validate(run.spec.get("fees") or {})),
     ]
-    survivors = survivors_line(run)
-    if survivors:
-        caveats.append(survivors)
+    caveats += [line for line in (survivors_line(run), funding_line(run)) if line]
     if run.kind == "evaluate":
         caveats.insert(0, "All figures are in-sample, over the whole range: there is no verdict.")
     looks = looks_line(verdicts)

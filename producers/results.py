@@ -146,6 +146,12 @@ def run_rows(run: RunRecord, name: str) -> list[Row]:
     return [_plain(row) for row in rows]
 
 
+def signed(factor: Mapping[str, Any]) -> str:
+    """The expression as it is traded: a factor that predicts falling prices is sold."""
+    expression = str(factor["expression"])
+    return f"sell {expression}" if (factor.get("direction") or 1) < 0 else expression
+
+
 def offline(run: RunRecord) -> bool:
     """Whether the run's models are the offline proposer."""
     tiers: Mapping[str, Mapping[str, Any]] = run.spec.get("tiers") or {}

@@ -16,7 +16,7 @@ from alphamill.jobs import PublishJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import Lake, run_key
 from alphamill.llm.records import CallRecord
 from alphamill.stages.panels import read_refusal
-from alphamill.stages.score import unscored
+from alphamill.stages.score import GIVEN, unscored
 from alphamill.stages.trials import (
     SCORE_COLUMNS,
     SUMMARY,
@@ -62,8 +62,9 @@ def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
         raise GiveUp(f"the run has no trial to show: {why}")
     grades = list(Grade)
     verdicts.sort(key=lambda row: (-grades.index(Grade(row["verdict"])), row["rank"]))
-    _write(deps, "trials", trials, _PUBLISHED_TRIALS)
-    if deps.spec.kind is RunKind.MINE:
+    mined = deps.spec.kind is RunKind.MINE
+    _write(deps, "trials", trials, _PUBLISHED_TRIALS if mined else GIVEN)
+    if mined:
         _write(deps, "factors", verdicts, VERDICTS)
         _write(deps, "calls", [call.to_row() for call in deps.calls], _calls_schema())
     summary = {"run": deps.run_id, "spec": deps.spec.to_message(), "missing": list(deps.missing)}

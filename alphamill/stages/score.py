@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from alphamill.errors import FactorError
+from alphamill.evaluation import TrialFacts
+from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import RunSpec, ScoreJob
 from alphamill.stages.evaluate import SegmentReader
@@ -17,9 +23,14 @@ from alphamill.stages.trials import (
     RunDeps,
     interval_key,
     score_columns,
+    score_of,
     write_rows,
 )
 
+# n_trials: the expressions, each in both directions. deflated_sharpe: in-sample, gross.
+GIVEN = pa.schema(
+    [*TRIALS, pa.field("n_trials", pa.int64()), pa.field("deflated_sharpe", pa.float64())]
+)
 _GROUPS = ("sector", "industry", "subindustry")  # one group of all where no table was given
 
 
@@ -30,10 +41,31 @@ def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE, groups)
     given = itertools.zip_longest(deps.spec.expressions, deps.spec.names, fillvalue="")
     trials = [_trial(text, name, job, reader, deps) for text, name in given]
+    trials = _deflated(trials)
     key = interval_key(deps.run_id, "trials", job.interval, "given")
-    write_rows(deps.lake, key, trials, TRIALS)
+    write_rows(deps.lake, key, trials, GIVEN)
     evaluated = sum(trial["status"] == "evaluated" for trial in trials)
     return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
+
+
+def _deflated(trials: Sequence[Row]) -> list[Row]:
+    """The trials with what luck leaves of their Sharpe ratios.
+
+    A direction is chosen on the very bars that are scored, so that each expression is two trials;
+    few expressions say little of how far luck spreads, so that is 1/(T-1), never what they spread.
+    """
+    n_trials = 2 * sum(bool(row.get("hash")) for row in trials)
+    facts = TrialFacts(n_trials, n_trials, sharpe_variance=math.nan, bh_p=math.nan)
+    return [
+        row
+        | {
+            "n_trials": n_trials,
+            "deflated_sharpe": combined_deflated_sharpe([score_of(row)], "gross", facts),
+        }
+        if row["status"] == "evaluated"
+        else row | {"n_trials": n_trials}
+        for row in trials
+    ]
 
 
 def unscored(job: ScoreJob, spec: RunSpec, reason: str) -> list[Row]:

@@ -221,6 +221,36 @@ def test_a_wrong_key_of_the_workers_ends_the_run_with_that_reason(place):
     assert "a-wrong-key" not in failed.err
 
 
+def test_a_range_without_bars_ends_both_kinds_of_run_in_order(place):
+    """A row with its reason, no number, no model asked; submission refuses what it can know."""
+    early = ("--interval", "1h", "--start", "2022-03-01", "--end", "2022-05-01")
+    models = {
+        "ALPHAMILL_CONFIG": str(place.folder / "alphamill.toml"),
+        "ALPHAMILL_LLM_URL": f"http://127.0.0.1:{place.llm_port}/v1",
+        "ALPHAMILL_LLM_API_KEY": KEY,
+    }
+    scoring = ("evaluate", "-returns", "rank(volume)", "--symbols", ",".join(SYMBOLS))
+    for command, table, status in (
+        (scoring, "trials", "fault"),
+        (("mine", *SYMBOLS), "factors", ""),
+    ):
+        ended = place.call(*command, *early, "--wait", "--json", timeout_s=100, **models)
+        assert ended.code == 0, ended.out + ended.err
+        assert json.loads(ended.out)["state"] == "done"
+        run_id = json.loads(ended.out)["run_id"]
+        told = json.loads(place.call("factors", "--run", run_id, "--json").out)
+        assert "the lake has no 1h bar of" in told["unmeasured"][0]
+        assert {row["status"] for row in told[table]} == ({status} if status else set())
+        assert all(row["rank_ic_t"] is row["net_sharpe"] is None for row in told[table])
+        board = place.call("factors", "--run", run_id)
+        assert board.code == 0
+        assert "the lake has no 1h bar of" in " ".join(board.out.split())
+        assert "$0.000000" in board.out or table == "trials"
+    short = place.call("mine", *SYMBOLS, *early[:4], "--end", "2022-03-04", **models)
+    assert short.code == 2
+    assert "72 bars of 1h make segments of" in " ".join(short.err.split())
+
+
 def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(place, launch):
     place.llm.end()
     launch(place.folder / "llm", "sim", "llm", "--port", str(place.llm_port))

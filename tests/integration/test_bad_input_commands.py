@@ -136,7 +136,8 @@ def test_wrong_usage_is_told_in_a_line(call, untouched, arguments, expected):
 def test_an_error_in_an_expression_is_pointed_at(call, untouched, expression, position, expected):
     result = call("evaluate", "rank(volume)", expression, "--symbols", "BTCUSDT,ETHUSDT", *RANGE)
     assert result.exit_code == USAGE, result.output
-    said, shown, caret = result.stderr.rstrip("\n").splitlines()[-3:]
+    said, shown, caret, manual = result.stderr.rstrip("\n").splitlines()[-4:]
+    assert "alphamill operators" in manual
     assert expected in said
     assert shown == f"  {expression}"
     assert caret.strip() == "^"
@@ -267,7 +268,8 @@ def test_a_home_that_cannot_be_made_is_refused(call, command, tmp_path):
 
 def test_what_is_right_is_submitted(call, redis_url):
     """The cases above fail for their own reasons: without the mistake the same command works."""
-    for command in (FETCH, MINE):
+    negated = ("evaluate", "-high / low", "-(close)", "close", *SCORE[2:])
+    for command in (FETCH, MINE, negated):
         result = call(*command)
         assert result.exit_code == 0, result.output
         assert result.stdout.startswith(f"{command[0]}-")

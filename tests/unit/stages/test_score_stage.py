@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alphamill.evaluation import deflated_sharpe_ratio
 from alphamill.factors import zoo
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec, ScoreJob
@@ -16,7 +17,7 @@ from alphamill.stages.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.stages.trials import RunDeps, read_trials
+from alphamill.stages.trials import RunDeps, read_trials, score_of
 
 H1, BARS = Interval.H1, 400
 SYMBOLS = tuple(f"{letter}{letter}USDT" for letter in "ABCDEF")
@@ -92,3 +93,21 @@ def test_a_table_of_groups_is_used_and_without_one_all_are_one_group(lake):
     sectors = {symbol: "ab"[at % 2] for at, symbol in enumerate(SYMBOLS)}
     grouped = scored(lake, spec_of(expressions=(text,), groups={"sector": sectors}))
     assert grouped[text]["rank_ic_mean"] != alone[text]["rank_ic_mean"]
+
+
+def test_each_sharpe_ratio_stands_beside_its_trials_and_what_luck_leaves_of_it(lake):
+    texts = ("-returns", "rank(volume)", "close / open", "sign(close) * 0", "rank(")
+    rows = scored(lake, spec_of(expressions=texts))
+    good = [rows[text] for text in texts[:3]]
+    assert {row["n_trials"] for row in rows.values()} == {8}  # four that parse, in two directions
+    for row in good:
+        one = score_of(row)
+        expected = deflated_sharpe_ratio(
+            one.gross_sharpe_per_bar, 1 / (one.n_obs - 1), 8, one.n_obs, one.skew, one.kurtosis
+        )
+        assert row["deflated_sharpe"] == pytest.approx(expected, rel=1e-12)
+        assert row["deflated_sharpe"] < 0.95  # of noise
+    assert [rows[text]["deflated_sharpe"] for text in texts[3:]] == [None, None]
+    alone = scored(lake, spec_of(expressions=("-returns",)))["-returns"]
+    assert alone["n_trials"] == 2
+    assert alone["deflated_sharpe"] > rows["-returns"]["deflated_sharpe"]
