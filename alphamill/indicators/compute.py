@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from alphamill.indicators import momentum, orderflow, trailing, trend, volatilit
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import INDICATORS, Indicator
 from alphamill.indicators.rolling import loops
+from alphamill.indicators.sheet import Sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,9 @@ FAMILIES = (trend, momentum, trailing, volatility, volume, orderflow)
 
 _PRICES = ("open", "high", "low", "close")
 _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
-_LONG_BARS = 500_000  # from here on fresh memory costs more than computing a few series again
+_PART_BARS = (
+    16_384  # rows worked on together: what one indicator leaves is in the cache for the next
+)
 _ROUNDING = 1e-9  # how far a part may exceed its whole, relative to it
 
 Mask = NDArray[np.bool_]
@@ -56,8 +59,6 @@ def compute_indicators(
     positive or contradictory, each one starts anew and is NaN for its `warmup_bars`. Never inf.
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
-    import pandas as pd  # here, so that reading the registry's names does not cost it
-
     times_ms = _times_ms(klines["open_time"])
     steps_ms = times_ms[1:] - times_ms[:-1]
     shortest_ms = int(steps_ms.min(initial=_NO_STEP))
@@ -67,79 +68,72 @@ def compute_indicators(
     plan = _plan(None if names is None else tuple(names), interval)
     columns = {field: _float_column(klines, field) for field in plan.fields}
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
-    numbers = partial(_bar_number, times_ms, interval, shortest_ms)
-    stretches = _Stretches(columns, breaks, interval, numbers)
-    matrix = np.empty((len(plan.records), len(klines)))
-    family = ""
-    for row, record, warmup_bars in zip(matrix, plan.records, plan.warmups_bars, strict=True):
-        if record.family != family and len(klines) > _LONG_BARS:
-            stretches.forget()
-        family = record.family
-        _fill(row, record, warmup_bars, stretches.of(record.inputs))
-    return pd.DataFrame(matrix.T, index=klines.index, columns=plan.columns, copy=False)
+    sheet = Sheet(len(klines), plan.lows, plan.highs)
+    for numbers, runs in _cuts(plan, columns, breaks):
+        done = 0
+        for start, end in runs:
+            sheet.blank(numbers, done, start)
+            first_number = _bar_number(times_ms, interval, shortest_ms, start)
+            _Stretch(plan, sheet, numbers, start, end).fill(columns, first_number)
+            done = end
+        sheet.blank(numbers, done, len(klines))
+    return sheet.frame(klines.index, plan.columns)
 
 
-def _fill(
-    row: FloatArray, record: Indicator, warmup_bars: int, stretches: Sequence[tuple[int, Bars]]
-) -> None:
-    """One indicator into its row: within its range, and NaN where no stretch warms it up."""
-    done = 0
-    for start, bars in stretches:
-        if bars.n_bars > warmup_bars:
-            if done < start:
-                row[done:start] = np.nan
-            done = start + bars.n_bars
-            loops("bars").keep_in_range(
-                record.compute(bars), record.low, record.high, row[start:done]
-            )
-    if done < len(row):
-        row[done:] = np.nan
+def _cuts(
+    plan: _Plan, columns: dict[str, FloatArray], breaks: IntArray
+) -> Iterator[tuple[IntArray, list[tuple[int, int]]]]:
+    """Numbers of the records that need the same bars, and the unbroken runs of these bars."""
+    priced = _usable_prices(columns)
+    usable: dict[str, Mask] = {}
+    rows_of: dict[bytes, list[int]] = {}
+    for inputs, rows in plan.rows_by_inputs:
+        mask = priced
+        for field in inputs:
+            if field not in usable:
+                usable[field] = _usable_amounts(columns, field)
+            mask = mask & usable[field]
+        rows_of.setdefault(mask.tobytes(), []).extend(rows)
+    for cut, rows in rows_of.items():
+        runs = _runs(np.frombuffer(cut, dtype=np.bool_), breaks)
+        yield np.array(sorted(rows), dtype=np.int64), list(runs)
 
 
-class _Stretches:
-    """Unbroken stretches of bars; indicators that need the same bars share their intermediates."""
+class _Stretch:
+    """Rows of the result over one unbroken run of bars.
 
-    def __init__(
-        self,
-        columns: dict[str, FloatArray],
-        breaks: IntArray,
-        interval: Interval | None,
-        numbers: Callable[[int], int],
-    ) -> None:
-        self._columns = columns
-        self._breaks = breaks
-        self._interval = interval
+    A long run is taken in parts, so that what indicators share is still in the cache and the
+    memory of one part serves the next.
+    """
+
+    def __init__(self, plan: _Plan, sheet: Sheet, numbers: IntArray, start: int, end: int) -> None:
+        self._plan = plan
+        self._sheet = sheet
         self._numbers = numbers
-        self._priced = _usable_prices(columns)
-        self._usable: dict[str, Mask] = {}
-        self._cut: dict[bytes, list[tuple[int, Bars]]] = {}
-        self._by_inputs: dict[tuple[str, ...], list[tuple[int, Bars]]] = {}
+        self._start = start
+        self._end = end
+        self._work = [
+            (plan.records[number], plan.warmups_bars[number], sheet.rows[number][start:end])
+            for number in numbers.tolist()
+        ]
 
-    def of(self, inputs: tuple[str, ...]) -> Sequence[tuple[int, Bars]]:
-        """(first row, bars) of each stretch in which prices and `inputs` are usable."""
-        if inputs not in self._by_inputs:
-            mask = self._priced
-            for field in inputs:
-                if field not in self._usable:
-                    self._usable[field] = _usable_amounts(self._columns, field)
-                mask = mask & self._usable[field]
-            key = mask.tobytes()
-            if key not in self._cut:
-                self._cut[key] = [
-                    (start, self._slice(start, end)) for start, end in _runs(mask, self._breaks)
-                ]
-            self._by_inputs[inputs] = self._cut[key]
-        return self._by_inputs[inputs]
+    def fill(self, columns: dict[str, FloatArray], first_number: int) -> None:
+        """Every indicator into its row, within its range; NaN before it has warmed up."""
+        own = {field: values[self._start : self._end] for field, values in columns.items()}
+        rooms = {record.name: row for record, _, row in self._work}
+        stretch = Bars(own, self._plan.interval, first_number, rooms)
+        for start in range(0, stretch.n_bars, _PART_BARS):
+            end = min(start + _PART_BARS, stretch.n_bars)
+            self._fill_part(stretch.part(max(0, start - self._plan.lead_bars), end), start, end)
 
-    def forget(self) -> None:
-        """Free the intermediates."""
-        for stretches in self._cut.values():
-            for _, bars in stretches:
-                bars.forget()
-
-    def _slice(self, start: int, end: int) -> Bars:
-        columns = {field: values[start:end] for field, values in self._columns.items()}
-        return Bars(columns, self._interval, self._numbers(start))
+    def _fill_part(self, bars: Bars, start: int, end: int) -> None:
+        lead_bars = bars.n_bars - (end - start)
+        for record, warmup_bars, row in self._work:
+            if bars.n_bars > warmup_bars:
+                row[start:end] = record.compute(bars)[lead_bars:]
+            else:
+                row[start:end] = np.nan
+        self._sheet.keep_in_range(self._numbers, self._start + start, self._start + end)
 
 
 def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
@@ -175,10 +169,20 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a call computes. fields: kline columns that it reads."""
+    """What a call computes.
 
+    rows_by_inputs: numbers of the records that need the same kline columns.
+    lead_bars: bars before a row that any window ending there spans.
+    fields: kline columns that it reads.
+    """
+
+    interval: Interval | None
     records: tuple[Indicator, ...]
     warmups_bars: tuple[int, ...]
+    rows_by_inputs: tuple[tuple[tuple[str, ...], list[int]], ...]
+    lead_bars: int
+    lows: FloatArray
+    highs: FloatArray
     fields: frozenset[str]
     columns: pd.Index[str]
 
@@ -195,10 +199,23 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
         if not INDICATORS[name].exists_at(interval):
             raise ValueError(f"indicator {name} does not exist at interval {interval}")
     records = tuple(INDICATORS[name] for name in names)
+    rows_by_inputs: dict[tuple[str, ...], list[int]] = {}
+    for row, record in enumerate(records):
+        rows_by_inputs.setdefault(record.inputs, []).append(row)
     fields = {*_PRICES, *(field for record in records for field in record.inputs)}
     fields |= {_WHOLE[field] for field in fields & _WHOLE.keys()}
     warmups_bars = tuple(record.warmup_bars(interval) for record in records)
-    return _Plan(records, warmups_bars, frozenset(fields), pd.Index(names))
+    return _Plan(
+        interval=interval,
+        records=records,
+        warmups_bars=warmups_bars,
+        rows_by_inputs=tuple(rows_by_inputs.items()),
+        lead_bars=max(warmups_bars, default=0),
+        lows=np.array([record.low for record in records]),
+        highs=np.array([record.high for record in records]),
+        fields=frozenset(fields),
+        columns=pd.Index(names),
+    )
 
 
 def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.bars import Bars, Series
 from alphamill.indicators.registry import DAY_MS, HOUR_MS, Unit, indicator, wilder_settle_bars
 from alphamill.indicators.rolling import (
     change,
@@ -14,7 +14,6 @@ from alphamill.indicators.rolling import (
     loops,
     moving_extremes,
     moving_mean,
-    moving_sum,
     place,
 )
 
@@ -54,13 +53,13 @@ _RSI_BARS = (6, 14)
 
 
 def _rsi(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo("rsis", lambda: _make_rsis(bars))[length_bars]  # type: ignore[no-any-return]
+    return bars.whole("rsis", _make_rsis)[_RSI_BARS.index(length_bars)]
 
 
-def _make_rsis(bars: Bars) -> dict[int, FloatArray]:
-    rows = np.empty((len(_RSI_BARS), len(bars)))
-    loops("recursive").two_rsis(bars["close"], *_RSI_BARS, rows)
-    return dict(zip(_RSI_BARS, rows, strict=True))
+def _make_rsis(bars: Bars) -> Series:
+    rows = bars.room("rsi_6"), bars.room("rsi_14")
+    loops("recursive").two_rsis(bars["close"], *_RSI_BARS, *rows)
+    return rows
 
 
 @indicator(
@@ -96,7 +95,7 @@ def stoch_rsi_14(bars: Bars) -> FloatArray:
 
 
 def _slow_k(bars: Bars) -> FloatArray:
-    return bars.memo("slow k", lambda: _make_slow_k(bars))  # type: ignore[no-any-return]
+    return bars.memo("slow k", lambda: _make_slow_k(bars))
 
 
 def _make_slow_k(bars: Bars) -> FloatArray:
@@ -141,18 +140,18 @@ def cmo_14(bars: Bars) -> FloatArray:
     return 2 * _rsi(bars, 14) - 100
 
 
-@indicator("ultimate_osc", source="TA-Lib ULTOSC; Williams (1985)", first_bar=28, low=0, high=100,
-           fast_bars=7, middle_bars=14, slow_bars=28)  # fmt: skip
+@indicator("ultimate_osc", source="as TA-Lib ULTOSC; Williams (1985)", first_bar=28, low=0,
+           high=100, fast_bars=7, middle_bars=14, slow_bars=28)  # fmt: skip
 def ultimate_osc(bars: Bars) -> FloatArray:
     """Buying pressure over true range, of 7, 14 and 28 bars weighted 4:2:1; NaN without range."""
-    result: FloatArray = talib().ULTOSC(*bars.hlc, 7, 14, 28)
-    if (bars["high"] == bars["low"]).any():  # where TA-Lib says 0 to a sum of no ranges
-        result[moving_sum(bars.true_range, 7) == 0] = np.nan
+    result = np.empty(len(bars))
+    loops("oscillators").ultimate(*bars.hlc, 7, result)
     return result
 
 
-@indicator("bop", source="TA-Lib BOP; Livshin (2001)", low=-1, high=1)
+@indicator("bop", source="as TA-Lib BOP; Livshin (2001)", low=-1, high=1)
 def bop(bars: Bars) -> FloatArray:
     """Balance of power: (close - open) / (high - low) of the bar; 0 if high = low."""
-    result: FloatArray = talib().BOP(bars["open"], *bars.hlc)
+    result = np.empty(len(bars))
+    loops("bars").power_balance(bars["open"], *bars.hlc, result)
     return result

@@ -36,7 +36,7 @@ def taker_buy_ratio(bars: Bars) -> FloatArray:
 
 
 def _imbalance(bars: Bars) -> FloatArray:
-    return bars.memo("imbalance", lambda: divide(bars["taker_buy_base"], bars["volume"], 2.0, -1.0))  # type: ignore[no-any-return]
+    return bars.memo("imbalance", lambda: divide(bars["taker_buy_base"], bars["volume"], 2.0, -1.0))
 
 
 @indicator("taker_imbalance", source="Binance klines", inputs=_TAKER, low=-1, high=1)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from alphamill.frames import FloatArray, Interval
 from alphamill.indicators.bars import Bars
 
-_CODE_VERSION = 3  # raise it when a formula changes and its record does not
+_CODE_VERSION = 5  # raise it when a formula changes and its record does not
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

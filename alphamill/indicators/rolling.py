@@ -31,10 +31,14 @@ def delay(values: FloatArray, bars: int) -> FloatArray:
 
 
 def divide(
-    numerator: FloatArray, denominator: FloatArray, scale: float = 1.0, shift: float = 0.0
+    numerator: FloatArray,
+    denominator: FloatArray,
+    scale: float = 1.0,
+    shift: float = 0.0,
+    out: FloatArray | None = None,
 ) -> FloatArray:
-    """Quotient times `scale`, plus `shift`; NaN where it is not finite."""
-    result = np.empty(len(numerator))
+    """Quotient times `scale`, plus `shift`, into `out` if given; NaN where it is not finite."""
+    result = np.empty(len(numerator)) if out is None else out
     loops("bars").quotient(numerator, denominator, scale, shift, result)
     return result
 
@@ -111,7 +115,7 @@ def channel_index(values: FloatArray, length_bars: int) -> FloatArray:
     NaN if they are all equal.
     """
     result = np.empty(len(values))
-    loops("windows").window_channel_index(values, length_bars, result)
+    loops("oscillators").channel_index(values, length_bars, result)
     return result
 
 

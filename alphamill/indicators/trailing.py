@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.bars import Bars, Series, talib
 from alphamill.indicators.registry import DAY_MS, indicator
 from alphamill.indicators.rolling import divide, loops
 
@@ -32,12 +32,16 @@ def _stints(bars: Bars) -> Iterator[tuple[int, int, int]]:
         yield start - BLOCK_BARS, start, min(start + BLOCK_BARS, n_bars)
 
 
-def _anchored(bars: Bars, recursion: Callable[[slice], FloatArray]) -> FloatArray:
-    """One value a bar of a recursion that is given the rows it runs over."""
-    result = np.empty(len(bars))
-    for origin, start, end in _stints(bars):
-        result[start:end] = recursion(slice(origin, end))[start - origin :]
-    return result
+def _anchored(bars: Bars, key: str, recursion: Callable[[Bars, slice], FloatArray]) -> FloatArray:
+    """One value a bar of a recursion that is given the stretch and the rows it runs over."""
+
+    def make(stretch: Bars) -> Series:
+        result = np.empty(len(stretch))
+        for origin, start, end in _stints(stretch):
+            result[start:end] = recursion(stretch, slice(origin, end))[start - origin :]
+        return (result,)
+
+    return bars.whole(key, make)[0]
 
 
 @indicator(
@@ -46,9 +50,10 @@ def _anchored(bars: Bars, recursion: Callable[[slice], FloatArray]) -> FloatArra
 )  # fmt: skip
 def psar_gap(bars: Bars) -> FloatArray:
     """Close over the parabolic stop, minus 1; above 0 while the stop lies below the price."""
-    high, low, close = bars.hlc
-    stop = _anchored(bars, lambda rows: talib().SAR(high[rows], low[rows], 0.02, 0.2))
-    return divide(close, stop, 1.0, -1.0)
+    stop = _anchored(
+        bars, "psar", lambda b, rows: talib().SAR(b["high"][rows], b["low"][rows], 0.02, 0.2)
+    )
+    return divide(bars["close"], stop, 1.0, -1.0)
 
 
 @indicator(
@@ -60,11 +65,14 @@ def supertrend_gap(bars: Bars) -> FloatArray:
 
     Over the close, since the line itself can be zero or less.
     """
-    high, low, close = bars.hlc
-    line = _anchored(
-        bars, lambda rows: talib().SUPERTREND(high[rows], low[rows], close[rows], 10, 3.0)[0]
-    )
-    return divide(line, close, -1.0, 1.0)
+    line = _anchored(bars, "supertrend", _line)
+    return divide(line, bars["close"], -1.0, 1.0)
+
+
+def _line(bars: Bars, rows: slice) -> FloatArray:
+    high, low, close = (prices[rows] for prices in bars.hlc)
+    line: FloatArray = talib().SUPERTREND(high, low, close, 10, 3.0)[0]
+    return line
 
 
 @indicator(
@@ -76,8 +84,8 @@ def kama_gap_10(bars: Bars) -> FloatArray:
 
     A window that did not move counts as efficient, as in TA-Lib.
     """
-    close = bars["close"]
-    return divide(close, _anchored(bars, lambda rows: _adaptive_mean(close[rows])), 1.0, -1.0)
+    mean = _anchored(bars, "kama", lambda b, rows: _adaptive_mean(b["close"][rows]))
+    return divide(bars["close"], mean, 1.0, -1.0)
 
 
 def _adaptive_mean(close: FloatArray) -> FloatArray:

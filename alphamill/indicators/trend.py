@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, talib
+from alphamill.indicators.bars import Bars, Series, talib
 from alphamill.indicators.registry import (
     Unit,
     ema_settle_bars,
@@ -34,13 +34,13 @@ def _gap(bars: Bars, level: FloatArray) -> FloatArray:
 
 def ema(bars: Bars, length_bars: int) -> FloatArray:
     """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n: 12, 20, 26 or 50."""
-    return bars.memo("emas", lambda: _make_emas(bars))[length_bars]  # type: ignore[no-any-return]
+    return bars.whole("emas", _make_emas)[_EMA_BARS.index(length_bars)]
 
 
-def _make_emas(bars: Bars) -> dict[int, FloatArray]:
+def _make_emas(bars: Bars) -> Series:
     rows = np.empty((len(_EMA_BARS), len(bars)))
     loops("recursive").four_emas(bars["close"], *_EMA_BARS, rows)
-    return dict(zip(_EMA_BARS, rows, strict=True))
+    return tuple(rows)
 
 
 def _ema_gap(bars: Bars, length_bars: int) -> FloatArray:
@@ -92,15 +92,21 @@ def ema_gap_50(bars: Bars) -> FloatArray:
     return _ema_gap(bars, 50)
 
 
-def _macd(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
-    return bars.memo("macd", lambda: talib().MACD(bars["close"], 12, 26, 9))  # type: ignore[no-any-return]
+def _macd(bars: Bars) -> Series:
+    return bars.whole("macd", _make_macd)
+
+
+def _make_macd(bars: Bars) -> Series:
+    rows = bars.room("macd"), bars.room("macd_signal"), bars.room("macd_hist")
+    loops("recursive").convergence(bars["close"], 12, 26, 9, *rows)
+    return rows
 
 
 _MACD_SETTLE_BARS = ema_settle_bars(26, stages=2)
 
 
 @indicator(
-    "macd", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    "macd", source="as TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
     settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
 )  # fmt: skip
 def macd(bars: Bars) -> FloatArray:
@@ -109,7 +115,7 @@ def macd(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "macd_signal", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    "macd_signal", source="as TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
     settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
 )  # fmt: skip
 def macd_signal(bars: Bars) -> FloatArray:
@@ -118,7 +124,7 @@ def macd_signal(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "macd_hist", source="TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
+    "macd_hist", source="as TA-Lib MACD; Appel (1979)", unit=Unit.PRICE, first_bar=33,
     settle_bars=_MACD_SETTLE_BARS, fast_bars=12, slow_bars=26, signal_bars=9,
 )  # fmt: skip
 def macd_hist(bars: Bars) -> FloatArray:
@@ -135,15 +141,15 @@ def ppo(bars: Bars) -> FloatArray:
     return divide(ema(bars, 12), ema(bars, 26), 100.0, -100.0)
 
 
-def _directional(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
-    return bars.memo("directional", lambda: _make_directional(bars))  # type: ignore[no-any-return]
+def _directional(bars: Bars) -> Series:
+    return bars.whole("directional", _make_directional)
 
 
-def _make_directional(bars: Bars) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _make_directional(bars: Bars) -> Series:
     """+DI, -DI and ADX of 14 bars."""
-    plus, minus, adx = np.empty((3, len(bars)))
-    loops("directional").directional(*bars.hlc, 14, plus, minus, adx)
-    return plus, minus, adx
+    rows = bars.room("plus_di_14"), bars.room("minus_di_14"), bars.room("adx_14")
+    loops("directional").directional(*bars.hlc, 14, *rows)
+    return rows
 
 
 @indicator(
@@ -174,12 +180,13 @@ def minus_di_14(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "aroon_osc_14", source="TA-Lib AROONOSC; Chande (1995)", first_bar=14, low=-100, high=100,
+    "aroon_osc_14", source="as TA-Lib AROONOSC; Chande (1995)", first_bar=14, low=-100, high=100,
     length_bars=14,
 )  # fmt: skip
 def aroon_osc_14(bars: Bars) -> FloatArray:
     """Aroon up minus Aroon down: how much newer the high of 15 bars is than the low."""
-    result: FloatArray = talib().AROONOSC(bars["high"], bars["low"], 14)
+    result = np.empty(len(bars))
+    loops("oscillators").aroon(bars["high"], bars["low"], 14, result)
     return result
 
 
@@ -192,17 +199,22 @@ def vortex_14(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "trix_15", source="TA-Lib TRIX; Hutson (1983)", first_bar=43,
+    "trix_15", source="as TA-Lib TRIX; Hutson (1983)", first_bar=43,
     settle_bars=ema_settle_bars(15, stages=3), length_bars=15,
 )  # fmt: skip
 def trix_15(bars: Bars) -> FloatArray:
     """One-bar change, in percent, of a triple EMA of the close."""
-    result: FloatArray = talib().TRIX(bars["close"], 15)
-    return result
+    return bars.whole("trix", _make_trix)[0]
+
+
+def _make_trix(bars: Bars) -> Series:
+    row = bars.room("trix_15")
+    loops("recursive").triple_change(bars["close"], 15, row)
+    return (row,)
 
 
 def _slope_14(bars: Bars) -> FloatArray:
-    return bars.memo("slope 14", lambda: moving_slope(bars["close"], 14))  # type: ignore[no-any-return]
+    return bars.memo("slope 14", lambda: moving_slope(bars["close"], 14))
 
 
 @indicator("slope_14", source="as TA-Lib LINEARREG_SLOPE", first_bar=13, length_bars=14)
@@ -235,7 +247,7 @@ def choppiness_14(bars: Bars) -> FloatArray:
 
 
 def _wma_20(bars: Bars) -> FloatArray:
-    return bars.memo("wma 20", lambda: weighted_mean(bars["close"], 20))  # type: ignore[no-any-return]
+    return bars.memo("wma 20", lambda: weighted_mean(bars["close"], 20))
 
 
 @indicator("wma_gap_20", source="as TA-Lib WMA", first_bar=19, low=-1, length_bars=20)
@@ -259,7 +271,7 @@ def hma_gap_20(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def rma_gap_14(bars: Bars) -> FloatArray:
     """Close over Wilder's 14-bar mean of it, minus 1."""
-    return _gap(bars, talib().RMA(bars["close"], 14))
+    return _gap(bars, bars.whole("rma", lambda whole: (talib().RMA(whole["close"], 14),))[0])
 
 
 @indicator(
@@ -268,7 +280,7 @@ def rma_gap_14(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def dema_gap_20(bars: Bars) -> FloatArray:
     """Close over its 20-bar double EMA, minus 1."""
-    return _gap(bars, talib().DEMA(bars["close"], 20))
+    return _gap(bars, bars.whole("dema", lambda whole: (talib().DEMA(whole["close"], 20),))[0])
 
 
 @indicator(
@@ -277,7 +289,7 @@ def dema_gap_20(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def tema_gap_20(bars: Bars) -> FloatArray:
     """Close over its 20-bar triple EMA, minus 1."""
-    return _gap(bars, talib().TEMA(bars["close"], 20))
+    return _gap(bars, bars.whole("tema", lambda whole: (talib().TEMA(whole["close"], 20),))[0])
 
 
 @indicator("forecast_gap_14", source="as TA-Lib TSF", first_bar=13, length_bars=14)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars
+from alphamill.indicators.bars import Bars, Series
 from alphamill.indicators.registry import (
     DAY_MS,
     Unit,
@@ -60,13 +60,13 @@ _ATR_BARS = (10, 14)
 
 
 def _atr(bars: Bars, length_bars: int) -> FloatArray:
-    return bars.memo("atrs", lambda: _make_atrs(bars))[length_bars]  # type: ignore[no-any-return]
+    return bars.whole("atrs", _make_atrs)[_ATR_BARS.index(length_bars)]
 
 
-def _make_atrs(bars: Bars) -> dict[int, FloatArray]:
-    rows = np.empty((len(_ATR_BARS), len(bars)))
-    loops("recursive").two_atrs(*bars.hlc, *_ATR_BARS, rows)
-    return dict(zip(_ATR_BARS, rows, strict=True))
+def _make_atrs(bars: Bars) -> Series:
+    rows = np.empty(len(bars)), bars.room("atr_14")
+    loops("recursive").two_atrs(*bars.hlc, *_ATR_BARS, *rows)
+    return rows
 
 
 @indicator("bb_width", source="Bollinger; as TA-Lib BBANDS (ddof 0)", first_bar=19, low=0,

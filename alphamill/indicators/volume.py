@@ -24,9 +24,7 @@ _VOLUME = ("volume",)
 
 def volume_sum(bars: Bars, length_bars: int) -> FloatArray:
     """Volume of the last bars."""
-    return bars.memo(  # type: ignore[no-any-return]
-        f"volume {length_bars}", lambda: moving_sum(bars["volume"], length_bars)
-    )
+    return bars.memo(f"volume {length_bars}", lambda: moving_sum(bars["volume"], length_bars))
 
 
 @indicator("volume_ratio", source="definition", first_bar=19, inputs=_VOLUME, low=0, high=20,
@@ -71,7 +69,9 @@ def pvt_flow_20(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def force_13(bars: Bars) -> FloatArray:
     """13-bar EMA of price change times volume, over the close and the 20-bar mean volume."""
-    force = talib().EFI(bars["close"], bars["volume"], 13)
+    (force,) = bars.whole(
+        "force", lambda whole: (talib().EFI(whole["close"], whole["volume"], 13),)
+    )
     return divide(force, bars["close"] * volume_sum(bars, 20), 20.0)
 
 
@@ -81,7 +81,7 @@ def force_13(bars: Bars) -> FloatArray:
 )  # fmt: skip
 def chaikin_osc(bars: Bars) -> FloatArray:
     """EMA 3 minus EMA 10 of the accumulation line, over the 20-bar mean volume."""
-    flow = talib().ADOSC(*bars.hlc, bars["volume"], 3, 10)
+    (flow,) = bars.whole("flow", lambda whole: (talib().ADOSC(*whole.hlc, whole["volume"], 3, 10),))
     return divide(flow, volume_sum(bars, 20), 20.0)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.frames import FloatArray
+from alphamill.frames import FloatArray, IntArray
 from alphamill.jit import inline, kernel
 
-_PIECE = 2048
 _ROUNDING = 1e-9  # a value this far outside its range, relative to it, is put on the range's end
 
 
@@ -58,17 +57,33 @@ def _end(value: float, low: float, high: float) -> float:
 
 
 @kernel
-def keep_in_range(values: FloatArray, low: float, high: float, out: FloatArray) -> None:
-    """A copy; inf becomes NaN, and a value beyond an end by rounding alone is put on it."""
-    for first in range(0, values.shape[0], _PIECE):
-        part, kept = values[first : first + _PIECE], out[first : first + _PIECE]
-        sound = True
-        for i in range(part.shape[0]):
-            kept[i] = part[i]
-            sound &= not (part[i] < low or part[i] > high or np.abs(part[i]) == np.inf)
-        if not sound:
-            for i in range(part.shape[0]):
-                kept[i] = _end(part[i], low, high)
+def keep_in_range(values: FloatArray, low: float, high: float) -> None:
+    """In place: inf becomes NaN, and what rounding alone took past an end is put on it."""
+    sound = True
+    for i in range(values.shape[0]):
+        sound &= not (values[i] < low or values[i] > high or np.abs(values[i]) == np.inf)
+    if not sound:
+        for i in range(values.shape[0]):
+            values[i] = _end(values[i], low, high)
+
+
+@kernel
+def keep_rows_in_range(
+    matrix: FloatArray, rows: IntArray, start: int, end: int, lows: FloatArray, highs: FloatArray
+) -> None:
+    """`keep_in_range` of some rows from `start` to `end`."""
+    for row in rows:
+        keep_in_range(matrix[row, start:end], lows[row], highs[row])
+
+
+@kernel
+def power_balance(
+    first: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: FloatArray
+) -> None:
+    """The bar's body over its span, -1 to 1; 0 if high = low."""
+    for i in range(first.shape[0]):
+        share = (close[i] - first[i]) / (high[i] - low[i])
+        out[i] = share if high[i] > low[i] else 0.0
 
 
 @kernel

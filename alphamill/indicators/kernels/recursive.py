@@ -7,6 +7,8 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.jit import inline, kernel
 
+_PIECE = 512  # bars whose divisions, which wait for nothing, are made together
+
 
 @kernel
 def four_emas(
@@ -41,50 +43,98 @@ def four_emas(
 
 @inline
 def _share(i: int, bars: int, settled: float) -> float:
-    """What the i-th value counts for, i from 1: a mean of the first bars, then Wilder's average."""
-    return 1.0 / i if i < bars else settled
-
-
-@inline
-def _strength(gain: float, loss: float) -> float:
-    return 100.0 * (gain / (gain + loss)) if gain + loss > 0 else 50.0
+    """What the i-th value counts for, i from 1: a mean of the first bars, then an average."""
+    return 1.0 / i if i <= bars else settled
 
 
 @kernel
-def two_rsis(x: FloatArray, a_bars: int, b_bars: int, out: FloatArray) -> None:
-    """Rows of `out`: Wilder's relative strength for two lengths; 50 while x has never moved."""
-    a_out, b_out = out[0], out[1]
-    a_out[:a_bars] = b_out[:b_bars] = np.nan
+def convergence(
+    x: FloatArray, fast_bars: int, slow_bars: int, signal_bars: int,
+    line: FloatArray, signal: FloatArray, rest: FloatArray,
+) -> None:  # fmt: skip
+    """EMA fast less EMA slow, the EMA of that, and the difference of both.
+
+    The fast one is seeded by the bars that end with the slow one's seed, as in TA-Lib.
+    """
+    late, first = slow_bars - fast_bars, slow_bars + signal_bars - 2
+    line[:first] = signal[:first] = rest[:first] = np.nan
+    fast_step, slow_step = 2.0 / (fast_bars + 1), 2.0 / (slow_bars + 1)
+    signal_step = 2.0 / (signal_bars + 1)
+    fast = slow = mean = 0.0
+    for i in range(x.shape[0]):
+        slow += (x[i] - slow) * _share(i + 1, slow_bars, slow_step)
+        if i >= late:
+            fast += (x[i] - fast) * _share(i + 1 - late, fast_bars, fast_step)
+        if i >= slow_bars - 1:
+            gap = fast - slow
+            mean += (gap - mean) * _share(i + 2 - slow_bars, signal_bars, signal_step)
+            if i >= first:
+                line[i] = gap
+                signal[i] = mean
+                rest[i] = gap - mean
+
+
+@kernel
+def triple_change(x: FloatArray, bars: int, out: FloatArray) -> None:
+    """Change a bar, in percent, of an EMA of an EMA of an EMA."""
+    step = 2.0 / (bars + 1)
+    wait = bars - 1
+    out[: 3 * wait + 1] = np.nan
+    a = b = c = 0.0
+    for i in range(x.shape[0]):
+        before = c
+        a += (x[i] - a) * _share(i + 1, bars, step)
+        if i >= wait:
+            b += (a - b) * _share(i + 1 - wait, bars, step)
+        if i >= 2 * wait:
+            c += (b - c) * _share(i + 1 - 2 * wait, bars, step)
+        if i > 3 * wait:
+            out[i] = (c / before - 1.0) * 100.0
+
+
+@inline
+def _strengths(gain: FloatArray, loss: FloatArray, out: FloatArray, count: int) -> None:
+    for j in range(count):
+        moved = gain[j] + loss[j]
+        share = 100.0 * (gain[j] / moved)
+        out[j] = share if moved > 0 else 50.0
+
+
+@kernel
+def two_rsis(x: FloatArray, a_bars: int, b_bars: int, a_out: FloatArray, b_out: FloatArray) -> None:
+    """Wilder's relative strength for two lengths; 50 while x has never moved."""
+    n = x.shape[0]
     a_step, b_step = 1.0 / a_bars, 1.0 / b_bars
     a_gain = a_loss = b_gain = b_loss = 0.0
-    for i in range(1, x.shape[0]):
-        step = x[i] - x[i - 1]
-        gain, loss = max(step, 0.0), max(-step, 0.0)
-        a_share, b_share = _share(i, a_bars, a_step), _share(i, b_bars, b_step)
-        a_gain += (gain - a_gain) * a_share
-        a_loss += (loss - a_loss) * a_share
-        b_gain += (gain - b_gain) * b_share
-        b_loss += (loss - b_loss) * b_share
-        if i >= a_bars:
-            a_out[i] = _strength(a_gain, a_loss)
-        if i >= b_bars:
-            b_out[i] = _strength(b_gain, b_loss)
+    sums = np.empty((4, _PIECE))
+    for first in range(1, n, _PIECE):
+        count = min(_PIECE, n - first)
+        for j in range(count):
+            i = first + j
+            step = x[i] - x[i - 1]
+            gain, loss = max(step, 0.0), max(-step, 0.0)
+            a_share, b_share = _share(i, a_bars, a_step), _share(i, b_bars, b_step)
+            a_gain += (gain - a_gain) * a_share
+            a_loss += (loss - a_loss) * a_share
+            b_gain += (gain - b_gain) * b_share
+            b_loss += (loss - b_loss) * b_share
+            sums[0, j], sums[1, j], sums[2, j], sums[3, j] = a_gain, a_loss, b_gain, b_loss
+        _strengths(sums[0], sums[1], a_out[first:], count)
+        _strengths(sums[2], sums[3], b_out[first:], count)
+    a_out[:a_bars] = b_out[:b_bars] = np.nan
 
 
 @kernel
 def two_atrs(
-    high: FloatArray, low: FloatArray, close: FloatArray, a_bars: int, b_bars: int, out: FloatArray
-) -> None:
-    """Rows of `out`: Wilder's average true range for two lengths."""
-    a_out, b_out = out[0], out[1]
-    a_out[:a_bars] = b_out[:b_bars] = np.nan
+    high: FloatArray, low: FloatArray, close: FloatArray, a_bars: int, b_bars: int,
+    a_out: FloatArray, b_out: FloatArray,
+) -> None:  # fmt: skip
+    """Wilder's average true range for two lengths."""
     a_step, b_step = 1.0 / a_bars, 1.0 / b_bars
     a = b = 0.0
     for i in range(1, high.shape[0]):
         step = max(high[i], close[i - 1]) - min(low[i], close[i - 1])
         a += (step - a) * _share(i, a_bars, a_step)
         b += (step - b) * _share(i, b_bars, b_step)
-        if i >= a_bars:
-            a_out[i] = a
-        if i >= b_bars:
-            b_out[i] = b
+        a_out[i], b_out[i] = a, b
+    a_out[:a_bars] = b_out[:b_bars] = np.nan

@@ -17,7 +17,7 @@ _PIECE = 2048  # bars worked on together: what a step leaves is still in the cac
 
 
 @inline
-def _piece(n: int, w: int) -> int:
+def piece(n: int, w: int) -> int:
     """How many windows to take together, of n bars."""
     return max(1, min(max(_PIECE, 4 * w), n - w + 1))
 
@@ -34,35 +34,51 @@ def _add(a: FloatArray, b: FloatArray, to: FloatArray, count: int) -> None:
         to[j] = a[j] + b[j]
 
 
+@inline
+def sums(x: FloatArray, w: int, bars: int, scratch: FloatArray, to: FloatArray) -> None:
+    """Sum of every w neighbours among the first `bars`; scratch (2, bars or more)."""
+    part, spare, later = x, scratch[0], scratch[1]
+    count = bars - w + 1
+    width, held = 1, 0
+    while True:
+        if w & width:
+            if held == 0:
+                _copy(part, to, count)
+            else:
+                _add(to, part[held:], to, count)
+            held += width
+        if held == w:
+            break
+        _add(part, part[width:], spare, bars - 2 * width + 1)
+        part, spare, later = spare, later, spare
+        width *= 2
+
+
 @kernel
 def window_sum(x: FloatArray, w: int, divisor: float, out: FloatArray) -> None:
     """Sum of the last w bars over `divisor`."""
     n = x.shape[0]
     out[: w - 1] = np.nan
-    step = _piece(n, w)
-    scratch = np.empty((3, step + w - 1))
+    step = piece(n, w)
+    scratch = np.empty((2, step + w - 1))
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
-        bars = windows + w - 1
-        part, spare, total = scratch[0], scratch[1], scratch[2]
-        _copy(x[first:], part, bars)
-        width, held = 1, 0
-        while True:
-            if w & width:
-                count = bars - held - width + 1
-                if held == 0:
-                    _copy(part, total, count)
-                else:
-                    _add(total, part[held:], total, count)
-                held += width
-            if held == w:
-                break
-            _add(part, part[width:], spare, bars - 2 * width + 1)
-            part, spare = spare, part
-            width *= 2
         filled = out[first + w - 1 :]
+        sums(x[first:], w, windows + w - 1, scratch, filled)
         for j in range(windows):
-            filled[j] = total[j] / divisor
+            filled[j] /= divisor
+
+
+@inline
+def _higher(a: FloatArray, b: FloatArray, to: FloatArray, count: int) -> None:
+    for j in range(count):
+        to[j] = a[j] if a[j] > b[j] else b[j]
+
+
+@inline
+def _lower(a: FloatArray, b: FloatArray, to: FloatArray, count: int) -> None:
+    for j in range(count):
+        to[j] = a[j] if a[j] < b[j] else b[j]
 
 
 @kernel
@@ -72,23 +88,25 @@ def window_extremes(
     """Highest high and lowest low of the last w bars."""
     n = high.shape[0]
     highest[: w - 1] = lowest[: w - 1] = np.nan
-    step = _piece(n, w)
+    step = piece(n, w)
     scratch = np.empty((4, step + w - 1))
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
-        bars = windows + w - 1
-        top, bottom, new_top, new_bottom = scratch[0], scratch[1], scratch[2], scratch[3]
-        _copy(high[first:], top, bars)
-        _copy(low[first:], bottom, bars)
+        top, bottom = high[first:], low[first:]
+        new_top, new_bottom, spare_top, spare_bottom = (
+            scratch[0],
+            scratch[1],
+            scratch[2],
+            scratch[3],
+        )
         width = 1
         while width < w:
             more = min(width, w - width)  # the two parts may share bars
-            later_top, later_bottom = top[more:], bottom[more:]
-            for j in range(bars - width - more + 1):
-                new_top[j] = top[j] if top[j] > later_top[j] else later_top[j]
-                new_bottom[j] = bottom[j] if bottom[j] < later_bottom[j] else later_bottom[j]
-            top, new_top = new_top, top
-            bottom, new_bottom = new_bottom, bottom
+            count = windows + w - width - more
+            _higher(top, top[more:], new_top, count)
+            _lower(bottom, bottom[more:], new_bottom, count)
+            top, new_top, spare_top = new_top, spare_top, new_top
+            bottom, new_bottom, spare_bottom = new_bottom, spare_bottom, new_bottom
             width += more
         _copy(top, highest[first + w - 1 :], windows)
         _copy(bottom, lowest[first + w - 1 :], windows)
@@ -114,27 +132,25 @@ def window_moments(
 ) -> None:
     """Mean of the last w bars and root of their centred squares over `divisor`; 0 if all equal."""
     n = x.shape[0]
-    mean_out[: w - 1] = np.nan
-    std_out[: w - 1] = np.nan
-    step = _piece(n, w)
-    scratch = np.empty((6, step + w - 1))
-    all_mean, all_square = scratch[4], scratch[5]
+    mean_out[: w - 1] = std_out[: w - 1] = np.nan
+    step = piece(n, w)
+    scratch = np.empty((4, step + w - 1))
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
         bars = windows + w - 1
         mean, square, new_mean, new_square = scratch[0], scratch[1], scratch[2], scratch[3]
+        all_mean, all_square = mean_out[first + w - 1 :], std_out[first + w - 1 :]
         _copy(x[first:], mean, bars)
         square[:bars] = 0.0
         width, held = 1, 0
         while True:
             if w & width:
-                count = bars - held - width + 1
                 if held == 0:
-                    _copy(mean, all_mean, count)
-                    _copy(square, all_square, count)
+                    _copy(mean, all_mean, windows)
+                    _copy(square, all_square, windows)
                 else:
                     _join(all_mean, all_square, mean[held:], square[held:], held, width,
-                          all_mean, all_square, count)  # fmt: skip
+                          all_mean, all_square, windows)  # fmt: skip
                 held += width
             if held == w:
                 break
@@ -143,10 +159,8 @@ def window_moments(
             mean, new_mean = new_mean, mean
             square, new_square = new_square, square
             width *= 2
-        means, stds = mean_out[first + w - 1 :], std_out[first + w - 1 :]
         for j in range(windows):
-            means[j] = all_mean[j]
-            stds[j] = math.sqrt(all_square[j] / divisor)
+            all_square[j] = math.sqrt(all_square[j] / divisor)
 
 
 @kernel
@@ -208,7 +222,7 @@ def window_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
     """Pearson's correlation, in -1 to 1; NaN if either series is constant."""
     n = x.shape[0]
     out[: w - 1] = np.nan
-    step = _piece(n, w)
+    step = piece(n, w)
     scratch = np.empty((3, 5, step + w - 1))  # means of x and y, centred xx, yy and xy
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
@@ -221,12 +235,11 @@ def window_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
         width, held = 1, 0
         while True:
             if w & width:
-                count = bars - held - width + 1
                 if held == 0:
                     for row in range(5):
-                        _copy(part[row], total[row], count)
+                        _copy(part[row], total[row], windows)
                 else:
-                    _join_pairs(total, part, held, held, width, total, count)
+                    _join_pairs(total, part, held, held, width, total, windows)
                 held += width
             if held == w:
                 break
@@ -237,35 +250,3 @@ def window_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
         xx, yy, xy = total[2], total[3], total[4]
         for j in range(windows):
             filled[j] = _correlation(xx[j], yy[j], xy[j])
-
-
-@kernel
-def window_channel_index(x: FloatArray, w: int, out: FloatArray) -> None:
-    """The newest bar's distance from the mean in 0.015 mean absolute deviations; NaN if constant.
-
-    All is taken from the newest bar, so that equal bars differ by exactly 0.
-    """
-    n = x.shape[0]
-    out[: w - 1] = np.nan
-    size = max(1, min(_PIECE, n - w + 1))
-    mean, spread = np.empty(size), np.empty(size)
-    for first in range(0, n - w + 1, size):
-        windows = min(size, n - w + 1 - first)
-        newest = x[first + w - 1 :]
-        for j in range(windows):
-            mean[j] = 0.0
-        for k in range(w - 1):
-            older = x[first + k :]
-            for j in range(windows):
-                mean[j] += older[j] - newest[j]
-        for j in range(windows):
-            mean[j] /= w
-            spread[j] = abs(mean[j])
-        for k in range(w - 1):
-            older = x[first + k :]
-            for j in range(windows):
-                spread[j] += abs(older[j] - newest[j] - mean[j])
-        filled = out[first + w - 1 :]
-        for j in range(windows):
-            even = spread[j] == 0
-            filled[j] = np.nan if even else -mean[j] * w / (0.015 * spread[j])

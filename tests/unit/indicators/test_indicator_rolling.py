@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,6 @@ from alphamill.indicators.rolling import (
     channel_index,
     delay,
     divide,
-    loops,
     moving_correlation,
     moving_extremes,
     moving_mean,
@@ -19,6 +19,7 @@ from alphamill.indicators.rolling import (
     moving_std,
     moving_sum,
 )
+from alphamill.indicators.sheet import Sheet
 
 numbers = st.one_of(
     st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([0.0, 7.0, 7.0, 7.0, float("nan")])
@@ -146,10 +147,20 @@ def test_windows_are_the_same_across_pieces(length: int) -> None:
             assert np.array_equal(part[length - 1 :], whole[start + length - 1 :])
 
 
-def test_rounding_is_put_on_the_ends_and_inf_is_nan() -> None:
+@pytest.mark.parametrize("long_bars", [4, 100])
+def test_rounding_is_put_on_the_ends_and_inf_is_nan(
+    long_bars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphamill.indicators.sheet.LONG_BARS", long_bars)
     values = np.array([-np.inf, -1e-12, 0.0, 0.5, 100 + 1e-10, 101.0, np.inf, np.nan])
-    kept = np.empty(len(values))
-    loops("bars").keep_in_range(values, 0.0, 100.0, kept)
-    np.testing.assert_array_equal(kept, [np.nan, 0.0, 0.0, 0.5, 100.0, 101.0, np.nan, np.nan])
-    loops("bars").keep_in_range(values, -np.inf, np.inf, kept)
-    np.testing.assert_array_equal(kept, [np.nan, *values[1:6], np.nan, np.nan])
+    sheet = Sheet(8, np.array([0.0, 0.0, -np.inf]), np.array([100.0, 100.0, np.inf]))
+    for row in sheet.rows:
+        row[:] = values
+    sheet.keep_in_range(np.array([0, 2]), 0, 7)
+    within = [np.nan, 0.0, 0.0, 0.5, 100.0, 101.0, np.nan, np.nan]
+    frame = sheet.frame(pd.RangeIndex(8), pd.Index(["a", "b", "c"]))
+    np.testing.assert_array_equal(frame["a"], within)
+    np.testing.assert_array_equal(frame["b"], values)
+    np.testing.assert_array_equal(frame["c"], [np.nan, *values[1:6], np.nan, np.nan])
+    sheet.keep_in_range(np.array([1]), 1, 6)
+    np.testing.assert_array_equal(sheet.rows[1], [-np.inf, *within[1:6], np.inf, np.nan])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ import talib
 
 from alphamill.frames import Interval
 from alphamill.indicators import INDICATORS, compute_indicators
+from alphamill.indicators.bars import Bars
 
 N = 400
 
@@ -295,17 +297,33 @@ def test_prices_in_read_only_memory_are_read() -> None:
     pd.testing.assert_frame_equal(got, expected, check_exact=True)
 
 
-def test_freed_intermediates_change_nothing(
-    computed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part_bars", [1, 61, 399])
+def test_long_histories_are_worked_on_in_parts(
+    part_bars: int, computed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freed = []
-    monkeypatch.setattr("alphamill.indicators.compute._LONG_BARS", N - 1)
-    monkeypatch.setattr(
-        "alphamill.indicators.bars.Bars.forget", lambda bars: freed.append(bars._memo.clear())
-    )
+    """What remembers more than a window is made over the whole stretch, the rest part by part."""
+    monkeypatch.setattr("alphamill.indicators.sheet.LONG_BARS", N)
+    monkeypatch.setattr("alphamill.indicators.compute._PART_BARS", part_bars)
     again = compute_indicators(K, interval=Interval.H1)
-    assert len(freed) >= 4
-    pd.testing.assert_frame_equal(again, computed, check_exact=True)
+    assert again.to_numpy().tobytes() == computed.to_numpy().tobytes()
+
+
+def test_nothing_is_kept_of_a_call() -> None:
+    """Intermediates go when it returns, not when the garbage collector comes to it."""
+    compute_indicators(K, interval=Interval.H1)
+    gc.collect()
+    gc.disable()
+    try:
+        compute_indicators(K, interval=Interval.H1)
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Bars)]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_a_column_alone_is_the_one_among_all(name: str, computed: pd.DataFrame) -> None:
+    alone = compute_indicators(K, [name], Interval.H1)
+    assert alone[name].to_numpy().tobytes() == computed[name].to_numpy().tobytes()
 
 
 @pytest.mark.parametrize("seed", range(5))
