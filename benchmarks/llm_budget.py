@@ -26,6 +26,7 @@ import redis
 from llm_caps import _Uncounted, servers
 
 from alphamill.errors import AlphamillError, RetryLater
+from alphamill.limits import OpenGate
 from alphamill.llm.budget import BudgetExhausted, utc_day
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
@@ -58,18 +59,10 @@ class CountingProvider:
         return ChatReply("{}", "stop", request.model, usage, 5, request.model)
 
 
-class _NoGate:
-    def reserve(self, _: int) -> None:
-        """No pace is kept here."""
-
-    def settle(self, slot: object, tokens: int | None) -> None:
-        """Nothing was booked."""
-
-
 def gateway(client: redis.Redis) -> Gateway:
     """The real journal and budget before the stand-in."""
     prices = PriceTable.shipped()
-    routes = OneEndpoint(CountingProvider(client), prices, {"quick_scan": _NoGate()})  # type: ignore[arg-type,dict-item]
+    routes = OneEndpoint(CountingProvider(client), prices, {"quick_scan": OpenGate()})  # type: ignore[arg-type,dict-item]
     return Gateway(routes, prices, RedisJournal(client), _Uncounted())
 
 

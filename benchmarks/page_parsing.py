@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from alphamill.clock import SystemClock
 from alphamill.frames import KLINES, Interval, Market
+from alphamill.limits import OpenGate
 from alphamill.market import Binance, parse_klines
 from alphamill.sim.bars import Bars
 from alphamill.sim.replay import ReplaySource
@@ -140,22 +141,6 @@ def serve(body: bytes, ready: Connection) -> None:
         server.serve_forever()
 
 
-class NoGate:
-    """A limiter that never waits: what is measured is the client."""
-
-    def reserve(self, weight: float) -> object:
-        return weight
-
-    def observe(self, slot: object, used_weight: float, server_time_ms: int | None) -> None:
-        pass
-
-    def pause(self, for_s: float, reason: str) -> None:
-        raise AssertionError(for_s, reason)
-
-    def configure(self, weight_limit: int) -> None:
-        pass
-
-
 def whole_client(body: bytes, start_ms: int) -> None:
     end_ms = start_ms + ROWS * Interval.M1.ms
     receive, send = multiprocessing.Pipe(duplex=False)
@@ -163,7 +148,7 @@ def whole_client(body: bytes, start_ms: int) -> None:
     server.start()
     try:
         url = f"http://127.0.0.1:{receive.recv()}"
-        with closing(Binance(Market.SPOT, url, NoGate(), SystemClock())) as exchange:
+        with closing(Binance(Market.SPOT, url, OpenGate(), SystemClock())) as exchange:
             where = "BTCUSDT", Interval.M1, start_ms, end_ms
             assert exchange.klines(*where).table.num_rows == ROWS
             costs_s = []

@@ -141,4 +141,4 @@ def not_offered(offered: Iterable[str], models: Mapping[str, Sequence[Tier]]) ->
 
 
 def _price(value: float | None) -> str:
-    return NOTHING if value is None else number(value, 3).rstrip("0").rstrip(".")
+    return NOTHING if value is None else number(value, 3)  # as many digits in each, to compare

@@ -26,4 +26,5 @@ def failed(name: str, error: AlphamillError) -> Check:
     """The finding that an error stands for."""
     if isinstance(error, Misconfigured):
         return Check(name, "fail", error.problem, f"{error.setting}: {error.cure}")
-    return Check(name, "fail", str(error))
+    problem, _, cure = str(error).partition("; ")  # as its message is written
+    return Check(name, "fail", problem, cure)

@@ -14,7 +14,7 @@ import redis
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Market
-from alphamill.limits import RedisLimiter, binance_pool
+from alphamill.limits import OpenGate, RedisLimiter, binance_pool
 from alphamill.llm.failures import EndpointNotFound, KeyRefused
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
@@ -39,7 +39,7 @@ def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
     if paused := _pause(settings, market):
         yield paused
         return
-    exchange = Binance(market, url, _OpenGate(), SystemClock(), _TIMEOUT_S, tries=1)
+    exchange = Binance(market, url, OpenGate(), SystemClock(), _TIMEOUT_S, tries=1)
     try:
         before_s = time.time()
         theirs_ms = exchange.server_time_ms()
@@ -72,22 +72,6 @@ def _pause(settings: Settings, market: Market) -> Check | None:
     )
 
 
-class _OpenGate:
-    """Lets a check's few requests through; the next reply tells the workers of their weight."""
-
-    def reserve(self, weight: float) -> object:
-        return weight
-
-    def observe(self, *_: object, **__: object) -> None:
-        pass
-
-    def pause(self, for_s: float, reason: str) -> None:
-        pass
-
-    def configure(self, weight_limit: int) -> None:
-        pass
-
-
 def clock_check(skew_ms: float, error_ms: float) -> Check:
     """This machine's clock against the exchange's; `error_ms` is how far off that may be."""
     if abs(skew_ms) - error_ms <= _SKEW_MS:
@@ -113,7 +97,8 @@ def limit_check(weight_limit: int, binance: BinanceSettings, market: Market) -> 
         return Check(
             "limits",
             "ok",
-            f"{stated}; binance.requests_per_minute uses {whole(used)}; raise it to use more",
+            f"{stated}; binance.requests_per_minute uses {whole(used)}",
+            "raise it to use more",
         )
     return Check("limits", "ok", f"{stated}; the weight binds before your {whole(used)}/min")
 

@@ -29,6 +29,7 @@ from alphamill.jobs import (
 )
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord, JobSpec, Ledger, MemoryLedger
+from alphamill.limits import OpenGate
 from alphamill.llm.call import UsageEntry as PaidCall
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal import Journal
@@ -88,16 +89,6 @@ class Chat(Protocol):
     def models(self) -> list[str]: ...
 
 
-class _NoGate:
-    """No cap: the model is in this process."""
-
-    def reserve(self, tokens: int) -> None: ...
-
-    def settle(self, slot: object, tokens: int | None) -> None: ...
-
-    def pause(self, for_s: float, reason: str) -> None: ...
-
-
 class _Counted:
     def __init__(self, usage: MemoryUsageCounters) -> None:
         self._usage = usage
@@ -155,7 +146,7 @@ class InlineMill:
 
     def _gateway(self, spec: RunSpec) -> Gateway:
         free = {tier.model: Price(input=0.0, output=0.0) for tier in spec.tiers.values()}
-        gates = {tier.value: _NoGate() for tier in Tier}
+        gates = {tier.value: OpenGate() for tier in Tier}
         prices = PriceTable.shipped(free)
         routes = OneEndpoint(self.chat, prices, gates)
         return Gateway(routes, prices, self.journal, _Counted(self.usage), ManualClock())

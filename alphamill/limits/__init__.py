@@ -3,6 +3,7 @@
 from alphamill.limits.gates import (
     ExchangeGate,
     FundingGate,
+    OpenGate,
     TierGate,
     binance_pool,
     funding_pool,
@@ -31,6 +32,7 @@ __all__ = [
     "FundingGate",
     "Limiter",
     "MemoryLimiter",
+    "OpenGate",
     "Pool",
     "PoolState",
     "RedisLimiter",

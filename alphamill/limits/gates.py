@@ -97,6 +97,28 @@ class TierGate:
         self._limiter.pause(self._pool, for_s, reason)
 
 
+class OpenGate:
+    """In the place of either gate where nothing limits: a check's few requests, a model in this
+    process, tests.
+    """
+
+    def reserve(self, *_: object, **__: object) -> object:
+        """Always, at once."""
+        return None
+
+    def observe(self, *_: object, **__: object) -> None:
+        """Nothing is learned."""
+
+    def settle(self, *_: object, **__: object) -> None:
+        """Nothing is owed."""
+
+    def pause(self, *_: object, **__: object) -> None:
+        """Nobody else is there to wait."""
+
+    def configure(self, *_: object, **__: object) -> None:
+        """Nothing to set."""
+
+
 def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
     """The limits of a market's host as seen from this egress.
 

@@ -19,6 +19,7 @@ from alphamill.clock import SystemClock
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, read_klines
+from alphamill.limits import OpenGate
 from alphamill.market import Archive, Binance
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.windows import Limits
@@ -35,20 +36,6 @@ NO_LIMIT = Limits(weight=10**9, requests=None)
 pytestmark = pytest.mark.skipif(not RECORDINGS, reason="recorded data is not here")
 
 
-class NoGate:
-    def reserve(self, weight):
-        return None
-
-    def observe(self, slot, used_weight, server_time_ms):
-        pass
-
-    def pause(self, for_s, reason):
-        raise AssertionError(reason)
-
-    def configure(self, weight_limit):
-        pass
-
-
 @pytest.fixture(scope="module")
 def server():
     config = ExchangeConfig(replay=FOLDER, spot_limits=NO_LIMIT, futures_limits=NO_LIMIT)
@@ -59,7 +46,7 @@ def server():
 @pytest.fixture(scope="module")
 def exchanges(server):
     found = {
-        market: Binance(market, server.url, NoGate(), SystemClock())
+        market: Binance(market, server.url, OpenGate(), SystemClock())
         for market in (Market.SPOT, Market.USD_M)
     }
     yield found

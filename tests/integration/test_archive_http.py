@@ -17,6 +17,7 @@ from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, read_partition
+from alphamill.limits import OpenGate
 from alphamill.market import Archive, ArchiveFile, Binance, Damaged, parse_klines
 from alphamill.market.klines import between
 from alphamill.sim.archive import ArchiveFault
@@ -33,20 +34,6 @@ SPOT = (Market.SPOT, "BTCUSDT", Interval.M15)
 UM = (Market.USD_M, "BTCUSDT", Interval.M15)
 CM = (Market.COIN_M, "BTCUSD_PERP", Interval.M15)
 HOLE = slice(1000, 1010)  # bars of December that the exchange does not have
-
-
-class NoGate:
-    def reserve(self, weight):
-        return None
-
-    def observe(self, slot, used_weight, server_time_ms):
-        pass
-
-    def pause(self, for_s, reason):
-        raise AssertionError(reason)
-
-    def configure(self, weight_limit):
-        pass
 
 
 class Holed:
@@ -245,7 +232,7 @@ def test_nobody_listens_and_no_url():
 def run(folder, server, archive_url, where, month=DECEMBER):
     """The fetch stage over the simulated exchange; its facts and the month's partition."""
     lake, clock = Lake(str(folder)), SystemClock()
-    with closing(Binance(where[0], server.url, NoGate(), clock)) as exchange:
+    with closing(Binance(where[0], server.url, OpenGate(), clock)) as exchange:
         archive = Archive(archive_url, clock, 5) if archive_url else None
         facts = fetch.run(
             FetchJob(*where, month.start_ms, month.end_ms),

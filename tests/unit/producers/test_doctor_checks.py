@@ -13,7 +13,7 @@ from alphamill.frames import Market
 from alphamill.ledger.presence import Worker
 from alphamill.llm.failures import KeyRefused
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
-from producers import remote_checks, stack_checks
+from producers import findings, remote_checks, stack_checks
 from producers.doctor import ask_all
 from producers.findings import Check
 
@@ -34,7 +34,8 @@ def test_a_clock_is_off_only_if_the_round_trip_cannot_explain_it(skew_ms, error_
 def test_the_limit_says_when_the_exchange_would_allow_more():
     check = remote_checks.limit_check(6000, BinanceSettings(), Market.SPOT)
     assert "2,940 kline requests" in check.detail  # 98 % of 6,000, at weight 2
-    assert "uses 1,200; raise it" in check.detail
+    assert check.detail.endswith("uses 1,200")
+    assert check.cure == "raise it to use more"
     tight = remote_checks.limit_check(1200, BinanceSettings(), Market.SPOT)
     assert "the weight binds" in tight.detail
 
@@ -189,3 +190,9 @@ def test_a_fallback_without_a_price_fails_too_and_a_tiers_own_price_counts():
     priced = TierSettings(model="mine", price={"input": 1, "output": 1, "as_of": "2026-01-01"})
     llm = LLMSettings(tiers=dict.fromkeys(Tier, priced))
     assert remote_checks.prices_check(Settings(llm=llm)).detail.endswith("as of 2026-01-01")
+
+
+def test_what_an_error_says_to_do_is_the_cure():
+    check = findings.failed("exchange", RetryLater("no answer; check the network, or wait", 5.0))
+    assert (check.detail, check.cure) == ("no answer", "check the network, or wait")
+    assert findings.failed("exchange", RetryLater("no answer", 5.0)).cure == ""

@@ -33,6 +33,7 @@ from alphamill.jobs import (
 )
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import MemoryLedger
+from alphamill.limits import OpenGate
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal import Journal
 from alphamill.llm.memory import MemoryJournal, ScriptedChat
@@ -90,17 +91,6 @@ def market():
     return {symbol: klines(bars, Interval.H1) for symbol, bars in generated.items()}
 
 
-class NoGate:
-    def reserve(self, tokens):
-        return None
-
-    def settle(self, slot, tokens):
-        pass
-
-    def pause(self, for_s, reason):
-        raise AssertionError(reason)
-
-
 @dataclass
 class Mill:
     """What workers share, in memory."""
@@ -122,7 +112,7 @@ class Mill:
             record_error=self.usage.record_error,
         )
         prices = PriceTable.shipped({"scripted": Price(input=0.1, output=0.5)})
-        gates = {tier.value: NoGate() for tier in Tier}
+        gates = {tier.value: OpenGate() for tier in Tier}
         routes = OneEndpoint(self.chat, prices, gates)
         return Gateway(routes, prices, self.journal, counted, ManualClock())
 
