@@ -154,3 +154,14 @@ def test_factors_of_one_symbol_are_not_called_ic():
     assert "IC" not in text
     assert "t of the rank correlation in time" in text
     assert "-3.2" in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_given_expressions_have_trials_and_deflation_beside_their_sharpe_ratios(width):
+    row = trial(n_trials=202, deflated_sharpe=0.4321, gross_sharpe=12.34, net_sharpe=-10.25)
+    text = shown(trials_board([row]), width)
+    header = text[: text.index("─")].split()
+    assert header.index("net") + 1 == header.index("trials") == header.index("DSR") - 1
+    figures = next(line for line in text.splitlines() if "+12.34" in line)
+    assert figures.split()[-7:-3] == ["+12.34", "-10.25", "202", "0.432"]
+    assert max(len(line) for line in text.splitlines()) <= width
