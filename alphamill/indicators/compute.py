@@ -96,7 +96,8 @@ def _cuts(
         rows_of.setdefault(mask.tobytes(), []).extend(rows)
     for cut, rows in rows_of.items():
         runs = _runs(np.frombuffer(cut, dtype=np.bool_), breaks)
-        yield np.array(sorted(rows), dtype=np.int64), list(runs)
+        everything = len(rows) == len(plan.records)
+        yield plan.numbers if everything else np.array(sorted(rows)), list(runs)
 
 
 class _Stretch:
@@ -127,12 +128,10 @@ class _Stretch:
             self._fill_part(stretch.part(max(0, start - self._plan.lead_bars), end), start, end)
 
     def _fill_part(self, bars: Bars, start: int, end: int) -> None:
-        lead_bars = bars.n_bars - (end - start)
+        n_bars = bars.n_bars
+        rows, own = slice(start, end), slice(n_bars - (end - start), n_bars)
         for record, warmup_bars, row in self._work:
-            if bars.n_bars > warmup_bars:
-                row[start:end] = record.compute(bars)[lead_bars:]
-            else:
-                row[start:end] = np.nan
+            row[rows] = record.compute(bars)[own] if n_bars > warmup_bars else np.nan
         self._sheet.keep_in_range(self._numbers, self._start + start, self._start + end)
 
 
@@ -171,6 +170,7 @@ def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
 class _Plan:
     """What a call computes.
 
+    numbers: of all the records.
     rows_by_inputs: numbers of the records that need the same kline columns.
     lead_bars: bars before a row that any window ending there spans.
     fields: kline columns that it reads.
@@ -179,6 +179,7 @@ class _Plan:
     interval: Interval | None
     records: tuple[Indicator, ...]
     warmups_bars: tuple[int, ...]
+    numbers: IntArray
     rows_by_inputs: tuple[tuple[tuple[str, ...], list[int]], ...]
     lead_bars: int
     lows: FloatArray
@@ -209,6 +210,7 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
         interval=interval,
         records=records,
         warmups_bars=warmups_bars,
+        numbers=np.arange(len(records)),
         rows_by_inputs=tuple(rows_by_inputs.items()),
         lead_bars=max(warmups_bars, default=0),
         lows=np.array([record.low for record in records]),
@@ -226,9 +228,10 @@ def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:
     if column.dtype != np.float64:
         return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = np.ascontiguousarray(column.to_numpy())
-    if not values.flags.writeable:
+    flags = values.flags
+    if not flags.writeable:
         try:
-            values.flags.writeable = True
+            flags.writeable = True
         except ValueError:  # the memory itself is read-only
             return values.copy()
     return values
@@ -236,7 +239,7 @@ def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:
 
 def _times_ms(open_time: pd.Series[Any]) -> IntArray:
     if open_time.dtype.kind == "i":
-        return open_time.to_numpy(dtype=np.int64)
+        return open_time.to_numpy().astype(np.int64, copy=False)
     return open_time.to_numpy(dtype="datetime64[ms]").view(np.int64)  # UTC
 
 

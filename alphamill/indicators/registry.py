@@ -35,6 +35,9 @@ class Unit(StrEnum):
 class Indicator:
     """A column of `compute_indicators`.
 
+    compute: from bars, which may be a part of a long stretch, to one value a bar. What a window of
+        at most `first_bar` bars does not decide goes through `Bars.whole`; what two columns share
+        through `Bars.memo`. Values outside low to high by rounding, and inf, are seen to.
     inputs: kline columns beyond the four prices that it reads.
     parameters: as in the source's notation; `_bars` suffixes are window lengths.
     first_bar: index of the first valid value in a history without holes (see `warmup_bars`).

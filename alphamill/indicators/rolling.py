@@ -31,14 +31,10 @@ def delay(values: FloatArray, bars: int) -> FloatArray:
 
 
 def divide(
-    numerator: FloatArray,
-    denominator: FloatArray,
-    scale: float = 1.0,
-    shift: float = 0.0,
-    out: FloatArray | None = None,
+    numerator: FloatArray, denominator: FloatArray, scale: float = 1.0, shift: float = 0.0
 ) -> FloatArray:
-    """Quotient times `scale`, plus `shift`, into `out` if given; NaN where it is not finite."""
-    result = np.empty(len(numerator)) if out is None else out
+    """Quotient times `scale`, plus `shift`; NaN where it is not finite."""
+    result = np.empty(len(numerator))
     loops("bars").quotient(numerator, denominator, scale, shift, result)
     return result
 

@@ -61,7 +61,8 @@ def convergence(
     fast_step, slow_step = 2.0 / (fast_bars + 1), 2.0 / (slow_bars + 1)
     signal_step = 2.0 / (signal_bars + 1)
     fast = slow = mean = 0.0
-    for i in range(x.shape[0]):
+    n, settled = x.shape[0], first + 1
+    for i in range(min(n, settled)):
         slow += (x[i] - slow) * _share(i + 1, slow_bars, slow_step)
         if i >= late:
             fast += (x[i] - fast) * _share(i + 1 - late, fast_bars, fast_step)
@@ -72,6 +73,14 @@ def convergence(
                 line[i] = gap
                 signal[i] = mean
                 rest[i] = gap - mean
+    for i in range(settled, n):
+        slow += (x[i] - slow) * slow_step
+        fast += (x[i] - fast) * fast_step
+        gap = fast - slow
+        mean += (gap - mean) * signal_step
+        line[i] = gap
+        signal[i] = mean
+        rest[i] = gap - mean
 
 
 @kernel
@@ -81,7 +90,8 @@ def triple_change(x: FloatArray, bars: int, out: FloatArray) -> None:
     wait = bars - 1
     out[: 3 * wait + 1] = np.nan
     a = b = c = 0.0
-    for i in range(x.shape[0]):
+    n, settled = x.shape[0], 3 * bars
+    for i in range(min(n, settled)):
         before = c
         a += (x[i] - a) * _share(i + 1, bars, step)
         if i >= wait:
@@ -90,6 +100,12 @@ def triple_change(x: FloatArray, bars: int, out: FloatArray) -> None:
             c += (b - c) * _share(i + 1 - 2 * wait, bars, step)
         if i > 3 * wait:
             out[i] = (c / before - 1.0) * 100.0
+    for i in range(settled, n):
+        before = c
+        a += (x[i] - a) * step
+        b += (a - b) * step
+        c += (b - c) * step
+        out[i] = (c / before - 1.0) * 100.0
 
 
 @inline
