@@ -2,33 +2,55 @@
 
 A thread that asks while another's trip is under way joins the next one; one of those who wait sends
 all of it in one go and hands out the answers. A call alone costs what it always did; fifty at once
-cost a few trips and not fifty. Order holds within a thread, as with one connection each.
+cost a few trips and not fifty. Order holds within a thread, as with one connection each. What
+nobody needs an answer to can go behind a command, in its trip (`trailing`).
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
 import redis
+from redis.commands.core import Script
 
 # What stays out: commands that block, that change the connection, or whose answer has no one shape.
 _SHARED = frozenset({"EVALSHA", "HGET", "HGETALL", "HMGET"})
 
+_Command = tuple[tuple[Any, ...], dict[str, Any]]
+
+log = logging.getLogger(__name__)
+
 
 class _Wish:
-    """One command and what became of it. `turn` is released when there is something to do."""
+    """A command, those behind it, and what became of it. `turn` is released when there is
+    something to do.
+    """
 
-    __slots__ = ("answer", "answered", "args", "leads", "options", "turn")
+    __slots__ = ("answer", "answered", "args", "behind", "leads", "options", "turn")
 
-    def __init__(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def __init__(
+        self, args: tuple[Any, ...], options: dict[str, Any], behind: list[_Command]
+    ) -> None:
         self.args = args
         self.options = options
+        self.behind = behind
         self.answer: Any = None
         self.answered = False
         self.leads = False  # its thread makes the next trip
         self.turn = threading.Lock()
         self.turn.acquire()
+
+
+class _Here(threading.local):
+    """What a thread's next command takes along."""
+
+    def __init__(self) -> None:
+        self.behind: list[_Command] = []
+        self.collects = False
 
 
 class SharedTrips(redis.Redis):
@@ -41,12 +63,44 @@ class SharedTrips(redis.Redis):
         self._gathering = threading.Lock()
         self._waiting: list[_Wish] = []
         self._under_way = False
+        self._texts: dict[str, str | bytes] = {}  # of scripts, by digest
+        self._here = _Here()
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """As `redis.Redis.from_url`."""
+        return cast("Self", super().from_url(url, **options))
+
+    def register_script(self, script: Any) -> Script:
+        """As `redis.Redis.register_script`."""
+        made: Script = super().register_script(script)
+        self._texts[made.sha] = script
+        return made
+
+    @contextmanager
+    def trailing(self, also: Callable[[], object]) -> Iterator[None]:
+        """What `also` asks of Redis goes behind this thread's first command in the block, in the
+        same trip and in order. To `also` every answer is None; one that is an error is logged.
+        """
+        here = self._here
+        here.behind, here.collects = [], True
+        try:
+            also()
+            here.collects = False
+            yield
+        finally:
+            here.behind, here.collects = [], False
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """As `redis.Redis.execute_command`."""
         if args[0] not in _SHARED:
             return self._alone(args, options)
-        wish = _Wish(args, options)
+        here = self._here
+        if here.collects:
+            here.behind.append((args, options))
+            return None
+        behind, here.behind = here.behind, []
+        wish = _Wish(args, options, behind)
         with self._gathering:
             self._waiting.append(wish)
             joins, self._under_way = self._under_way, True
@@ -101,13 +155,32 @@ class SharedTrips(redis.Redis):
                     wish.turn.release()
 
     def _ask(self, wishes: list[_Wish]) -> list[Any]:
-        if len(wishes) == 1:
+        if len(wishes) == 1 and not wishes[0].behind:
             return [self._alone(wishes[0].args, wishes[0].options)]
+        commands = [each for wish in wishes for each in ((wish.args, wish.options), *wish.behind)]
         with self.pipeline(transaction=False) as trip:
-            for wish in wishes:
-                trip.execute_command(*wish.args, **wish.options)  # type: ignore[no-untyped-call]
-            answers: list[Any] = trip.execute(raise_on_error=False)
-            return answers
+            for args, options in commands:
+                trip.execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            answers = iter(trip.execute(raise_on_error=False))
+        wanted = []
+        for wish in wishes:
+            wanted.append(next(answers))
+            for command in wish.behind:
+                self._see_to(command, next(answers))
+        return wanted
+
+    def _see_to(self, command: _Command, answer: Any) -> None:
+        """One that was behind another: nobody waits for its answer."""
+        args, options = command
+        if isinstance(answer, redis.exceptions.NoScriptError) and args[1] in self._texts:
+            try:
+                self._alone(("EVAL", self._texts[args[1]], *args[2:]), options)
+            except (redis.RedisError, OSError) as error:
+                answer = error
+            else:
+                return
+        if isinstance(answer, Exception):
+            log.warning("a trailing %s failed: %s", args[0], answer)
 
     def _alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

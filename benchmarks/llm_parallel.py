@@ -177,7 +177,9 @@ class Worker:
         prices, breaker = PriceTable.shipped(), RedisBreaker(client, url)
         routes = OneEndpoint(self._timed, prices, {"quick_scan": gate}, breaker)
         usage = _Counted(UsageCounters(client))
-        self._gateway = Gateway(routes, prices, RedisJournal(client), usage, SystemClock())
+        self._gateway = Gateway(
+            routes, prices, RedisJournal(client, trips=client), usage, SystemClock()
+        )
         self._pool = ThreadPoolExecutor(threads)
         self.overheads_s: list[float] = []
 

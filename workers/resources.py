@@ -6,7 +6,6 @@ import os
 from functools import cache, cached_property
 from operator import attrgetter
 
-import redis
 from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
@@ -25,6 +24,7 @@ from alphamill.limits import (
     tier_pool,
 )
 from alphamill.llm.breaker import RedisBreaker
+from alphamill.llm.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal import RedisJournal
@@ -59,7 +59,7 @@ class Resources:
         self._lakes: dict[str, Lake] = {}
 
     @cached_property
-    def redis(self) -> redis.Redis:
+    def redis(self) -> SharedTrips:
         return SharedTrips.from_url(
             self.settings.redis_url,
             socket_timeout=30,
@@ -82,7 +82,7 @@ class Resources:
 
     @cached_property
     def journal(self) -> RedisJournal:
-        return RedisJournal(self.redis)
+        return RedisJournal(self.redis, trips=self.redis)
 
     @cached_property
     def usage(self) -> UsageCounters:
@@ -141,7 +141,7 @@ class Resources:
     def gateway(self) -> Gateway:
         llm = self.settings.llm
         prices = PriceTable.shipped(llm.prices)
-        routes = SettingsRoutes(llm, prices, self._tier_gate, self._breaker)
+        routes = SettingsRoutes(llm, prices, self._tier_gate, self._breaker, self._dialects)
         usage = _Counted(self.usage)
         return Gateway(routes, prices, self.journal, usage, self.clock, llm.patience_s)
 
@@ -154,6 +154,9 @@ class Resources:
 
     def _breaker(self, url: str, key: SecretStr | None) -> RedisBreaker:
         return RedisBreaker(self.redis, url, self.clock, key)
+
+    def _dialects(self, url: str) -> RedisDialects:
+        return RedisDialects(self.redis, url, self.clock)
 
 
 _values = attrgetter(*UsageEntry.__dataclass_fields__)  # asdict copies, which takes longer

@@ -153,28 +153,30 @@ class RedisLimiter:
     def _run(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> dict[str, Any]:
+        return msgspec.json.decode(self._send(operation, pool, dims, more))  # type: ignore[no-any-return]
+
+    def _send(
+        self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+    ) -> Any:
         key = f"{self._prefix}:limits:{{{pool.name}}}"
         ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
         if self._server_now_ms is not None:
             ask["now_ms"] = self._server_now_ms()
         told = msgspec.json.encode({n: value for n, value in ask.items() if value is not None})
         try:
-            answer = self._script(
-                keys=[key, f"{key}:booked", f"{key}:held"], args=[operation, told]
-            )
+            return self._script(keys=[key, f"{key}:booked", f"{key}:held"], args=[operation, told])
         except _GONE as error:
             raise RetryLater(
                 f"{pool.name}: no slot without Redis ({type(error).__name__})",
                 GONE_RETRY_S,
                 counts=False,
             ) from error
-        return msgspec.json.decode(answer)  # type: ignore[no-any-return]
 
     def _correct(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> None:
         try:
-            self._run(operation, pool, dims, more)
+            self._send(operation, pool, dims, more)
         except RetryLater as error:
             _log.warning("%s lost: %s", operation, error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.completion import read_completion
+from alphamill.llm.dialects import Dialect, Dialects, ProcessDialects
 from alphamill.llm.failures import InvalidReply
 from alphamill.llm.http import Answer, Connections, Timeouts
 from alphamill.llm.messages import ChatReply, ChatRequest
@@ -30,36 +31,12 @@ class Chat(Protocol):
         """Names of the models that the endpoint serves."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Dialect:
-    """What an endpoint was found to accept for a model."""
-
-    response_format: str = "json_schema"  # then json_object, then text
-    limit_field: str = "max_tokens"  # or max_completion_tokens
-    temperature: bool = True
-    seed: bool = True
-
-    def after(self, error: ProviderError) -> _Dialect | None:
-        """The dialect to try next, or None if the refusal is about something else."""
-        said = f"{error.param} {error.message}".lower()
-        if "max_tokens" in said and "max_completion_tokens" in said:
-            other = {"max_tokens": "max_completion_tokens"}.get(self.limit_field)
-            return replace(self, limit_field=other) if other else None
-        if "response_format" in said or "json_schema" in said or "json_object" in said:
-            weaker = {"json_schema": "json_object", "json_object": "text"}.get(self.response_format)
-            return replace(self, response_format=weaker) if weaker else None
-        if "temperature" in said and self.temperature:
-            return replace(self, temperature=False)
-        if "seed" in said and self.seed:
-            return replace(self, seed=False)
-        return None
-
-
 class OpenAIChat:
     """Chat completions at `base_url` (up to and including its version, such as https://host/v1).
 
     timeouts: seconds mean that for the first byte and for the whole reply.
     key_name: the setting that a person must change when the key is refused.
+    dialects: what is known of this endpoint; None: only what this client learns.
     Safe to share between threads. The key goes into the Authorization header and nowhere else.
     Sources: platform.openai.com/docs/api-reference/chat.
     """
@@ -71,6 +48,7 @@ class OpenAIChat:
         timeouts: Timeouts | float,
         key_name: str = KEY_VARIABLE,
         clock: Clock | None = None,
+        dialects: Dialects | None = None,
     ) -> None:
         base_url = _checked_url(base_url)
         self._shown_url = _without_userinfo(base_url)
@@ -78,12 +56,13 @@ class OpenAIChat:
         self._clock = clock or SystemClock()
         waits = timeouts if isinstance(timeouts, Timeouts) else Timeouts.of(timeouts)
         self._connections = Connections(self._shown_url, waits, self._clock)
-        self._dialects: dict[str, _Dialect] = {}
+        self._dialects = dialects or ProcessDialects()
 
     def complete(self, request: ChatRequest) -> ChatReply:
         """POST {base}/chat/completions. Raises one of `failures.CALL_FAILURES`."""
+        dialect = self._dialects.recall(request.model)
+        told = True  # by an earlier call; what this one learns is not doubted
         while True:
-            dialect = self._dialects.get(request.model, _Dialect())
             started_s = self._clock.monotonic_s()
             answer = self._send("POST", "/chat/completions", _encoded(_payload(request, dialect)))
             latency_ms = round((self._clock.monotonic_s() - started_s) * 1000)
@@ -91,9 +70,12 @@ class OpenAIChat:
                 return self._read(answer, request, latency_ms)
             error = self._error(answer)
             learned = dialect.after(error) if error.status in (400, 422) else None
+            if learned is None and told and dialect.doubted(error):
+                learned = Dialect()  # the endpoint has changed since
             if learned is None:
                 raise classify(error, request.model, self._key.name)
-            self._dialects[request.model] = learned
+            self._dialects.learn(request.model, learned)
+            dialect, told = learned, False
 
     def models(self) -> list[str]:
         """GET {base}/models: the names that the endpoint lists, sorted."""
@@ -123,9 +105,9 @@ class OpenAIChat:
             reply = read_completion(value, request, latency_ms)
         except ValueError as reason:
             raise InvalidReply(f"HTTP 200 without a completion ({reason})", 2.0) from None
-        return replace(
-            reply, text=self._key.redact(reply.text), model=self._key.redact(reply.model)
-        )
+        text, model = self._key.redact(reply.text), self._key.redact(reply.model)
+        clean = text is reply.text and model is reply.model
+        return reply if clean else replace(reply, text=text, model=model)
 
     def _error(self, answer: Answer) -> ProviderError:
         said = self._key.redact(answer.body.decode("utf-8", "replace")).encode()
@@ -149,10 +131,11 @@ class _Key:
 
     def redact(self, text: str) -> str:
         """`text` with the key blotted out, for providers that echo it."""
-        return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
+        found = len(self._key) >= 8 and self._key in text
+        return text.replace(self._key, "[key]") if found else text
 
 
-def _payload(request: ChatRequest, dialect: _Dialect) -> dict[str, Any]:
+def _payload(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "model": request.model,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],

@@ -12,6 +12,7 @@ import json
 import logging
 import random
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Never
 
@@ -87,6 +88,19 @@ class _Attempt:
     record: CallRecord
 
 
+class _Turn:
+    """A slot of the tier's gate. `taken`: of its tokens; None: as reserved. May end repeatedly."""
+
+    def __init__(self, gate: TierGate, tokens: int) -> None:
+        self._gate = gate
+        self._slot = gate.reserve(tokens)
+        self.taken: int | None = 0
+        self.over = False
+
+    def end(self) -> None:
+        self._gate.settle(self._slot, self.taken)
+
+
 class Gateway:
     """Asks models on behalf of the stages; safe to share between threads.
 
@@ -136,8 +150,7 @@ class Gateway:
         attempt = self._begin(call, route)
         held, tier = attempt.held, call.tier_settings
         self._afford(call, held, accounts)
-        slot = route.gate.reserve(estimate_tokens(call.messages) + tier.max_tokens)
-        taken: int | None = 0  # of the slot's tokens
+        turn = _Turn(route.gate, estimate_tokens(call.messages) + tier.max_tokens)
         try:
             known = self._journal.reserve(
                 held, attempt.record, call.messages,
@@ -146,15 +159,16 @@ class Gateway:
             if known:
                 return self._answer(known, replayed=True)
             self._enter_circuit(attempt)
-            taken = None
+            turn.taken = None
             reply = self._send(attempt)
-            paid = self._settle(attempt, reply)
-            taken = _debit(call, reply)
+            turn.taken = _debit(call, reply)
+            paid = self._settle(attempt, reply, turn)
         except NotConnected:
-            taken = 0
+            turn.taken = 0
             raise
         finally:
-            route.gate.settle(slot, taken)
+            if not turn.over:
+                turn.end()
         return self._answer(paid, replayed=paid.attempt != held.attempt)
 
     def _begin(self, call: Call, route: Route) -> _Attempt:
@@ -254,14 +268,19 @@ class Gateway:
             said = f"{route.model} has refused every call for {for_s:.0f} s"
             raise ProviderDown(f"{said} ({failure.reason})") from failure
 
-    def _settle(self, attempt: _Attempt, reply: ChatReply) -> CallRecord:
-        """Pay, store the reply, count; the record that answers the call."""
+    def _settle(self, attempt: _Attempt, reply: ChatReply, turn: _Turn) -> CallRecord:
+        """Pay, store the reply, count, end the turn; the record that answers the call."""
         now_ms, record = self._clock.now_ms(), attempt.record
         ours = attempt.route.price.cost_micros(reply.usage, (record.started_ms, now_ms))
         charged = self._charge(reply, attempt.held, ours)
         paid = record.settled(reply, charged, now_ms, ours)
-        answer = self._store(attempt.held, paid)
-        self._count(paid, duplicate=answer.attempt != attempt.held.attempt)
+
+        def also() -> None:
+            self._count(paid)
+            turn.end()
+
+        answer = self._store(attempt.held, paid, also)
+        turn.over = True
         return answer
 
     def _charge(self, reply: ChatReply, held: Reservation, ours: int) -> int:
@@ -276,21 +295,20 @@ class Gateway:
             known.append(self._prices.cost_micros(reply.model, reply.usage))
         return max(known)
 
-    def _store(self, held: Reservation, paid: CallRecord) -> CallRecord:
+    def _store(self, held: Reservation, paid: CallRecord, also: Callable[[], None]) -> CallRecord:
         for wait_s in SETTLE_WAITS_S:
             try:
-                return self._journal.settle(held, paid)
+                return self._journal.settle(held, paid, also)
             except RetryLater:
                 if not wait_s:
                     raise
                 self._clock.sleep(wait_s)
         raise AssertionError("the last wait is zero")
 
-    def _count(self, record: CallRecord, duplicate: bool = False) -> None:
-        suffix = f"#{record.attempt}" if duplicate else ""
+    def _count(self, record: CallRecord) -> None:
         self._usage.record(
             UsageEntry(
-                call_id=record.call_id + suffix,
+                call_id=f"{record.call_id}#{record.attempt}",  # a second paid reply counts too
                 run=record.run,
                 day=record.day,
                 tier=record.tier,

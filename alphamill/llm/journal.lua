@@ -92,7 +92,7 @@ end
 local a = load(attempt)
 if not a then return {'absent'} end
 
--- settle: actual, record
+-- settle: actual, record. Answers the record that counts, '' if it is this one
 if op == 'settle' then
   if a.status ~= 'settled' and a.status ~= 'duplicate' then
     local actual = tonumber(ARGV[4])
@@ -104,6 +104,7 @@ if op == 'settle' then
     mark(attempt, a, redis.call('HSETNX', answers, call, attempt) == 1 and 'settled' or 'duplicate')
     close(attempt)
   end
+  if a.status == 'settled' then return {a.status, ''} end
   return {a.status, redis.call('HGET', records, redis.call('HGET', answers, call))}
 end
 

@@ -8,7 +8,9 @@ of the same call turns it into `unknown` and makes a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -31,6 +33,10 @@ HELD_RETRY_S = 2.0
 READ_BATCH = 500
 LONG_CHARS = 2000
 MOST_STORED = 1000
+
+
+def _nothing() -> None:
+    """Nothing else is to be written."""
 
 
 class Journal(Protocol):
@@ -56,9 +62,13 @@ class Journal(Protocol):
         BudgetExhausted, or RetryLater while calls under way hold what this one needs.
         """
 
-    def settle(self, held: Reservation, record: CallRecord) -> CallRecord:
+    def settle(
+        self, held: Reservation, record: CallRecord, also: Callable[[], object] = _nothing
+    ) -> CallRecord:
         """Charge `record.cost_usd_micros` and store the reply, in one step; safe to repeat.
 
+        also: what else is written once this is; it may be in the same trip, and must be safe to
+        repeat too.
         Returns the record that answers the call: another's, if that was settled first.
         """
 
@@ -90,15 +100,26 @@ def refuse(verdict: Fit, account: str, micros: int, cap: int, left: int) -> None
         raise RetryLater(reason, HELD_RETRY_S, counts=False)
 
 
+class Trips(Protocol):
+    """A client that sends more in one trip; see `alphamill.shared_trips`."""
+
+    def trailing(self, also: Callable[[], object]) -> AbstractContextManager[None]:
+        """What `also` writes goes behind the block's first command."""
+
+
 class RedisJournal:
     """The journal on one Redis server, no cluster. Keys: `alphamill:RUN:llm:*`, a day's account.
 
     The script runs whole or not at all; persistence is the server's (append-only file).
+    trips: `client`, if it can do that.
     """
 
-    def __init__(self, client: redis.Redis, hold_s: float = HOLD_S) -> None:
+    def __init__(
+        self, client: redis.Redis, hold_s: float = HOLD_S, trips: Trips | None = None
+    ) -> None:
         source = files("alphamill.llm").joinpath("journal.lua").read_text(encoding="utf-8")
         self._redis = client
+        self._trips = trips
         self._script = client.register_script(source)
         self._hold_ms = round(hold_s * 1000)
         self._stored: set[tuple[str, str]] = set()  # runs and digests of texts in Redis
@@ -146,8 +167,18 @@ class RedisJournal:
                     self._stored.clear()
                 self._stored.add((run, digest))
 
-    def settle(self, held: Reservation, record: CallRecord) -> CallRecord:
-        _, answer = self._change("settle", held, record.cost_usd_micros or 0, record.to_json())
+    def settle(
+        self, held: Reservation, record: CallRecord, also: Callable[[], object] = _nothing
+    ) -> CallRecord:
+        asked = ("settle", held, record.cost_usd_micros or 0, record.to_json())
+        if self._trips is not None:
+            with self._trips.trailing(also):
+                _, answer = self._change(*asked)
+        else:
+            _, answer = self._change(*asked)
+            also()
+        if not answer:  # its own
+            return replace(record, status=CallStatus.SETTLED)
         return CallRecord.from_json(answer, CallStatus.SETTLED)
 
     def release(self, held: Reservation, record: CallRecord) -> None:

@@ -78,7 +78,15 @@ class MemoryJournal:
             )
             return None
 
-    def settle(self, held: Reservation, record: CallRecord) -> CallRecord:
+    def settle(
+        self, held: Reservation, record: CallRecord, also: Callable[[], object] | None = None
+    ) -> CallRecord:
+        answer = self._pay(held, record)
+        if also is not None:
+            also()
+        return answer
+
+    def _pay(self, held: Reservation, record: CallRecord) -> CallRecord:
         with self._lock:
             book = self._run(held.run)
             before = book.records[held.attempt]

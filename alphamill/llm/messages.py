@@ -89,6 +89,7 @@ class ChatReply:
         return same_model(self.asked_model, self.model)
 
 
+@lru_cache(maxsize=256)
 def same_model(asked: str, served: str) -> bool:
     """Whether `served` names `asked`, give or take a vendor prefix and a date or version suffix.
 

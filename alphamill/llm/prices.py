@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -170,6 +171,7 @@ def _day(price: Price) -> str:
     return price.effective_from
 
 
+@lru_cache(maxsize=256)
 def _rates(price: Price | PeakPrice) -> _Rates:
     def exact(usd_per_million: float | None) -> Decimal:
         known = price.input if usd_per_million is None else usd_per_million

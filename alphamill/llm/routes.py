@@ -12,6 +12,7 @@ from alphamill.errors import Misconfigured
 from alphamill.llm.breaker import Breaker, MemoryBreaker, host_of
 from alphamill.llm.call import Route, TierGate
 from alphamill.llm.client import Chat, OpenAIChat
+from alphamill.llm.dialects import Dialects
 from alphamill.llm.http import Timeouts
 from alphamill.llm.prices import PriceTable
 from alphamill.model_settings import KEY_VARIABLE
@@ -47,7 +48,7 @@ class SettingsRoutes:
 
     A run says which model it wants where. Only endpoints that these settings name are asked: a
     message in the queue must not be able to send a key elsewhere.
-    gate: of a tier at an address; breaker: of an address and a key.
+    gate: of a tier at an address; breaker: of an address and a key; dialects: of an address.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class SettingsRoutes:
         prices: PriceTable,
         gate: Callable[[str, str], TierGate],
         breaker: Callable[[str, SecretStr | None], Breaker],
+        dialects: Callable[[str], Dialects] | None = None,
     ) -> None:
+        self._make_dialects = dialects
         self._llm = llm
         self._prices = prices
         self._make_gate = gate
@@ -84,17 +87,23 @@ class SettingsRoutes:
 
     def _connect(self, endpoint: Endpoint) -> tuple[OpenAIChat, Breaker]:
         key = self._llm.key(endpoint)
-        chat = open_chat(self._llm, endpoint)
+        known = self._make_dialects(endpoint.url) if self._make_dialects else None
+        chat = open_chat(self._llm, endpoint, dialects=known)
         return chat, self._make_breaker(endpoint.url, key)
 
 
-def open_chat(llm: LLMSettings, endpoint: Endpoint, most_s: float = float("inf")) -> OpenAIChat:
+def open_chat(
+    llm: LLMSettings,
+    endpoint: Endpoint,
+    most_s: float = float("inf"),
+    dialects: Dialects | None = None,
+) -> OpenAIChat:
     """A client of an endpoint of the settings; no wait of it is longer than `most_s`."""
     first_s = llm.first_byte_timeout_s or llm.timeout_s
     waits = (llm.connect_timeout_s, first_s, llm.timeout_s)
     timeouts = Timeouts(*(min(wait_s, most_s) for wait_s in waits))
     key_name = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
-    return OpenAIChat(endpoint.url, llm.key(endpoint), timeouts, key_name)
+    return OpenAIChat(endpoint.url, llm.key(endpoint), timeouts, key_name, dialects=dialects)
 
 
 def _once(made: dict[KeyT, MadeT], key: KeyT, make: Callable[[KeyT], MadeT]) -> MadeT:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -111,6 +112,7 @@ def _latency(latency_ms: int | None) -> dict[str, int]:
     return {f"latency:{bucket_of(latency_ms)}": 1, "latency_sum_ms": latency_ms}
 
 
+@lru_cache(maxsize=256)
 def _row_text(row: Row) -> str:
     return json.dumps([row.day, row.tier, row.model], separators=(",", ":"))
 

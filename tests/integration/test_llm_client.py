@@ -17,8 +17,10 @@ import redis
 from pydantic import SecretStr
 
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
+from alphamill.limits import OpenGate
 from alphamill.llm import failures
 from alphamill.llm.client import OpenAIChat
+from alphamill.llm.dialects import KEPT_S, Dialect, RedisDialects
 from alphamill.llm.gateway import Call, Gateway
 from alphamill.llm.http import Timeouts
 from alphamill.llm.journal import RedisJournal
@@ -413,6 +415,63 @@ def test_what_an_endpoint_refuses_is_learned_once(server: Script, chat: OpenAICh
     assert "temperature" not in server.seen[4]
 
 
+def test_what_one_worker_learned_the_next_knows(server: Script, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        workers = [
+            OpenAIChat(server.url, None, 5.0, dialects=RedisDialects(client, server.url))
+            for _ in range(3)
+        ]
+        told = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+        server.says(400, {"error": {"message": told}})
+        for _ in range(2):
+            server.says(200, completion())
+        workers[0].complete(REQUEST)
+        workers[1].complete(REQUEST)
+        assert ["max_completion_tokens" in seen for seen in server.seen] == [False, True, True]
+        (key,) = client.scan_iter("alphamill:llm:dialect:*")
+        assert 0 < client.ttl(key) <= KEPT_S
+
+        server.says(400, {"error": {"message": "Unknown field max_completion_tokens"}})
+        for _ in range(2):
+            server.says(200, completion())
+        workers[2].complete(REQUEST)  # its endpoint was replaced by another since
+        forgetful = OpenAIChat(server.url, None, 5.0, dialects=RedisDialects(client, server.url))
+        forgetful.complete(REQUEST)
+        assert ["max_tokens" in seen for seen in server.seen[3:]] == [False, True, True]
+
+        client.set(key, b'{"limit_field": "max_fun"}')
+        assert RedisDialects(client, server.url).recall(REQUEST.model) == Dialect()
+        for each in (*workers, forgetful):
+            each.close()
+
+
+def test_without_redis_a_worker_learns_for_itself(server: Script) -> None:
+    client = redis.Redis(port=1)
+    chat = OpenAIChat(server.url, None, 5.0, dialects=RedisDialects(client, server.url))
+    server.says(400, {"error": {"message": "seed is not supported"}})
+    for _ in range(2):
+        server.says(200, completion())
+    chat.complete(REQUEST)
+    chat.complete(REQUEST)
+    assert ["seed" in seen for seen in server.seen] == [True, False, False]
+    chat.close()
+
+
+def test_a_refusal_about_something_else_is_no_reason_to_doubt(
+    server: Script, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        known = RedisDialects(client, server.url)
+        known.learn(REQUEST.model, Dialect(limit_field="max_completion_tokens"))
+        chat = OpenAIChat(server.url, None, 5.0, dialects=known)
+        server.says(400, {"error": {"message": "no such user"}})
+        with pytest.raises(failures.RequestRefused):
+            chat.complete(REQUEST)
+        assert len(server.seen) == 1
+        chat.close()
+
+
 def test_an_endpoint_that_refuses_every_format_is_not_asked_for_ever(
     server: Script, chat: OpenAIChat
 ) -> None:
@@ -510,12 +569,6 @@ def test_a_key_that_cannot_be_sent_is_not_quoted(key: str) -> None:
     assert key not in str(raised.value)
 
 
-class FreeGate:
-    def reserve(self, tokens: int) -> None: ...
-    def settle(self, slot: None, tokens: int | None) -> None: ...
-    def pause(self, for_s: float, reason: str) -> None: ...
-
-
 class NoUsage:
     def record(self, entry: Any) -> None: ...
     def record_error(self, *args: str) -> None: ...
@@ -540,7 +593,7 @@ def test_the_key_is_nowhere_but_in_its_header(
     server.says(200, completion(choices=[{"message": {"content": f"your key is {KEY}"}}]))
     with redis.Redis.from_url(redis_url) as client, caplog.at_level(logging.DEBUG):
         prices = PriceTable.shipped()
-        routes = OneEndpoint(chat, prices, {"quick_scan": FreeGate()})
+        routes = OneEndpoint(chat, prices, {"quick_scan": OpenGate()})
         gateway = Gateway(routes, prices, RedisJournal(client), NoUsage())
         seen = [repr(chat), repr(vars(chat))]
         for _ in range(3):

@@ -133,3 +133,50 @@ def test_one_who_waits_and_is_stopped_leaves_nobody_waiting(client: SharedTrips)
             second.result(10)
         assert (first.result(10), third.result(10)) == (None, None)
     assert client.hget("h", "f") is None
+
+
+LOG = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
+
+
+def test_what_trails_goes_in_the_same_trip_behind_and_heals_a_lost_script(
+    client: SharedTrips,
+) -> None:
+    note, other = client.register_script(LOG), client.register_script(LOG + " -- another")
+    note(keys=["log"], args=["warm"])
+    client.script_flush()
+    other(keys=["log"], args=["also warm"])
+    gate = Gate(client, followers=0)
+
+    def also() -> None:
+        assert note(keys=["log"], args=["second"]) is None
+        assert other(keys=["log"], args=["third"]) is None
+
+    with client.trailing(also):
+        assert other(keys=["log"], args=["first"]) == 3
+    assert len(gate.sizes) == 1
+    said = [text.decode() for text in client.lrange("log", 0, -1)]
+    assert said[:3] == ["warm", "also warm", "first"]
+    assert sorted(said[3:]) == ["second", "third"]
+
+
+def test_what_trails_keeps_its_order(client: SharedTrips) -> None:
+    note = client.register_script(LOG)
+    note(keys=["log"], args=["0"])
+    with client.trailing(lambda: [note(keys=["log"], args=[name]) for name in "23"]):
+        note(keys=["log"], args=["1"])
+        note(keys=["log"], args=["4"])
+    assert client.lrange("log", 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_trailing_error_is_logged_and_what_was_not_sent_is_forgotten(
+    client: SharedTrips, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.set("text", "x")
+    with client.trailing(lambda: client.hget("text", "f")):
+        assert client.hget("h", "f") is None
+    assert "a trailing HGET failed: WRONGTYPE" in caplog.text
+    caplog.clear()
+    with client.trailing(lambda: client.hget("text", "f")):
+        pass
+    assert client.hget("h", "f") is None
+    assert not caplog.text
