@@ -15,9 +15,11 @@ from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, has_field, walk
 from alphamill.llm.prompts import Failed, Feedback, Tried
 from alphamill.stages.language import read_expression
+from alphamill.stages.shapes import shape
 from alphamill.stages.trials import Row, association, association_t, in_time
 
 BEST = 10
+OF_ONE_SHAPE = 3  # among the best
 PARTS_SHOWN = 5
 KNOWN_SHOWN = 24
 TAKEN_SHOWN = 12
@@ -58,7 +60,7 @@ def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
     """
     measured = [row for row in trials if row["status"] == "evaluated"]
     measured.sort(key=lambda row: (-abs(association_t(row) or 0.0), row["hash"]))
-    best, rest = measured[:BEST], measured[BEST:]
+    best, rest = _varied(measured)
     return Feedback(
         worked=tuple(tried(row) for row in best),
         failed=_failures(trials),
@@ -67,6 +69,27 @@ def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
         known=_short([row["expression"] for row in rest])[:KNOWN_SHOWN],
         taken=tuple(sorted(_short([row["expression"] for row in taken])[:TAKEN_SHOWN])),
     )
+
+
+def _varied(measured: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The best, few of them of one shape, and the rest: ten windows of one idea teach no more.
+
+    What is weak is among the best only where all is.
+    """
+    all_weak = not any(map(_strong, measured))
+    best: list[Row] = []
+    rest: list[Row] = []
+    shapes: Counter[str] = Counter()
+    for row in measured:
+        of_it = shape(row["expression"])
+        shapes[of_it] += 1
+        fits = len(best) < BEST and shapes[of_it] <= OF_ONE_SHAPE and (all_weak or _strong(row))
+        (best if fits else rest).append(row)
+    return best, rest
+
+
+def _strong(row: Row) -> bool:
+    return abs(association_t(row) or 0.0) >= WEAK_T
 
 
 def _failures(trials: Sequence[Row]) -> tuple[Failed, ...]:
@@ -86,8 +109,7 @@ def _failure(row: Row) -> tuple[str, str, str] | None:
     if status == "duplicate":
         return status, "proposed before, refused", example
     if status == "evaluated":
-        weak = abs(association_t(row) or 0.0) < WEAK_T
-        return ("weak", f"weak, t within {WEAK_T:g} of 0", example) if weak else None
+        return None if _strong(row) else ("weak", f"weak, t within {WEAK_T:g} of 0", example)
     if status not in _KINDS:
         return None
     # A fault names the part first that it is about: `ts_mean(close, 5): PROBLEM`.

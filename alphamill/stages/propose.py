@@ -8,7 +8,7 @@ does not parse is mended by rule, then by one call for all of it, then dropped w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,7 +108,8 @@ def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
         return _keep(job, deps, [], {"stopped": str(error)})
     reading = read_proposal(answer.reply.text, answer.reply.finish_reason)
     rows = [_row(job, deps, candidate) for candidate in reading.candidates]
-    cost = answer.cost_usd_micros + _mend(rows, deps)
+    told = {row["proposed"] for row in trials}
+    cost = answer.cost_usd_micros + _mend(rows, deps, told)
     rows += [
         _blank(job, deps) | {"proposed": problem.excerpt, "status": "unreadable",
                              "reason": problem.reason}
@@ -139,16 +140,19 @@ def _call(
     )
 
 
-def _mend(rows: list[Row], deps: ProposeDeps) -> int:
+def _mend(rows: list[Row], deps: ProposeDeps, told: Collection[str]) -> int:
     """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
 
-    Prose, such as the prompt's own words, is not worth a call. Rows that it mends are replaced. A
+    Prose, such as the prompt's own words, is not worth a call, nor is what was proposed, and so was
+    mended or could not be, in an earlier step: `told`. Rows that it mends are replaced. A
     call that fails is not repeated: what it would have mended keeps its first reason.
     """
     broken = [
         at
         for at, row in enumerate(rows)
-        if row["status"] == "invalid" and names_anything(row["proposed"])
+        if row["status"] == "invalid"
+        and row["proposed"] not in told
+        and names_anything(row["proposed"])
     ][:MAX_CANDIDATES]
     if not broken:
         return 0

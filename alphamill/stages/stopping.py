@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphamill.settings import SearchSettings
+from alphamill.stages.shapes import shape
 from alphamill.stages.trials import Row, association_t
 
 _ROUNDS_LOOKED_AT = 2
@@ -49,9 +50,9 @@ def expected_micros(trials: Sequence[Row], search: SearchSettings) -> float:
 
 
 def _promising(trials: Sequence[Row], search: SearchSettings) -> set[str]:
-    """Hashes whose |t| on discovery is high enough."""
+    """Shapes whose |t| on discovery is high enough: another window is no discovery."""
     return {
-        row["hash"]
+        shape(row["expression"])
         for row in trials
         if row["status"] == "evaluated" and abs(association_t(row) or 0.0) >= search.promising_t
     }

@@ -22,6 +22,7 @@ from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
 from alphamill.stages.feedback import THEMES, feedback, theme_of, tried
 from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
+from alphamill.stages.shapes import shape
 from alphamill.stages.stopping import expected_micros, why_stop
 from alphamill.stages.trials import PROPOSALS, TRIALS, trials_key, write_rows
 from alphamill.stages.validate import RANKING, VALIDATION
@@ -135,6 +136,15 @@ def test_a_repair_that_could_not_be_sent_is_waited_for(lake):
         proposed(lake, Model(proposal("close +* open"), RetryLater("full", 1.0, False)))
 
 
+def test_what_was_not_mended_before_is_not_paid_for_again(lake):
+    key = trials_key("run", Interval.H1, 0, Tier.QUICK_SCAN, 0)
+    write_rows(lake, key, [trial("close +* open", status="invalid", reason="col 8")], TRIALS)
+    model = Model(proposal("close +* open", "rank(returns)"))
+    _, rows = proposed(lake, model)
+    assert [row["status"] for row in rows] == ["invalid", "parsed"]
+    assert len(model.calls) == 1
+
+
 # --- novelty ---
 
 
@@ -168,8 +178,10 @@ def test_themes_differ_between_neighbours_and_rounds():
 
 
 def test_the_best_share_parts_and_failures_have_their_own():
-    best = [trial(f"rank(ts_mean(volume, 12)) * close / ts_mean(close, {n})", 9 - n / 10)
-            for n in range(2, 12)]  # fmt: skip
+    means = ("ts_mean", "ts_max", "ts_min", "ts_median", "ema", "rma", "ts_linreg", "delay",
+             "decay_exp", "ts_forecast")  # fmt: skip
+    best = [trial(f"rank(ts_mean(volume, 12)) * close / {mean}(close, 5)", 9 - n / 10)
+            for n, mean in enumerate(means)]  # fmt: skip
     worse = [trial(f"ts_std(returns, 7) / open * {n}", 0.1) for n in range(2, 10)]
     told = feedback([*worse, *best])
     assert "ts_mean(volume, 12) (in 10 of 10)" in told.shared
@@ -178,6 +190,25 @@ def test_the_best_share_parts_and_failures_have_their_own():
     assert [one.expression for one in told.worked] == [row["expression"] for row in best]
     assert told.known
     assert not {one.expression for one in told.worked} & set(told.known)
+
+
+def test_the_best_are_not_windows_of_one_idea():
+    same = [trial(f"-ts_zscore(close, {n})", 9 - n / 100) for n in range(5, 25)]
+    other = [trial(f"rank({name} / vwap)", 4.0 - n / 10)
+             for n, name in enumerate(("high", "low", "open"))]  # fmt: skip
+    told = feedback([*other, *same])
+    assert [one.expression for one in told.worked] == [
+        row["expression"] for row in (*same[:3], *other)
+    ]
+    assert told.known[0] == same[3]["expression"]
+    shapes = [shape(text) for text in ("ts_mean(adv20, 5) * 0.5", "rsi_14 / ts_std(rsi_14, 1e3)")]
+    assert shapes == ["ts_mean(adv20, #) * #", "rsi_14 / ts_std(rsi_14, #)"]
+
+
+def test_what_is_weak_did_not_work_unless_nothing_did_better():
+    weak, strong = trial("rank(low / vwap)", 0.3), trial("rank(high / vwap)", -1.5)
+    assert [one.expression for one in feedback([weak, strong]).worked] == [strong["expression"]]
+    assert [one.expression for one in feedback([weak]).worked] == [weak["expression"]]
 
 
 def test_feedback_of_nothing_and_of_failures_alone():
@@ -286,6 +317,15 @@ def test_the_expected_cost_counts_each_call_once_and_grows_while_nothing_is_foun
     assert expected_micros(ROUNDS, search) == (500 + 600) / 1.5
     idle = [*ROUNDS, *[trial("rank(vwap)", 0.1, n, call=f"x{n}", cost=600) for n in (3, 4)]]
     assert expected_micros(idle, search) == 1200 / 0.5
+
+
+def test_a_search_that_finds_windows_of_one_idea_alone_is_ended():
+    search = SearchSettings(max_usd_per_promising=0.0012)
+    rounds = [trial(f"ts_mean(returns, {n + 2})", 5.0, n, call=str(n), cost=400) for n in range(4)]
+    names = ("close", "open", "high", "low")
+    fresh = [row | {"expression": f"rank({name})"} for row, name in zip(rounds, names, strict=True)]
+    assert why_stop(4, fresh, search, 0) is None
+    assert "$0.0016" in (why_stop(4, rounds, search, 0) or "")
 
 
 @pytest.mark.parametrize(
