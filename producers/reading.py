@@ -82,7 +82,7 @@ def shown(text: str) -> str:
 @options.json_option
 @options.exits
 def operators(dialects: bool, as_json: bool) -> None:
-    """Show the factor language's manual: operators, rules, fields.
+    """Show the factor language's manual: fields, rules, operators, indicators.
 
     \b
     Example:
@@ -95,9 +95,9 @@ def operators(dialects: bool, as_json: bool) -> None:
     if dialects:
         click.echo(dialect_table())
         return
-    from alphamill.stages.language import language_manual
+    from alphamill.stages.language import readers_manual
 
-    click.echo(language_manual(), nl=False)
+    click.echo(readers_manual(), nl=False)
 
 
 def _operator(name: str) -> dict[str, Any]:

@@ -10,11 +10,16 @@ from alphamill.factors.record import Family, Operator
 def manual() -> str:
     """The language for a reader or a prompt: fields, operators, rules; plain text."""
     lines = [
-        "Fields: open high low close volume quote_volume trades taker_buy_base taker_buy_quote "
-        "vwap returns adv{d} (mean quote volume of d bars), and the indicator columns by name.",
-        "Windows and lags are literal whole numbers of bars. There is no way to look ahead.",
-        "A value is NaN until its window is full and while the window holds a NaN.",
+        "An expression gives every symbol a value at every bar: rank(close / ts_mean(close, 20)).",
+        "Fields: open high low close volume trades; quote_volume (volume in quote currency); "
+        "taker_buy_base taker_buy_quote (the parts of both that takers bought); "
+        "vwap (quote_volume / volume); returns (close / delay(close, 1) - 1); "
+        "adv{d}, such as adv20 (mean quote_volume of d bars); and the indicator columns by name.",
+        "Windows and lags are whole numbers of bars, as digits. There is no way to look ahead.",
+        "A value is NaN until its window is full and while the window holds a NaN; operators over "
+        "symbols leave out symbols that are NaN. True is 1, false 0.",
         "Never compare raw prices or raw volumes of different symbols: divide first.",
+        "What binds first: ^, signs, * and /, + and -, comparisons, not, and, or, `cond ? x : y`.",
     ]
     for family in Family:
         lines.append(f"\nOver {family}:")

@@ -40,9 +40,24 @@ def names_anything(text: str) -> bool:
 
 
 def language_manual() -> str:
-    """The manual that people and prompts get: operators, then fields."""
+    """The manual that prompts get: operators, then the indicators' names."""
     by_unit: dict[str, list[str]] = {}
     for name, unit in FIELD_UNITS.items():
         by_unit.setdefault(unit or "other", []).append(name)
     lines = [f"  {unit}: {' '.join(names)}" for unit, names in by_unit.items()]
     return "\n".join([manual().rstrip(), "", "Indicator fields, by unit:", *lines, ""])
+
+
+def readers_manual() -> str:
+    """The manual that people get: operators, groups, and what each indicator is."""
+    tables = ", ".join(GIVEN_GROUPS)
+    lines = [f"  {name} ({unit}): {INDICATORS[name].summary}" for name, unit in FIELD_UNITS.items()]
+    return "\n".join(
+        [
+            manual().rstrip(), "",
+            "Groups are the columns of a table: --groups FILE of evaluate and mine. Without one,",
+            f"evaluate takes all symbols for one {tables}, and mine has no groups.", "",
+            "Indicators, with their units; a ratio has none and compares across symbols:",
+            *lines, "",
+        ]
+    )  # fmt: skip
