@@ -198,57 +198,40 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 out[i, j] = shape(m2, m3, m4, s, mode == KURT) if varies else np.nan
 
 
-@inline
-def _trend_suffixes(
-    x: FloatArray,
-    start: int,
-    w: int,
-    anchor: FloatArray,
-    totals: FloatArray,
-    rising: FloatArray,
-    cov: FloatArray,
-) -> None:
-    """Of the 1 to w - 1 bars before `start`, the sums, and those weighted by the distance from the
-    middle of a window whose oldest they are; `rising` is used up.
-    """
-    middle = 0.5 * (w + 1)
-    rising[:] = 0.0
-    for k in range(1, w):
-        last, here = totals[(k - 1) % len(totals)], totals[k % len(totals)]
-        for j in range(x.shape[1]):
-            total = last[j] + (x[start - k, j] - anchor[j])
-            rise = rising[j] + total
-            here[j] = total
-            rising[j] = rise
-            cov[k, j] = rise - middle * total
-
-
 @kernel
 def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     """Of the line through w bars: SLOPE a bar, the newest bar's RESID, the line's value at the
     newest bar (LINE) or at the next (FORECAST).
 
-    Kept are sums of differences from the anchor, plain and weighted by the bar's place; the newer
-    part's places start after the older part's, which its plain sum accounts for.
+    Kept are sums of differences from the anchor, weighted by the bar's distance from the window's
+    middle; in the newer part, by its place, which its plain sum then shifts.
     """
     n_bars, n = x.shape
-    totals = np.zeros((2 if mode == SLOPE else w + 1, n))  # for the slope, only to go on from
     cov, anchor = np.zeros((w + 1, n)), np.empty(n)
+    totals = np.zeros((1 if mode == SLOPE else w + 1, n))
     total, rising = np.empty(n), np.empty(n)
-    share_of_cov = 12.0 / (w * (w * w - 1.0))
-    ahead = 0.5 * (w - 1) if mode != FORECAST else 0.5 * (w + 1)
+    share, ahead = 1.0 / w, 0.5 * (w - 1) if mode != FORECAST else 0.5 * (w + 1)
+    share_of_cov, middle = 12.0 / (w * (w * w - 1.0)), 0.5 * (w + 1)
     for start in range(0, n_bars, w):
-        stop = min(start + w, n_bars)
         anchors(x, start, w, anchor)
-        if start > 0:
-            totals[0] = 0.0
-            _trend_suffixes(x, start, w, anchor, totals, rising, cov)
         total[:] = 0.0
         rising[:] = 0.0
-        for i in range(start, stop):
+        for k in range(1, w if start > 0 else 1):
+            for j in range(n):
+                plain = total[j] + (x[start - k, j] - anchor[j])
+                rise = rising[j] + plain
+                total[j] = plain
+                rising[j] = rise
+                cov[k, j] = rise - middle * plain
+            if mode != SLOPE:
+                for j in range(n):
+                    totals[k, j] = total[j]
+        total[:] = 0.0
+        rising[:] = 0.0
+        for i in range(start, min(start + w, n_bars)):
             k = i - start + 1
             older = w - k
-            shift = older - 0.5 * (w + 1)
+            shift = older - middle
             for j in range(n):
                 d = x[i, j] - anchor[j]
                 plain = total[j] + d
@@ -258,7 +241,7 @@ def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 out[i, j] = (cov[older, j] + rise + shift * plain) * share_of_cov
             if mode != SLOPE:
                 for j in range(n):
-                    line = (totals[older, j] + total[j]) / w + out[i, j] * ahead
+                    line = (totals[older, j] + total[j]) * share + out[i, j] * ahead
                     out[i, j] = x[i, j] - anchor[j] - line if mode == RESID else anchor[j] + line
     out[: w - 1] = np.nan
 
