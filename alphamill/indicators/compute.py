@@ -6,13 +6,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray, Interval
-from alphamill.indicators import momentum, orderflow, trailing, trend, volatility, volume
+from alphamill.indicators import (
+    intake,
+    momentum,
+    orderflow,
+    trailing,
+    trend,
+    volatility,
+    volume,
+)
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import INDICATORS, Indicator
 from alphamill.indicators.rolling import loops
@@ -59,14 +67,14 @@ def compute_indicators(
     positive or contradictory, each one starts anew and is NaN for its `warmup_bars`. Never inf.
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
-    times_ms = _times_ms(klines["open_time"])
+    times_ms = intake.times_ms(klines["open_time"])
     steps_ms = times_ms[1:] - times_ms[:-1]
     shortest_ms = int(steps_ms.min(initial=_NO_STEP))
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
     interval = interval or _interval_of(shortest_ms)
     plan = _plan(None if names is None else tuple(names), interval)
-    columns = {field: _float_column(klines, field) for field in plan.fields}
+    columns = intake.float_columns(klines, plan.fields)
     breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
     sheet = Sheet(len(klines), plan.lows, plan.highs)
     for numbers, runs in _cuts(plan, columns, breaks):
@@ -218,29 +226,6 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
         fields=frozenset(fields),
         columns=pd.Index(names),
     )
-
-
-def _float_column(klines: pd.DataFrame, field: str) -> FloatArray:
-    """Contiguous; writable in name only, since kernels are compiled for one kind of array."""
-    if field not in klines:
-        return np.full(len(klines), np.nan)
-    column = klines[field]
-    if column.dtype != np.float64:
-        return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    values = np.ascontiguousarray(column.to_numpy())
-    flags = values.flags
-    if not flags.writeable:
-        try:
-            flags.writeable = True
-        except ValueError:  # the memory itself is read-only
-            return values.copy()
-    return values
-
-
-def _times_ms(open_time: pd.Series[Any]) -> IntArray:
-    if open_time.dtype.kind == "i":
-        return open_time.to_numpy().astype(np.int64, copy=False)
-    return open_time.to_numpy(dtype="datetime64[ms]").view(np.int64)  # UTC
 
 
 _DAY_MS = 86_400_000
