@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
@@ -174,7 +175,7 @@ def _mend(rows: list[Row], deps: ProposeDeps, told: Collection[str]) -> int:
         return 0
     for number, text in read_repairs(answer.reply.text, len(broken)).items():
         row = rows[broken[number]]
-        mended = _read(row, text, "model")
+        mended = _read(row, text, deps.spec.groups, "model")
         if mended["status"] != "invalid":
             rows[broken[number]] = mended
     return answer.cost_usd_micros
@@ -264,18 +265,19 @@ def _row(job: ProposeJob, deps: ProposeDeps, candidate: Candidate) -> Row:
         "repair": "",
         "cut": candidate.cut,
     }
-    return _read(row, candidate.expression)
+    return _read(row, candidate.expression, deps.spec.groups)
 
 
-def _read(row: Row, text: str, repair: str = "") -> Row:
-    """The row with what `text` says; `repair`: who wrote it, if not the proposer."""
+def _read(row: Row, text: str, groups: Collection[str], repair: str = "") -> Row:
+    """The row with what `text` says in the run's groups; repair: who wrote it, if anyone did."""
+    read = partial(read_expression, groups=groups)
     interval = Interval(row["interval"])
     bar_ms = None if interval is Interval.MO1 else interval.ms
-    repaired = repair_expression(text, read_expression, bar_ms)
+    repaired = repair_expression(text, read, bar_ms)
     if repaired.error is not None:
         return row | {"status": "invalid", "reason": str(repaired.error)}
     try:
-        factor = read_expression(repaired.text)
+        factor = read(repaired.text)
     except FactorError as error:
         return row | {"status": "invalid", "reason": str(error)}
     by = repair or ("free" if repaired.text != text else "")

@@ -15,7 +15,7 @@ from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import RunSpec, ScoreJob
 from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_given
+from alphamill.stages.language import GIVEN_GROUPS, read_given
 from alphamill.stages.panels import Segment
 from alphamill.stages.trials import (
     TRIALS,
@@ -31,13 +31,12 @@ from alphamill.stages.trials import (
 GIVEN = pa.schema(
     [*TRIALS, pa.field("n_trials", pa.int64()), pa.field("deflated_sharpe", pa.float64())]
 )
-_GROUPS = ("sector", "industry", "subindustry")  # one group of all where no table was given
 
 
 def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     """One trial an expression; what does not parse is a row with its reason."""
     one_group = dict.fromkeys(deps.spec.symbols, "all")
-    groups = {**dict.fromkeys(_GROUPS, one_group), **deps.spec.groups}
+    groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **deps.spec.groups}
     reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE, groups)
     given = itertools.zip_longest(deps.spec.expressions, deps.spec.names, fillvalue="")
     trials = [_trial(text, name, job, reader, deps) for text, name in given]

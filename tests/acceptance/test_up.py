@@ -85,6 +85,11 @@ def shown(place, path: str):
         return json.load(reply)["data"]
 
 
+def maps_llvm(pid: int) -> bool:
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return any("llvmlite" in mapped.path for one in family for mapped in one.memory_maps())
+
+
 def test_flower_shows_every_worker(place):
     def pools() -> set[str]:
         return {row["hostname"].split("-")[0] for row in shown(place, "/workers?json=1")}
@@ -249,6 +254,16 @@ def test_a_range_without_bars_ends_both_kinds_of_run_in_order(place):
     short = place.call("mine", *SYMBOLS, *early[:4], "--end", "2022-03-04", **models)
     assert short.code == 2
     assert "72 bars of 1h make segments of" in " ".join(short.err.split())
+
+
+def test_only_workers_that_compute_load_a_compiler(place):
+    """After each pool has worked: what is mapped into each worker and its children."""
+    scored = place.call("evaluate", "-returns", "--symbols", ",".join(SYMBOLS), *RANGE, "--wait")
+    assert scored.code == 0, scored.err
+    compilers = {worker.pool: maps_llvm(worker.pid) for worker in place.presence().here()}
+    assert compilers == {
+        "fetch": False, "llm": False, "control": False, "features": True, "evaluate": True,
+    }  # fmt: skip
 
 
 def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(place, launch):

@@ -108,6 +108,16 @@ def test_one_call_mends_all_that_free_repair_could_not(lake):
     assert facts["cost_usd_micros"] == 200
 
 
+def test_a_group_table_that_the_run_lacks_is_told_to_whoever_mends(lake):
+    model = Model(proposal("group_rank(returns, sector)"), json.dumps({"repairs": []}))
+    rows = proposed(lake, model)[1]
+    assert rows[0]["status"] == "invalid"
+    assert "sector" in model.calls[1].messages[1].content
+    tables = replace(SPEC, groups={"sector": dict.fromkeys(SPEC.symbols, "all")})
+    rows = proposed(lake, Model(proposal("group_rank(returns, sector)")), spec=tables)[1]
+    assert rows[0]["status"] == "parsed"
+
+
 @pytest.mark.parametrize(
     "said", ["rank(returns)", "at most 500 characters, why it should work", "...", "1.0.0.0"]
 )
