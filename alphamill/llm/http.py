@@ -154,7 +154,20 @@ class Connections:
 
 
 def _not_connected(error: Exception) -> NotConnected:
-    return NotConnected(f"cannot connect to the model endpoint ({type(error).__name__})", 2.0)
+    return NotConnected(f"cannot connect to the model endpoint ({_in_words(error)})", 2.0)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, broken.NameResolutionError):
+        return "the host's name is not known"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is not trusted"
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    if isinstance(error, broken.ConnectTimeoutError):  # the others are kinds of it
+        return "no connection within its time"
+    return type(error).__name__
 
 
 def _proxy(base_url: str) -> str | None:

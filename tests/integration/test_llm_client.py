@@ -491,7 +491,7 @@ def test_no_server_no_charge() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     client = OpenAIChat(f"http://127.0.0.1:{port}/v1", None, 0.5)
-    with pytest.raises(failures.NotConnected):
+    with pytest.raises(failures.NotConnected, match="connection refused"):
         client.complete(REQUEST)
     client.close()
 
