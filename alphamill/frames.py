@@ -3,7 +3,8 @@
 KLINES  a pyarrow table of one symbol and interval, one row a closed bar, ascending `open_time`, no
         duplicates; missing bars are missing rows, never filled
 FUNDING a pyarrow table of one perpetual contract, one row a settlement, ascending `funding_time`
-PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN
+PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN, and
+        so is an infinity
 """
 
 from __future__ import annotations
@@ -161,7 +162,9 @@ class Panel(Mapping[str, FloatArray]):
 
     times_ms: int64 (bars,), open times, UTC epoch milliseconds, a step of `interval` apart.
     symbols: the columns, in order.
-    fields: name -> float64 (bars, symbols); NaN where the exchange has no bar.
+    fields: name -> float64 (bars, symbols); NaN where the exchange has no bar. Finite or NaN: of
+        an array that holds an infinity a copy without it is kept, of any other the array itself,
+        which must not be given one afterwards.
     """
 
     interval: Interval
@@ -174,6 +177,8 @@ class Panel(Mapping[str, FloatArray]):
         for name, values in self.fields.items():
             if values.shape != shape or values.dtype != np.float64:
                 raise ValueError(f"{name}: {values.dtype} {values.shape}, not float64 {shape}")
+        kept = {name: _without_infinities(values) for name, values in self.fields.items()}
+        object.__setattr__(self, "fields", kept)
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.fields[name]
@@ -188,3 +193,8 @@ class Panel(Mapping[str, FloatArray]):
     def n_bars(self) -> int:
         """Rows of every field."""
         return len(self.times_ms)
+
+
+def _without_infinities(values: FloatArray) -> FloatArray:
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values

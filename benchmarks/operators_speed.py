@@ -4,10 +4,12 @@ Run: python benchmarks/operators_speed.py [name ...] (50 symbols x 50,000 bars, 
 all operators, or those named). Peers that are missing are left out (pip install bottleneck numbagg
 polars). Every engine's output is compared with ours first; then the engines take turns, and the
 median of up to five turns counts (CPU milliseconds; a slow one has fewer turns, and few symbols
-whose time is scaled up). TA-Lib takes one symbol at a time, as it must. The process keeps the
-memory that it frees, as polars does by itself: what pages cost is no engine's merit. The end gives
-the least of each operator's three leads and lists what is slower than a peer; then, from a process
-with the C library's own settings, the leads of the cheapest operators, which show what pages cost.
+whose time is scaled up). Our panel, which is looked through for infinities as it is made, and
+polars' frames are made before the clock starts. TA-Lib takes one symbol at a time, as it must. The
+process keeps the memory that it frees, as polars does by itself: what pages cost is no engine's
+merit. The end gives the least of each operator's three leads and lists what is slower than a peer;
+then, from a process with the C library's own settings, the leads of the cheapest operators, which
+show what pages cost.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import pandas as pd
 import talib
 
 from alphamill.factors import compute, parse
+from alphamill.frames import Interval, Panel
 
 
 def optional(name: str) -> Any:
@@ -193,6 +196,11 @@ def prices(seed: int) -> Array:
     return 100 * np.exp(np.cumsum(rng.normal(0, 0.001, (N_BARS, N_SYMBOLS)), axis=0))
 
 
+def panel_of(x: Array, y: Array) -> Panel:
+    times_ms = Interval.H1.ms * np.arange(len(x))
+    return Panel(Interval.H1, times_ms, tuple(map(str, range(x.shape[1]))), {"close": x, "open": y})
+
+
 def cpu_ms(run: Callable[[], object]) -> float:
     start = time.process_time()
     run()
@@ -213,9 +221,10 @@ def measure(case: str, w: int, x: Array, y: Array) -> float:
     """Print a line; returns by how much the fastest peer is slower."""
     expression, peers = CASES[case]
     factor = parse(expression.format(w=w))
-    ours = compute(factor, {"close": x, "open": y})
+    panel = panel_of(x, y)
+    ours = compute(factor, panel)
     runs: dict[str, tuple[Callable[[], object], float]] = {
-        "alphamill": (lambda: compute(factor, {"close": x, "open": y}), 1.0)
+        "alphamill": (lambda: compute(factor, panel), 1.0)
     }
     for name, (engine, n) in peers.items():
         part_x, part_y = (x, y) if n == N_SYMBOLS else (x[:, :n].copy(), y[:, :n].copy())

@@ -20,7 +20,7 @@ from alphamill.factors.fields import definition
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.schedule import Schedule, alike_in_turn
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
-from alphamill.frames import FloatArray, IntArray
+from alphamill.frames import FloatArray, IntArray, Panel
 
 KEPT_COLUMNS = 12
 """Columns that are held at most for factors to come."""
@@ -35,7 +35,8 @@ def compute(
     """The factor's values, a new float64 array (bars, symbols); finite or NaN.
 
     panel: fields -> (bars, symbols), ascending bars; `vwap`, `returns` and `adv{d}` are derived
-        where they are absent. An infinity counts as NaN.
+        where they are absent. An infinity counts as NaN: a plain mapping is looked through for
+        them at every call, a Panel was when it was made.
     groups: group name -> one label a symbol; a symbol labelled None belongs to no group.
     Row t depends on rows up to t alone; the first `lookback_bars` rows are NaN.
     Raises FactorError naming a field or group that is missing.
@@ -229,9 +230,11 @@ class _Evaluation:
     def _field(self, name: str) -> FloatArray:
         if name == "vwap" and name not in self._panel:
             return self._vwap()
+        values = np.require(self._panel[name], np.float64, ["C", "W"])
+        if isinstance(self._panel, Panel):
+            return values
         from alphamill.factors.kernels.gaps import has_infinity  # loads numba
 
-        values = np.require(self._panel[name], np.float64, ["C", "W"])
         if values.ndim != 2:
             raise FactorError(f"field '{name}' has {values.ndim} dimensions, not (bars, symbols)")
         return np.where(np.isinf(values), np.nan, values) if has_infinity(values) else values

@@ -7,6 +7,7 @@ from alphamill.factors import OPERATORS, FactorError, check, compute, parse
 from alphamill.factors.canonical import canonical
 from alphamill.factors.factor import factor_of
 from alphamill.factors.syntax import Call, Field, Group, Number
+from alphamill.frames import Interval, Panel
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
@@ -93,6 +94,19 @@ def test_other_layouts_give_the_same(panel):
         assert np.array_equal(compute(factor, {"close": close}), want, equal_nan=True)
     infinite = np.where(np.isnan(panel["close"]), np.inf, panel["close"])
     assert np.array_equal(compute(factor, {"close": infinite}), want, equal_nan=True)
+
+
+def test_an_infinity_counts_as_nan_in_a_panel_too(panel):
+    factor = parse("rank(ts_sum(close, 9) / close) + open")
+    want = compute(factor, panel)
+    assert np.isnan(panel["close"]).any()
+    close = np.where(np.isnan(panel["close"]), -np.inf, panel["close"])
+    times_ms = np.arange(len(close)) * Interval.H1.ms
+    symbols = tuple(f"S{i}" for i in range(close.shape[1]))
+    made = Panel(Interval.H1, times_ms, symbols, {"close": close, "open": panel["open"]})
+    assert np.array_equal(compute(factor, made), want, equal_nan=True)
+    assert np.isinf(close).any()  # the caller's array stays as it was
+    assert made["open"] is panel["open"]
 
 
 def test_shared_parts_are_computed_once(panel, monkeypatch):
