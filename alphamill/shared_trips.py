@@ -4,11 +4,16 @@ A thread that asks while another's trip is under way joins the next one; one of 
 all of it in one go and hands out the answers. A call alone costs what it always did; fifty at once
 cost a few trips and not fifty. Order holds within a thread, as with one connection each. What
 nobody needs an answer to can go behind a command, in its trip (`trailing`).
+
+The trips go over one connection that is kept: redis-py's checkout, retry and metrics around every
+command cost several times what packing and reading it does. When it breaks, the trip is made once
+more by redis-py's own way, whose retries a lone command would have met too.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +70,7 @@ class SharedTrips(redis.Redis):
         self._under_way = False
         self._texts: dict[str, str | bytes] = {}  # of scripts, by digest
         self._here = _Here()
+        self._kept: tuple[int, Any] | None = None  # our process and its connection for trips
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -155,19 +161,48 @@ class SharedTrips(redis.Redis):
                     wish.turn.release()
 
     def _ask(self, wishes: list[_Wish]) -> list[Any]:
-        if len(wishes) == 1 and not wishes[0].behind:
-            return [self._alone(wishes[0].args, wishes[0].options)]
         commands = [each for wish in wishes for each in ((wish.args, wish.options), *wish.behind)]
-        with self.pipeline(transaction=False) as trip:
-            for args, options in commands:
-                trip.execute_command(*args, **options)  # type: ignore[no-untyped-call]
-            answers = iter(trip.execute(raise_on_error=False))
+        found = self._over_kept(commands)
+        answers = iter(self._anew(commands) if found is None else found)
         wanted = []
         for wish in wishes:
             wanted.append(next(answers))
             for command in wish.behind:
                 self._see_to(command, next(answers))
         return wanted
+
+    def _over_kept(self, commands: list[_Command]) -> list[Any] | None:
+        """The answers, errors among them; None if the connection broke. Only who leads calls it."""
+        if self._kept is None or self._kept[0] != os.getpid():
+            self._kept = os.getpid(), self.connection_pool.get_connection()
+        line = self._kept[1]
+        try:
+            packed = b"".join([part for args, _ in commands for part in line.pack_command(*args)])
+            line.send_packed_command([packed])
+            return [self._read(line, args[0], options) for args, options in commands]
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            self._let_go(line)
+            return None
+        except BaseException:  # answers may be under way that nobody would read
+            self._let_go(line)
+            raise
+
+    def _let_go(self, line: Any) -> None:
+        self._kept = None
+        line.disconnect()
+        self.connection_pool.release(line)
+
+    def _read(self, line: Any, name: str, options: dict[str, Any]) -> Any:
+        try:
+            return self.parse_response(line, name, **options)  # type: ignore[no-untyped-call]
+        except redis.exceptions.ResponseError as error:
+            return error
+
+    def _anew(self, commands: list[_Command]) -> list[Any]:
+        with self.pipeline(transaction=False) as trip:
+            for args, options in commands:
+                trip.execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return trip.execute(raise_on_error=False)
 
     def _see_to(self, command: _Command, answer: Any) -> None:
         """One that was behind another: nobody waits for its answer."""

@@ -8,7 +8,15 @@ from urllib.parse import urlsplit
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
-from alphamill.limits.protocol import Concurrent, FixedWindow, Limiter, Pool, Slot, SteadyRate
+from alphamill.limits.protocol import (
+    AtOnce,
+    Concurrent,
+    FixedWindow,
+    Limiter,
+    Pool,
+    Slot,
+    SteadyRate,
+)
 from alphamill.settings import BinanceSettings, TierSettings
 
 MINUTE_MS = 60_000
@@ -88,6 +96,10 @@ class TierGate:
         costs = {"requests": 1.0, "tokens": tokens}
         return self._limiter.reserve(self._pool, costs, self._max_wait_s)
 
+    def at_once(self, tokens: float) -> AtOnce | None:
+        """`reserve` where it need not wait, as a step of others; see `Limiter.at_once`."""
+        return self._limiter.at_once(self._pool, {"requests": 1.0, "tokens": tokens})
+
     def settle(self, slot: Slot, tokens: float | None) -> None:
         """End the call: replace the estimate by what was used; None: it stands."""
         self._limiter.settle(slot, {} if tokens is None else {"tokens": tokens})
@@ -105,6 +117,9 @@ class OpenGate:
     def reserve(self, *_: object, **__: object) -> object:
         """Always, at once."""
         return None
+
+    def at_once(self, *_: object) -> None:
+        """There is nothing to book."""
 
     def observe(self, *_: object, **__: object) -> None:
         """Nothing is learned."""

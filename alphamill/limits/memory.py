@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from alphamill.clock import Clock, SystemClock
 from alphamill.limits.protocol import (
     LEAD_FRAC,
+    AtOnce,
     Concurrent,
     Dimension,
     DimensionState,
@@ -58,6 +59,10 @@ class MemoryLimiter:
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
         """See `protocol.Limiter`."""
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
+
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:  # noqa: ARG002 - as said there
+        """See `protocol.Limiter`."""
+        return None
 
     def observe(
         self,

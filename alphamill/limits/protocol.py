@@ -7,9 +7,9 @@ or one tier of a model endpoint. A call reserves a slot in all of the pool's dim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from alphamill.errors import GiveUp
 
@@ -155,6 +155,19 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class AtOnce:
+    """A Redis script that books a slot if it can be had now, for who makes it part of a step.
+
+    It answers JSON with `granted`. slot: what that booked; None if nothing.
+    """
+
+    text: str
+    keys: Sequence[str]
+    args: Sequence[str | bytes]
+    slot: Callable[[Any], Slot | None]
+
+
+@dataclass(frozen=True, slots=True)
 class DimensionState:
     """One limit now, in its own units.
 
@@ -202,6 +215,12 @@ class Limiter(Protocol):
         Raises RetryLater (not counted as an attempt) when the wait would exceed `max_wait_s`, or
         the store cannot be reached; GiveUp when a cost is above its limit; ValueError on costs that
         are not this pool's.
+        """
+
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:
+        """What `reserve` does where it need not wait, for others to run.
+
+        None where it cannot: without Redis, or at a cost that can never fit.
         """
 
     def observe(

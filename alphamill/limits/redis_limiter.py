@@ -21,9 +21,10 @@ from redis.exceptions import (
 )
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import RetryLater
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.limits.protocol import (
     LEAD_FRAC,
+    AtOnce,
     Concurrent,
     Dimension,
     DimensionState,
@@ -64,6 +65,22 @@ class RedisLimiter:
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
         """See `protocol.Limiter`."""
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
+
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:
+        """See `protocol.Limiter`."""
+        try:
+            costs, token = pool.costs(costs), uuid.uuid4().hex
+        except GiveUp:  # for `reserve` to say, to whom still wants a slot then
+            return None
+
+        def slot(answer: Any) -> Slot | None:
+            booking = _booking(pool, token, msgspec.json.decode(answer))
+            if not booking.granted:
+                return None
+            return Slot(pool, costs, booking.windows, booking.at_ms, 0.0, token)
+
+        told = self._told(_booked(pool, costs), _booking_asked(0.0, token))
+        return AtOnce(SCRIPT, self._keys(pool), ("book", told), slot)
 
     def observe(
         self,
@@ -121,25 +138,9 @@ class RedisLimiter:
 
     def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
         """See `waiting.Store`."""
-        dims = [_dimension(d, costs[d.name]) for d in pool.dimensions]
-        metered = pool.metered
-        for dim in dims:
-            dim["metered"] = metered is not None and dim["name"] == metered.name
         token = uuid.uuid4().hex
-        asked = {"ahead_ms": ahead_s * 1000, "token": token, "busy_ms": BUSY_MS}
-        answer = self._run("book", pool, dims, asked)
-        within_ms = answer["within_ms"]
-        windows = zip(pool.dimensions, answer["windows"], strict=True)
-        return Booking(
-            granted=answer["granted"],
-            wait_s=answer["wait_ms"] / 1000,
-            at_ms=answer["at_ms"],
-            send_within_s=within_ms / 1000 if metered is not None else None,
-            windows={d.name: int(w) for d, w in windows if isinstance(d, FixedWindow)},
-            token=token,
-            reason=answer["reason"],
-            busy=answer["busy"],
-        )
+        asked = _booking_asked(ahead_s * 1000, token)
+        return _booking(pool, token, self._run("book", pool, _booked(pool, costs), asked))
 
     def give_back(self, pool: Pool, token: str) -> None:
         """See `waiting.Store`."""
@@ -158,19 +159,24 @@ class RedisLimiter:
     def _send(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> Any:
-        key = f"{self._prefix}:limits:{{{pool.name}}}"
-        ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
-        if self._server_now_ms is not None:
-            ask["now_ms"] = self._server_now_ms()
-        told = msgspec.json.encode({n: value for n, value in ask.items() if value is not None})
         try:
-            return self._script(keys=[key, f"{key}:booked", f"{key}:held"], args=[operation, told])
+            return self._script(keys=self._keys(pool), args=[operation, self._told(dims, more)])
         except _GONE as error:
             raise RetryLater(
                 f"{pool.name}: no slot without Redis ({type(error).__name__})",
                 GONE_RETRY_S,
                 counts=False,
             ) from error
+
+    def _keys(self, pool: Pool) -> list[str]:
+        key = f"{self._prefix}:limits:{{{pool.name}}}"
+        return [key, f"{key}:booked", f"{key}:held"]
+
+    def _told(self, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> bytes:
+        ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
+        if self._server_now_ms is not None:
+            ask["now_ms"] = self._server_now_ms()
+        return msgspec.json.encode({n: value for n, value in ask.items() if value is not None})
 
     def _correct(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
@@ -179,6 +185,32 @@ class RedisLimiter:
             self._send(operation, pool, dims, more)
         except RetryLater as error:
             _log.warning("%s lost: %s", operation, error)
+
+
+def _booked(pool: Pool, costs: Mapping[str, float]) -> list[dict[str, Any]]:
+    metered = pool.metered
+    return [
+        _dimension(d, costs[d.name]) | {"metered": metered is not None and d.name == metered.name}
+        for d in pool.dimensions
+    ]
+
+
+def _booking_asked(ahead_ms: float, token: str) -> dict[str, Any]:
+    return {"ahead_ms": ahead_ms, "token": token, "busy_ms": BUSY_MS}
+
+
+def _booking(pool: Pool, token: str, answer: Mapping[str, Any]) -> Booking:
+    windows = zip(pool.dimensions, answer["windows"], strict=True)
+    return Booking(
+        granted=answer["granted"],
+        wait_s=answer["wait_ms"] / 1000,
+        at_ms=answer["at_ms"],
+        send_within_s=answer["within_ms"] / 1000 if pool.metered is not None else None,
+        windows={d.name: int(w) for d, w in windows if isinstance(d, FixedWindow)},
+        token=token,
+        reason=answer["reason"],
+        busy=answer["busy"],
+    )
 
 
 def _dimension(dimension: Dimension, cost: float) -> dict[str, Any]:

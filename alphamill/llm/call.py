@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from alphamill.llm.breaker import Breaker
 from alphamill.llm.client import Chat
+from alphamill.llm.journal import TurnScript
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import ListedPrice
 from alphamill.settings import ModelSettings, TierSettings
@@ -15,6 +16,9 @@ from alphamill.settings import ModelSettings, TierSettings
 
 class TierGate(Protocol):
     """The pace of one tier over all workers."""
+
+    def at_once(self, tokens: int) -> TurnScript | None:
+        """What `reserve` does where it need not wait, as a script; None if there is none."""
 
     def reserve(self, tokens: int) -> Any:
         """Wait for the turn of a call of about `tokens`; a slot. Raises RetryLater if it is far."""

@@ -14,12 +14,12 @@ import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Never
+from typing import Any, Never
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.llm.breaker import Entry, Trouble
-from alphamill.llm.budget import BudgetState, Reservation, utc_day
+from alphamill.llm.budget import Reservation, utc_day
 from alphamill.llm.call import Answer, Call, Route, Routes, TierGate, UsageEntry, UsageSink
 from alphamill.llm.failures import (
     CALL_FAILURES,
@@ -39,11 +39,12 @@ from alphamill.llm.failures import (
     ServerFailed,
     TimedOut,
 )
-from alphamill.llm.journal import Journal, refuse
+from alphamill.llm.journal import Journal, TurnScript
 from alphamill.llm.messages import ChatReply
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallRecord
 from alphamill.llm.tokens import bound_tokens, debited_tokens, estimate_tokens
+from alphamill.settings import ModelSettings
 
 __all__ = ["Answer", "Call", "Gateway", "TierGate", "UsageEntry", "UsageSink"]
 
@@ -93,9 +94,19 @@ class _Turn:
 
     def __init__(self, gate: TierGate, tokens: int) -> None:
         self._gate = gate
-        self._slot = gate.reserve(tokens)
+        self._tokens = tokens
+        self._slot: Any = None
         self.taken: int | None = 0
-        self.over = False
+        self.over = True
+
+    def at_once(self) -> TurnScript | None:
+        return self._gate.at_once(self._tokens)
+
+    def take(self, slot: Any) -> None:
+        self._slot, self.over = slot, False
+
+    def wait(self) -> None:
+        self.take(self._gate.reserve(self._tokens))
 
     def end(self) -> None:
         self._gate.settle(self._slot, self.taken)
@@ -130,31 +141,36 @@ class Gateway:
         Raises BudgetExhausted, Misconfigured (no price, no key, no such model), GiveUp (quota,
         prompt too long, provider down) or RetryLater, whose `after_s` spreads the retries.
         """
-        day = utc_day(self._clock.now_ms())
-        known, accounts = self._journal.look(call.run, call.call_id, day)
-        if known:
-            return self._answer(known, replayed=True)
         refused: list[AlphamillError] = []
         for chosen in call.tier_settings.models:
             try:
-                route = self._routes.route(call.tier, chosen)
-                return self._ask_model(call, route, accounts)
+                return self._ask_one(call, chosen)
             except _PASSED_OVER as reason:
                 log.info("%s: %s is passed over: %s", call.tier, chosen.model, reason)
                 refused.append(reason)
         # One that may answer later is worth waiting for, whatever is wrong with the others.
         raise next((one for one in refused if isinstance(one, RetryLater)), refused[0])
 
-    def _ask_model(self, call: Call, route: Route, accounts: BudgetState) -> Answer:
-        self._pass(route, route.breaker.look(route.model))
+    def _ask_one(self, call: Call, chosen: ModelSettings) -> Answer:
+        """Where the model may not be asked, what is paid for already still answers."""
+        try:
+            route = self._routes.route(call.tier, chosen)
+            self._pass(route, route.breaker.look(route.model))
+        except AlphamillError:
+            known = self._journal.lookup(call.run, call.call_id)
+            if known:
+                return self._answer(known, replayed=True)
+            raise
+        return self._ask_model(call, route)
+
+    def _ask_model(self, call: Call, route: Route) -> Answer:
         attempt = self._begin(call, route)
         held, tier = attempt.held, call.tier_settings
-        self._afford(call, held, accounts)
         turn = _Turn(route.gate, estimate_tokens(call.messages) + tier.max_tokens)
         try:
-            known = self._journal.reserve(
+            known = self._journal.admit(
                 held, attempt.record, call.messages,
-                call.run_budget_usd_micros, call.day_budget_usd_micros,
+                call.run_budget_usd_micros, call.day_budget_usd_micros, turn,
             )  # fmt: skip
             if known:
                 return self._answer(known, replayed=True)
@@ -181,16 +197,6 @@ class Gateway:
             held, call.tier, call.request(route.model), call.prompt_version, now_ms, route.host
         )
         return _Attempt(call, route, held, record)
-
-    def _afford(self, call: Call, held: Reservation, state: BudgetState) -> None:
-        """Nobody waits for a turn that the budget would refuse anyway."""
-        now_ms = self._clock.now_ms()
-        for name, account, cap in (
-            ("run", state.run, call.run_budget_usd_micros),
-            ("day", state.day, call.day_budget_usd_micros),
-        ):
-            left = cap - account.committed_usd_micros
-            refuse(account.fit(held.micros, cap, now_ms), name, held.micros, cap, left)
 
     def _enter_circuit(self, attempt: _Attempt) -> None:
         """Raises what `_pass` does, with nothing booked."""
@@ -221,7 +227,6 @@ class Gateway:
             took_s = self._clock.monotonic_s() - started_s
             self._fail(attempt, failure)
             self._raise(attempt, failure, took_s)
-        route.breaker.alive(route.model)
         if not reply.served_as_asked:
             log.warning(
                 "%s asked for %s and was served %s", call.tier, reply.asked_model, reply.model
@@ -276,6 +281,7 @@ class Gateway:
         paid = record.settled(reply, charged, now_ms, ours)
 
         def also() -> None:
+            attempt.route.breaker.alive(attempt.route.model)
             self._count(paid)
             turn.end()
 

@@ -63,19 +63,21 @@ if op == 'look' then
   return {answer and redis.call('HGET', records, answer) or '', redis.call('HGETALL', run), redis.call('HGETALL', today)}
 end
 
+-- check: what `reserve` would answer, with the same arguments; changes nothing
 -- reserve: micros, day, run_cap, day_cap, hold_ms, record, then pairs of digest and text ('' if it is there)
-if op == 'reserve' then
+if op == 'reserve' or op == 'check' then
   local answer = redis.call('HGET', answers, call)
   if answer then return {'answered', redis.call('HGET', records, answer)} end
   if load(attempt) then return {'fits'} end
   local before = redis.call('HGET', open, call)
-  if before then lose(before, load(before)); redis.call('HDEL', open, call) end
+  if before and op == 'reserve' then lose(before, load(before)); redis.call('HDEL', open, call) end
   local a = {micros = tonumber(ARGV[4]), day = ARGV[5]}
   local now = now_ms()
   for _, account in ipairs({{run, tonumber(ARGV[6]), 'run'}, {today, tonumber(ARGV[7]), 'day'}}) do
     local verdict, left = fit(account[1], a.micros, account[2], now)
     if verdict ~= 'fits' then return {verdict, account[3], whole(account[2]), whole(left)} end
   end
+  if op == 'check' then return {'fits'} end
   add(a, 'reserved', a.micros)
   mark(attempt, a, 'open')
   redis.call('HSET', open, call, attempt)

@@ -1,9 +1,9 @@
 """Replies that were paid for, and the money of every attempt, changed together in one step.
 
 A call moves open -> settled | unknown | failed; `journal.lua` holds the rules. The order of a call:
-`lookup` (a settled reply costs nothing), `reserve`, send, then exactly one of `settle`, `release`,
-`lose` or `cancel`. A caller that dies in between leaves its reservation counted; the next `reserve`
-of the same call turns it into `unknown` and makes a new one.
+`admit` (a settled reply costs nothing; else its turn and its money), send, then exactly one of
+`settle`, `release`, `lose` or `cancel`. A caller that dies in between leaves its reservation
+counted; the next `reserve` of the same call turns it into `unknown` and makes a new one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 import redis
+from redis.commands.core import Script
 
 from alphamill.errors import RetryLater
 from alphamill.llm.budget import (
@@ -33,10 +34,37 @@ HELD_RETRY_S = 2.0
 READ_BATCH = 500
 LONG_CHARS = 2000
 MOST_STORED = 1000
+_TABLES = ("attempts", "open", "answers", "records", "texts")
 
 
 def _nothing() -> None:
     """Nothing else is to be written."""
+
+
+class TurnScript(Protocol):
+    """A Redis script that books a turn if it can be had now; it answers JSON with `granted`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def keys(self) -> Sequence[str]: ...
+    @property
+    def args(self) -> Sequence[Any]: ...
+    def slot(self, answer: Any) -> Any:
+        """What was booked; None if nothing was."""
+
+
+class Turn(Protocol):
+    """A call's turn at its tier."""
+
+    def at_once(self) -> TurnScript | None:
+        """What books it without a wait, in a step of the journal's; None if nothing can."""
+
+    def take(self, slot: Any) -> None:
+        """It was booked so."""
+
+    def wait(self) -> None:
+        """Book it, and wait for it. Raises RetryLater if it is far."""
 
 
 class Journal(Protocol):
@@ -47,6 +75,20 @@ class Journal(Protocol):
 
     def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
         """`lookup`, and both accounts as they stand, in one step."""
+
+    def admit(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        messages: Sequence[Message],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+        turn: Turn,
+    ) -> CallRecord | None:
+        """`reserve` once the call has its turn, in one step with it where it need not wait.
+
+        Nobody waits for a turn whose call is answered, or that the budget would refuse anyway.
+        """
 
     def reserve(
         self,
@@ -117,10 +159,10 @@ class RedisJournal:
     def __init__(
         self, client: redis.Redis, hold_s: float = HOLD_S, trips: Trips | None = None
     ) -> None:
-        source = files("alphamill.llm").joinpath("journal.lua").read_text(encoding="utf-8")
         self._redis = client
         self._trips = trips
-        self._script = client.register_script(source)
+        self._script = client.register_script(_source("journal"))
+        self._admits: dict[str, Script] = {}  # by the text that books the turn
         self._hold_ms = round(hold_s * 1000)
         self._stored: set[tuple[str, str]] = set()  # runs and digests of texts in Redis
 
@@ -133,6 +175,70 @@ class RedisJournal:
         known = CallRecord.from_json(_text(answer), CallStatus.SETTLED) if answer else None
         return known, accounts
 
+    def admit(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        messages: Sequence[Message],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+        turn: Turn,
+    ) -> CallRecord | None:
+        texts = self._texts(held.run, record, messages)
+        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
+        slot, known = self._at_once(held, turn.at_once(), asked)
+        if known:
+            return known
+        if slot is None:
+            turn.wait()
+            return self.reserve(held, record, messages, run_cap_usd_micros, day_cap_usd_micros)
+        turn.take(slot)
+        self._remember(held.run, texts)
+        return None
+
+    def _at_once(
+        self, held: Reservation, script: TurnScript | None, asked: Sequence[str | int]
+    ) -> tuple[Any, CallRecord | None]:
+        """The slot, if there is one to be had, and then the money; or what answers the call."""
+        if script is None:
+            return None, _granted(held, self._change("check", held, *asked))
+        whole = self._admits.get(script.text)
+        if whole is None:
+            whole = self._redis.register_script(_admit(script.text))
+            self._admits[script.text] = whole
+        keys = [*self._keys(held.run, held.day), *script.keys]
+        args = [len(script.args), *script.args, "reserve", held.call_id, held.attempt, *asked]
+        try:
+            booked, *verdict = whole(keys=keys, args=args)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise _gone(error) from error
+        known = _granted(held, [_text(part) for part in verdict])
+        return (script.slot(booked) if booked else None), known
+
+    def _asked(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        texts: Sequence[tuple[str, str]],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+    ) -> list[str | int]:
+        """What `check` and `reserve` are told of a call."""
+        return [
+            held.micros, held.day, run_cap_usd_micros, day_cap_usd_micros,
+            self._hold_ms, record.to_json(), *(part for pair in texts for part in pair),
+        ]  # fmt: skip
+
+    def _texts(
+        self, run: str, record: CallRecord, messages: Sequence[Message]
+    ) -> list[tuple[str, str]]:
+        """Digest and text of each message; no text where Redis has it."""
+        digests = [digest for _, digest in record.message_digests]
+        return [
+            (digest, "" if (run, digest) in self._stored else _storable(message.content))
+            for digest, message in zip(digests, messages, strict=True)
+        ]
+
     def reserve(
         self,
         held: Reservation,
@@ -141,27 +247,16 @@ class RedisJournal:
         run_cap_usd_micros: int,
         day_cap_usd_micros: int,
     ) -> CallRecord | None:
-        digests = [digest for _, digest in record.message_digests]
-        contents = [
-            "" if (held.run, digest) in self._stored else _storable(message.content)
-            for digest, message in zip(digests, messages, strict=True)
-        ]
-        texts = [part for pair in zip(digests, contents, strict=True) for part in pair]
-        verdict, *rest = self._change(
-            "reserve", held, held.micros, held.day, run_cap_usd_micros, day_cap_usd_micros,
-            self._hold_ms, record.to_json(), *texts,
-        )  # fmt: skip
-        if verdict == "answered":
-            return CallRecord.from_json(rest[0], CallStatus.SETTLED)
-        if verdict != Fit.FITS:
-            account, cap, left = rest
-            refuse(Fit(verdict), account, held.micros, int(cap), int(left))
-        self._remember(held.run, digests, contents)
-        return None
+        texts = self._texts(held.run, record, messages)
+        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
+        known = _granted(held, self._change("reserve", held, *asked))
+        if known is None:
+            self._remember(held.run, texts)
+        return known
 
-    def _remember(self, run: str, digests: Sequence[str], contents: Sequence[str]) -> None:
+    def _remember(self, run: str, texts: Sequence[tuple[str, str]]) -> None:
         """Long texts are those that repeat: they are sent once a process and run."""
-        for digest, content in zip(digests, contents, strict=True):
+        for digest, content in texts:
             if len(content) >= LONG_CHARS:
                 if len(self._stored) >= MOST_STORED:
                     self._stored.clear()
@@ -218,19 +313,42 @@ class RedisJournal:
         return [_text(part) for part in reply]
 
     def _run(self, op: str, run: str, day: str, call_id: str, *args: str | int) -> Any:
-        prefix = _prefix(run)
-        names = ("attempts", "open", "answers", "records", "texts")
-        keys = [f"{prefix}:account", _day_key(day), *(f"{prefix}:{name}" for name in names)]
         try:
-            return self._script(keys=keys, args=[op, call_id, *args])
+            return self._script(keys=self._keys(run, day), args=[op, call_id, *args])
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             raise _gone(error) from error
+
+    def _keys(self, run: str, day: str) -> list[str]:
+        prefix = _prefix(run)
+        return [f"{prefix}:account", _day_key(day), *(f"{prefix}:{name}" for name in _TABLES)]
 
     def _ask(self, command: str, *args: Any) -> Any:
         try:
             return getattr(self._redis, command)(*args)
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             raise _gone(error) from error
+
+
+def _granted(held: Reservation, said: Sequence[str]) -> CallRecord | None:
+    """What `reserve` or `check` said: the answer of the call, None, or raised a refusal."""
+    verdict, *rest = said
+    if verdict == "answered":
+        return CallRecord.from_json(rest[0], CallStatus.SETTLED)
+    if verdict != Fit.FITS:
+        account, cap, left = rest
+        refuse(Fit(verdict), account, held.micros, int(cap), int(left))
+    return None
+
+
+def _source(name: str) -> str:
+    return files("alphamill.llm").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _admit(turn: str) -> str:
+    """One script of three: a chunk's KEYS and ARGV become a function's arguments."""
+    parts = [("journal", _source("journal")), ("turn", turn)]
+    functions = [f"local function {name}(KEYS, ARGV)\n{text}\nend\n" for name, text in parts]
+    return "".join(functions) + _source("admit")
 
 
 def _gone(error: Exception) -> RetryLater:

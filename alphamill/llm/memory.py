@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.llm.budget import HOLD_S, Account, BudgetState, Reservation
-from alphamill.llm.journal import refuse
+from alphamill.llm.journal import Turn, refuse
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.records import CallRecord, CallStatus
 from alphamill.llm.tokens import estimate_tokens
@@ -41,6 +41,27 @@ class MemoryJournal:
         with self._lock:
             book = self._run(run)
             return book.records[book.answers[call_id]] if call_id in book.answers else None
+
+    def admit(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        messages: Sequence[Message],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+        turn: Turn,
+    ) -> CallRecord | None:
+        known, accounts = self.look(held.run, held.call_id, held.day)
+        if known:
+            return known
+        for name, account, cap in (
+            ("run", accounts.run, run_cap_usd_micros),
+            ("day", accounts.day, day_cap_usd_micros),
+        ):
+            verdict = account.fit(held.micros, cap, self._clock.now_ms())
+            refuse(verdict, name, held.micros, cap, cap - account.committed_usd_micros)
+        turn.wait()
+        return self.reserve(held, record, messages, run_cap_usd_micros, day_cap_usd_micros)
 
     def reserve(
         self,

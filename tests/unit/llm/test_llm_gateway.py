@@ -45,6 +45,8 @@ class Gate:
         self.settled: list[int | None] = []
         self.paused: list[float] = []
 
+    def at_once(self, tokens: int) -> None: ...
+
     def reserve(self, tokens: int) -> int:
         self.reserved.append(tokens)
         return len(self.reserved)
