@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -68,14 +68,13 @@ def compute_indicators(
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
     times_ms = intake.times_ms(klines["open_time"])
-    steps_ms = times_ms[1:] - times_ms[:-1]
-    shortest_ms = int(steps_ms.min(initial=_NO_STEP))
+    shortest_ms, longest_ms = loops("bars").step_range(times_ms)
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
     interval = interval or _interval_of(shortest_ms)
     plan = _plan(None if names is None else tuple(names), interval)
     columns = intake.float_columns(klines, plan.fields)
-    breaks = _breaks(times_ms, steps_ms, interval, shortest_ms)
+    breaks = _breaks(times_ms, interval, shortest_ms, longest_ms)
     sheet = Sheet(len(klines), plan.lows, plan.highs)
     for numbers, runs in _cuts(plan, columns, breaks):
         done = 0
@@ -90,7 +89,7 @@ def compute_indicators(
 
 def _cuts(
     plan: _Plan, columns: dict[str, FloatArray], breaks: IntArray
-) -> Iterator[tuple[IntArray, list[tuple[int, int]]]]:
+) -> Iterator[tuple[IntArray, Iterable[tuple[int, int]]]]:
     """Numbers of the records that need the same bars, and the unbroken runs of these bars."""
     priced = _usable_prices(columns)
     usable: dict[str, Mask] = {}
@@ -103,9 +102,9 @@ def _cuts(
             mask = mask & usable[field]
         rows_of.setdefault(mask.tobytes(), []).extend(rows)
     for cut, rows in rows_of.items():
-        runs = _runs(np.frombuffer(cut, dtype=np.bool_), breaks)
+        runs = _runs(cut, breaks)
         everything = len(rows) == len(plan.records)
-        yield plan.numbers if everything else np.array(sorted(rows)), list(runs)
+        yield plan.numbers if everything else np.array(sorted(rows)), runs
 
 
 class _Stretch:
@@ -137,20 +136,26 @@ class _Stretch:
 
     def _fill_part(self, bars: Bars, start: int, end: int) -> None:
         n_bars = bars.n_bars
-        rows, own = slice(start, end), slice(n_bars - (end - start), n_bars)
+        lead_bars = n_bars - (end - start)
         for record, warmup_bars, row in self._work:
-            row[rows] = record.compute(bars)[own] if n_bars > warmup_bars else np.nan
+            if n_bars <= warmup_bars:
+                row[start:end] = np.nan
+            elif end - start == len(row):
+                row[...] = record.compute(bars)
+            else:
+                row[start:end] = record.compute(bars)[lead_bars:]
         self._sheet.keep_in_range(self._numbers, self._start + start, self._start + end)
 
 
-def _runs(usable: Mask, breaks: IntArray) -> Iterator[tuple[int, int]]:
-    """[start, end) of each run of usable rows without a break in it."""
-    n = len(usable)
+def _runs(cut: bytes, breaks: IntArray) -> Iterator[tuple[int, int]]:
+    """[start, end) of each run of usable rows, whose bytes are not 0, without a break in it."""
+    n = len(cut)
     if n == 0:
         return
-    if not len(breaks) and usable.all():
+    if not len(breaks) and b"\0" not in cut:
         yield 0, n
         return
+    usable = np.frombuffer(cut, dtype=np.bool_)
     changes = np.flatnonzero(usable[1:] != usable[:-1]) + 1
     cuts = np.union1d(breaks, changes) if len(breaks) else changes
     for start, end in pairwise([0, *cuts.tolist(), n]):
@@ -229,7 +234,6 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
 
 
 _DAY_MS = 86_400_000
-_NO_STEP = 1 << 62
 _BY_MS = {interval.ms: interval for interval in Interval if interval is not Interval.MO1}
 
 
@@ -248,14 +252,14 @@ def _bar_number(times_ms: IntArray, interval: Interval | None, shortest_ms: int,
 
 
 def _breaks(
-    times_ms: IntArray, steps_ms: IntArray, interval: Interval | None, shortest_ms: int
+    times_ms: IntArray, interval: Interval | None, shortest_ms: int, longest_ms: int
 ) -> IntArray:
     """Rows that do not follow on the row before. A bar off the grid neighbours none."""
     if interval is Interval.MO1:
         months = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.flatnonzero(np.diff(months) != 1) + 1
     step_ms = interval.ms if interval else shortest_ms
-    if step_ms == shortest_ms == steps_ms.max(initial=0):
+    if step_ms == shortest_ms == longest_ms:
         return np.empty(0, dtype=np.int64)
     off_grid = (times_ms[1:] - times_ms[:1]) % step_ms != 0
-    return np.flatnonzero((steps_ms != step_ms) | off_grid) + 1
+    return np.flatnonzero((np.diff(times_ms) != step_ms) | off_grid) + 1

@@ -7,23 +7,26 @@ asked for all of its values at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Number = TypeVar("Number", np.int64, np.float64)
+
 _AT_ONCE_VALUES = 65_536  # in a frame of more, copying what is not needed costs more than asking
 
 
 def times_ms(open_time: pd.Series[Any]) -> IntArray:
-    """UTC epoch milliseconds, of integers that are such or of timestamps."""
+    """UTC epoch milliseconds, never written to, of integers that are such or of timestamps."""
     if open_time.dtype.kind == "i":
-        return open_time.to_numpy().astype(np.int64, copy=False)
-    return open_time.to_numpy(dtype="datetime64[ms]").view(np.int64)  # UTC
+        return _writable(open_time.to_numpy().astype(np.int64, copy=False))
+    return _writable(open_time.to_numpy(dtype="datetime64[ms]").view(np.int64))  # UTC
 
 
 def float_columns(klines: pd.DataFrame, fields: Iterable[str]) -> dict[str, FloatArray]:
@@ -53,10 +56,14 @@ def _all_values(klines: pd.DataFrame) -> FloatArray | None:
 
 
 def _column(column: pd.Series[Any]) -> FloatArray:
-    """Writable in name only, since kernels are compiled for one kind of array."""
     if column.dtype != np.float64:
         return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    values = np.ascontiguousarray(column.to_numpy())
+    return _writable(column.to_numpy())
+
+
+def _writable(values: NDArray[Number]) -> NDArray[Number]:
+    """Contiguous; writable in name only, since kernels are compiled for one kind of array."""
+    values = np.ascontiguousarray(values)
     flags = values.flags
     if not flags.writeable:
         try:

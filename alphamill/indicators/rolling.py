@@ -72,7 +72,7 @@ def moving_moments(
     values: FloatArray, length_bars: int, ddof: int = 1
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the last `length_bars` (>= 2) values; 0 if all are equal."""
-    mean, std = np.empty((2, len(values)))
+    mean, std = np.empty(len(values)), np.empty(len(values))
     loops("windows").window_moments(values, length_bars, float(length_bars - ddof), mean, std)
     return mean, std
 
@@ -86,7 +86,7 @@ def moving_extremes(
     high: FloatArray, low: FloatArray, length_bars: int
 ) -> tuple[FloatArray, FloatArray]:
     """Highest of `high` and lowest of `low`, neither with NaN, of the last `length_bars`."""
-    highest, lowest = np.empty((2, len(high)))
+    highest, lowest = np.empty(len(high)), np.empty(len(high))
     loops("windows").window_extremes(high, low, length_bars, highest, lowest)
     return highest, lowest
 

@@ -104,7 +104,7 @@ def mfi_14(bars: Bars) -> FloatArray:
 
     NaN if no money flowed either way. TA-Lib says 0 if it was less than 1, in whatever currency.
     """
-    gained, moved = np.empty((2, len(bars)))
+    gained, moved = np.empty(len(bars)), np.empty(len(bars))
     loops("bars").money_flow(bars.typical, bars["volume"], gained, moved)
     return divide(moving_sum(gained, 14), moving_sum(moved, 14), 100.0)
 

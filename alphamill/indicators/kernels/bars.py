@@ -31,6 +31,16 @@ def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float, out: F
 
 
 @kernel
+def step_range(times: IntArray) -> tuple[int, int]:
+    """Shortest and longest step; without any, the longest there could be and 0."""
+    shortest, longest = np.iinfo(np.int64).max, 0
+    for i in range(times.shape[0] - 1):
+        step = times[i + 1] - times[i]
+        shortest, longest = min(shortest, step), max(longest, step)
+    return shortest, longest
+
+
+@kernel
 def usable_prices(
     first: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: NDArray[np.bool_]
 ) -> None:
