@@ -135,6 +135,40 @@ def test_one_who_waits_and_is_stopped_leaves_nobody_waiting(client: SharedTrips)
     assert client.hget("h", "f") is None
 
 
+def test_a_connection_that_breaks_costs_nobody_an_answer(client: SharedTrips) -> None:
+    count = client.register_script(COUNT)
+
+    count(keys=["h"], args=["warm"])
+    url = client_url(client)
+    for round_ in range(1, 6):
+        with redis.Redis.from_url(url) as other:
+            assert other.client_kill_filter(_type="normal", skipme=True) >= 1
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(lambda n: count(keys=["h"], args=[n]), range(8))) == [round_] * 8
+
+
+def client_url(client: SharedTrips) -> str:
+    known = client.connection_pool.connection_kwargs
+    return f"redis://{known['host']}:{known['port']}/{known.get('db', 0)}"
+
+
+def test_who_is_stopped_while_reading_leaves_no_answer_for_others(
+    client: SharedTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: object, **__: object) -> None:
+        raise Stopped
+
+    client.hset("h", mapping={"f": "mine", "g": "yours"})
+    monkeypatch.setattr(client, "parse_response", stop)
+    with pytest.raises(Stopped):
+        client.hget("h", "f")
+    monkeypatch.undo()
+    assert client.hget("h", "g") == b"yours"
+
+
 LOG = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 
 
