@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, cast
 
+import hiredis
 import redis
 from redis.commands.core import Script
 
@@ -177,7 +178,7 @@ class SharedTrips(redis.Redis):
             self._kept = os.getpid(), self.connection_pool.get_connection()
         line = self._kept[1]
         try:
-            packed = b"".join([part for args, _ in commands for part in line.pack_command(*args)])
+            packed = b"".join([hiredis.pack_command(args) for args, _ in commands])
             line.send_packed_command([packed])
             return [self._read(line, args[0], options) for args, options in commands]
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):

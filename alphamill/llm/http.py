@@ -64,6 +64,39 @@ class Answer:
     body: bytes
 
 
+class _OneSend(urllib3.connection.HTTPConnection):
+    """Sends head and body in one go: the second one costs the processor as much as the first."""
+
+    _parts: list[Any] | None = None
+
+    def request(self, *args: Any, **options: Any) -> None:
+        self._parts = []
+        try:
+            super().request(*args, **options)
+            parts = self._parts
+        finally:
+            self._parts = None
+        super().send(b"".join(parts))
+
+    def send(self, data: Any) -> None:
+        if self._parts is None:
+            super().send(data)
+        else:
+            self._parts.append(data)
+
+
+class _OneSendTLS(_OneSend, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _OneSend
+
+
+class _PoolTLS(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _OneSendTLS
+
+
 class Connections:
     """Keep-alive connections to the host of `base_url`, shared by all threads.
 
@@ -187,7 +220,9 @@ def _manager(proxy: str | None) -> urllib3.PoolManager:
         "ca_cert_dir" if trusted.is_dir() else "ca_certs": str(trusted),
     }
     if proxy is None:
-        return urllib3.PoolManager(**options)
+        manager = urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
+        return manager
     auth = urllib3.util.parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=auth) if auth else None
     return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)

@@ -273,7 +273,8 @@ class RedisJournal:
             _, answer = self._change(*asked)
             also()
         if not answer:  # its own
-            return replace(record, status=CallStatus.SETTLED)
+            settled = record.status is CallStatus.SETTLED
+            return record if settled else replace(record, status=CallStatus.SETTLED)
         return CallRecord.from_json(answer, CallStatus.SETTLED)
 
     def release(self, held: Reservation, record: CallRecord) -> None:
