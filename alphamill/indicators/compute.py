@@ -37,7 +37,6 @@ _WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
 _PART_BARS = (
     16_384  # rows worked on together: what one indicator leaves is in the cache for the next
 )
-_ROUNDING = 1e-9  # how far a part may exceed its whole, relative to it
 
 Mask = NDArray[np.bool_]
 
@@ -121,8 +120,8 @@ class _Stretch:
         self._start = start
         self._end = end
         self._work = [
-            (plan.records[number], plan.warmups_bars[number], sheet.rows[number][start:end])
-            for number in numbers.tolist()
+            (plan.records[number], plan.warmups_bars[number], row)
+            for number, row in zip(numbers.tolist(), sheet.rows(numbers, start, end), strict=True)
         ]
 
     def fill(self, columns: dict[str, FloatArray], first_number: int) -> None:
@@ -172,11 +171,10 @@ def _usable_prices(columns: dict[str, FloatArray]) -> Mask:
 
 def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
     """Finite, not negative, and a part not larger than its whole."""
-    values = columns[field]
-    usable: Mask = (values >= 0) & (values < np.inf)
-    if field in _WHOLE:
-        usable &= values <= columns[_WHOLE[field]] * (1 + _ROUNDING)
-    return usable
+    values, whole = columns[field], columns[_WHOLE.get(field, field)]
+    mask = np.empty(len(values), dtype=np.bool_)
+    loops("bars").usable_amounts(values, whole, mask)
+    return mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,15 +33,15 @@ def float_columns(klines: pd.DataFrame, fields: Iterable[str]) -> dict[str, Floa
     """Contiguous float64, never written to; NaN for a field that the frame lacks."""
     names = klines.columns
     rows = _all_values(klines)
-    if rows is None:
-        return {
-            field: _column(klines[field]) if field in names else np.full(len(klines), np.nan)
-            for field in fields
-        }
-    return {
-        field: rows[names.get_loc(field)] if field in names else np.full(len(klines), np.nan)
-        for field in fields
-    }
+    columns = {}
+    for field in fields:
+        if field not in names:
+            columns[field] = np.full(len(klines), np.nan)
+        elif rows is None:
+            columns[field] = _column(klines[field])
+        else:
+            columns[field] = rows[names.get_loc(field)]
+    return columns
 
 
 def _all_values(klines: pd.DataFrame) -> FloatArray | None:

@@ -28,13 +28,20 @@ class Sheet:
         self._lows = lows
         self._highs = highs
         self._matrix = np.empty((len(lows), n_bars)) if n_bars < LONG_BARS else None
-        self.rows = [np.empty(n_bars) for _ in lows] if self._matrix is None else [*self._matrix]
+        self._n_bars = n_bars
+        self._rows = [np.empty(n_bars) for _ in lows] if self._matrix is None else [*self._matrix]
+
+    def rows(self, numbers: IntArray, start: int, end: int) -> list[FloatArray]:
+        """Bars [start, end) of these rows, to be written to."""
+        rows = [self._rows[number] for number in numbers.tolist()]
+        whole = end - start == self._n_bars
+        return rows if whole else [row[start:end] for row in rows]
 
     def blank(self, numbers: IntArray, start: int, end: int) -> None:
         """Bars [start, end) of these rows are NaN."""
         if start < end:
-            for number in numbers.tolist():
-                self.rows[number][start:end] = np.nan
+            for row in self.rows(numbers, start, end):
+                row[...] = np.nan
 
     def keep_in_range(self, numbers: IntArray, start: int, end: int) -> None:
         """Rounding past an end of the range is undone there, and inf becomes NaN."""
@@ -44,7 +51,7 @@ class Sheet:
             return
         for number in numbers.tolist():
             low, high = self._lows[number], self._highs[number]
-            kernels.keep_in_range(self.rows[number][start:end], low, high)
+            kernels.keep_in_range(self._rows[number][start:end], low, high)
 
     def frame(self, index: pd.Index[Any], columns: pd.Index[str]) -> pd.DataFrame:
         """The rows as columns, not copied."""
@@ -52,6 +59,6 @@ class Sheet:
 
         if self._matrix is not None:
             return pd.DataFrame(self._matrix.T, index=index, columns=columns, copy=False)
-        frame = pd.DataFrame(dict(enumerate(self.rows)), index=index, copy=False)
+        frame = pd.DataFrame(dict(enumerate(self._rows)), index=index, copy=False)
         frame.columns = columns
         return frame

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from alphamill.frames import FloatArray, IntArray
 from alphamill.jit import inline, kernel
 
-_ROUNDING = 1e-9  # a value this far outside its range, relative to it, is put on the range's end
+_ROUNDING = 1e-9  # how far a value may exceed its range, and a part its whole, relative to it
 
 
 @inline
@@ -54,6 +54,14 @@ def usable_prices(
             and first[i] <= high[i]
             and close[i] <= high[i]
         )
+
+
+@kernel
+def usable_amounts(values: FloatArray, wholes: FloatArray, out: NDArray[np.bool_]) -> None:
+    """Finite, not negative, and a part not larger than its whole, which may be itself."""
+    for i in range(values.shape[0]):
+        known = values[i] >= 0 and values[i] < np.inf
+        out[i] = known and values[i] <= wholes[i] * (1.0 + _ROUNDING)
 
 
 @inline
