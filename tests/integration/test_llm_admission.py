@@ -145,6 +145,7 @@ def test_a_trip_made_twice_reserves_once(place: Place) -> None:
     for _ in range(2):
         assert place.admit(one, Turn(place.gate)) is None
     assert place.booked[:2] == (100, 1)
+    assert place.journal.state("run", DAY).run.unknown_calls == 0
 
 
 def test_a_dead_callers_money_stays_counted(place: Place) -> None:
