@@ -30,10 +30,10 @@ from alphamill.limits import OpenGate
 from alphamill.llm.budget import BudgetExhausted, utc_day
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallStatus
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 

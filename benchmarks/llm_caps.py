@@ -34,10 +34,10 @@ from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.prompts import Feedback, Setting, quick_scan_prompt
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.replies import Proposal, json_schema
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings

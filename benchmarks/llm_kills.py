@@ -35,9 +35,9 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.ledger import JobState, RedisLedger
 from alphamill.ledger.presence import Presence
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import Message, prompt_digest
 from alphamill.llm.records import CallRecord, CallStatus
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.coins import coins_named
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer

@@ -42,9 +42,9 @@ from alphamill.llm.call import Call
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 from alphamill.shared_trips import SharedTrips

@@ -12,8 +12,9 @@ import click
 from alphamill.errors import GiveUp
 from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
 from alphamill.ledger import RedisLedger
-from alphamill.llm.journal import Journal, RedisJournal
+from alphamill.llm.journal import Journal
 from alphamill.llm.records import CallRecord
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.settings import Tier
 from producers import options
 from producers.connect import connect

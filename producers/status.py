@@ -16,7 +16,7 @@ from rich.text import Text
 from alphamill.ledger import JobRecord, JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.budget import Account, utc_day
-from alphamill.llm.journal import RedisJournal
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.report.progress import bars_line, progress_table
 from alphamill.report.values import elapsed, plain, usd, whole
 from alphamill.settings import Settings

@@ -27,8 +27,8 @@ from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.settings import Settings, Tier, load_settings

@@ -18,8 +18,8 @@ from alphamill.factors import compute, parse
 from alphamill.frames import KLINE_FIELDS, Interval, Panel
 from alphamill.indicators import INDICATORS
 from alphamill.ledger import JobRecord, RedisLedger, RunRecord
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.records import CallRecord
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.report.values import usd, whole
 from alphamill.settings import LedgerSettings
 from alphamill.sim.planted import DEFAULT_PLANTED

@@ -118,8 +118,8 @@ def test_what_is_read_from_the_packages_is_there(installed, tmp_path):
 import fakeredis
 from alphamill.ledger import RedisLedger
 from alphamill.limits import RedisLimiter
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.settings import LedgerSettings
 from alphamill.usage import UsageCounters
 import alphamill.llm.prompts, alphamill.report.html

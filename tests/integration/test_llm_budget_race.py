@@ -11,9 +11,9 @@ import redis
 
 from alphamill.errors import RetryLater
 from alphamill.llm.budget import BudgetExhausted, Reservation
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.records import CallRecord, CallStatus
+from alphamill.llm.redis_journal import RedisJournal
 
 DAY = "2026-11-22"
 ONE_DOLLAR = 1_000_000

@@ -23,9 +23,9 @@ from alphamill.llm.client import OpenAIChat
 from alphamill.llm.dialects import KEPT_S, Dialect, RedisDialects
 from alphamill.llm.gateway import Call, Gateway
 from alphamill.llm.http import Timeouts
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 

@@ -24,9 +24,9 @@ from alphamill.llm.breaker import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish

@@ -20,10 +20,10 @@ from alphamill.llm import failures
 from alphamill.llm.call import Answer, Call
 from alphamill.llm.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.records import CallStatus
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.replies import read_proposal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings

@@ -28,9 +28,9 @@ from alphamill.lake import KlineFacts, Lake, Span, run_key, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.budget import Reservation
-from alphamill.llm.journal import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.records import CallRecord
+from alphamill.llm.redis_journal import RedisJournal
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.proposer import NAME as PROPOSER
 from alphamill.stages.panels import (
