@@ -53,6 +53,7 @@ BACKOFF_CAP_S = 60.0
 SETTLE_WAITS_S = (0.1, 0.5, 2.0, 5.0, 0.0)  # a paid reply is in hand: worth some patience
 
 PATIENCE_S = 900.0
+TRIED_S = 5.0  # for so long a call stays away from a circuit that another is trying
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +216,9 @@ class Gateway:
         said = f"{route.model} has not answered for {entry.down_s:.0f} s"
         if entry.down_s > self._patience_s:
             raise ProviderDown(f"{said}; resume the run when it does")
-        wait_s = entry.wait_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
+        # Another's attempt may hang till its deadline, and is mostly over at once.
+        open_s = entry.wait_s if entry.trouble else min(entry.wait_s, TRIED_S)
+        wait_s = open_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
         raise CircuitOpen(f"{said}; others may try again soon", wait_s, counts=False)
 
     def _send(self, attempt: _Attempt) -> ChatReply:

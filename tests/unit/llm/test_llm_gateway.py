@@ -345,6 +345,20 @@ def test_a_dead_provider_costs_one_timeout_and_not_one_a_job() -> None:
     assert world.gate.settled == [None]
 
 
+def test_a_call_that_meets_anothers_attempt_comes_back_soon() -> None:
+    world = World(failures.TimedOut("late"), REPLY)
+    with pytest.raises(failures.TimedOut):
+        world.gateway.ask(CALL)
+    world.clock.advance(6)
+    assert world.breaker.enter("gpt-4.1-mini").wait_s == 0  # another process tries the circuit
+    with pytest.raises(failures.CircuitOpen) as raised:
+        world.gateway.ask(CALL)
+    assert not raised.value.counts
+    assert 0 < raised.value.after_s <= 7.5
+    world.breaker.alive("gpt-4.1-mini")
+    assert world.gateway.ask(CALL).cost_usd_micros == COST
+
+
 def test_a_model_that_does_not_answer_is_passed_over_until_it_does() -> None:
     world = World(failures.TimedOut("late"), OTHER, REPLY)
     with pytest.raises(failures.TimedOut):
