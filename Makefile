@@ -17,8 +17,9 @@ test: $(VENV)/ready-dev ## all tests, on a real Redis
 	@# Side by side, but for those that measure how far a limit is used.
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit tests/contract
 	@$(BIN)/python -m pytest -q -m alone tests/integration
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not alone and not small_model' \
-	  tests/integration tests/acceptance
+	@# The longest first.
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder \
+	  -m 'not alone and not small_model' tests/acceptance tests/integration
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .
