@@ -266,5 +266,5 @@ def _costs(fees: FeeSettings) -> str:
         )
     return (
         f"Costs: {one_way_bps(fees):g} bps one way ({parts}); market impact is not in them, and "
-        "funding only where the panel has it."
+        "funding on futures where its rates are known."
     )

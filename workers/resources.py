@@ -92,14 +92,18 @@ class Resources:
     def bars(self) -> BarCounters:
         return BarCounters(self.redis)
 
+    @property
+    def _patience_s(self) -> float:
+        """How long a thread sleeps for its turn at the exchange."""
+        return max(_MAX_WAIT_S, _WINDOW_END_FRAC * self.settings.binance.window_s)
+
     def exchange(self, market: Market) -> Binance:
         """The client of a market, paced over all workers of this egress."""
         found = self._exchanges.get(market)
         if found is None:
             binance = self.settings.binance
             pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
-            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, patience_s)
+            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
             found = Binance(market, binance.url(market), gate, self.clock, binance.timeout_s)
             found = self._exchanges.setdefault(market, found)
         return found
@@ -110,8 +114,7 @@ class Resources:
         if found is None:
             binance = self.settings.binance
             pool = funding_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            patience_s = max(_MAX_WAIT_S, _WINDOW_END_FRAC * binance.window_s)
-            gate = FundingGate(self.limiter, pool, binance.weight_frac, patience_s)
+            gate = FundingGate(self.limiter, pool, binance.weight_frac, self._patience_s)
             found = BinanceFunding(self.exchange(market), gate)
             found = self._fundings.setdefault(market, found)
         return found
