@@ -19,7 +19,7 @@ broker_transport_options = {
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     "queue_order_strategy": "round_robin",  # no queue of a worker starves another
-    "priority_steps": list(range(10)),  # 0 is served first on Redis; see workers.publish
+    "priority_steps": list(range(10)),  # 0 is served first on Redis; see workers.send
     "sep": ":",
     "socket_timeout": 30,
     "socket_keepalive": True,

@@ -31,11 +31,11 @@ from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import KlineFacts, Lake, read_klines, write_klines
 from alphamill.market import Archive, ArchiveFile, FakeExchange
-from alphamill.market.archive_files import only_csv, parse_csv, parse_zip
-from alphamill.sim.archive import SimulatedArchive
-from alphamill.sim.bars import BarSource
-from alphamill.sim.replay import ReplaySource
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.market.klines.archive_file import only_csv, parse_csv, parse_zip
+from alphamill.sim.exchange.archive import SimulatedArchive
+from alphamill.sim.market.bars import BarSource
+from alphamill.sim.market.recordings import ReplaySource
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 

@@ -29,10 +29,10 @@ from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.lake.klines import KlineFacts, write_klines
 from alphamill.ledger import RedisLedger
+from alphamill.runs.schemas import interval_key
 from alphamill.settings import load_settings
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stages import panel
-from alphamill.stages.trials import interval_key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -72,8 +72,8 @@ def fill(lake: Lake) -> None:
 
 def queue_job(spec: RunSpec, lake: Lake, client: Redis[bytes]) -> None:
     """A run whose panel is made and whose one open job has its message."""
-    from workers.flows import plan  # the app reads the broker's address when it is imported
-    from workers.publish import publish
+    from alphamill.flow import plan  # the app reads the broker's address when it is imported
+    from workers.send import publish
 
     panel.run(PanelJob(Interval.H1), panel.PanelDeps(lake, spec, indicators=False))
     ledger = RedisLedger(client, load_settings().ledger)

@@ -27,13 +27,13 @@ from llm_caps import _Uncounted, servers
 
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.limits import OpenGate
-from alphamill.llm.budget import BudgetExhausted, utc_day
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import BudgetExhausted, utc_day
+from alphamill.llm.journal.records import CallStatus
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.records import CallStatus
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 

@@ -29,19 +29,19 @@ import requests
 
 from alphamill.clock import SystemClock
 from alphamill.errors import AlphamillError, RetryLater
+from alphamill.language import language_manual
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
-from alphamill.llm.breaker import RedisBreaker
+from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
-from alphamill.llm.client import OpenAIChat
+from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.prompts import Feedback, Setting, quick_scan_prompt
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.replies import Proposal, json_schema
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
-from alphamill.stages.language import language_manual
 
 REQUESTS_PER_MINUTE = 600
 MAX_TOKENS = 900

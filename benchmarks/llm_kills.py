@@ -35,13 +35,13 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.ledger import JobState, RedisLedger
 from alphamill.ledger.presence import Presence
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message, prompt_digest
-from alphamill.llm.records import CallRecord, CallStatus
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.settings import Settings, load_settings
-from alphamill.sim.coins import coins_named
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.coins import coins_named
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource
 from alphamill.stack.embedded_redis import EmbeddedRedis
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -37,17 +37,17 @@ from llm_caps import servers
 
 from alphamill.clock import SystemClock
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
-from alphamill.llm.breaker import RedisBreaker
+from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
-from alphamill.llm.client import OpenAIChat
+from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
+from alphamill.redis_pipelining import SharedTrips
 from alphamill.settings import TierSettings
-from alphamill.shared_trips import SharedTrips
 from alphamill.usage import UsageCounters, UsageEntry
 
 LATENCY_S = 0.035

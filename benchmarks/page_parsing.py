@@ -29,10 +29,10 @@ from alphamill.clock import SystemClock
 from alphamill.frames import KLINES, Interval, Market
 from alphamill.limits import OpenGate
 from alphamill.market import Binance, parse_klines
-from alphamill.sim.bars import Bars
-from alphamill.sim.replay import ReplaySource
-from alphamill.sim.rows import row_texts
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange.print_rows import row_texts
+from alphamill.sim.market.bars import Bars
+from alphamill.sim.market.recordings import ReplaySource
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 
 TARGET = 4.0
 ROUNDS, PAGES = 20, 20

@@ -26,16 +26,16 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
+from alphamill.flow import plan
 from alphamill.lake import Lake
+from alphamill.language import language_manual
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prompts import Broken, Setting, repair_prompt
 from alphamill.market import FakeExchange
 from alphamill.stack.embedded_redis import free_port
-from alphamill.stages.language import language_manual
-from workers.flows import plan
+from alphamill.testing.mill import InlineMill
 
 WANTED = 0.8
 SYMBOLS, ROUNDS, CANDIDATES = 6, 4, 8

@@ -24,11 +24,11 @@ from prompt_prefix import SERVER, installed, real_prompts
 
 from alphamill.errors import FactorError
 from alphamill.factors import check
+from alphamill.factors.mend import repair_expression
+from alphamill.language import read_expression
 from alphamill.llm.messages import Message
-from alphamill.llm.repair import repair_expression
 from alphamill.llm.replies import Proposal, json_schema, read_proposal
 from alphamill.stack.embedded_redis import free_port
-from alphamill.stages.language import read_expression
 
 MAX_TOKENS, TEMPERATURE = 200, 0.7
 ASKED = 2  # symbols of the round

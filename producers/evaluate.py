@@ -9,10 +9,10 @@ import click
 
 from alphamill.factors import FactorError, zoo, zoo_names
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.stages.language import GIVEN_GROUPS, read_given
+from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options
-from producers.groups import groups_option, read_groups
-from producers.submission import check_segments, checked_range, submit
+from producers.submit.groups import groups_option, read_groups
+from producers.submit.submission import check_segments, checked_range, submit
 
 
 class _Negatable(click.Command):

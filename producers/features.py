@@ -6,8 +6,8 @@ import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
-from producers.submission import checked_range, submit
-from producers.universe import Universe, chosen_symbols, universe_options
+from producers.submit.submission import checked_range, submit
+from producers.submit.universe import Universe, chosen_symbols, universe_options
 
 
 @click.command()

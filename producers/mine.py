@@ -8,10 +8,10 @@ import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
-from producers.endpoints import check_models
-from producers.groups import groups_option, read_groups
-from producers.submission import check_segments, checked_range, submit
-from producers.universe import Universe, chosen_symbols, universe_options
+from producers.submit.endpoints import check_models
+from producers.submit.groups import groups_option, read_groups
+from producers.submit.submission import check_segments, checked_range, submit
+from producers.submit.universe import Universe, chosen_symbols, universe_options
 
 
 @click.command()

@@ -9,8 +9,8 @@ from alphamill.jobs import PublishJob
 from alphamill.ledger.presence import Presence
 from alphamill.stages import publish as publication
 from workers.app import app
-from workers.publish import publish
 from workers.resources import resources
+from workers.send import publish
 from workers.task import Facts, JobContext, task
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alphamill.jobs import EvaluateJob, RankJob, ScoreJob, ValidateJob, VerifyJob
+from alphamill.runs.schemas import RunDeps
 from alphamill.stages import evaluate, score, validate, verify
-from alphamill.stages.trials import RunDeps
 from workers.resources import Resources
 from workers.task import Facts, JobContext, task
 

@@ -23,16 +23,16 @@ from alphamill.limits import (
     funding_pool,
     tier_pool,
 )
-from alphamill.llm.breaker import RedisBreaker
-from alphamill.llm.dialects import RedisDialects
+from alphamill.llm.breaker.redis import RedisBreaker
+from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
+from alphamill.redis_pipelining import SharedTrips
 from alphamill.settings import Settings, Tier, load_settings
-from alphamill.shared_trips import SharedTrips
 from alphamill.usage import UsageCounters, UsageEntry
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper

@@ -17,8 +17,8 @@ from alphamill.errors import AlphamillError, RetryLater
 from alphamill.jobs import Message
 from alphamill.ledger import Claim
 from workers.app import app
-from workers.publish import publish
 from workers.resources import Resources, resources
+from workers.send import publish
 
 _log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from alphamill.evaluation import (
 )
 from alphamill.evaluation.splits import Segment
 from alphamill.factors import check, compute
+from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import FloatArray, Panel
+from alphamill.language import read_expression
 from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
-from alphamill.sim.planted import PlantedFactor
-from alphamill.stages.certificate import sees_no_future
-from alphamill.stages.language import read_expression
+from alphamill.sim.market.planted import PlantedFactor
 
 
 @dataclass(frozen=True, slots=True)

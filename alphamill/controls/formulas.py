@@ -8,7 +8,7 @@ from random import Random
 from alphamill.errors import FactorError
 from alphamill.factors import OPERATORS, Factor, check
 from alphamill.factors.record import Family, Kind, Operator
-from alphamill.stages.language import read_expression
+from alphamill.language import read_expression
 
 WINDOWS = (2, 3, 6, 12, 18, 24, 36, 48, 72, 96, 120, 168)
 _MAX_DEPTH = 4

@@ -20,11 +20,9 @@ from alphamill.factors import Factor
 from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.jobs import EvaluateJob, PublishJob, RankJob, RunSpec, ValidateJob, VerifyJob
 from alphamill.lake import Lake, run_key
-from alphamill.settings import Tier
-from alphamill.stages import evaluate, publish, validate, verify
-from alphamill.stages.funnel import tier_funnels
-from alphamill.stages.panels import Segment, read_manifest
-from alphamill.stages.trials import (
+from alphamill.runs.funnel import tier_funnels
+from alphamill.runs.panels import Segment, read_manifest
+from alphamill.runs.schemas import (
     PROPOSALS,
     Row,
     RunDeps,
@@ -34,6 +32,8 @@ from alphamill.stages.trials import (
     read_trials,
     write_rows,
 )
+from alphamill.settings import Tier
+from alphamill.stages import evaluate, publish, validate, verify
 
 COUNTED = ("evaluated", "fault", "duplicate")
 _LEAVES = (*KLINE_FIELDS, "vwap", "returns")

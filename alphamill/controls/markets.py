@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alphamill.frames import KLINES, Interval, Panel
-from alphamill.sim.bars import Bars
-from alphamill.sim.coins import COINS, DEFAULT_START_MS, SyntheticMarket, coins_named
-from alphamill.sim.planted import PlantedFactor
-from alphamill.sim.walk import generate
+from alphamill.sim.market.bars import Bars
+from alphamill.sim.market.coins import COINS, DEFAULT_START_MS, SyntheticMarket, coins_named
+from alphamill.sim.market.planted import PlantedFactor
+from alphamill.sim.market.price_paths import generate
 
 _COLLAPSE = 0.4  # of its price is left to a delisted coin at its last close
 _OUTAGE_BARS = 3

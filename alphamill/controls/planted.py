@@ -13,24 +13,24 @@ from typing import Any
 
 from alphamill.clock import ManualClock
 from alphamill.controls.direct import Alone, judge_alone
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of, panel_of
 from alphamill.evaluation import signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
+from alphamill.language import read_expression
 from alphamill.ledger import JobSpec
-from alphamill.llm.memory import ScriptedChat
 from alphamill.llm.messages import ChatReply, ChatRequest
+from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
+from alphamill.runs.panels import Segment
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import Row
 from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings
-from alphamill.sim.bars import Bars
-from alphamill.sim.proposer import NAME as PROPOSER
-from alphamill.sim.reading import answer
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_expression
-from alphamill.stages.panels import Segment
-from alphamill.stages.trials import Row
+from alphamill.sim.llm.prompt_reader import answer
+from alphamill.sim.llm.proposer import NAME as PROPOSER
+from alphamill.sim.market.bars import Bars
+from alphamill.testing.mill import InlineMill
 
 Plan = Callable[[RunSpec], list[JobSpec]]
 

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import Bounds
 from alphamill.factors.canonical import canonical
-from alphamill.factors.check import unit_name
 from alphamill.factors.dialects import dialect_named
 from alphamill.factors.fields import columns_of, history_bars
 from alphamill.factors.operators import OPERATORS, Kind
 from alphamill.factors.parser import read_tree
 from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, Field, Node, Number, depth, has_field, walk
+from alphamill.factors.unit_inference import unit_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from alphamill.errors import AlphamillError
 from alphamill.frames import Interval, Market, Month, months_between
-from alphamill.lake.filesystem import Stat
+from alphamill.lake.files import Stat
 from alphamill.lake.klines import Partition, Span, partition_of
 from alphamill.lake.layout import Series, month_of, series_of
 from alphamill.lake.store import Lake, Unreadable

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from alphamill.errors import Misconfigured, RetryLater
-from alphamill.lake.filesystem import PROBE, SETTING, Stat
+from alphamill.lake.files import PROBE, SETTING, Stat
 from alphamill.lake.s3_faults import NoConditions, RaceLost, code_of, faults
 
 _log = logging.getLogger(__name__)

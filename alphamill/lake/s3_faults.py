@@ -9,7 +9,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.lake.filesystem import SETTING
+from alphamill.lake.files import SETTING
 
 _CREDENTIALS = "AWS_ACCESS_KEY_ID"
 _GIVE_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"

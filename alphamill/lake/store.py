@@ -5,14 +5,16 @@ from __future__ import annotations
 import builtins
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.lake.encoding import layout_of
-from alphamill.lake.filesystem import Files, Stat, open_files
+from alphamill.lake.files import Files, Stat
 from alphamill.lake.layout import checked_key
+from alphamill.lake.local import LocalFiles
 
 _OURS = b"alphamill."  # before each key of our own in a file's metadata
 
@@ -150,3 +152,12 @@ def _ours(schema: pa.Schema) -> dict[str, str]:
 
 def _schema_metadata(metadata: Mapping[str, str]) -> dict[bytes, bytes]:
     return {_OURS + name.encode(): metadata[name].encode() for name in sorted(metadata)}
+
+
+def open_files(uri: str) -> Files:
+    """`Files` at an absolute path or s3://bucket/prefix."""
+    if not uri.startswith("s3://"):
+        return LocalFiles(Path(uri))
+    from alphamill.lake.s3 import S3Files  # botocore takes half a second to import
+
+    return S3Files(uri)

@@ -14,7 +14,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
-from alphamill.ledger.redis_ledger import RedisLedger
+from alphamill.ledger.redis import RedisLedger
 
 __all__ = [
     "RESULT_LIMIT_BYTES",

@@ -10,7 +10,7 @@ from typing import Any
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.ledger import entries
+from alphamill.ledger import names as entries
 from alphamill.ledger.protocol import (
     BATCH_JOBS,
     Claim,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from alphamill.ledger.entries import dependencies
+from alphamill.ledger.names import dependencies
 from alphamill.ledger.protocol import (
     REPUBLISH_CAP_MS,
     Counts,

@@ -21,7 +21,7 @@ from alphamill.limits.protocol import (
     Slot,
     SteadyRate,
 )
-from alphamill.limits.redis_limiter import RedisLimiter
+from alphamill.limits.redis import RedisLimiter
 
 __all__ = [
     "Concurrent",

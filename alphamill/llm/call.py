@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from alphamill.llm.breaker import Breaker
-from alphamill.llm.client import Chat
-from alphamill.llm.journal import TurnScript
+from alphamill.llm.breaker.protocol import Breaker
+from alphamill.llm.endpoint.client import Chat
+from alphamill.llm.journal.protocol import TurnScript
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import ListedPrice
 from alphamill.settings import ModelSettings, TierSettings

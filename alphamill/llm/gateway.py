@@ -18,10 +18,9 @@ from typing import Any, Never
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.llm.breaker import Entry, Trouble
-from alphamill.llm.budget import Reservation, utc_day
+from alphamill.llm.breaker.protocol import Entry, Trouble
 from alphamill.llm.call import Answer, Call, Route, Routes, TierGate, UsageEntry, UsageSink
-from alphamill.llm.failures import (
+from alphamill.llm.endpoint.failures import (
     CALL_FAILURES,
     AccessRefused,
     CallFailure,
@@ -39,10 +38,11 @@ from alphamill.llm.failures import (
     ServerFailed,
     TimedOut,
 )
-from alphamill.llm.journal import Journal, TurnScript
+from alphamill.llm.journal.budget import Reservation, utc_day
+from alphamill.llm.journal.protocol import Journal, TurnScript
+from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import ChatReply
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.records import CallRecord
 from alphamill.llm.tokens import bound_tokens, debited_tokens, estimate_tokens
 from alphamill.settings import ModelSettings
 

@@ -9,14 +9,15 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from alphamill.errors import Misconfigured
-from alphamill.llm.breaker import Breaker, MemoryBreaker, host_of
+from alphamill.llm.breaker.memory import MemoryBreaker
+from alphamill.llm.breaker.protocol import Breaker, host_of
 from alphamill.llm.call import Route, TierGate
-from alphamill.llm.client import Chat, OpenAIChat
-from alphamill.llm.dialects import Dialects
-from alphamill.llm.http import Timeouts
+from alphamill.llm.endpoint.client import Chat, OpenAIChat
+from alphamill.llm.endpoint.dialects import Dialects
+from alphamill.llm.endpoint.http import Timeouts
 from alphamill.llm.prices import PriceTable
-from alphamill.model_settings import KEY_VARIABLE
 from alphamill.settings import Endpoint, LLMSettings, ModelSettings
+from alphamill.settings.models import KEY_VARIABLE
 
 KeyT = TypeVar("KeyT")
 MadeT = TypeVar("MadeT")

@@ -17,9 +17,9 @@ import requests
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.market.archive_files import MAX_ZIP_BYTES, ArchiveFile
-from alphamill.market.funding_files import FundingFile
+from alphamill.market.funding.archive_file import FundingFile
 from alphamill.market.http import BAD_URL, cause_of, open_session
+from alphamill.market.klines.archive_file import MAX_ZIP_BYTES, ArchiveFile
 
 _SETTING = "ALPHAMILL_ARCHIVE_URL"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|$)")

@@ -19,7 +19,7 @@ from alphamill.frames import Interval, Market
 from alphamill.market import grid, replies
 from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
 from alphamill.market.http import BAD_URL, cause_of, open_session
-from alphamill.market.klines import between, closed, merge_klines, parse_klines, times_ms
+from alphamill.market.klines.parse import between, closed, merge_klines, parse_klines, times_ms
 from alphamill.market.replies import Reply
 from alphamill.market.venues import VENUES
 

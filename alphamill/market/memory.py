@@ -10,12 +10,12 @@ import pyarrow as pa
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError
 from alphamill.frames import Interval
-from alphamill.market.archive_files import ArchiveFile
 from alphamill.market.exchange import Klines, SymbolInfo
-from alphamill.market.funding import funding_between
-from alphamill.market.funding_api import PAGE_ROWS
-from alphamill.market.funding_files import FundingFile
-from alphamill.market.klines import between, closed, empty_klines
+from alphamill.market.funding.api import PAGE_ROWS
+from alphamill.market.funding.archive_file import FundingFile
+from alphamill.market.funding.parse import funding_between
+from alphamill.market.klines.archive_file import ArchiveFile
+from alphamill.market.klines.parse import between, closed, empty_klines
 from alphamill.market.replies import unknown_symbol
 
 

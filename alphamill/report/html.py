@@ -74,7 +74,7 @@ def render_report(report: Row) -> str:
 
 
 def _style() -> str:
-    return files("alphamill.report").joinpath("report.css.txt").read_text(encoding="utf-8")
+    return files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
 
 
 def _section(title: str, content: Child) -> Element | None:

@@ -30,6 +30,7 @@ from alphamill.lake import (
     load_partition,
     update_partition,
 )
+from alphamill.lake.coverage import Range, joined, not_had
 from alphamill.market import (
     Exchange,
     Gap,
@@ -40,12 +41,11 @@ from alphamill.market import (
     find_gaps,
     find_halts,
 )
-from alphamill.market.certain import SETTLE_MS
 from alphamill.market.grid import closed_until_ms, next_ms
-from alphamill.market.history import Part
-from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
+from alphamill.market.klines.confirm_absent import SETTLE_MS
+from alphamill.market.klines.history import Part
+from alphamill.market.klines.parse import between, empty_klines, merge_klines, times_ms
 from alphamill.market.replies import unknown_symbol
-from alphamill.stages.coverage import Range, joined, not_had
 from alphamill.stages.quarantine import keep_damaged
 
 

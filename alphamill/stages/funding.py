@@ -28,9 +28,9 @@ from alphamill.lake import (
     load_partition,
     update_partition,
 )
+from alphamill.lake.coverage import Range, covered_by, doubts_of, joined, not_had
 from alphamill.market import FundingArchive, FundingExchange, FundingHistory, FundingPart
-from alphamill.market.funding import funding_between, merge_funding
-from alphamill.stages.coverage import Range, covered_by, doubts_of, joined, not_had
+from alphamill.market.funding.parse import funding_between, merge_funding
 from alphamill.stages.quarantine import keep_damaged
 
 _READERS = 4  # months read side by side: on S3 they are mostly waiting

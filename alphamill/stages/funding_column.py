@@ -6,8 +6,8 @@ import numpy as np
 
 from alphamill.evaluation import funding_by_bar
 from alphamill.frames import FloatArray, IntArray
-from alphamill.market.funding import MINUTE_MS, settled_ms
-from alphamill.market.klines import times_ms
+from alphamill.market.funding.parse import MINUTE_MS, settled_ms
+from alphamill.market.klines.parse import times_ms
 from alphamill.stages.funding import KnownFunding
 
 

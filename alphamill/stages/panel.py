@@ -25,12 +25,9 @@ from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
 from alphamill.indicators import indicator_names
 from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
-from alphamill.market.funding import MINUTE_MS
-from alphamill.stages.features import read_features
-from alphamill.stages.funding import read_funding
-from alphamill.stages.funding_column import funding_column
-from alphamill.stages.library import Moment, look_up
-from alphamill.stages.panels import (
+from alphamill.market.funding.parse import MINUTE_MS
+from alphamill.runs.library import Moment, look_up
+from alphamill.runs.panels import (
     PanelManifest,
     Segment,
     SegmentFacts,
@@ -43,7 +40,10 @@ from alphamill.stages.panels import (
     write_manifest,
     write_refusal,
 )
-from alphamill.stages.segments import NO_GRID, Cut, cut_segments, too_short
+from alphamill.runs.segments import NO_GRID, Cut, cut_segments, too_short
+from alphamill.stages.features import read_features
+from alphamill.stages.funding import read_funding
+from alphamill.stages.funding_column import funding_column
 
 __all__ = [
     "HISTORY_BARS",

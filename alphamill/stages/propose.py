@@ -15,11 +15,17 @@ from typing import Any, Protocol
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
+from alphamill.factors.mend import repair_expression
 from alphamill.frames import Interval
 from alphamill.jobs import ProposeJob, RunSpec
 from alphamill.lake import Lake
-from alphamill.llm.budget import BudgetExhausted
+from alphamill.language import (
+    language_manual,
+    names_anything,
+    read_expression,
+)
 from alphamill.llm.gateway import Answer, Call
+from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
     PROMPT_VERSION,
@@ -29,7 +35,6 @@ from alphamill.llm.prompts import (
     quick_scan_prompt,
     repair_prompt,
 )
-from alphamill.llm.repair import repair_expression
 from alphamill.llm.replies import (
     MAX_CANDIDATES,
     Candidate,
@@ -39,23 +44,18 @@ from alphamill.llm.replies import (
     read_proposal,
     read_repairs,
 )
-from alphamill.settings import Tier
-from alphamill.stages.feedback import feedback, theme_of
-from alphamill.stages.language import (
-    language_manual,
-    names_anything,
-    read_expression,
-)
-from alphamill.stages.library import KNOWN, Moment, recorded
-from alphamill.stages.panels import load_last_bars
-from alphamill.stages.stopping import why_stop
-from alphamill.stages.trials import (
+from alphamill.runs.library import KNOWN, Moment, recorded
+from alphamill.runs.panels import load_last_bars
+from alphamill.runs.schemas import (
     PROPOSALS,
     Row,
     proposals_key,
     read_trials,
     write_rows,
 )
+from alphamill.search.feedback import feedback, theme_of
+from alphamill.search.stopping import why_stop
+from alphamill.settings import Tier
 
 # One of each kind: another of the same kind says the same, and data are paid for in every call.
 SHOWN = (

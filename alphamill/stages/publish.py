@@ -14,10 +14,9 @@ from alphamill.evaluation import Grade
 from alphamill.frames import Interval
 from alphamill.jobs import PublishJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import Lake, run_key
-from alphamill.llm.records import CallRecord
-from alphamill.stages.panels import read_refusal
-from alphamill.stages.score import GIVEN, unscored
-from alphamill.stages.trials import (
+from alphamill.llm.journal.records import CallRecord
+from alphamill.runs.panels import read_refusal
+from alphamill.runs.schemas import (
     SCORE_COLUMNS,
     SUMMARY,
     TRIALS,
@@ -26,6 +25,7 @@ from alphamill.stages.trials import (
     read_rows,
     read_trials,
 )
+from alphamill.stages.score import GIVEN, unscored
 from alphamill.stages.verify import VERDICTS
 
 _PUBLISHED_TRIALS = pa.schema(

@@ -36,7 +36,7 @@ from alphamill.lake import (
     update_partition,
 )
 from alphamill.market import Damaged, Exchange, History, KlineArchive, Klines, certain_klines
-from alphamill.market.klines import between, empty_klines, merge_klines, times_ms
+from alphamill.market.klines.parse import between, empty_klines, merge_klines, times_ms
 from alphamill.stages.fetch import describe
 from alphamill.stages.quarantine import keep_damaged
 

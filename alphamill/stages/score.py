@@ -14,10 +14,10 @@ from alphamill.evaluation import TrialFacts
 from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import RunSpec, ScoreJob
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import GIVEN_GROUPS, read_given
-from alphamill.stages.panels import Segment
-from alphamill.stages.trials import (
+from alphamill.language import GIVEN_GROUPS, read_given
+from alphamill.runs.panels import Segment
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import (
     TRIALS,
     Row,
     RunDeps,

@@ -26,17 +26,17 @@ from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import RankJob, ValidateJob
 from alphamill.lake import run_key
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_expression
-from alphamill.stages.library import KNOWN, Moment, recorded
-from alphamill.stages.novelty import (
+from alphamill.language import read_expression
+from alphamill.runs.known_factors import (
     STRIDE_BARS,
     KnownFactors,
     nearest_columns,
     residual_figures,
 )
-from alphamill.stages.panels import Segment
-from alphamill.stages.trials import (
+from alphamill.runs.library import KNOWN, Moment, recorded
+from alphamill.runs.panels import Segment
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import (
     SCORE_COLUMNS,
     Row,
     RunDeps,

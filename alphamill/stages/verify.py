@@ -11,17 +11,17 @@ import pyarrow as pa
 import alphamill
 from alphamill.evaluation import GateThresholds, Grade, Score, TrialFacts, judge
 from alphamill.factors import check
+from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
-from alphamill.stages.certificate import sees_no_future
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_expression
-from alphamill.stages.library import Moment, admit, look_up
-from alphamill.stages.looks import Looks, count_looks
-from alphamill.stages.novelty import KnownFactors
-from alphamill.stages.panels import Segment, read_manifest
-from alphamill.stages.trials import (
+from alphamill.language import read_expression
+from alphamill.runs.holdout_looks import Looks, count_looks
+from alphamill.runs.known_factors import KnownFactors
+from alphamill.runs.library import Moment, admit, look_up
+from alphamill.runs.panels import Segment, read_manifest
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import (
     SCORE_COLUMNS,
     STABILITY_COLUMNS,
     Row,

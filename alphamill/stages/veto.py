@@ -12,15 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from alphamill.jobs import VetoJob
-from alphamill.llm.budget import BudgetExhausted
+from alphamill.language import language_manual
 from alphamill.llm.gateway import Call
+from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.prompts import PROMPT_VERSION, Setting, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review
+from alphamill.runs.schemas import Row, interval_key, read_trials, write_rows
+from alphamill.search.feedback import tried
 from alphamill.settings import Tier
-from alphamill.stages.feedback import tried
-from alphamill.stages.language import language_manual
 from alphamill.stages.propose import ProposeDeps
-from alphamill.stages.trials import Row, interval_key, read_trials, write_rows
 
 VETO = pa.schema(
     [

@@ -2,6 +2,6 @@
 
 from alphamill.usage.memory import MemoryUsageCounters
 from alphamill.usage.protocol import Usage, UsageEntry
-from alphamill.usage.redis_counters import UsageCounters
+from alphamill.usage.redis import UsageCounters
 
 __all__ = ["MemoryUsageCounters", "Usage", "UsageCounters", "UsageEntry"]

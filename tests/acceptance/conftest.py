@@ -24,7 +24,7 @@ import redis
 from alphamill.errors import RetryLater
 from alphamill.ledger import RedisLedger
 from alphamill.settings import LedgerSettings
-from alphamill.sim.synthetic import COINS, DEFAULT_START_MS, SyntheticMarket, generate
+from alphamill.sim.market.synthetic import COINS, DEFAULT_START_MS, SyntheticMarket, generate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOUR_MS = 3_600_000

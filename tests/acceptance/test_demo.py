@@ -18,12 +18,12 @@ from alphamill.factors import compute, parse
 from alphamill.frames import KLINE_FIELDS, Interval, Panel
 from alphamill.indicators import INDICATORS
 from alphamill.ledger import JobRecord, RedisLedger, RunRecord
-from alphamill.llm.records import CallRecord
-from alphamill.llm.redis_journal import RedisJournal
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.report.values import usd, whole
 from alphamill.settings import LedgerSettings
-from alphamill.sim.planted import DEFAULT_PLANTED
-from alphamill.sim.synthetic import SyntheticMarket, generate
+from alphamill.sim.market.planted import DEFAULT_PLANTED
+from alphamill.sim.market.synthetic import SyntheticMarket, generate
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.usage import UsageCounters
 

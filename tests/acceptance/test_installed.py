@@ -77,7 +77,7 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
 def test_every_file_that_is_not_python_is_in_the_wheel(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert set(project_files(*PACKAGES)) - packed == set()
-    for kind in (".lua", ".txt", ".toml", ".css.txt", "py.typed"):
+    for kind in (".lua", ".txt", ".toml", ".css", "py.typed"):
         assert any(name.endswith(kind) for name in packed), kind
     assert "celeryconfig.py" in packed
 
@@ -119,7 +119,7 @@ import fakeredis
 from alphamill.ledger import RedisLedger
 from alphamill.limits import RedisLimiter
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.redis_journal import RedisJournal
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.settings import LedgerSettings
 from alphamill.usage import UsageCounters
 import alphamill.llm.prompts, alphamill.report.html

@@ -27,8 +27,8 @@ from llmock.testing import LLMockServer
 from llmock.verdict import judge
 
 from alphamill.ledger import RedisLedger
-from alphamill.llm.records import CallRecord
-from alphamill.llm.redis_journal import RedisJournal
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.settings import LedgerSettings
 from alphamill.stack.embedded_redis import free_port
 from producers.cli import main

@@ -17,7 +17,7 @@ from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, Interval, Market
 from alphamill.market import Binance, FakeExchange, grid
-from alphamill.market.klines import between, times_ms
+from alphamill.market.klines.parse import between, times_ms
 
 START = 1_617_235_200_000  # 2021-04-01 00:00 UTC
 DAY = 86_400_000

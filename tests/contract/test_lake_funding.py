@@ -21,7 +21,7 @@ from alphamill.lake import (
     update_partition,
 )
 from alphamill.market import FakeFunding
-from alphamill.market.funding import funding_table
+from alphamill.market.funding.parse import funding_table
 from alphamill.stages import funding
 from alphamill.stages.funding import FundingDeps, read_funding
 

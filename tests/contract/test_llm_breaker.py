@@ -13,8 +13,11 @@ from pydantic import SecretStr
 
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
-from alphamill.llm import breaker as breakers
-from alphamill.llm.breaker import Breaker, MemoryBreaker, RedisBreaker, Trouble, host_of
+from alphamill.llm.breaker import protocol
+from alphamill.llm.breaker import redis as on_redis
+from alphamill.llm.breaker.memory import MemoryBreaker
+from alphamill.llm.breaker.protocol import Breaker, Trouble, host_of
+from alphamill.llm.breaker.redis import RedisBreaker
 
 
 @dataclass
@@ -30,12 +33,12 @@ class Rig:
 def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     if request.param == "memory":
         clock = ManualClock()
-        yield Rig(MemoryBreaker(clock), breakers.FIRST_OPEN_S, clock.advance)
+        yield Rig(MemoryBreaker(clock), protocol.FIRST_OPEN_S, clock.advance)
         return
     # The script reads the server's clock, so here the spans shrink instead.
-    monkeypatch.setattr(breakers, "FIRST_OPEN_S", 0.25)
-    monkeypatch.setattr(breakers, "MOST_OPEN_S", 1.0)
-    monkeypatch.setattr(breakers, "PROBE_S", 0.3)
+    monkeypatch.setattr(protocol, "FIRST_OPEN_S", 0.25)
+    monkeypatch.setattr(protocol, "MOST_OPEN_S", 1.0)
+    monkeypatch.setattr(on_redis, "PROBE_S", 0.3)
     if request.param == "fakeredis":
         client = fakeredis.FakeRedis()
     else:
@@ -112,7 +115,7 @@ def test_a_probe_that_nobody_reports_is_given_up(rig: Rig) -> None:
     lifeless(rig)
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("a").wait_s == 0
-    rig.wait(breakers.PROBE_S + rig.open_s / 2)
+    rig.wait(on_redis.PROBE_S + rig.open_s / 2)
     assert rig.breaker.enter("a").wait_s == 0
 
 
@@ -148,7 +151,7 @@ def test_to_look_lets_nobody_through(rig: Rig) -> None:
 def test_an_open_circuit_says_why_until_somebody_tries_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "REFUSED_S", 1.0)
+    monkeypatch.setattr(protocol, "REFUSED_S", 1.0)
     rig.breaker.failed("a", Trouble.KEY_REFUSED, 0.01, '["no"]')
     entry = rig.breaker.enter("b")
     assert (entry.trouble, entry.said) == (Trouble.KEY_REFUSED, '["no"]')

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphamill.errors import RetryLater
-from alphamill.llm.budget import BudgetExhausted, Reservation
-from alphamill.llm.journal import Journal
-from alphamill.llm.memory import MemoryJournal
+from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.memory import MemoryJournal
+from alphamill.llm.journal.protocol import Journal
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.llm.records import CallRecord, CallStatus
-from alphamill.llm.redis_journal import RedisJournal
 
 DAY = "2026-11-22"
 CAP = 1_000

@@ -32,10 +32,10 @@ from alphamill.lake.klines import content_hash
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings, load_settings
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.faults import Fault
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
-from alphamill.sim.windows import Limits
+from alphamill.sim.exchange.faults import Fault
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from workers import flows
 from workers.app import app
 from workers.pools import POOLS, worker_arguments

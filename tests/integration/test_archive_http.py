@@ -19,13 +19,13 @@ from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, read_partition
 from alphamill.limits import OpenGate
 from alphamill.market import Archive, ArchiveFile, Binance, Damaged, parse_klines
-from alphamill.market.klines import between
-from alphamill.sim.archive import ArchiveFault
-from alphamill.sim.bars import Bars
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.faults import Fault
-from alphamill.sim.rows import row_texts
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.market.klines.parse import between
+from alphamill.sim.exchange.archive import ArchiveFault
+from alphamill.sim.exchange.faults import Fault
+from alphamill.sim.exchange.print_rows import row_texts
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.bars import Bars
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 

@@ -9,18 +9,18 @@ import redis
 import requests
 from rich.console import Console
 
+from alphamill.flow import plan
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, Series, read_corrections, read_klines
 from alphamill.ledger import RedisLedger
 from alphamill.settings import load_settings
-from alphamill.sim.bars import Bars
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
-from producers.pulse import Pulse
-from producers.universe import Universe, chosen_symbols
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.bars import Bars
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from producers.submit.fetch_rate import Pulse
+from producers.submit.universe import Universe, chosen_symbols
 from workers import fetch as doorways
-from workers.flows import plan
 from workers.resources import Resources
 
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)

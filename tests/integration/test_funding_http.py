@@ -9,13 +9,13 @@ from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market, Month
 from alphamill.market import Archive, Binance, BinanceFunding, FundingFile, FundingHistory
-from alphamill.market.funding import merge_funding
-from alphamill.market.klines import times_ms
-from alphamill.sim.archive import ArchiveFault
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.faults import Fault
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
-from alphamill.sim.windows import Limits
+from alphamill.market.funding.parse import merge_funding
+from alphamill.market.klines.parse import times_ms
+from alphamill.sim.exchange.archive import ArchiveFault
+from alphamill.sim.exchange.faults import Fault
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 
 HOUR = 3_600_000
 START, END = Month(2023, 1).start_ms, Month(2023, 12).end_ms

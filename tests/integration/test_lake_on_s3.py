@@ -22,11 +22,11 @@ from alphamill.lake import (
     write_klines,
 )
 from alphamill.lake.s3 import S3Files
+from alphamill.runs.panels import Segment, load_panel
+from alphamill.runs.schemas import RunDeps, read_trials
 from alphamill.stages import features, panel, score
 from alphamill.stages.features import FeaturesDeps
 from alphamill.stages.panel import PanelDeps
-from alphamill.stages.panels import Segment, load_panel
-from alphamill.stages.trials import RunDeps, read_trials
 
 HOUR_MS = 3_600_000
 JANUARY = Month(2021, 1)

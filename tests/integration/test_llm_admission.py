@@ -13,12 +13,12 @@ import redis
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.limits import Concurrent, Pool, RedisLimiter, SteadyRate, TierGate
-from alphamill.llm.budget import BudgetExhausted, Reservation
-from alphamill.llm.journal import TurnScript
+from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.protocol import TurnScript
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.llm.records import CallRecord
-from alphamill.llm.redis_journal import RedisJournal
-from alphamill.shared_trips import SharedTrips
+from alphamill.redis_pipelining import SharedTrips
 
 DAY = "2026-01-31"
 PROMPT = (Message("user", "data"),)

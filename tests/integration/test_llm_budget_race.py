@@ -10,10 +10,10 @@ from typing import NamedTuple
 import redis
 
 from alphamill.errors import RetryLater
-from alphamill.llm.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.llm.records import CallRecord, CallStatus
-from alphamill.llm.redis_journal import RedisJournal
 
 DAY = "2026-11-22"
 ONE_DOLLAR = 1_000_000

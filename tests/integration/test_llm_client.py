@@ -18,14 +18,14 @@ from pydantic import SecretStr
 
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.limits import OpenGate
-from alphamill.llm import failures
-from alphamill.llm.client import OpenAIChat
-from alphamill.llm.dialects import KEPT_S, Dialect, RedisDialects
+from alphamill.llm.endpoint import failures
+from alphamill.llm.endpoint.client import OpenAIChat
+from alphamill.llm.endpoint.dialects import KEPT_S, Dialect, RedisDialects
+from alphamill.llm.endpoint.http import Timeouts
 from alphamill.llm.gateway import Call, Gateway
-from alphamill.llm.http import Timeouts
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 
@@ -581,7 +581,7 @@ def test_the_key_is_nowhere_but_in_its_header(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("alphamill.llm.breaker.FIRST_OPEN_S", 0.0)
+    monkeypatch.setattr("alphamill.llm.breaker.protocol.FIRST_OPEN_S", 0.0)
     call = Call(
         "run", "call", "quick_scan", TierSettings(model="gpt-4.1-mini"), REQUEST.messages,
         10**6, 10**6,

@@ -16,23 +16,23 @@ from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
 from alphamill.errors import AlphamillError
+from alphamill.flow import plan
 from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, PublishJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
-from alphamill.llm.breaker import RedisBreaker
+from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.gateway import UsageEntry as PaidCall
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.routes import SettingsRoutes
+from alphamill.runs.schemas import TRIALS, trials_key, write_rows
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
-from alphamill.stages.trials import TRIALS, trials_key, write_rows
 from alphamill.usage import UsageCounters, UsageEntry
-from workers.flows import plan
 
 KEY = "sk-planted-7f3a9c51d2e84b60"
 OTHER_KEY = "sk-planted-for-a-tier-19c27"
@@ -91,7 +91,7 @@ def test_no_key_is_anywhere_but_in_the_header(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("alphamill.llm.breaker.FIRST_OPEN_S", 0.0)
+    monkeypatch.setattr("alphamill.llm.breaker.protocol.FIRST_OPEN_S", 0.0)
     client = redis.Redis.from_url(settings.redis_url)
     llm, lake = settings.llm, Lake(settings.lake_uri)
     own = llm.tiers[Tier.DETAILED_ANALYSIS].model_copy(update={"requests_per_minute": 60_000})

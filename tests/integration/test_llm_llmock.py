@@ -16,14 +16,14 @@ from llmock.verdict import judge
 from alphamill.clock import SystemClock
 from alphamill.errors import RetryLater
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
-from alphamill.llm import failures
 from alphamill.llm.call import Answer, Call
-from alphamill.llm.client import OpenAIChat
+from alphamill.llm.endpoint import failures
+from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.records import CallStatus
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.records import CallStatus
-from alphamill.llm.redis_journal import RedisJournal
 from alphamill.llm.replies import read_proposal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings

@@ -15,8 +15,8 @@ import tornado.netutil
 from openai.types.chat import ChatCompletionMessageParam
 
 from alphamill.llm.replies import Proposal
-from alphamill.sim.llm import Endpoint, LLMConfig, application
-from alphamill.sim.proposer import NAME
+from alphamill.sim.llm.proposer import NAME
+from alphamill.sim.llm.server import Endpoint, LLMConfig, application
 
 KEY = "sk-simulated-0123456789"
 ASK: list[ChatCompletionMessageParam] = [

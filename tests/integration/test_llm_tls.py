@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from alphamill.llm.client import OpenAIChat
-from alphamill.llm.failures import NotConnected
+from alphamill.llm.endpoint.client import OpenAIChat
+from alphamill.llm.endpoint.failures import NotConnected
 from alphamill.llm.messages import ChatRequest, Message
 
 REQUEST = ChatRequest("m", (Message("user", "data " * 50_000),), max_tokens=5)

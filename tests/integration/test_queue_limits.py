@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.windows import Limits
+from alphamill.sim.exchange.limits import Limits
 
 SCALED_DOWN = Limits(weight=600, requests=None, window_ms=6_000)
 WINDOW_S = SCALED_DOWN.window_ms / 1000

@@ -20,6 +20,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+from alphamill.controls.recovered import search_planted
 from alphamill.evaluation import signal_correlation
 from alphamill.factors import compute, parse
 from alphamill.frames import KLINES, Interval, Market, Month
@@ -27,13 +28,11 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import KlineFacts, Lake, Span, run_key, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
-from alphamill.llm.budget import Reservation
+from alphamill.llm.journal.budget import Reservation
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.llm.records import CallRecord
-from alphamill.llm.redis_journal import RedisJournal
-from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
-from alphamill.sim.proposer import NAME as PROPOSER
-from alphamill.stages.panels import (
+from alphamill.runs.panels import (
     PanelManifest,
     Segment,
     SegmentFacts,
@@ -42,14 +41,15 @@ from alphamill.stages.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.stages.trials import SUMMARY, TRIALS
+from alphamill.runs.published import run_rows
+from alphamill.runs.schemas import SUMMARY, TRIALS
+from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
+from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.stages.verify import VERDICTS
 from alphamill.usage import UsageCounters, UsageEntry
 from producers.cli import main
-from producers.leaderboard import show_planted, show_results
-from producers.page import run_report
-from producers.planted import search_planted
-from producers.results import run_rows
+from producers.read.report import run_report
+from producers.run.demo import show_planted, show_results
 
 H1_MS = 3_600_000
 JAN = Month(2024, 1)

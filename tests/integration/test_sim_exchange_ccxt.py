@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
-from alphamill.sim.windows import Limits
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
 
 ccxt = pytest.importorskip("ccxt")
 

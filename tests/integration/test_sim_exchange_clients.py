@@ -7,15 +7,15 @@ import warnings
 import pytest
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.faults import Fault
-from alphamill.sim.synthetic import (
+from alphamill.sim.exchange.faults import Fault
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.market.synthetic import (
     DEFAULT_START_MS,
     SyntheticMarket,
     SyntheticSource,
     coins_named,
 )
-from alphamill.sim.windows import Limits
 
 HOUR = 3_600_000
 

@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
-from alphamill.sim.streams import StreamRules
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.exchange.streams import StreamRules
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 
 with warnings.catch_warnings():
     # python-binance 1.0.37 imports a name that websockets has deprecated.
@@ -263,7 +263,7 @@ class Halted:
     def __init__(self, source, flat, absent):
         import numpy as np
 
-        from alphamill.sim.bars import Bars
+        from alphamill.sim.market.bars import Bars
 
         bars = source.bars(Market.SPOT, "BTCUSDT", Interval.M1)
         values = {name: getattr(bars, name).copy() for name in Bars.__dataclass_fields__}

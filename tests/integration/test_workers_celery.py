@@ -13,10 +13,10 @@ import pytest
 from celery.exceptions import QueueNotFound
 from kombu import Producer
 
+from alphamill.flow import plan
 from alphamill.ledger import JobState
 from workers.app import app
-from workers.flows import plan
-from workers.publish import publish
+from workers.send import publish
 
 CELERY = Path(sys.executable).with_name("celery")
 BY_HAND = [CELERY, "-A", "workers.app", "worker", "-Q", "fetch", "-P", "threads", "-c", "8"]

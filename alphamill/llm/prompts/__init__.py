@@ -20,8 +20,7 @@ from importlib.resources import files
 from string import Template
 
 from alphamill.llm.messages import Message
-from alphamill.llm.prompts.inert import expression, prose
-from alphamill.llm.prompts.taught import (
+from alphamill.llm.prompts.feedback import (
     BRIEF,
     FULL,
     Failed,
@@ -31,6 +30,7 @@ from alphamill.llm.prompts.taught import (
     section,
     sections,
 )
+from alphamill.llm.prompts.sanitise import expression, prose
 
 __all__ = [
     "PROMPT_VERSION", "Broken", "Failed", "Feedback", "Setting", "Tried",

@@ -14,7 +14,6 @@ from alphamill.clock import ManualClock
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
 from alphamill.controls.direct import Alone, judge_alone, judge_directly, judge_panel
 from alphamill.controls.formulas import random_formulas
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
 from alphamill.controls.markets import ControlMarket, klines_of, panel_of
 from alphamill.controls.planted import (
@@ -29,14 +28,15 @@ from alphamill.controls.planted import (
 )
 from alphamill.evaluation import Grade, forward_returns
 from alphamill.factors import check
+from alphamill.flow import plan
 from alphamill.lake import Lake
 from alphamill.market import FakeExchange
+from alphamill.report.terminal.control_arms import planted_table
 from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
-from alphamill.sim.planted import PlantedFactor
-from producers.bench import planted as planted_command
+from alphamill.sim.market.planted import PlantedFactor
+from alphamill.testing.mill import InlineMill
 from producers.cli import main
-from producers.controls import planted_table
-from workers.flows import plan
+from producers.run.bench import planted as planted_command
 
 SMALL = ControlMarket(seed=5, n_symbols=4, n_bars=600)
 QUICK = Search(candidates=2)
@@ -228,7 +228,7 @@ def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
 def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
     mill, spec = run
     monkeypatch.setenv("ALPHAMILL_LAKE", mill.lake.uri)
-    monkeypatch.setattr("producers.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
+    monkeypatch.setattr("producers.read.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
     words = ["funnel", "--run", spec.run_id, "--control", "--seed", "1"]
     shown = CliRunner().invoke(main, words)
     assert shown.exit_code == 0, shown.output
@@ -274,7 +274,7 @@ def test_a_slower_one_of_that_strength_pays():
 
 def test_the_command_judges_planted_formulas_without_a_search(monkeypatch):
     monkeypatch.setattr(
-        "producers.bench.in_processes", lambda work, tasks, *_, **__: map(work, tasks)
+        "producers.run.bench.in_processes", lambda work, tasks, *_, **__: map(work, tasks)
     )
     words = ["--direct", "--ic", "0.12", "--formulas", "2", "--seeds", "2", "--symbols", "12"]
     words += ["--bars", "1500", "--jobs", "1"]

@@ -8,15 +8,16 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import Misconfigured, RetryLater
-from alphamill.llm import failures
-from alphamill.llm.breaker import MemoryBreaker
-from alphamill.llm.budget import BudgetExhausted
+from alphamill.llm.breaker.memory import MemoryBreaker
+from alphamill.llm.endpoint import failures
 from alphamill.llm.gateway import Call, Gateway, UsageEntry
-from alphamill.llm.memory import Line, MemoryJournal, ScriptedChat
+from alphamill.llm.journal.budget import BudgetExhausted
+from alphamill.llm.journal.memory import MemoryJournal
+from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.messages import ChatReply, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
-from alphamill.llm.records import CallStatus
 from alphamill.llm.routes import OneEndpoint
+from alphamill.llm.scripted import Line, ScriptedChat
 from alphamill.settings import TierSettings
 
 TIER = "quick_scan"

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from alphamill.language import language_manual
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
     Broken,
@@ -18,10 +19,9 @@ from alphamill.llm.prompts import (
     quick_scan_prompt,
     repair_prompt,
 )
-from alphamill.llm.prompts.inert import expression, prose
+from alphamill.llm.prompts.sanitise import expression, prose
 from alphamill.llm.tokens import estimate_tokens
-from alphamill.stages.feedback import THEMES
-from alphamill.stages.language import language_manual
+from alphamill.search.feedback import THEMES
 from alphamill.stages.propose import SHOWN
 
 MANUAL = "rank(x): place among the coins, costs $0"

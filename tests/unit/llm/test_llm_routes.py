@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from alphamill.errors import Misconfigured
-from alphamill.llm.breaker import MemoryBreaker
+from alphamill.llm.breaker.memory import MemoryBreaker
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.settings import LLMSettings, ModelSettings, Price, Tier, TierSettings, load_settings

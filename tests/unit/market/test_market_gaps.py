@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alphamill.frames import KLINES, Interval
 from alphamill.market import grid
-from alphamill.market.klines import Gap, Halt, find_gaps, find_halts, merge_klines, times_ms
+from alphamill.market.klines.parse import Gap, Halt, find_gaps, find_halts, merge_klines, times_ms
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 HOUR = 3_600_000

@@ -4,8 +4,8 @@ import json
 
 from click.testing import CliRunner
 
-from producers import bench
-from producers.bench import Repeats, Truth, planted
+from producers.run import bench
+from producers.run.bench import Repeats, Truth, planted
 
 
 def test_a_market_of_each_strength_and_seed():

@@ -11,7 +11,7 @@ from alphamill.errors import Misconfigured
 from alphamill.llm.messages import TokenUsage
 from alphamill.llm.prices import PriceTable
 from alphamill.settings import LLMSettings, Price, Settings, Tier, TierSettings
-from producers.cost import Plan, cost, planned_cost
+from producers.check.cost import Plan, cost, planned_cost
 
 PRICED = {
     "cheap": Price(input=1.0, cached_input=0.1, output=10.0, as_of="2026-01-01"),

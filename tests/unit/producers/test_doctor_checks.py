@@ -11,11 +11,13 @@ import pytest
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.ledger.presence import Worker
-from alphamill.llm.failures import KeyRefused
+from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
-from producers import findings, remote_checks, stack_checks
-from producers.doctor import ask_all
-from producers.findings import Check
+from producers.check import findings
+from producers.check import local as stack_checks
+from producers.check import remote as remote_checks
+from producers.check.doctor import ask_all
+from producers.check.findings import Check
 
 KEY = "sk-very-secret-key"
 

@@ -12,11 +12,11 @@ from alphamill.lake import KlineFacts, Lake, write_klines
 from alphamill.ledger import RunRecord
 from alphamill.ledger.protocol import RunState
 from alphamill.market import FakeFunding
-from alphamill.market.funding import funding_table
+from alphamill.market.funding.parse import funding_table
+from alphamill.report.caveats import funding_line
+from alphamill.runs.panels import PanelManifest, write_manifest
 from alphamill.stages import funding
-from alphamill.stages.panels import PanelManifest, write_manifest
-from producers.gaps import gaps
-from producers.remarks import funding_line
+from producers.read.gaps import gaps
 
 
 def run_of(tmp_path, unknown, market=Market.USD_M, intervals=(Interval.H1,)):

@@ -24,11 +24,11 @@ from alphamill.lake import (
     manifest,
 )
 from alphamill.market import FakeExchange
-from alphamill.market.klines import between, times_ms
+from alphamill.market.klines.parse import between, times_ms
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.reverify import ReverifyDeps
-from producers.gaps import _show, holdings_of
+from producers.read.gaps import _show, holdings_of
 
 H1_MS = 3_600_000
 SERIES = Series(Market.SPOT, "BTCUSDT", Interval.H1)

@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from producers.evaluate import evaluate
-from producers.groups import read_groups
 from producers.mine import mine
+from producers.submit.groups import read_groups
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "UNIUSDT")
 

@@ -4,8 +4,8 @@ from click.testing import CliRunner
 
 from alphamill.factors import OPERATORS, parse
 from alphamill.indicators import INDICATORS
-from alphamill.stages.language import FIELD_UNITS, GIVEN_GROUPS
-from producers.reading import operators
+from alphamill.language import FIELD_UNITS, GIVEN_GROUPS
+from producers.read.language import operators
 
 
 def test_it_names_every_operator_indicator_and_usual_group():

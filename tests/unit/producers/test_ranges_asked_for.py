@@ -8,7 +8,7 @@ import pytest
 
 from alphamill.frames import Interval, Market
 from producers.options import BarRange
-from producers.submission import checked_range
+from producers.submit.submission import checked_range
 
 MINUTE = 60_000
 

@@ -5,7 +5,7 @@ import pytest
 
 from alphamill.frames import Market
 from alphamill.settings import Settings
-from producers.universe import Universe, chosen_symbols
+from producers.submit.universe import Universe, chosen_symbols
 
 
 def chosen(named=(), file=None):

@@ -8,9 +8,9 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.frames import Interval, Market
-from alphamill.sim.api import ExchangeApi
-from alphamill.sim.bars import Bars
-from alphamill.sim.windows import Limits
+from alphamill.sim.exchange.api import ExchangeApi
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.market.bars import Bars
 
 HOUR = 3_600_000
 START = 1_609_459_200_000  # 2021-01-01

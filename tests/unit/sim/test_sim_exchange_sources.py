@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval, Market
-from alphamill.sim.bars import Bars, close_ms, resample
-from alphamill.sim.faults import Fault, FaultKind, FaultPlan
-from alphamill.sim.replay import ReplaySource, read_recording
-from alphamill.sim.rows import RowCache, number_text, row_texts
+from alphamill.sim.exchange.faults import Fault, FaultKind, FaultPlan
+from alphamill.sim.exchange.print_rows import RowCache, number_text, row_texts
+from alphamill.sim.market.bars import Bars, close_ms, resample
+from alphamill.sim.market.recordings import ReplaySource, read_recording
 
 HOUR = 3_600_000
 MONDAY = 1_609_718_400_000  # 2021-01-04

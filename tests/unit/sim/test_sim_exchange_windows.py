@@ -2,7 +2,7 @@
 
 import pytest
 
-from alphamill.sim.windows import Limits, Windows
+from alphamill.sim.exchange.limits import Limits, Windows
 
 MINUTE = 60_000
 START = 1_700_000_040_000  # a whole minute

@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphamill.frames import Interval, Market, Month
-from alphamill.market.funding import parse_funding
-from alphamill.market.funding_files import FundingFile, holes
-from alphamill.market.klines import times_ms
-from alphamill.sim.api import ExchangeApi
-from alphamill.sim.archive import SimulatedArchive
-from alphamill.sim.faults import FaultKind
-from alphamill.sim.replay import ReplaySource
-from alphamill.sim.spoil import spoiled
-from alphamill.sim.synthetic import SyntheticMarket, SyntheticSource, coins_named
-from alphamill.sim.windows import Limits
+from alphamill.market.funding.archive_file import FundingFile, holes
+from alphamill.market.funding.parse import parse_funding
+from alphamill.market.klines.parse import times_ms
+from alphamill.sim.exchange.api import ExchangeApi
+from alphamill.sim.exchange.archive import SimulatedArchive
+from alphamill.sim.exchange.fault_replies import spoiled
+from alphamill.sim.exchange.faults import FaultKind
+from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.market.recordings import ReplaySource
+from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 
 HOUR = 3_600_000
 JANUARY, MARCH = Month(2023, 1), Month(2023, 3)

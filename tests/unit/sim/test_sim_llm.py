@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from alphamill.language import language_manual, read_expression
 from alphamill.llm.prompts import (
     Failed,
     Feedback,
@@ -15,9 +16,8 @@ from alphamill.llm.prompts import (
     quick_scan_prompt,
 )
 from alphamill.llm.replies import read_proposal, read_review
-from alphamill.sim.llm import Endpoint, LLMConfig
-from alphamill.sim.proposer import NAME, refine, scan
-from alphamill.stages.language import language_manual, read_expression
+from alphamill.sim.llm.proposer import NAME, refine, scan
+from alphamill.sim.llm.server import Endpoint, LLMConfig
 
 SETTING = Setting("1h")
 WORKED = (

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import kurtosis, rankdata
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.planted import DEFAULT_PLANTED, PlantedFactor
-from alphamill.sim.synthetic import (
+from alphamill.sim.market.planted import DEFAULT_PLANTED, PlantedFactor
+from alphamill.sim.market.synthetic import (
     COINS,
     DEFAULT_START_MS,
     SyntheticMarket,

@@ -14,7 +14,7 @@ from alphamill.errors import Misconfigured
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.stack.embedded_redis import EmbeddedRedis, answers, find_redis_binary
 from alphamill.stack.processes import signals_deferred
-from producers import up
+from producers.run import up
 
 
 def test_a_server_on_the_path_is_preferred(tmp_path, monkeypatch):

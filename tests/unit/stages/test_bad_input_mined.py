@@ -11,25 +11,25 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
 from alphamill.errors import GiveUp
+from alphamill.flow import plan
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import Ledger, RunRecord, RunState
-from alphamill.llm.memory import ScriptedChat
+from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
+from alphamill.replay.run import replay
 from alphamill.report.html import render_report
+from alphamill.report.terminal.leaderboard import run_board
+from alphamill.runs.published import run_rows
+from alphamill.runs.schemas import SCORE_COLUMNS
 from alphamill.settings import SegmentSettings
-from alphamill.sim.bars import Bars
-from alphamill.stages.replay import replay
-from alphamill.stages.trials import SCORE_COLUMNS
+from alphamill.sim.market.bars import Bars
+from alphamill.testing.mill import InlineMill
 from producers.cli import main
-from producers.leaderboard import run_board
-from producers.page import run_report
-from producers.results import run_rows
-from workers.flows import plan
+from producers.read.report import run_report
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
 HALVES = SegmentSettings(discovery_frac=0.5, validation_frac=0.25)  # 320, 160 and 160 bars

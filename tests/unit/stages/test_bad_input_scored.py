@@ -9,18 +9,18 @@ import pytest
 from rich.console import Console
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
+from alphamill.flow import plan
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord, RunState
 from alphamill.market import FakeExchange
+from alphamill.report.terminal.leaderboard import trials_board
+from alphamill.runs.published import run_rows
 from alphamill.settings import SegmentSettings
-from alphamill.sim.bars import Bars
-from producers.leaderboard import trials_board
-from producers.results import run_rows
-from workers.flows import plan
+from alphamill.sim.market.bars import Bars
+from alphamill.testing.mill import InlineMill
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=600, ragged=False)
 NUMBERS = ("rank_ic_mean", "rank_ic_t", "gross_sharpe", "net_sharpe", "break_even_bps")

@@ -8,22 +8,22 @@ import pytest
 from click.testing import CliRunner
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
 from alphamill.evaluation import backtest, forward_returns
+from alphamill.flow import plan
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
+from alphamill.language import read_expression
 from alphamill.market import FakeExchange
+from alphamill.replay.factor import recheck
+from alphamill.replay.run import replay
+from alphamill.runs.panels import Segment
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import PortfolioSettings, SegmentSettings
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.language import read_expression
-from alphamill.stages.panels import Segment
-from alphamill.stages.recheck import recheck
-from alphamill.stages.replay import replay
-from alphamill.stages.trials import RunDeps
+from alphamill.testing.mill import InlineMill
 from producers.cli import main
-from workers.flows import plan
 
 MARKET = ControlMarket(seed=4, n_symbols=6, n_bars=700)
 

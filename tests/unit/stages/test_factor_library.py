@@ -10,23 +10,21 @@ from click.testing import CliRunner
 from scipy.stats import norm
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import Search, _spec
 from alphamill.errors import GiveUp
 from alphamill.evaluation import information_coefficient
+from alphamill.flow import plan
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
-from alphamill.llm.memory import ScriptedChat
+from alphamill.language import read_expression
+from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
-from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
-from alphamill.sim.planted import PlantedFactor
-from alphamill.stages import verify
-from alphamill.stages.evaluate import SegmentReader
-from alphamill.stages.feedback import TAKEN_SHOWN, feedback
-from alphamill.stages.language import read_expression
-from alphamill.stages.library import (
+from alphamill.replay.factor import recheck
+from alphamill.replay.run import replay
+from alphamill.runs.known_factors import KnownFactors
+from alphamill.runs.library import (
     LIBRARY,
     Moment,
     admit,
@@ -36,13 +34,15 @@ from alphamill.stages.library import (
     recorded,
     remove,
 )
-from alphamill.stages.novelty import KnownFactors
-from alphamill.stages.panels import Segment
-from alphamill.stages.recheck import recheck
-from alphamill.stages.replay import replay
-from alphamill.stages.trials import RunDeps
+from alphamill.runs.panels import Segment
+from alphamill.runs.reader import SegmentReader
+from alphamill.runs.schemas import RunDeps
+from alphamill.search.feedback import TAKEN_SHOWN, feedback
+from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
+from alphamill.sim.market.planted import PlantedFactor
+from alphamill.stages import verify
+from alphamill.testing.mill import InlineMill
 from producers.cli import main
-from workers.flows import plan
 
 PLANTED = "-ts_zscore(close, 24)"
 VARIANT = "-ts_zscore(close, 26)"

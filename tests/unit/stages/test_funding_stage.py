@@ -14,14 +14,14 @@ from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month, mont
 from alphamill.jobs import FundingJob, PanelJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import KlineFacts, Lake, write_klines
 from alphamill.market import Damaged, FakeFunding
-from alphamill.market.funding import funding_table
-from alphamill.market.funding_files import FUNDING_FILE
+from alphamill.market.funding.archive_file import FUNDING_FILE
+from alphamill.market.funding.parse import funding_table
+from alphamill.runs.panels import Segment, load_last_bars, load_panel, read_manifest
+from alphamill.runs.schemas import RunDeps, read_trials, score_of
 from alphamill.stages import funding, panel, score
 from alphamill.stages.funding import FundingDeps, KnownFunding, read_funding
 from alphamill.stages.funding_column import funding_column
 from alphamill.stages.panel import PanelDeps
-from alphamill.stages.panels import Segment, load_last_bars, load_panel, read_manifest
-from alphamill.stages.trials import RunDeps, read_trials, score_of
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
+from alphamill.flow import plan
 from alphamill.frames import KLINES, Interval, Market, months_between
 from alphamill.jobs import (
     EvaluateJob,
@@ -35,15 +36,19 @@ from alphamill.lake import Lake, run_key
 from alphamill.ledger import MemoryLedger
 from alphamill.limits import OpenGate
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal import Journal
-from alphamill.llm.memory import MemoryJournal, ScriptedChat
+from alphamill.llm.journal.memory import MemoryJournal
+from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
+from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
+from alphamill.replay import run as replay
+from alphamill.runs.funnel import tier_funnels
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import LedgerSettings, Price, Tier, TierSettings
-from alphamill.sim.coins import coins_named
-from alphamill.sim.reading import answer
-from alphamill.sim.synthetic import SyntheticMarket, generate
+from alphamill.sim.llm.prompt_reader import answer
+from alphamill.sim.market.coins import coins_named
+from alphamill.sim.market.synthetic import SyntheticMarket, generate
 from alphamill.stages import (
     evaluate,
     features,
@@ -51,16 +56,12 @@ from alphamill.stages import (
     panel,
     propose,
     publish,
-    replay,
     validate,
     verify,
     veto,
 )
-from alphamill.stages.funnel import tier_funnels
-from alphamill.stages.trials import RunDeps
 from alphamill.usage import MemoryUsageCounters, UsageEntry
 from producers.cli import main
-from workers.flows import plan
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 START_MS = 1_672_531_200_000  # 2023-01-01

@@ -15,17 +15,17 @@ from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, months_betw
 from alphamill.indicators import indicator_names
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec
 from alphamill.lake import KlineFacts, Lake, write_klines
-from alphamill.settings import SegmentSettings
-from alphamill.stages import features, panel
-from alphamill.stages.features import FeaturesDeps, read_features
-from alphamill.stages.panel import PanelDeps
-from alphamill.stages.panels import (
+from alphamill.runs.panels import (
     Segment,
     field_key,
     load_panel,
     manifest_key,
     read_manifest,
 )
+from alphamill.settings import SegmentSettings
+from alphamill.stages import features, panel
+from alphamill.stages.features import FeaturesDeps, read_features
+from alphamill.stages.panel import PanelDeps
 
 HOUR_MS = 3_600_000
 START_MS = 1_609_459_200_000  # 2021-01-01

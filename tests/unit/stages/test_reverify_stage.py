@@ -7,6 +7,7 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
+from alphamill.flow import plan
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import FetchJob, ReverifyJob, RunKind, RunSpec
 from alphamill.lake import (
@@ -22,7 +23,6 @@ from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.reverify import ReverifyDeps
-from workers.flows import plan
 
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)

@@ -8,8 +8,7 @@ from alphamill.factors import zoo
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec, ScoreJob
 from alphamill.lake import Lake
-from alphamill.stages import score
-from alphamill.stages.panels import (
+from alphamill.runs.panels import (
     PanelManifest,
     Segment,
     SegmentFacts,
@@ -17,7 +16,8 @@ from alphamill.stages.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.stages.trials import RunDeps, read_trials, score_of
+from alphamill.runs.schemas import RunDeps, read_trials, score_of
+from alphamill.stages import score
 
 H1, BARS = Interval.H1, 400
 SYMBOLS = tuple(f"{letter}{letter}USDT" for letter in "ABCDEF")

@@ -10,6 +10,7 @@ from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, RunKind, RunSpec
 from alphamill.lake import Lake
+from alphamill.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.llm.call import Answer
 from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.llm.prompts import (
@@ -18,13 +19,12 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
+from alphamill.runs.schemas import PROPOSALS, TRIALS, trials_key, write_rows
+from alphamill.search.feedback import THEMES, feedback, theme_of, tried
+from alphamill.search.shapes import shape
+from alphamill.search.stopping import expected_micros, why_stop
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
-from alphamill.stages.feedback import THEMES, feedback, theme_of, tried
-from alphamill.stages.language import FIELD_UNITS, language_manual, read_expression
-from alphamill.stages.shapes import shape
-from alphamill.stages.stopping import expected_micros, why_stop
-from alphamill.stages.trials import PROPOSALS, TRIALS, trials_key, write_rows
 from alphamill.stages.validate import RANKING, VALIDATION
 from alphamill.stages.verify import VERDICTS
 from alphamill.stages.veto import VETO

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from alphamill.clock import ManualClock
-from alphamill.controls.inline import InlineMill
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
 from alphamill.evaluation import probability_of_backtest_overfitting
 from alphamill.factors import parse
 from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
+from alphamill.flow import plan
 from alphamill.lake import Lake, run_key
-from alphamill.llm.memory import ScriptedChat
+from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
-from alphamill.stages.recheck import recheck
-from alphamill.stages.trials import RunDeps, read_rows
-from workers.flows import plan
+from alphamill.replay.factor import recheck
+from alphamill.runs.schemas import RunDeps, read_rows
+from alphamill.testing.mill import InlineMill
 
 MARKET = ControlMarket(seed=11, n_symbols=5, n_bars=700)
 

@@ -1,0 +1,193 @@
+"""Which job follows which: a run's whole graph, planned when it is submitted.
+
+fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
+-> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
+-> verify -> publish; on futures funding (symbol) -> panel
+
+`needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
+and the run goes on with what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alphamill.frames import Interval, months_between
+from alphamill.jobs import (
+    EvaluateJob,
+    FeaturesJob,
+    FetchJob,
+    FundingJob,
+    Message,
+    PanelJob,
+    ProposeJob,
+    PublishJob,
+    Queue,
+    RankJob,
+    ReverifyJob,
+    RunKind,
+    RunSpec,
+    ScoreJob,
+    ValidateJob,
+    VerifyJob,
+    VetoJob,
+    content_id,
+    tier_queue,
+)
+from alphamill.ledger import JobSpec
+from alphamill.settings import Tier
+
+_STAMPED_WITHIN_MS = 60_000  # a settlement is stamped some milliseconds after its hour
+
+
+def plan(spec: RunSpec) -> list[JobSpec]:
+    """All jobs of a run, each after those that it waits for. Pure: equal specs, equal plans."""
+    if spec.verify_frac:
+        return _reverified(spec)
+    jobs = list(_market_data(spec))
+    if spec.kind is RunKind.FEATURES:
+        return jobs
+    funding = list(_funding(spec))
+    if spec.kind is RunKind.FETCH:
+        return jobs + funding
+    by_interval = {
+        interval: [job.id for job in jobs if job.message["interval"] == interval.value]
+        + [job.id for job in funding]
+        for interval in spec.intervals
+    }
+    jobs += funding
+    last: list[str] = []
+    for interval in spec.intervals:
+        panel = _job("panel", Queue.FEATURES, PanelJob(interval), after=by_interval[interval])
+        branch = _mining(spec, interval) if spec.kind is RunKind.MINE else _scoring(interval)
+        jobs.extend(_chained(panel, branch))
+        last.append(jobs[-1].id)
+    jobs.append(_job("publish", Queue.CONTROL, PublishJob(), after=last, goal=True))
+    return jobs
+
+
+def _job(
+    stage: str,
+    queue: Queue,
+    message: Message,
+    needs: list[str] | None = None,
+    after: list[str] | None = None,
+    goal: bool = False,
+) -> JobSpec:
+    body = message.to_message()
+    return JobSpec(
+        id=content_id(stage, body),
+        stage=stage,
+        queue=queue.value,
+        message=body,
+        needs=tuple(needs or ()),
+        after=tuple(after or ()),
+        goal=goal,
+    )
+
+
+def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
+    months = months_between(spec.start_ms, spec.end_ms)
+    for interval in spec.intervals:
+        for symbol in spec.symbols:
+            fetches = [
+                _job(
+                    "fetch",
+                    Queue.FETCH,
+                    FetchJob(
+                        spec.market,
+                        symbol,
+                        interval,
+                        max(month.start_ms, spec.start_ms),
+                        min(month.end_ms, spec.end_ms),
+                    ),
+                    goal=spec.kind is RunKind.FETCH,
+                )
+                for month in months
+            ]
+            yield from fetches
+            if spec.kind is not RunKind.FETCH:
+                yield _job(
+                    "features",
+                    Queue.FEATURES,
+                    FeaturesJob(spec.market, symbol, interval, spec.start_ms, spec.end_ms),
+                    after=[job.id for job in fetches],
+                    goal=spec.kind is RunKind.FEATURES,
+                )
+
+
+def _funding(spec: RunSpec) -> Iterator[JobSpec]:
+    """One a symbol of a futures run; it includes a settlement at the end of the last bar."""
+    if spec.market.has_funding:
+        for symbol in spec.symbols:
+            end_ms = spec.end_ms + _STAMPED_WITHIN_MS
+            job = FundingJob(spec.market, symbol, spec.start_ms, end_ms)
+            yield _job("funding", Queue.FETCH, job, goal=spec.kind is RunKind.FETCH)
+
+
+def _reverified(spec: RunSpec) -> list[JobSpec]:
+    """The months to compare again, at least one: drawn by a hash, so that equal specs draw equal.
+
+    The salt draws others another day.
+    """
+    drawn: list[tuple[float, JobSpec]] = []
+    for interval in spec.intervals:
+        for symbol in spec.symbols:
+            for month in months_between(spec.start_ms, spec.end_ms):
+                start_ms = max(month.start_ms, spec.start_ms)
+                end_ms = min(month.end_ms, spec.end_ms)
+                job = ReverifyJob(spec.market, symbol, interval, start_ms, end_ms)
+                lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
+                drawn.append((int(lot, 16) / 16**8, _job("reverify", Queue.FETCH, job, goal=True)))
+    first = min((lot for lot, _ in drawn), default=0.0)
+    return [job for lot, job in drawn if lot < spec.verify_frac or lot == first]
+
+
+# A step is the jobs that may run side by side once the step before has settled.
+Step = list[tuple[str, Queue, Message]]
+
+
+def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
+    for number in range(spec.rounds):
+        yield [
+            ("propose.quick_scan", tier_queue(Tier.QUICK_SCAN),
+             ProposeJob(Tier.QUICK_SCAN, interval, number, symbol))
+            for symbol in spec.symbols
+        ]  # fmt: skip
+        yield _evaluations(spec, Tier.QUICK_SCAN, interval, number)
+        yield [
+            ("propose.detailed_analysis", tier_queue(Tier.DETAILED_ANALYSIS),
+             ProposeJob(Tier.DETAILED_ANALYSIS, interval, number))
+        ]  # fmt: skip
+        yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)
+    yield [
+        ("validate", Queue.EVALUATE, ValidateJob(interval, shard, spec.shards))
+        for shard in range(spec.shards)
+    ]
+    yield [("rank", Queue.EVALUATE, RankJob(interval))]
+    yield [("veto", tier_queue(Tier.FINAL_VERIFICATION), VetoJob(interval))]
+    yield [("verify", Queue.EVALUATE, VerifyJob(interval))]
+
+
+def _evaluations(spec: RunSpec, tier: Tier, interval: Interval, number: int) -> Step:
+    return [
+        ("evaluate", Queue.EVALUATE, EvaluateJob(tier, interval, number, shard, spec.shards))
+        for shard in range(spec.shards)
+    ]
+
+
+def _scoring(interval: Interval) -> Iterator[Step]:
+    yield [("score", Queue.EVALUATE, ScoreJob(interval))]
+
+
+def _chained(panel: JobSpec, steps: Iterator[Step]) -> Iterator[JobSpec]:
+    """Each step waits for the whole step before, and needs the panel."""
+    yield panel
+    before: list[str] = []
+    for step in steps:
+        jobs = [
+            _job(stage, queue, message, needs=[panel.id], after=before)
+            for stage, queue, message in step
+        ]
+        yield from jobs
+        before = [job.id for job in jobs]

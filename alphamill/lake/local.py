@@ -1,0 +1,170 @@
+"""A lake in a local folder: files are written aside, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.lake.files import PROBE, SETTING, Stat
+
+_TEMPORARY = ".tmp"
+
+
+_STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
+
+
+_NEVER = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+                    errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def _fault(error: OSError, what: str) -> AlphamillError:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Misconfigured(SETTING, f"cannot {what}: {reason}", "free or add space there")
+    if error.errno in _NEVER:
+        return Misconfigured(SETTING, f"cannot {what}: {reason}", "name a folder you may write to")
+    return RetryLater(f"the lake cannot {what}: {reason}", 5.0)
+
+
+@contextlib.contextmanager
+def _faults(what: str, *, absent_passes: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        if absent_passes:
+            raise
+        raise Misconfigured(SETTING, f"cannot {what}: {error}", "create it") from error
+    except OSError as error:
+        raise _fault(error, what) from error
+
+
+class LocalFiles:
+    """A folder. Files are written aside under a hidden name, synced, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, key: str) -> pa.Buffer:
+        path = self._root / key
+        with _faults(f"read {path}"):
+            return pa.py_buffer(path.read_bytes())
+
+    def open(self, key: str) -> pa.NativeFile:
+        with _faults(f"read {self._root / key}"):
+            return pa.OSFile(str(self._root / key))
+
+    def write(self, key: str, data: pa.Buffer | bytes) -> None:
+        path = self._root / key
+        with _faults(f"write {path}", absent_passes=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep(path.parent)
+            aside = path.parent / f".{path.name}.{uuid.uuid4().hex}{_TEMPORARY}"
+            try:
+                _write_synced(aside, data)
+                aside.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    aside.unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+    def stat(self, key: str) -> Stat | None:
+        with _faults(f"read {self._root / key}"):
+            try:
+                return _local_stat((self._root / key).stat())
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str) -> dict[str, Stat]:
+        found: dict[str, Stat] = {}
+        with _faults(f"list {self._root / prefix}"):
+            folders = [prefix.strip("/")]
+            while folders:
+                folder = folders.pop()
+                for entry in self._entries(folder):
+                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir():
+                        folders.append(key)
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # replaced or deleted meanwhile
+                        found[key] = _local_stat(entry.stat())
+        return dict(sorted(found.items()))
+
+    def delete(self, key: str) -> None:
+        with _faults(f"delete {self._root / key}"):
+            (self._root / key).unlink(missing_ok=True)
+
+    def update(self, key: str, change: Callable[[pa.Buffer | None], pa.Buffer | None]) -> None:
+        with self._lock((self._root / key).parent):
+            try:
+                before: pa.Buffer | None = self.read(key)
+            except FileNotFoundError:
+                before = None
+            after = change(before)
+            if after is not None and (before is None or not after.equals(before)):
+                self.write(key, after)
+
+    def check(self) -> None:
+        self.write(PROBE, b"writable")
+        self.delete(PROBE)
+
+    @contextlib.contextmanager
+    def _lock(self, folder: Path) -> Iterator[None]:
+        """One holder at a time, where the file system can; freed when its holder dies."""
+        path = folder / ".lock"
+        with _faults(f"lock {path}", absent_passes=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        with file:
+            with contextlib.suppress(OSError):  # a file system without locks: the last writer wins
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._root / folder) as entries:
+                yield from (entry for entry in entries if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return
+
+    @staticmethod
+    def _sweep(folder: Path) -> None:
+        """Remove what dead writers left."""
+        limit_s = time.time() - _STALE_S
+        for aside in folder.glob(f".*{_TEMPORARY}"):
+            with contextlib.suppress(OSError):
+                if aside.stat().st_mtime < limit_s:
+                    aside.unlink()
+
+
+def _local_stat(stat: os.stat_result) -> Stat:
+    return Stat(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
+
+
+def _write_synced(path: Path, data: pa.Buffer | bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; not every file system can, and then it need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

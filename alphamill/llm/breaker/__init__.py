@@ -1,0 +1,1 @@
+"""A circuit breaker a model endpoint, shared by all workers."""

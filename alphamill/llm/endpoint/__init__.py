@@ -1,0 +1,1 @@
+"""One OpenAI-compatible endpoint: requests, replies, dialects, failures."""

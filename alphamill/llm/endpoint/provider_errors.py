@@ -1,0 +1,230 @@
+"""Reading what a provider says when it refuses: bodies of many shapes, waits in many units."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from alphamill.llm.endpoint.failures import (
+    AccessRefused,
+    CallFailure,
+    ContextTooLong,
+    EndpointNotFound,
+    KeyRefused,
+    ModelNotFound,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
+)
+
+DEFAULT_WAIT_S = 5.0
+MAX_WAIT_S = 3600.0
+
+_QUOTA = {
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+}
+_CONTEXT = re.compile(
+    r"context_length_exceeded|exceed_context_size|context (length|window|size)|prompt is too long",
+    re.IGNORECASE,
+)
+_BAD_KEY = re.compile(r"api[ _]key[ _](not valid|invalid)|invalid[ _]api[ _]key", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"model_not_found|not a valid model|unknown model|no such model|invalid model"
+    r"|model\b.{0,120}?\b(not found|not exist|does not exist|not supported)",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """One refusal. `structured` when the body was the API's own JSON, not some proxy's page."""
+
+    status: int  # HTTP status, or the one that an error inside HTTP 200 states
+    code: str = ""
+    type: str = ""
+    param: str = ""
+    message: str = ""
+    wait_s: float | None = None  # as the provider asks
+    structured: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that was said, for matching."""
+        return f"{self.code} {self.type} {self.param} {self.message}"
+
+    @property
+    def summary(self) -> str:
+        """One short line for a person."""
+        said = " ".join((self.message or self.code or self.type or "no reason given").split())
+        return f"HTTP {self.status}: {said[:300]}"
+
+
+def read_error(status: int, body: bytes, headers: Mapping[str, str], now_ms: int) -> ProviderError:
+    """From any response that is not a completion; never raises."""
+    wait_s = read_wait_s(headers, now_ms)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return ProviderError(status, message=body[:300].decode("utf-8", "replace"), wait_s=wait_s)
+    found = _error_object(value)
+    if found is None:
+        return ProviderError(status, message=str(value)[:300], wait_s=wait_s)
+    code = _plain(found.get("code"))
+    kind = _plain(found.get("type")) or _plain(found.get("status"))
+    inner = _status_within(code, kind) if status == 200 else status
+    if wait_s is None:
+        wait_s = _wait_in_body(found)
+    return ProviderError(
+        status=inner,
+        code=code,
+        type=kind,
+        param=_plain(found.get("param")),
+        message=_plain(found.get("message")) or _plain(found.get("detail")),
+        wait_s=wait_s,
+        structured=True,
+    )
+
+
+def classify(
+    error: ProviderError, model: str, key_name: str = "ALPHAMILL_LLM_API_KEY"
+) -> CallFailure:
+    """The failure that says what to do next. key_name: the setting that holds the key."""
+    if error.status in (402, 429):
+        return _exhausted(error)
+    if error.status in (401, 403) or (error.status == 400 and _BAD_KEY.search(error.text)):
+        kind = AccessRefused if error.status == 403 else KeyRefused
+        said = f"the endpoint refused the key ({error.summary})"
+        return kind(key_name, said, "set a key that is valid there and for the model")
+    if error.status < 500 and error.status not in (200, 408):
+        return _bad_request(error, model)
+    wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
+    # A proxy may say 503 for a connection that broke half-way; the API's own words are trusted.
+    if error.status in (503, 529) and error.structured:
+        return Overloaded(f"the server is overloaded ({error.summary})", wait_s)
+    return ServerFailed(f"the server failed ({error.summary})", wait_s)
+
+
+def _exhausted(error: ProviderError) -> CallFailure:
+    """402 and 429: too much for now, or no money left. OpenRouter says when credits are to come."""
+    for_good = bool(_QUOTA & {error.type, error.code}) or error.status == 402
+    if for_good and not (error.status == 402 and error.wait_s is not None):
+        return QuotaExhausted(f"the account has no money left ({error.summary})")
+    wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
+    return RateLimited(f"rate limited ({error.summary})", wait_s, counts=False)
+
+
+def _bad_request(error: ProviderError, model: str) -> CallFailure:
+    if _CONTEXT.search(error.text):
+        return ContextTooLong(f"the prompt is too long for {model} ({error.summary})")
+    if _NO_MODEL.search(error.text):
+        return ModelNotFound(
+            "llm.tiers.*.model",
+            f"the endpoint does not serve {model!r} ({error.summary})",
+            "name a model that GET /models lists (`alphamill models`)",
+        )
+    if error.status in (301, 302, 303, 307, 308, 404, 405):
+        return EndpointNotFound(
+            "ALPHAMILL_LLM_URL",
+            f"no chat completions there ({error.summary})",
+            "give the base URL up to and including its version, such as https://host/v1",
+        )
+    return RequestRefused(f"the endpoint refused the request ({error.summary})")
+
+
+def read_wait_s(headers: Mapping[str, str], now_ms: int) -> float | None:
+    """Seconds to wait by Retry-After (seconds or a date), else by the limit that is used up."""
+    lower = {name.lower(): value.strip() for name, value in headers.items()}
+    if "retry-after-ms" in lower and (ms := _number(lower["retry-after-ms"])) is not None:
+        return _bounded(ms / 1000)
+    if "retry-after" in lower and (wait := _retry_after(lower["retry-after"], now_ms)) is not None:
+        return _bounded(wait)
+    waits = []
+    for kind in ("-requests", "-tokens", ""):
+        reset = lower.get(f"x-ratelimit-reset{kind}")
+        spent = lower.get(f"x-ratelimit-remaining{kind}", "0") in ("0", "")
+        if reset and spent and (wait := _reset(reset, now_ms)) is not None:
+            waits.append(wait)
+    return _bounded(max(waits)) if waits else None
+
+
+def read_duration_s(text: str) -> float | None:
+    """Seconds of "6m0s", "12ms", "1h2m", "20" (seconds); None if it is no duration."""
+    if (plain := _number(text)) is not None:
+        return plain
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", text) else None
+
+
+def _retry_after(text: str, now_ms: int) -> float | None:
+    if (duration := read_duration_s(text)) is not None:
+        return duration
+    try:
+        return parsedate_to_datetime(text).timestamp() - now_ms / 1000
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _reset(text: str, now_ms: int) -> float | None:
+    value = read_duration_s(text)
+    if value is None or value < 1e8:
+        return value
+    moment_s = value / 1000 if value > 1e11 else value  # a point in time, in ms or in seconds
+    return moment_s - now_ms / 1000
+
+
+def _bounded(wait_s: float) -> float:
+    return min(max(wait_s, 0.0), MAX_WAIT_S)
+
+
+def _error_object(value: Any) -> Mapping[str, Any] | None:
+    if isinstance(value, list):  # Gemini's 429
+        value = value[0] if value else None
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str):
+        return {**value, "message": error}
+    return value if "message" in value or "detail" in value else None
+
+
+def _wait_in_body(error: Mapping[str, Any]) -> float | None:
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else []:
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None  # Google's RetryInfo
+        if isinstance(delay, str) and (wait_s := read_duration_s(delay)) is not None:
+            return _bounded(wait_s)
+    return None
+
+
+def _status_within(code: str, kind: str) -> int:
+    """The status that an error inside HTTP 200 would have had; 200 if it does not say."""
+    if re.fullmatch(r"[45]\d\d", code):
+        return int(code)
+    limited = any("rate_limit" in said for said in (code, kind))
+    return 429 if limited or _QUOTA & {code, kind} else 200
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)[:1000]

@@ -1,0 +1,171 @@
+"""One attempt at one model call, as remembered and as written to calls.parquet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+
+from alphamill.llm.journal.budget import Reservation
+from alphamill.llm.messages import ChatReply, ChatRequest, TokenUsage, prompt_digest
+
+
+class CallStatus(StrEnum):
+    """What became of an attempt."""
+
+    OPEN = "open"  # under way, or its caller died and nobody has retried yet
+    SETTLED = "settled"  # paid; its reply is the call's answer
+    DUPLICATE = "duplicate"  # paid too, because two callers were at it; its reply is not used
+    UNKNOWN = "unknown"  # may have been billed: counted as spent
+    FAILED = "failed"  # refused, and certainly not billed
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """Everything about one attempt; money in integer micro-dollars, times in UTC epoch ms.
+
+    message_digests: (role, digest of the text) of the prompt as sent; the journal keeps the texts.
+    cost_usd_micros: what was charged to the budget; None unless settled.
+    table_cost_usd_micros: what the price table says; provider_cost_usd_micros: what the provider
+        says, where it does. The budget is charged the dearer.
+    """
+
+    run: str
+    call_id: str
+    attempt: str
+    day: str
+    tier: str
+    model: str
+    prompt_version: str
+    prompt_hash: str
+    message_digests: tuple[tuple[str, str], ...]
+    max_tokens: int
+    temperature: float
+    started_ms: int
+    reserved_usd_micros: int
+    status: CallStatus = CallStatus.OPEN
+    finished_ms: int | None = None
+    error_class: str = ""
+    error: str = ""
+    served_model: str = ""
+    reply_text: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    usage_estimated: bool = False
+    latency_ms: int = 0
+    provider_cost_usd_micros: int | None = None
+    cost_usd_micros: int | None = None
+    cache_write_tokens: int = 0
+    table_cost_usd_micros: int | None = None
+    endpoint: str = ""  # its host
+
+    @classmethod
+    def begin(
+        cls,
+        held: Reservation,
+        tier: str,
+        request: ChatRequest,
+        prompt_version: str,
+        started_ms: int,
+        endpoint: str = "",
+    ) -> CallRecord:
+        """The record of an attempt about to be sent."""
+        roles = [message.role for message in request.messages]
+        digests = [message.digest for message in request.messages]
+        return cls(
+            run=held.run,
+            call_id=held.call_id,
+            attempt=held.attempt,
+            day=held.day,
+            tier=tier,
+            model=request.model,
+            prompt_version=prompt_version,
+            prompt_hash=prompt_digest(digests),
+            message_digests=tuple(zip(roles, digests, strict=True)),
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            started_ms=started_ms,
+            reserved_usd_micros=held.micros,
+            endpoint=endpoint,
+        )
+
+    def settled(
+        self,
+        reply: ChatReply,
+        cost_usd_micros: int,
+        finished_ms: int,
+        table_cost_usd_micros: int | None = None,
+    ) -> CallRecord:
+        """With the reply and what it cost."""
+        return replace(
+            self,
+            status=CallStatus.SETTLED,
+            finished_ms=finished_ms,
+            served_model=reply.model,
+            reply_text=reply.text,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.usage.prompt,
+            cached_tokens=reply.usage.cached,
+            completion_tokens=reply.usage.completion,
+            usage_estimated=reply.usage.estimated,
+            latency_ms=reply.latency_ms,
+            provider_cost_usd_micros=reply.provider_cost_usd_micros,
+            cost_usd_micros=cost_usd_micros,
+            cache_write_tokens=reply.usage.cache_write,
+            table_cost_usd_micros=table_cost_usd_micros,
+        )
+
+    def failed(self, error_class: str, error: str, finished_ms: int) -> CallRecord:
+        """With why there is no reply."""
+        return replace(self, error_class=error_class, error=error[:500], finished_ms=finished_ms)
+
+    @property
+    def reply(self) -> ChatReply:
+        """The reply of a settled call, as the client returned it."""
+        return ChatReply(
+            text=self.reply_text,
+            finish_reason=self.finish_reason,
+            model=self.served_model,
+            usage=TokenUsage(
+                self.prompt_tokens,
+                self.cached_tokens,
+                self.completion_tokens,
+                self.usage_estimated,
+                self.cache_write_tokens,
+            ),
+            latency_ms=self.latency_ms,
+            asked_model=self.model,
+            provider_cost_usd_micros=self.provider_cost_usd_micros,
+        )
+
+    @property
+    def cost_difference_usd_micros(self) -> int | None:
+        """How much more the provider says than our table; None where it does not say."""
+        theirs, ours = self.provider_cost_usd_micros, self.table_cost_usd_micros
+        return None if theirs is None or ours is None else theirs - ours
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values for a table; the prompt's digests as one string."""
+        row = asdict(self)
+        row["cost_difference_usd_micros"] = self.cost_difference_usd_micros
+        row["status"] = self.status.value
+        row["message_digests"] = " ".join(digest for _, digest in self.message_digests)
+        return row
+
+    def to_json(self) -> str:
+        """The reverse of `from_json`."""
+        return _ENCODER.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str, status: CallStatus | None = None) -> Self:
+        """A record as stored; `status` is the journal's own word, which is newer than the text."""
+        record = _DECODER.decode(text)
+        return record if status is None else replace(record, status=status)  # type: ignore[return-value]
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(CallRecord)

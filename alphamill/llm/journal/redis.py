@@ -1,0 +1,272 @@
+"""The journal on Redis: `journal.lua` holds the rules, and changes replies and money together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any, Protocol
+
+import redis
+from redis.commands.core import Script
+
+from alphamill.errors import RetryLater
+from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Fit, Reservation
+from alphamill.llm.journal.protocol import Turn, TurnScript, nothing, refuse
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.llm.messages import Message
+
+READ_BATCH = 500
+LONG_CHARS = 2000
+MOST_STORED = 1000
+_TABLES = ("attempts", "open", "answers", "records", "texts")
+
+
+class Trips(Protocol):
+    """A client that sends more in one trip; see `alphamill.redis_pipelining`."""
+
+    def trailing(self, also: Callable[[], object]) -> AbstractContextManager[None]:
+        """What `also` writes goes behind the block's first command."""
+
+
+class RedisJournal:
+    """The journal on one Redis server, no cluster. Keys: `alphamill:RUN:llm:*`, a day's account.
+
+    The script runs whole or not at all; persistence is the server's (append-only file).
+    trips: `client`, if it can do that.
+    """
+
+    def __init__(
+        self, client: redis.Redis, hold_s: float = HOLD_S, trips: Trips | None = None
+    ) -> None:
+        self._redis = client
+        self._trips = trips
+        self._script = client.register_script(_source("journal"))
+        self._admits: dict[str, Script] = {}  # by the text that books the turn
+        self._hold_ms = round(hold_s * 1000)
+        self._stored: set[tuple[str, str]] = set()  # runs and digests of texts in Redis
+
+    def lookup(self, run: str, call_id: str) -> CallRecord | None:
+        return self.look(run, call_id, "")[0]
+
+    def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
+        answer, of_run, of_day = self._run("look", run, day, call_id, "")
+        accounts = BudgetState(_account(_pairs(of_run)), _account(_pairs(of_day)))
+        known = CallRecord.from_json(_text(answer), CallStatus.SETTLED) if answer else None
+        return known, accounts
+
+    def admit(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        messages: Sequence[Message],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+        turn: Turn,
+    ) -> CallRecord | None:
+        texts = self._texts(held.run, record, messages)
+        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
+        slot, known = self._at_once(held, turn.at_once(), asked)
+        if known:
+            return known
+        if slot is None:
+            turn.wait()
+            return self.reserve(held, record, messages, run_cap_usd_micros, day_cap_usd_micros)
+        turn.take(slot)
+        self._remember(held.run, texts)
+        return None
+
+    def _at_once(
+        self, held: Reservation, script: TurnScript | None, asked: Sequence[str | int]
+    ) -> tuple[Any, CallRecord | None]:
+        """The slot, if there is one to be had, and then the money; or what answers the call."""
+        if script is None:
+            return None, _granted(held, self._change("check", held, *asked))
+        whole = self._admits.get(script.text)
+        if whole is None:
+            whole = self._redis.register_script(_admit(script.text))
+            self._admits[script.text] = whole
+        keys = [*self._keys(held.run, held.day), *script.keys]
+        args = [len(script.args), *script.args, "reserve", held.call_id, held.attempt, *asked]
+        try:
+            booked, *verdict = whole(keys=keys, args=args)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise _gone(error) from error
+        known = _granted(held, [_text(part) for part in verdict])
+        return (script.slot(booked) if booked else None), known
+
+    def _asked(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        texts: Sequence[tuple[str, str]],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+    ) -> list[str | int]:
+        """What `check` and `reserve` are told of a call."""
+        return [
+            held.micros, held.day, run_cap_usd_micros, day_cap_usd_micros,
+            self._hold_ms, record.to_json(), *(part for pair in texts for part in pair),
+        ]  # fmt: skip
+
+    def _texts(
+        self, run: str, record: CallRecord, messages: Sequence[Message]
+    ) -> list[tuple[str, str]]:
+        """Digest and text of each message; no text where Redis has it."""
+        digests = [digest for _, digest in record.message_digests]
+        return [
+            (digest, "" if (run, digest) in self._stored else _storable(message.content))
+            for digest, message in zip(digests, messages, strict=True)
+        ]
+
+    def reserve(
+        self,
+        held: Reservation,
+        record: CallRecord,
+        messages: Sequence[Message],
+        run_cap_usd_micros: int,
+        day_cap_usd_micros: int,
+    ) -> CallRecord | None:
+        texts = self._texts(held.run, record, messages)
+        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
+        known = _granted(held, self._change("reserve", held, *asked))
+        if known is None:
+            self._remember(held.run, texts)
+        return known
+
+    def _remember(self, run: str, texts: Sequence[tuple[str, str]]) -> None:
+        """Long texts are those that repeat: they are sent once a process and run."""
+        for digest, content in texts:
+            if len(content) >= LONG_CHARS:
+                if len(self._stored) >= MOST_STORED:
+                    self._stored.clear()
+                self._stored.add((run, digest))
+
+    def settle(
+        self, held: Reservation, record: CallRecord, also: Callable[[], object] = nothing
+    ) -> CallRecord:
+        asked = ("settle", held, record.cost_usd_micros or 0, record.to_json())
+        if self._trips is not None:
+            with self._trips.trailing(also):
+                _, answer = self._change(*asked)
+        else:
+            _, answer = self._change(*asked)
+            also()
+        if not answer:  # its own
+            settled = record.status is CallStatus.SETTLED
+            return record if settled else replace(record, status=CallStatus.SETTLED)
+        return CallRecord.from_json(answer, CallStatus.SETTLED)
+
+    def release(self, held: Reservation, record: CallRecord) -> None:
+        self._change("release", held, record.to_json())
+
+    def lose(self, held: Reservation, record: CallRecord) -> None:
+        self._change("lose", held, record.to_json())
+
+    def cancel(self, held: Reservation) -> None:
+        self._change("cancel", held)
+
+    def state(self, run: str, day: str) -> BudgetState:
+        return self.look(run, "", day)[1]
+
+    def calls(self, run: str) -> Iterator[CallRecord]:
+        states = self._ask("hgetall", f"{_prefix(run)}:attempts")
+        attempts, found = list(states), []
+        for first in range(0, len(attempts), READ_BATCH):
+            batch = attempts[first : first + READ_BATCH]
+            texts = self._ask("hmget", f"{_prefix(run)}:records", batch)
+            for attempt, text in zip(batch, texts, strict=True):
+                if text is not None:  # cancelled since
+                    status = CallStatus(_text(states[attempt]).split("|", 1)[0])
+                    found.append(CallRecord.from_json(_text(text), status))
+        yield from sorted(found, key=lambda record: (record.started_ms, record.attempt))
+
+    def prompt(self, record: CallRecord) -> tuple[Message, ...]:
+        digests = [digest for _, digest in record.message_digests]
+        texts = self._ask("hmget", f"{_prefix(record.run)}:texts", digests) if digests else []
+        return tuple(
+            Message(role, "" if text is None else _text(text))  # type: ignore[arg-type]
+            for (role, _), text in zip(record.message_digests, texts, strict=True)
+        )
+
+    def _change(self, op: str, held: Reservation, *args: str | int) -> list[str]:
+        reply = self._run(op, held.run, held.day, held.call_id, held.attempt, *args)
+        return [_text(part) for part in reply]
+
+    def _run(self, op: str, run: str, day: str, call_id: str, *args: str | int) -> Any:
+        try:
+            return self._script(keys=self._keys(run, day), args=[op, call_id, *args])
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise _gone(error) from error
+
+    def _keys(self, run: str, day: str) -> list[str]:
+        prefix = _prefix(run)
+        return [f"{prefix}:account", _day_key(day), *(f"{prefix}:{name}" for name in _TABLES)]
+
+    def _ask(self, command: str, *args: Any) -> Any:
+        try:
+            return getattr(self._redis, command)(*args)
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            raise _gone(error) from error
+
+
+def _granted(held: Reservation, said: Sequence[str]) -> CallRecord | None:
+    """What `reserve` or `check` said: the answer of the call, None, or raised a refusal."""
+    verdict, *rest = said
+    if verdict == "answered":
+        return CallRecord.from_json(rest[0], CallStatus.SETTLED)
+    if verdict != Fit.FITS:
+        account, cap, left = rest
+        refuse(Fit(verdict), account, held.micros, int(cap), int(left))
+    return None
+
+
+def _source(name: str) -> str:
+    return files("alphamill.llm.journal").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _admit(turn: str) -> str:
+    """One script of three: a chunk's KEYS and ARGV become a function's arguments."""
+    parts = [("journal", _source("journal")), ("turn", turn)]
+    functions = [f"local function {name}(KEYS, ARGV)\n{text}\nend\n" for name, text in parts]
+    return "".join(functions) + _source("admit")
+
+
+def _gone(error: Exception) -> RetryLater:
+    reason = f"Redis, which keeps the budget, does not answer ({type(error).__name__})"
+    return RetryLater(reason, after_s=2.0, counts=False)
+
+
+def _prefix(run: str) -> str:
+    return f"alphamill:{run}:llm"
+
+
+def _day_key(day: str) -> str:
+    return f"alphamill:llm:day:{day}"  # must end in the day: the script replaces it
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # half of a surrogate pair is not UTF-8
+
+
+def _pairs(flat: Sequence[Any]) -> Mapping[Any, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _account(stored: Mapping[Any, Any]) -> Account:
+    values = {_text(key): int(_text(value)) for key, value in stored.items()}
+    return Account(
+        spent_usd_micros=values.get("spent", 0),
+        reserved_usd_micros=values.get("reserved", 0),
+        unknown_usd_micros=values.get("unknown", 0),
+        unknown_calls=values.get("unknown_calls", 0),
+        settled_calls=values.get("settled_calls", 0),
+        overruns=values.get("overruns", 0),
+        cap_usd_micros=values.get("cap", 0),
+        held_until_ms=values.get("held_until_ms", 0),
+    )

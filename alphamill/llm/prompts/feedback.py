@@ -1,0 +1,141 @@
+"""What earlier rounds taught, as a prompt words it: bounded in tokens, the most useful first.
+
+A tried factor is one line: `1. EXPRESSION | ic +0.0312, t +2.41, turnover 0.12 | HYPOTHESIS`. Only
+discovery numbers have a place in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alphamill.llm.prompts.sanitise import expression, prose
+from alphamill.llm.tokens import text_tokens
+
+_EXPRESSION_CHARS = 500
+_REASON_CHARS = 120
+_EXAMPLE_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A factor and its numbers on discovery; None where it could not be measured.
+
+    in_time: `ic` is no IC but the rank correlation in time: the run has no cross-section.
+    turnover_frac: part of the book traded at each bar, 0 to 2.
+    """
+
+    expression: str
+    ic: float | None = None
+    ic_t: float | None = None
+    turnover_frac: float | None = None
+    hypothesis: str = ""
+    in_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """How many candidates failed for one reason, and the latest; "" if none can be shown."""
+
+    reason: str
+    count: int
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What earlier rounds taught, best first. Discovery only: nothing else has a field here."""
+
+    worked: tuple[Tried, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    shared: tuple[str, ...] = ()  # parts that the best have in common
+    fruitless: tuple[str, ...] = ()  # parts that only failures have
+    known: tuple[str, ...] = ()  # tried expressions not among the above
+    taken: tuple[str, ...] = ()  # expressions that earlier runs admitted, in no telling order
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens (`text_tokens`) each part may take; one line is always kept.
+
+    hypothesis_chars: of each that worked; 0: left out, and so is ic.
+    """
+
+    worked: int
+    failed: int
+    parts: int
+    known: int
+    taken: int
+    hypothesis_chars: int = 0
+
+
+BRIEF = Room(worked=240, failed=130, parts=50, known=120, taken=80)
+FULL = Room(worked=850, failed=180, parts=80, known=200, taken=120, hypothesis_chars=160)
+
+
+def sections(feedback: Feedback, room: Room) -> list[str]:
+    """The sections that have something to say. What worked and does not fit is told as known."""
+    worked = [line(number, one, room) for number, one in enumerate(feedback.worked, 1)]
+    told = list(_fitting(worked, room.worked))
+    rest = [one.expression for one, said in zip(feedback.worked, worked, strict=True)
+            if said not in told]  # fmt: skip
+    failed = (_failed(one) for one in feedback.failed)
+    listed = (
+        ("Taken: another window of these is worth nothing", feedback.taken, room.taken),
+        ("Parts that the best have in common", feedback.shared, room.parts),
+        ("Parts that only failures have", feedback.fruitless, room.parts),
+        ("Tried as well: a repetition is refused", (*rest, *feedback.known), room.known),
+    )
+    taken, *others = [section(title, _fitting(map(_plain, said), most))
+                      for title, said, most in listed]  # fmt: skip
+    found = [
+        taken,
+        section("What worked so far, best first", told),
+        section("What failed so far", _fitting(failed, room.failed)),
+        *others,
+    ]
+    return [one for one in found if one]
+
+
+def section(title: str, lines: Iterable[str]) -> str:
+    """A section of a prompt; "" without a line."""
+    body = "\n".join(lines)
+    return f"## {title}\n{body}" if body else ""
+
+
+def line(number: int, tried: Tried, room: Room = FULL) -> str:
+    """One tried factor, numbered."""
+    label = "corr in time {:+.4f}" if tried.in_time else "ic {:+.4f}"
+    numbers = [
+        form.format(value)
+        for form, value in (
+            (label, tried.ic if room.hypothesis_chars else None),
+            ("t {:+.1f}", tried.ic_t),
+            ("turnover {:.2f}", tried.turnover_frac),
+        )
+        if value is not None
+    ]
+    said = prose(tried.hypothesis, room.hypothesis_chars) if room.hypothesis_chars else ""
+    parts = [f"{number}. {_plain(tried.expression)}", ", ".join(numbers), said]
+    return " | ".join(part for part in parts if part)
+
+
+def _failed(one: Failed) -> str:
+    said = f"- {one.count} x {prose(one.reason, _REASON_CHARS)}"
+    return f"{said} | {expression(one.example, _EXAMPLE_CHARS)}" if one.example else said
+
+
+def _plain(text: str) -> str:
+    return expression(text, _EXPRESSION_CHARS)
+
+
+def _fitting(lines: Iterable[str], most_tokens: int) -> Sequence[str]:
+    """The lines that fit, in their order; one too long is passed over, but the first is kept."""
+    kept: list[str] = []
+    left = most_tokens
+    for text in lines:
+        tokens = text_tokens(text) + 1
+        if tokens <= left or not kept:
+            kept.append(text)
+            left -= tokens
+    return kept

@@ -1,0 +1,1 @@
+"""Funding settlements of perpetual futures: parsed, fetched, read from archive files."""

@@ -1,0 +1,99 @@
+"""The archive's files of funding: one a symbol and month, on futures only; there are no daily ones.
+
+Source: data.binance.vision, futures/{um,cm}/monthly/fundingRate: calc_time, the hours since the
+settlement before, and the rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from alphamill.frames import FUNDING, Market, Month, is_symbol
+from alphamill.market.funding.parse import LONGEST_MS, MINUTE_MS, funding_table
+from alphamill.market.klines.archive_file import MARKET_FOLDERS, only_csv
+from alphamill.market.klines.parse import times_ms
+
+FUNDING_FILE = pa.schema([*FUNDING, pa.field("interval_hours", pa.int64(), nullable=False)])
+_HOUR_MS = 3_600_000
+_FIELDS = 3
+_MANY = 20  # more holes than these are asked for as one stretch
+
+
+@dataclass(frozen=True, slots=True)
+class FundingFile:
+    """A month of settlements. ValueError for a symbol that cannot be in a path, and for spot."""
+
+    market: Market
+    symbol: str
+    month: Month
+
+    def __post_init__(self) -> None:
+        if not is_symbol(self.symbol) or not self.market.has_funding:
+            raise ValueError(f"no funding of {self.symbol!r} on {self.market}")
+
+    @property
+    def stem(self) -> str:
+        """As BTCUSDT-fundingRate-2021-04."""
+        return f"{self.symbol}-fundingRate-{self.month}"
+
+    @property
+    def path(self) -> str:
+        """Below the archive's URL, without a slash before it."""
+        folder = f"data/{MARKET_FOLDERS[self.market]}/monthly/fundingRate"
+        return f"{folder}/{self.symbol}/{self.stem}.zip"
+
+    @property
+    def source(self) -> Literal["archive-monthly"]:
+        """As the lake records it."""
+        return "archive-monthly"
+
+    def parse(self, content: bytes) -> pa.Table:
+        """FUNDING_FILE of a verified zip. Raises ValueError, in words, for anything else."""
+        table = parse_funding_csv(only_csv(content, f"{self.stem}.csv"))
+        times = times_ms(table, "funding_time")
+        # A settlement of the month's first instant may be stamped a little before it.
+        early_ms = self.month.start_ms - MINUTE_MS // 2
+        if times.size and not (early_ms <= times[0] and times[-1] < self.month.end_ms):
+            raise ValueError("it holds settlements from outside its month")
+        return table
+
+
+def parse_funding_csv(text: bytes) -> pa.Table:
+    """FUNDING_FILE of a CSV with or without a header row, which is told by its first byte.
+
+    Raises ValueError for anything malformed, and for two settlements in one minute.
+    """
+    lines = text.decode("ascii").splitlines()
+    if text[:1].isalpha():
+        lines = lines[1:]
+    rows = [line.split(",") for line in lines]
+    if any(len(row) < _FIELDS for row in rows):
+        raise ValueError("its CSV has rows of too few fields")
+    hours = np.array([int(row[1]) for row in rows], dtype=np.int64)
+    table = funding_table([int(row[0]) for row in rows], [float(row[2]) for row in rows])
+    if table.num_rows != len(rows) or (hours < 0).any():
+        raise ValueError("its CSV has settlements twice, or less than no hours apart")
+    order = np.argsort([int(row[0]) for row in rows], kind="stable")
+    return table.append_column(FUNDING_FILE.field("interval_hours"), pa.array(hours[order]))
+
+
+def holes(table: pa.Table, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Stretches of [start_ms, end_ms) where a file of settlements may lack one.
+
+    Longer than what either settlement beside it states as its interval. `table` has rows.
+    """
+    times = times_ms(table, "funding_time")
+    hours = table["interval_hours"].to_numpy()
+    allowed = np.where(hours > 0, hours * _HOUR_MS, LONGEST_MS) + MINUTE_MS
+    # A stretch reaches from one settlement, or the start, to the next, or the end.
+    opens = np.concatenate(([start_ms], times + 1))
+    closes = np.concatenate((times, [end_ms]))
+    most = np.maximum(np.concatenate((allowed[:1], allowed)), np.append(allowed, allowed[-1]))
+    found = np.flatnonzero(closes - opens > most)
+    if found.size > _MANY:
+        return [(int(opens[found[0]]), int(closes[found[-1]]))]
+    return [(int(opens[at]), int(closes[at])) for at in found]

@@ -1,0 +1,1 @@
+"""Klines: parsed, fetched, read from archive files."""

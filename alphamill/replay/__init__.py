@@ -1,0 +1,1 @@
+"""What was computed once is computed again and compared, at no cost."""

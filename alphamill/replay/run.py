@@ -1,0 +1,184 @@
+"""replay: a mining run done again from its snapshot and its paid replies, at no cost.
+
+The panel of the run is copied, not built again: bars that the exchange has corrected since must not
+change what is compared. Everything after it is computed: prompts, replies read, scores, verdicts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alphamill.errors import GiveUp
+from alphamill.frames import Interval
+from alphamill.jobs import (
+    EvaluateJob,
+    Message,
+    ProposeJob,
+    PublishJob,
+    RankJob,
+    RunSpec,
+    ValidateJob,
+    VerifyJob,
+    VetoJob,
+    content_id,
+)
+from alphamill.lake import Lake, run_key
+from alphamill.llm.call import Answer, Call
+from alphamill.llm.journal.records import CallStatus
+from alphamill.llm.messages import ChatReply, TokenUsage
+from alphamill.runs.panels import read_refusal
+from alphamill.runs.schemas import SUMMARY, Row, RunDeps
+from alphamill.stages import evaluate, propose, publish, validate, verify, veto
+
+# Computed again; what else lies in a run's folder is its input.
+_COMPUTED = ("proposals", "trials", "validation", "ranking", "veto", "verdicts")
+# What may differ between two honest computations: other runs look at holdouts, versions move on.
+_ASIDE = ("holdout_looks", "code_version")
+
+Stage = Callable[[Any, Any], Mapping[str, Any]]
+_ASKING: dict[str, tuple[Stage, type[Message]]] = {
+    "propose.quick_scan": (propose.run, ProposeJob),
+    "propose.detailed_analysis": (propose.run, ProposeJob),
+    "veto": (veto.run, VetoJob),
+}
+_COMPUTING: dict[str, tuple[Stage, type[Message]]] = {
+    "evaluate": (evaluate.run, EvaluateJob),
+    "validate": (validate.run_validate, ValidateJob),
+    "rank": (validate.run_rank, RankJob),
+    "verify": (verify.run, VerifyJob),
+}
+
+
+class JournalOnly:
+    """A gateway without a model: replies that were paid for, and nothing else."""
+
+    def __init__(self, calls: Iterable[Row]) -> None:
+        self._settled = {
+            call["call_id"]: call for call in calls if call["status"] == CallStatus.SETTLED
+        }
+
+    def ask(self, call: Call) -> Answer:
+        """The reply of then. Raises GiveUp for a call that was never answered."""
+        found = self._settled.get(call.call_id)
+        if found is None:
+            raise GiveUp(f"call {call.call_id} has no reply in the journal")
+        usage = TokenUsage(
+            found["prompt_tokens"], found["cached_tokens"], found["completion_tokens"]
+        )
+        reply = ChatReply(
+            found["reply_text"], found["finish_reason"], found["served_model"], usage,
+            found["latency_ms"], found["model"],
+        )  # fmt: skip
+        return Answer(reply, replayed=True, cost_usd_micros=found["cost_usd_micros"] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that is not the same: which table, which row, which columns."""
+
+    table: str
+    row: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many rows were compared, what differs, and which jobs failed this time."""
+
+    trials: int
+    verdicts: int
+    differences: tuple[Difference, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every trial and every verdict came out the same."""
+        return not self.differences
+
+
+def replay(
+    run_id: str, jobs: Sequence[tuple[str, Mapping[str, Any]]], source: Lake, scratch: Lake
+) -> Replayed:
+    """Do the run's jobs, (stage, message) in the order of its plan, in `scratch`; compare.
+
+    Raises GiveUp for a run that `source` does not hold whole.
+    """
+    try:
+        summary = json.loads(source.read_bytes(run_key(run_id, SUMMARY)))
+        calls = source.read(run_key(run_id, "calls.parquet")).to_pylist()
+    except FileNotFoundError as error:
+        raise GiveUp(f"{source.uri} has no published mining run {run_id}") from error
+    spec = RunSpec.from_message(summary["spec"])
+    _copy_inputs(run_id, source, scratch)
+    failed = []
+    for stage, message in jobs:
+        if _refused(run_id, message, scratch):
+            continue
+        try:
+            _do(stage, message, run_id, spec, scratch, JournalOnly(calls))
+        except GiveUp as error:
+            failed.append(f"{stage}: {error}")
+    publish.run(PublishJob(), publish.PublishDeps(scratch, run_id, spec, (), summary["missing"]))
+    tables = {
+        name: tuple(lake.read(run_key(run_id, f"{name}.parquet")).to_pylist()
+                    for lake in (source, scratch))
+        for name in ("trials", "factors")
+    }  # fmt: skip
+    differences = [
+        difference
+        for name, (before, after) in tables.items()
+        for difference in _compare(name, before, after)
+    ]
+    sizes = (len(tables["trials"][0]), len(tables["factors"][0]))
+    return Replayed(*sizes, tuple(differences), tuple(failed))
+
+
+def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
+    folder = run_key(run_id, SUMMARY).removesuffix(f"/{SUMMARY}")
+    for key in source.list(folder):
+        inside = key.removeprefix(f"{folder}/")
+        if "/" in inside and inside.partition("/")[0] not in _COMPUTED:
+            scratch.write_bytes(key, source.read_bytes(key))
+
+
+def _refused(run_id: str, message: Mapping[str, Any], lake: Lake) -> bool:
+    """Whether the job is of bars that make no panel: it was not done then either."""
+    interval = message.get("interval")
+    return interval is not None and bool(read_refusal(lake, run_id, Interval(interval)))
+
+
+def _do(
+    stage: str,
+    message: Mapping[str, Any],
+    run_id: str,
+    spec: RunSpec,
+    lake: Lake,
+    journal: JournalOnly,
+) -> None:
+    if stage in _ASKING:
+        ask, job_type = _ASKING[stage]
+        call_id = content_id(stage, message)  # the job's id
+        deps = propose.ProposeDeps(lake, run_id, spec, journal, 0, call_id)
+        ask(job_type.from_message(message), deps)
+    elif stage in _COMPUTING:
+        compute, kind = _COMPUTING[stage]
+        compute(kind.from_message(message), RunDeps(lake, run_id, spec))
+
+
+def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[Difference]:
+    """Row by row; numbers must be the same to the last bit."""
+    found = []
+    for number in range(max(len(before), len(after))):
+        one = before[number] if number < len(before) else {}
+        two = after[number] if number < len(after) else {}
+        columns = tuple(
+            name for name in (one or two)
+            if name not in _ASIDE and repr(one.get(name)) != repr(two.get(name))
+        )  # fmt: skip
+        if columns:
+            label = str((one or two).get("expression") or (one or two).get("proposed"))
+            found.append(Difference(table, label, columns))
+    return found

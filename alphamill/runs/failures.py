@@ -1,0 +1,50 @@
+"""Jobs that did not get through, gathered by what stopped them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alphamill.frames import Month
+from alphamill.ledger import JobRecord, JobState
+
+_NAMED = 3  # jobs of a group that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Jobs of one stage with one state and reason. `subjects`: what the first few were about."""
+
+    stage: str
+    state: str
+    reason: str
+    jobs: int
+    subjects: tuple[str, ...]
+
+
+def gathered(jobs: Iterable[JobRecord]) -> list[Trouble]:
+    """Dead jobs before skipped ones before those that will be tried again, large groups first."""
+    found: dict[tuple[str, str, str], Trouble] = {}
+    for job in jobs:
+        key = (job.stage, job.state.value, job.error)
+        known = found.get(key, Trouble(*key, jobs=0, subjects=()))
+        named = (*known.subjects, subject(job.message))[:_NAMED]
+        found[key] = replace(known, jobs=known.jobs + 1, subjects=named)
+    order = [JobState.DEAD, JobState.SKIPPED]
+
+    def rank(trouble: Trouble) -> tuple[int, int, str]:
+        state = JobState(trouble.state)
+        return order.index(state) if state in order else 2, -trouble.jobs, trouble.stage
+
+    return sorted(found.values(), key=rank)
+
+
+def subject(message: Mapping[str, Any]) -> str:
+    """What a job is about, for a reader: "BTCUSDT 1h 2024-01", "1h round 2"."""
+    parts = [str(message[name]) for name in ("symbol", "interval") if message.get(name)]
+    if "start_ms" in message:
+        parts.append(str(Month.of_ms(int(message["start_ms"]))))
+    if "round" in message:
+        parts.append(f"round {int(message['round']) + 1}")
+    return " ".join(parts)

@@ -1,0 +1,173 @@
+"""What a run's trials so far teach the next call: discovery numbers, motifs, what is known.
+
+Calls side by side are sent in different directions: a theme each, in turn, by the symbol's place in
+the run and the round. Equal trials, equal feedback: nothing here depends on time or chance.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from alphamill.errors import FactorError
+from alphamill.factors.printer import to_text
+from alphamill.factors.syntax import Call, has_field, walk
+from alphamill.language import read_expression
+from alphamill.llm.prompts import Failed, Feedback, Tried
+from alphamill.runs.schemas import Row, association, association_t, in_time
+from alphamill.search.shapes import shape
+
+BEST = 10
+OF_ONE_SHAPE = 3  # among the best
+PARTS_SHOWN = 5
+KNOWN_SHOWN = 24
+TAKEN_SHOWN = 12
+WEAK_T = 1.0  # |t| below it: nothing is there
+_KNOWN_CHARS = 70  # a longer expression is not worth its tokens in a list of what is known
+_LARGEST_PART = 5  # nodes
+_PARTICULAR = re.compile(r"^col \d+: |'[^']*'|\d+(?:\.\d+)?")  # of one candidate, not of its fault
+_KINDS = {
+    "invalid": "does not parse: ",
+    "unclean": "means nothing: ",
+    "fault": "cannot be measured: ",
+    "unreadable": "reply: ",
+}
+
+# Directions that a desk would spread its people over; sim/proposer.py knows them by their names.
+THEMES = (
+    "reversal: what moved too far comes back",
+    "momentum: what rises steadily goes on",
+    "volume: attention before and after a move",
+    "price and volume: whether moves are confirmed",
+    "order flow: takers' buying and selling",
+    "volatility: calm against wild, and changes of it",
+    "shape of the bar: where in its range a bar closes",
+    "relative value: a coin against all coins at the bar",
+)
+
+
+def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:
+    """The theme of a symbol's call in a round: neighbours differ, and so do a symbol's rounds."""
+    return THEMES[(symbols.index(symbol) + 3 * number) % len(THEMES)]
+
+
+def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
+    """The best trials, failures by reason, what both are made of, and what else was tried.
+
+    taken: of the library, newest first. Told are expressions alone, in the order of the alphabet:
+    neither a number nor a place says how one did behind discovery.
+    """
+    measured = [row for row in trials if row["status"] == "evaluated"]
+    measured.sort(key=lambda row: (-abs(association_t(row) or 0.0), row["hash"]))
+    best, rest = _varied(measured)
+    return Feedback(
+        worked=tuple(tried(row) for row in best),
+        failed=_failures(trials),
+        shared=_shared(best),
+        fruitless=_fruitless(best, rest[len(rest) // 2 :]),
+        known=_short([row["expression"] for row in rest])[:KNOWN_SHOWN],
+        taken=tuple(sorted(_short([row["expression"] for row in taken])[:TAKEN_SHOWN])),
+    )
+
+
+def _varied(measured: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The best, few of them of one shape, and the rest: ten windows of one idea teach no more.
+
+    What is weak is among the best only where all is.
+    """
+    all_weak = not any(map(_strong, measured))
+    best: list[Row] = []
+    rest: list[Row] = []
+    shapes: Counter[str] = Counter()
+    for row in measured:
+        of_it = shape(row["expression"])
+        shapes[of_it] += 1
+        fits = len(best) < BEST and shapes[of_it] <= OF_ONE_SHAPE and (all_weak or _strong(row))
+        (best if fits else rest).append(row)
+    return best, rest
+
+
+def _strong(row: Row) -> bool:
+    return abs(association_t(row) or 0.0) >= WEAK_T
+
+
+def _failures(trials: Sequence[Row]) -> tuple[Failed, ...]:
+    """What failed, by reason, the commonest first; the latest of each reason is its example."""
+    grouped: dict[str, list[tuple[str, str]]] = {}
+    for row in trials:
+        if (found := _failure(row)) is not None:
+            kind, said, example = found
+            grouped.setdefault(kind, []).append((said, example))
+    ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Failed(rows[-1][0], len(rows), rows[-1][1]) for _, rows in ordered)
+
+
+def _failure(row: Row) -> tuple[str, str, str] | None:
+    """The kind of a failure, its reason in words, and the expression; None for a success."""
+    status, example = row["status"], row["expression"] or row["proposed"] or ""
+    if status == "duplicate":
+        return status, "proposed before, refused", example
+    if status == "evaluated":
+        return None if _strong(row) else ("weak", f"weak, t within {WEAK_T:g} of 0", example)
+    if status not in _KINDS:
+        return None
+    # A fault names the part first that it is about: `ts_mean(close, 5): PROBLEM`.
+    reason = row["reason"] or ""
+    said = reason.rpartition(": ")[2] if status == "unclean" else reason
+    kind = _KINDS[status] + _PARTICULAR.sub("", said)
+    return kind, _KINDS[status] + said, "" if status == "unreadable" else example
+
+
+def _short(expressions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(text for text in expressions if len(text) <= _KNOWN_CHARS)
+
+
+def tried(row: Row) -> Tried:
+    """A trial as a prompt may name it: discovery numbers only."""
+    return Tried(
+        expression=row["expression"] or row["proposed"],
+        ic=association(row),
+        ic_t=association_t(row),
+        in_time=in_time(row),
+        turnover_frac=row["turnover_per_bar"],
+        hypothesis=row["hypothesis"] or "",
+    )
+
+
+def _shared(best: Sequence[Row]) -> tuple[str, ...]:
+    """Parts of at least two of the best, the commonest first."""
+    found = _parts(best)
+    common = [(part, n) for part, n in _ordered(found) if n > 1]
+    return tuple(f"{part} (in {n} of {len(best)})" for part, n in common[:PARTS_SHOWN])
+
+
+def _fruitless(best: Sequence[Row], worse: Sequence[Row]) -> tuple[str, ...]:
+    """Parts of at least three of the worse half and of none of the best."""
+    good = set(_parts(best))
+    bad = [(part, n) for part, n in _ordered(_parts(worse)) if n > 2 and part not in good]
+    return tuple(f"{part} (in {n})" for part, n in bad[:PARTS_SHOWN])
+
+
+def _ordered(found: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(found.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))
+
+
+def _parts(rows: Iterable[Row]) -> Counter[str]:
+    """In how many of the rows a small part occurs; a bare field or number is no part."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        try:
+            tree = read_expression(row["expression"]).tree
+        except FactorError:
+            continue  # of a language that has changed since
+        found.update(
+            {
+                to_text(node)
+                for node in walk(tree)
+                if isinstance(node, Call)
+                and has_field(node)
+                and sum(1 for _ in walk(node)) <= _LARGEST_PART
+            }
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The simulated exchange: REST, archive and streams over HTTP."""

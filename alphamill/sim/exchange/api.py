@@ -1,0 +1,289 @@
+"""The simulated exchange without its sockets: a path, a query and an address in, an answer out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from alphamill.frames import Interval, Market
+from alphamill.sim.exchange.funding import funding_rows, read_funding_query, select_funding
+from alphamill.sim.exchange.klines import query_weight, read_query, select
+from alphamill.sim.exchange.limits import Admission, Limits, Windows
+from alphamill.sim.exchange.listing import exchange_info, ticker
+from alphamill.sim.exchange.print_rows import RowCache, row_texts
+from alphamill.sim.exchange.query import SYMBOL, ApiError, Parameter, read_parameters
+from alphamill.sim.exchange.reply import ALWAYS, HTML, JSON, Answer
+from alphamill.sim.market.bars import BarSource, close_ms, unfinished
+
+Pairs = Sequence[tuple[str, str]]
+
+PREFIXES: Mapping[str, Market] = {
+    "/api/v3/": Market.SPOT,
+    "/fapi/v1/": Market.USD_M,
+    "/dapi/v1/": Market.COIN_M,
+}
+_FUNDING = "fundingRate"
+_MINI_TICKER = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume",
+                "quoteVolume", "openTime", "closeTime", "firstId", "lastId", "count")  # fmt: skip
+_SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
+
+
+class ExchangeApi:
+    """Answers requests and counts them. Not thread-safe: one event loop owns it."""
+
+    def __init__(
+        self,
+        source: BarSource,
+        limits: Mapping[Market, Limits],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._source = source
+        self._now_ms = now_ms
+        self._windows = {market: Windows(limits[market]) for market in Market}
+        self._rows: dict[tuple[Market, str, Interval], RowCache] = {}
+        self._totals: Counter[str] = Counter()
+
+    def answer(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Answer:
+        """The reply to GET `path`. `micros`: the spot client asked for times in microseconds."""
+        now_ms = self._now_ms()
+        market, endpoint = _place(path)
+        if market is None or endpoint not in _WEIGHTS or _is_absent(market, endpoint):
+            return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
+        windows = self._windows[market]
+        weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
+        admission = windows.admit(address, weight, now_ms, funding=funding)
+        self._totals["funding_requests"] += funding and admission.status == 200
+        headers = {**JSON, **ALWAYS, "X-MBX-USED-WEIGHT-1M": str(admission.used_weight)}
+        if market is Market.SPOT:
+            headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
+        self._totals[f"status_{admission.status}"] += 1
+        if admission.status != 200:
+            headers["Retry-After"] = str(admission.retry_after_s)
+            return Answer(
+                admission.status, _refusal(market, address, admission, windows.limits), headers
+            )
+        try:
+            unit = 1000 if micros and market is Market.SPOT else 1
+            body = self._body(market, endpoint, pairs, now_ms, unit)
+        except ApiError as error:
+            self._totals["bad_requests"] += 1
+            return Answer(error.status, _json({"code": error.code, "msg": error.message}), headers)
+        return Answer(200, body, headers)
+
+    def stats(self) -> dict[str, Any]:
+        """Every remembered window of every market and address, and sums over all time."""
+        windows = [
+            {
+                "market": str(market),
+                "address": window.address,
+                "start_ms": window.start_ms,
+                "limit": window.limit,
+                "weight": window.weight,
+                "requests": window.requests,
+                "refused": window.refused,
+            }
+            for market, counted in self._windows.items()
+            for window in counted.history()
+        ]
+        windows.sort(key=lambda window: int(str(window["start_ms"])))
+        totals = {
+            "requests": self._totals["status_200"],
+            "refused": self._totals["status_429"] + self._totals["status_418"],
+            **{name: self._totals[name] for name in ("status_429", "status_418", "bad_requests",
+                                                     "kline_rows", "funding_requests",
+                                                     "funding_rows")},
+            "weight": sum(counted.total_weight for counted in self._windows.values()),
+            "bans": sum(counted.total_bans for counted in self._windows.values()),
+            "into_bans": sum(counted.total_into_bans for counted in self._windows.values()),
+        }  # fmt: skip
+        return {"windows": windows, "totals": totals}
+
+    def use_up(self, path: str, address: str) -> None:
+        """As if others had used up what the address may do on the market of `path` for now."""
+        market, _ = _place(path)
+        if market is not None:
+            self._windows[market].use_up(address, self._now_ms())
+
+    def ban(self, path: str, address: str) -> None:
+        """Ban the address from the market of `path`."""
+        market, _ = _place(path)
+        if market is not None:
+            self._windows[market].ban(address, self._now_ms())
+
+    def market(self) -> dict[str, Any]:
+        """What the source is: recordings with their ranges, or the planted factors."""
+        return dict(self._source.describe())
+
+    def _body(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
+        if endpoint == "klines":
+            return self._klines(market, pairs, now_ms, unit)
+        if endpoint == _FUNDING:
+            return self._funding(market, pairs, now_ms)
+        if endpoint == "exchangeInfo":
+            return self._exchange_info(market, pairs, now_ms)
+        if endpoint == "ticker/24hr":
+            return self._ticker(market, pairs, now_ms)
+        read_parameters(pairs, ())
+        return _json({"serverTime": now_ms * unit} if endpoint == "time" else {})
+
+    def _klines(self, market: Market, pairs: Pairs, now_ms: int, unit: int) -> bytes:
+        query = read_query(market, pairs)
+        self._check_symbol(market, query.symbol)
+        key = (market, query.symbol, query.interval)
+        if key not in self._rows:
+            found = self._source.bars(*key)
+            if found is None:
+                return b"[]"
+            self._rows[key] = RowCache(found, query.interval)
+        rows, bars = self._rows[key], self._rows[key].bars
+        first, stop = select(market, query, bars, now_ms)
+        running = stop > first and close_ms(int(bars.open_ms[stop - 1]), query.interval) >= now_ms
+        closed = stop - 1 if running else stop
+        if unit == 1:
+            texts = list(rows.texts(first, closed))
+        else:
+            texts = row_texts(bars.rows(first, closed), query.interval, unit)
+        if running:
+            last = unfinished(bars.rows(closed, stop), query.interval, now_ms)
+            texts += row_texts(last, query.interval, unit)
+        self._totals["kline_rows"] += len(texts)
+        return f"[{','.join(texts)}]".encode()
+
+    def _funding(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
+        query = read_funding_query(pairs)
+        self._check_symbol(market, query.symbol)
+        known = self._source.funding(market, query.symbol)
+        if known is None:
+            return b"[]"
+        found = select_funding(query, known, now_ms)
+        self._totals["funding_rows"] += len(found)
+        return funding_rows(query.symbol, found).encode()
+
+    def _exchange_info(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
+        spot_only = (Parameter("permissions"), Parameter("showPermissionSets"),
+                     Parameter("symbolStatus"))  # fmt: skip
+        accepted = (*_SYMBOLS, *spot_only) if market is Market.SPOT else ()
+        values = read_parameters(pairs, accepted)
+        symbols = self._asked(market, values)
+        if symbols is None:
+            symbols = list(self._source.symbols(market))
+        limits = self._windows[market].limits
+        return _json(exchange_info(self._source, market, symbols, limits, now_ms))
+
+    def _ticker(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
+        accepted = (*_SYMBOLS, Parameter("type")) if market is Market.SPOT else _SYMBOLS[:1]
+        values = read_parameters(pairs, accepted)
+        kind = values.get("type", "FULL")
+        if kind not in ("FULL", "MINI"):
+            raise ApiError(-1130, "Data sent for parameter 'type' is not valid.")
+        asked = self._asked(market, values)
+        symbols = self._source.symbols(market) if asked is None else asked
+        tickers = [ticker(self._source, market, symbol, now_ms) for symbol in symbols]
+        if kind == "MINI":
+            tickers = [{name: found[name] for name in _MINI_TICKER} for found in tickers]
+        alone = "symbol" in values and market is not Market.COIN_M
+        return _json(tickers[0] if alone else tickers)
+
+    def _asked(self, market: Market, values: Mapping[str, str]) -> list[str] | None:
+        """Symbols named by the query, None if it names none; raises ApiError."""
+        if "symbol" in values and "symbols" in values:
+            raise ApiError(-1128, "Combination of optional parameters invalid.")
+        if "symbol" in values:
+            symbols = [values["symbol"]]
+        elif "symbols" in values:
+            symbols = _symbol_list(values["symbols"])
+        else:
+            return None
+        for symbol in symbols:
+            self._check_symbol(market, symbol)
+        return symbols
+
+    def _check_symbol(self, market: Market, symbol: str) -> None:
+        if symbol not in self._source.symbols(market):
+            raise ApiError(-1121, "Invalid symbol.")
+
+
+def _place(path: str) -> tuple[Market | None, str]:
+    """The market whose API `path` belongs to, and the endpoint."""
+    prefix = next((known for known in PREFIXES if path.startswith(known)), None)
+    return (None, path) if prefix is None else (PREFIXES[prefix], path.removeprefix(prefix))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _symbol_list(text: str) -> list[str]:
+    illegal = ApiError(
+        -1100,
+        "Illegal characters found in parameter 'symbols'; legal range is "
+        '\'^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$\'.',
+    )
+    try:
+        symbols = json.loads(text)
+    except json.JSONDecodeError:
+        raise illegal from None
+    if not isinstance(symbols, list) or not symbols or not all(isinstance(s, str) for s in symbols):
+        raise illegal
+    return symbols
+
+
+def _is_absent(market: Market, endpoint: str) -> bool:
+    return endpoint == _FUNDING and not market.has_funding
+
+
+def _one(_market: Market, _pairs: Pairs) -> int:
+    return 1
+
+
+def _exchange_info_weight(market: Market, _pairs: Pairs) -> int:
+    return 20 if market is Market.SPOT else 1
+
+
+def _ticker_weight(market: Market, pairs: Pairs) -> int:
+    names = dict(pairs)
+    if market is not Market.SPOT:
+        return 1 if "symbol" in names else 40
+    if "symbol" in names:
+        return 2
+    if "symbols" in names:
+        asked = names["symbols"].count(",") + 1
+        return 2 if asked <= 20 else 40 if asked <= 100 else 80
+    return 80
+
+
+_WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
+    "ping": _one,
+    "time": _one,
+    "exchangeInfo": _exchange_info_weight,
+    "klines": query_weight,
+    _FUNDING: _one,
+    "ticker/24hr": _ticker_weight,
+}
+
+
+def _refusal(market: Market, address: str, admission: Admission, limits: Limits) -> bytes:
+    """Body of a 429 or 418, in the words of the market's own documentation."""
+    avoid = "Please use WebSocket Streams for live updates to avoid"
+    futures_avoid = "Please use the websocket for live updates to avoid"
+    spot = market is Market.SPOT
+    if admission.status == 418:
+        until = f"banned until {admission.banned_until_ms}."
+        way = f"Way too much request weight used; IP {until} {avoid} bans."
+        futures_way = f"Way too many requests; IP({address}) {until} {futures_avoid} bans."
+        return _json({"code": -1003, "msg": way if spot else futures_way})
+    if admission.over == "funding":
+        message = f"Too many requests; current limit of IP({address}) is {limits.funding} requests"
+        message += f" per {limits.funding_windows} minutes."
+    elif not spot:
+        message = f"Too many requests; current limit of IP({address}) is {limits.weight} requests"
+        message += f" per minute. {futures_avoid} polling the API."
+    elif admission.over == "weight":
+        message = f"Too much request weight used; current limit is {limits.weight} request weight"
+        message += f" per 1 MINUTE. {avoid} polling the API."
+    else:
+        message = f"Too many requests; current limit is {limits.requests} requests per"
+        message += f" {limits.request_windows} MINUTE. {avoid} polling the API."
+    return _json({"code": -1003, "msg": message})

@@ -1,0 +1,277 @@
+"""The simulated exchange's archive: the paths, zips and checksums of data.binance.vision.
+
+Spot CSVs have no header row and count microseconds from 2025 on; futures CSVs count milliseconds
+and have a header row from May 2022 on, as the real ones do. A day appears when the next one has
+begun, a month on the first Monday after it. Equal bars give equal bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import re
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from alphamill.frames import Interval, Market, Month
+from alphamill.sim.exchange.funding import funding_csv
+from alphamill.sim.exchange.print_rows import row_texts
+from alphamill.sim.exchange.reply import Answer
+from alphamill.sim.market.bars import BarSource
+
+_PATH = re.compile(
+    r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/klines/"
+    r"(?P<symbol>[A-Z0-9_]{2,30})/(?P<interval>\d{1,2}(?:[smhdw]|mo))/"
+    r"(?P<stem>(?P=symbol)-(?P=interval)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
+    r"\.zip(?P<checksum>\.CHECKSUM)?"
+)
+_FUNDING_PATH = re.compile(
+    r"/data/(?P<market>futures/um|futures/cm)/monthly/fundingRate/(?P<symbol>[A-Z0-9_]{2,30})/"
+    r"(?P<stem>(?P=symbol)-fundingRate-(?P<month>\d{4}-(?:0[1-9]|1[0-2])))"
+    r"\.zip(?P<checksum>\.CHECKSUM)?"
+)
+_HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+    "taker_buy_quote_volume,ignore"
+)
+_HEADER_FROM = Month(2022, 5)  # futures
+_MICROSECONDS_FROM = Month(2025, 1)  # spot
+_DAY_MS = 86_400_000
+_KEPT_BYTES = 256 * 2**20
+_UNZIPPED_ROWS = 3_000_000  # more than a month of seconds
+
+
+class ArchiveFaultKind(StrEnum):
+    """What is wrong with a file; the real archive has had each."""
+
+    BAD_CHECKSUM = "bad_checksum"  # the CHECKSUM is of an earlier version
+    CORRUPT_ZIP = "corrupt_zip"  # cut in the middle; its CHECKSUM fits
+    MISSING = "missing"  # neither the zip nor its CHECKSUM
+    MISSING_CHECKSUM = "missing_checksum"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFault:
+    """A fault of every file whose name without ending matches `names`, a shell pattern."""
+
+    kind: ArchiveFaultKind
+    names: str = "*"
+
+    @classmethod
+    def parse(cls, text: str) -> ArchiveFault:
+        """From "bad_checksum" or "missing:BTCUSDT-1m-2021-*"; raises ValueError."""
+        name, _, names = text.partition(":")
+        try:
+            return cls(ArchiveFaultKind(name), names or "*")
+        except ValueError as error:
+            kinds = ", ".join(ArchiveFaultKind)
+            raise ValueError(f"{text!r} is not KIND[:NAMES] ({kinds})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    market: Market
+    symbol: str
+    interval: Interval | None  # None: a file of funding
+    stem: str
+    month: Month
+    day: int | None
+
+    @property
+    def range_ms(self) -> tuple[int, int]:
+        if self.day is None:
+            return self.month.start_ms, self.month.end_ms
+        start_ms = self.month.start_ms + (self.day - 1) * _DAY_MS
+        return start_ms, start_ms + _DAY_MS
+
+    @property
+    def published_ms(self) -> int:
+        end_ms = self.range_ms[1]
+        if self.day is not None:
+            return end_ms
+        end = datetime.fromtimestamp(end_ms // 1000, UTC)
+        return end_ms + timedelta(days=-end.weekday() % 7) // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    content: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> _Zip:
+        return cls(content, hashlib.sha256(content).hexdigest())
+
+
+class SimulatedArchive:
+    """Files built when first asked for and kept, the latest used.
+
+    One event loop owns it; files are built in a thread, so that a big month delays nobody else.
+    """
+
+    def __init__(
+        self, source: BarSource, now_ms: Callable[[], int], faults: Sequence[ArchiveFault] = ()
+    ) -> None:
+        self._source = source
+        self._now_ms = now_ms
+        self._faults = tuple(faults)
+        self._zips: OrderedDict[_File, _Zip] = OrderedDict()
+        self._building: dict[_File, asyncio.Future[_Zip | None]] = {}
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="sim-archive")
+        self.served: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Build no more."""
+        self._builder.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, path: str) -> Answer:
+        """The reply to GET `path`: a static file or the storage's 404."""
+        file, _ = self._published(path)
+        if file is not None and file not in self._zips:
+            await self._build_aside(file)
+        body = self.body(path)
+        if body is None:
+            return Answer(404, not_found(path), {"Content-Type": "application/xml"})
+        return Answer(200, body, {"Content-Type": "binary/octet-stream"})
+
+    def body(self, path: str) -> bytes | None:
+        """What lies at `path`, or None."""
+        file, checksum = self._published(path)
+        found = None if file is None else self._body(file, checksum=checksum)
+        self.served["archive_missing" if found is None else "archive_files"] += 1
+        return found
+
+    def _published(self, path: str) -> tuple[_File | None, bool]:
+        """The file that `path` names, if it is out, and whether its CHECKSUM is meant."""
+        match = _PATH.fullmatch(path)
+        file = _file(match) if match else None
+        if match is None:
+            match = _FUNDING_PATH.fullmatch(path)
+            file = _funding_file(match) if match else None
+        if match is None or file is None or file.published_ms > self._now_ms():
+            return None, False
+        return file, match["checksum"] is not None
+
+    def _body(self, file: _File, *, checksum: bool) -> bytes | None:
+        faults = {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
+        found = self._zip(file)
+        if found is None or ArchiveFaultKind.MISSING in faults:
+            return None
+        if ArchiveFaultKind.CORRUPT_ZIP in faults:
+            found = _Zip.of(found.content[: len(found.content) // 2])
+        if not checksum:
+            return found.content
+        if ArchiveFaultKind.MISSING_CHECKSUM in faults:
+            return None
+        if ArchiveFaultKind.BAD_CHECKSUM in faults:
+            found = _Zip.of(found.content + b"an earlier version")
+        return f"{found.sha256}  {file.stem}.zip\n".encode()
+
+    async def _build_aside(self, file: _File) -> None:
+        """Once, however many ask meanwhile."""
+        if file not in self._building:
+            loop = asyncio.get_running_loop()
+            self._building[file] = loop.run_in_executor(self._builder, _built, self._source, file)
+        try:
+            self._keep(file, await asyncio.shield(self._building[file]))
+        finally:
+            self._building.pop(file, None)
+
+    def _zip(self, file: _File) -> _Zip | None:
+        if file not in self._zips:
+            self._keep(file, _built(self._source, file))
+        if file in self._zips:
+            self._zips.move_to_end(file)
+        return self._zips.get(file)
+
+    def _keep(self, file: _File, built: _Zip | None) -> None:
+        if built is None:
+            return
+        self._zips[file] = built
+        while len(self._zips) > 1 and self._kept_bytes() > _KEPT_BYTES:
+            self._zips.popitem(last=False)
+
+    def _kept_bytes(self) -> int:
+        return sum(len(kept.content) for kept in self._zips.values())
+
+
+def not_found(path: str) -> bytes:
+    """The storage's words for a key that it does not have."""
+    key = path.removeprefix("/")
+    shown = re.sub(r"[^\w./=-]", "_", key)[:200]
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code>'
+        f"<Message>The specified key does not exist.</Message><Key>{shown}</Key></Error>"
+    ).encode()
+
+
+def _file(match: re.Match[str]) -> _File | None:
+    market = Market(match["market"].removeprefix("futures/"))
+    interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
+    month, day = Month.parse(match["month"]), int(match["day"]) if match["day"] else None
+    known = interval in tuple(Interval) and not (interval == Interval.S1 and market != Market.SPOT)
+    days = (month.end_ms - month.start_ms) // _DAY_MS
+    fits = (day is None) == (match["span"] == "monthly") and (day is None or 1 <= day <= days)
+    if not known or not fits:
+        return None
+    return _File(market, match["symbol"], Interval(interval), match["stem"], month, day)
+
+
+def _funding_file(match: re.Match[str]) -> _File:
+    market, month = Market(match["market"].removeprefix("futures/")), Month.parse(match["month"])
+    return _File(market, match["symbol"], None, match["stem"], month, None)
+
+
+def _funding_csv(source: BarSource, file: _File) -> bytes | None:
+    """The settlements stamped within the file's month as text; None where there is none."""
+    known = source.funding(file.market, file.symbol)
+    if known is None:
+        return None
+    first, stop = np.searchsorted(known.stamp_ms, file.range_ms)
+    return funding_csv(known.rows(first, stop)).encode() if first < stop else None
+
+
+def _csv(source: BarSource, file: _File) -> bytes | None:
+    """The bars that open within the file's range as text; None where there is none."""
+    if file.symbol not in source.symbols(file.market):
+        return None
+    if file.interval is None:
+        return _funding_csv(source, file)
+    bars = source.bars(file.market, file.symbol, file.interval)
+    if bars is None:
+        return None
+    start_ms, end_ms = file.range_ms
+    bars = bars.rows(bars.start_at(start_ms), bars.start_at(end_ms))
+    if not 0 < len(bars) < _UNZIPPED_ROWS:
+        return None
+    spot = file.market is Market.SPOT
+    rows = row_texts(bars, file.interval, 1000 if spot and file.month >= _MICROSECONDS_FROM else 1)
+    lines = [row[1:-1].replace('"', "") for row in rows]
+    if not spot and file.month >= _HEADER_FROM:
+        lines.insert(0, _HEADER)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _built(source: BarSource, file: _File) -> _Zip | None:
+    text = _csv(source, file)
+    return None if text is None else _Zip.of(_zipped(f"{file.stem}.csv", text))
+
+
+def _zipped(name: str, text: bytes) -> bytes:
+    """A zip whose bytes follow from `name` and `text` alone."""
+    sink = io.BytesIO()
+    member = zipfile.ZipInfo(name)  # dated 1980
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.create_system = 3
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr(member, text)
+    return sink.getvalue()

@@ -1,0 +1,164 @@
+"""What the simulated exchange does with an HTTP request: delay it, break it or answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from tornado.httputil import format_timestamp
+from tornado.web import RequestHandler
+
+from alphamill.clock import Clock
+from alphamill.frames import Market
+from alphamill.sim.exchange.api import ExchangeApi
+from alphamill.sim.exchange.archive import SimulatedArchive
+from alphamill.sim.exchange.config import ExchangeConfig
+from alphamill.sim.exchange.fault_replies import spoiled
+from alphamill.sim.exchange.faults import FaultKind, FaultPlan
+from alphamill.sim.exchange.reply import Answer
+from alphamill.sim.exchange.streams import KlineStreams
+from alphamill.sim.market.bars import BarSource
+
+_ZIP_FROM_BYTES = 1024
+_ZIP_LEVEL = 1  # 39 % of a page is left, 34 % at level 6, which takes 3.6 times as long
+
+
+class Doorway:
+    """What all handlers of one exchange share."""
+
+    def __init__(self, config: ExchangeConfig, source: BarSource, clock: Clock) -> None:
+        limits = dict.fromkeys(Market, config.futures_limits) | {Market.SPOT: config.spot_limits}
+        self.config = config
+        self._clock = clock
+        self._begun_ms = clock.now_ms()
+        self.api = ExchangeApi(source, limits, self.now_ms)
+        self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults)
+        self.streams = KlineStreams(source, config.streams, self.now_ms)
+        self.faults = FaultPlan(config.faults, config.seed)
+        self._rng = np.random.Generator(np.random.PCG64([config.seed, 1]))
+
+    def now_ms(self) -> int:
+        """The exchange's clock."""
+        passed_ms = self._clock.now_ms() - self._begun_ms
+        return self._begun_ms + self.config.clock_offset_ms + round(passed_ms * self.config.speed)
+
+    def delay_s(self) -> float:
+        """Half of this request's latency."""
+        low, high = self.config.latency_ms
+        return float(low + (high - low) * self._rng.random()) / 2000
+
+    def stats(self) -> dict[str, Any]:
+        """The API's counts, the archive's and the streams', and the faults caused."""
+        counted = self.api.stats()
+        counted["totals"] |= {
+            **{name: self.archive.served[name] for name in ("archive_files", "archive_missing")},
+            "faults": dict(self.faults.caused),
+        }
+        counted["streams"] = self.streams.stats()
+        return counted
+
+
+class HttpHandler(RequestHandler):
+    """Every path; GET only."""
+
+    def initialize(self, doorway: Doorway) -> None:
+        self._doorway = doorway
+        self._gone = asyncio.Event()
+
+    def compute_etag(self) -> None:
+        """The exchange sends none."""
+
+    def on_connection_close(self) -> None:
+        self._gone.set()
+
+    async def get(self, path: str) -> None:
+        """Look up, delay, break or answer."""
+        reports = {
+            "/__sim__/stats": self._doorway.stats,
+            "/__sim__/market": self._doorway.api.market,
+        }
+        if path in reports:
+            self._reply(Answer(200, json.dumps(reports[path]()).encode()))
+            return
+        delay_s = self._doorway.delay_s()
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        fault = self._doorway.faults.next(path)
+        answer = await self._answer(path, fault)
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        await self._send(answer, fault)
+
+    async def _answer(self, path: str, fault: FaultKind | None) -> Answer:
+        doorway, address = self._doorway, str(self.request.remote_ip)
+        if path.startswith("/data/"):
+            return await doorway.archive.answer(path)
+        if fault is FaultKind.HTTP_429:
+            doorway.api.use_up(path, address)
+        elif fault is FaultKind.HTTP_418:
+            doorway.api.ban(path, address)
+        micros = self.request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
+        pairs = [(name, value) for name, values in self._query().items() for value in values]
+        return doorway.api.answer(path, pairs, address, micros)
+
+    def _query(self) -> Mapping[str, list[str]]:
+        arguments: Mapping[str, list[bytes]] = self.request.query_arguments
+        return {
+            name: [value.decode("utf-8", "replace") for value in values]
+            for name, values in arguments.items()
+        }
+
+    async def _send(self, answer: Answer, fault: FaultKind | None) -> None:
+        if fault is FaultKind.TIMEOUT:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), self._doorway.config.hang_s)
+            self._drop(b"")
+        elif fault is FaultKind.RESET:
+            stream = self.detach()
+            abrupt = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
+            stream.close()
+        elif fault is FaultKind.TRUNCATE:
+            length = len(answer.body)
+            head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {length}\r\n\r\n".encode()
+            self._drop(head + answer.body[: length // 2])
+        elif fault is None:
+            self._reply(answer)
+        else:
+            self._reply(spoiled(fault, answer, self._doorway.config.skew_ms))
+
+    def _reply(self, answer: Answer) -> None:
+        self.set_status(answer.status)
+        self.set_header("Server", "nginx")
+        self.set_header("Date", format_timestamp(self._doorway.now_ms() / 1000))
+        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+            self.set_header(name, value)
+        if "X-MBX-USED-WEIGHT-1M" in answer.headers:
+            self.set_header("X-MBX-UUID", str(uuid4()))
+        self.finish(self._encoded(answer))
+
+    def _encoded(self, answer: Answer) -> bytes:
+        """The body, zipped where the client takes that; the archive's files are zips already."""
+        text = "octet-stream" not in answer.headers.get("Content-Type", "")
+        accepted = "gzip" in self.request.headers.get("Accept-Encoding", "")
+        if not text or len(answer.body) < _ZIP_FROM_BYTES:
+            return answer.body
+        self.set_header("Vary", "Accept-Encoding")
+        if not accepted:
+            return answer.body
+        self.set_header("Content-Encoding", "gzip")
+        return gzip.compress(answer.body, _ZIP_LEVEL, mtime=0)
+
+    def _drop(self, last_words: bytes) -> None:
+        stream = self.detach()
+        if last_words and not stream.closed():
+            stream.write(last_words)
+        stream.close()

@@ -1,0 +1,1 @@
+"""The simulated model endpoint and its offline proposer."""

@@ -1,0 +1,1 @@
+"""Markets to simulate: synthetic price paths and recordings."""

@@ -1,0 +1,153 @@
+"""A market replayed from a folder of recordings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from alphamill.errors import Misconfigured
+from alphamill.frames import Interval, Market, is_symbol
+from alphamill.sim.market.bars import Bars, Settlements
+
+_FILE = re.compile(r"(?P<symbol>[A-Z0-9_]+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
+_FUNDING = "-fundingRate.parquet"
+_HOUR_MS = 3_600_000
+_PRICES = ("open", "high", "low", "close", "volume")
+_INTERVALS = tuple(Interval)  # shortest first
+
+
+class ReplaySource:
+    """Recordings `SYMBOL-INTERVAL.parquet`, served exactly as recorded.
+
+    The folder is either one market (`market` says which) or holds `spot`, `um`, `cm` folders.
+    Columns: open_time (int64 or timestamp, ms), open, high, low, close, volume, and optionally
+    quote_volume, trades, taker_buy_base, taker_buy_quote. Stand-ins for what a recording lacks:
+    quote_volume is volume x (high + low + close) / 3, the others are 0. Funding, where it is
+    recorded: `SYMBOL-fundingRate.parquet` of funding_time and funding_rate. Only recorded intervals
+    are served; nothing is derived from them. Files are read when first asked for.
+    """
+
+    def __init__(self, folder: Path, market: Market = Market.SPOT) -> None:
+        self._folder = folder
+        self._files: dict[tuple[Market, str], dict[Interval, Path]] = {}
+        self._read: dict[Path, Bars] = {}
+        self._rates: dict[tuple[Market, str], Path] = {}
+        self._settled: dict[Path, Settlements] = {}
+        for name in Market:
+            self._find(folder / name, name)
+        if not self._files:
+            self._find(folder, market)
+        if not self._files:
+            raise Misconfigured(
+                "replay", f"{folder} has no SYMBOL-INTERVAL.parquet", "name a folder of recordings"
+            )
+
+    def symbols(self, market: Market) -> Sequence[str]:
+        """Recorded symbols, sorted."""
+        return sorted(symbol for where, symbol in self._files if where is market)
+
+    def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
+        """Recorded intervals, shortest first."""
+        return sorted(self._files.get((market, symbol), {}), key=_INTERVALS.index)
+
+    def bars(self, market: Market, symbol: str, interval: Interval) -> Bars | None:
+        """The recording, or None."""
+        path = self._files.get((market, symbol), {}).get(interval)
+        if path is None:
+            return None
+        if path not in self._read:
+            self._read[path] = read_recording(path)
+        return self._read[path]
+
+    def funding(self, market: Market, symbol: str) -> Settlements | None:
+        """The recording `SYMBOL-fundingRate.parquet`, or None."""
+        path = self._rates.get((market, symbol))
+        if path is None or not market.has_funding:
+            return None
+        if path not in self._settled:
+            self._settled[path] = read_funding_recording(path)
+        return self._settled[path]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Every recording with its first and last open time and its rows."""
+        markets: dict[str, dict[str, dict[str, Any]]] = {}
+        for (market, symbol), files in sorted(self._files.items()):
+            ranges = markets.setdefault(market, {}).setdefault(symbol, {})
+            for interval in files:
+                bars = self.bars(market, symbol, interval)
+                if bars is not None and len(bars):
+                    ranges[interval] = {
+                        "first_open_ms": int(bars.open_ms[0]),
+                        "last_open_ms": int(bars.open_ms[-1]),
+                        "rows": len(bars),
+                    }
+        return {"kind": "replay", "folder": self._folder.name, "markets": markets}
+
+    def _find(self, folder: Path, market: Market) -> None:
+        for path in sorted(folder.glob("*.parquet")):
+            match = _FILE.fullmatch(path.name)
+            if match and is_symbol(match["symbol"]) and match["interval"] in _INTERVALS:
+                files = self._files.setdefault((market, match["symbol"]), {})
+                files[Interval(match["interval"])] = path
+        for path in sorted(folder.glob(f"*{_FUNDING}")):
+            self._rates[market, path.name.removesuffix(_FUNDING)] = path
+
+
+def read_recording(path: Path) -> Bars:
+    """Bars of one parquet file, missing columns replaced by their stand-ins.
+
+    Raises Misconfigured if a column is missing, times repeat, or a number is not finite.
+    """
+    table = pq.read_table(path)
+    missing = [name for name in ("open_time", *_PRICES) if name not in table.column_names]
+    if missing:
+        raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
+    order = np.argsort(table["open_time"].cast("int64").to_numpy(), kind="stable")
+
+    def column(name: str, stand_in: np.ndarray | None = None) -> np.ndarray:
+        if name not in table.column_names and stand_in is not None:
+            return stand_in
+        return np.asarray(table[name].to_numpy(), dtype=np.float64)[order]
+
+    prices = {name: column(name) for name in _PRICES}
+    nothing = np.zeros(len(order))
+    typical = (prices["high"] + prices["low"] + prices["close"]) / 3
+    extras = {
+        "quote_volume": column("quote_volume", np.round(prices["volume"] * typical, 8)),
+        "taker_buy_base": column("taker_buy_base", nothing),
+        "taker_buy_quote": column("taker_buy_quote", nothing),
+    }
+    if not all(np.isfinite(values).all() for values in (*prices.values(), *extras.values())):
+        raise Misconfigured("replay", f"{path.name} has numbers that are not finite", "drop them")
+    try:
+        return Bars(
+            open_ms=table["open_time"].cast("int64").to_numpy()[order],
+            trades=column("trades", nothing).astype(np.int64),
+            **prices,
+            **extras,
+        )
+    except ValueError as error:
+        raise Misconfigured("replay", f"{path.name}: {error}", "repair the recording") from error
+
+
+def read_funding_recording(path: Path) -> Settlements:
+    """Settlements of one parquet file; hours are counted between them, marks are not recorded.
+
+    Raises Misconfigured if a column is missing, or a number is not finite.
+    """
+    table = pq.read_table(path)
+    missing = [name for name in ("funding_time", "funding_rate") if name not in table.column_names]
+    if missing:
+        raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
+    order = np.argsort(table["funding_time"].cast("int64").to_numpy(), kind="stable")
+    stamps = table["funding_time"].cast("int64").to_numpy()[order]
+    rates = np.asarray(table["funding_rate"].to_numpy(), dtype=np.float64)[order]
+    if not np.isfinite(rates).all():
+        raise Misconfigured("replay", f"{path.name} has numbers that are not finite", "drop them")
+    hours = np.rint(np.diff(stamps, prepend=stamps[:1] - 8 * _HOUR_MS) / _HOUR_MS)
+    return Settlements(stamps, rates, hours.astype(np.int64), np.zeros(len(stamps)))

@@ -1,0 +1,112 @@
+"""A seeded synthetic market behind the simulated exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from alphamill.frames import Interval, Market
+from alphamill.sim.exchange.funding import synthetic_funding
+from alphamill.sim.market.bars import Bars, Settlements, resample
+from alphamill.sim.market.coins import (
+    COINS,
+    DEFAULT_END_MS,
+    DEFAULT_START_MS,
+    Coin,
+    SyntheticMarket,
+    coins_named,
+)
+from alphamill.sim.market.price_paths import generate
+
+__all__ = [
+    "COINS",
+    "DEFAULT_END_MS",
+    "DEFAULT_START_MS",
+    "Coin",
+    "SyntheticMarket",
+    "SyntheticSource",
+    "coins_named",
+    "generate",
+]
+
+
+class SyntheticSource:
+    """The market served as spot, as USD-M and, under names like BTCUSD_PERP, as COIN-M.
+
+    Longer intervals than the market's own are summed from it (not 1M); shorter ones do not exist.
+    """
+
+    def __init__(self, market: SyntheticMarket) -> None:
+        self.market = market
+        self._bars = generate(market)
+        self._funding: dict[tuple[Market, str], Settlements] = {}
+        self._derived: dict[tuple[bool, str, Interval], Bars] = {}
+
+    def symbols(self, market: Market) -> Sequence[str]:
+        """In the order of the coins."""
+        if market is not Market.COIN_M:
+            return list(self._bars)
+        return [_coin_margined_name(name) for name in self._bars if name.endswith("USDT")]
+
+    def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
+        """The market's own interval and every longer one that it divides."""
+        own = self.market.interval
+        if symbol not in self.symbols(market) or own is Interval.MO1:
+            return []
+        longer = [other for other in Interval if other is not Interval.MO1]
+        return [other for other in longer if other.ms >= own.ms and other.ms % own.ms == 0]
+
+    def bars(self, market: Market, symbol: str, interval: Interval) -> Bars | None:
+        """All bars of the symbol, or None."""
+        if interval not in self.intervals(market, symbol):
+            return None
+        coin_margined = market is Market.COIN_M
+        name = symbol.replace("USD_PERP", "USDT") if coin_margined else symbol
+        key = (coin_margined, name, interval)
+        if key not in self._derived:
+            bars = self._bars[name]
+            if interval is not self.market.interval:
+                bars = resample(bars, interval)
+            self._derived[key] = _coin_margined(name, bars) if coin_margined else bars
+        return self._derived[key]
+
+    def funding(self, market: Market, symbol: str) -> Settlements | None:
+        """Of both futures markets, on the bars' own hours."""
+        bars = self.bars(market, symbol, self.market.interval)
+        if bars is None or not market.has_funding or not len(bars):
+            return None
+        if (market, symbol) not in self._funding:
+            self._funding[market, symbol] = synthetic_funding(symbol, bars, self.market.seed)
+        return self._funding[market, symbol]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Seed, range and the planted factors: what a search over this market should find."""
+        market = self.market
+        return {
+            "kind": "synthetic",
+            "seed": market.seed,
+            "interval": str(market.interval),
+            "symbols": list(self._bars),
+            "start_ms": market.start_ms,
+            "end_ms": market.start_ms + market.n_bars * market.interval.ms,
+            "planted": [asdict(planted) for planted in market.planted],
+        }
+
+
+def _coin_margined_name(symbol: str) -> str:
+    return symbol.removesuffix("USDT") + "USD_PERP"
+
+
+def _coin_margined(symbol: str, bars: Bars) -> Bars:
+    """Volumes in contracts (100 USD for BTC, 10 for others), quote columns in coins."""
+    contract_usd = 100 if symbol == "BTCUSDT" else 10
+    return replace(
+        bars,
+        volume=np.rint(bars.quote_volume / contract_usd),
+        quote_volume=bars.volume,
+        taker_buy_base=np.rint(bars.taker_buy_quote / contract_usd),
+        taker_buy_quote=bars.taker_buy_base,
+    )

@@ -1,0 +1,238 @@
+"""What `doctor` asks of this side: the interpreter, Redis, the broker, the lake, the workers."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from alphamill.jobs import Queue
+from alphamill.lake import Lake
+from alphamill.ledger.presence import SILENCE_S, Presence, Worker
+from alphamill.report.values import plain
+from alphamill.settings import Settings
+from producers.check.findings import Check
+from producers.run.up import POOLS
+
+_CONNECT_TIMEOUT_S = 5.0
+_REDIS_TIMEOUT_S = 2.0
+
+
+def python_check() -> Check:
+    """The interpreter's version."""
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info >= (3, 14):
+        return Check("python", "warn", f"{found}; tried with 3.11 to 3.13", "use 3.13 if it fails")
+    return Check("python", "ok", found)
+
+
+def redis_checks(settings: Settings) -> Iterator[Check]:
+    """The server, what it forgets, the workers and the sweep; without a server only that."""
+    try:
+        client = quick_client(settings.redis_url)
+        info: Mapping[str, Any] = client.info()
+    except (redis.RedisError, ValueError) as error:
+        yield _redis_problem(error, settings.redis_url)
+        return
+    server = "valkey" if info.get("server_name") == "valkey" else "redis"
+    version = info.get(f"{server}_version") or info.get("redis_version", "?")
+    yield server_check(server, str(version), _host(settings.redis_url))
+    yield _persistence(info, client)
+    yield _eviction(info)
+    presence = Presence(client)
+    yield workers_check(presence.here())
+    yield _sweep(presence)
+
+
+def server_check(server: str, version: str, where: str) -> Check:
+    """The server and its version; the scripts and the broker were tried from 6.2 on."""
+    found = f"{server} {version} at {where}"
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < (6, 2):
+        return Check("redis", "warn", f"{found}; tried from 6.2 on", "use a newer server")
+    return Check("redis", "ok", found)
+
+
+def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
+    """A client that gives up at its first failure."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _redis_problem(error: Exception, url: str) -> Check:
+    where = _host(url)
+    if isinstance(error, ValueError):
+        return Check(
+            "redis",
+            "fail",
+            "ALPHAMILL_REDIS_URL is not a Redis URL",
+            "write redis://[:password@]host:6379/0",
+        )
+    if isinstance(error, redis.AuthenticationError):
+        return Check(
+            "redis",
+            "fail",
+            f"{where} refuses the password",
+            "write it into ALPHAMILL_REDIS_URL: redis://:PASSWORD@host:6379/0",
+        )
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return Check(
+            "redis",
+            "fail",
+            f"nothing answers at {where}",
+            "start the stack with `alphamill up`, or set ALPHAMILL_REDIS_URL",
+        )
+    return Check("redis", "fail", f"{where}: {plain(error, 160)}", "see the server's log")
+
+
+def _host(url: str) -> str:
+    """Host and port, never the password."""
+    parts = urlsplit(url)
+    try:
+        return f"{parts.hostname or '?'}:{parts.port or 6379}"
+    except ValueError:  # a port that is no number
+        return parts.hostname or "?"
+
+
+def _persistence(info: Mapping[str, Any], client: redis.Redis) -> Check:
+    if info.get("aof_enabled"):
+        if info.get("aof_last_write_status", "ok") != "ok":
+            return Check(
+                "persistence",
+                "fail",
+                "the append-only file cannot be written",
+                "free space on the Redis server's disk",
+            )
+        return Check("persistence", "ok", "append-only file")
+    try:
+        saves = str(client.config_get("save").get("save", ""))
+    except redis.RedisError:  # managed servers hide CONFIG
+        return Check(
+            "persistence",
+            "warn",
+            "no append-only file",
+            "turn on appendonly: a restart forgets what was paid for",
+        )
+    if saves:
+        return Check(
+            "persistence",
+            "warn",
+            f"snapshots only (save {saves})",
+            "turn on appendonly: a crash forgets all since the last snapshot",
+        )
+    return Check(
+        "persistence", "fail", "none: a restart forgets runs and paid replies", "set appendonly yes"
+    )
+
+
+def _eviction(info: Mapping[str, Any]) -> Check:
+    policy, limit = info.get("maxmemory_policy", "?"), int(info.get("maxmemory", 0))
+    if policy == "noeviction":
+        return Check("eviction", "ok", "noeviction")
+    if not limit:
+        return Check(
+            "eviction",
+            "warn",
+            f"{policy}, harmless while maxmemory is 0",
+            "set maxmemory-policy noeviction",
+        )
+    return Check(
+        "eviction",
+        "fail",
+        f"{policy}: a full server deletes jobs without a word",
+        "set maxmemory-policy noeviction",
+    )
+
+
+def workers_check(here: Sequence[Worker]) -> Check:
+    """Which pools have a worker; a queue that nobody reads stops every run."""
+    counts = {pool: sum(worker.pool == pool for worker in here) for pool in POOLS}
+    read = {queue for worker in here if not worker.pool for queue in worker.queues}
+    idle = [pool for pool, n in counts.items() if not n and not read & _queues(pool)]
+    detail = ", ".join(f"{pool} {n}" for pool, n in counts.items() if n)
+    if not idle:
+        return Check("workers", "ok", detail)
+    return Check(
+        "workers",
+        "fail",
+        (f"{detail}; " if detail else "") + f"none for {', '.join(idle)}",
+        f"start {'them' if len(idle) > 1 else 'it'}: "
+        + ("alphamill up" if not detail else "; ".join(f"alphamill worker {p}" for p in idle)),
+    )
+
+
+def _queues(pool: str) -> set[str]:
+    return {queue.value for queue in Queue if queue.value.partition(".")[0] == pool}
+
+
+def _sweep(presence: Presence) -> Check:
+    last_ms = presence.swept_ms()
+    if last_ms is None:
+        return Check(
+            "beat",
+            "fail",
+            f"nothing was swept in the last {SILENCE_S} s: lost messages stay lost",
+            "start alphamill beat and a control worker (alphamill up has both)",
+        )
+    ago_s = max(0.0, time.time() - last_ms / 1000)
+    return Check("beat", "ok", f"the ledger was swept {ago_s:.0f} s ago")
+
+
+def broker_checks(settings: Settings) -> Iterator[Check]:
+    """The broker, where it is not the ledger's Redis; others than Redis by their port alone."""
+    url = settings.broker_url
+    if not url or url == settings.redis_url:
+        yield Check("broker", "ok", "the same Redis")
+        return
+    parts = urlsplit(url)
+    if parts.scheme in ("redis", "rediss"):
+        try:
+            quick_client(url).ping()
+        except (redis.RedisError, ValueError):
+            yield Check(
+                "broker",
+                "fail",
+                f"no Redis answers at {_host(url)}",
+                "start it, or correct ALPHAMILL_BROKER_URL",
+            )
+        else:
+            yield Check("broker", "ok", f"redis at {_host(url)}")
+        return
+    ports = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672}
+    if parts.scheme not in ports or not parts.hostname:
+        yield Check(
+            "broker",
+            "warn",
+            f"{parts.scheme or 'no'} scheme: not checked",
+            "look at the workers' logs",
+        )
+        return
+    where = (parts.hostname, parts.port or ports[parts.scheme])
+    try:
+        socket.create_connection(where, _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        yield Check(
+            "broker",
+            "fail",
+            f"nothing listens at {where[0]}:{where[1]} ({error})",
+            "start it, or correct ALPHAMILL_BROKER_URL",
+        )
+    else:
+        yield Check("broker", "ok", f"{parts.scheme} listens at {where[0]}:{where[1]}")
+
+
+def lake_checks(settings: Settings) -> Iterator[Check]:
+    """Whether a file can be written and removed in the lake."""
+    Lake(settings.lake_uri).check_writable()
+    yield Check("lake", "ok", f"{settings.lake_uri} can be written")

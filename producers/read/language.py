@@ -1,0 +1,131 @@
+"""`alphamill prompt` and `alphamill operators`: what models are told."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from alphamill.errors import GiveUp
+from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
+from alphamill.ledger import RedisLedger
+from alphamill.llm.journal.protocol import Journal
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
+from alphamill.redis_store import connect
+from alphamill.runs.published import find_run
+from alphamill.settings import Tier
+from producers import options
+
+
+@click.command()
+@click.argument("tier", type=click.Choice([tier.value for tier in Tier]))
+@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@click.option("--call", metavar="ID", help="A call's id or its beginning; default: the latest.")
+@options.json_option
+@options.exits
+def prompt(tier: str, run: str | None, call: str | None, as_json: bool) -> None:
+    """Show a prompt word for word as it was sent, from the journal.
+
+    Calls are listed in runs/run=ID/calls.parquet. --json adds the reply.
+
+    \b
+    Example:
+      alphamill prompt quick_scan --run mine-1f2e
+    """
+    settings = options.settings()
+    client = connect(settings)
+    record = find_run(RedisLedger(client, settings.ledger), run, () if run else ("mine",))
+    journal = RedisJournal(client)
+    sent = _chosen(journal, record.id, tier, call)
+    messages = journal.prompt(sent)
+    if as_json:
+        options.print_json(sent.to_row() | {"messages": [asdict(message) for message in messages]})
+        return
+    click.echo(
+        f"{sent.call_id}, {sent.tier}, {sent.model}, temperature {sent.temperature:g}, "
+        f"prompt version {sent.prompt_version}, {sent.status.value}"
+    )
+    for message in messages:
+        click.secho(f"\n----- {message.role} -----", bold=True)
+        click.echo(shown(message.content))
+
+
+def _chosen(journal: Journal, run_id: str, tier: str, call: str | None) -> CallRecord:
+    """The latest attempt of the tier, or of the call named. Raises GiveUp if there is none."""
+    sent = [record for record in journal.calls(run_id) if record.tier == tier]
+    if call is not None:
+        sent = [record for record in sent if record.call_id.startswith(call)]
+        others = {record.call_id for record in sent}
+        if len(others) > 1:
+            raise GiveUp(
+                f"{call!r} fits {len(others)} calls; name one: {', '.join(sorted(others))}"
+            )
+    if not sent:
+        which = f" whose id begins with {call!r}" if call else ""
+        raise GiveUp(f"{run_id} made no {tier} call{which}")
+    return sent[-1]
+
+
+def shown(text: str) -> str:
+    """Text of a prompt for a terminal: what it would obey, other than a new line, is shown as ?."""
+    return "".join(
+        "?" if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t" else c
+        for c in text
+    )
+
+
+@click.command()
+@click.option("--dialects", is_flag=True, help="Where other dialects compute other numbers.")
+@options.json_option
+@options.exits
+def operators(dialects: bool, as_json: bool) -> None:
+    """Show the factor language's manual: fields, rules, operators, indicators.
+
+    \b
+    Example:
+      alphamill operators
+    """
+    if as_json:
+        rows = [asdict(row) for row in DIFFERENCES] if dialects else map(_operator, OPERATORS)
+        options.print_json(list(rows))
+        return
+    if dialects:
+        click.echo(dialect_table())
+        return
+    from alphamill.language import readers_manual
+
+    click.echo(readers_manual(), nl=False)
+
+
+def _operator(name: str) -> dict[str, Any]:
+    operator = OPERATORS[name]
+    return {
+        "name": operator.name,
+        "signature": operator.name + operator.signature,
+        "params": [
+            {
+                "name": param.name,
+                "kind": param.kind.value,
+                "low": _finite(param.low),
+                "high": _finite(param.high),
+                "default": param.default,
+            }
+            for param in operator.params
+        ],
+        "over": operator.family.value,
+        "meaning": operator.meaning,
+        "example": operator.example,
+        "history": operator.history.value,
+        "aliases": list(operator.aliases),
+        "symbol": operator.symbol,
+        "commutative": operator.commutative,
+        "recursive": operator.recursive,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

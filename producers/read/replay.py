@@ -1,0 +1,93 @@
+"""`alphamill replay`: a mining run, or one verdict of it, computed again and compared."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from alphamill.flow import plan
+from alphamill.jobs import RunSpec
+from alphamill.lake import Lake, run_key
+from alphamill.replay.factor import Recheck, recheck
+from alphamill.replay.run import Replayed
+from alphamill.replay.run import replay as rerun
+from alphamill.report.terminal.factor import chosen
+from alphamill.report.values import plain
+from alphamill.runs.published import finished_run
+from alphamill.runs.schemas import RunDeps
+from producers import options
+
+_SHOWN = 10
+_HASH = re.compile(r"[0-9a-f]{1,16}")  # a run's id begins with its kind and a dash
+
+
+@click.command()
+@click.argument("what", metavar="RUN|FACTOR")
+@click.option("--run", metavar="RUN", help="The run that a factor is of; default: the newest.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
+              help="A folder for what is computed; default: a temporary one.")  # fmt: skip
+@options.json_option
+@options.exits
+def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None:
+    """Compute a finished mining run, or one factor's verdict, again at no cost and compare.
+
+    From the run's snapshot of the market and the models' replies, as they lie in the lake: no
+    exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs.
+    A factor is named by its hash in factors.parquet or the hash's unique beginning.
+
+    \b
+    Example:
+      alphamill replay mine-1f2e
+      alphamill replay 9c41d2 --run mine-1f2e
+    """
+    if run is not None or _HASH.fullmatch(what):
+        _replay_factor(what, run, as_json)
+        return
+    record = finished_run(options.settings(), what, ("mine",))
+    jobs = [(job.stage, job.message) for job in plan(RunSpec.from_message(record.spec))]
+    with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
+        scratch = Lake(str((keep or Path(folder)).resolve()))
+        done = rerun(record.id, jobs, Lake(record.spec["lake"]), scratch)
+    if as_json:
+        options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
+    else:
+        _say(record.id, done)
+    if not done.equal:
+        raise SystemExit(options.EXIT_FAILED)
+
+
+def _say(run_id: str, done: Replayed) -> None:
+    for failure in done.failed[:_SHOWN]:
+        click.echo(f"not done: {plain(failure, 200)}", err=True)
+    for one in done.differences[:_SHOWN]:
+        where = f"{one.table}: {plain(one.row, 80)}"
+        click.echo(f"{where}: {', '.join(one.columns[:5])} differ", err=True)
+    verdict = "equal" if done.equal else f"{len(done.differences)} rows differ"
+    click.echo(f"{run_id}: {done.trials} trials, {done.verdicts} verdicts, $0 spent: {verdict}")
+
+
+def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
+    record = finished_run(options.settings(), run, ("mine",))
+    spec = RunSpec.from_message(record.spec)
+    lake = Lake(spec.lake)
+    rows = lake.read(run_key(record.id, "factors.parquet")).to_pylist()
+    done = recheck(chosen(rows, text, record.id), RunDeps(lake, record.id, spec))
+    if as_json:
+        options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
+    else:
+        _say_factor(record.id, done)
+    if not done.equal:
+        raise SystemExit(options.EXIT_FAILED)
+
+
+def _say_factor(run_id: str, done: Recheck) -> None:
+    for one in done.differences[:_SHOWN]:
+        was, now = plain(one.stored, 80), plain(one.computed, 80)
+        click.echo(f"{one.column}: stored {was}, computed {now}", err=True)
+    verdict = "equal" if done.equal else f"{len(done.differences)} differ"
+    click.echo(f"{done.hash} of {run_id}: {plain(done.expression, 200)}")
+    click.echo(f"{done.verdict}; {done.columns} columns computed again: {verdict}")

@@ -1,0 +1,39 @@
+"""`alphamill usage`: what the models were asked, and what it cost."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from alphamill.ledger import RedisLedger
+from alphamill.redis_store import connect
+from alphamill.report.terminal.usage import runs_table, tiers_table
+from alphamill.runs.published import find_run
+from alphamill.usage import UsageCounters
+from producers import options
+
+
+@click.command()
+@click.option("--run", metavar="RUN", help="One run's id or its unique beginning; default: all.")
+@options.json_option
+@options.exits
+def usage(run: str | None, as_json: bool) -> None:
+    """Show requests, tokens, dollars, failures and latencies of model calls.
+
+    Of all runs a line a run and day, of one run a line a tier and model. --json has the rows of
+    both: {"totals": {...}, "by": [...]}.
+
+    \b
+    Example:
+      alphamill usage --run mine-1f2e
+    """
+    settings = options.settings()
+    client = connect(settings)
+    run_id = find_run(RedisLedger(client, settings.ledger), run).id if run else None
+    report = UsageCounters(client).report(run_id)
+    if as_json:
+        options.print_json(report)
+    elif not report["by"]:
+        click.echo(f"no model call was made {'in ' + run_id if run_id else 'yet'}")
+    else:
+        Console().print(tiers_table(report) if run_id else runs_table(report))

@@ -1,0 +1,1 @@
+"""Commands that run processes: workers, simulators, the demo, the benches."""

@@ -1,0 +1,261 @@
+"""`alphamill bench planted|random`: the control arms."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import click
+from rich.console import Console
+
+from alphamill.controls.calibration import Calibration, calibrate
+from alphamill.controls.direct import Alone
+from alphamill.controls.luck import Arm, arm_of_run, mine_luck
+from alphamill.controls.markets import ControlMarket
+from alphamill.controls.planted import Outcome, Search, judge_planted, mine_market
+from alphamill.controls.survivors import spring
+from alphamill.flow import plan
+from alphamill.frames import Interval
+from alphamill.jobs import RunSpec
+from alphamill.lake import Lake
+from alphamill.report.terminal.control_arms import DEMANDS, planted_table, random_table
+from alphamill.runs.published import finished_run
+from alphamill.settings import SegmentSettings
+from alphamill.sim.market.planted import FORMULAS, PlantedFactor
+from producers import options
+from producers.options import Function
+from producers.run.processes import in_processes
+
+_MAX_JOBS = 32
+
+
+class Strengths(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """ICs separated by commas; 0 is pure noise."""
+
+    name = "IC,IC,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(dict.fromkeys(float(text) for text in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers separated by commas: 0,0.03,0.06", param, ctx)
+        if not all(0 <= ic < 0.3 for ic in found):
+            self.fail("each must be at least 0 and below 0.3", param, ctx)
+        return found
+
+
+@click.group()
+def bench() -> None:
+    """Control arms: what the mill says where the truth is known, or where there is only luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Markets whose truth is known. strengths: ICs to plant at, 0 for pure noise."""
+
+    strengths: tuple[float, ...]
+    formulas: int
+    n_symbols: int
+    n_bars: int
+    horizon_bars: int
+
+    def markets(self, seeds: range, apart: bool = False) -> list[ControlMarket]:
+        """One of each strength and seed, with all formulas; apart: one of each formula too."""
+        return [
+            ControlMarket(seed, self.n_symbols, self.n_bars, planted)
+            for seed in seeds
+            for ic in self.strengths
+            for planted in self._planted(ic, apart)
+        ]
+
+    def _planted(self, ic: float, apart: bool) -> list[tuple[PlantedFactor, ...]]:
+        texts = list(FORMULAS)[: self.formulas] if ic else []
+        together = tuple(PlantedFactor(text, ic, self.horizon_bars) for text in texts)
+        return [(one,) for one in together] if apart and ic else [together]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard each market is searched."""
+
+    rounds: int
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often, and on how many cores."""
+
+    seeds: int
+    first_seed: int
+    jobs: int
+
+    @property
+    def range(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+truth_options = options.gathered(
+    "truth",
+    Truth,
+    click.option("--ic", "strengths", type=Strengths(), default="0,0.03,0.065", show_default=True,
+                 help="Strengths to plant at; 0: pure noise."),
+    click.option("--formulas", default=2, show_default=True,
+                 type=click.IntRange(1, len(FORMULAS)),
+                 help="Formulas in one market, all of that strength."),
+    click.option("--symbols", "n_symbols", default=20, show_default=True,
+                 type=click.IntRange(3, 200)),
+    click.option("--bars", "n_bars", default=3000, show_default=True,
+                 type=click.IntRange(600, 100_000)),
+    click.option("--horizon", "horizon_bars", default=1, show_default=True,
+                 type=click.IntRange(1, 48),
+                 help="Bars that a planted formula predicts, and that factors are judged at."),
+)  # fmt: skip
+effort_options = options.gathered(
+    "effort",
+    Effort,
+    click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 20)),
+    click.option("--candidates", default=4, show_default=True, type=click.IntRange(1, 40),
+                 help="Asked for in one call; there is a call a symbol and one more, each round."),
+)  # fmt: skip
+
+
+def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Function]:
+    """How many seeds by default and at most; `of`: what one seed makes."""
+    return options.gathered(
+        "repeats",
+        Repeats,
+        click.option("--seeds", default=seeds, show_default=True, type=click.IntRange(1, most),
+                     help=f"{of}."),
+        click.option("--seed", "first_seed", default=0, show_default=True, help="The first."),
+        click.option("--jobs", default=min(os.cpu_count() or 1, 8),
+                     show_default="the machine's cores", type=click.IntRange(1, _MAX_JOBS),
+                     help="Processes."),
+    )  # fmt: skip
+
+
+@bench.command()
+@repeats_options(8, 10_000, "Markets of each strength")
+@truth_options
+@effort_options
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Mine nothing: each formula in a market of its own, judged as the only trial.",
+)
+@options.json_option
+@options.exits
+def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_json: bool) -> None:
+    """Mine synthetic markets whose truth is known; count what is found, and what is not there.
+
+    Each market has a common factor, clustered volatility, fat tails, outages, a late listing and
+    a collapse with delisting. The whole pipeline runs in this process with the offline proposer,
+    which is not told what was planted; decoys are slipped into its first reply. Beside what is
+    measured stands what is asked of alphamill; docs/verdicts.md has the figures and commands.
+
+    \b
+    Example:
+      alphamill bench planted
+      alphamill bench planted --ic 0 --seeds 200 --symbols 12 --bars 1500 --horizon 4
+                                                    (false alarms on noise)
+      alphamill bench planted --direct --ic 0.03 --formulas 3 --symbols 30 --bars 8000
+                                                    (power of the gates, without a search)
+    """
+    segments = SegmentSettings(horizon_bars=truth.horizon_bars)
+    search = Search(effort.rounds, effort.candidates, segments=segments)
+    started_s = time.monotonic()
+    count = _judge_all if direct else _mine_all
+    markets = truth.markets(repeats.range, apart=direct)
+    found, told = count(markets, search, repeats, as_json)
+    if as_json:
+        options.print_json(found.to_dict() | {"asked": DEMANDS, "markets": told})
+        return
+    what = ("planted formulas, each judged as the only trial of a market of its own" if direct
+            else f"markets mined, {found.trials:,} trials")  # fmt: skip
+    click.echo(f"{len(markets)} {what}: {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
+               f"horizon {truth.horizon_bars}, seeds {repeats.first_seed} to "
+               f"{repeats.range.stop - 1}; {time.monotonic() - started_s:.0f} s\n")  # fmt: skip
+    Console().print(planted_table(found, truth.n_symbols, truth.n_bars))
+
+
+def _judge_all(
+    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
+) -> tuple[Calibration, list[dict[str, Any]]]:
+    """Without mining; what is told of each market is its verdict."""
+    if not all(market.planted for market in markets):
+        raise click.UsageError("--direct judges what is planted: give each --ic above 0")
+    judge = partial(_judged, search=search)
+    judged = list(in_processes(judge, markets, repeats.jobs, "markets judged", quiet=quiet))
+    judged.sort(key=lambda one: (one[0], one[1].target_ic, one[1].expression))
+    found = calibrate((), alone=[alone for _, alone in judged])
+    return found, [{"seed": seed} | asdict(alone) for seed, alone in judged]
+
+
+def _judged(market: ControlMarket, search: Search) -> tuple[int, Alone]:
+    (alone,) = judge_planted(market, search)
+    return market.seed, alone
+
+
+def _mine_all(
+    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
+) -> tuple[Calibration, list[dict[str, Any]]]:
+    """Mined, and a survivorship trap of each seed sprung."""
+    with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
+        mine = partial(_mined, search=search, scratch=scratch)
+        outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
+    outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
+    traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet))
+    return calibrate(outcomes, traps), [one.to_dict() for one in outcomes]
+
+
+def _mined(market: ControlMarket, search: Search, scratch: str) -> Outcome:
+    return mine_market(market, search, plan, scratch)
+
+
+@bench.command()
+@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@repeats_options(1, 100, "Random searches beside the run")
+@options.json_option
+@options.exits
+def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
+    """Mine a run's own bars with as many random formulas: what luck alone would have found.
+
+    The run's panel, gates and number of trials; formulas drawn from the operators without an idea.
+    In a lake that is dropped: no look at the run's holdout is added.
+
+    \b
+    Example:
+      alphamill bench random --run mine-1f2e --seeds 4
+    """
+    record = finished_run(options.settings(), run, ("mine",))
+    spec = RunSpec.from_message(record.spec)
+    lake = Lake(spec.lake)
+    tasks = [(interval, seed) for interval in spec.intervals for seed in repeats.range]
+    work = partial(_lucky, spec=spec)
+    results = list(in_processes(work, tasks, repeats.jobs, "random searches", quiet=as_json))
+    results.sort(key=lambda one: (one[0], one[1]))
+    own = [arm_of_run(lake, record.id, interval) for interval in spec.intervals]
+    if as_json:
+        arms = [{"seed": seed, **arm.to_dict()} for _, seed, arm in results]
+        options.print_json(
+            {"run_id": record.id, "run": [arm.to_dict() for arm in own], "random": arms}
+        )
+        return
+    rows = [(record.id, arm) for arm in own]
+    rows += [(f"random, seed {seed}", arm) for _, seed, arm in results]
+    Console().print(random_table(rows))
+
+
+def _lucky(task: tuple[Interval, int], spec: RunSpec) -> tuple[str, int, Arm]:
+    interval, seed = task
+    return interval.value, seed, mine_luck(Lake(spec.lake), spec, interval, seed)

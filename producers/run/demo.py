@@ -1,0 +1,360 @@
+"""`alphamill demo`: the whole stack once on this machine, from fetch to leaderboard, offline."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import redis
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from alphamill.controls.recovered import search_planted
+from alphamill.errors import GiveUp, Misconfigured
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.ledger import RedisLedger, RunRecord
+from alphamill.redis_store import connect
+from alphamill.report.terminal.failures import failures_table
+from alphamill.report.terminal.leaderboard import run_board
+from alphamill.report.terminal.planted import planted_table
+from alphamill.report.terminal.usage import tiers_table
+from alphamill.report.values import (
+    elapsed,
+)
+from alphamill.runs.failures import gathered
+from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
+from alphamill.settings import Settings, load_settings
+from alphamill.sim.llm.proposer import NAME as PROPOSER
+from alphamill.sim.market.recordings import ReplaySource
+from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
+from alphamill.stack.processes import Service, Supervisor
+from alphamill.usage import UsageCounters
+from producers import options
+from producers.run.up import (
+    command,
+    keep_up,
+    terminated_as_interrupt,
+    uninterrupted,
+    worker_services,
+)
+from producers.submit.fetch_rate import Pulse
+from producers.submit.watch import wait_for_run
+from workers import flows
+
+_MARK = "made-by-alphamill-demo"
+_KEY = "offline-no-key"
+_MIN_SYMBOLS = 3
+
+_CONFIG = """\
+# Written by `alphamill demo`: the simulated exchange at its own limits, the offline LLM.
+[binance]
+requests_per_minute = 6000
+[llm.tiers.quick_scan]
+model = "{model}"
+max_tokens = 1500
+requests_per_minute = 600
+tokens_per_minute = 6000000
+[llm.tiers.detailed_analysis]
+model = "{model}"
+max_tokens = 1500
+requests_per_minute = 300
+tokens_per_minute = 6000000
+[llm.tiers.final_verification]
+model = "{model}"
+max_tokens = 600
+temperature = 0.0
+requests_per_minute = 300
+tokens_per_minute = 6000000
+[ledger]
+lease_s = 15.0  # a worker that is killed here is replaced at once
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    """What the simulated exchange says that it serves."""
+
+    symbols: tuple[str, ...]
+    start_ms: int
+    end_ms: int
+    planted: tuple[Mapping[str, Any], ...]
+
+
+@click.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    help="Where all of it lies; made anew. Default: ALPHAMILL_HOME/demo.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of SYMBOL-INTERVAL.parquet recordings, in place of the synthetic market.",
+)
+@click.option("--interval", "intervals", type=options.Intervals(), default="1h", show_default=True)
+@click.option("--symbols", type=options.Symbols(), help="Default: all that there are.")
+@options.exits
+def demo(
+    home: Path | None,
+    replay: Path | None,
+    intervals: tuple[Interval, ...],
+    symbols: tuple[str, ...] | None,
+) -> None:
+    """Run everything once, offline: fetch, features, mining, verdicts, leaderboard; then stop it.
+
+    A real Redis server, real Celery workers and real HTTP; the exchange and the model are
+    simulated. Takes one to three minutes on two cores.
+
+    \b
+    Example:
+      alphamill demo
+      alphamill demo --replay ../shared/data/klines/spot --interval 1h
+    """  # fmt: skip
+    folder = (home or load_settings().home / "demo").resolve()
+    if replay is not None:
+        ReplaySource(replay)  # names what is wrong with the folder before anything starts
+    with terminated_as_interrupt():
+        _clear(folder)
+        started_s = time.monotonic()
+        with _stack(folder, replay, intervals[0]) as stack:
+            market = _market(stack, intervals, symbols)
+            run = _mine(stack, market, intervals)
+            _show(stack.settings, run, market, Console())
+        click.echo(f"everything is stopped again; {time.monotonic() - started_s:.0f} s")
+    if run.state != "done":
+        raise SystemExit(options.EXIT_FAILED)
+
+
+def _clear(folder: Path) -> None:
+    """Empty the demo's own folder; refuse anybody else's."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise Misconfigured(
+                "--home", f"{folder} is not empty and not a demo's", "name an empty folder"
+            )
+        EmbeddedRedis(folder).refuse_if_running()
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
+    except OSError as error:
+        raise Misconfigured(
+            "--home", f"cannot write to {folder} ({error.strerror})", "name another folder"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """What runs. keep_up: starts again what has died; called now and then."""
+
+    settings: Settings
+    exchange_url: str
+    keep_up: Callable[[], None]
+
+
+@contextmanager
+def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Stack]:
+    """The stack, up; on leaving, however that comes, all of it stopped."""
+    say = Console(stderr=True, highlight=False).print
+    embedded, supervisor = EmbeddedRedis(home), Supervisor(home / "logs", say=say)
+    exchange_port, llm_port, flower_port = free_port(), free_port(), free_port()
+    exchange_url = f"http://127.0.0.1:{exchange_port}"
+    config = home / "demo.toml"
+    config.write_text(_CONFIG.format(model=PROPOSER), encoding="utf-8")
+    source = ["--replay", str(replay.resolve())] if replay else ["--interval", interval.value]
+    try:
+        env = {
+            "ALPHAMILL_HOME": str(home),
+            "ALPHAMILL_CONFIG": str(config),
+            "ALPHAMILL_LAKE": str(home / "lake"),
+            "ALPHAMILL_REDIS_URL": embedded.start(),
+            "ALPHAMILL_BROKER_URL": "",
+            "ALPHAMILL_BINANCE_URL": exchange_url,
+            "ALPHAMILL_ARCHIVE_URL": exchange_url,
+            "ALPHAMILL_LLM_URL": f"http://127.0.0.1:{llm_port}/v1",
+            "ALPHAMILL_LLM_API_KEY": _KEY,
+        }
+        say(f"Redis is up; starting exchange, offline LLM and workers; logs in {home / 'logs'}")
+        simulators = [
+            Service("exchange", command("sim", "exchange", "--port", str(exchange_port), *source),
+                    env, lambda: _reads(f"{exchange_url}/api/v3/ping")),
+            Service("llm", command("sim", "llm", "--port", str(llm_port)),
+                    env, lambda: _reads(f"http://127.0.0.1:{llm_port}/v1/models")),
+        ]  # fmt: skip
+        supervisor.start([*simulators, *worker_services(home, env, flower_port)])
+        say(f"all is up; Flower on http://127.0.0.1:{flower_port} while this runs")
+        os.environ.update(env)  # this process submits to that stack and to no other
+        yield _Stack(load_settings(), exchange_url, lambda: keep_up(supervisor, embedded))
+    finally:
+        with uninterrupted():
+            supervisor.stop()
+            embedded.stop()
+
+
+def _reads(url: str) -> bool:
+    with suppress(OSError):
+        return _get(url) is not None
+    return False
+
+
+def _told(stack: _Stack) -> Any:
+    """What the exchange says of its market; it reads all its recordings for that."""
+    try:
+        return _get(f"{stack.exchange_url}/__sim__/market")
+    except OSError as error:
+        log = stack.settings.home / "logs" / "exchange.log"
+        raise GiveUp(f"the exchange cannot read its recordings; see {log}") from error
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  our own loopback URL
+        return json.load(reply)
+
+
+def _market(
+    stack: _Stack, intervals: tuple[Interval, ...], symbols: tuple[str, ...] | None
+) -> _Market:
+    """What there is to mine: every symbol that the exchange has at all the intervals."""
+    told = _told(stack)
+    if told["kind"] == "synthetic":
+        ranges = dict.fromkeys(told["symbols"], (told["start_ms"], told["end_ms"]))
+    else:
+        recorded = told["markets"].get(Market.SPOT.value, {})
+        ranges = {
+            symbol: (
+                min(series[interval]["first_open_ms"] for interval in intervals),
+                max(series[interval]["last_open_ms"] + interval.ms for interval in intervals),
+            )
+            for symbol, series in recorded.items()
+            if all(interval in series for interval in intervals)
+        }
+    if symbols is not None:
+        if unknown := [symbol for symbol in symbols if symbol not in ranges]:
+            raise click.UsageError(
+                f"--symbols: no bars of {', '.join(unknown)}; there are {', '.join(ranges)}"
+            )
+        ranges = {symbol: ranges[symbol] for symbol in symbols}
+    if len(ranges) < _MIN_SYMBOLS:
+        raise GiveUp(
+            f"only {len(ranges)} symbols with bars of {', '.join(intervals)}; at least "
+            f"{_MIN_SYMBOLS} are needed to compare"
+        )
+    return _Market(
+        tuple(ranges),
+        min(start_ms for start_ms, _ in ranges.values()),
+        max(end_ms for _, end_ms in ranges.values()),
+        tuple(told.get("planted", ())),
+    )
+
+
+def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> RunRecord:
+    settings = stack.settings
+    spec = RunSpec(
+        kind=RunKind.MINE,
+        lake=settings.lake_uri,
+        market=Market.SPOT,
+        symbols=market.symbols,
+        intervals=intervals,
+        start_ms=market.start_ms,
+        end_ms=market.end_ms,
+        rounds=2,
+        candidates=8,
+        budget_usd_micros=1_000_000,
+        llm_url=settings.llm.url,
+        tiers=dict(settings.llm.tiers),
+        # Each demo finds for itself what an earlier one may have found in the same lake.
+        search=settings.search.model_copy(update={"library_factors": 0}),
+        segments=settings.segments,
+        fees=settings.fees,
+        gates=settings.gates,
+    )
+    client = redis.Redis.from_url(settings.redis_url)
+    ledger = RedisLedger(client, settings.ledger)
+    run = flows.submit(spec, ledger)
+    click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
+    pulse = Pulse(client, settings)
+    return wait_for_run(ledger, run.id, each=stack.keep_up, pulse=pulse)
+
+
+def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:
+    show_results(settings, run, console)
+    if market.planted:
+        planted = [factor["expression"] for factor in market.planted]
+        show_planted(settings, run, planted, console)
+
+
+def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
+    """Print what came of a run that has ended: verdicts, costs, failures, files."""
+    client = connect(settings)
+    ledger = RedisLedger(client, settings.ledger)
+    took = f" in {elapsed((run.finished_ms - run.created_ms) / 1000)}" if run.finished_ms else ""
+    console.print(Text(f"Run {run.id}: {run.state}{took}", style="bold"))
+    if offline(run):
+        console.print(Text(OFFLINE_NOTICE, style="yellow"))
+    if run.state == "done":
+        console.print(Padding(run_board(run), (1, 0)))
+    if run.kind == "mine":
+        console.print(tiers_table(UsageCounters(client).report(run.id)))
+        console.print()
+    troubles = gathered(ledger.dead(run.id))
+    if troubles:
+        console.print(Text("Missing, and why", style="bold"))
+        console.print(Padding(failures_table(troubles), (0, 0, 1, 0)))
+    if run.state == "done":
+        _show_files(run, console)
+
+
+def _show_files(run: RunRecord, console: Console) -> None:
+    """Where the parquet lies and how to open it; lines to copy are never wrapped."""
+    lake = run.spec["lake"]
+    names = ("trials", "factors", "calls") if run.kind == "mine" else ("trials",)
+    listed = names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
+    files = f"runs/run={run.id}/{listed}.parquet"
+    main = f"{lake}/runs/run={run.id}/{'factors' if run.kind == 'mine' else 'trials'}.parquet"
+    lines = [
+        f"{files}, klines/ and features/ (one file a symbol and month)",
+        f"pandas:  pd.read_parquet({main!r})",
+        f"duckdb:  FROM '{lake}/klines/**/*.parquet' LIMIT 10",
+    ]
+    console.print(Text(f"Files in {lake}", style="bold"), soft_wrap=True)
+    for line in lines:
+        console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def show_planted(
+    settings: Settings,  # noqa: ARG001  the run says where its lake is
+    run: RunRecord,
+    planted: Sequence[str],
+    console: Console,
+) -> int:
+    """Print which of the factors planted in a synthetic market came back; how many did.
+
+    Found: a factor that was not rejected orders the symbols as the planted one does, with an
+    absolute rank correlation of at least planted.FOUND_CORRELATION on the discovery panel.
+    """
+    if run.state != "done":
+        console.print(Text("The run did not finish: what was planted cannot be looked for."))
+        return 0
+    matches = search_planted(run, planted, run_rows(run, "factors"))
+    found = sum(match.found for match in matches)
+    console.print(Text(f"\nPlanted factors found: {found} of {len(matches)}", style="bold"))
+    console.print(
+        Text(
+            "This market is synthetic: returns were made to lean on the expressions below. The "
+            "proposer was not told; found means a factor that was not rejected and correlates.",
+            style="dim",
+        )
+    )
+    console.print(planted_table(matches))
+    return found

@@ -1,0 +1,78 @@
+"""`alphamill worker`, `beat` and `flower`: Celery's own programs, started as this project needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from alphamill.errors import Misconfigured
+from alphamill.redis_store import connect
+from producers import options
+
+POOL_NAMES = ("fetch", "features", "evaluate", "llm", "control")
+
+
+def _become(*arguments: str) -> None:
+    """Replace this process by `python -m celery ...`, so that signals reach it directly."""
+    os.execv(sys.executable, [sys.executable, "-m", "celery", *arguments])  # noqa: S606
+
+
+@click.command()
+@click.argument("pool", type=click.Choice(POOL_NAMES))
+@click.option("-c", "--concurrency", type=click.IntRange(1), help="Threads or processes.")
+@options.exits
+def worker(pool: str, concurrency: int | None) -> None:
+    """Run one worker of a pool; start as many as you like, on as many machines.
+
+    The same as, for example: celery -A workers.app worker -Q fetch -P threads -c 8
+
+    \b
+    Example:
+      alphamill worker evaluate -c 4
+    """
+    from workers.pools import POOLS, worker_arguments
+
+    connect(options.settings())
+    _become(*worker_arguments(POOLS[pool], concurrency))
+
+
+@click.command()
+@click.option("--schedule", type=click.Path(), help="Beat's own file; default HOME/beat-schedule.")
+@options.exits
+def beat(schedule: str | None) -> None:
+    """Run the clock that sweeps the ledger: exactly one for all workers.
+
+    \b
+    Example:
+      alphamill beat
+    """
+    settings = options.settings()
+    connect(settings)
+    if schedule is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        schedule = str(settings.home / "beat-schedule")
+    _become("-A", "workers.app", "beat", "-l", "INFO", "-s", schedule, "--pidfile=")
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--address", default="127.0.0.1", show_default=True)
+@options.exits
+def flower(port: int, address: str) -> None:
+    """Run Flower, the page that shows workers and tasks.
+
+    Beyond loopback it wants a password: FLOWER_BASIC_AUTH=user:password.
+
+    \b
+    Example:
+      alphamill flower --port 5556
+    """
+    connect(options.settings())
+    loopback = address in ("127.0.0.1", "localhost", "::1")
+    if not loopback and ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
+        raise Misconfigured(
+            "FLOWER_BASIC_AUTH", f"Flower on {address} needs a password", "set it to user:password"
+        )
+    _become("-A", "workers.app", "flower", f"--port={port}", f"--address={address}")

@@ -1,0 +1,198 @@
+"""`alphamill sim exchange` and `alphamill sim llm`: the simulators, alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from alphamill.clock import SystemClock
+from alphamill.errors import Misconfigured
+from alphamill.frames import Interval
+from alphamill.sim.exchange.archive import ArchiveFault
+from alphamill.sim.exchange.faults import Fault, FaultKind
+from producers import options
+
+
+@click.group()
+def sim() -> None:
+    """Simulators for offline use, on loopback; never what a claim rests on alone.
+
+    \b
+    Example:
+      alphamill sim exchange --port 8001 --synthetic 7
+      ALPHAMILL_BINANCE_URL=http://127.0.0.1:8001 alphamill up
+    """
+
+
+class _FaultType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    name = "fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fault:
+        try:
+            return value if isinstance(value, Fault) else Fault.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _ArchiveFaultType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    name = "archive fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ArchiveFault:
+        try:
+            return value if isinstance(value, ArchiveFault) else ArchiveFault.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _say_port(what: str, port: int) -> None:
+    click.echo(f"{what} on http://127.0.0.1:{port}; Ctrl-C stops it")
+
+
+@sim.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of SYMBOL-INTERVAL.parquet recordings.",
+)
+@click.option("--synthetic", "seed", type=int, help="Seed of a synthetic market (the default).")
+@click.option("--interval", "intervals", type=options.Intervals(), help="Of the synthetic market.")
+@click.option("--weight", type=click.IntRange(1), help="Weight a window; default 6000.")
+@click.option("--window-s", type=click.FloatRange(0.1), help="Length of a window; default 60.")
+@click.option("--latency-ms", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--now", type=options.Day(), help="What its clock shows at the start.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many times faster its clock goes; limits and streams follow it.",
+)
+@click.option(
+    "--stream-life-s",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a websocket; default 24 h.",
+)
+@click.option(
+    "--stream-ping-s",
+    type=click.FloatRange(0, min_open=True),
+    help="Between pings, of which each is to be answered within three times this; default 20.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    type=_FaultType(),
+    multiple=True,
+    metavar="KIND:WHEN",
+    help="truncate:0.02 a share, reset:/50 every 50th, http_418:@7 the 7th, waf:@7-9, "
+    f"http_451:@7- from the 7th on; may be repeated. {', '.join(FaultKind)}.",
+)
+@click.option(
+    "--skew-s",
+    type=float,
+    default=18_000.0,
+    show_default=True,
+    help="How far off serverTime is in a fault of kind clock.",
+)
+@click.option(
+    "--archive-fault",
+    "archive_faults",
+    type=_ArchiveFaultType(),
+    multiple=True,
+    metavar="KIND[:NAMES]",
+    help="For example bad_checksum or missing:BTCUSDT-1m-2021-*; may be repeated.",
+)
+@options.exits
+def exchange(
+    port: int,
+    replay: Path | None,
+    seed: int | None,
+    intervals: tuple[Interval, ...] | None,
+    weight: int | None,
+    window_s: float | None,
+    latency_ms: float,
+    now: int | None,
+    speed: float,
+    stream_life_s: float | None,
+    stream_ping_s: float | None,
+    faults: tuple[Fault, ...],
+    skew_s: float,
+    archive_faults: tuple[ArchiveFault, ...],
+) -> None:
+    """Serve Binance's kline API, streams and archive from recordings or a seeded market.
+
+    \b
+    Example:
+      alphamill sim exchange --port 8001 --replay ../shared/data/klines/spot
+    """  # fmt: skip
+    from alphamill.sim.exchange.server import ExchangeConfig, run_exchange
+    from alphamill.sim.market.synthetic import SyntheticMarket
+
+    if replay is not None and seed is not None:
+        raise click.UsageError("--replay and --synthetic exclude each other")
+    market = SyntheticMarket() if seed is None else SyntheticMarket(seed=seed)
+    if intervals:
+        market = replace(market, interval=intervals[0])
+    config = ExchangeConfig(
+        port=port,
+        replay=replay,
+        synthetic=market,
+        clock_offset_ms=0 if now is None else now - SystemClock().now_ms(),
+        speed=speed,
+        latency_ms=(0.0, latency_ms),
+        faults=faults,
+        skew_ms=round(skew_s * 1000),
+        archive_faults=archive_faults,
+    )
+    limits = config.spot_limits
+    if weight is not None:
+        limits = replace(limits, weight=weight)
+    if window_s is not None:
+        limits = replace(limits, window_ms=round(window_s * 1000))
+    streams = config.streams
+    if stream_life_s is not None:
+        streams = replace(streams, life_s=stream_life_s)
+    if stream_ping_s is not None:
+        streams = replace(streams, ping_s=stream_ping_s, pong_within_s=3 * stream_ping_s)
+    config = replace(config, spot_limits=limits, streams=streams)
+    try:
+        run_exchange(config, lambda at: _say_port("exchange", at))
+    except OSError as error:
+        raise Misconfigured("--port", f"port {port}: {error.strerror}", "choose another") from error
+
+
+@sim.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8002, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--requests-per-minute", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--tokens-per-minute", type=click.IntRange(1), default=100_000_000, show_default=True)
+@click.option("--latency-ms", type=click.IntRange(0), default=30, show_default=True)
+@click.option("--api-key", default="", help="The only key that is accepted; default: any.")
+@options.exits
+def llm(
+    port: int,
+    seed: int,
+    requests_per_minute: int,
+    tokens_per_minute: int,
+    latency_ms: int,
+    api_key: str,
+) -> None:
+    """Serve an OpenAI-compatible endpoint whose answers come from a seeded grammar.
+
+    \b
+    Example:
+      alphamill sim llm --port 8002 --seed 7
+    """  # fmt: skip
+    from alphamill.sim.llm.server import LLMConfig, run_llm
+
+    config = LLMConfig(port, seed, requests_per_minute, tokens_per_minute, latency_ms, api_key)
+    try:
+        run_llm(config, lambda at: _say_port("offline LLM", at))
+    except OSError as error:
+        raise Misconfigured("--port", f"port {port}: {error.strerror}", "choose another") from error

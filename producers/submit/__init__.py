@@ -1,0 +1,1 @@
+"""From a command's arguments to runs in the ledger."""

@@ -1,0 +1,121 @@
+"""From a command's arguments to a run in the ledger."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+
+import click
+
+from alphamill.frames import Interval, Month
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake
+from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
+from alphamill.ledger.presence import Presence
+from alphamill.market.venues import VENUES
+from alphamill.redis_store import connect
+from alphamill.runs.failures import gathered
+from alphamill.runs.segments import NO_GRID, too_short
+from alphamill.settings import Settings
+from producers.options import EXIT_FAILED, BarRange, Submission, print_json
+from producers.submit.endpoints import ask_models
+from producers.submit.fetch_rate import Pulse
+from producers.submit.watch import wait_for_run
+from workers import flows
+
+_REASONS = 5  # kinds of failure that are told
+
+
+def checked_range(bars: BarRange) -> tuple[int, int]:
+    """The range asked for, cut to bars of the market's life that have closed by now; said if so.
+
+    Raises click.UsageError for a start after the end or in the future, or a range before the market
+    opened.
+    """
+    start_ms, end_ms = bars.start_ms, bars.end_ms
+    now_ms = int(time.time() * 1000)
+    if start_ms >= now_ms:
+        raise click.UsageError("--start lies in the future: no bar has closed there yet")
+    if end_ms is not None and end_ms <= start_ms:
+        raise click.UsageError("--end must come after --start (it is excluded)")
+    opened = VENUES[bars.market].opened
+    if end_ms is not None and end_ms <= opened.start_ms:
+        raise click.UsageError(f"no bar of that range exists: the market opened in {opened}")
+    if start_ms < opened.start_ms:
+        click.echo(f"the market opened in {opened}: fetching from there", err=True)
+        start_ms = opened.start_ms
+    last_ms = max(_last_close_ms(interval, now_ms) for interval in bars.intervals)
+    end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
+    if end_ms <= start_ms:
+        raise click.UsageError("no bar of that interval has closed since --start")
+    return start_ms, end_ms
+
+
+def _last_close_ms(interval: Interval, now_ms: int) -> int:
+    if interval is Interval.MO1:
+        return Month.of_ms(now_ms).start_ms
+    return now_ms - now_ms % interval.ms
+
+
+def check_segments(spec: RunSpec) -> None:
+    """Raise click.UsageError for a run whose range can make no panel, however full it is."""
+    for interval in spec.intervals:
+        if interval is Interval.MO1:
+            raise click.UsageError(NO_GRID)
+        bars = -(-(spec.end_ms - spec.start_ms) // interval.ms)
+        problem = spec.kind is RunKind.MINE and too_short(bars, interval, spec.segments)
+        if problem:
+            raise click.UsageError(f"the range from --start to --end is too short: {problem}")
+
+
+def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
+    """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
+    if how.again:
+        spec = replace(spec, salt=uuid.uuid4().hex)
+    client = connect(settings)
+    Lake(spec.lake).check_writable()
+    ledger = RedisLedger(client, settings.ledger)
+    known = any(run.id == spec.run_id for run in ledger.runs())
+    if spec.kind is RunKind.MINE and not known:
+        ask_models(settings)
+    run = flows.submit(spec, ledger, how.priority)
+    if known and not how.as_json:
+        click.echo(f"the same was asked for before: {_joined(run)}", err=True)
+    if run.state.active and not Presence(client).here():
+        click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
+    if how.wait:
+        run = watched(ledger, run.id, Pulse(client, settings), quiet=how.as_json)
+    if how.as_json:
+        print_json({"run_id": run.id, "state": run.state, "joined": known})
+    else:
+        click.echo(run.id)
+    if how.wait and run.state != "done":
+        raise SystemExit(EXIT_FAILED)
+
+
+def watched(ledger: Ledger, run_id: str, pulse: Pulse, *, quiet: bool = False) -> RunRecord:
+    """The run when it has ended; says on stderr what did not get through and why."""
+    try:
+        run = wait_for_run(ledger, run_id, quiet=quiet, pulse=pulse)
+    except KeyboardInterrupt:
+        click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
+        raise
+    for trouble in gathered(ledger.dead(run_id))[:_REASONS]:
+        if trouble.state == JobState.DEAD:
+            about = ", ".join(filter(None, trouble.subjects))
+            if about and trouble.jobs > len(trouble.subjects):
+                about += ", ..."
+            where = f" ({about})" if about else ""
+            click.echo(f"{trouble.stage} failed: {trouble.reason}{where}", err=True)
+    if run.state != "done":
+        click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
+    return run
+
+
+def _joined(run: RunRecord) -> str:
+    if run.state == "running":
+        return "joining that run"
+    if run.state == "done":
+        return "it is done (--again makes a new run)"
+    return f"it {run.state}; go on with: alphamill resume {run.id}"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from alphamill.errors import FactorError
+from alphamill.factors import parse
+from alphamill.factors.mend import repair_expression
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("rank(close)", "rank(close)"),
+        ("rank(ts_mean(close, 20)", "rank(ts_mean(close, 20))"),
+        ("rank(close))", "rank(close)"),
+        ("ts_mean(close, 20.0)", "ts_mean(close, 20)"),
+        ("ts_mean(close, 20.) - 0.5", "ts_mean(close, 20) - 0.5"),
+        ("alpha_1 = rank(close)", "rank(close)"),
+        ("`rank(close)`;", "rank(close)"),
+        ("close − open", "close - open"),
+        ("ts_meen(close, 20)", "ts_mean(close, 20)"),
+        ("factor = ts_meen(clsoe, 20.0", "ts_mean(close, 20)"),
+    ],
+)
+def test_slips_are_mended(written: str, meant: str) -> None:
+    repair = repair_expression(written, parse)
+    assert repair.error is None
+    assert parse(repair.text).hash == parse(meant).hash
+
+
+@pytest.mark.parametrize(
+    ("written", "bar_ms", "meant"),
+    [
+        ("ts_mean(returns, 1d)", 3_600_000, "ts_mean(returns, 24)"),
+        ("rank(ts_mean(returns, 4h) - ts_mean(returns, 2d)", 3_600_000,
+         "rank(ts_mean(returns, 4) - ts_mean(returns, 48))"),
+        ("ts_mean(returns, 30min)", 300_000, "ts_mean(returns, 6)"),
+        ("ts_mean(returns, 1w)", 86_400_000, "ts_mean(returns, 7)"),
+        ("ts_mean(returns, 90m)", 3_600_000, None),
+        ("ts_mean(returns, 30m)", 3_600_000, None),
+        ("ts_mean(returns, 1d)", None, None),
+    ],
+)  # fmt: skip
+def test_a_window_in_time_is_a_window_in_bars_where_it_is_whole(
+    written: str, bar_ms: int | None, meant: str | None
+) -> None:
+    repair = repair_expression(written, parse, bar_ms)
+    assert (repair.error is None) == (meant is not None)
+    assert repair.text == written if meant is None else parse(repair.text).hash == parse(meant).hash
+
+
+@pytest.mark.parametrize(
+    "written", ["", "delay(close, -1)", "ts_mean(close, 2.5)", "__import__('os')", "close +"]
+)
+def test_what_is_no_slip_stays_as_it_was_with_the_parsers_word(written: str) -> None:
+    repair = repair_expression(written, parse)
+    assert repair.text == written
+    assert isinstance(repair.error, FactorError)
+
+
+def test_a_parser_that_refuses_everything_is_asked_a_few_times_only() -> None:
+    asked = []
+
+    def refuse(text: str) -> None:
+        asked.append(text)
+        raise FactorError("no", 0, "", "name")
+
+    assert repair_expression("((x = a.0", refuse).error is not None
+    assert len(asked) <= 7

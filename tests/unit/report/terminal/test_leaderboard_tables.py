@@ -1,0 +1,172 @@
+"""The leaderboard: reasons in short, figures never cut, foreign text never obeyed."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from alphamill.report.terminal.leaderboard import (
+    factors_board,
+    short_reasons,
+    trials_board,
+    verdicts_line,
+)
+from alphamill.report.values import amount
+
+HOSTILE = "rank(close) [bold]x[/] [/] \x1b[31m"
+
+
+def gate(name, passed, value=1.0, threshold=2.0, needed_for="predictive"):
+    return {"name": name, "passed": passed, "value": value, "threshold": threshold,
+            "meaning": f"what {name} means", "needed_for": needed_for}  # fmt: skip
+
+
+GATES = [
+    gate("check", True, None, None),
+    gate("validation_t", False, 1.2345, 3.0),
+    gate("false_discovery", False, 0.2, 0.05),
+    gate("deflated_sharpe", False, 0.41, 0.95),
+    gate("net_validation", False, -7.0, 0.0, "tradable"),
+]
+
+
+def factor(**changes):
+    base = {
+        "rank": 1, "verdict": "rejected", "expression": "rank(close / open)", "interval": "1h",
+        "direction": -1, "discovery_rank_ic_t": -13.94, "validation_rank_ic_t": -8.34,
+        "holdout_rank_ic_t": None, "validation_net_sharpe": -16.64, "holdout_net_sharpe": None,
+        "validation_turnover_per_bar": 0.1325, "deflated_sharpe": 0.4126, "bh_p": 9.2e-15,
+        "validation_break_even_bps": 8.31, "call_cost_usd_micros": 449, "holdout_looks": 3,
+        "n_trials": 1208, "veto_reason": "", "gates": GATES,
+        "discovery_cpcv_same_sign_frac": 0.9286, "validation_capacity_quote": 1_250_000.0,
+    }  # fmt: skip
+    return base | changes
+
+
+def shown(renderable, width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_a_rejection_names_the_first_failed_gates_that_it_rests_on():
+    assert short_reasons(factor()) == (
+        "fails validation_t 1.23 (needs 3), false_discovery 0.2 (needs 0.05), 1 more"
+    )
+
+
+def test_a_predictive_factor_says_why_it_is_not_tradable_and_a_tradable_one_nothing():
+    passed = [g | {"passed": True} for g in GATES[:-1]]
+    predictive = factor(verdict="predictive", gates=[*passed, GATES[-1]])
+    assert short_reasons(predictive) == "not tradable: net_validation -7 (needs 0)"
+    assert short_reasons(factor(verdict="tradable", gates=passed)) == ""
+
+
+def test_a_veto_is_the_reason_and_a_gate_without_a_number_says_what_it_means():
+    assert short_reasons(factor(veto_reason="peeks")) == "vetoed by final_verification: peeks"
+    assert short_reasons(factor(gates=[gate("look_ahead", False, None, None)])) == (
+        "fails look_ahead (what look_ahead means)"
+    )
+
+
+def test_the_headline_counts_verdicts_and_trials_of_each_interval():
+    rows = [factor(), factor(verdict="tradable"), factor(verdict="predictive")]
+    assert verdicts_line(rows) == "1 tradable, 1 predictive, 1 rejected; 1,208 trials"
+    rows.append(factor(interval="4h", n_trials=96))
+    assert verdicts_line(rows).endswith("2 rejected; trials: 1,208 at 1h, 96 at 4h")
+
+
+@pytest.mark.parametrize("width", [80, 120, 160, 200])
+def test_every_figure_is_shown_whole_at_any_width(width):
+    long = "rank(ts_mean(close / open, 24)) + " * 6 + "rank(volume / adv20)"
+    rows = [factor(), factor(rank=65, expression=long), factor(verdict="predictive")]
+    text = shown(factors_board(rows), width)
+    for part in ("-13.9", "-8.3", "-16.6", "13%", "0.413", "<0.0001", "predictive", "1,208", "8.3",
+                 "$0.000449"):  # fmt: skip
+        assert part in text, part
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= width
+    figures = next(line for line in text.splitlines() if "-13.9" in line)
+    assert figures.count("–") == 2  # the holdout was not opened
+    assert "".join(long.split()) in "".join(text.replace("\n", "").split()) or width > 149
+
+
+def test_intervals_are_a_column_where_there_are_several():
+    text = shown(factors_board([factor(), factor(interval="4h")]), 90)
+    assert " bar " in text
+    assert "4h" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_an_expression_is_text_and_not_markup(width):
+    text = shown(factors_board([factor(expression=HOSTILE, veto_reason="[red]no[/]")]), width)
+    assert "[bold]x[/] [/]" in text
+    assert "[red]no[/]" in text
+    assert "\x1b" not in text
+
+
+def test_no_finalist_is_said_in_words():
+    assert "nothing is claimed" in shown(factors_board([]), 80)
+
+
+def trial(**changes):
+    base = {
+        "status": "evaluated", "interval": "1h", "direction": 1, "rank_ic_mean": 0.0312,
+        "rank_ic_t": 4.5, "gross_sharpe": 2.0, "net_sharpe": -1.0, "turnover_per_bar": 0.2,
+        "coverage": 0.99, "expression": "rank(close)", "proposed": "rank(close)", "reason": "",
+        "hypothesis": "", "break_even_bps": 3.2,
+    }  # fmt: skip
+    return base | changes
+
+
+def test_given_expressions_are_ordered_by_t_and_called_in_sample():
+    faulty = trial(status="fault", direction=None, rank_ic_mean=None, rank_ic_t=None,
+                   gross_sharpe=None, net_sharpe=None, turnover_per_bar=None, coverage=None,
+                   expression="log(-close)", reason="no value at all")  # fmt: skip
+    text = shown(trials_board([faulty, trial(expression="weak", rank_ic_t=1.0), trial()]), 80)
+    assert "In-sample" in text
+    at = [text.index(name) for name in ("rank(close)", "weak", "log(-close)")]
+    assert at == sorted(at)
+    assert "no value at all" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_capacity_and_folds_are_columns_where_there_is_room_and_words_where_there_is_not():
+    roomy, narrow = shown(factors_board([factor()]), 120), shown(factors_board([factor()]), 90)
+    header = roomy[: roomy.index("─")]
+    assert {"trials", "DSR", "folds", "capacity", "call"} <= set(header.split())
+    assert max(len(line) for line in roomy.splitlines()) <= 120
+    assert {"93%", "1.25M", "1,208", "0.413"} <= set(roomy.split())
+    assert "capacity" not in narrow[: narrow.index("─")]
+    assert "folds 93%, capacity 1.25M, call $0.000449" in " ".join(narrow.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (999.4, "999"), (999.6, "1.00k"), (1250, "1.25k"),
+     (34_000_000, "34.0M"), (999_600_000, "1.00B"), (-1250, "-1.25k"), (float("inf"), "–")],
+)  # fmt: skip
+def test_an_amount_has_three_digits(value, text):
+    assert amount(value) == text
+
+
+def test_factors_of_one_symbol_are_not_called_ic():
+    row = {name: None if "rank_ic" in name else value for name, value in factor().items()}
+    row |= {"discovery_time_series_t": -3.21, "validation_time_series_t": -2.5}
+    text = " ".join(shown(factors_board([row]), 120).split())
+    assert "IC" not in text
+    assert "t of the rank correlation in time" in text
+    assert "-3.2" in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_given_expressions_have_trials_and_deflation_beside_their_sharpe_ratios(width):
+    row = trial(n_trials=202, deflated_sharpe=0.4321, gross_sharpe=12.34, net_sharpe=-10.25)
+    text = shown(trials_board([row]), width)
+    header = text[: text.index("─")].split()
+    assert header.index("net") + 1 == header.index("trials") == header.index("DSR") - 1
+    figures = next(line for line in text.splitlines() if "+12.34" in line)
+    assert figures.split()[-7:-3] == ["+12.34", "-10.25", "202", "0.432"]
+    assert max(len(line) for line in text.splitlines()) <= width

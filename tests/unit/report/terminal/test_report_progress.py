@@ -1,0 +1,82 @@
+"""Progress and figures as text: what is unknown is a dash, foreign text stays text."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+
+import pytest
+from rich.console import Console, RenderableType
+
+from alphamill.report import values
+from alphamill.report.terminal import progress
+
+HOSTILE = "[bold red]x[/] \x1b[31mred\x1b[0m <script>alert(1)</script> \u202egnp.exe [/]"
+
+
+def shown(renderable: RenderableType, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_progress_counts_jobs_by_state() -> None:
+    counts = {
+        "fetch": {"done": 6, "running": 1, "queued": 2, "waiting": 1, "dead": 2},
+        "panel": {"waiting": 4},
+    }
+    lines = shown(progress.progress_table(counts, 187)).splitlines()
+    assert "3:07 min" in lines[0]
+    fetch = next(line for line in lines if "fetch" in line)
+    assert re.findall(r"\d+", fetch) == ["6", "1", "3", "2"]
+    assert fetch.count("━") == 18  # 9 of 12 jobs of 24 cells are done, dead or running
+    panel = next(line for line in lines if "panel" in line)
+    assert "━" not in panel
+    assert re.findall(r"\d+", panel) == ["0", "0", "4", "0"]
+
+
+def test_a_hostile_stage_name_is_shown_and_obeyed_nowhere() -> None:
+    text = shown(progress.progress_table({HOSTILE: {"done": 1}}, 1.0))
+    assert "\x1b" not in text
+    assert "[bold" in text
+
+
+def test_every_stage_of_a_run_fits_a_narrow_terminal() -> None:
+    text = shown(progress.progress_table({"propose.detailed_analysis": {"done": 123_456}}, 1), 80)
+    assert "detailed_analysis" in text
+    assert "123,456" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"),
+    [(0, "$0.000000"), (1, "$0.000001"), (1_234_567, "$1.234567"), (-5, "-$0.000005"),
+     (10**12, "$1,000,000.000000"), (None, "–"), (math.inf, "–"), (True, "–"), ("7", "–")],
+)  # fmt: skip
+def test_money_to_the_micro_dollar(micros: object, text: str) -> None:
+    assert values.usd(micros) == text
+
+
+def test_other_values() -> None:
+    assert values.number(1234.567, 1) == "1,234.6"
+    assert values.number(3e12) == "3.00e+12"
+    assert values.percent(0.5) == "50.0 %"
+    assert values.elapsed(7.9) == "7 s"
+    assert values.elapsed(7500) == "2:05 h"
+    assert values.moment(0) == "1970-01-01 00:00"
+    assert values.moment(10**18) == "–"
+    assert values.milliseconds(9999) == "9,999 ms"
+    assert values.plain("a\tb\n c\x00\u2066") == "a b c��"
+    assert values.plain(None) == "–"
+    assert values.gates({"reasons": ["late", {"gate": "dsr", "passed": True, "value": 0.97,
+                                              "threshold": 0.95}]}) == [
+        ("late", False, ""), ("dsr", True, "0.97 (needs 0.95)")]  # fmt: skip
+
+
+def test_a_rate_is_told_while_bars_come_in() -> None:
+    assert (
+        progress.bars_line({"bars": 5700, "bars_per_s": 500.4}).plain
+        == "5,700 bars landed; 500 a second"
+    )
+    assert progress.bars_line({"bars": 5700, "bars_per_s": 0.0}).plain == "5,700 bars landed"

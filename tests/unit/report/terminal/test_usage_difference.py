@@ -1,0 +1,34 @@
+"""The providers' own figures stand under the usage table, with how far they are from ours."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from alphamill.report.terminal.usage import provider_difference, tiers_table
+from alphamill.usage import MemoryUsageCounters, UsageEntry
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "ends"),
+    [
+        (1_300_000, 1_000_000, "more"),
+        (900_000, 1_000_000, "less"),
+        (1_000_000, 1_000_000, "the same"),
+    ],
+)
+def test_a_difference_is_said_with_its_direction(theirs: int, ours: int, ends: str) -> None:
+    totals = {"provider_cost_usd_micros": theirs, "compared_cost_usd_micros": ours}
+    assert provider_difference(totals).endswith(ends)
+
+
+def test_it_stands_under_the_table_only_where_a_provider_said_something() -> None:
+    for theirs, ours in ((0, 0), (130, 100)):
+        counters = MemoryUsageCounters()
+        counters.record(
+            UsageEntry("a", "run", "2026-11-22", "quick_scan", "m", 1, 0, 1, 130, 5, theirs, ours)
+        )
+        console = Console(width=100, record=True, file=None, quiet=False)
+        with console.capture() as shown:
+            console.print(tiers_table(counters.report("run")))
+        assert ("providers state" in shown.get()) is bool(theirs)
