@@ -33,7 +33,7 @@ from llmock.testing import LLMockServer
 
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.ledger import JobState, RedisLedger
+from alphamill.ledger import JobState, RedisLedger, RunState
 from alphamill.ledger.presence import Presence
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.journal.redis import RedisJournal
@@ -94,7 +94,7 @@ class Measured:
     def held(self) -> bool:
         """What is claimed of any run."""
         return (
-            self.state == "done"
+            self.state == RunState.DONE
             and self.accounts_add_up
             and not self.paid_again
             and not self.asked_on_resuming

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from alphamill.flow import plan
-from alphamill.jobs import (
-    RunSpec,
-)
-from alphamill.ledger import Ledger, RunRecord
+from alphamill.jobs import RunSpec
+from alphamill.ledger import Ledger, RunRecord, RunState
 
 
 def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
@@ -18,7 +16,7 @@ def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
     from workers.send import publish
 
     run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), priority)
-    if run.state == "submitting":
+    if run.state is RunState.SUBMITTING:
         ledger.add_jobs(run.id, plan(spec))
         run = ledger.seal(run.id)
     publish(ledger.feed(run.id))

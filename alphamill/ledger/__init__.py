@@ -2,7 +2,11 @@
 
 from alphamill.ledger.memory import MemoryLedger
 from alphamill.ledger.protocol import (
+    ACTIVE,
+    ENDED,
+    FAILED,
     RESULT_LIMIT_BYTES,
+    SETTLED,
     Claim,
     Counts,
     Hint,
@@ -17,7 +21,11 @@ from alphamill.ledger.protocol import (
 from alphamill.ledger.redis import RedisLedger
 
 __all__ = [
+    "ACTIVE",
+    "ENDED",
+    "FAILED",
     "RESULT_LIMIT_BYTES",
+    "SETTLED",
     "Claim",
     "Counts",
     "Hint",

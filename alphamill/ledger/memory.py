@@ -13,6 +13,7 @@ from alphamill.errors import GiveUp
 from alphamill.ledger import names as entries
 from alphamill.ledger.protocol import (
     BATCH_JOBS,
+    FAILED,
     Claim,
     Counts,
     Hint,
@@ -257,8 +258,7 @@ class MemoryLedger:
 
     def dead(self, run_id: str) -> Iterator[JobRecord]:
         """See Ledger."""
-        unwell = {JobState.DEAD, JobState.SKIPPED}
-        return (job for job in self.jobs(run_id) if job.state in unwell)
+        return (job for job in self.jobs(run_id) if job.state in FAILED)
 
     def result(self, run_id: str, job_id: str) -> dict[str, Any] | None:
         """See Ledger."""

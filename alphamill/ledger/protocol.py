@@ -41,10 +41,11 @@ class JobState(StrEnum):
     @property
     def settled(self) -> bool:
         """Whether nothing more will happen to it, short of `resume`."""
-        return self in _SETTLED
+        return self in SETTLED
 
 
-_SETTLED = {JobState.DONE, JobState.DEAD, JobState.SKIPPED, JobState.CANCELLED}
+SETTLED = frozenset({JobState.DONE, JobState.DEAD, JobState.SKIPPED, JobState.CANCELLED})
+FAILED = frozenset({JobState.DEAD, JobState.SKIPPED})
 
 
 class RunState(StrEnum):
@@ -59,7 +60,11 @@ class RunState(StrEnum):
     @property
     def active(self) -> bool:
         """Whether its jobs may run."""
-        return self in {RunState.SUBMITTING, RunState.RUNNING}
+        return self in ACTIVE
+
+
+ACTIVE = frozenset({RunState.SUBMITTING, RunState.RUNNING})
+ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
 
 
 class NoSuchRun(GiveUp):

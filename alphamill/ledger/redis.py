@@ -18,12 +18,12 @@ from alphamill.ledger import names as entries
 from alphamill.ledger import records
 from alphamill.ledger.protocol import (
     BATCH_JOBS,
+    FAILED,
     Claim,
     Counts,
     Hint,
     JobRecord,
     JobSpec,
-    JobState,
     NoSuchRun,
     RunRecord,
     RunState,
@@ -195,8 +195,7 @@ class RedisLedger:
 
     def dead(self, run_id: str) -> Iterator[JobRecord]:
         """See Ledger."""
-        unwell = {JobState.DEAD, JobState.SKIPPED}
-        return (job for job in self.jobs(run_id) if job.state in unwell)
+        return (job for job in self.jobs(run_id) if job.state in FAILED)
 
     def result(self, run_id: str, job_id: str) -> dict[str, Any] | None:
         """See Ledger."""

@@ -23,7 +23,7 @@ from alphamill.controls.recovered import search_planted
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.ledger import RedisLedger, RunRecord
+from alphamill.ledger import RedisLedger, RunRecord, RunState
 from alphamill.redis_store import connect
 from alphamill.report.terminal.failures import failures_table
 from alphamill.report.terminal.leaderboard import run_board
@@ -132,7 +132,7 @@ def demo(
             run = _mine(stack, market, intervals)
             _show(stack.settings, run, market, Console())
         click.echo(f"everything is stopped again; {time.monotonic() - started_s:.0f} s")
-    if run.state != "done":
+    if run.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)
 
 
@@ -302,7 +302,7 @@ def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
     console.print(Text(f"Run {run.id}: {run.state}{took}", style="bold"))
     if offline(run):
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    if run.state == "done":
+    if run.state is RunState.DONE:
         console.print(Padding(run_board(run), (1, 0)))
     if run.kind == "mine":
         console.print(tiers_table(UsageCounters(client).report(run.id)))
@@ -311,7 +311,7 @@ def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
     if troubles:
         console.print(Text("Missing, and why", style="bold"))
         console.print(Padding(failures_table(troubles), (0, 0, 1, 0)))
-    if run.state == "done":
+    if run.state is RunState.DONE:
         _show_files(run, console)
 
 
@@ -343,7 +343,7 @@ def show_planted(
     Found: a factor that was not rejected orders the symbols as the planted one does, with an
     absolute rank correlation of at least planted.FOUND_CORRELATION on the discovery panel.
     """
-    if run.state != "done":
+    if run.state is not RunState.DONE:
         console.print(Text("The run did not finish: what was planted cannot be looked for."))
         return 0
     matches = search_planted(run, planted, run_rows(run, "factors"))

@@ -13,14 +13,13 @@ from rich.text import Text
 
 from alphamill.errors import RetryLater
 from alphamill.frames import Market
-from alphamill.ledger import RunRecord
+from alphamill.ledger import SETTLED, RunRecord
 from alphamill.limits import RedisLimiter, binance_pool
 from alphamill.report.terminal.progress import bars_line
 from alphamill.settings import Settings
 from alphamill.usage.bars import BarCounters, Landed
 
 _STAGES = ("fetch", "funding", "reverify")
-_SETTLED = ("done", "dead", "skipped", "cancelled")
 _WINDOW_S = 30.0  # a rate over less jumps; over more it lags
 
 
@@ -88,5 +87,5 @@ class Pulse:
 def _jobs(run: RunRecord) -> tuple[int, int]:
     """Fetch jobs settled, and all of them."""
     stages = [run.counts.get(stage, {}) for stage in _STAGES]
-    settled = sum(stage.get(state, 0) for stage in stages for state in _SETTLED)
+    settled = sum(stage.get(state, 0) for stage in stages for state in SETTLED)
     return settled, sum(sum(stage.values()) for stage in stages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from alphamill.ledger import RedisLedger
+from alphamill.ledger import RedisLedger, RunState
 from alphamill.redis_store import connect
 from alphamill.runs.published import find_run
 from producers import options
@@ -33,7 +33,7 @@ def resume(run: str, wait: bool) -> None:
     if wait:
         record = watched(ledger, record.id, Pulse(client, settings))
     click.echo(record.id)
-    if wait and record.state != "done":
+    if wait and record.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)
 
 

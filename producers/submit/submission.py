@@ -11,7 +11,7 @@ import click
 from alphamill.frames import Interval, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord
+from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
@@ -90,7 +90,7 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
         print_json({"run_id": run.id, "state": run.state, "joined": known})
     else:
         click.echo(run.id)
-    if how.wait and run.state != "done":
+    if how.wait and run.state is not RunState.DONE:
         raise SystemExit(EXIT_FAILED)
 
 
@@ -108,14 +108,14 @@ def watched(ledger: Ledger, run_id: str, pulse: Pulse, *, quiet: bool = False) -
                 about += ", ..."
             where = f" ({about})" if about else ""
             click.echo(f"{trouble.stage} failed: {trouble.reason}{where}", err=True)
-    if run.state != "done":
+    if run.state is not RunState.DONE:
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
     return run
 
 
 def _joined(run: RunRecord) -> str:
-    if run.state == "running":
+    if run.state is RunState.RUNNING:
         return "joining that run"
-    if run.state == "done":
+    if run.state is RunState.DONE:
         return "it is done (--again makes a new run)"
     return f"it {run.state}; go on with: alphamill resume {run.id}"

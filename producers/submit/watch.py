@@ -11,10 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.ledger import Ledger, RunRecord
+from alphamill.ledger import ENDED, FAILED, SETTLED, Ledger, RunRecord
 from alphamill.report.terminal.progress import progress_table
 
-ENDED = ("done", "failed", "cancelled")
 _LINES_EVERY_S = 30.0  # of a log
 _UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 
@@ -77,15 +76,13 @@ def _wait_in_lines(
     while True:
         run = _record(ledger, run_id, each)
         for stage, states in run.counts.items():
-            settled = sum(
-                states.get(state, 0) for state in ("done", "dead", "skipped", "cancelled")
-            )
+            settled = sum(states.get(state, 0) for state in SETTLED)
             total = sum(states.values())
             # Each tenth, so that a log of a large run stays short.
             step = settled * 10 // max(total, 1)
             if not quiet and settled and said.get(stage) != step:
                 said[stage] = step
-                failed = states.get("dead", 0) + states.get("skipped", 0)
+                failed = sum(states.get(state, 0) for state in FAILED)
                 note = f", {failed} failed" if failed else ""
                 console.print(f"{stage:28s} {settled}/{total}{note}", highlight=False)
         beneath = None if quiet else pulse(run)
