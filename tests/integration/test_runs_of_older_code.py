@@ -1,0 +1,95 @@
+"""Runs that the code of November 2026 wrote are found, shown, reported and replayed by today's."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alphamill.jobs import RunSpec
+from alphamill.lake import Lake
+from producers.cli import main
+
+ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "runs_of_2026_11.tar.xz"
+MINED, SCORED = "mine-ae22ccbc9ce4e443", "evaluate-a9c282ed00f55409"
+
+
+@pytest.fixture(scope="module")
+def old_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old") / "lake"
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def alphamill(
+    old_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """`alphamill("factors", ...)` with the old lake and no Redis; it must succeed."""
+    monkeypatch.setenv("ALPHAMILL_LAKE", str(old_lake))
+    monkeypatch.setenv("ALPHAMILL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALPHAMILL_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result
+
+    return call
+
+
+@pytest.mark.parametrize("run_id", [MINED, SCORED])
+def test_the_same_question_still_has_the_same_id(old_lake: Path, run_id: str) -> None:
+    """Who submits the old run again joins it, and pays nothing."""
+    summary = json.loads(Lake(str(old_lake)).read_bytes(f"runs/run={run_id}/run.json"))
+    assert RunSpec.from_message(summary["spec"]).run_id == run_id
+
+
+def test_replay_computes_every_trial_and_verdict_again_to_the_bit(
+    alphamill: Callable[..., Result],
+) -> None:
+    shown = json.loads(alphamill("replay", MINED, "--json").stdout)
+    assert (shown["trials"], shown["verdicts"], shown["equal"]) == (64, 10, True)
+
+
+def test_one_factor_is_computed_again(alphamill: Callable[..., Result]) -> None:
+    best = json.loads(alphamill("factors", "--run", MINED, "--json").stdout)["factors"][0]
+    assert json.loads(alphamill("replay", best["hash"], "--json").stdout)["equal"] is True
+
+
+def test_the_board_has_its_factors_and_what_belongs_to_them(
+    alphamill: Callable[..., Result],
+) -> None:
+    shown = alphamill("factors", "--run", MINED).stdout
+    assert "0 tradable, 0 predictive, 10 rejected" in shown
+    assert "$0.002801 for 9 model calls" in " ".join(shown.split())
+
+
+def test_given_expressions_are_shown_with_their_figures(
+    alphamill: Callable[..., Result],
+) -> None:
+    trials = json.loads(alphamill("factors", "--run", SCORED, "--json").stdout)["trials"]
+    figures = {row["expression"]: round(row["rank_ic_mean"], 4) for row in trials}
+    assert figures == {
+        "-ts_zscore(close, 24)": -0.0543,
+        "rank(volume / ts_mean(volume, 10))": 0.0471,
+        "close": -0.1573,
+        "delta(close, 300)": -0.0714,
+    }
+
+
+def test_a_report_is_written(alphamill: Callable[..., Result], tmp_path: Path) -> None:
+    for run_id in (MINED, SCORED):
+        page = tmp_path / f"{run_id}.html"
+        alphamill("report", run_id, "--out", str(page))
+        assert run_id in page.read_text(encoding="utf-8")
+
+
+def test_the_funnel_and_the_library_are_read(alphamill: Callable[..., Result]) -> None:
+    assert "calls answered" in alphamill("funnel", "--run", MINED).stdout
+    alphamill("library", "list")
