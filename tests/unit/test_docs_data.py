@@ -1,0 +1,79 @@
+"""docs/data.md's tree and the keys that the code writes name each other, both ways."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from alphamill.frames import Interval, Market, Month
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import FundingSeries, Lake, Series
+from alphamill.market import Damaged
+from alphamill.runs.library import library_key
+from alphamill.runs.panels import write_refusal
+from alphamill.stages.quarantine import keep_damaged
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RUNS = REPOSITORY / "tests" / "data" / "runs_of_2026_11.tar.xz"
+# Words of the tree that stand for any other.
+STANDS_FOR = {
+    "ID": r"[a-z]+-[0-9a-f]{16}",
+    "RUN-1h-HASH": r"[a-z]+-[0-9a-f]{16}-\w+-[0-9a-f]+",
+    "START-END": r"\d+-\d+",
+    "NAME": "[^/]+",
+    "2021-04": r"\d{4}-\d{2}",
+    "close": r"\w+",
+    "shard-0": r"shard-\d+",
+    "start": "(start|end)",
+}
+
+
+def documented() -> list[str]:
+    """The keys of the page's first block, without what is said of them."""
+    page = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
+    return [line.split()[0] for line in page.split("```")[1].strip().splitlines()]
+
+
+def pattern(key: str) -> re.Pattern[str]:
+    def part(text: str) -> str:
+        name, equals, value = text.rpartition("=")
+        if equals:
+            return f"{name}={STANDS_FOR.get(value, r'[^/]+')}"
+        stem, dot, suffix = text.rpartition(".")
+        if not dot:
+            return re.escape(text)
+        known = r"\w+" if stem == "BTCUSDT" else STANDS_FOR.get(stem, re.escape(stem))
+        return known + re.escape(f".{suffix}")
+
+    return re.compile("/".join(map(part, key.split("/"))))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Keys of two whole runs, and of what those did not have to write."""
+    with tarfile.open(RUNS) as archive:
+        keys = [entry.name for entry in archive if entry.isfile() and "/." not in entry.name]
+    month = Month(2021, 4)
+    bars = Series(Market.SPOT, "BTCUSDT", Interval.H1)
+    keys += [bars.key(kind, month) for kind in ("klines", "features", "corrections")]
+    funding = FundingSeries(Market("um"), "BTCUSDT")
+    keys.append(funding.key(funding.kind, month))
+    lake = Lake(str(tmp_path_factory.mktemp("lake")))
+    keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
+    write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
+    spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
+    return [*keys, *lake.list(""), library_key(spec, Interval.H1)]
+
+
+def test_every_key_that_is_written_stands_in_the_tree(written: list[str]) -> None:
+    tree = [pattern(key) for key in documented()]
+    unknown = [key for key in written if not any(one.fullmatch(key) for one in tree)]
+    assert not unknown
+
+
+@pytest.mark.parametrize("key", documented())
+def test_every_line_of_the_tree_is_written(key: str, written: list[str]) -> None:
+    assert any(pattern(key).fullmatch(one) for one in written)
