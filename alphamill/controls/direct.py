@@ -11,18 +11,18 @@ from alphamill.evaluation import (
     GateThresholds,
     Grade,
     Score,
+    SegmentBars,
     TrialFacts,
     Verdict,
     judge,
     one_way_bps,
     score,
-    split_bars,
 )
-from alphamill.evaluation.splits import Segment
 from alphamill.factors import check, compute
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import FloatArray, Panel
 from alphamill.language import read_expression
+from alphamill.runs.segments import cut_segments
 from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
 
@@ -102,12 +102,10 @@ def _judged(
 ) -> tuple[tuple[Score, Score, Score], Verdict]:
     factor = read_expression(expression)
     values = compute(factor, panel)
-    embargo = segments.horizon_bars + segments.entry_lag_bars
-    cut = split_bars(panel.n_bars, segments.discovery_frac, segments.validation_frac, embargo)
-    known = _score(values, panel, cut.discovery, factor.lookback_bars, segments, fees, None)
+    discovery, *later = cut_segments(panel.n_bars, segments, factor.lookback_bars).values()
+    known = _score(values, panel, discovery, segments, fees, None)
     validation, holdout = (
-        _score(values, panel, part, factor.lookback_bars, segments, fees, known.direction)
-        for part in (cut.validation, cut.holdout)
+        _score(values, panel, part, segments, fees, known.direction) for part in later
     )
     verdict = judge(
         known,
@@ -125,19 +123,17 @@ def _judged(
 def _score(
     values: FloatArray,
     panel: Panel,
-    segment: Segment,
-    lookback_bars: int,
+    segment: SegmentBars,
     settings: SegmentSettings,
     fees: FeeSettings,
     direction: int | None,
 ) -> Score:
-    rows, skip_bars = segment.window(lookback_bars)
     return score(
-        values[rows],
-        {name: array[rows] for name, array in panel.items()},
+        values[segment.rows],
+        {name: array[segment.rows] for name, array in panel.items()},
         horizon_bars=settings.horizon_bars,
         entry_lag_bars=settings.entry_lag_bars,
-        skip_bars=skip_bars,
+        skip_bars=segment.skip_bars,
         fee_bps=one_way_bps(fees),
         bars_per_year=panel.interval.bars_per_year,
         direction=direction,

@@ -15,13 +15,13 @@ from typing import Any
 
 from alphamill.controls.formulas import random_formulas
 from alphamill.errors import GiveUp
-from alphamill.evaluation import Grade
+from alphamill.evaluation import Grade, Segment
 from alphamill.factors import Factor
 from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.jobs import EvaluateJob, PublishJob, RankJob, RunSpec, ValidateJob, VerifyJob
 from alphamill.lake import Lake, run_key
 from alphamill.runs.funnel import tier_funnels
-from alphamill.runs.panels import Segment, read_manifest
+from alphamill.runs.panels import read_manifest
 from alphamill.runs.schemas import (
     PROPOSALS,
     Row,

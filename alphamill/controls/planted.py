@@ -14,7 +14,7 @@ from typing import Any
 from alphamill.clock import ManualClock
 from alphamill.controls.direct import Alone, judge_alone
 from alphamill.controls.markets import ControlMarket, klines_of, panel_of
-from alphamill.evaluation import signal_correlation
+from alphamill.evaluation import Segment, signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
@@ -23,7 +23,6 @@ from alphamill.ledger import JobSpec
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import Row
 from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alphamill.evaluation import signal_correlation
+from alphamill.evaluation import Segment, signal_correlation
 from alphamill.frames import FloatArray, Interval
 from alphamill.lake import Lake
 from alphamill.language import read_expression
 from alphamill.ledger import RunRecord
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 
 FOUND_CORRELATION = 0.5

@@ -47,7 +47,7 @@ from alphamill.evaluation.significance import (
     newey_west_t,
     probabilistic_sharpe_ratio,
 )
-from alphamill.evaluation.splits import Segment, Segments, purged_training_bars, split_bars
+from alphamill.evaluation.splits import Segment, SegmentBars, purged_training_bars, split_bars
 from alphamill.evaluation.stability import fold_overfitting
 from alphamill.evaluation.verdict import (
     Gate,
@@ -69,7 +69,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Segment",
-    "Segments",
+    "SegmentBars",
     "TrialFacts",
     "Verdict",
     "backtest",

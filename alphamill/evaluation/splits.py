@@ -4,55 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Bars [start_bar, stop_bar) of a panel in which decisions are scored.
+class Segment(StrEnum):
+    """A stretch of a run's time. WHOLE stands alone: runs that only score given expressions."""
 
-    Labels never reach past stop_bar as long as a score is given only the rows of `window`: the last
+    DISCOVERY = "discovery"
+    VALIDATION = "validation"
+    HOLDOUT = "holdout"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentBars:
+    """Bars [start_bar, stop_bar) of a panel for one segment; all but the first of them are scored.
+
+    history_bars: the first, of the segment before. They are past data, so that a look-back may read
+    them; deciding or labelling on them would be a leak. embargo_bars: those after them, whose
+    signals or labels may overlap the segment before.
+
+    Labels never reach past stop_bar as long as a score is given only `rows`: the last
     horizon + lag bars of a segment then have no label, which is the purge.
     """
 
     start_bar: int
     stop_bar: int
+    history_bars: int = 0
+    embargo_bars: int = 0
+
+    @property
+    def rows(self) -> slice:
+        """What to hand to `score` of a panel, with `skip_bars`."""
+        return slice(self.start_bar, self.stop_bar)
+
+    @property
+    def skip_bars(self) -> int:
+        """Leading bars of `rows` that are not scored."""
+        return self.history_bars + self.embargo_bars
 
     @property
     def n_bars(self) -> int:
         """Bars that are scored."""
-        return self.stop_bar - self.start_bar
-
-    def window(self, history_bars: int) -> tuple[slice, int]:
-        """Rows to hand to `score`, and its skip_bars.
-
-        history_bars: bars before the segment that an expression's look-back reads. They are past
-        data, so reading them is no leak; deciding or labelling on them would be.
-        """
-        begin = max(0, self.start_bar - history_bars)
-        return slice(begin, self.stop_bar), self.start_bar - begin
+        return self.stop_bar - self.start_bar - self.skip_bars
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """A run's three segments, in order of time."""
-
-    discovery: Segment
-    validation: Segment
-    holdout: Segment
+def split_edges(n_bars: int, discovery_frac: float, validation_frac: float) -> tuple[int, int]:
+    """The first bars of validation and of the holdout; fractions of a bar are cut off."""
+    return int(n_bars * discovery_frac), int(n_bars * (discovery_frac + validation_frac))
 
 
 def split_bars(
-    n_bars: int, discovery_frac: float, validation_frac: float, embargo_bars: int = 0
-) -> Segments:
-    """Discovery, validation, holdout as fractions of `n_bars`; the holdout has the rest.
+    n_bars: int,
+    discovery_frac: float,
+    validation_frac: float,
+    embargo_bars: int = 0,
+    history_bars: int = 0,
+) -> dict[Segment, SegmentBars]:
+    """Discovery, validation and holdout as fractions of `n_bars`; the holdout has the rest.
 
     embargo_bars at the start of validation and holdout belong to nobody: give at least
-    horizon + entry lag, so that no position of one segment is still held in the next.
-    Raises ValueError if a fraction leaves nothing or a segment is swallowed by its embargo.
+    horizon + entry lag, so that no position of one segment is still held in the next. Both are
+    given up to history_bars of what lies before them. Raises ValueError if a fraction leaves
+    nothing or a segment is swallowed by its embargo.
     """
     if min(discovery_frac, validation_frac) <= 0 or discovery_frac + validation_frac >= 1:
         raise ValueError(
@@ -61,16 +79,19 @@ def split_bars(
         )
     if embargo_bars < 0:
         raise ValueError(f"embargo_bars {embargo_bars} must not be negative")
-    first = round(n_bars * discovery_frac)
-    second = round(n_bars * (discovery_frac + validation_frac))
-    segments = Segments(
-        Segment(0, first),
-        Segment(first + embargo_bars, second),
-        Segment(second + embargo_bars, n_bars),
-    )
-    for name in ("discovery", "validation", "holdout"):
-        if getattr(segments, name).n_bars < 1:
-            raise ValueError(f"{n_bars} bars leave no {name} after {embargo_bars} bars of embargo")
+    first, second = split_edges(n_bars, discovery_frac, validation_frac)
+    segments = {Segment.DISCOVERY: SegmentBars(0, first)}
+    for segment, start, stop in (
+        (Segment.VALIDATION, first, second),
+        (Segment.HOLDOUT, second, n_bars),
+    ):
+        history = min(history_bars, start)
+        segments[segment] = SegmentBars(start - history, stop, history, embargo_bars)
+    for segment, bars in segments.items():
+        if bars.n_bars < 1:
+            raise ValueError(
+                f"{n_bars} bars leave no {segment} after {embargo_bars} bars of embargo"
+            )
     return segments
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation import Segment
 from alphamill.frames import Interval
 from alphamill.lake import run_key
 from alphamill.language import read_expression
 from alphamill.runs.holdout_looks import Looks, looks_before
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, recorded
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import Row, RunDeps, read_rows, read_trials, score_columns
 from alphamill.stages.validate import ranked_rows, validated_row

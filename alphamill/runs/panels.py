@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,9 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation import Segment
 from alphamill.frames import KLINES, FloatArray, IntArray, Interval, Panel
 from alphamill.lake import Lake, run_key
-
-
-class Segment(StrEnum):
-    """A stretch of a run's time. WHOLE stands alone: runs that only score given expressions."""
-
-    DISCOVERY = "discovery"
-    VALIDATION = "validation"
-    HOLDOUT = "holdout"
-    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from alphamill.evaluation import Backtest, Score, Scorer, one_way_bps
+from alphamill.evaluation import Backtest, Score, Scorer, Segment, one_way_bps
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
-from alphamill.runs.panels import Segment, SegmentPanel, load_panel, read_manifest
+from alphamill.runs.panels import SegmentPanel, load_panel, read_manifest
 
 _OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding where they are
 

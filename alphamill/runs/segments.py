@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from alphamill.evaluation.score import MIN_OBSERVATIONS
+from alphamill.evaluation.splits import Segment, SegmentBars, split_bars, split_edges
 from alphamill.frames import Interval
-from alphamill.runs.panels import Segment
 from alphamill.settings import SegmentSettings
 
 NO_GRID = "1M bars have no fixed length and cannot form a panel; use 1w or shorter"
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Rows [start, end) of the grid; the first `history` of them belong to the segment before."""
-
-    start: int
-    end: int
-    history: int
-    embargo: int
-
-
-def cut_segments(bars: int, settings: SegmentSettings, history_bars: int) -> dict[Segment, Cut]:
+def cut_segments(
+    bars: int, settings: SegmentSettings, history_bars: int
+) -> dict[Segment, SegmentBars]:
     """Discovery, validation and holdout of that many bars, by the settings' fractions."""
-    validation, holdout = _edges(bars, settings)
-    embargo = settings.horizon_bars + settings.entry_lag_bars
-    v_history, h_history = (min(history_bars, start) for start in (validation, holdout))
-    return {
-        Segment.DISCOVERY: Cut(0, validation, 0, 0),
-        Segment.VALIDATION: Cut(validation - v_history, holdout, v_history, embargo),
-        Segment.HOLDOUT: Cut(holdout - h_history, bars, h_history, embargo),
-    }
+    return split_bars(
+        bars,
+        settings.discovery_frac,
+        settings.validation_frac,
+        embargo_bars=settings.horizon_bars + settings.entry_lag_bars,
+        history_bars=history_bars,
+    )
 
 
 def too_short(bars: int, interval: Interval, settings: SegmentSettings) -> str | None:
@@ -39,7 +28,7 @@ def too_short(bars: int, interval: Interval, settings: SegmentSettings) -> str |
 
     None if they can. Cause and cure in one sentence.
     """
-    validation, holdout = _edges(bars, settings)
+    validation, holdout = split_edges(bars, settings.discovery_frac, settings.validation_frac)
     lengths = (validation, holdout - validation, bars - holdout)
     needed = needed_bars(settings)
     if min(lengths) >= needed:
@@ -60,11 +49,3 @@ def too_short(bars: int, interval: Interval, settings: SegmentSettings) -> str |
 def needed_bars(settings: SegmentSettings) -> int:
     """The shortest segment: an embargo before, a label's length after, and what a t is made of."""
     return 2 * (settings.horizon_bars + settings.entry_lag_bars) + MIN_OBSERVATIONS
-
-
-def _edges(bars: int, settings: SegmentSettings) -> tuple[int, int]:
-    """First rows of validation and of the holdout."""
-    return (
-        int(bars * settings.discovery_frac),
-        int(bars * (settings.discovery_frac + settings.validation_frac)),
-    )

@@ -6,11 +6,10 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from alphamill.evaluation import Score
+from alphamill.evaluation import Score, Segment
 from alphamill.factors import Factor, FactorError
 from alphamill.jobs import EvaluateJob, RunSpec
 from alphamill.language import read_expression
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
     TRIALS,

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation import Segment, SegmentBars
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
@@ -29,31 +30,18 @@ from alphamill.market.funding.parse import MINUTE_MS
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
     PanelManifest,
-    Segment,
     SegmentFacts,
-    SegmentPanel,
     field_key,
-    load_panel,
     read_manifest,
     write_field,
     write_last_bars,
     write_manifest,
     write_refusal,
 )
-from alphamill.runs.segments import NO_GRID, Cut, cut_segments, too_short
+from alphamill.runs.segments import NO_GRID, cut_segments, too_short
 from alphamill.stages.features import read_features
 from alphamill.stages.funding import read_funding
 from alphamill.stages.funding_column import funding_column
-
-__all__ = [
-    "HISTORY_BARS",
-    "PanelDeps",
-    "PanelFacts",
-    "Segment",
-    "SegmentPanel",
-    "load_panel",
-    "run",
-]
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
@@ -148,18 +136,18 @@ def _made(interval: Interval, deps: PanelDeps) -> PanelManifest:
         if field == FUNDING:
             unknown = dict(zip(grid.symbols, np.isnan(values).sum(axis=0).tolist(), strict=True))
         elif Segment.DISCOVERY in cuts:
-            end = cuts[Segment.DISCOVERY].end
+            end = cuts[Segment.DISCOVERY].stop_bar
             last[field] = values[max(0, end - LAST_BARS) : end].copy()
         for segment, cut in cuts.items():
             hashes[segment][field] = write_field(
                 deps.lake,
                 field_key(spec.run_id, interval, segment, field),
-                grid.times_ms[cut.start : cut.end],
+                grid.times_ms[cut.rows],
                 grid.symbols,
-                values[cut.start : cut.end],
+                values[cut.rows],
             )
     if last:
-        bars = _last_bars(grid, cuts[Segment.DISCOVERY].end, last)
+        bars = _last_bars(grid, cuts[Segment.DISCOVERY].stop_bar, last)
         write_last_bars(deps.lake, spec.run_id, interval, bars)
     if spec.kind is RunKind.MINE:
         look_up(deps.lake, spec, interval, Moment.START)
@@ -194,10 +182,10 @@ def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
     return times
 
 
-def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, Cut]:
+def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, SegmentBars]:
     """The segments' rows. Raises Unfit where there are too few bars for them."""
     if deps.spec.kind is RunKind.EVALUATE:
-        return {Segment.WHOLE: Cut(0, grid.bars, 0, 0)}
+        return {Segment.WHOLE: SegmentBars(0, grid.bars)}
     problem = too_short(grid.bars, grid.interval, deps.spec.segments)
     if problem:
         raise Unfit(problem)
@@ -205,7 +193,7 @@ def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, Cut]:
 
 
 def _check_measurable(
-    cuts: Mapping[Segment, Cut], prices: Mapping[str, FloatArray], spec: RunSpec
+    cuts: Mapping[Segment, SegmentBars], prices: Mapping[str, FloatArray], spec: RunSpec
 ) -> None:
     """Raise Unfit for a mining run in which no factor could be measured on some segment.
 
@@ -213,10 +201,10 @@ def _check_measurable(
     """
     for segment, cut in cuts.items() if spec.kind is RunKind.MINE else ():
         fault = segment_fault(
-            {name: values[cut.start : cut.end] for name, values in prices.items()},
+            {name: values[cut.rows] for name, values in prices.items()},
             spec.segments.horizon_bars,
             spec.segments.entry_lag_bars,
-            cut.history + cut.embargo,
+            cut.skip_bars,
         )
         if fault:
             raise Unfit(f"{segment.value}: {fault}")
@@ -290,7 +278,7 @@ def _last_bars(grid: _Grid, end: int, fields: Mapping[str, FloatArray]) -> pa.Ta
 
 def _manifest(
     grid: _Grid,
-    cuts: Mapping[Segment, Cut],
+    cuts: Mapping[Segment, SegmentBars],
     hashes: Mapping[Segment, Mapping[str, str]],
     spec: RunSpec,
 ) -> PanelManifest:
@@ -305,10 +293,10 @@ def _manifest(
         snapshot=digest.hexdigest(),
         segments={
             segment: SegmentFacts(
-                start_ms=grid.start_ms + cut.start * grid.interval.ms,
-                bars=cut.end - cut.start,
-                history_bars=cut.history,
-                embargo_bars=cut.embargo,
+                start_ms=grid.start_ms + cut.start_bar * grid.interval.ms,
+                bars=cut.stop_bar - cut.start_bar,
+                history_bars=cut.history_bars,
+                embargo_bars=cut.embargo_bars,
                 fields=hashes[segment],
             )
             for segment, cut in cuts.items()

@@ -10,12 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from alphamill.errors import FactorError
-from alphamill.evaluation import TrialFacts
+from alphamill.evaluation import Segment, TrialFacts
 from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
     TRIALS,

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.evaluation import (
+    Segment,
     benjamini_hochberg,
     effective_trials,
     fold_overfitting,
@@ -34,7 +35,6 @@ from alphamill.runs.known_factors import (
     residual_figures,
 )
 from alphamill.runs.library import KNOWN, Moment, recorded
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
     SCORE_COLUMNS,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 import alphamill
-from alphamill.evaluation import GateThresholds, Grade, Score, TrialFacts, judge
+from alphamill.evaluation import GateThresholds, Grade, Score, Segment, TrialFacts, judge
 from alphamill.factors import check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
@@ -19,7 +19,7 @@ from alphamill.language import read_expression
 from alphamill.runs.holdout_looks import Looks, count_looks
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, admit, look_up
-from alphamill.runs.panels import Segment, read_manifest
+from alphamill.runs.panels import read_manifest
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
     SCORE_COLUMNS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from alphamill.errors import Misconfigured
-from alphamill.evaluation import one_way_bps
+from alphamill.evaluation import Segment, one_way_bps
 from alphamill.frames import Interval
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord
@@ -21,7 +21,7 @@ from alphamill.report.caveats import (
 )
 from alphamill.report.html import render_report
 from alphamill.runs.failures import Trouble
-from alphamill.runs.panels import Segment, read_manifest
+from alphamill.runs.panels import read_manifest
 from alphamill.runs.published import (
     OFFLINE_NOTICE,
     Row,

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from alphamill.errors import Misconfigured, RetryLater
+from alphamill.evaluation import Segment
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import (
@@ -22,7 +23,7 @@ from alphamill.lake import (
     write_klines,
 )
 from alphamill.lake.s3 import S3Files
-from alphamill.runs.panels import Segment, load_panel
+from alphamill.runs.panels import load_panel
 from alphamill.runs.schemas import RunDeps, read_trials
 from alphamill.stages import features, panel, score
 from alphamill.stages.features import FeaturesDeps

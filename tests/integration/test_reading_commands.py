@@ -21,7 +21,7 @@ import redis
 from click.testing import CliRunner
 
 from alphamill.controls.recovered import search_planted
-from alphamill.evaluation import signal_correlation
+from alphamill.evaluation import Segment, signal_correlation
 from alphamill.factors import compute, parse
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
@@ -34,7 +34,6 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.runs.panels import (
     PanelManifest,
-    Segment,
     SegmentFacts,
     field_key,
     load_panel,

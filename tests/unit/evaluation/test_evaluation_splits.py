@@ -1,25 +1,70 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphamill.evaluation import Segment, purged_training_bars, split_bars
+from alphamill.controls import direct
+from alphamill.evaluation import Segment, SegmentBars, purged_training_bars, split_bars
 from alphamill.evaluation.splits import combinatorial_purged, fold_slices, walk_forward
+from alphamill.frames import Interval, Panel
+from alphamill.runs.segments import cut_segments
+from alphamill.settings import SegmentSettings
+from alphamill.stages.panel import HISTORY_BARS
 
 
 def test_segments_follow_each_other_with_an_embargo_between():
     cut = split_bars(1000, 0.6, 0.2, embargo_bars=5)
-    assert cut.discovery == Segment(0, 600)
-    assert cut.validation == Segment(605, 800)
-    assert cut.holdout == Segment(805, 1000)
-    assert cut.holdout.n_bars == 195
+    assert cut == {
+        Segment.DISCOVERY: SegmentBars(0, 600),
+        Segment.VALIDATION: SegmentBars(600, 800, embargo_bars=5),
+        Segment.HOLDOUT: SegmentBars(800, 1000, embargo_bars=5),
+    }
+    assert cut[Segment.HOLDOUT].n_bars == 195
+    assert (cut[Segment.HOLDOUT].rows, cut[Segment.HOLDOUT].skip_bars) == (slice(800, 1000), 5)
 
 
-def test_a_window_reaches_back_for_history_only():
-    assert Segment(605, 800).window(50) == (slice(555, 800), 50)
-    assert Segment(10, 800).window(50) == (slice(0, 800), 10)
+def test_a_segment_reaches_back_for_history_only():
+    validation = split_bars(1000, 0.6, 0.2, embargo_bars=5, history_bars=50)[Segment.VALIDATION]
+    assert (validation.rows, validation.skip_bars) == (slice(550, 800), 55)
+    early = split_bars(100, 0.1, 0.2, history_bars=50)[Segment.VALIDATION]
+    assert (early.rows, early.skip_bars) == (slice(0, 30), 10)
+
+
+def test_a_run_the_library_and_the_controls_cut_alike(monkeypatch):
+    """At the default fractions, of every length of a panel that is worth a run."""
+    settings, asked = SegmentSettings(), []
+
+    def scored(values, panel, *, skip_bars, **_):
+        asked.append((values[skip_bars, 0], len(values) - skip_bars, panel["close"].shape))
+        return SimpleNamespace(direction=1, p_value=0.5)
+
+    monkeypatch.setattr(direct, "score", scored)
+    monkeypatch.setattr(direct, "judge", lambda *_, **__: None)
+    monkeypatch.setattr(direct, "sees_no_future", lambda *_: True)
+    monkeypatch.setattr(direct, "compute", lambda _, panel: panel["close"])
+    longest = np.arange(9000.0)[:, None]  # each bar's price is its number
+    for bars in range(300, 9000):
+        panel = Panel(Interval.H1, np.arange(bars), ("BTCUSDT",), {"close": longest[:bars]})
+        direct.judge_panel(panel, "close", settings)
+        told, asked[:] = asked[:], []
+        run = cut_segments(bars, settings, HISTORY_BARS)
+        library = split_bars(bars, settings.discovery_frac, settings.validation_frac, 5)
+        for segment, (first, length, shape) in zip(run, told, strict=True):
+            ours = run[segment]
+            assert (first, length) == (ours.start_bar + ours.skip_bars, ours.n_bars)
+            assert shape[0] == length + 5 * (segment is not Segment.DISCOVERY)
+            theirs = library[segment]
+            assert (first, length) == (theirs.start_bar + theirs.skip_bars, theirs.n_bars)
+    assert run[Segment.HOLDOUT].stop_bar == bars
+
+
+def test_fractions_of_a_bar_are_cut_off():
+    """As the panels of runs that are in lakes already were cut: 402 * 0.4 = 160.8."""
+    cut = split_bars(402, 0.4, 0.3)
+    assert [bars.stop_bar for bars in cut.values()] == [160, 281, 402]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +86,10 @@ def test_a_cut_that_leaves_nothing_is_refused(n_bars, discovery, validation, emb
 @given(st.integers(30, 5000), st.floats(0.2, 0.6), st.floats(0.1, 0.3), st.integers(0, 2))
 def test_segments_never_overlap(n_bars, discovery, validation, embargo):
     cut = split_bars(n_bars, discovery, validation, embargo)
-    assert cut.discovery.stop_bar + embargo == cut.validation.start_bar
-    assert cut.validation.stop_bar + embargo == cut.holdout.start_bar
-    assert cut.holdout.stop_bar == n_bars
+    assert cut[Segment.DISCOVERY].stop_bar == cut[Segment.VALIDATION].start_bar
+    assert cut[Segment.VALIDATION].stop_bar == cut[Segment.HOLDOUT].start_bar
+    assert cut[Segment.HOLDOUT].stop_bar == n_bars
+    assert [bars.skip_bars for bars in cut.values()] == [0, embargo, embargo]
 
 
 def test_purging_by_hand():

@@ -10,6 +10,7 @@ from alphamill.evaluation import (
     GateThresholds,
     Grade,
     Score,
+    Segment,
     TrialFacts,
     benjamini_hochberg,
     combined_t,
@@ -221,16 +222,21 @@ def search(seed, n_bars, planted_ic=0.0, n_trials=8, n_symbols=12, fee_bps=11.0)
     cut = split_bars(n_bars, 0.6, 0.2, embargo_bars=2)
 
     def measure(values, segment, direction=None):
-        rows, skip = segment.window(0)
+        bars = cut[segment]
         return score(
-            values[rows], {name: field[rows] for name, field in panel.items()},
-            horizon_bars=1, entry_lag_bars=1, skip_bars=skip, fee_bps=fee_bps,
-            bars_per_year=8760.0, direction=direction,
-        )  # fmt: skip
+            values[bars.rows],
+            {name: field[bars.rows] for name, field in panel.items()},
+            horizon_bars=1,
+            entry_lag_bars=1,
+            skip_bars=bars.skip_bars,
+            fee_bps=fee_bps,
+            bars_per_year=8760.0,
+            direction=direction,
+        )
 
-    discovery = [measure(values, cut.discovery) for values in factors]
+    discovery = [measure(values, Segment.DISCOVERY) for values in factors]
     validation = [
-        measure(values, cut.validation, found.direction)
+        measure(values, Segment.VALIDATION, found.direction)
         for values, found in zip(factors, discovery, strict=True)
     ]
     adjusted = benjamini_hochberg([result.p_value for result in validation])
@@ -239,7 +245,7 @@ def search(seed, n_bars, planted_ic=0.0, n_trials=8, n_symbols=12, fee_bps=11.0)
     for index, values in enumerate(factors):
         finalist = validation[index].p_value < 0.2
         direction = discovery[index].direction
-        holdout = measure(values, cut.holdout, direction) if finalist else None
+        holdout = measure(values, Segment.HOLDOUT, direction) if finalist else None
         trials = TrialFacts(n_trials, n_trials, variance, float(adjusted[index]))
         verdicts.append(
             judge(discovery[index], validation[index], holdout, **{**FINE, "trials": trials})

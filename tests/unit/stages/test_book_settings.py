@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import OfflineChat, Search, _spec
-from alphamill.evaluation import backtest, forward_returns
+from alphamill.evaluation import Segment, backtest, forward_returns
 from alphamill.flow import plan
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
@@ -18,7 +18,6 @@ from alphamill.language import read_expression
 from alphamill.market import FakeExchange
 from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import RunDeps
 from alphamill.settings import PortfolioSettings, SegmentSettings

@@ -13,7 +13,7 @@ from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket, klines_of
 from alphamill.controls.planted import Search, _spec
 from alphamill.errors import GiveUp
-from alphamill.evaluation import information_coefficient
+from alphamill.evaluation import Segment, information_coefficient
 from alphamill.flow import plan
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
@@ -34,7 +34,6 @@ from alphamill.runs.library import (
     recorded,
     remove,
 )
-from alphamill.runs.panels import Segment
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback

@@ -9,14 +9,14 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.evaluation import backtest
+from alphamill.evaluation import Segment, backtest
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month, months_between
 from alphamill.jobs import FundingJob, PanelJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import KlineFacts, Lake, write_klines
 from alphamill.market import Damaged, FakeFunding
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table
-from alphamill.runs.panels import Segment, load_last_bars, load_panel, read_manifest
+from alphamill.runs.panels import load_last_bars, load_panel, read_manifest
 from alphamill.runs.schemas import RunDeps, read_trials, score_of
 from alphamill.stages import funding, panel, score
 from alphamill.stages.funding import FundingDeps, KnownFunding, read_funding

@@ -11,17 +11,12 @@ import pyarrow as pa
 import pytest
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation import Segment
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, months_between
 from alphamill.indicators import indicator_names
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec
 from alphamill.lake import KlineFacts, Lake, write_klines
-from alphamill.runs.panels import (
-    Segment,
-    field_key,
-    load_panel,
-    manifest_key,
-    read_manifest,
-)
+from alphamill.runs.panels import field_key, load_panel, manifest_key, read_manifest
 from alphamill.settings import SegmentSettings
 from alphamill.stages import features, panel
 from alphamill.stages.features import FeaturesDeps, read_features

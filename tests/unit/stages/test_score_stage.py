@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from alphamill.evaluation import deflated_sharpe_ratio
+from alphamill.evaluation import Segment, deflated_sharpe_ratio
 from alphamill.factors import zoo
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec, ScoreJob
 from alphamill.lake import Lake
 from alphamill.runs.panels import (
     PanelManifest,
-    Segment,
     SegmentFacts,
     field_key,
     write_field,
