@@ -1,11 +1,21 @@
-"""Redis for the commands, checked before anything is written."""
+"""What every room does with Redis: connect, read text, load a script, fail in one way."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+
 import redis
 
-from alphamill.errors import Misconfigured
+from alphamill.errors import Misconfigured, RetryLater
 from alphamill.settings import Settings
+
+# A server that is not there, is loading (a ConnectionError), is a replica, or is full. Each of them
+# passes, with a person's help or without; any other answer is a defect and stays what it is.
+GONE = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
+AGAIN_S = 2.0
 
 
 def connect(settings: Settings) -> redis.Redis:
@@ -36,3 +46,26 @@ def connect(settings: Settings) -> redis.Redis:
             "start the stack with `alphamill up`, or set it to a running server",
         ) from error
     return client
+
+
+@contextmanager
+def reached(otherwise: str) -> Iterator[None]:
+    """Turn a Redis that cannot serve now (`GONE`) into RetryLater, which costs no attempt.
+
+    otherwise: begins its reason, such as "ledger unreachable"; what Redis said follows.
+    """
+    try:
+        yield
+    except GONE as error:
+        raise RetryLater(f"{otherwise} ({error})", AGAIN_S, counts=False) from error
+
+
+def as_text(value: bytes | str) -> str:
+    """What Redis answered, from a client with or without decode_responses."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@cache
+def script(package: str, name: str) -> str:
+    """The source of `name`.lua, which lies in a package of ours."""
+    return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")

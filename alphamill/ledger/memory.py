@@ -10,7 +10,7 @@ from typing import Any
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.ledger import names as entries
+from alphamill.ledger import names
 from alphamill.ledger.protocol import (
     BATCH_JOBS,
     FAILED,
@@ -24,7 +24,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
-from alphamill.ledger.run_in_memory import CANCELLED_REASON, Job, Run
+from alphamill.ledger.states import CANCELLED_REASON, Job, Run
 from alphamill.settings import LedgerSettings
 
 
@@ -40,9 +40,8 @@ class MemoryLedger:
     def open_run(
         self, run_id: str, kind: str, spec: Mapping[str, Any], priority: int = 0
     ) -> RunRecord:
-        """See Ledger."""
-        entries.check_run(run_id, priority)
-        text = entries.to_json(spec, "run spec")
+        names.check_run(run_id, priority)
+        text = names.to_json(spec, "run spec")
         with self._lock:
             if run_id not in self._runs:
                 now_ms = self._clock.now_ms()
@@ -50,10 +49,8 @@ class MemoryLedger:
             return _run_record(self._known(run_id))
 
     def add_jobs(self, run_id: str, jobs: Sequence[JobSpec]) -> None:
-        """See Ledger."""
         rows = [
-            (entries.checked(job), entries.to_json(job.message, f"message of {job.id}"))
-            for job in jobs
+            (names.checked(job), names.to_json(job.message, f"message of {job.id}")) for job in jobs
         ]
         with self._lock:
             run = self._known(run_id)
@@ -75,7 +72,6 @@ class MemoryLedger:
             run.add(spec, message)
 
     def seal(self, run_id: str) -> RunRecord:
-        """See Ledger."""
         with self._lock:
             run = self._known(run_id)
             run.sealed = True
@@ -85,20 +81,18 @@ class MemoryLedger:
             return _run_record(run)
 
     def feed(self, run_id: str) -> list[Hint]:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             return run.feed() if run else []
 
     def claim(self, run_id: str, job_id: str, worker: str) -> Claim | None:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             job = run.jobs.get(job_id) if run and run.state.active else None
             if run is None or job is None or not self._claimable(run, job):
                 return None
             job.attempts += 1
-            job.token, job.worker = uuid.uuid4().hex, entries.clip(worker)
+            job.token, job.worker = uuid.uuid4().hex, names.clip(worker)
             job.started_ms, job.republished = run.now_ms, 0
             run.move(job, JobState.RUNNING, self._lease_end(run))
             return Claim(run_id, job_id, job.token, job.attempts, _job_record(job))
@@ -120,7 +114,6 @@ class MemoryLedger:
         return taken or run.taken[job.queue] < self._settings.window
 
     def renew(self, claim: Claim) -> bool:
-        """See Ledger."""
         with self._lock:
             run, job = self._held(claim)
             if run and job:
@@ -128,8 +121,7 @@ class MemoryLedger:
             return job is not None
 
     def finish(self, claim: Claim, result: Mapping[str, Any]) -> list[Hint] | None:
-        """See Ledger."""
-        text = entries.to_json(result, f"result of {claim.job}")
+        text = names.to_json(result, f"result of {claim.job}")
         with self._lock:
             run, job = self._held(claim)
             if run is None or job is None:
@@ -140,19 +132,17 @@ class MemoryLedger:
             return run.feed()
 
     def fail(self, claim: Claim, reason: str) -> list[Hint]:
-        """See Ledger."""
         with self._lock:
             run, job = self._held(claim)
             if run is None or job is None:
                 return []
-            run.settle(job, JobState.DEAD, entries.clip(reason))
+            run.settle(job, JobState.DEAD, names.clip(reason))
             run.complete()
             return run.feed()
 
     def put_back(
         self, claim: Claim, reason: str, after_s: float, counts: bool = True
     ) -> list[Hint]:
-        """See Ledger."""
         with self._lock:
             run, job = self._held(claim)
             if run is None or job is None:
@@ -160,7 +150,7 @@ class MemoryLedger:
             if counts and job.attempts >= self._settings.max_attempts:
                 return self.fail(claim, reason)
             job.attempts -= not counts
-            job.error = entries.clip(reason)
+            job.error = names.clip(reason)
             if after_s > 0:
                 run.move(job, JobState.DELAYED, run.now_ms + round(after_s * 1000))
             else:
@@ -168,7 +158,6 @@ class MemoryLedger:
             return run.feed()
 
     def sweep(self, limit: int = 500) -> list[Hint]:
-        """See Ledger."""
         with self._lock:
             active = [run for run in self._runs.values() if run.state.active]
             active.sort(key=lambda run: (-run.priority, run.created_ms))
@@ -195,7 +184,6 @@ class MemoryLedger:
         return hints + run.feed()
 
     def cancel(self, run_id: str) -> RunRecord:
-        """See Ledger."""
         with self._lock:
             run = self._known(run_id)
             if run.state.active:
@@ -205,7 +193,6 @@ class MemoryLedger:
             return _run_record(run)
 
     def resume(self, run_id: str) -> list[Hint]:
-        """See Ledger."""
         with self._lock:
             run = self._known(run_id)
             for job in run.jobs.values():
@@ -218,7 +205,6 @@ class MemoryLedger:
             return run.feed()
 
     def forget(self, run_id: str) -> None:
-        """See Ledger."""
         with self._lock:
             run = self._known(run_id)
             if run.state.active:
@@ -226,42 +212,35 @@ class MemoryLedger:
             del self._runs[run_id]
 
     def run(self, run_id: str) -> RunRecord | None:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             return _run_record(run) if run else None
 
     def runs(self) -> list[RunRecord]:
-        """See Ledger."""
         with self._lock:
             newest_first = sorted(self._runs.values(), key=lambda run: -run.created_ms)
             return [_run_record(run) for run in newest_first]
 
     def counts(self, run_id: str) -> Counts:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             return run.counts() if run else {}
 
     def job(self, run_id: str, job_id: str) -> JobRecord | None:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             job = run.jobs.get(job_id) if run else None
             return _job_record(job) if job else None
 
     def jobs(self, run_id: str) -> Iterator[JobRecord]:
-        """See Ledger."""
         with self._lock:
             run = self._find(run_id)
             return iter([_job_record(job) for job in run.jobs.values()] if run else [])
 
     def dead(self, run_id: str) -> Iterator[JobRecord]:
-        """See Ledger."""
         return (job for job in self.jobs(run_id) if job.state in FAILED)
 
     def result(self, run_id: str, job_id: str) -> dict[str, Any] | None:
-        """See Ledger."""
         record = self.job(run_id, job_id)
         return record.result if record else None
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import redis
+
+from alphamill.redis_store import as_text
 
 SILENCE_S = 30  # a worker that has said nothing for so long is gone
 
@@ -45,27 +48,29 @@ class Presence:
     def here(self) -> list[Worker]:
         """Workers heard of lately, by name; empty when Redis does not answer."""
         try:
-            names = sorted(_text(name) for name in self._redis.smembers(self._index))
+            names = sorted(as_text(name) for name in self._redis.smembers(self._index))
             texts = self._redis.mget([self._prefix + name for name in names]) if names else []
         except redis.RedisError:
             return []
         gone = [name for name, text in zip(names, texts, strict=True) if text is None]
         if gone:
-            self._redis.srem(self._index, *gone)
-        return [_worker(_text(text)) for text in texts if text is not None]
+            with suppress(redis.RedisError):  # a replica lists them as long as it is one
+                self._redis.srem(self._index, *gone)
+        return [_worker(as_text(text)) for text in texts if text is not None]
 
     def swept(self, now_ms: int) -> None:
         """The ledger was swept at `now_ms` (UTC); remembered for SILENCE_S."""
         self._redis.set(self._swept, now_ms, ex=SILENCE_S)
 
     def swept_ms(self) -> int | None:
-        """When the ledger was last swept, UTC ms; None when not in the last SILENCE_S."""
-        found = self._redis.get(self._swept)
+        """When the ledger was last swept, UTC ms; None when not in the last SILENCE_S, or when
+        Redis does not answer.
+        """
+        try:
+            found = self._redis.get(self._swept)
+        except redis.RedisError:
+            return None
         return None if found is None else int(found)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _worker(text: str) -> Worker:

@@ -57,11 +57,9 @@ class MemoryLimiter:
         self._pools: dict[str, _Pool] = defaultdict(_Pool)
 
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
-        """See `protocol.Limiter`."""
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
 
     def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:  # noqa: ARG002 - as said there
-        """See `protocol.Limiter`."""
         return None
 
     def observe(
@@ -71,7 +69,6 @@ class MemoryLimiter:
         server_time_ms: int | None = None,
         resolution_ms: int = 1,
     ) -> None:
-        """See `protocol.Limiter`."""
         metered = slot.pool.metered
         if metered is None:
             raise ValueError(f"{slot.pool.name}: no fixed window that a server could count")
@@ -89,7 +86,6 @@ class MemoryLimiter:
                 cell.external = max(cell.external or 0.0, used - (cell.issued - later))
 
     def settle(self, slot: Slot, costs: Mapping[str, float]) -> None:
-        """See `protocol.Limiter`."""
         with self._lock:
             pool, now = self._pools[slot.pool.name], self._clock.now_ms()
             pool.held.pop(slot.token, None)
@@ -103,20 +99,17 @@ class MemoryLimiter:
                     pool.owed_until_ms[d.name] = owed + change
 
     def pause(self, pool: Pool, for_s: float, reason: str) -> None:
-        """See `protocol.Limiter`."""
         with self._lock:
             state, until_ms = self._pools[pool.name], self._clock.now_ms() + for_s * 1000
             if until_ms > state.paused_until_ms:
                 state.paused_until_ms, state.pause_reason = until_ms, reason
 
     def unpause(self, pool: Pool) -> None:
-        """See `protocol.Limiter`."""
         with self._lock:
             state = self._pools[pool.name]
             state.paused_until_ms, state.pause_reason = 0.0, ""
 
     def state(self, pool: Pool) -> PoolState:
-        """See `protocol.Limiter`."""
         with self._lock:
             state, now = self._pools[pool.name], self._clock.now_ms()
             paused = state.paused_until_ms > now
@@ -131,7 +124,6 @@ class MemoryLimiter:
             )
 
     def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
-        """See `waiting.Store`."""
         with self._lock:
             state, now = self._pools[pool.name], float(self._clock.now_ms())
             paused = state.paused_until_ms > now
@@ -155,12 +147,10 @@ class MemoryLimiter:
             )
 
     def paused_s(self, pool: Pool) -> float:
-        """See `waiting.Store`."""
         with self._lock:
             return max(0.0, self._pools[pool.name].paused_until_ms - self._clock.now_ms()) / 1000
 
     def give_back(self, pool: Pool, token: str) -> None:
-        """See `waiting.Store`."""
         with self._lock:
             self._pools[pool.name].held.pop(token, None)
 

@@ -7,18 +7,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
 import redis
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis-py's own, which is not the builtin one
-    OutOfMemoryError,
-    ReadOnlyError,
-    TimeoutError,  # noqa: A004 - as above
-)
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp, RetryLater
@@ -35,10 +27,9 @@ from alphamill.limits.protocol import (
     SteadyRate,
 )
 from alphamill.limits.waiting import BUSY_MS, Booking, wait_for_slot
+from alphamill.redis_store import reached, script
 
-SCRIPT = files("alphamill.limits").joinpath("limiter.lua").read_text(encoding="utf-8")
-GONE_RETRY_S = 5.0  # how soon to look again for a Redis that does not answer
-_GONE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+SCRIPT = script(__package__, "limiter")
 _log = logging.getLogger(__name__)
 
 
@@ -63,11 +54,9 @@ class RedisLimiter:
         self._script = client.register_script(SCRIPT)
 
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
-        """See `protocol.Limiter`."""
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
 
     def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:
-        """See `protocol.Limiter`."""
         try:
             costs, token = pool.costs(costs), uuid.uuid4().hex
         except GiveUp:  # for `reserve` to say, to whom still wants a slot then
@@ -89,7 +78,6 @@ class RedisLimiter:
         server_time_ms: int | None = None,
         resolution_ms: int = 1,
     ) -> None:
-        """See `protocol.Limiter`."""
         metered = slot.pool.metered
         if metered is None:
             raise ValueError(f"{slot.pool.name}: no fixed window that a server could count")
@@ -103,7 +91,6 @@ class RedisLimiter:
         self._correct("observe", slot.pool, [_dimension(metered, 0.0)], said)
 
     def settle(self, slot: Slot, costs: Mapping[str, float]) -> None:
-        """See `protocol.Limiter`."""
         dims = [
             _dimension(d, costs[d.name] - slot.costs[d.name])
             for d in slot.pool.dimensions
@@ -113,15 +100,12 @@ class RedisLimiter:
             self._correct("settle", slot.pool, dims, {"token": slot.token})
 
     def pause(self, pool: Pool, for_s: float, reason: str) -> None:
-        """See `protocol.Limiter`."""
         self._run("pause", pool, [], {"for_ms": for_s * 1000, "reason": reason})
 
     def unpause(self, pool: Pool) -> None:
-        """See `protocol.Limiter`."""
         self._run("unpause", pool, [], {})
 
     def state(self, pool: Pool) -> PoolState:
-        """See `protocol.Limiter`."""
         answer = self._run("read", pool, [_dimension(d, 0.0) for d in pool.dimensions], {})
         low, high = answer.get("low_ms"), answer.get("high_ms")
         return PoolState(
@@ -137,18 +121,15 @@ class RedisLimiter:
         )
 
     def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
-        """See `waiting.Store`."""
         token = uuid.uuid4().hex
         asked = _booking_asked(ahead_s * 1000, token)
         return _booking(pool, token, self._run("book", pool, _booked(pool, costs), asked))
 
     def give_back(self, pool: Pool, token: str) -> None:
-        """See `waiting.Store`."""
         if pool.concurrent:
             self._correct("give_back", pool, [], {"token": token})
 
     def paused_s(self, pool: Pool) -> float:
-        """See `waiting.Store`."""
         return float(self._run("paused", pool, [], {})["paused_ms"]) / 1000
 
     def _run(
@@ -159,14 +140,8 @@ class RedisLimiter:
     def _send(
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> Any:
-        try:
+        with reached(f"{pool.name}: no slot without Redis"):
             return self._script(keys=self._keys(pool), args=[operation, self._told(dims, more)])
-        except _GONE as error:
-            raise RetryLater(
-                f"{pool.name}: no slot without Redis ({type(error).__name__})",
-                GONE_RETRY_S,
-                counts=False,
-            ) from error
 
     def _keys(self, pool: Pool) -> list[str]:
         key = f"{self._prefix}:limits:{{{pool.name}}}"

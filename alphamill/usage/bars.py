@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from alphamill.errors import RetryLater
+from alphamill.redis_store import as_text, reached
 
 _log = logging.getLogger(__name__)
 COUNTS = ("bars", "settlements", "requests", "compared", "corrected", "appeared", "vanished")
@@ -78,15 +78,9 @@ class BarCounters:
 
     def read(self, run: str) -> Landed | None:
         """A run's counts; None before the first. Raises RetryLater without Redis."""
-        try:
+        with reached("Redis does not answer"):
             found = self._client.hgetall(f"{self._prefix}:bars:{run}")
-        except redis.RedisError as error:
-            raise RetryLater(f"Redis does not answer ({error})", 5.0) from error
         if not found:
             return None
-        texts = {_text(name): int(value) for name, value in found.items()}
+        texts = {as_text(name): int(value) for name, value in found.items()}
         return Landed(**{name: texts.get(name, 0) for name in Landed.__dataclass_fields__})
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name

@@ -32,7 +32,6 @@ class MemoryUsageCounters:
         self._rows: dict[Row, _Counts] = defaultdict(_Counts)
 
     def record(self, entry: UsageEntry) -> bool:
-        """See `protocol.Usage`."""
         with self._lock:
             if (entry.run, entry.call_id) in self._seen:
                 return False
@@ -51,7 +50,6 @@ class MemoryUsageCounters:
         error_class: str,
         latency_ms: int | None = None,
     ) -> None:
-        """See `protocol.Usage`."""
         check_row(run, day, tier, model)
         with self._lock:
             counts = self._rows[Row(run, day, tier, model)]
@@ -60,7 +58,6 @@ class MemoryUsageCounters:
                 counts.add_latency(latency_ms)
 
     def report(self, run: str | None = None) -> dict[str, Any]:
-        """See `protocol.Usage`."""
         with self._lock:
             return build_report(
                 {

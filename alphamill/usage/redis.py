@@ -9,19 +9,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import redis
 
-from alphamill.errors import RetryLater
+from alphamill.redis_store import as_text, reached, script
 from alphamill.usage.latency import bucket_of
 from alphamill.usage.protocol import MEASURES, Row, Tally, UsageEntry, build_report, check_row
 
-SCRIPT = files("alphamill.usage").joinpath("record.lua").read_text(encoding="utf-8")
 ROWS_A_TRIP = 500
 
 
@@ -34,10 +32,9 @@ class UsageCounters:
     def __init__(self, client: redis.Redis, prefix: str = "alphamill") -> None:
         self._client = client
         self._prefix = f"{prefix}:usage"
-        self._script = client.register_script(SCRIPT)
+        self._script = client.register_script(script(__package__, "record"))
 
     def record(self, entry: UsageEntry) -> bool:
-        """See `protocol.Usage`."""
         row = Row(entry.run, entry.day, entry.tier, entry.model)
         counts = {name: value for name, value in entry.measures.items() if value}
         return self._add(row, entry.call_id, counts | _latency(entry.latency_ms))
@@ -51,14 +48,13 @@ class UsageCounters:
         error_class: str,
         latency_ms: int | None = None,
     ) -> None:
-        """See `protocol.Usage`."""
         check_row(run, day, tier, model)
         self._add(
             Row(run, day, tier, model), "", {f"error:{error_class}": 1} | _latency(latency_ms)
         )
 
     def report(self, run: str | None = None) -> dict[str, Any]:
-        """See `protocol.Usage`. Costs one trip a run and one a few hundred rows."""
+        """Costs one trip a run and one a few hundred rows."""
         with _reached():
             return build_report(self._tallies(self._rows(run)))
 
@@ -95,15 +91,11 @@ class UsageCounters:
         return f"{self._prefix}:row:{row.run}:{_row_text(row)}"
 
     def _members(self, key: str) -> list[str]:
-        return sorted(map(_text, self._client.smembers(key)))
+        return sorted(map(as_text, self._client.smembers(key)))
 
 
-@contextmanager
-def _reached() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise RetryLater(f"usage: Redis cannot be reached ({type(error).__name__})", 5.0) from error
+def _reached() -> AbstractContextManager[None]:
+    return reached("usage: Redis cannot be reached")
 
 
 def _latency(latency_ms: int | None) -> dict[str, int]:
@@ -118,7 +110,7 @@ def _row_text(row: Row) -> str:
 
 
 def _tally(found: Mapping[bytes | str, bytes | str]) -> Tally:
-    counts = {_text(field): int(value) for field, value in found.items()}
+    counts = {as_text(field): int(value) for field, value in found.items()}
     return Tally(
         measures={name: counts.get(name, 0) for name in MEASURES},
         errors=_under("error:", counts),
@@ -129,7 +121,3 @@ def _tally(found: Mapping[bytes | str, bytes | str]) -> Tally:
 
 def _under(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
     return {f.removeprefix(prefix): n for f, n in counts.items() if f.startswith(prefix)}
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

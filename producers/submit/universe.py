@@ -11,12 +11,11 @@ import click
 import redis
 
 from alphamill.clock import SystemClock
-from alphamill.errors import RetryLater
 from alphamill.frames import Market, is_symbol
 from alphamill.limits import ExchangeGate, RedisLimiter, binance_pool
 from alphamill.market import Binance
 from alphamill.market.universe import read_listing, top_symbols
-from alphamill.redis_store import connect
+from alphamill.redis_store import connect, reached
 from alphamill.settings import Settings
 from producers import options
 
@@ -115,14 +114,10 @@ class _RedisShelf:
         self._client = client
 
     def get(self, name: str) -> bytes | None:
-        try:
+        with reached("Redis does not answer"):
             kept = self._client.get(f"alphamill:listing:{name}")
-        except redis.RedisError as error:
-            raise RetryLater(f"Redis does not answer ({error})", 5.0) from error
         return kept if isinstance(kept, bytes) else None
 
     def put(self, name: str, value: bytes, ttl_s: int) -> None:
-        try:
+        with reached("Redis does not answer"):
             self._client.set(f"alphamill:listing:{name}", value, ex=ttl_s)
-        except redis.RedisError as error:
-            raise RetryLater(f"Redis does not answer ({error})", 5.0) from error

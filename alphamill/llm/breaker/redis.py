@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import redis
 from pydantic import SecretStr
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import RetryLater
 from alphamill.llm.breaker.protocol import KNOWN_S, PROBE_S, Entry, Trouble, host_of, to_ms
+from alphamill.redis_store import as_text, reached, script
 
 
 class RedisBreaker:
@@ -32,8 +31,7 @@ class RedisBreaker:
         self._clock = clock or SystemClock()
         self._closed_until_s: dict[str, float] = {}
         self._alive_until_s: dict[str, float] = {}
-        source = files("alphamill.llm.breaker").joinpath("breaker.lua").read_text(encoding="utf-8")
-        self._script = client.register_script(source)
+        self._script = client.register_script(script(__package__, "breaker"))
         self._endpoint = f"alphamill:llm:circuit:{host_of(base_url)}#{_tag(base_url, key)}"
 
     def look(self, model: str) -> Entry:
@@ -70,26 +68,19 @@ class RedisBreaker:
         wait_ms, down_ms, trouble, said = self._run(self._both(model), op, to_ms(PROBE_S))
         if wait_ms == 0 and now_s < self._alive_until_s.get(model, 0.0):
             self._closed_until_s[model] = now_s + KNOWN_S
-        name = _text(trouble)
+        name = as_text(trouble)
         known = Trouble[name] if name in Trouble.__members__ else None
-        return Entry(int(wait_ms) / 1000, int(down_ms) / 1000, known, _text(said))
+        return Entry(int(wait_ms) / 1000, int(down_ms) / 1000, known, as_text(said))
 
     def _both(self, model: str) -> list[str]:
         return [self._endpoint, f"{self._endpoint}|{model}"]
 
     def _run(self, keys: Sequence[str], *args: str | int) -> Any:
-        try:
+        with reached("Redis, which keeps the circuits, does not answer"):
             return self._script(keys=keys, args=args)
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            reason = f"Redis, which keeps the circuits, does not answer ({type(error).__name__})"
-            raise RetryLater(reason, after_s=2.0, counts=False) from error
 
 
 def _tag(base_url: str, key: SecretStr | None) -> str:
     """Changes with the path and the key, so that a corrected one is tried at once."""
     secret = key.get_secret_value() if key is not None else ""
     return hashlib.sha256(f"{base_url.rstrip('/')}\n{secret}".encode()).hexdigest()[:8]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

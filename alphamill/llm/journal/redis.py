@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any, Protocol
 
 import redis
 from redis.commands.core import Script
 
-from alphamill.errors import RetryLater
 from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Fit, Reservation
 from alphamill.llm.journal.protocol import Turn, TurnScript, nothing, refuse
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.messages import Message
+from alphamill.redis_store import as_text, reached, script
 
 READ_BATCH = 500
 LONG_CHARS = 2000
@@ -42,7 +41,7 @@ class RedisJournal:
     ) -> None:
         self._redis = client
         self._trips = trips
-        self._script = client.register_script(_source("journal"))
+        self._script = client.register_script(script(__package__, "journal"))
         self._admits: dict[str, Script] = {}  # by the text that books the turn
         self._hold_ms = round(hold_s * 1000)
         self._stored: set[tuple[str, str]] = set()  # runs and digests of texts in Redis
@@ -53,7 +52,7 @@ class RedisJournal:
     def look(self, run: str, call_id: str, day: str) -> tuple[CallRecord | None, BudgetState]:
         answer, of_run, of_day = self._run("look", run, day, call_id, "")
         accounts = BudgetState(_account(_pairs(of_run)), _account(_pairs(of_day)))
-        known = CallRecord.from_json(_text(answer), CallStatus.SETTLED) if answer else None
+        known = CallRecord.from_json(as_text(answer), CallStatus.SETTLED) if answer else None
         return known, accounts
 
     def admit(
@@ -89,11 +88,9 @@ class RedisJournal:
             self._admits[script.text] = whole
         keys = [*self._keys(held.run, held.day), *script.keys]
         args = [len(script.args), *script.args, "reserve", held.call_id, held.attempt, *asked]
-        try:
+        with _reached():
             booked, *verdict = whole(keys=keys, args=args)
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise _gone(error) from error
-        known = _granted(held, [_text(part) for part in verdict])
+        known = _granted(held, [as_text(part) for part in verdict])
         return (script.slot(booked) if booked else None), known
 
     def _asked(
@@ -178,37 +175,33 @@ class RedisJournal:
             texts = self._ask("hmget", f"{_prefix(run)}:records", batch)
             for attempt, text in zip(batch, texts, strict=True):
                 if text is not None:  # cancelled since
-                    status = CallStatus(_text(states[attempt]).split("|", 1)[0])
-                    found.append(CallRecord.from_json(_text(text), status))
+                    status = CallStatus(as_text(states[attempt]).split("|", 1)[0])
+                    found.append(CallRecord.from_json(as_text(text), status))
         yield from sorted(found, key=lambda record: (record.started_ms, record.attempt))
 
     def prompt(self, record: CallRecord) -> tuple[Message, ...]:
         digests = [digest for _, digest in record.message_digests]
         texts = self._ask("hmget", f"{_prefix(record.run)}:texts", digests) if digests else []
         return tuple(
-            Message(role, "" if text is None else _text(text))  # type: ignore[arg-type]
+            Message(role, "" if text is None else as_text(text))  # type: ignore[arg-type]
             for (role, _), text in zip(record.message_digests, texts, strict=True)
         )
 
     def _change(self, op: str, held: Reservation, *args: str | int) -> list[str]:
         reply = self._run(op, held.run, held.day, held.call_id, held.attempt, *args)
-        return [_text(part) for part in reply]
+        return [as_text(part) for part in reply]
 
     def _run(self, op: str, run: str, day: str, call_id: str, *args: str | int) -> Any:
-        try:
+        with _reached():
             return self._script(keys=self._keys(run, day), args=[op, call_id, *args])
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise _gone(error) from error
 
     def _keys(self, run: str, day: str) -> list[str]:
         prefix = _prefix(run)
         return [f"{prefix}:account", _day_key(day), *(f"{prefix}:{name}" for name in _TABLES)]
 
     def _ask(self, command: str, *args: Any) -> Any:
-        try:
+        with _reached():
             return getattr(self._redis, command)(*args)
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            raise _gone(error) from error
 
 
 def _granted(held: Reservation, said: Sequence[str]) -> CallRecord | None:
@@ -222,20 +215,15 @@ def _granted(held: Reservation, said: Sequence[str]) -> CallRecord | None:
     return None
 
 
-def _source(name: str) -> str:
-    return files("alphamill.llm.journal").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-
-
 def _admit(turn: str) -> str:
     """One script of three: a chunk's KEYS and ARGV become a function's arguments."""
-    parts = [("journal", _source("journal")), ("turn", turn)]
+    parts = [("journal", script(__package__, "journal")), ("turn", turn)]
     functions = [f"local function {name}(KEYS, ARGV)\n{text}\nend\n" for name, text in parts]
-    return "".join(functions) + _source("admit")
+    return "".join(functions) + script(__package__, "admit")
 
 
-def _gone(error: Exception) -> RetryLater:
-    reason = f"Redis, which keeps the budget, does not answer ({type(error).__name__})"
-    return RetryLater(reason, after_s=2.0, counts=False)
+def _reached() -> AbstractContextManager[None]:
+    return reached("Redis, which keeps the budget, does not answer")
 
 
 def _prefix(run: str) -> str:
@@ -244,10 +232,6 @@ def _prefix(run: str) -> str:
 
 def _day_key(day: str) -> str:
     return f"alphamill:llm:day:{day}"  # must end in the day: the script replaces it
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _storable(text: str) -> str:
@@ -259,7 +243,7 @@ def _pairs(flat: Sequence[Any]) -> Mapping[Any, Any]:
 
 
 def _account(stored: Mapping[Any, Any]) -> Account:
-    values = {_text(key): int(_text(value)) for key, value in stored.items()}
+    values = {as_text(key): int(as_text(value)) for key, value in stored.items()}
     return Account(
         spent_usd_micros=values.get("spent", 0),
         reserved_usd_micros=values.get("reserved", 0),
