@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from alphamill.evaluation.out_of_sample import (
     TrialFacts,
@@ -51,6 +51,32 @@ class Gate:
     meaning: str
     needed_for: Grade
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; None where a number is NaN or infinite."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "value": _finite(self.value),
+            "threshold": _finite(self.threshold),
+            "meaning": self.meaning,
+            "needed_for": self.needed_for.value,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The reverse of `to_dict`; None becomes NaN again."""
+        value, threshold = (
+            math.nan if plain[name] is None else plain[name] for name in ("value", "threshold")
+        )
+        return cls(
+            plain["name"],
+            plain["passed"],
+            value,
+            threshold,
+            plain["meaning"],
+            Grade(plain["needed_for"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -69,17 +95,7 @@ class Verdict:
         """JSON values; None where a number is NaN or infinite."""
         return {
             "grade": self.grade.value,
-            "gates": [
-                {
-                    "name": gate.name,
-                    "passed": gate.passed,
-                    "value": _finite(gate.value),
-                    "threshold": _finite(gate.threshold),
-                    "meaning": gate.meaning,
-                    "needed_for": gate.needed_for.value,
-                }
-                for gate in self.gates
-            ],
+            "gates": [gate.to_dict() for gate in self.gates],
             "reasons": list(self.reasons),
             "deflated_sharpe": _finite(self.deflated_sharpe),
             "deflated_sharpe_effective": _finite(self.deflated_sharpe_effective),

@@ -20,9 +20,9 @@ from alphamill.runs.holdout_looks import Looks, looks_before
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, recorded
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import Row, RunDeps, read_rows, read_trials, score_columns
+from alphamill.runs.schemas import VERDICTS, Row, RunDeps, read_rows, read_trials, score_columns
 from alphamill.stages.validate import ranked_rows, validated_row
-from alphamill.stages.verify import VERDICTS, by_hash, segment_readers, verdict_row
+from alphamill.stages.verify import by_hash, segment_readers, verdict_row
 
 # Other runs look at holdouts, and versions move on.
 _ASIDE = ("holdout_looks", "code_version")

@@ -23,22 +23,8 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.lake.store import Stored
-from alphamill.runs.schemas import Row
+from alphamill.runs.schemas import LIBRARY, Row
 
-LIBRARY = pa.schema(
-    [
-        pa.field("number", pa.int64()),  # 0-based, in the order of admission
-        pa.field("run", pa.string()),
-        pa.field("hash", pa.string()),
-        pa.field("expression", pa.string()),
-        pa.field("verdict", pa.string()),
-        pa.field("rank", pa.int32()),  # in its run
-        # By a person, afterwards; null of what still counts.
-        pa.field("removed_ms", pa.int64()),
-        pa.field("removed_by", pa.string()),
-        pa.field("removed_why", pa.string()),
-    ]
-)
 KNOWN = "admitted by"  # a run: begins the reason of a trial that says what the library has
 _SIZE = "library_factors"  # in a record's metadata: how many there were, told or not
 _OWN = ("hash", "expression", "verdict", "rank")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,9 @@ from alphamill.evaluation import Score
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
+from alphamill.llm.journal.records import CallRecord
+from alphamill.runs.rows import JUDGED_SEGMENTS, Measures
+from alphamill.runs.rows import UNMEASURED as UNMEASURED
 from alphamill.settings import Tier
 
 Row = dict[str, Any]
@@ -36,36 +39,120 @@ class RunDeps:
     spec: RunSpec
 
 
-_TEXTS = ("interval", "tier", "symbol", "call_id", "proposed", "expression", "hash", "hypothesis",
-          "status", "reason", "repair")  # fmt: skip
+_TEXT, _BOOL, _FLOAT = pa.string(), pa.bool_(), pa.float64()
 
-UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
 
-# repair: "" as proposed, "free" mended by rule, "model" mended by a paid call.
-# cut: the reply broke off behind the expression, so that the hypothesis may be missing.
-# call_cost_usd_micros: of the call that proposed it, repairs included; the same for all its rows.
-PROPOSALS = pa.schema(
-    [pa.field(name, pa.string()) for name in _TEXTS]
-    + [pa.field("round", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
-    + [pa.field("cut", pa.bool_())]
-)
+def _columns(kind: pa.DataType, names: str | Iterable[str]) -> list[pa.Field]:
+    """Columns of one type; names: in one string, or each by itself."""
+    return [pa.field(name, kind) for name in (names.split() if isinstance(names, str) else names)]
+
 
 # The numbers of a Score that are columns of their own; `score` holds all of it as JSON.
-# rank_ic_* and ic_* are of a cross-section; time_series_* stand in for it below three symbols.
-SCORE_COLUMNS = ("rank_ic_mean", "rank_ic_t", "time_series_rank_corr", "time_series_t", "p_value",
-                 "ic_mean", "icir", "coverage",
-                 "turnover_per_bar", "gross_sharpe", "net_sharpe", "gross_sharpe_per_bar",
-                 "net_sharpe_per_bar", "max_drawdown_frac", "break_even_bps",
-                 "capacity_quote")  # fmt: skip
-
-# What discovery's folds say of one factor; no later segment has folds. See `evaluation.stability`.
 STABILITY_COLUMNS = ("walk_forward_rank_corr", "cpcv_same_sign_frac", "half_life_bars")
+SCORE_COLUMNS = tuple(one.name for one in fields(Measures))
 
+PROPOSALS = pa.schema(
+    [
+        *_columns(_TEXT, "interval tier symbol call_id proposed expression hash hypothesis"),
+        *_columns(_TEXT, "status reason repair"),
+        pa.field("round", pa.int32()),
+        pa.field("call_cost_usd_micros", pa.int64()),
+        pa.field("cut", _BOOL),
+    ]
+)
 TRIALS = pa.schema(
-    [*PROPOSALS]
-    + [pa.field("lookback_bars", pa.int32()), pa.field("direction", pa.int8())]
-    + [pa.field(name, pa.float64()) for name in SCORE_COLUMNS]
-    + [pa.field("score", pa.string())]
+    [
+        *PROPOSALS,
+        pa.field("lookback_bars", pa.int32()),
+        pa.field("direction", pa.int8()),
+        *_columns(_FLOAT, SCORE_COLUMNS),
+        pa.field("score", _TEXT),
+    ]
+)
+# As published, of an `evaluate` run and of a `mine` run.
+GIVEN_TRIALS = pa.schema(
+    [*TRIALS, pa.field("n_trials", pa.int64()), pa.field("deflated_sharpe", _FLOAT)]
+)
+MINED_TRIALS = pa.schema(
+    [
+        *TRIALS,
+        *_columns(_FLOAT, (f"validation_{name}" for name in SCORE_COLUMNS)),
+        pa.field("validation_rank", pa.int32()),
+        pa.field("finalist", _BOOL),
+        pa.field("why_not_finalist", _TEXT),
+    ]
+)
+VALIDATION = pa.schema(
+    [
+        *_columns(_TEXT, "hash expression fault"),
+        pa.field("direction", pa.int8()),
+        *_columns(_FLOAT, SCORE_COLUMNS),
+        pa.field("score", _TEXT),
+        pa.field("gross_returns", pa.list_(_FLOAT)),
+    ]
+)
+RANKING = pa.schema(
+    [
+        *_columns(_TEXT, "hash expression"),
+        pa.field("rank", pa.int32()),
+        pa.field("finalist", _BOOL),
+        pa.field("why", _TEXT),
+        pa.field("direction", pa.int8()),
+        *_columns(_FLOAT, "oriented_t bh_p library_correlation earlier_correlation"),
+        *_columns(_TEXT, "earlier_nearest earlier_run"),
+        pa.field("n_trials", pa.int64()),
+        pa.field("n_effective", _FLOAT),
+        pa.field("n_clusters", pa.int64()),
+        *_columns(_FLOAT, "sharpe_variance discovery_pbo pbo residual_rank_ic residual_t"),
+        pa.field("shared_subtree_frac", _FLOAT),
+        pa.field("complexity_nodes", pa.int32()),
+    ]
+)
+VETO = pa.schema(
+    [pa.field("hash", _TEXT), *_columns(_BOOL, "kept vetoed"), pa.field("reason", _TEXT)]
+)
+VERDICTS = pa.schema(
+    [
+        *_columns(_TEXT, "hash expression interval verdict hypothesis tier symbol call_id"),
+        *_columns(_TEXT, "veto_reason reasons gates snapshot code_version"),
+        *_columns(_TEXT, "earlier_nearest earlier_run"),
+        *_columns(pa.int32(), "round rank"),
+        pa.field("direction", pa.int8()),
+        pa.field("lookback_bars", pa.int32()),
+        *_columns(_BOOL, "kept_by_model look_ahead_ok"),
+        *_columns(pa.int64(), "n_trials holdout_looks holdout_looks_before n_clusters"),
+        *_columns(pa.int32(), "complexity_nodes earlier_factors"),
+        pa.field("call_cost_usd_micros", pa.int64()),
+        *_columns(_FLOAT, "n_effective bh_p deflated_sharpe deflated_sharpe_effective"),
+        *_columns(_FLOAT, "deflated_sharpe_uncapped library_correlation pbo discovery_pbo"),
+        *_columns(_FLOAT, "residual_rank_ic residual_t shared_subtree_frac earlier_correlation"),
+        *_columns(_FLOAT, "earlier_residual_rank_ic earlier_residual_t"),
+        *_columns(_FLOAT, (f"{s.value}_{name}" for s in JUDGED_SEGMENTS for name in SCORE_COLUMNS)),
+        *_columns(_FLOAT, "discovery_walk_forward_rank_corr discovery_cpcv_same_sign_frac"),
+        pa.field("discovery_half_life_bars", _FLOAT),
+        *_columns(pa.int64(), (f"{segment.value}_start_ms" for segment in JUDGED_SEGMENTS)),
+        *_columns(pa.int64(), (f"{segment.value}_end_ms" for segment in JUDGED_SEGMENTS)),
+    ]
+)
+LIBRARY = pa.schema(
+    [
+        pa.field("number", pa.int64()),
+        *_columns(_TEXT, "run hash expression verdict"),
+        pa.field("rank", pa.int32()),
+        pa.field("removed_ms", pa.int64()),
+        *_columns(_TEXT, "removed_by removed_why"),
+    ]
+)
+_CALL_TYPES = {"int": pa.int64(), "bool": _BOOL, "float": _FLOAT}
+# CallRecord's fields; what is neither number nor truth is text.
+CALLS = pa.schema(
+    [
+        *(
+            pa.field(one.name, _CALL_TYPES.get(str(one.type).split(" ")[0], _TEXT))
+            for one in fields(CallRecord)
+        ),
+        pa.field("cost_difference_usd_micros", pa.int64()),
+    ]
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,25 +17,18 @@ from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.schemas import (
+    CALLS,
+    GIVEN_TRIALS,
+    MINED_TRIALS,
     SCORE_COLUMNS,
     SUMMARY,
-    TRIALS,
     UNMEASURED,
+    VERDICTS,
     Row,
     read_rows,
     read_trials,
 )
-from alphamill.stages.score import GIVEN, unscored
-from alphamill.stages.verify import VERDICTS
-
-_PUBLISHED_TRIALS = pa.schema(
-    [*TRIALS]
-    + [pa.field(f"validation_{name}", pa.float64()) for name in SCORE_COLUMNS]
-    + [pa.field("validation_rank", pa.int32()), pa.field("finalist", pa.bool_()),
-       pa.field("why_not_finalist", pa.string())]
-)  # fmt: skip
-
-_CALL_TYPES = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64()}
+from alphamill.stages.score import unscored
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +56,10 @@ def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
     grades = list(Grade)
     verdicts.sort(key=lambda row: (-grades.index(Grade(row["verdict"])), row["rank"]))
     mined = deps.spec.kind is RunKind.MINE
-    _write(deps, "trials", trials, _PUBLISHED_TRIALS if mined else GIVEN)
+    _write(deps, "trials", trials, MINED_TRIALS if mined else GIVEN_TRIALS)
     if mined:
         _write(deps, "factors", verdicts, VERDICTS)
-        _write(deps, "calls", [call.to_row() for call in deps.calls], _calls_schema())
+        _write(deps, "calls", [call.to_row() for call in deps.calls], CALLS)
     summary = {"run": deps.run_id, "spec": deps.spec.to_message(), "missing": list(deps.missing)}
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
@@ -111,14 +104,3 @@ def _refused(deps: PublishDeps, interval: Interval) -> list[Row]:
 def _write(deps: PublishDeps, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:
     table = pa.Table.from_pylist(list(rows), schema=schema)
     deps.lake.write(run_key(deps.run_id, f"{name}.parquet"), table, {})
-
-
-def _calls_schema() -> pa.Schema:
-    """CallRecord's fields; what is neither number nor truth is text."""
-    return pa.schema(
-        [
-            pa.field(entry.name, _CALL_TYPES.get(str(entry.type).split(" ")[0], pa.string()))
-            for entry in fields(CallRecord)
-        ]
-        + [pa.field("cost_difference_usd_micros", pa.int64())]
-    )

@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from alphamill.errors import FactorError
 from alphamill.evaluation import Segment, TrialFacts
 from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
@@ -17,18 +15,13 @@ from alphamill.jobs import RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
-    TRIALS,
+    GIVEN_TRIALS,
     Row,
     RunDeps,
     interval_key,
     score_columns,
     score_of,
     write_rows,
-)
-
-# n_trials: the expressions, each in both directions. deflated_sharpe: in-sample, gross.
-GIVEN = pa.schema(
-    [*TRIALS, pa.field("n_trials", pa.int64()), pa.field("deflated_sharpe", pa.float64())]
 )
 
 
@@ -41,7 +34,7 @@ def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     trials = [_trial(text, name, job, reader, deps) for text, name in given]
     trials = _deflated(trials)
     key = interval_key(deps.run_id, "trials", job.interval, "given")
-    write_rows(deps.lake, key, trials, GIVEN)
+    write_rows(deps.lake, key, trials, GIVEN_TRIALS)
     evaluated = sum(trial["status"] == "evaluated" for trial in trials)
     return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from alphamill.evaluation import (
     Segment,
@@ -37,7 +36,8 @@ from alphamill.runs.known_factors import (
 from alphamill.runs.library import KNOWN, Moment, recorded
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
-    SCORE_COLUMNS,
+    RANKING,
+    VALIDATION,
     Row,
     RunDeps,
     interval_key,
@@ -50,42 +50,6 @@ from alphamill.runs.schemas import (
 
 FINALISTS = 10
 _PBO_BLOCKS = 12  # 924 splits of the trials' returns; 16 blocks would make 12,870
-
-VALIDATION = pa.schema(
-    [pa.field("hash", pa.string()), pa.field("expression", pa.string()),
-     pa.field("fault", pa.string()), pa.field("direction", pa.int8())]
-    + [pa.field(name, pa.float64()) for name in SCORE_COLUMNS]
-    + [pa.field("score", pa.string()), pa.field("gross_returns", pa.list_(pa.float64()))]
-)  # fmt: skip
-
-RANKING = pa.schema(
-    [
-        pa.field("hash", pa.string()),
-        pa.field("expression", pa.string()),
-        pa.field("rank", pa.int32()),  # 1 is the best on validation; null for the unranked
-        pa.field("finalist", pa.bool_()),
-        pa.field("why", pa.string()),  # why not a finalist
-        pa.field("direction", pa.int8()),
-        pa.field("oriented_t", pa.float64()),
-        pa.field("bh_p", pa.float64()),
-        pa.field("library_correlation", pa.float64()),  # with the nearest better-ranked finalist
-        # With the nearest factor that earlier runs had admitted when this one began.
-        pa.field("earlier_correlation", pa.float64()),
-        pa.field("earlier_nearest", pa.string()),
-        pa.field("earlier_run", pa.string()),
-        pa.field("n_trials", pa.int64()),
-        pa.field("n_effective", pa.float64()),
-        pa.field("n_clusters", pa.int64()),  # of trials whose returns correlate above 0.5
-        pa.field("sharpe_variance", pa.float64()),
-        pa.field("discovery_pbo", pa.float64()),  # of the search on discovery's folds, by RankIC
-        pa.field("pbo", pa.float64()),  # probability of backtest overfitting, of the whole search
-        # Beside the better-ranked finalists: what is left of the RankIC, in discovery's direction.
-        pa.field("residual_rank_ic", pa.float64()),
-        pa.field("residual_t", pa.float64()),
-        pa.field("shared_subtree_frac", pa.float64()),
-        pa.field("complexity_nodes", pa.int32()),
-    ]
-)
 
 
 def run_validate(job: ValidateJob, deps: RunDeps) -> dict[str, Any]:

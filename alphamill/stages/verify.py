@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 import alphamill
 from alphamill.evaluation import GateThresholds, Grade, Score, Segment, TrialFacts, judge
 from alphamill.factors import check
@@ -21,9 +19,11 @@ from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import read_manifest
 from alphamill.runs.reader import SegmentReader
+from alphamill.runs.rows import JUDGED_SEGMENTS
 from alphamill.runs.schemas import (
     SCORE_COLUMNS,
     STABILITY_COLUMNS,
+    VERDICTS,
     Row,
     RunDeps,
     interval_key,
@@ -32,33 +32,6 @@ from alphamill.runs.schemas import (
     score_of,
     write_rows,
 )
-
-_SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)
-
-VERDICTS = pa.schema(
-    [pa.field(name, pa.string())
-     for name in ("hash", "expression", "interval", "verdict", "hypothesis", "tier", "symbol",
-                  "call_id", "veto_reason", "reasons", "gates", "snapshot", "code_version",
-                  "earlier_nearest", "earlier_run")]
-    + [pa.field("round", pa.int32()), pa.field("rank", pa.int32()),
-       pa.field("direction", pa.int8()), pa.field("lookback_bars", pa.int32()),
-       pa.field("kept_by_model", pa.bool_()), pa.field("look_ahead_ok", pa.bool_()),
-       pa.field("n_trials", pa.int64()), pa.field("holdout_looks", pa.int64()),
-       pa.field("holdout_looks_before", pa.int64()),
-       pa.field("n_clusters", pa.int64()), pa.field("complexity_nodes", pa.int32()),
-       pa.field("earlier_factors", pa.int32()), pa.field("call_cost_usd_micros", pa.int64())]
-    + [pa.field(name, pa.float64())
-       for name in ("n_effective", "bh_p", "deflated_sharpe", "deflated_sharpe_effective",
-                    "deflated_sharpe_uncapped",
-                    "library_correlation", "pbo", "discovery_pbo", "residual_rank_ic", "residual_t",
-                    "shared_subtree_frac", "earlier_correlation",
-                    "earlier_residual_rank_ic", "earlier_residual_t")]
-    + [pa.field(f"{segment.value}_{name}", pa.float64())
-       for segment in _SEGMENTS for name in SCORE_COLUMNS]
-    + [pa.field(f"discovery_{name}", pa.float64()) for name in STABILITY_COLUMNS]
-    + [pa.field(f"{segment.value}_start_ms", pa.int64()) for segment in _SEGMENTS]
-    + [pa.field(f"{segment.value}_end_ms", pa.int64()) for segment in _SEGMENTS]
-)  # fmt: skip
 
 
 def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
@@ -100,7 +73,7 @@ def segment_readers(deps: RunDeps, interval: Interval) -> dict[Segment, SegmentR
     """A reader of each of the run's three segments."""
     return {
         segment: SegmentReader(deps.lake, deps.run_id, interval, segment, deps.spec.groups)
-        for segment in _SEGMENTS
+        for segment in JUDGED_SEGMENTS
     }
 
 

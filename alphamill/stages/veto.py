@@ -9,27 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from alphamill.jobs import VetoJob
 from alphamill.language import language_manual
 from alphamill.llm.gateway import Call
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.prompts import PROMPT_VERSION, Setting, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review
-from alphamill.runs.schemas import Row, interval_key, read_trials, write_rows
+from alphamill.runs.schemas import VETO, Row, interval_key, read_trials, write_rows
 from alphamill.search.feedback import tried
 from alphamill.settings import Tier
 from alphamill.stages.propose import ProposeDeps
-
-VETO = pa.schema(
-    [
-        pa.field("hash", pa.string()),
-        pa.field("kept", pa.bool_()),
-        pa.field("vetoed", pa.bool_()),
-        pa.field("reason", pa.string()),
-    ]
-)
 
 
 def run(job: VetoJob, deps: ProposeDeps) -> dict[str, Any]:

@@ -41,10 +41,9 @@ from alphamill.runs.panels import (
     write_manifest,
 )
 from alphamill.runs.published import run_rows
-from alphamill.runs.schemas import SUMMARY, TRIALS
+from alphamill.runs.schemas import SUMMARY, TRIALS, VERDICTS
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.stages.verify import VERDICTS
 from alphamill.usage import UsageCounters, UsageEntry
 from producers.cli import main
 from producers.read.report import run_report

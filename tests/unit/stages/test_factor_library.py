@@ -25,7 +25,6 @@ from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import (
-    LIBRARY,
     Moment,
     admit,
     entries,
@@ -35,7 +34,7 @@ from alphamill.runs.library import (
     remove,
 )
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import RunDeps
+from alphamill.runs.schemas import LIBRARY, RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback
 from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor

@@ -19,15 +19,21 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
-from alphamill.runs.schemas import PROPOSALS, TRIALS, trials_key, write_rows
+from alphamill.runs.schemas import (
+    PROPOSALS,
+    RANKING,
+    TRIALS,
+    VALIDATION,
+    VERDICTS,
+    VETO,
+    trials_key,
+    write_rows,
+)
 from alphamill.search.feedback import THEMES, feedback, theme_of, tried
 from alphamill.search.shapes import shape
 from alphamill.search.stopping import expected_micros, why_stop
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
-from alphamill.stages.validate import RANKING, VALIDATION
-from alphamill.stages.verify import VERDICTS
-from alphamill.stages.veto import VETO
 
 SPEC = RunSpec(
     kind=RunKind.MINE,

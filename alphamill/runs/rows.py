@@ -1,0 +1,393 @@
+"""The rows of a run's tables as objects: candidates, what later stages say of them, verdicts.
+
+A figure that cannot be had is None. What a row says of several segments lies in the lake as columns
+with a prefix ("validation_net_sharpe"); here and nowhere else are they made one object a segment,
+and columns again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeVar
+
+from alphamill.evaluation import Gate, Grade, Score, Segment
+from alphamill.frames import Interval
+
+JUDGED_SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)  # in order of time
+UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """A factor's main figures on one stretch of bars. None where a figure cannot be had.
+
+    Correlations are of the factor as written; the book trades it in the direction that discovery
+    found. rank_ic_* and ic_* are of a cross-section; below three symbols time_series_* stand in.
+    """
+
+    rank_ic_mean: float | None = None
+    rank_ic_t: float | None = None  # Newey-West
+    time_series_rank_corr: float | None = None
+    time_series_t: float | None = None  # Newey-West
+    p_value: float | None = None  # of whichever t there is; one-sided after discovery
+    ic_mean: float | None = None
+    icir: float | None = None  # mean / std over bars, not annualised
+    coverage: float | None = None  # of existing bars, the share with a value
+    turnover_per_bar: float | None = None  # one-way
+    gross_sharpe: float | None = None  # annualised
+    net_sharpe: float | None = None  # annualised
+    gross_sharpe_per_bar: float | None = None
+    net_sharpe_per_bar: float | None = None
+    max_drawdown_frac: float | None = None
+    break_even_bps: float | None = None  # one-way cost of trading at which the profit is gone
+    capacity_quote: float | None = None  # capital, in quote currency
+
+    @classmethod
+    def of(cls, score: Score, **more: Any) -> Self:
+        """The figures of a Score, and what it does not know."""
+        names = [one.name for one in fields(cls) if one.name not in more]
+        return cls(**{name: finite(getattr(score, name)) for name in names}, **more)
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the figures are of each symbol in time, for want of a cross-section."""
+        alone = (self.time_series_t, self.time_series_rank_corr)
+        return self.rank_ic_t is None and self.rank_ic_mean is None and alone != (None, None)
+
+    @property
+    def association(self) -> float | None:
+        """Mean RankIC, or the mean rank correlation in time where there is no cross-section."""
+        return self.time_series_rank_corr if self.rank_ic_mean is None else self.rank_ic_mean
+
+    @property
+    def association_t(self) -> float | None:
+        """Newey-West t of `association`."""
+        return self.time_series_t if self.rank_ic_t is None else self.rank_ic_t
+
+
+Kind = TypeVar("Kind", bound=Measures)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFigures(Measures):
+    """Measures on one segment of a run, with the open times of its first and last scored bar."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryFigures(SegmentFigures):
+    """What its folds say as well; no later segment has folds. See `evaluation.stability`."""
+
+    walk_forward_rank_corr: float | None = None  # in the direction that the bars before show
+    cpcv_same_sign_frac: float | None = None  # of the splits, those whose test keeps the sign
+    half_life_bars: float | None = None  # of the correlation as the horizon grows
+
+
+def finite(value: Any) -> Any:
+    """The value; None for NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _names(kind: Any) -> Collection[str]:
+    """A dataclass's fields, as fast as a table of many rows wants it."""
+    return kind.__dataclass_fields__  # type: ignore[no-any-return]
+
+
+def _own(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row has of the class's fields; a column that an old lake lacks stays the default."""
+    return {name: row[name] for name in _names(kind) if name in row}
+
+
+def _figures(kind: type[Kind], row: Mapping[str, Any], prefix: str) -> Kind:
+    return kind(**{name: row.get(prefix + name) for name in _names(kind)})
+
+
+def _columns(figures: Measures, prefix: str) -> dict[str, Any]:
+    return {prefix + name: getattr(figures, name) for name in _names(type(figures))}
+
+
+class TableRow:
+    """A row of one of a run's tables: `from_row` and `to_row` are each other's reverse."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From plain values by column, as the lake has them."""
+        return cls(**_own(cls, row))
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values by column; what a schema does not name is left out when it is written."""
+        return {name: getattr(self, name) for name in _names(type(self))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(TableRow):
+    """A candidate, from its proposal to the published table; what a later step adds is None before.
+
+    discovery: figures on discovery; in an `evaluate` run over its whole range, and then with
+    `n_trials` and `deflated_sharpe` in place of all that follows them.
+    """
+
+    interval: Interval
+    status: str
+    round: int = 0  # 0-based
+    tier: str | None = None  # a settings.Tier, or "given"; None of bars that are UNMEASURED
+    symbol: str | None = None  # in whose call it was proposed; "" in a call about all
+    call_id: str | None = None
+    call_cost_usd_micros: int | None = None  # of all that the call proposed, repairs included
+    proposed: str | None = None  # as the model or the user wrote it
+    expression: str | None = None  # in canonical form; None where it could not be read
+    hash: str | None = None
+    hypothesis: str | None = None  # the model's idea, or the name of a given expression
+    reason: str | None = None  # why it was not scored, or what its units leave open
+    repair: str | None = None  # "" as proposed, "free" mended by rule, "model" by a paid call
+    cut: bool | None = None  # the reply broke off behind it: the hypothesis may be missing
+    lookback_bars: int | None = None
+    direction: int | None = None  # +1 or -1, as discovery found
+    discovery: Measures = Measures()
+    score_text: str | None = None  # see `score`
+    n_trials: int | None = None  # given expressions, each in both directions
+    deflated_sharpe: float | None = None  # in-sample, gross
+    validation: Measures = Measures()
+    validation_rank: int | None = None  # 1 is the best of the interval
+    finalist: bool | None = None
+    why_not_finalist: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of PROPOSALS, TRIALS, GIVEN_TRIALS or MINED_TRIALS."""
+        return cls(
+            **_own(cls, row)
+            | {
+                "interval": Interval(row["interval"]),
+                "discovery": _figures(Measures, row, ""),
+                "validation": _figures(Measures, row, "validation_"),
+                "score_text": row.get("score"),
+            }
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values by column."""
+        return (
+            {name: getattr(self, name) for name in _names(Trial)}
+            | {"score": self.score_text}
+            | _columns(self.discovery, "")
+            | _columns(self.validation, "validation_")
+        )
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it was measured on discovery."""
+        return self.status == "evaluated"
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts in N: every expression does, whatever became of it, duplicates too."""
+        return self.status in ("evaluated", "fault", "duplicate")
+
+    @property
+    def text(self) -> str:
+        """The expression, or what was proposed where none could be read."""
+        return self.expression or self.proposed or ""
+
+    @property
+    def score(self) -> Score | None:
+        """All figures on discovery, folds and decay with them; None unless it was scored."""
+        return load_score(self.score_text) if self.score_text else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedTrial(TableRow):
+    """A trial on validation, in its discovery direction; gross_returns: of its book, a bar."""
+
+    hash: str
+    expression: str
+    direction: int
+    figures: Measures
+    score_text: str
+    fault: str | None = None
+    gross_returns: list[float] | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of VALIDATION."""
+        own = {"figures": _figures(Measures, row, ""), "score_text": row["score"]}
+        return cls(**_own(cls, row) | own)
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values by column."""
+        own = {name: getattr(self, name) for name in _names(ValidatedTrial)}
+        return own | _columns(self.figures, "") | {"score": self.score_text}
+
+    @property
+    def score(self) -> Score:
+        """All figures on validation."""
+        return load_score(self.score_text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedTrial(TableRow):
+    """A validated trial beside the others. NaN stays NaN here: what follows computes with it."""
+
+    hash: str
+    expression: str
+    direction: int
+    oriented_t: float  # on validation, in discovery's direction
+    bh_p: float  # adjusted for all trials
+    n_trials: int
+    n_effective: float
+    n_clusters: int  # of trials whose returns correlate above 0.5
+    sharpe_variance: float  # of the trials' Sharpe ratios a bar
+    discovery_pbo: float  # of the search on discovery's folds, by RankIC
+    pbo: float  # probability of backtest overfitting, of the whole search
+    rank: int | None = None  # 1 is the best on validation; None of the unranked
+    finalist: bool = False
+    why: str = ""  # why not a finalist
+    library_correlation: float | None = None  # with the nearest better-ranked finalist
+    # With the nearest factor that earlier runs had admitted when this one began.
+    earlier_correlation: float | None = None
+    earlier_nearest: str | None = None
+    earlier_run: str | None = None
+    # Beside the better-ranked finalists: what is left of the RankIC, in discovery's direction.
+    residual_rank_ic: float | None = None
+    residual_t: float | None = None
+    shared_subtree_frac: float | None = None
+    complexity_nodes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedFinalist(TableRow):
+    """What final_verification said of a finalist."""
+
+    hash: str
+    kept: bool = False  # named as one that it would keep; raises no score
+    vetoed: bool = False
+    reason: str = ""  # of the veto
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedFactor(TableRow):
+    """A finalist with its verdict: a row of factors.parquet."""
+
+    hash: str
+    expression: str
+    interval: Interval
+    verdict: Grade
+    rank: int  # on validation, 1 is the best of all trials
+    direction: int  # +1 or -1: a factor that predicts falling prices is sold
+    gates: tuple[Gate, ...]  # every question that was asked of it
+    reasons: tuple[str, ...]  # sentences: what failed, or that nothing did
+    discovery: DiscoveryFigures
+    validation: SegmentFigures
+    holdout: SegmentFigures  # empty, but for its dates, where it stayed shut
+    hypothesis: str | None = None
+    tier: str | None = None
+    symbol: str | None = None  # in whose call it was proposed; "" in a call about all
+    round: int | None = None  # 0-based
+    call_id: str | None = None
+    call_cost_usd_micros: int | None = None  # of all that the call proposed, repairs included
+    lookback_bars: int | None = None
+    veto_reason: str | None = None  # "" without a veto
+    kept_by_model: bool | None = None
+    look_ahead_ok: bool | None = None  # cutting off the future changes no past value
+    holdout_looks: int | None = None  # factors shown these bars so far, by any run; 0: vetoed
+    holdout_looks_before: int | None = None  # of them, by earlier runs
+    n_trials: int | None = None  # of the search at this interval
+    n_effective: float | None = None
+    n_clusters: int | None = None  # of trials whose returns correlate above 0.5
+    bh_p: float | None = None  # adjusted for all trials
+    deflated_sharpe: float | None = None  # gross, of validation and holdout, by n_trials
+    deflated_sharpe_effective: float | None = None  # by n_effective
+    deflated_sharpe_uncapped: float | None = None  # the paper's to the letter
+    pbo: float | None = None  # probability of backtest overfitting, of the whole search
+    discovery_pbo: float | None = None  # the same on discovery's folds
+    library_correlation: float | None = None  # with the nearest better finalist
+    residual_rank_ic: float | None = None  # what is left beside the better finalists
+    residual_t: float | None = None
+    shared_subtree_frac: float | None = None
+    complexity_nodes: int | None = None
+    earlier_factors: int | None = None  # of earlier runs, that it was compared with
+    earlier_nearest: str | None = None
+    earlier_run: str | None = None
+    earlier_correlation: float | None = None
+    earlier_residual_rank_ic: float | None = None
+    earlier_residual_t: float | None = None
+    snapshot: str | None = None  # hash of the panel
+    code_version: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of VERDICTS."""
+        gates = json.loads(row["gates"]) if row["gates"] else ()
+        return cls(
+            **_own(cls, row)
+            | {
+                "interval": Interval(row["interval"]),
+                "verdict": Grade(row["verdict"]),
+                "gates": tuple(Gate.from_dict(gate) for gate in gates),
+                "reasons": tuple(json.loads(row["reasons"]) if row["reasons"] else ()),
+                "discovery": _figures(DiscoveryFigures, row, "discovery_"),
+                "validation": _figures(SegmentFigures, row, "validation_"),
+                "holdout": _figures(SegmentFigures, row, "holdout_"),
+            }
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values by column."""
+        return (
+            {name: getattr(self, name) for name in _names(JudgedFactor)}
+            | _columns(self.discovery, "discovery_")
+            | _columns(self.validation, "validation_")
+            | _columns(self.holdout, "holdout_")
+            | {
+                "reasons": json.dumps(self.reasons),
+                "gates": json.dumps([gate.to_dict() for gate in self.gates]),
+            }
+        )
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it was not rejected."""
+        return self.verdict is not Grade.REJECTED
+
+    @property
+    def signed(self) -> str:
+        """The expression as it is traded: "sell ..." for one that predicts falling prices."""
+        return f"sell {self.expression}" if self.direction < 0 else self.expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission(TableRow):
+    """A factor in a lake's library."""
+
+    number: int  # 0-based, in the order of admission
+    run: str
+    hash: str
+    expression: str
+    verdict: str
+    rank: int  # in its run
+    # By a person, afterwards; None of what still counts.
+    removed_ms: int | None = None  # UTC epoch
+    removed_by: str | None = None
+    removed_why: str | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether a person took it out again."""
+        return self.removed_ms is not None
+
+
+def dump_score(score: Score) -> str:
+    """All of a Score, as a table keeps it."""
+    return json.dumps(score.to_dict(), separators=(",", ":"))
+
+
+def load_score(text: str) -> Score:
+    """The Score that `dump_score` wrote."""
+    return Score.from_dict(json.loads(text))
