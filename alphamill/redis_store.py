@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any, Generic, TypeVar
 
 import redis
 
@@ -16,6 +18,21 @@ from alphamill.settings import Settings
 # passes, with a person's help or without; any other answer is a defect and stays what it is.
 GONE = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
 AGAIN_S = 2.0
+
+ReadT = TypeVar("ReadT", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall(Generic[ReadT]):
+    """A Lua script with its keys and arguments, for others to run as part of a step of theirs.
+
+    read: makes of its answer what its owner would have made of it.
+    """
+
+    source: str
+    keys: Sequence[str]
+    args: Sequence[str | bytes]
+    read: Callable[[Any], ReadT]
 
 
 def connect(settings: Settings) -> redis.Redis:

@@ -29,7 +29,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from operator import attrgetter
 from typing import Any
 
 import redis
@@ -41,14 +40,13 @@ from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.redis_pipelining import SharedTrips
 from alphamill.settings import TierSettings
-from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage import UsageCounters
 
 LATENCY_S = 0.035
 JOBS = 50
@@ -169,17 +167,8 @@ class _Timed:
         return []
 
 
-_values = attrgetter(*UsageEntry.__dataclass_fields__)
-
-
-class _Counted:
-    def __init__(self, counters: UsageCounters) -> None:
-        self._counters = counters
-
-    def record(self, entry: PaidCall) -> None:
-        self._counters.record(UsageEntry(*_values(entry)))
-
-    def record_error(self, *where: str) -> None:
+class _NoErrors(UsageCounters):
+    def record_error(self, *where: object) -> None:
         raise AssertionError(where)
 
 
@@ -192,7 +181,7 @@ class Worker:
         gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
         prices, breaker = PriceTable.shipped(), RedisBreaker(client, url)
         routes = OneEndpoint(self._timed, prices, {"quick_scan": gate}, breaker)
-        usage = _Counted(UsageCounters(client))
+        usage = _NoErrors(client)
         self._gateway = Gateway(
             routes, prices, RedisJournal(client, trips=client), usage, SystemClock()
         )

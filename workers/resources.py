@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache, cached_property
-from operator import attrgetter
 
 from pydantic import SecretStr
 
@@ -26,14 +25,13 @@ from alphamill.limits import (
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.redis_pipelining import SharedTrips
 from alphamill.settings import Settings, Tier, load_settings
-from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage import UsageCounters
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
 
@@ -145,8 +143,7 @@ class Resources:
         llm = self.settings.llm
         prices = PriceTable.shipped(llm.prices)
         routes = SettingsRoutes(llm, prices, self._tier_gate, self._breaker, self._dialects)
-        usage = _Counted(self.usage)
-        return Gateway(routes, prices, self.journal, usage, self.clock, llm.patience_s)
+        return Gateway(routes, prices, self.journal, self.usage, self.clock, llm.patience_s)
 
     def _tier_gate(self, tier: str, url: str) -> TierGate:
         llm = self.settings.llm
@@ -160,22 +157,6 @@ class Resources:
 
     def _dialects(self, url: str) -> RedisDialects:
         return RedisDialects(self.redis, url, self.clock)
-
-
-_values = attrgetter(*UsageEntry.__dataclass_fields__)  # asdict copies, which takes longer
-
-
-class _Counted:
-    """Hands the gateway's paid calls to the counters: neither edge knows the other."""
-
-    def __init__(self, counters: UsageCounters) -> None:
-        self._counters = counters
-
-    def record(self, entry: PaidCall) -> None:
-        self._counters.record(UsageEntry(*_values(entry)))
-
-    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
-        self._counters.record_error(run, day, tier, model, error_class)
 
 
 @cache

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
 from alphamill.limits.protocol import (
-    AtOnce,
     Concurrent,
     FixedWindow,
     Limiter,
@@ -17,6 +16,7 @@ from alphamill.limits.protocol import (
     Slot,
     SteadyRate,
 )
+from alphamill.redis_store import ScriptCall
 from alphamill.settings import BinanceSettings, TierSettings
 
 MINUTE_MS = 60_000
@@ -96,8 +96,8 @@ class TierGate:
         costs = {"requests": 1.0, "tokens": tokens}
         return self._limiter.reserve(self._pool, costs, self._max_wait_s)
 
-    def at_once(self, tokens: float) -> AtOnce | None:
-        """`reserve` where it need not wait, as a step of others; see `Limiter.at_once`."""
+    def at_once(self, tokens: float) -> ScriptCall[Slot | None] | None:
+        """`reserve` where it need not wait, as a script; see `Limiter.at_once`."""
         return self._limiter.at_once(self._pool, {"requests": 1.0, "tokens": tokens})
 
     def settle(self, slot: Slot, tokens: float | None) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from alphamill.clock import Clock, SystemClock
 from alphamill.limits.protocol import (
     LEAD_FRAC,
-    AtOnce,
     Concurrent,
     Dimension,
     DimensionState,
@@ -59,7 +58,7 @@ class MemoryLimiter:
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
 
-    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:  # noqa: ARG002 - as said there
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> None:  # noqa: ARG002 - no script without Redis
         return None
 
     def observe(

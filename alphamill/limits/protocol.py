@@ -7,11 +7,12 @@ or one tier of a model endpoint. A call reserves a slot in all of the pool's dim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from alphamill.errors import GiveUp
+from alphamill.redis_store import ScriptCall
 
 LEAD_FRAC = 0.25  # a slot ends this fraction of the guard before its last safe moment
 
@@ -155,19 +156,6 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class AtOnce:
-    """A Redis script that books a slot if it can be had now, for who makes it part of a step.
-
-    It answers JSON with `granted`. slot: what that booked; None if nothing.
-    """
-
-    text: str
-    keys: Sequence[str]
-    args: Sequence[str | bytes]
-    slot: Callable[[Any], Slot | None]
-
-
-@dataclass(frozen=True, slots=True)
 class DimensionState:
     """One limit now, in its own units.
 
@@ -217,10 +205,11 @@ class Limiter(Protocol):
         are not this pool's.
         """
 
-    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:
-        """What `reserve` does where it need not wait, for others to run.
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> ScriptCall[Slot | None] | None:
+        """A script that books a slot if one can be had now; it answers JSON with `granted`.
 
-        None where it cannot: without Redis, or at a cost that can never fit.
+        It reads as the slot, or None if nothing was booked. None instead of a script where there
+        can be none: without Redis, or at a cost that can never fit.
         """
 
     def observe(

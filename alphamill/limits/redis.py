@@ -16,7 +16,6 @@ from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.limits.protocol import (
     LEAD_FRAC,
-    AtOnce,
     Concurrent,
     Dimension,
     DimensionState,
@@ -27,7 +26,7 @@ from alphamill.limits.protocol import (
     SteadyRate,
 )
 from alphamill.limits.waiting import BUSY_MS, Booking, wait_for_slot
-from alphamill.redis_store import reached, script
+from alphamill.redis_store import ScriptCall, reached, script
 
 SCRIPT = script(__package__, "limiter")
 _log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class RedisLimiter:
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
         return wait_for_slot(self, self._clock, pool, costs, max_wait_s)
 
-    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> AtOnce | None:
+    def at_once(self, pool: Pool, costs: Mapping[str, float]) -> ScriptCall[Slot | None] | None:
         try:
             costs, token = pool.costs(costs), uuid.uuid4().hex
         except GiveUp:  # for `reserve` to say, to whom still wants a slot then
@@ -69,7 +68,7 @@ class RedisLimiter:
             return Slot(pool, costs, booking.windows, booking.at_ms, 0.0, token)
 
         told = self._told(_booked(pool, costs), _booking_asked(0.0, token))
-        return AtOnce(SCRIPT, self._keys(pool), ("book", told), slot)
+        return ScriptCall(SCRIPT, self._keys(pool), ("book", told), slot)
 
     def observe(
         self,

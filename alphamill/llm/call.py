@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 from alphamill.llm.breaker.protocol import Breaker
 from alphamill.llm.endpoint.client import Chat
-from alphamill.llm.journal.protocol import TurnScript
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import ListedPrice
+from alphamill.redis_store import ScriptCall
 from alphamill.settings import ModelSettings, TierSettings
 
 
-class TierGate(Protocol):
+class CallGate(Protocol):
     """The pace of one tier over all workers."""
 
-    def at_once(self, tokens: int) -> TurnScript | None:
+    def at_once(self, tokens: int) -> ScriptCall[Any] | None:
         """What `reserve` does where it need not wait, as a script; None if there is none."""
 
     def reserve(self, tokens: int) -> Any:
@@ -37,7 +37,7 @@ class Route:
     model: str
     price: ListedPrice
     chat: Chat
-    gate: TierGate
+    gate: CallGate
     breaker: Breaker
     host: str = ""
 
@@ -47,34 +47,6 @@ class Routes(Protocol):
 
     def route(self, tier: str, chosen: ModelSettings) -> Route:
         """That of a tier's model or fallback. Raises Misconfigured: no key, no price."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageEntry:
-    """One paid call, for the counters; equal `call_id`, count once."""
-
-    call_id: str
-    run: str
-    day: str
-    tier: str
-    model: str
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    cost_usd_micros: int
-    latency_ms: int
-    provider_cost_usd_micros: int = 0  # the provider's own figure, where it states one
-    compared_cost_usd_micros: int = 0  # ours by the price table for the same calls
-
-
-class UsageSink(Protocol):
-    """Where paid calls and failures are counted."""
-
-    def record(self, entry: UsageEntry, /) -> Any:
-        """Count a paid call; safe to repeat with the same `call_id`."""
-
-    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str, /) -> Any:
-        """Count a failure under its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +81,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PaidReply:
     """A reply. `cost_usd_micros` is what the call cost when it was made; a replay adds nothing."""
 
     reply: ChatReply

@@ -19,7 +19,7 @@ from typing import Any, Never
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.llm.breaker.protocol import Entry, Trouble
-from alphamill.llm.call import Answer, Call, Route, Routes, TierGate, UsageEntry, UsageSink
+from alphamill.llm.call import Call, CallGate, PaidReply, Route, Routes
 from alphamill.llm.endpoint.failures import (
     CALL_FAILURES,
     AccessRefused,
@@ -39,14 +39,14 @@ from alphamill.llm.endpoint.failures import (
     TimedOut,
 )
 from alphamill.llm.journal.budget import Reservation, utc_day
-from alphamill.llm.journal.protocol import Journal, TurnScript
+from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import ChatReply
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.tokens import bound_tokens, debited_tokens, estimate_tokens
+from alphamill.redis_store import ScriptCall
 from alphamill.settings import ModelSettings
-
-__all__ = ["Answer", "Call", "Gateway", "TierGate", "UsageEntry", "UsageSink"]
+from alphamill.usage.protocol import Usage, UsageEntry
 
 BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 60.0
@@ -93,14 +93,14 @@ class _Attempt:
 class _Turn:
     """A slot of the tier's gate. `taken`: of its tokens; None: as reserved. May end repeatedly."""
 
-    def __init__(self, gate: TierGate, tokens: int) -> None:
+    def __init__(self, gate: CallGate, tokens: int) -> None:
         self._gate = gate
         self._tokens = tokens
         self._slot: Any = None
         self.taken: int | None = 0
         self.over = True
 
-    def at_once(self) -> TurnScript | None:
+    def at_once(self) -> ScriptCall[Any] | None:
         return self._gate.at_once(self._tokens)
 
     def take(self, slot: Any) -> None:
@@ -125,7 +125,7 @@ class Gateway:
         routes: Routes,
         prices: PriceTable,
         journal: Journal,
-        usage: UsageSink,
+        usage: Usage,
         clock: Clock | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -136,7 +136,7 @@ class Gateway:
         self._clock = clock or SystemClock()
         self._patience_s = patience_s
 
-    def ask(self, call: Call) -> Answer:
+    def ask(self, call: Call) -> PaidReply:
         """The model's reply, paid for at most once.
 
         Raises BudgetExhausted, Misconfigured (no price, no key, no such model), GiveUp (quota,
@@ -152,7 +152,7 @@ class Gateway:
         # One that may answer later is worth waiting for, whatever is wrong with the others.
         raise next((one for one in refused if isinstance(one, RetryLater)), refused[0])
 
-    def _ask_one(self, call: Call, chosen: ModelSettings) -> Answer:
+    def _ask_one(self, call: Call, chosen: ModelSettings) -> PaidReply:
         """Where the model may not be asked, what is paid for already still answers."""
         try:
             route = self._routes.route(call.tier, chosen)
@@ -164,7 +164,7 @@ class Gateway:
             raise
         return self._ask_model(call, route)
 
-    def _ask_model(self, call: Call, route: Route) -> Answer:
+    def _ask_model(self, call: Call, route: Route) -> PaidReply:
         attempt = self._begin(call, route)
         held, tier = attempt.held, call.tier_settings
         turn = _Turn(route.gate, estimate_tokens(call.messages) + tier.max_tokens)
@@ -332,10 +332,10 @@ class Gateway:
             )
         )
 
-    def _answer(self, record: CallRecord, replayed: bool) -> Answer:
+    def _answer(self, record: CallRecord, replayed: bool) -> PaidReply:
         if replayed:  # its first caller may have died before counting
             self._count(record)
-        return Answer(record.reply, replayed, record.cost_usd_micros or 0)
+        return PaidReply(record.reply, replayed, record.cost_usd_micros or 0)
 
 
 def _compared(record: CallRecord) -> int:

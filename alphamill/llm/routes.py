@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from alphamill.errors import Misconfigured
 from alphamill.llm.breaker.memory import MemoryBreaker
 from alphamill.llm.breaker.protocol import Breaker, host_of
-from alphamill.llm.call import Route, TierGate
+from alphamill.llm.call import CallGate, Route
 from alphamill.llm.endpoint.client import Chat, OpenAIChat
 from alphamill.llm.endpoint.dialects import Dialects
 from alphamill.llm.endpoint.http import Timeouts
@@ -30,7 +30,7 @@ class OneEndpoint:
         self,
         chat: Chat,
         prices: PriceTable,
-        gates: Mapping[str, TierGate],
+        gates: Mapping[str, CallGate],
         breaker: Breaker | None = None,
     ) -> None:
         self._chat = chat
@@ -56,7 +56,7 @@ class SettingsRoutes:
         self,
         llm: LLMSettings,
         prices: PriceTable,
-        gate: Callable[[str, str], TierGate],
+        gate: Callable[[str, str], CallGate],
         breaker: Callable[[str, SecretStr | None], Breaker],
         dialects: Callable[[str], Dialects] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class SettingsRoutes:
         self._lock = threading.Lock()
         self._allowed = {llm.common, *llm.endpoints}
         self._open: dict[Endpoint, tuple[OpenAIChat, Breaker]] = {}
-        self._gates: dict[tuple[str, str], TierGate] = {}
+        self._gates: dict[tuple[str, str], CallGate] = {}
 
     def route(self, tier: str, chosen: ModelSettings) -> Route:
         """See `call.Routes`."""

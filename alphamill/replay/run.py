@@ -26,7 +26,7 @@ from alphamill.jobs import (
     content_id,
 )
 from alphamill.lake import Lake, run_key
-from alphamill.llm.call import Answer, Call
+from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.runs.panels import read_refusal
@@ -60,7 +60,7 @@ class JournalOnly:
             call["call_id"]: call for call in calls if call["status"] == CallStatus.SETTLED
         }
 
-    def ask(self, call: Call) -> Answer:
+    def ask(self, call: Call) -> PaidReply:
         """The reply of then. Raises GiveUp for a call that was never answered."""
         found = self._settled.get(call.call_id)
         if found is None:
@@ -72,7 +72,7 @@ class JournalOnly:
             found["reply_text"], found["finish_reason"], found["served_model"], usage,
             found["latency_ms"], found["model"],
         )  # fmt: skip
-        return Answer(reply, replayed=True, cost_usd_micros=found["cost_usd_micros"] or 0)
+        return PaidReply(reply, replayed=True, cost_usd_micros=found["cost_usd_micros"] or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from alphamill.language import (
     names_anything,
     read_expression,
 )
-from alphamill.llm.gateway import Answer, Call
+from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
@@ -69,7 +69,7 @@ SHOWN = (
 class Asks(Protocol):
     """The way to a model: `llm.gateway.Gateway`."""
 
-    def ask(self, call: Call) -> Answer: ...
+    def ask(self, call: Call) -> PaidReply: ...
 
 
 @dataclass(frozen=True, slots=True)

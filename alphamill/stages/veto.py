@@ -11,7 +11,7 @@ from typing import Any
 
 from alphamill.jobs import VetoJob
 from alphamill.language import language_manual
-from alphamill.llm.gateway import Call
+from alphamill.llm.call import Call
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.prompts import PROMPT_VERSION, Setting, final_verification_prompt
 from alphamill.llm.replies import Verification, json_schema, read_review

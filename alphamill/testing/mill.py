@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alphamill.clock import ManualClock
@@ -30,7 +30,6 @@ from alphamill.jobs import (
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord, JobSpec, Ledger, MemoryLedger
 from alphamill.limits import OpenGate
-from alphamill.llm.call import UsageEntry as PaidCall
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.protocol import Journal
@@ -52,7 +51,7 @@ from alphamill.stages import (
     verify,
     veto,
 )
-from alphamill.usage import MemoryUsageCounters, UsageEntry
+from alphamill.usage import MemoryUsageCounters
 
 _DAY_BUDGET_USD_MICROS = 10**12  # nothing here is paid for
 
@@ -87,17 +86,6 @@ class Chat(Protocol):
     def complete(self, request: ChatRequest) -> ChatReply: ...
 
     def models(self) -> list[str]: ...
-
-
-class _Counted:
-    def __init__(self, usage: MemoryUsageCounters) -> None:
-        self._usage = usage
-
-    def record(self, entry: PaidCall) -> None:
-        self._usage.record(UsageEntry(**asdict(entry)))
-
-    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
-        self._usage.record_error(run, day, tier, model, error_class)
 
 
 @dataclass
@@ -149,7 +137,7 @@ class InlineMill:
         gates = {tier.value: OpenGate() for tier in Tier}
         prices = PriceTable.shipped(free)
         routes = OneEndpoint(self.chat, prices, gates)
-        return Gateway(routes, prices, self.journal, _Counted(self.usage), ManualClock())
+        return Gateway(routes, prices, self.journal, self.usage, ManualClock())
 
     def _stage(
         self, spec: RunSpec, ledger: Ledger, record: JobRecord, gateway: Gateway

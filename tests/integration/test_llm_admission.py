@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.limits import Concurrent, Pool, RedisLimiter, SteadyRate, TierGate
+from alphamill.limits import Concurrent, Pool, RedisLimiter, Slot, SteadyRate, TierGate
 from alphamill.llm.journal.budget import BudgetExhausted, Reservation
-from alphamill.llm.journal.protocol import TurnScript
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_store import ScriptCall
 
 DAY = "2026-01-31"
 PROMPT = (Message("user", "data"),)
@@ -42,7 +42,7 @@ class Turn:
         self.slots: list[Any] = []
         self.waits = 0
 
-    def at_once(self) -> TurnScript | None:
+    def at_once(self) -> ScriptCall[Slot | None] | None:
         return self.gate.at_once(self.tokens)
 
     def take(self, slot: Any) -> None:

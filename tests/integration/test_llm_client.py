@@ -18,11 +18,12 @@ from pydantic import SecretStr
 
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.limits import OpenGate
+from alphamill.llm.call import Call
 from alphamill.llm.endpoint import failures
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.endpoint.dialects import KEPT_S, Dialect, RedisDialects
 from alphamill.llm.endpoint.http import Timeouts
-from alphamill.llm.gateway import Call, Gateway
+from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,6 @@ from alphamill.limits import RedisLimiter, TierGate, tier_pool
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.gateway import UsageEntry as PaidCall
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
@@ -32,7 +31,7 @@ from alphamill.llm.routes import SettingsRoutes
 from alphamill.runs.schemas import TRIALS, trials_key, write_rows
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
-from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage import UsageCounters
 
 KEY = "sk-planted-7f3a9c51d2e84b60"
 OTHER_KEY = "sk-planted-for-a-tier-19c27"
@@ -59,17 +58,6 @@ def settings(tmp_path: Path, redis_url: str, server: LLMockServer) -> Settings:
             "ALPHAMILL_LLM_DETAILED_ANALYSIS_MODEL": "gpt-4o-mini",
         }
     )
-
-
-class Counted:
-    def __init__(self, counters: UsageCounters) -> None:
-        self.counters = counters
-
-    def record(self, entry: PaidCall) -> None:
-        self.counters.record(UsageEntry(**asdict(entry)))
-
-    def record_error(self, *where: str) -> None:
-        self.counters.record_error(*where)
 
 
 def everything_in_redis(client: redis.Redis) -> bytes:
@@ -112,7 +100,7 @@ def test_no_key_is_anywhere_but_in_the_header(
         return RedisBreaker(client, url, key=key)
 
     routes = SettingsRoutes(llm, prices, gate, breaker)
-    gateway = Gateway(routes, prices, journal, Counted(UsageCounters(client)), SystemClock())
+    gateway = Gateway(routes, prices, journal, UsageCounters(client), SystemClock())
     errors: list[AlphamillError] = []
     for times, tier, key in ((1, Tier.QUICK_SCAN, KEY), (2, Tier.DETAILED_ANALYSIS, OTHER_KEY)):
         said = (

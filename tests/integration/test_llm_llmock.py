@@ -16,7 +16,7 @@ from llmock.verdict import judge
 from alphamill.clock import SystemClock
 from alphamill.errors import RetryLater
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
-from alphamill.llm.call import Answer, Call
+from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.endpoint import failures
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
@@ -68,7 +68,7 @@ class World:
     def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
         self.counted.append(error_class)
 
-    def insist(self, tries: int = 5) -> Answer:
+    def insist(self, tries: int = 5) -> PaidReply:
         """Ask as the ledger does: again after the wait that the failure states."""
         for _ in range(tries - 1):
             try:

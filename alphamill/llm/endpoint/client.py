@@ -15,7 +15,7 @@ from alphamill.errors import Misconfigured
 from alphamill.llm.endpoint.completion import read_completion
 from alphamill.llm.endpoint.dialects import Dialect, Dialects, ProcessDialects
 from alphamill.llm.endpoint.failures import InvalidReply
-from alphamill.llm.endpoint.http import Answer, Connections, Timeouts
+from alphamill.llm.endpoint.http import Connections, HttpReply, Timeouts
 from alphamill.llm.endpoint.provider_errors import ProviderError, classify, read_error
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.settings.models import KEY_VARIABLE, could_be_key
@@ -93,10 +93,10 @@ class OpenAIChat:
     def __repr__(self) -> str:
         return f"OpenAIChat({self._shown_url!r})"
 
-    def _send(self, method: str, path: str, body: bytes | None) -> Answer:
+    def _send(self, method: str, path: str, body: bytes | None) -> HttpReply:
         return self._connections.exchange(method, path, body, self._key.headers())
 
-    def _read(self, answer: Answer, request: ChatRequest, latency_ms: int) -> ChatReply:
+    def _read(self, answer: HttpReply, request: ChatRequest, latency_ms: int) -> ChatReply:
         value = _json_object(answer.body)
         if error := _error_within(value):
             told = replace(answer, body=json.dumps(error).encode())
@@ -109,7 +109,7 @@ class OpenAIChat:
         clean = text is reply.text and model is reply.model
         return reply if clean else replace(reply, text=text, model=model)
 
-    def _error(self, answer: Answer) -> ProviderError:
+    def _error(self, answer: HttpReply) -> ProviderError:
         said = self._key.redact(answer.body.decode("utf-8", "replace")).encode()
         return read_error(answer.status, said, answer.headers, self._clock.now_ms())
 

@@ -56,7 +56,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """What came back, whatever its status."""
 
     status: int
@@ -118,13 +118,13 @@ class Connections:
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> HttpReply:
         """Send and read the whole answer; redirects are not followed. Raises a `CallFailure`."""
         deadline_s = self._clock.monotonic_s() + self._timeouts.whole_s
         response = None
         try:
             response = self._open(method, path, body, {**_HEADERS, **headers})
-            answer = Answer(response.status, response.headers, self._body(response, deadline_s))
+            answer = HttpReply(response.status, response.headers, self._body(response, deadline_s))
         except broken.HTTPError as error:
             raise self._failure(error) from None  # its message may quote what was sent
         finally:

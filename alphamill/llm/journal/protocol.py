@@ -15,6 +15,7 @@ from alphamill.errors import RetryLater
 from alphamill.llm.journal.budget import BudgetExhausted, BudgetState, Fit, Reservation, refusal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import Message
+from alphamill.redis_store import ScriptCall
 
 HELD_RETRY_S = 2.0
 
@@ -23,24 +24,14 @@ def nothing() -> None:
     """Nothing else is to be written."""
 
 
-class TurnScript(Protocol):
-    """A Redis script that books a turn if it can be had now; it answers JSON with `granted`."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def keys(self) -> Sequence[str]: ...
-    @property
-    def args(self) -> Sequence[Any]: ...
-    def slot(self, answer: Any) -> Any:
-        """What was booked; None if nothing was."""
-
-
 class Turn(Protocol):
     """A call's turn at its tier."""
 
-    def at_once(self) -> TurnScript | None:
-        """What books it without a wait, in a step of the journal's; None if nothing can."""
+    def at_once(self) -> ScriptCall[Any] | None:
+        """What books it if it need not wait, in a step of the journal's; None if nothing can.
+
+        It answers JSON with `granted`, which reads as the slot, or None if nothing was booked.
+        """
 
     def take(self, slot: Any) -> None:
         """It was booked so."""

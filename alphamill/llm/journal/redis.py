@@ -11,10 +11,10 @@ import redis
 from redis.commands.core import Script
 
 from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Fit, Reservation
-from alphamill.llm.journal.protocol import Turn, TurnScript, nothing, refuse
+from alphamill.llm.journal.protocol import Turn, nothing, refuse
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.messages import Message
-from alphamill.redis_store import as_text, reached, script
+from alphamill.redis_store import ScriptCall, as_text, reached, script
 
 READ_BATCH = 500
 LONG_CHARS = 2000
@@ -77,21 +77,21 @@ class RedisJournal:
         return None
 
     def _at_once(
-        self, held: Reservation, script: TurnScript | None, asked: Sequence[str | int]
+        self, held: Reservation, turn: ScriptCall[Any] | None, asked: Sequence[str | int]
     ) -> tuple[Any, CallRecord | None]:
         """The slot, if there is one to be had, and then the money; or what answers the call."""
-        if script is None:
+        if turn is None:
             return None, _granted(held, self._change("check", held, *asked))
-        whole = self._admits.get(script.text)
+        whole = self._admits.get(turn.source)
         if whole is None:
-            whole = self._redis.register_script(_admit(script.text))
-            self._admits[script.text] = whole
-        keys = [*self._keys(held.run, held.day), *script.keys]
-        args = [len(script.args), *script.args, "reserve", held.call_id, held.attempt, *asked]
+            whole = self._redis.register_script(_admit(turn.source))
+            self._admits[turn.source] = whole
+        keys = [*self._keys(held.run, held.day), *turn.keys]
+        args = [len(turn.args), *turn.args, "reserve", held.call_id, held.attempt, *asked]
         with _reached():
             booked, *verdict = whole(keys=keys, args=args)
         known = _granted(held, [as_text(part) for part in verdict])
-        return (script.slot(booked) if booked else None), known
+        return (turn.read(booked) if booked else None), known
 
     def _asked(
         self,

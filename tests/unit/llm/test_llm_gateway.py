@@ -9,8 +9,9 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.llm.breaker.memory import MemoryBreaker
+from alphamill.llm.call import Call
 from alphamill.llm.endpoint import failures
-from alphamill.llm.gateway import Call, Gateway, UsageEntry
+from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.records import CallStatus
@@ -19,6 +20,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.llm.scripted import Line, ScriptedChat
 from alphamill.settings import TierSettings
+from alphamill.usage import UsageEntry
 
 TIER = "quick_scan"
 CALL = Call(

@@ -8,7 +8,6 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from random import Random
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -60,7 +59,7 @@ from alphamill.stages import (
     verify,
     veto,
 )
-from alphamill.usage import MemoryUsageCounters, UsageEntry
+from alphamill.usage import MemoryUsageCounters
 from producers.cli import main
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
@@ -106,16 +105,10 @@ class Mill:
 
     @property
     def gateway(self):
-        counted = SimpleNamespace(
-            record=lambda entry: self.usage.record(
-                UsageEntry(**{name: getattr(entry, name) for name in UsageEntry.__slots__})
-            ),
-            record_error=self.usage.record_error,
-        )
         prices = PriceTable.shipped({"scripted": Price(input=0.1, output=0.5)})
         gates = {tier.value: OpenGate() for tier in Tier}
         routes = OneEndpoint(self.chat, prices, gates)
-        return Gateway(routes, prices, self.journal, counted, ManualClock())
+        return Gateway(routes, prices, self.journal, self.usage, ManualClock())
 
     def work(self, spec):
         """Run every job of the plan as the workers would; the ledger at the end."""

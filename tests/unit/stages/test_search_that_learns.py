@@ -11,7 +11,7 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.language import FIELD_UNITS, language_manual, read_expression
-from alphamill.llm.call import Answer
+from alphamill.llm.call import PaidReply
 from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.llm.prompts import (
     Setting,
@@ -62,7 +62,7 @@ class Model:
         if isinstance(said, Exception):
             raise said
         usage = TokenUsage(10, 0, 10)
-        return Answer(ChatReply(said, "stop", "scripted", usage, 1, "scripted"), False, 100)
+        return PaidReply(ChatReply(said, "stop", "scripted", usage, 1, "scripted"), False, 100)
 
 
 def proposal(*expressions):
