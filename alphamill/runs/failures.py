@@ -1,4 +1,4 @@
-"""Jobs that did not get through, gathered by what stopped them."""
+"""Jobs that did not get through, grouped by what stopped them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMED = 3  # jobs of a group that are named
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class FailureGroup:
     """Jobs of one stage with one state and reason. `subjects`: what the first few were about."""
 
     stage: str
@@ -23,19 +23,19 @@ class Trouble:
     subjects: tuple[str, ...]
 
 
-def gathered(jobs: Iterable[JobRecord]) -> list[Trouble]:
+def group_failures(jobs: Iterable[JobRecord]) -> list[FailureGroup]:
     """Dead jobs before skipped ones before those that will be tried again, large groups first."""
-    found: dict[tuple[str, str, str], Trouble] = {}
+    found: dict[tuple[str, str, str], FailureGroup] = {}
     for job in jobs:
         key = (job.stage, job.state.value, job.error)
-        known = found.get(key, Trouble(*key, jobs=0, subjects=()))
+        known = found.get(key, FailureGroup(*key, jobs=0, subjects=()))
         named = (*known.subjects, subject(job.message))[:_NAMED]
         found[key] = replace(known, jobs=known.jobs + 1, subjects=named)
     order = [JobState.DEAD, JobState.SKIPPED]
 
-    def rank(trouble: Trouble) -> tuple[int, int, str]:
-        state = JobState(trouble.state)
-        return order.index(state) if state in order else 2, -trouble.jobs, trouble.stage
+    def rank(group: FailureGroup) -> tuple[int, int, str]:
+        state = JobState(group.state)
+        return order.index(state) if state in order else 2, -group.jobs, group.stage
 
     return sorted(found.values(), key=rank)
 

@@ -1,107 +1,187 @@
-"""A run as the reading commands need it: found, ended, and its parquet as plain rows."""
+"""A finished run as it lies in the lake, for reports, commands and notebooks."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 from alphamill.errors import GiveUp
+from alphamill.frames import Interval
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import (
-    Counts,
-    JobRecord,
-    JobState,
-    Ledger,
-    RedisLedger,
-    RunRecord,
-    RunState,
-)
-from alphamill.llm.journal.records import CallStatus
-from alphamill.redis_store import connect
-from alphamill.runs.failures import Trouble, gathered
+from alphamill.ledger import JobRecord, JobState, RunRecord
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.runs.failures import FailureGroup, group_failures
+from alphamill.runs.panels import PanelManifest, read_manifest
+from alphamill.runs.rows import JudgedFactor, TableRow, Trial
 from alphamill.runs.schemas import SUMMARY
-from alphamill.settings import Settings
+from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import MemoryUsageCounters, UsageEntry
-
-Row = dict[str, Any]
-
-_SETTLED = ("done", "dead", "skipped", "cancelled")
-_FAILED = ("dead", "skipped")
-_DECODED = ("gates", "reasons", "score")  # columns that hold JSON
 
 OFFLINE_NOTICE = (
     "The models' answers came from the offline proposer, a seeded grammar: a control arm that "
     "costs nothing, not what a language model finds."
 )
 
-
-def progress(counts: Counts) -> tuple[int, int, int]:
-    """Jobs settled, failed (dead or skipped), and all."""
-
-    def number(states: tuple[str, ...]) -> int:
-        return sum(stage.get(state, 0) for stage in counts.values() for state in states)
-
-    total = sum(sum(stage.values()) for stage in counts.values())
-    return number(_SETTLED), number(_FAILED), total
+AnyRow = TypeVar("AnyRow", bound=TableRow)
 
 
-def finished_run(settings: Settings, text: str | None, kinds: tuple[str, ...]) -> RunRecord:
-    """The run that was named, or the newest of the first kind; it must be done.
+@dataclass(frozen=True, eq=False)
+class PublishedRun:
+    """What a finished run left: its settings, tables and panels. Needs the lake and no Redis.
 
-    A run's results lie in the lake, so that what is there needs no Redis. Raises GiveUp, saying
-    what to do, for a run of another kind or one that has no result.
+    Each table is read when it is first asked for. Numbers that are NaN in the lake are None, and so
+    is what an older version of alphamill did not write.
+
+        run = PublishedRun.open(Lake("/data/lake"), "mine-1f2e3d4c5b6a7988")
+        [(factor.signed, factor.validation.net_sharpe) for factor in run.factors if factor.admitted]
+
+    Every read raises GiveUp if the file is not in the lake.
     """
-    found = _published(Lake(settings.lake_uri), text, kinds)
-    if found is not None:
-        return found
-    ledger = RedisLedger(connect(settings), settings.ledger)
-    run = find_run(ledger, text, () if text else kinds[:1])
-    if run.kind not in kinds:
-        raise GiveUp(
-            f"{run.id} is a {run.kind} run and has no factors; "
-            f"its data: {'alphamill gaps' if run.kind == 'fetch' else 'features/ in the lake'}"
+
+    lake: Lake
+    id: str
+    _summary: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, lake: Lake, run_id: str) -> Self:
+        """The run with that id; raises GiveUp unless it was published in this lake."""
+        return cls(lake, run_id, json.loads(_file(lake, run_id, SUMMARY, lake.read_bytes)))
+
+    @property
+    def kind(self) -> RunKind:
+        """A `mine` run has factors and calls, an `evaluate` run trials alone."""
+        return RunKind(self._summary["spec"]["kind"])
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What was asked for; `spec.lake` is where the run wrote, before anybody moved it."""
+        return RunSpec.from_message(self._summary["spec"])
+
+    @cached_property
+    def missing(self) -> list[FailureGroup]:
+        """The jobs that the run ended without, grouped by what stopped them."""
+        return group_failures(
+            JobRecord(
+                row["id"],
+                row["stage"],
+                queue="",
+                message=row.get("message", {}),
+                state=JobState(row.get("state", JobState.DEAD)),
+                error=row["reason"],
+            )
+            for row in self._summary["missing"]
         )
-    if run.state == "done":
-        return run
-    if run.state in ("submitting", "running"):
-        settled, _, total = progress(ledger.counts(run.id))
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every candidate, whatever became of it, by interval, round and tier."""
+        return self._rows("trials", Trial)
+
+    @cached_property
+    def factors(self) -> list[JudgedFactor]:
+        """The finalists with their verdicts, the best first; none of an `evaluate` run."""
+        return self._rows("factors", JudgedFactor) if self.kind is RunKind.MINE else []
+
+    @cached_property
+    def calls(self) -> list[CallRecord]:
+        """Every attempt at a model call by start time, without the prompt; see `_call`."""
+        return [_call(row) for row in self._plain("calls")] if self.kind is RunKind.MINE else []
+
+    def manifest(self, interval: Interval) -> PanelManifest | None:
+        """What the run's panel holds at an interval; None where its bars made none."""
+        return read_manifest(self.lake, self.id, interval)
+
+    @cached_property
+    def manifests(self) -> list[PanelManifest]:
+        """Of every interval that has a panel, in the order that they were asked for."""
+        found = (self.manifest(interval) for interval in self.spec.intervals)
+        return [manifest for manifest in found if manifest is not None]
+
+    @property
+    def offline(self) -> bool:
+        """Whether its models are the offline proposer."""
+        tiers: Mapping[Tier, Mapping[str, Any]] = self._summary["spec"].get("tiers") or {}
+        return any(tier.get("model") == PROPOSER for tier in tiers.values())
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens, cost and latencies, added up again from the calls; see `usage.build_report`."""
+        counters = MemoryUsageCounters()
+        for call in self.calls:
+            if call.status in (CallStatus.SETTLED, CallStatus.DUPLICATE):
+                counters.record(_usage_entry(call))
+            elif call.error_class:
+                counters.record_error(call.run, call.day, call.tier, call.model, call.error_class)
+        return counters.report(self.id)
+
+    def _rows(self, name: str, kind: type[AnyRow]) -> list[AnyRow]:
+        return [kind.from_row(row) for row in self._plain(name)]
+
+    def _plain(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table; None for what is not a finite number."""
+        table = _file(self.lake, self.id, f"{name}.parquet", self.lake.read)
+        return [
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in row.items()
+            }
+            for row in table.to_pylist()
+        ]
+
+
+def _file(lake: Lake, run_id: str, name: str, read: Any) -> Any:
+    try:
+        return read(run_key(run_id, name))
+    except FileNotFoundError as error:
         raise GiveUp(
-            f"{run.id} has not finished ({settled} of {total} jobs settled); "
-            f"follow it with: alphamill status {run.id} --wait"
-        )
-    ended = "was cancelled" if run.state == "cancelled" else "failed"
-    raise GiveUp(
-        f"{run.id} {ended}; see why with: alphamill status {run.id}; "
-        f"go on with: alphamill resume {run.id}"
+            f"{run_id} is done, but {lake.uri} has no {name} of it; "
+            "ask on a machine that sees that lake"
+        ) from error
+
+
+def _call(row: Mapping[str, Any]) -> CallRecord:
+    """An attempt as its table has it; the roles of the prompt's messages are not kept there."""
+    known = {one.name for one in fields(CallRecord)}
+    digests = (row["message_digests"] or "").split()
+    return CallRecord(
+        **{name: value for name, value in row.items() if name in known and value is not None}
+        | {
+            "message_digests": tuple(("", digest) for digest in digests),
+            "status": CallStatus(row["status"]),
+        }
     )
 
 
-def _published(lake: Lake, text: str | None, kinds: tuple[str, ...]) -> RunRecord | None:
-    """The run whose results are in the lake, or None if none fits, or more than one does."""
-    fitting: list[tuple[int, str]] = []
-    for key in lake.list("runs"):
-        run_id = key.removesuffix(f"/{SUMMARY}").removeprefix("runs/run=")
-        kind = run_id.partition("-")[0]
-        wanted = run_id.startswith(text) and kind in kinds if text else kind == kinds[0]
-        stat = lake.stat(key) if key.endswith(f"/{SUMMARY}") and wanted else None
-        if stat is not None:
-            fitting.append((stat.written_ns, run_id))
-    if not fitting or (text and len(fitting) > 1):
-        return None
-    written_ns, run_id = max(fitting)
-    summary = json.loads(lake.read_bytes(run_key(run_id, SUMMARY)))
-    spec = summary["spec"] | {"lake": lake.uri}
-    ended_ms = written_ns // 1_000_000
-    return RunRecord(run_id, spec["kind"], spec, RunState.DONE, 0, ended_ms, ended_ms)
+def _usage_entry(call: CallRecord) -> UsageEntry:
+    theirs, ours = call.provider_cost_usd_micros, call.table_cost_usd_micros
+    return UsageEntry(
+        call.attempt,
+        call.run,
+        call.day,
+        call.tier,
+        call.model,
+        call.prompt_tokens,
+        call.cached_tokens,
+        call.completion_tokens,
+        call.cost_usd_micros or 0,
+        call.latency_ms,
+        *((0, 0) if theirs is None else (theirs, ours or 0)),
+    )
 
 
-def run_troubles(run: RunRecord) -> list[Trouble]:
+Row = dict[str, Any]
+_DECODED = ("gates", "reasons", "score")
+
+
+def run_troubles(run: RunRecord) -> list[FailureGroup]:
     """What the run ended without, from its summary in the lake."""
     summary = json.loads(Lake(run.spec["lake"]).read_bytes(run_key(run.id, SUMMARY)))
-    return gathered(
+    return group_failures(
         JobRecord(row["id"], row["stage"], "", row.get("message", {}),
                   JobState(row.get("state", JobState.DEAD)), error=row["reason"])
         for row in summary["missing"]
@@ -167,22 +247,3 @@ def _plain(row: Mapping[str, Any]) -> Row:
         else value
         for name, value in row.items()
     }
-
-
-def find_run(ledger: Ledger, text: str | None, kinds: Sequence[str] = ()) -> RunRecord:
-    """The run with this id or unique beginning; None: the newest (of those kinds).
-
-    Raises GiveUp, naming what there is.
-    """
-    runs = [run for run in ledger.runs() if not kinds or run.kind in kinds]
-    if text is None:
-        if not runs:
-            raise GiveUp("no run yet; submit one with: alphamill mine --help")
-        return max(runs, key=lambda run: run.created_ms)
-    fitting = [run for run in runs if run.id.startswith(text)]
-    if len(fitting) == 1:
-        return fitting[0]
-    raise GiveUp(
-        f"{text!r} fits {len(fitting)} runs; name one of: "
-        + (", ".join(run.id for run in (fitting or runs)[:8]) or "(there is none yet)")
-    )

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
+import pyarrow as pa
+
 from alphamill.evaluation import Gate, Grade, Score, Segment
 from alphamill.frames import Interval
 
@@ -125,6 +127,14 @@ class TableRow:
         """Plain values by column; what a schema does not name is left out when it is written."""
         return {name: getattr(self, name) for name in _names(type(self))}
 
+    def to_json(self, schema: pa.Schema) -> dict[str, Any]:
+        """JSON values by column of the schema, with what a column holds as JSON decoded."""
+        row = self.to_row()
+        return {name: row[name] for name in schema.names} | self._decoded()
+
+    def _decoded(self) -> dict[str, Any]:
+        return {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial(TableRow):
@@ -180,6 +190,9 @@ class Trial(TableRow):
             | _columns(self.discovery, "")
             | _columns(self.validation, "validation_")
         )
+
+    def _decoded(self) -> dict[str, Any]:
+        return {"score": json.loads(self.score_text) if self.score_text else None}
 
     @property
     def evaluated(self) -> bool:
@@ -345,11 +358,14 @@ class JudgedFactor(TableRow):
             | _columns(self.discovery, "discovery_")
             | _columns(self.validation, "validation_")
             | _columns(self.holdout, "holdout_")
-            | {
-                "reasons": json.dumps(self.reasons),
-                "gates": json.dumps([gate.to_dict() for gate in self.gates]),
-            }
+            | {name: json.dumps(value) for name, value in self._decoded().items()}
         )
+
+    def _decoded(self) -> dict[str, Any]:
+        return {
+            "reasons": list(self.reasons),
+            "gates": [gate.to_dict() for gate in self.gates],
+        }
 
     @property
     def admitted(self) -> bool:

@@ -10,7 +10,8 @@ from alphamill.ledger import RunRecord
 from alphamill.report.caveats import unmeasured_lines
 from alphamill.report.terminal.factor import chosen, factor_view, run_settings, with_origin
 from alphamill.report.terminal.leaderboard import run_board
-from alphamill.runs.published import OFFLINE_NOTICE, finished_run, offline, run_rows
+from alphamill.runs.find import finished_run
+from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
 from producers import options
 
 

@@ -14,8 +14,9 @@ from alphamill.lake import Lake
 from alphamill.report.caveats import survivors_line
 from alphamill.report.terminal.tables import listing
 from alphamill.report.values import NOTHING, usd, whole
+from alphamill.runs.find import finished_run
 from alphamill.runs.funnel import tier_funnels
-from alphamill.runs.published import OFFLINE_NOTICE, finished_run, offline, run_rows
+from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
 from alphamill.settings import GateSettings
 from producers import options
 

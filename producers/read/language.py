@@ -16,7 +16,7 @@ from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.redis_store import connect
-from alphamill.runs.published import find_run
+from alphamill.runs.find import find_run
 from alphamill.settings import Tier
 from producers import options
 

@@ -17,7 +17,7 @@ from alphamill.replay.run import Replayed
 from alphamill.replay.run import replay as rerun
 from alphamill.report.terminal.factor import chosen
 from alphamill.report.values import plain
-from alphamill.runs.published import finished_run
+from alphamill.runs.find import finished_run
 from alphamill.runs.schemas import RunDeps
 from producers import options
 

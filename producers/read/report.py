@@ -20,12 +20,12 @@ from alphamill.report.caveats import (
     unmeasured_lines,
 )
 from alphamill.report.html import render_report
-from alphamill.runs.failures import Trouble
+from alphamill.runs.failures import FailureGroup
+from alphamill.runs.find import finished_run
 from alphamill.runs.panels import read_manifest
 from alphamill.runs.published import (
     OFFLINE_NOTICE,
     Row,
-    finished_run,
     offline,
     run_rows,
     run_troubles,
@@ -69,7 +69,7 @@ def report(run: str, out: Path | None, as_json: bool) -> None:
         click.echo(str(path))
 
 
-def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
+def run_report(run: RunRecord, usage: Row, failures: Sequence[FailureGroup]) -> Row:
     """What `render_report` takes, from the run's record and its parquet."""
     mined = run.kind == "mine"
     trials = run_rows(run, "trials")
@@ -92,7 +92,7 @@ def run_report(run: RunRecord, usage: Row, troubles: Sequence[Trouble]) -> Row:
         "funnel": _funnel(trials, verdicts) if mined else [],
         "segments": _segments(run),
         "usage": usage if usage["by"] else {},
-        "caveats": [*unmeasured_lines(trials), *_caveats(run, verdicts, troubles)],
+        "caveats": [*unmeasured_lines(trials), *_caveats(run, verdicts, failures)],
     }
 
 
@@ -219,7 +219,9 @@ def _segments(run: RunRecord) -> list[Row]:
     return sorted(rows, key=lambda row: (row["interval"], order.index(row["name"])))
 
 
-def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble]) -> list[str]:
+def _caveats(
+    run: RunRecord, verdicts: Sequence[Row], failures: Sequence[FailureGroup]
+) -> list[str]:
     caveats = [
         _trading(
             SegmentSettings.model_validate(run.spec.get("segments") or {}),
@@ -234,8 +236,8 @@ def _caveats(run: RunRecord, verdicts: Sequence[Row], troubles: Sequence[Trouble
     if looks:
         caveats.append(looks)
     caveats += [
-        f"Missing: {trouble.jobs} {trouble.stage} job(s) {trouble.state}: {trouble.reason}"
-        for trouble in troubles[:10]
+        f"Missing: {group.jobs} {group.stage} job(s) {group.state}: {group.reason}"
+        for group in failures[:10]
     ]
     return caveats
 

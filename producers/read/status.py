@@ -22,8 +22,8 @@ from alphamill.report.terminal.failures import failures_table
 from alphamill.report.terminal.progress import bars_line, progress_table
 from alphamill.report.terminal.tables import listing
 from alphamill.report.values import elapsed, plain, usd, whole
-from alphamill.runs.failures import gathered
-from alphamill.runs.published import find_run, progress
+from alphamill.runs.failures import group_failures
+from alphamill.runs.find import find_run, progress
 from alphamill.settings import Settings
 from producers import options
 from producers.run.up import POOLS
@@ -170,7 +170,7 @@ def _show_run(
         console.print(_budget_line(account, run.spec.get("budget_usd_micros", 0)))
     if jobs:
         console.print(Text("\nWhat did not get through, and why", style="bold"))
-        console.print(failures_table(gathered(jobs)))
+        console.print(failures_table(group_failures(jobs)))
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         console.print(Text(f"\ngo on with: alphamill resume {run.id}"))
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
 from alphamill.report.terminal.usage import runs_table, tiers_table
-from alphamill.runs.published import find_run
+from alphamill.runs.find import find_run
 from alphamill.usage import UsageCounters
 from producers import options
 

@@ -24,7 +24,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.report.terminal.control_arms import DEMANDS, planted_table, random_table
-from alphamill.runs.published import finished_run
+from alphamill.runs.find import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market.planted import FORMULAS, PlantedFactor
 from producers import options

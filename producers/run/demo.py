@@ -32,7 +32,7 @@ from alphamill.report.terminal.usage import tiers_table
 from alphamill.report.values import (
     elapsed,
 )
-from alphamill.runs.failures import gathered
+from alphamill.runs.failures import group_failures
 from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -307,10 +307,10 @@ def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
     if run.kind == "mine":
         console.print(tiers_table(UsageCounters(client).report(run.id)))
         console.print()
-    troubles = gathered(ledger.dead(run.id))
-    if troubles:
+    failures = group_failures(ledger.dead(run.id))
+    if failures:
         console.print(Text("Missing, and why", style="bold"))
-        console.print(Padding(failures_table(troubles), (0, 0, 1, 0)))
+        console.print(Padding(failures_table(failures), (0, 0, 1, 0)))
     if run.state is RunState.DONE:
         _show_files(run, console)
 

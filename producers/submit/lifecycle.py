@@ -6,7 +6,7 @@ import click
 
 from alphamill.ledger import RedisLedger, RunState
 from alphamill.redis_store import connect
-from alphamill.runs.published import find_run
+from alphamill.runs.find import find_run
 from producers import options
 from producers.submit.fetch_rate import Pulse
 from producers.submit.submission import watched

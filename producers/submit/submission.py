@@ -15,7 +15,7 @@ from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
-from alphamill.runs.failures import gathered
+from alphamill.runs.failures import group_failures
 from alphamill.runs.segments import NO_GRID, too_short
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
@@ -101,13 +101,13 @@ def watched(ledger: Ledger, run_id: str, pulse: Pulse, *, quiet: bool = False) -
     except KeyboardInterrupt:
         click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
         raise
-    for trouble in gathered(ledger.dead(run_id))[:_REASONS]:
-        if trouble.state == JobState.DEAD:
-            about = ", ".join(filter(None, trouble.subjects))
-            if about and trouble.jobs > len(trouble.subjects):
+    for group in group_failures(ledger.dead(run_id))[:_REASONS]:
+        if group.state == JobState.DEAD:
+            about = ", ".join(filter(None, group.subjects))
+            if about and group.jobs > len(group.subjects):
                 about += ", ..."
             where = f" ({about})" if about else ""
-            click.echo(f"{trouble.stage} failed: {trouble.reason}{where}", err=True)
+            click.echo(f"{group.stage} failed: {group.reason}{where}", err=True)
     if run.state is not RunState.DONE:
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
     return run

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from alphamill.ledger import JobRecord, JobState
 from alphamill.report.terminal.failures import failures_table
-from alphamill.runs.failures import gathered, subject
+from alphamill.runs.failures import group_failures, subject
 
 JAN_2024 = 1_704_067_200_000
 
@@ -28,7 +28,7 @@ def test_one_group_a_stage_state_and_reason_the_dead_and_the_many_first():
     skipped = [job(n, JobState.SKIPPED, "features", "fetch-1 is dead") for n in range(9)]
     waiting = [job(20, JobState.DELAYED, error="timeout")]
     dead = [job(n) for n in range(5)] + [job(7, error="HTTP 400")]
-    found = gathered([*waiting, *skipped, *dead])
+    found = group_failures([*waiting, *skipped, *dead])
     assert [(t.stage, t.state, t.jobs) for t in found] == [
         ("fetch", "dead", 5),
         ("fetch", "dead", 1),
@@ -46,13 +46,15 @@ def test_subjects_name_what_the_job_is_about():
 
 
 def test_a_reason_is_text_and_not_markup():
-    text = shown(failures_table(gathered([job(1, error="[red]x[/red] \x1b[31mboo")])))
+    text = shown(failures_table(group_failures([job(1, error="[red]x[/red] \x1b[31mboo")])))
     assert "[red]x[/red]" in text
     assert "\x1b" not in text
 
 
 def test_many_kinds_are_cut_and_say_so():
-    text = shown(failures_table(gathered([job(n, error=f"reason {n:02d}") for n in range(15)])))
+    text = shown(
+        failures_table(group_failures([job(n, error=f"reason {n:02d}") for n in range(15)]))
+    )
     assert "and 3 more kinds" in text
     assert "reason 11" in text
     assert "reason 12" not in text
