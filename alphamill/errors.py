@@ -2,9 +2,19 @@
 
 AlphamillError
 ├── RetryLater     the same job may succeed after a while; carries `after_s`
+│   ├── RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost, NotConnected,
+│   │   InvalidReply, CircuitOpen            a model's endpoint: llm/endpoint/failures.py
+│   └── RaceLost, NoConditions               an object store: lake/
 ├── GiveUp         the job cannot succeed; it goes to the dead letters with its reason
+│   ├── QuotaExhausted, ContextTooLong, RequestRefused, ProviderDown   a model's endpoint
+│   ├── BudgetExhausted                      llm/journal/budget.py
+│   ├── NoSuchRun                            ledger/
+│   └── Unreadable, Unfit                    a file of the lake; a range that makes no panel
 ├── Misconfigured  a person must change a setting; names it and the cure
-└── FactorError    an expression that does not parse or is out of bounds; carries the position
+│   └── KeyRefused (AccessRefused is one), ModelNotFound, EndpointNotFound   a model's endpoint
+├── FactorError    an expression that does not parse or is out of bounds; carries the position
+├── CallFailure    a second parent of what a model's endpoint did: how it is counted, who paid
+└── Damaged        a file of the exchange's archive that is not what it should be: market/
 
 Retry policy reads the class; no task has its own ladder of excepts. Every error is rebuilt by its
 constructor arguments (`type(e)(*e.args)`), so that it survives the trip through a queue.

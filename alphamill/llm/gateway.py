@@ -17,26 +17,20 @@ from dataclasses import dataclass
 from typing import Any, Never
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.llm.breaker.protocol import Entry, Trouble
+from alphamill.errors import AlphamillError, RetryLater
+from alphamill.llm.breaker.protocol import CircuitState
 from alphamill.llm.call import Call, CallGate, PaidReply, Route, Routes
 from alphamill.llm.endpoint.failures import (
-    CALL_FAILURES,
     AccessRefused,
     CallFailure,
     CircuitOpen,
-    ConnectionLost,
     EndpointNotFound,
-    InvalidReply,
     KeyRefused,
     ModelNotFound,
     NotConnected,
-    Overloaded,
     ProviderDown,
     QuotaExhausted,
     RateLimited,
-    ServerFailed,
-    TimedOut,
 )
 from alphamill.llm.journal.budget import Reservation, utc_day
 from alphamill.llm.journal.protocol import Journal
@@ -61,22 +55,9 @@ log = logging.getLogger(__name__)
 _PASSED_OVER = (
     QuotaExhausted, ModelNotFound, KeyRefused, EndpointNotFound, CircuitOpen, ProviderDown,
 )  # fmt: skip
-_TROUBLES: tuple[tuple[tuple[type[AlphamillError], ...], Trouble], ...] = (
-    ((NotConnected,), Trouble.UNREACHABLE),
-    ((TimedOut,), Trouble.SILENT),
-    ((ServerFailed, Overloaded, ConnectionLost, InvalidReply), Trouble.BROKEN),
-    ((AccessRefused,), Trouble.NO_ACCESS),
-    ((KeyRefused,), Trouble.KEY_REFUSED),
-    ((EndpointNotFound,), Trouble.NO_API),
-    ((ModelNotFound,), Trouble.NO_MODEL),
-    ((QuotaExhausted,), Trouble.NO_QUOTA),
-)
-_REFUSALS: dict[Trouble, type[Misconfigured | QuotaExhausted]] = {
-    Trouble.NO_ACCESS: AccessRefused,
-    Trouble.KEY_REFUSED: KeyRefused,
-    Trouble.NO_API: EndpointNotFound,
-    Trouble.NO_MODEL: ModelNotFound,
-    Trouble.NO_QUOTA: QuotaExhausted,
+_REFUSALS = {
+    cls.opens: cls
+    for cls in (AccessRefused, KeyRefused, EndpointNotFound, ModelNotFound, QuotaExhausted)
 }
 
 
@@ -207,17 +188,17 @@ class Gateway:
             self._journal.cancel(attempt.held)
             raise
 
-    def _pass(self, route: Route, entry: Entry) -> None:
+    def _pass(self, route: Route, state: CircuitState) -> None:
         """Raises why the circuit is open: the refusal it remembers, ProviderDown, CircuitOpen."""
-        if not entry.wait_s:
+        if not state.wait_s:
             return
-        if entry.trouble in _REFUSALS:
-            raise _REFUSALS[entry.trouble](*json.loads(entry.said))
-        said = f"{route.model} has not answered for {entry.down_s:.0f} s"
-        if entry.down_s > self._patience_s:
+        if state.kind in _REFUSALS:
+            raise _REFUSALS[state.kind](*json.loads(state.cause))
+        said = f"{route.model} has not answered for {state.down_s:.0f} s"
+        if state.down_s > self._patience_s:
             raise ProviderDown(f"{said}; resume the run when it does")
         # Another's attempt may hang till its deadline, and is mostly over at once.
-        open_s = entry.wait_s if entry.trouble else min(entry.wait_s, TRIED_S)
+        open_s = state.wait_s if state.kind else min(state.wait_s, TRIED_S)
         wait_s = open_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
         raise CircuitOpen(f"{said}; others may try again soon", wait_s, counts=False)
 
@@ -226,7 +207,7 @@ class Gateway:
         started_s = self._clock.monotonic_s()
         try:
             reply = route.chat.complete(call.request(route.model))
-        except CALL_FAILURES as failure:
+        except CallFailure as failure:
             took_s = self._clock.monotonic_s() - started_s
             self._fail(attempt, failure)
             self._raise(attempt, failure, took_s)
@@ -256,9 +237,8 @@ class Gateway:
         elif isinstance(failure, ModelNotFound):
             tiers = f"llm.tiers.{call.tier}.model"
             failure = ModelNotFound(tiers, failure.problem, failure.cure)
-        trouble = next((t for classes, t in _TROUBLES if isinstance(failure, classes)), None)
-        if trouble is not None:
-            route.breaker.failed(route.model, trouble, took_s, json.dumps(failure.args))
+        if failure.opens is not None:
+            route.breaker.failed(route.model, failure.opens, took_s, json.dumps(failure.args))
         elif not isinstance(failure, RateLimited):
             route.breaker.alive(route.model)
         if not isinstance(failure, RetryLater):

@@ -63,7 +63,7 @@ class Proposal(_Reply):
     candidates: list[ProposedFactor]
 
 
-class Repair(_Reply):
+class MendedExpression(_Reply):
     """One expression mended, by its number in the prompt, from 1; null if it cannot be."""
 
     index: int
@@ -73,7 +73,7 @@ class Repair(_Reply):
 class Repairs(_Reply):
     """Reply to a request for repairs."""
 
-    repairs: list[Repair]
+    repairs: list[MendedExpression]
 
 
 class VetoedFactor(_Reply):

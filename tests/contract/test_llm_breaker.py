@@ -13,11 +13,13 @@ from pydantic import SecretStr
 
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
-from alphamill.llm.breaker import protocol
-from alphamill.llm.breaker import redis as on_redis
 from alphamill.llm.breaker.memory import MemoryBreaker
-from alphamill.llm.breaker.protocol import Breaker, Trouble, host_of
+from alphamill.llm.breaker.protocol import Breaker, BreakerTimes, FailureKind, host_of
 from alphamill.llm.breaker.redis import RedisBreaker
+
+# Short, since the script reads the server's clock, which cannot be moved.
+TIMES = BreakerTimes(first_open_ms=250, most_open_ms=1000, refused_factor=1, probe_ms=300)
+OPEN_S = 0.25
 
 
 @dataclass
@@ -30,25 +32,21 @@ class Rig:
 
 
 @pytest.fixture(params=["memory", "fakeredis", "server"])
-def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     if request.param == "memory":
         clock = ManualClock()
-        yield Rig(MemoryBreaker(clock), protocol.FIRST_OPEN_S, clock.advance)
+        yield Rig(MemoryBreaker(clock, TIMES), OPEN_S, clock.advance)
         return
-    # The script reads the server's clock, so here the spans shrink instead.
-    monkeypatch.setattr(protocol, "FIRST_OPEN_S", 0.25)
-    monkeypatch.setattr(protocol, "MOST_OPEN_S", 1.0)
-    monkeypatch.setattr(on_redis, "PROBE_S", 0.3)
     if request.param == "fakeredis":
         client = fakeredis.FakeRedis()
     else:
         client = redis.Redis.from_url(request.getfixturevalue("redis_url"))
-    yield Rig(RedisBreaker(client, "https://user:pw@host:99/v1"), 0.25, time.sleep)
+    yield Rig(RedisBreaker(client, "https://user:pw@host:99/v1", times=TIMES), OPEN_S, time.sleep)
     client.close()
 
 
 def lifeless(rig: Rig, model: str = "a") -> None:
-    rig.breaker.failed(model, Trouble.SILENT, took_s=0.01)
+    rig.breaker.failed(model, FailureKind.SILENT, took_s=0.01)
 
 
 def test_a_closed_circuit_lets_everybody_through(rig: Rig) -> None:
@@ -64,25 +62,25 @@ def test_one_silent_call_shuts_its_model_and_no_other(rig: Rig) -> None:
 
 
 def test_an_unreachable_endpoint_shuts_every_model(rig: Rig) -> None:
-    rig.breaker.failed("a", Trouble.UNREACHABLE, took_s=0.01)
+    rig.breaker.failed("a", FailureKind.UNREACHABLE, took_s=0.01)
     assert rig.breaker.enter("a").wait_s > 0
     assert rig.breaker.enter("b").wait_s > 0
 
 
 def test_what_breaks_shuts_after_five_in_a_row(rig: Rig) -> None:
     for _ in range(4):
-        rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+        rig.breaker.failed("a", FailureKind.BROKEN, took_s=0.01)
     rig.breaker.alive("a")
     for _ in range(4):
-        rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+        rig.breaker.failed("a", FailureKind.BROKEN, took_s=0.01)
     assert rig.breaker.enter("a").wait_s == 0
-    rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
+    rig.breaker.failed("a", FailureKind.BROKEN, took_s=0.01)
     assert rig.breaker.enter("a").wait_s > 0
 
 
 def test_a_slow_call_among_answered_ones_shuts_nothing(rig: Rig) -> None:
     rig.breaker.alive("a")
-    rig.breaker.failed("a", Trouble.SILENT, took_s=30.0)  # others were answered meanwhile
+    rig.breaker.failed("a", FailureKind.SILENT, took_s=30.0)  # others were answered meanwhile
     assert rig.breaker.enter("a").wait_s == 0
 
 
@@ -99,10 +97,10 @@ def test_a_failed_probe_shuts_for_twice_as_long_and_the_outage_grows(rig: Rig) -
     lifeless(rig)
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("a").wait_s == 0
-    rig.breaker.failed("a", Trouble.BROKEN, took_s=0.01)
-    entry = rig.breaker.enter("a")
-    assert rig.open_s < entry.wait_s <= 2 * rig.open_s
-    assert entry.down_s >= rig.open_s
+    rig.breaker.failed("a", FailureKind.BROKEN, took_s=0.01)
+    state = rig.breaker.enter("a")
+    assert rig.open_s < state.wait_s <= 2 * rig.open_s
+    assert state.down_s >= rig.open_s
 
 
 def test_calls_that_were_under_way_add_nothing(rig: Rig) -> None:
@@ -115,14 +113,14 @@ def test_a_probe_that_nobody_reports_is_given_up(rig: Rig) -> None:
     lifeless(rig)
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("a").wait_s == 0
-    rig.wait(on_redis.PROBE_S + rig.open_s / 2)
+    rig.wait(TIMES.probe_ms / 1000 + rig.open_s / 2)
     assert rig.breaker.enter("a").wait_s == 0
 
 
 def test_workers_share_what_one_has_found(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         first, second = (RedisBreaker(client, "http://host/v1") for _ in range(2))
-        first.failed("a", Trouble.SILENT, took_s=0.01)
+        first.failed("a", FailureKind.SILENT, took_s=0.01)
         assert second.enter("a").wait_s > 0
         assert RedisBreaker(client, "http://elsewhere/v1").enter("a").wait_s == 0
 
@@ -148,23 +146,20 @@ def test_to_look_lets_nobody_through(rig: Rig) -> None:
     assert rig.breaker.look("a").wait_s > 0
 
 
-def test_an_open_circuit_says_why_until_somebody_tries_it(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "REFUSED_S", 1.0)
-    rig.breaker.failed("a", Trouble.KEY_REFUSED, 0.01, '["no"]')
-    entry = rig.breaker.enter("b")
-    assert (entry.trouble, entry.said) == (Trouble.KEY_REFUSED, '["no"]')
+def test_an_open_circuit_says_why_until_somebody_tries_it(rig: Rig) -> None:
+    rig.breaker.failed("a", FailureKind.KEY_REFUSED, 0.01, '["no"]')
+    state = rig.breaker.enter("b")
+    assert (state.kind, state.cause) == (FailureKind.KEY_REFUSED, '["no"]')
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("b").wait_s == 0
     waiting = rig.breaker.enter("a")
     assert waiting.wait_s > 0
-    assert waiting.trouble is None  # the one that tries may find it mended
+    assert waiting.kind is None  # the one that tries may find it mended
 
 
 def test_without_quota_other_models_go_on(rig: Rig) -> None:
-    rig.breaker.failed("a", Trouble.NO_QUOTA, 0.01, "x")
-    assert rig.breaker.enter("a").trouble is Trouble.NO_QUOTA
+    rig.breaker.failed("a", FailureKind.NO_QUOTA, 0.01, "x")
+    assert rig.breaker.enter("a").kind is FailureKind.NO_QUOTA
     assert rig.breaker.enter("b").wait_s == 0
 
 
@@ -185,15 +180,17 @@ def test_a_refusal_by_rate_is_a_sign_of_life(rig: Rig) -> None:
     assert [rig.breaker.enter("a").wait_s for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_each_trouble_is_its_own() -> None:
-    assert len(set(Trouble)) == len(Trouble.__members__)  # equal values would be one and the same
+def test_each_kind_of_failure_is_its_own() -> None:
+    assert len(set(FailureKind)) == len(
+        FailureKind.__members__
+    )  # equal values would be one and the same
 
 
 def test_another_key_or_path_begins_with_closed_circuits() -> None:
     client = fakeredis.FakeRedis()
     keys = SecretStr("sk-old-0123456"), SecretStr("sk-new-0123456")
     old, new = (RedisBreaker(client, "http://host/v1", key=key) for key in keys)
-    old.failed("a", Trouble.KEY_REFUSED, 0.01, "x")
+    old.failed("a", FailureKind.KEY_REFUSED, 0.01, "x")
     assert old.enter("a").wait_s > 0
     assert new.enter("a").wait_s == 0
     assert RedisBreaker(client, "http://host/v2", key=keys[0]).enter("a").wait_s == 0
@@ -204,7 +201,14 @@ def test_a_probe_that_fails_at_the_other_circuit_may_be_repeated(rig: Rig) -> No
     lifeless(rig)
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("a").wait_s == 0
-    rig.breaker.failed("a", Trouble.UNREACHABLE, took_s=0.01)
+    rig.breaker.failed("a", FailureKind.UNREACHABLE, took_s=0.01)
     assert 0 < rig.breaker.enter("a").wait_s <= rig.open_s
     rig.wait(rig.open_s * 1.2)
     assert rig.breaker.enter("a").wait_s == 0
+
+
+def test_what_a_person_must_mend_is_asked_again_less_often() -> None:
+    refused, silent = (
+        BreakerTimes().open_ms(k) for k in (FailureKind.NO_QUOTA, FailureKind.SILENT)
+    )
+    assert (silent, refused) == ((5_000, 60_000), (30_000, 360_000))

@@ -18,6 +18,8 @@ from pydantic import SecretStr
 
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.limits import OpenGate
+from alphamill.llm.breaker.memory import MemoryBreaker
+from alphamill.llm.breaker.protocol import BreakerTimes
 from alphamill.llm.call import Call
 from alphamill.llm.endpoint import failures
 from alphamill.llm.endpoint.client import OpenAIChat
@@ -580,9 +582,8 @@ def test_the_key_is_nowhere_but_in_its_header(
     chat: OpenAIChat,
     redis_url: str,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("alphamill.llm.breaker.protocol.FIRST_OPEN_S", 0.0)
+    breaker = MemoryBreaker(times=BreakerTimes(first_open_ms=0))
     call = Call(
         "run", "call", "quick_scan", TierSettings(model="gpt-4.1-mini"), REQUEST.messages,
         10**6, 10**6,
@@ -594,7 +595,7 @@ def test_the_key_is_nowhere_but_in_its_header(
     server.says(200, completion(choices=[{"message": {"content": f"your key is {KEY}"}}]))
     with redis.Redis.from_url(redis_url) as client, caplog.at_level(logging.DEBUG):
         prices = PriceTable.shipped()
-        routes = OneEndpoint(chat, prices, {"quick_scan": OpenGate()})
+        routes = OneEndpoint(chat, prices, {"quick_scan": OpenGate()}, breaker)
         gateway = Gateway(routes, prices, RedisJournal(client), NoUsage())
         seen = [repr(chat), repr(vars(chat))]
         for _ in range(3):

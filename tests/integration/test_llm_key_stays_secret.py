@@ -21,6 +21,7 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, PublishJob, RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
+from alphamill.llm.breaker.protocol import BreakerTimes
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
@@ -76,10 +77,8 @@ def test_no_key_is_anywhere_but_in_the_header(
     settings: Settings,
     server: LLMockServer,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("alphamill.llm.breaker.protocol.FIRST_OPEN_S", 0.0)
     client = redis.Redis.from_url(settings.redis_url)
     llm, lake = settings.llm, Lake(settings.lake_uri)
     own = llm.tiers[Tier.DETAILED_ANALYSIS].model_copy(update={"requests_per_minute": 60_000})
@@ -97,7 +96,7 @@ def test_no_key_is_anywhere_but_in_the_header(
 
     def breaker(url: str, key: SecretStr | None) -> RedisBreaker:
         opened.append(key)
-        return RedisBreaker(client, url, key=key)
+        return RedisBreaker(client, url, key=key, times=BreakerTimes(first_open_ms=0))
 
     routes = SettingsRoutes(llm, prices, gate, breaker)
     gateway = Gateway(routes, prices, journal, UsageCounters(client), SystemClock())

@@ -15,7 +15,7 @@ from alphamill.errors import RetryLater
 from alphamill.ledger import Claim, JobRecord, JobSpec, JobState, RedisLedger
 from alphamill.ledger.presence import Presence
 from alphamill.limits import Pool, RedisLimiter, Slot, SteadyRate, TierGate
-from alphamill.llm.breaker.protocol import Trouble
+from alphamill.llm.breaker.protocol import FailureKind
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.endpoint.dialects import Dialect, RedisDialects
 from alphamill.llm.journal.budget import Reservation
@@ -124,7 +124,7 @@ def asked_of_breaker(client: redis.Redis) -> list[Callable[[], object]]:
         lambda: breaker.enter("m"),
         lambda: breaker.alive("m"),
         lambda: breaker.limited("m"),
-        lambda: breaker.failed("m", Trouble.SILENT, 1.0),
+        lambda: breaker.failed("m", FailureKind.SILENT, 1.0),
     ]
 
 

@@ -14,17 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-FIRST_OPEN_S = 5.0
-MOST_OPEN_S = 60.0
-REFUSED_S = 6.0  # times the spans above where a person must do something first
-KNOWN_S = 0.25  # for so long a process takes a closed circuit, or a sign of life, as known
-PROBE_S = 120.0  # a probe that nobody reports is given up after this: past a call's deadline
 
-
-class Trouble(Enum):
+class FailureKind(Enum):
     """How a call failed, as far as a breaker cares: which circuit, and after how many in a row."""
 
     UNREACHABLE = ("cannot be reached", "endpoint", 1, False)
@@ -36,39 +30,50 @@ class Trouble(Enum):
     NO_MODEL = ("is not served", "model", 1, True)
     NO_QUOTA = ("has no quota", "model", 1, True)
 
-    def __init__(self, _said: str, circuit: str, in_a_row: int, refused: bool) -> None:
+    def __init__(
+        self, _words: str, circuit: Literal["endpoint", "model"], in_a_row: int, refused: bool
+    ) -> None:
         self.circuit = circuit
         self.in_a_row = in_a_row
         self.refused = refused  # it answers, and would answer the same again
 
-    @property
-    def open_s(self) -> tuple[float, float]:
-        """For how long the first opening lasts, and the longest."""
-        times = REFUSED_S if self.refused else 1.0
-        return FIRST_OPEN_S * times, MOST_OPEN_S * times
+
+@dataclass(frozen=True, slots=True)
+class BreakerTimes:
+    """For how long circuits stay open; each opening in a row lasts twice as long as the last."""
+
+    first_open_ms: int = 5_000
+    most_open_ms: int = 60_000
+    refused_factor: int = 6  # of both where a person must do something first
+    probe_ms: int = 120_000  # a probe that nobody reports is given up: past a call's deadline
+
+    def open_ms(self, kind: FailureKind) -> tuple[int, int]:
+        """The first opening, and the longest."""
+        factor = self.refused_factor if kind.refused else 1
+        return self.first_open_ms * factor, self.most_open_ms * factor
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """The answer to a call that asks to go. wait_s 0: go; else how long the circuit stays open.
+class CircuitState:
+    """What a call's circuits say to it. wait_s 0: go; else for how long they stay open.
 
     down_s: since when there was no sign of life.
-    trouble, said: why it is open, and what `failed` was told; None while another call tries it.
+    kind, cause: why they are open, as `failed` was told; None while another call tries.
     """
 
     wait_s: float
     down_s: float
-    trouble: Trouble | None = None
-    said: str = ""
+    kind: FailureKind | None = None
+    cause: str = ""
 
 
 class Breaker(Protocol):
     """Circuits of one endpoint. May raise RetryLater: no store, no calls."""
 
-    def look(self, model: str) -> Entry:
+    def look(self, model: str) -> CircuitState:
         """What `enter` would answer; nobody is let through."""
 
-    def enter(self, model: str) -> Entry:
+    def enter(self, model: str) -> CircuitState:
         """Whether to call now. Who may go must report `alive`, `limited` or `failed`."""
 
     def alive(self, model: str) -> None:
@@ -77,15 +82,10 @@ class Breaker(Protocol):
     def limited(self, model: str) -> float:
         """It refused by rate; for how many seconds it has, without an answer in between."""
 
-    def failed(self, model: str, trouble: Trouble, took_s: float, said: str = "") -> None:
+    def failed(self, model: str, kind: FailureKind, took_s: float, cause: str = "") -> None:
         """It did not, after `took_s`."""
 
 
 def host_of(base_url: str) -> str:
     """Host and port of an address, without what else it may hold."""
     return urlsplit(base_url).netloc.rpartition("@")[2]
-
-
-def to_ms(seconds: float) -> int:
-    """Whole milliseconds, as the store counts them."""
-    return round(seconds * 1000)

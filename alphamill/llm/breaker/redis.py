@@ -10,8 +10,10 @@ import redis
 from pydantic import SecretStr
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.llm.breaker.protocol import KNOWN_S, PROBE_S, Entry, Trouble, host_of, to_ms
+from alphamill.llm.breaker.protocol import BreakerTimes, CircuitState, FailureKind, host_of
 from alphamill.redis_store import as_text, reached, script
+
+KNOWN_S = 0.25  # for so long a process takes a closed circuit, or a sign of life, as known
 
 
 class RedisBreaker:
@@ -27,18 +29,20 @@ class RedisBreaker:
         base_url: str,
         clock: Clock | None = None,
         key: SecretStr | None = None,
+        times: BreakerTimes | None = None,
     ) -> None:
+        self._times = times or BreakerTimes()
         self._clock = clock or SystemClock()
         self._closed_until_s: dict[str, float] = {}
         self._alive_until_s: dict[str, float] = {}
         self._script = client.register_script(script(__package__, "breaker"))
         self._endpoint = f"alphamill:llm:circuit:{host_of(base_url)}#{_tag(base_url, key)}"
 
-    def look(self, model: str) -> Entry:
-        return self._entry("look", model)
+    def look(self, model: str) -> CircuitState:
+        return self._state("look", model)
 
-    def enter(self, model: str) -> Entry:
-        return self._entry("enter", model)
+    def enter(self, model: str) -> CircuitState:
+        return self._state("enter", model)
 
     def alive(self, model: str) -> None:
         now_s = self._clock.monotonic_s()
@@ -50,27 +54,24 @@ class RedisBreaker:
         self._alive_until_s.clear()  # the next sign of life must reach Redis
         return int(self._run(self._both(model), "limited")[0]) / 1000
 
-    def failed(self, model: str, trouble: Trouble, took_s: float, said: str = "") -> None:
+    def failed(self, model: str, kind: FailureKind, took_s: float, cause: str = "") -> None:
         self._closed_until_s.clear()
         self._alive_until_s.clear()
         endpoint, of_model = self._both(model)
-        first_s, most_s = trouble.open_s
-        self._run(
-            [endpoint, of_model] if trouble.circuit == "endpoint" else [of_model, endpoint],
-            *("failed", to_ms(took_s), trouble.in_a_row, to_ms(first_s), to_ms(most_s)),
-            *(trouble.name, said),
-        )
+        keys = [endpoint, of_model] if kind.circuit == "endpoint" else [of_model, endpoint]
+        open_ms = self._times.open_ms(kind)
+        took_ms = round(took_s * 1000)
+        self._run(keys, "failed", took_ms, kind.in_a_row, *open_ms, kind.name, cause)
 
-    def _entry(self, op: str, model: str) -> Entry:
+    def _state(self, op: str, model: str) -> CircuitState:
         now_s = self._clock.monotonic_s()
         if now_s < self._closed_until_s.get(model, 0.0):
-            return Entry(0.0, 0.0)
-        wait_ms, down_ms, trouble, said = self._run(self._both(model), op, to_ms(PROBE_S))
+            return CircuitState(0.0, 0.0)
+        wait_ms, down_ms, name, cause = self._run(self._both(model), op, self._times.probe_ms)
         if wait_ms == 0 and now_s < self._alive_until_s.get(model, 0.0):
             self._closed_until_s[model] = now_s + KNOWN_S
-        name = as_text(trouble)
-        known = Trouble[name] if name in Trouble.__members__ else None
-        return Entry(int(wait_ms) / 1000, int(down_ms) / 1000, known, as_text(said))
+        kind = FailureKind.__members__.get(as_text(name))
+        return CircuitState(int(wait_ms) / 1000, int(down_ms) / 1000, kind, as_text(cause))
 
     def _both(self, model: str) -> list[str]:
         return [self._endpoint, f"{self._endpoint}|{model}"]

@@ -25,7 +25,7 @@ class Chat(Protocol):
     """A model endpoint."""
 
     def complete(self, request: ChatRequest) -> ChatReply:
-        """One completion. Raises one of `failures.CALL_FAILURES`."""
+        """One completion. Raises a `CallFailure`."""
 
     def models(self) -> list[str]:
         """Names of the models that the endpoint serves."""
@@ -59,7 +59,7 @@ class OpenAIChat:
         self._dialects = dialects or ProcessDialects()
 
     def complete(self, request: ChatRequest) -> ChatReply:
-        """POST {base}/chat/completions. Raises one of `failures.CALL_FAILURES`."""
+        """POST {base}/chat/completions. Raises a `CallFailure`."""
         dialect = self._dialects.recall(request.model)
         told = True  # by an earlier call; what this one learns is not doubted
         while True:
