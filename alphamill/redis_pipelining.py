@@ -1,13 +1,13 @@
-"""A Redis client whose threads share their trips to the server.
+"""Auto-pipelining: a Redis client that sends the commands of many threads in one round trip.
 
-A thread that asks while another's trip is under way joins the next one; one of those who wait sends
-all of it in one go and hands out the answers. A call alone costs what it always did; fifty at once
-cost a few trips and not fifty. Order holds within a thread, as with one connection each. What
-nobody needs an answer to can go behind a command, in its trip (`trailing`).
+A command that comes while a round trip is under way waits for the next one; one of the threads that
+wait sends all that has gathered in one go and hands out the replies. A command alone costs what it
+always did; fifty at once cost a few round trips and not fifty. Order holds within a thread, as with
+one connection each. Commands whose reply nobody needs can ride behind another (`after_next`).
 
-The trips go over one connection that is kept: redis-py's checkout, retry and metrics around every
-command cost several times what packing and reading it does. When it breaks, the trip is made once
-more by redis-py's own way, whose retries a lone command would have met too.
+Round trips go over one connection that is kept: redis-py's checkout, retry and metrics around every
+command cost several times what packing and reading it does. When it breaks, the round trip is made
+once more by redis-py's own way, whose retries a lone command would have met too.
 """
 
 from __future__ import annotations
@@ -23,55 +23,56 @@ import hiredis
 import redis
 from redis.commands.core import Script
 
-# What stays out: commands that block, that change the connection, or whose answer has no one shape.
-_SHARED = frozenset({"EVALSHA", "HGET", "HGETALL", "HMGET"})
+# What stays out: commands that block, that change the connection, or whose reply has no one shape.
+_PIPELINED = frozenset({"EVALSHA", "HGET", "HGETALL", "HMGET"})
 
 _Command = tuple[tuple[Any, ...], dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
 
-class _Wish:
-    """A command, those behind it, and what became of it. `turn` is released when there is
-    something to do.
+class _Pending:
+    """A command, those that ride behind it, and its reply.
+
+    wake: held until its thread has something to do: read the reply, or lead a round trip.
     """
 
-    __slots__ = ("answer", "answered", "args", "behind", "leads", "options", "turn")
+    __slots__ = ("args", "leads", "options", "piggybacked", "replied", "reply", "wake")
 
     def __init__(
-        self, args: tuple[Any, ...], options: dict[str, Any], behind: list[_Command]
+        self, args: tuple[Any, ...], options: dict[str, Any], piggybacked: list[_Command]
     ) -> None:
         self.args = args
         self.options = options
-        self.behind = behind
-        self.answer: Any = None
-        self.answered = False
-        self.leads = False  # its thread makes the next trip
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        self.piggybacked = piggybacked
+        self.reply: Any = None
+        self.replied = False
+        self.leads = False  # its thread makes the next round trip
+        self.wake = threading.Lock()
+        self.wake.acquire()
 
 
-class _Here(threading.local):
-    """What a thread's next command takes along."""
+class _ThreadState(threading.local):
+    """What rides behind a thread's next command."""
 
     def __init__(self) -> None:
-        self.behind: list[_Command] = []
+        self.piggybacked: list[_Command] = []
         self.collects = False
 
 
-class SharedTrips(redis.Redis):
+class PipelinedRedis(redis.Redis):
     """See the module. Commands fail as they do alone: each with its own error, all when Redis is
     gone. Pipelines, locks and the rest are `redis.Redis`'s.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._gathering = threading.Lock()
-        self._waiting: list[_Wish] = []
+        self._lock = threading.Lock()  # guards the next two
+        self._waiting: list[_Pending] = []
         self._under_way = False
-        self._texts: dict[str, str | bytes] = {}  # of scripts, by digest
-        self._here = _Here()
-        self._kept: tuple[int, Any] | None = None  # our process and its connection for trips
+        self._sources: dict[str, str | bytes] = {}  # of scripts, by digest
+        self._thread = _ThreadState()
+        self._kept: tuple[int, Any] | None = None  # our process and its connection
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -81,142 +82,149 @@ class SharedTrips(redis.Redis):
     def register_script(self, script: Any) -> Script:
         """As `redis.Redis.register_script`."""
         made: Script = super().register_script(script)
-        self._texts[made.sha] = script
+        self._sources[made.sha] = script
         return made
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for the next round trip."""
+        return len(self._waiting)
+
     @contextmanager
-    def trailing(self, also: Callable[[], object]) -> Iterator[None]:
-        """What `also` asks of Redis goes behind this thread's first command in the block, in the
-        same trip and in order. To `also` every answer is None; one that is an error is logged.
+    def after_next(self, write: Callable[[], object]) -> Iterator[None]:
+        """What `write` sends rides behind this thread's first command in the block, in order.
+
+        To `write` every reply is None; one that is an error is logged. If the block sends no
+        command, nothing of it is sent.
         """
-        here = self._here
-        here.behind, here.collects = [], True
+        thread = self._thread
+        thread.piggybacked, thread.collects = [], True
         try:
-            also()
-            here.collects = False
+            write()
+            thread.collects = False
             yield
         finally:
-            here.behind, here.collects = [], False
+            thread.piggybacked, thread.collects = [], False
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """As `redis.Redis.execute_command`."""
-        if args[0] not in _SHARED:
-            return self._alone(args, options)
-        here = self._here
-        if here.collects:
-            here.behind.append((args, options))
+        if args[0] not in _PIPELINED:
+            return self._directly(args, options)
+        thread = self._thread
+        if thread.collects:
+            thread.piggybacked.append((args, options))
             return None
-        behind, here.behind = here.behind, []
-        wish = _Wish(args, options, behind)
-        with self._gathering:
-            self._waiting.append(wish)
+        piggybacked, thread.piggybacked = thread.piggybacked, []
+        own = _Pending(args, options, piggybacked)
+        with self._lock:
+            self._waiting.append(own)
             joins, self._under_way = self._under_way, True
-            wish.leads = not joins
+            own.leads = not joins
         try:
             if joins:
-                wish.turn.acquire()
-            if not wish.answered:
-                self._travel(wish)
+                own.wake.acquire()
+            if not own.replied:
+                self._lead(own)
         except BaseException:
-            self._step_out(wish)
+            self._withdraw(own)
             raise
-        if isinstance(wish.answer, BaseException):
-            raise wish.answer
-        return wish.answer
+        if isinstance(own.reply, BaseException):
+            raise own.reply
+        return own.reply
 
-    def _step_out(self, wish: _Wish) -> None:
-        """Its thread was stopped: nobody may wait for a trip that it was to make."""
-        with self._gathering:
-            if wish not in self._waiting:
-                return
-            self._waiting.remove(wish)
-        if wish.leads:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        """Let the first of those who wait travel, or nobody."""
-        with self._gathering:
-            following = self._waiting[0] if self._waiting else None
-            self._under_way = following is not None
-            if following is not None:
-                following.leads = True
-                following.turn.release()
-
-    def _travel(self, own: _Wish) -> None:
-        """Take everybody who waits along, then let the next trip begin, then hand out answers."""
-        with self._gathering:
+    def _lead(self, own: _Pending) -> None:
+        """Take all who wait along, then let the next round trip begin, then hand out replies."""
+        with self._lock:
             taken, self._waiting = self._waiting, []
         lost: Any = redis.exceptions.ConnectionError("the thread that asked for all was stopped")
         try:
-            answers = self._ask(taken)
+            replies = self._round_trip(taken)
         except (redis.RedisError, OSError) as error:
-            answers = [error] * len(taken)
+            replies = [error] * len(taken)
         except BaseException:
-            answers = [lost] * len(taken)
+            replies = [lost] * len(taken)
             raise
         finally:
-            self._pass_on()
-            for wish, answer in zip(taken, answers, strict=True):
-                wish.answer, wish.answered = answer, True
-                if wish is not own:
-                    wish.turn.release()
+            self._appoint()
+            for pending, reply in zip(taken, replies, strict=True):
+                pending.reply, pending.replied = reply, True
+                if pending is not own:
+                    pending.wake.release()
 
-    def _ask(self, wishes: list[_Wish]) -> list[Any]:
-        commands = [each for wish in wishes for each in ((wish.args, wish.options), *wish.behind)]
+    def _appoint(self) -> None:
+        """Let the first of those who wait lead the next round trip, or nobody."""
+        with self._lock:
+            leader = self._waiting[0] if self._waiting else None
+            self._under_way = leader is not None
+            if leader is not None:
+                leader.leads = True
+                leader.wake.release()
+
+    def _withdraw(self, own: _Pending) -> None:
+        """Its thread was stopped: nobody may wait for a round trip that it was to lead."""
+        with self._lock:
+            if own not in self._waiting:
+                return
+            self._waiting.remove(own)
+        if own.leads:
+            self._appoint()
+
+    def _round_trip(self, taken: list[_Pending]) -> list[Any]:
+        commands = [each for own in taken for each in ((own.args, own.options), *own.piggybacked)]
         found = self._over_kept(commands)
-        answers = iter(self._anew(commands) if found is None else found)
+        replies = iter(self._anew(commands) if found is None else found)
         wanted = []
-        for wish in wishes:
-            wanted.append(next(answers))
-            for command in wish.behind:
-                self._see_to(command, next(answers))
+        for own in taken:
+            wanted.append(next(replies))
+            for command in own.piggybacked:
+                self._see_to(command, next(replies))
         return wanted
 
     def _over_kept(self, commands: list[_Command]) -> list[Any] | None:
-        """The answers, errors among them; None if the connection broke. Only who leads calls it."""
+        """The replies, errors among them; None if the connection broke. For the leader alone."""
         if self._kept is None or self._kept[0] != os.getpid():
             self._kept = os.getpid(), self.connection_pool.get_connection()
-        line = self._kept[1]
+        connection = self._kept[1]
         try:
             packed = b"".join([hiredis.pack_command(args) for args, _ in commands])
-            line.send_packed_command([packed])
-            return [self._read(line, args[0], options) for args, options in commands]
+            connection.send_packed_command([packed])
+            return [self._read(connection, args[0], options) for args, options in commands]
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            self._let_go(line)
+            self._let_go(connection)
             return None
-        except BaseException:  # answers may be under way that nobody would read
-            self._let_go(line)
+        except BaseException:  # replies may be under way that nobody would read
+            self._let_go(connection)
             raise
 
-    def _let_go(self, line: Any) -> None:
+    def _let_go(self, connection: Any) -> None:
         self._kept = None
-        line.disconnect()
-        self.connection_pool.release(line)
+        connection.disconnect()
+        self.connection_pool.release(connection)
 
-    def _read(self, line: Any, name: str, options: dict[str, Any]) -> Any:
+    def _read(self, connection: Any, name: str, options: dict[str, Any]) -> Any:
         try:
-            return self.parse_response(line, name, **options)  # type: ignore[no-untyped-call]
+            return self.parse_response(connection, name, **options)  # type: ignore[no-untyped-call]
         except redis.exceptions.ResponseError as error:
             return error
 
     def _anew(self, commands: list[_Command]) -> list[Any]:
-        with self.pipeline(transaction=False) as trip:
+        with self.pipeline(transaction=False) as pipe:
             for args, options in commands:
-                trip.execute_command(*args, **options)  # type: ignore[no-untyped-call]
-            return trip.execute(raise_on_error=False)
+                pipe.execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return pipe.execute(raise_on_error=False)
 
-    def _see_to(self, command: _Command, answer: Any) -> None:
-        """One that was behind another: nobody waits for its answer."""
+    def _see_to(self, command: _Command, reply: Any) -> None:
+        """Of a piggybacked command: send its script if Redis has lost it, log an error."""
         args, options = command
-        if isinstance(answer, redis.exceptions.NoScriptError) and args[1] in self._texts:
+        if isinstance(reply, redis.exceptions.NoScriptError) and args[1] in self._sources:
             try:
-                self._alone(("EVAL", self._texts[args[1]], *args[2:]), options)
+                self._directly(("EVAL", self._sources[args[1]], *args[2:]), options)
             except (redis.RedisError, OSError) as error:
-                answer = error
+                reply = error
             else:
                 return
-        if isinstance(answer, Exception):
-            log.warning("a trailing %s failed: %s", args[0], answer)
+        if isinstance(reply, Exception):
+            log.warning("a piggybacked %s failed: %s", args[0], reply)
 
-    def _alone(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _directly(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -44,7 +44,7 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
-from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import TierSettings
 from alphamill.usage import UsageCounters
 
@@ -176,15 +176,13 @@ class Worker:
     """One process's gateway, and its threads."""
 
     def __init__(self, url: str, redis_url: str, threads: int) -> None:
-        client = SharedTrips.from_url(redis_url)
+        client = PipelinedRedis.from_url(redis_url)
         self._timed = _Timed(OpenAIChat(url, None, 30.0))
         gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
         prices, breaker = PriceTable.shipped(), RedisBreaker(client, url)
         routes = OneEndpoint(self._timed, prices, {"quick_scan": gate}, breaker)
         usage = _NoErrors(client)
-        self._gateway = Gateway(
-            routes, prices, RedisJournal(client, trips=client), usage, SystemClock()
-        )
+        self._gateway = Gateway(routes, prices, RedisJournal(client), usage, SystemClock())
         self._pool = ThreadPoolExecutor(threads)
         self.overheads_s: list[float] = []
 

@@ -29,7 +29,7 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
-from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import UsageCounters
 from alphamill.usage.bars import BarCounters
@@ -57,8 +57,8 @@ class Resources:
         self._lakes: dict[str, Lake] = {}
 
     @cached_property
-    def redis(self) -> SharedTrips:
-        return SharedTrips.from_url(
+    def redis(self) -> PipelinedRedis:
+        return PipelinedRedis.from_url(
             self.settings.redis_url,
             socket_timeout=30,
             socket_connect_timeout=5,
@@ -80,7 +80,7 @@ class Resources:
 
     @cached_property
     def journal(self) -> RedisJournal:
-        return RedisJournal(self.redis, trips=self.redis)
+        return RedisJournal(self.redis)
 
     @cached_property
     def usage(self) -> UsageCounters:

@@ -17,7 +17,7 @@ from alphamill.llm.journal.budget import BudgetExhausted, Reservation
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.redis_store import ScriptCall
 
 DAY = "2026-01-31"
@@ -80,7 +80,7 @@ class Place:
 
 @pytest.fixture(params=["bytes", "text"])
 def place(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Place]:
-    with SharedTrips.from_url(redis_url, decode_responses=request.param == "text") as client:
+    with PipelinedRedis.from_url(redis_url, decode_responses=request.param == "text") as client:
         client.flushall()
         yield Place(client)
 

@@ -22,7 +22,7 @@ from alphamill.llm.journal.budget import Reservation
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message
-from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.redis_store import reached
 from alphamill.settings import LedgerSettings
 from alphamill.usage import UsageCounters, UsageEntry
@@ -63,7 +63,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(params=[redis.Redis, SharedTrips])
+@pytest.fixture(params=[redis.Redis, PipelinedRedis])
 def client(request: pytest.FixtureRequest, url: str) -> Iterator[redis.Redis]:
     with request.param.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
         yield client

@@ -1,28 +1,31 @@
-"""Threads that share trips to Redis get the answers, and the errors, that each would alone."""
+"""Threads whose commands are pipelined get the replies, and the errors, that each would alone."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from alphamill.redis_pipelining import SharedTrips
+from alphamill.redis_pipelining import PipelinedRedis
 
 COUNT = "return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)"
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[SharedTrips]:
-    with SharedTrips.from_url(redis_url) as made:
+def client(redis_url: str) -> Iterator[PipelinedRedis]:
+    with PipelinedRedis.from_url(redis_url) as made:
         made.flushall()
         yield made
 
 
-def test_each_thread_gets_its_own_answers_in_its_own_order(client: SharedTrips) -> None:
+def test_each_thread_gets_its_own_answers_in_its_own_order(client: PipelinedRedis) -> None:
     count = client.register_script(COUNT)
 
     def work(name: int) -> list[Any]:
@@ -37,105 +40,109 @@ def test_each_thread_gets_its_own_answers_in_its_own_order(client: SharedTrips) 
     assert client.hgetall("h") == {str(n).encode(): b"50" for n in range(16)}
 
 
-class Gate:
-    """Holds the first trip back until everybody waits, so that the second one is shared."""
+class Stopped(BaseException):
+    pass
 
-    def __init__(self, client: SharedTrips, followers: int) -> None:
-        self.sizes: list[int] = []
-        self._ask, self._client, self._followers = client._ask, client, followers
-        client._ask = self.ask  # type: ignore[method-assign]
 
-    def ask(self, wishes: list[Any]) -> list[Any]:
-        self.sizes.append(len(wishes))
-        while len(self.sizes) == 1 and len(self._client._waiting) < self._followers:
+class Held(redis.Connection):
+    """A connection whose first send waits for a word, and which can be made to fail."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.go = threading.Event()
+        self.sent: list[int] = []  # commands of each round trip
+        self.failure: BaseException | None = None
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        packed = b"".join(command)
+        if commands := packed.count(b"HGET\r\n") + packed.count(b"EVALSHA\r\n"):
+            self.sent.append(commands)
+            self.go.wait(10)
+            if self.failure is not None:
+                raise self.failure
+        super().send_packed_command(command, check_health)
+
+
+class Line:
+    """A client, its connection that holds the first round trip, and threads that follow."""
+
+    def __init__(self, client: PipelinedRedis, connection: Held, pool: ThreadPoolExecutor) -> None:
+        self.client, self.connection, self.pool = client, connection, pool
+
+    def ask(self, key: str = "h", waiting: int = 0) -> Future[Any]:
+        """HGET from a thread of its own, sent, or waiting as the last of so many."""
+        asked = self.pool.submit(self.client.hget, key, "f")
+        while self.client.waiting < waiting or not self.connection.sent:
             threading.Event().wait(0.001)
-        return self._ask(wishes)
+        return asked
 
 
-def test_an_error_is_only_its_own_commands(client: SharedTrips) -> None:
-    client.set("text", "x")
-    gate = Gate(client, followers=6)
+@pytest.fixture
+def line(redis_url: str) -> Iterator[Line]:
+    options = {"connection_class": Held, "retry": Retry(NoBackoff(), 0)}
+    with PipelinedRedis.from_url(redis_url, **options) as client, ThreadPoolExecutor(8) as pool:
+        client.flushall()
+        connection = client.connection_pool.get_connection()
+        client.connection_pool.release(connection)
+        yield Line(client, connection, pool)
 
-    def work(number: int) -> Any:
-        try:
-            return client.hget("text" if number % 3 == 0 else "h", "f")
-        except redis.ResponseError as error:
-            return type(error).__name__
 
-    with ThreadPoolExecutor(7) as pool:
-        first = pool.submit(client.hget, "h", "f")
-        while not gate.sizes:
-            threading.Event().wait(0.001)
-        answers = list(pool.map(work, range(6)))
+def test_an_error_is_only_its_own_commands(line: Line) -> None:
+    line.client.set("text", "x")
+    first = line.ask()
+    keys = ["text", "h", "h"] * 2
+    rest = [line.ask(key, waiting=n) for n, key in enumerate(keys, 1)]
+    line.connection.go.set()
     assert first.result() is None
-    assert gate.sizes == [1, 6]
-    assert answers == ["ResponseError", None, None] * 2
+    for key, asked in zip(keys, rest, strict=True):
+        if key == "text":
+            with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+                asked.result()
+        else:
+            assert asked.result() is None
+    assert line.connection.sent == [1, 6]
 
 
-def test_all_are_told_when_redis_is_gone(client: SharedTrips) -> None:
-    gate = Gate(client, followers=4)
-
-    def lost(wishes: list[Any]) -> list[Any]:
-        raise redis.ConnectionError("gone")
-
-    def work(_: int) -> str:
-        try:
-            return repr(client.hget("h", "f"))
-        except redis.ConnectionError as error:
-            return str(error)
-
-    gate._ask = lost
-    with ThreadPoolExecutor(5) as pool:
-        assert list(pool.map(work, range(5))) == ["gone"] * 5
-    del client._ask
-    assert client.hget("h", "f") is None  # and the next one finds the way free
+def test_all_are_told_when_redis_is_gone(line: Line) -> None:
+    asked = [line.ask(waiting=n) for n in range(5)]
+    line.connection.failure = redis.ConnectionError("gone")
+    line.connection.go.set()
+    for one in asked:
+        with pytest.raises(redis.ConnectionError, match="gone"):
+            one.result()
+    line.connection.failure = None
+    assert line.client.hget("h", "f") is None  # and the next one finds the way free
 
 
-def test_a_leader_that_is_stopped_leaves_nobody_waiting(client: SharedTrips) -> None:
-    class Stopped(BaseException):
-        pass
-
-    gate = Gate(client, followers=0)
-
-    def stop(wishes: list[Any]) -> list[Any]:
-        raise Stopped
-
-    gate._ask = stop
+def test_a_leader_that_is_stopped_leaves_nobody_waiting(line: Line) -> None:
+    line.connection.failure = Stopped()
+    line.connection.go.set()
     with pytest.raises(Stopped):
-        client.hget("h", "f")
-    del client._ask
-    assert client.hget("h", "f") is None
+        line.client.hget("h", "f")
+    line.connection.failure = None
+    assert line.client.hget("h", "f") is None
 
 
-def test_one_who_waits_and_is_stopped_leaves_nobody_waiting(client: SharedTrips) -> None:
+def test_one_who_waits_and_is_stopped_leaves_nobody_waiting(line: Line) -> None:
     """Stopped when its turn has come, before it could take anybody along."""
-    gate = Gate(client, followers=2)
-    travel = client._travel
-
-    class Stopped(BaseException):
-        pass
-
-    def stop_the_second(wish: Any) -> None:
-        if wish.args[2] == "second":
-            raise Stopped
-        travel(wish)
-
-    client._travel = stop_the_second  # type: ignore[method-assign]
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(client.hget, "h", "first")
-        while not gate.sizes:
-            threading.Event().wait(0.001)
-        second = pool.submit(client.hget, "h", "second")
-        while not client._waiting:
-            threading.Event().wait(0.001)
-        third = pool.submit(client.hget, "h", "third")
-        with pytest.raises(Stopped):
-            second.result(10)
-        assert (first.result(10), third.result(10)) == (None, None)
-    assert client.hget("h", "f") is None
+    first = line.ask()
+    threads: list[int] = []
+    second = line.pool.submit(
+        lambda: (threads.append(threading.get_ident()), line.client.hget("h", "f"))
+    )
+    while line.client.waiting < 1:
+        threading.Event().wait(0.001)
+    third = line.ask(waiting=2)
+    stop = ctypes.pythonapi.PyThreadState_SetAsyncExc  # is raised when its wait is over
+    assert stop(ctypes.c_ulong(threads[0]), ctypes.py_object(Stopped)) == 1
+    line.connection.go.set()
+    with pytest.raises(Stopped):
+        second.result(10)
+    assert (first.result(10), third.result(10)) == (None, None)
+    assert line.client.hget("h", "f") is None
 
 
-def test_a_connection_that_breaks_costs_nobody_an_answer(client: SharedTrips) -> None:
+def test_a_connection_that_breaks_costs_nobody_an_answer(client: PipelinedRedis) -> None:
     count = client.register_script(COUNT)
 
     count(keys=["h"], args=["warm"])
@@ -147,17 +154,14 @@ def test_a_connection_that_breaks_costs_nobody_an_answer(client: SharedTrips) ->
             assert list(pool.map(lambda n: count(keys=["h"], args=[n]), range(8))) == [round_] * 8
 
 
-def client_url(client: SharedTrips) -> str:
+def client_url(client: PipelinedRedis) -> str:
     known = client.connection_pool.connection_kwargs
     return f"redis://{known['host']}:{known['port']}/{known.get('db', 0)}"
 
 
 def test_who_is_stopped_while_reading_leaves_no_answer_for_others(
-    client: SharedTrips, monkeypatch: pytest.MonkeyPatch
+    client: PipelinedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stopped(BaseException):
-        pass
-
     def stop(*_: object, **__: object) -> None:
         raise Stopped
 
@@ -172,45 +176,47 @@ def test_who_is_stopped_while_reading_leaves_no_answer_for_others(
 LOG = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 
 
-def test_what_trails_goes_in_the_same_trip_behind_and_heals_a_lost_script(
-    client: SharedTrips,
+def test_what_rides_behind_goes_in_the_same_round_trip_and_heals_a_lost_script(
+    line: Line,
 ) -> None:
+    client = line.client
+    line.connection.go.set()
     note, other = client.register_script(LOG), client.register_script(LOG + " -- another")
     note(keys=["log"], args=["warm"])
     client.script_flush()
     other(keys=["log"], args=["also warm"])
-    gate = Gate(client, followers=0)
+    line.connection.sent.clear()
 
-    def also() -> None:
+    def write() -> None:
         assert note(keys=["log"], args=["second"]) is None
         assert other(keys=["log"], args=["third"]) is None
 
-    with client.trailing(also):
+    with client.after_next(write):
         assert other(keys=["log"], args=["first"]) == 3
-    assert len(gate.sizes) == 1
+    assert line.connection.sent == [3]
     said = [text.decode() for text in client.lrange("log", 0, -1)]
     assert said[:3] == ["warm", "also warm", "first"]
     assert sorted(said[3:]) == ["second", "third"]
 
 
-def test_what_trails_keeps_its_order(client: SharedTrips) -> None:
+def test_what_rides_behind_keeps_its_order(client: PipelinedRedis) -> None:
     note = client.register_script(LOG)
     note(keys=["log"], args=["0"])
-    with client.trailing(lambda: [note(keys=["log"], args=[name]) for name in "23"]):
+    with client.after_next(lambda: [note(keys=["log"], args=[name]) for name in "23"]):
         note(keys=["log"], args=["1"])
         note(keys=["log"], args=["4"])
     assert client.lrange("log", 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_a_trailing_error_is_logged_and_what_was_not_sent_is_forgotten(
-    client: SharedTrips, caplog: pytest.LogCaptureFixture
+def test_a_piggybacked_error_is_logged_and_what_was_not_sent_is_forgotten(
+    client: PipelinedRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.set("text", "x")
-    with client.trailing(lambda: client.hget("text", "f")):
+    with client.after_next(lambda: client.hget("text", "f")):
         assert client.hget("h", "f") is None
-    assert "a trailing HGET failed: WRONGTYPE" in caplog.text
+    assert "a piggybacked HGET failed: WRONGTYPE" in caplog.text
     caplog.clear()
-    with client.trailing(lambda: client.hget("text", "f")):
+    with client.after_next(lambda: client.hget("text", "f")):
         pass
     assert client.hget("h", "f") is None
     assert not caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 from redis.commands.core import Script
@@ -14,6 +14,7 @@ from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Fit, Rese
 from alphamill.llm.journal.protocol import Turn, nothing, refuse
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.messages import Message
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.redis_store import ScriptCall, as_text, reached, script
 
 READ_BATCH = 500
@@ -22,25 +23,14 @@ MOST_STORED = 1000
 _TABLES = ("attempts", "open", "answers", "records", "texts")
 
 
-class Trips(Protocol):
-    """A client that sends more in one trip; see `alphamill.redis_pipelining`."""
-
-    def trailing(self, also: Callable[[], object]) -> AbstractContextManager[None]:
-        """What `also` writes goes behind the block's first command."""
-
-
 class RedisJournal:
     """The journal on one Redis server, no cluster. Keys: `alphamill:RUN:llm:*`, a day's account.
 
     The script runs whole or not at all; persistence is the server's (append-only file).
-    trips: `client`, if it can do that.
     """
 
-    def __init__(
-        self, client: redis.Redis, hold_s: float = HOLD_S, trips: Trips | None = None
-    ) -> None:
+    def __init__(self, client: redis.Redis, hold_s: float = HOLD_S) -> None:
         self._redis = client
-        self._trips = trips
         self._script = client.register_script(script(__package__, "journal"))
         self._admits: dict[str, Script] = {}  # by the text that books the turn
         self._hold_ms = round(hold_s * 1000)
@@ -144,8 +134,8 @@ class RedisJournal:
         self, held: Reservation, record: CallRecord, also: Callable[[], object] = nothing
     ) -> CallRecord:
         asked = ("settle", held, record.cost_usd_micros or 0, record.to_json())
-        if self._trips is not None:
-            with self._trips.trailing(also):
+        if isinstance(self._redis, PipelinedRedis):
+            with self._redis.after_next(also):
                 _, answer = self._change(*asked)
         else:
             _, answer = self._change(*asked)
