@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,37 +14,28 @@ T = TypeVar("T")
 Series = tuple[FloatArray, ...]
 
 
-@cache
-def talib() -> Any:
-    """TA-Lib, loaded on first use: reading the registry must not need it."""
-    return importlib.import_module("talib")
-
-
 class Bars:
     """Equally spaced bars without a hole; every array is float64 (bars,) and C-contiguous.
 
     Either a whole stretch, or a part of one which begins early enough for every window that ends
-    in the rows asked for. What remembers more than a window is made by `whole`.
+    in the rows asked for. What remembers more than a window is made by `over_history`.
 
     Prices are finite, positive and consistent (low <= open, close <= high). The other columns are
     usable only where an indicator's record names them as inputs.
     first_number: how many bars of this length lie between the epoch and the first one.
-    rooms: the memory that columns of a whole stretch are to end up in.
+    buffers: by name, the memory that a whole stretch's columns are to end up in.
     """
-
-    __slots__ = ("_columns", "_memo", "_rooms", "_start", "_stretch", "first_number", "interval",
-                 "n_bars")  # fmt: skip
 
     def __init__(
         self,
         columns: Mapping[str, FloatArray],
         interval: Interval | None,
         first_number: int,
-        rooms: Mapping[str, FloatArray] | None = None,
+        buffers: Mapping[str, FloatArray] | None = None,
     ) -> None:
         self._columns = columns
         self._memo: dict[str, Any] = {}
-        self._rooms = rooms or {}
+        self._buffers = buffers or {}
         self._stretch: Bars | None = None  # not itself: a cycle would keep the memory
         self._start = 0
         self.interval = interval
@@ -74,7 +63,7 @@ class Bars:
             self._memo[key] = make()
         return cast("T", self._memo[key])
 
-    def whole(self, key: str, make: Callable[[Bars], Series]) -> Series:
+    def over_history(self, key: str, make: Callable[[Bars], Series]) -> Series:
         """Series over the whole stretch, of which these bars see their rows; made once."""
         stretch = self._stretch
         if stretch is None:
@@ -82,10 +71,10 @@ class Bars:
         series = stretch.memo(key, lambda: make(stretch))
         return tuple(values[self._start : self._start + self.n_bars] for values in series)
 
-    def room(self, name: str) -> FloatArray:
+    def buffer(self, name: str) -> FloatArray:
         """Where to write the column `name`, so that it need not be copied; values undefined."""
-        room = self._rooms.get(name)
-        return np.empty(self.n_bars) if room is None else room
+        buffer = self._buffers.get(name)
+        return np.empty(self.n_bars) if buffer is None else buffer
 
     def bars_in(self, span_ms: int) -> int:
         """How many bars make up a span of time that the interval divides."""

@@ -12,19 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray, Interval
-from alphamill.indicators import (
-    intake,
-    momentum,
-    orderflow,
-    trailing,
-    trend,
-    volatility,
-    volume,
-)
+from alphamill.indicators import kernels, momentum, orderflow, trailing, trend, volatility, volume
 from alphamill.indicators.bars import Bars
-from alphamill.indicators.registry import INDICATORS, Indicator
-from alphamill.indicators.rolling import loops
-from alphamill.indicators.sheet import Sheet
+from alphamill.indicators.columns import OutputColumns, read_columns, read_times_ms
+from alphamill.indicators.registry import DAY_MS, INDICATORS, Indicator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +24,9 @@ if TYPE_CHECKING:
 FAMILIES = (trend, momentum, trailing, volatility, volume, orderflow)
 
 _PRICES = ("open", "high", "low", "close")
-_WHOLE = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}
-_PART_BARS = (
-    16_384  # rows worked on together: what one indicator leaves is in the cache for the next
-)
+_WHOLES = {"taker_buy_base": "volume", "taker_buy_quote": "quote_volume"}  # of which they are parts
+# Rows worked on together: what one indicator leaves is in the cache for the next.
+_PART_BARS = 16_384
 
 Mask = NDArray[np.bool_]
 
@@ -66,24 +56,24 @@ def compute_indicators(
     positive or contradictory, each one starts anew and is NaN for its `warmup_bars`. Never inf.
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
-    times_ms = intake.times_ms(klines["open_time"])
-    shortest_ms, longest_ms = loops("bars").step_range(times_ms)
+    times_ms = read_times_ms(klines["open_time"])
+    shortest_ms, longest_ms = kernels.bars.step_range(times_ms)
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
     interval = interval or _interval_of(shortest_ms)
     plan = _plan(None if names is None else tuple(names), interval)
-    columns = intake.float_columns(klines, plan.fields)
+    columns = read_columns(klines, plan.fields)
     breaks = _breaks(times_ms, interval, shortest_ms, longest_ms)
-    sheet = Sheet(len(klines), plan.lows, plan.highs)
+    output = OutputColumns(len(klines), plan.lows, plan.highs)
     for numbers, runs in _cuts(plan, columns, breaks):
         done = 0
         for start, end in runs:
-            sheet.blank(numbers, done, start)
+            output.blank(numbers, done, start)
             first_number = _bar_number(times_ms, interval, shortest_ms, start)
-            _Stretch(plan, sheet, numbers, start, end).fill(columns, first_number)
+            _Stretch(plan, output, numbers, start, end).fill(columns, first_number)
             done = end
-        sheet.blank(numbers, done, len(klines))
-    return sheet.frame(klines.index, plan.columns)
+        output.blank(numbers, done, len(klines))
+    return output.frame(klines.index, plan.columns)
 
 
 def _cuts(
@@ -113,22 +103,24 @@ class _Stretch:
     memory of one part serves the next.
     """
 
-    def __init__(self, plan: _Plan, sheet: Sheet, numbers: IntArray, start: int, end: int) -> None:
+    def __init__(
+        self, plan: _Plan, output: OutputColumns, numbers: IntArray, start: int, end: int
+    ) -> None:
         self._plan = plan
-        self._sheet = sheet
+        self._output = output
         self._numbers = numbers
         self._start = start
         self._end = end
         self._work = [
             (plan.records[number], plan.warmups_bars[number], row)
-            for number, row in zip(numbers.tolist(), sheet.rows(numbers, start, end), strict=True)
+            for number, row in zip(numbers.tolist(), output.rows(numbers, start, end), strict=True)
         ]
 
     def fill(self, columns: dict[str, FloatArray], first_number: int) -> None:
         """Every indicator into its row, within its range; NaN before it has warmed up."""
         own = {field: values[self._start : self._end] for field, values in columns.items()}
-        rooms = {record.name: row for record, _, row in self._work}
-        stretch = Bars(own, self._plan.interval, first_number, rooms)
+        buffers = {record.name: row for record, _, row in self._work}
+        stretch = Bars(own, self._plan.interval, first_number, buffers)
         for start in range(0, stretch.n_bars, _PART_BARS):
             end = min(start + _PART_BARS, stretch.n_bars)
             self._fill_part(stretch.part(max(0, start - self._plan.lead_bars), end), start, end)
@@ -143,7 +135,7 @@ class _Stretch:
                 row[...] = record.compute(bars)
             else:
                 row[start:end] = record.compute(bars)[lead_bars:]
-        self._sheet.keep_in_range(self._numbers, self._start + start, self._start + end)
+        self._output.keep_in_range(self._numbers, self._start + start, self._start + end)
 
 
 def _runs(cut: bytes, breaks: IntArray) -> Iterator[tuple[int, int]]:
@@ -164,16 +156,17 @@ def _runs(cut: bytes, breaks: IntArray) -> Iterator[tuple[int, int]]:
 
 def _usable_prices(columns: dict[str, FloatArray]) -> Mask:
     """Finite, positive, and low <= open, close <= high."""
+    prices = columns["high"], columns["low"], columns["close"]
     mask = np.empty(len(columns["close"]), dtype=np.bool_)
-    loops("bars").usable_prices(*(columns[field] for field in _PRICES), mask)
+    kernels.bars.usable_prices(columns["open"], prices, mask)
     return mask
 
 
 def _usable_amounts(columns: dict[str, FloatArray], field: str) -> Mask:
     """Finite, not negative, and a part not larger than its whole."""
-    values, whole = columns[field], columns[_WHOLE.get(field, field)]
+    values, whole = columns[field], columns[_WHOLES.get(field, field)]
     mask = np.empty(len(values), dtype=np.bool_)
-    loops("bars").usable_amounts(values, whole, mask)
+    kernels.bars.usable_amounts(values, whole, mask)
     return mask
 
 
@@ -215,7 +208,7 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
     for row, record in enumerate(records):
         rows_by_inputs.setdefault(record.inputs, []).append(row)
     fields = {*_PRICES, *(field for record in records for field in record.inputs)}
-    fields |= {_WHOLE[field] for field in fields & _WHOLE.keys()}
+    fields |= {_WHOLES[field] for field in fields & _WHOLES.keys()}
     warmups_bars = tuple(record.warmup_bars(interval) for record in records)
     return _Plan(
         interval=interval,
@@ -231,21 +224,25 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
     )
 
 
-_DAY_MS = 86_400_000
 _BY_MS = {interval.ms: interval for interval in Interval if interval is not Interval.MO1}
 
 
 def _interval_of(shortest_ms: int) -> Interval | None:
     """The interval whose bars are that far apart; None for one that Binance does not have."""
-    if 28 * _DAY_MS <= shortest_ms <= 31 * _DAY_MS and shortest_ms not in _BY_MS:
+    if 28 * DAY_MS <= shortest_ms <= 31 * DAY_MS and shortest_ms not in _BY_MS:
         return Interval.MO1
     return _BY_MS.get(shortest_ms)
+
+
+def _months(times_ms: IntArray) -> IntArray:
+    """Months since the epoch."""
+    return times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
 
 
 def _bar_number(times_ms: IntArray, interval: Interval | None, shortest_ms: int, row: int) -> int:
     """How many bars lie between the epoch and this row."""
     if interval is Interval.MO1:
-        return int(times_ms[row].astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64))
+        return int(_months(times_ms[row]))
     return int(times_ms[row]) // (interval.ms if interval else shortest_ms)
 
 
@@ -254,8 +251,7 @@ def _breaks(
 ) -> IntArray:
     """Rows that do not follow on the row before. A bar off the grid neighbours none."""
     if interval is Interval.MO1:
-        months = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-        return np.flatnonzero(np.diff(months) != 1) + 1
+        return np.flatnonzero(np.diff(_months(times_ms)) != 1) + 1
     step_ms = interval.ms if interval else shortest_ms
     if step_ms == shortest_ms == longest_ms:
         return np.empty(0, dtype=np.int64)

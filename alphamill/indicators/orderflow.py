@@ -8,7 +8,7 @@ import numpy as np
 
 from alphamill.frames import FloatArray
 from alphamill.indicators.bars import Bars
-from alphamill.indicators.registry import Unit, indicator
+from alphamill.indicators.registry import Unit, indicator, window
 from alphamill.indicators.rolling import divide, moving_mean, moving_moments, moving_sum
 from alphamill.indicators.volume import volume_sum
 
@@ -16,7 +16,7 @@ _TAKER = ("volume", "taker_buy_base")
 _TRADED = ("quote_volume", "trades")
 
 
-@indicator("vwap_gap", source="definition", inputs=("volume", "quote_volume"), low=-1)
+@indicator("definition", inputs=("volume", "quote_volume"), low=-1)
 def vwap_gap(bars: Bars) -> FloatArray:
     """Close over the bar's own VWAP (quote volume / volume), minus 1; NaN without trade.
 
@@ -29,7 +29,7 @@ def vwap_gap(bars: Bars) -> FloatArray:
     return divide(close, vwap, 1.0, -1.0)
 
 
-@indicator("taker_buy_ratio", source="Binance klines", inputs=_TAKER, low=0, high=1)
+@indicator("Binance klines", inputs=_TAKER, low=0, high=1)
 def taker_buy_ratio(bars: Bars) -> FloatArray:
     """Share of the bar's volume that takers bought; NaN without trade."""
     return divide(bars["taker_buy_base"], bars["volume"])
@@ -39,14 +39,13 @@ def _imbalance(bars: Bars) -> FloatArray:
     return bars.memo("imbalance", lambda: divide(bars["taker_buy_base"], bars["volume"], 2.0, -1.0))
 
 
-@indicator("taker_imbalance", source="Binance klines", inputs=_TAKER, low=-1, high=1)
+@indicator("Binance klines", inputs=_TAKER, low=-1, high=1)
 def taker_imbalance(bars: Bars) -> FloatArray:
     """Takers' buying minus selling over the bar's volume; NaN without trade."""
     return _imbalance(bars)
 
 
-@indicator("taker_imbalance_20", source="Binance klines", first_bar=19, inputs=_TAKER, low=-1,
-           high=1, length_bars=20)  # fmt: skip
+@indicator("Binance klines", window(20), inputs=_TAKER, low=-1, high=1)
 def taker_imbalance_20(bars: Bars) -> FloatArray:
     """Takers' buying minus selling over volume, of 20 bars together; NaN if nothing traded."""
     signed = 2 * bars["taker_buy_base"] - bars["volume"]
@@ -54,9 +53,8 @@ def taker_imbalance_20(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "taker_imbalance_z_20", source="Binance klines", first_bar=19, inputs=_TAKER,
-    low=-19 / math.sqrt(20), high=19 / math.sqrt(20), length_bars=20,
-)  # fmt: skip
+    "Binance klines", window(20), inputs=_TAKER, low=-19 / math.sqrt(20), high=19 / math.sqrt(20)
+)
 def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     """taker_imbalance's distance from its 20-bar mean in standard deviations (ddof 1).
 
@@ -67,22 +65,20 @@ def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     return divide(values - mean, deviation)
 
 
-@indicator("trade_size", source="Binance klines", unit=Unit.PER_TRADE, inputs=_TRADED, low=0)
+@indicator("Binance klines", unit=Unit.PER_TRADE, inputs=_TRADED, low=0)
 def trade_size(bars: Bars) -> FloatArray:
     """Mean quote volume of a trade; NaN without trade."""
     return divide(bars["quote_volume"], bars["trades"])
 
 
-@indicator("trade_size_ratio_20", source="Binance klines", first_bar=19, inputs=_TRADED, low=0,
-           length_bars=20)  # fmt: skip
+@indicator("Binance klines", window(20), inputs=_TRADED, low=0)
 def trade_size_ratio_20(bars: Bars) -> FloatArray:
     """trade_size over the mean trade of the last 20 bars together; NaN without trade."""
     usual = divide(moving_sum(bars["quote_volume"], 20), moving_sum(bars["trades"], 20))
     return divide(trade_size(bars), usual)
 
 
-@indicator("trades_ratio_20", source="Binance klines", first_bar=19, inputs=("trades",), low=0,
-           high=20, length_bars=20)  # fmt: skip
+@indicator("Binance klines", window(20), inputs=("trades",), low=0, high=20)
 def trades_ratio_20(bars: Bars) -> FloatArray:
     """Number of trades over its 20-bar mean; NaN if there were none."""
     return divide(bars["trades"], moving_mean(bars["trades"], 20))

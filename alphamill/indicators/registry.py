@@ -36,8 +36,9 @@ class Indicator:
     """A column of `compute_indicators`.
 
     compute: from bars, which may be a part of a long stretch, to one value a bar. What a window of
-        at most `first_bar` bars does not decide goes through `Bars.whole`; what two columns share
-        through `Bars.memo`. Values outside low to high by rounding, and inf, are seen to.
+        at most `first_bar` bars does not decide goes through `Bars.over_history`; what two columns
+        share through `Bars.memo`. `compute_indicators` puts values that rounding took outside low
+        to high on that end, and makes inf NaN.
     inputs: kline columns beyond the four prices that it reads.
     parameters: as in the source's notation; `_bars` suffixes are window lengths.
     first_bar: index of the first valid value in a history without holes (see `warmup_bars`).
@@ -98,18 +99,42 @@ _RECORDS: dict[str, Indicator] = {}
 INDICATORS: Mapping[str, Indicator] = MappingProxyType(_RECORDS)
 
 
-def ema_settle_bars(length_bars: int, stages: int = 1) -> int:
-    """Bars until `stages` chained EMAs (alpha 2/(n+1)) forget their seed to 1e-12."""
-    return _settle(1 - 2 / (length_bars + 1), stages)
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How far back a column's values look.
+
+    length_bars: of its window or average, a parameter of the record; 0 if it has none.
+    first_bar, settle_bars: see `Indicator`.
+    """
+
+    length_bars: int = 0
+    first_bar: int = 0
+    settle_bars: int = 0
 
 
-def wilder_settle_bars(length_bars: int, stages: int = 1) -> int:
-    """The same for Wilder's smoothing (alpha 1/n)."""
-    return _settle(1 - 1 / length_bars, stages)
+ONE_BAR = Memory()
 
 
-def _settle(decay: float, stages: int) -> int:
-    # A chain of k equal EMAs forgets like n**(k-1) * decay**n; a few fixed-point steps solve it.
+def window(length_bars: int, before: int = 0) -> Memory:
+    """The last `length_bars` bars, which look at so many bars before them."""
+    return Memory(length_bars, length_bars - 1 + before)
+
+
+def ema(length_bars: int, stages: int = 1) -> Memory:
+    """`stages` chained EMAs (alpha 2/(n+1)), each seeded by the mean of its first n values."""
+    settle_bars = _settle_bars(1 - 2 / (length_bars + 1), stages)
+    return Memory(length_bars, stages * (length_bars - 1), settle_bars)
+
+
+def wilder(length_bars: int, stages: int = 1) -> Memory:
+    """Chained smoothings by Wilder (alpha 1/n) of bars' changes, which begin with the second."""
+    settle_bars = _settle_bars(1 - 1 / length_bars, stages)
+    return Memory(length_bars, stages * (length_bars - 1) + 1, settle_bars)
+
+
+def _settle_bars(decay: float, stages: int) -> int:
+    """Bars until a chain of equal averages forgets its seed to 1e-12."""
+    # k of them forget like n**(k-1) * decay**n; a few fixed-point steps solve it.
     bars = math.log(1e-12) / math.log(decay)
     for _ in range(8):
         bars = (math.log(1e-12) - (stages - 1) * math.log(bars)) / math.log(decay)
@@ -117,11 +142,9 @@ def _settle(decay: float, stages: int) -> int:
 
 
 def indicator(
-    name: str,
-    *,
     source: str,
-    first_bar: int = 0,
-    settle_bars: int = 0,
+    memory: Memory = ONE_BAR,
+    *,
     unit: Unit = Unit.RATIO,
     inputs: tuple[str, ...] = (),
     span_ms: int = 0,
@@ -130,9 +153,11 @@ def indicator(
     high: float = math.inf,
     **parameters: float,
 ) -> Callable[[Compute], Compute]:
-    """Register a function of `Bars` as the column `name`; its docstring becomes the summary."""
+    """Register a function of `Bars` as the column of its name, its docstring as the summary."""
+    length = {"length_bars": memory.length_bars} if memory.length_bars else {}
 
     def register(compute: Compute) -> Compute:
+        name = compute.__name__
         if name in _RECORDS:
             raise ValueError(f"indicator {name} is registered twice")
         _RECORDS[name] = Indicator(
@@ -142,9 +167,9 @@ def indicator(
             source=source,
             unit=unit,
             inputs=inputs,
-            parameters=MappingProxyType(dict(parameters)),
-            first_bar=first_bar,
-            settle_bars=settle_bars,
+            parameters=MappingProxyType({**length, **parameters}),
+            first_bar=memory.first_bar,
+            settle_bars=memory.settle_bars,
             span_ms=span_ms,
             min_span_bars=min_span_bars,
             low=low,

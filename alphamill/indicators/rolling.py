@@ -7,19 +7,10 @@ has left the window leaves no trace.
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
-from typing import Any
-
 import numpy as np
 
 from alphamill.frames import FloatArray
-
-
-@cache
-def loops(name: str) -> Any:
-    """A module of compiled loops, loaded on first use: it loads numba."""
-    return importlib.import_module(f"alphamill.indicators.kernels.{name}")
+from alphamill.indicators import kernels
 
 
 def delay(values: FloatArray, bars: int) -> FloatArray:
@@ -35,14 +26,14 @@ def divide(
 ) -> FloatArray:
     """Quotient times `scale`, plus `shift`; NaN where it is not finite."""
     result = np.empty(len(numerator))
-    loops("bars").quotient(numerator, denominator, scale, shift, result)
+    kernels.bars.quotient(numerator, denominator, scale, shift, result)
     return result
 
 
-def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float = 1.0) -> FloatArray:
-    """Where x lies on the way from `zero` to `one`, times `scale`; NaN if there is no way."""
+def position(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float = 1.0) -> FloatArray:
+    """Where x stands between `zero` (0) and `one` (1), times `scale`; NaN if these are equal."""
     result = np.empty(len(x))
-    loops("bars").place(x, zero, one, scale, result)
+    kernels.bars.position(x, zero, one, scale, result)
     return result
 
 
@@ -50,21 +41,21 @@ def change(values: FloatArray, bars: int, scale: float = 1.0) -> FloatArray:
     """Value over that of `bars` (>= 1) bars ago, minus 1, times `scale`; NaN in the first bars."""
     result = np.empty(len(values))
     result[:bars] = np.nan
-    loops("bars").quotient(values[bars:], values[:-bars], scale, -scale, result[bars:])
+    kernels.bars.quotient(values[bars:], values[:-bars], scale, -scale, result[bars:])
     return result
 
 
 def moving_sum(values: FloatArray, length_bars: int) -> FloatArray:
     """Sum of the last `length_bars` values."""
     result = np.empty(len(values))
-    loops("windows").window_sum(values, length_bars, 1.0, result)
+    kernels.windows.window_sum(values, length_bars, 1.0, result)
     return result
 
 
 def moving_mean(values: FloatArray, length_bars: int) -> FloatArray:
     """Mean of the last `length_bars` values."""
     result = np.empty(len(values))
-    loops("windows").window_sum(values, length_bars, float(length_bars), result)
+    kernels.windows.window_sum(values, length_bars, float(length_bars), result)
     return result
 
 
@@ -73,7 +64,7 @@ def moving_moments(
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the last `length_bars` (>= 2) values; 0 if all are equal."""
     mean, std = np.empty(len(values)), np.empty(len(values))
-    loops("windows").window_moments(values, length_bars, float(length_bars - ddof), mean, std)
+    kernels.windows.window_moments(values, length_bars, float(length_bars - ddof), mean, std)
     return mean, std
 
 
@@ -87,21 +78,21 @@ def moving_extremes(
 ) -> tuple[FloatArray, FloatArray]:
     """Highest of `high` and lowest of `low`, neither with NaN, of the last `length_bars`."""
     highest, lowest = np.empty(len(high)), np.empty(len(high))
-    loops("windows").window_extremes(high, low, length_bars, highest, lowest)
+    kernels.windows.window_extremes(high, low, length_bars, highest, lowest)
     return highest, lowest
 
 
 def moving_slope(values: FloatArray, length_bars: int) -> FloatArray:
     """Least-squares slope a bar of the last `length_bars` (>= 2) values; exactly 0 if all equal."""
     result = np.empty(len(values))
-    loops("windows").window_slope(values, length_bars, result)
+    kernels.windows.window_slope(values, length_bars, result)
     return result
 
 
 def moving_correlation(x: FloatArray, y: FloatArray, length_bars: int) -> FloatArray:
     """Pearson's correlation over the last `length_bars` (>= 2) bars; NaN if either is constant."""
     result = np.empty(len(x))
-    loops("windows").window_corr(x, y, length_bars, result)
+    kernels.windows.window_corr(x, y, length_bars, result)
     return result
 
 
@@ -111,7 +102,7 @@ def channel_index(values: FloatArray, length_bars: int) -> FloatArray:
     NaN if they are all equal.
     """
     result = np.empty(len(values))
-    loops("oscillators").channel_index(values, length_bars, result)
+    kernels.oscillators.channel_index(values, length_bars, result)
     return result
 
 

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.bars import Bars, Series, talib
-from alphamill.indicators.registry import DAY_MS, indicator
-from alphamill.indicators.rolling import divide, loops
+from alphamill.indicators import kernels
+from alphamill.indicators.bars import Bars, Series
+from alphamill.indicators.registry import DAY_MS, Memory, indicator
+from alphamill.indicators.rolling import divide
 
 BLOCK_BARS = 512
 _HISTORY_BARS = 2 * BLOCK_BARS - 1  # from the last bar of a block to the first of the one before
 
 
-def _stints(bars: Bars) -> Iterator[tuple[int, int, int]]:
+def _segments(bars: Bars) -> Iterator[tuple[int, int, int]]:
     """(origin, start, end): rows [start, end) are those of the recursion begun at `origin`."""
     n_bars = len(bars)
     first_end = 2 * BLOCK_BARS - bars.first_number % BLOCK_BARS
@@ -37,29 +38,35 @@ def _anchored(bars: Bars, key: str, recursion: Callable[[Bars, slice], FloatArra
 
     def make(stretch: Bars) -> Series:
         result = np.empty(len(stretch))
-        for origin, start, end in _stints(stretch):
+        for origin, start, end in _segments(stretch):
             result[start:end] = recursion(stretch, slice(origin, end))[start - origin :]
         return (result,)
 
-    return bars.whole(key, make)[0]
+    return bars.over_history(key, make)[0]
 
 
 @indicator(
-    "psar_gap", source="Wilder (1978); TA-Lib SAR begun anew every 512 bars", first_bar=1,
-    settle_bars=_HISTORY_BARS - 1, low=-1, acceleration_frac=0.02, maximum_frac=0.2,
-)  # fmt: skip
+    "Wilder (1978); TA-Lib SAR begun anew every 512 bars",
+    Memory(first_bar=1, settle_bars=_HISTORY_BARS - 1),
+    low=-1,
+    acceleration_frac=0.02,
+    maximum_frac=0.2,
+)
 def psar_gap(bars: Bars) -> FloatArray:
     """Close over the parabolic stop, minus 1; above 0 while the stop lies below the price."""
+    import talib
+
     stop = _anchored(
-        bars, "psar", lambda b, rows: talib().SAR(b["high"][rows], b["low"][rows], 0.02, 0.2)
+        bars, "psar", lambda b, rows: talib.SAR(b["high"][rows], b["low"][rows], 0.02, 0.2)
     )
     return divide(bars["close"], stop, 1.0, -1.0)
 
 
 @indicator(
-    "supertrend_gap", source="Seban; TA-Lib SUPERTREND begun anew every 512 bars", first_bar=10,
-    settle_bars=_HISTORY_BARS - 10, length_bars=10, ranges=3,
-)  # fmt: skip
+    "Seban; TA-Lib SUPERTREND begun anew every 512 bars",
+    Memory(10, 10, _HISTORY_BARS - 10),
+    ranges=3,
+)
 def supertrend_gap(bars: Bars) -> FloatArray:
     """1 minus SuperTrend's line over the close; its sign is the trend's.
 
@@ -70,15 +77,19 @@ def supertrend_gap(bars: Bars) -> FloatArray:
 
 
 def _line(bars: Bars, rows: slice) -> FloatArray:
+    import talib
+
     high, low, close = (prices[rows] for prices in bars.hlc)
-    line: FloatArray = talib().SUPERTREND(high, low, close, 10, 3.0)[0]
-    return line
+    return talib.SUPERTREND(high, low, close, 10, 3.0)[0]
 
 
 @indicator(
-    "kama_gap_10", source="Kaufman (1995); as TA-Lib KAMA begun anew every 512 bars", first_bar=10,
-    settle_bars=_HISTORY_BARS - 10, low=-1, length_bars=10, fast_bars=2, slow_bars=30,
-)  # fmt: skip
+    "Kaufman (1995); as TA-Lib KAMA begun anew every 512 bars",
+    Memory(10, 10, _HISTORY_BARS - 10),
+    low=-1,
+    fast_bars=2,
+    slow_bars=30,
+)
 def kama_gap_10(bars: Bars) -> FloatArray:
     """Close over Kaufman's adaptive mean, minus 1: an EMA of 2 to 30 bars by efficiency_ratio_10.
 
@@ -90,12 +101,17 @@ def kama_gap_10(bars: Bars) -> FloatArray:
 
 def _adaptive_mean(close: FloatArray) -> FloatArray:
     result = np.empty(len(close))
-    loops("trailing").adaptive_mean(close, 10, 2 / 3, 2 / 31, result)
+    kernels.recursive.adaptive_mean(close, 10, 2 / 3, 2 / 31, result)
     return result
 
 
-@indicator("vwap_session_gap", source="definition; as TA-Lib VWAP begun at 00:00 UTC",
-           inputs=("volume",), span_ms=DAY_MS, min_span_bars=2, low=-1)  # fmt: skip
+@indicator(
+    "definition; as TA-Lib VWAP begun at 00:00 UTC",
+    inputs=("volume",),
+    span_ms=DAY_MS,
+    min_span_bars=2,
+    low=-1,
+)
 def vwap_session_gap(bars: Bars) -> FloatArray:
     """Close over the mean typical price, by volume, since 00:00 UTC, minus 1.
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray
+from alphamill.indicators.kernels import HighLowClose
 from alphamill.jit import inline, kernel
 
 _ROUNDING = 1e-9  # how far a value may exceed its range, and a part its whole, relative to it
@@ -24,8 +25,10 @@ def quotient(a: FloatArray, b: FloatArray, scale: float, shift: float, out: Floa
 
 
 @kernel
-def place(x: FloatArray, zero: FloatArray, one: FloatArray, scale: float, out: FloatArray) -> None:
-    """Where x lies on the way from `zero` to `one`, times `scale`."""
+def position(
+    x: FloatArray, zero: FloatArray, one: FloatArray, scale: float, out: FloatArray
+) -> None:
+    """Where x stands on the way from `zero` to `one`, times `scale`."""
     for i in range(x.shape[0]):
         out[i] = _known((x[i] - zero[i]) / (one[i] - zero[i])) * scale
 
@@ -41,10 +44,9 @@ def step_range(times: IntArray) -> tuple[int, int]:
 
 
 @kernel
-def usable_prices(
-    first: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: NDArray[np.bool_]
-) -> None:
+def usable_prices(first: FloatArray, prices: HighLowClose, out: NDArray[np.bool_]) -> None:
     """Finite, positive, and low <= first, close <= high; comparisons with NaN are False."""
+    high, low, close = prices
     for i in range(first.shape[0]):
         bounded = low[i] > 0 and high[i] < np.inf
         out[i] = (
@@ -95,10 +97,9 @@ def keep_rows_in_range(
 
 
 @kernel
-def power_balance(
-    first: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, out: FloatArray
-) -> None:
+def power_balance(first: FloatArray, prices: HighLowClose, out: FloatArray) -> None:
     """The bar's body over its span, -1 to 1; 0 if high = low."""
+    high, low, close = prices
     for i in range(first.shape[0]):
         share = (close[i] - first[i]) / (high[i] - low[i])
         out[i] = share if high[i] > low[i] else 0.0
@@ -119,11 +120,10 @@ def money_flow(
 
 
 @kernel
-def accumulation(
-    high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, out: FloatArray
-) -> None:
-    """Volume times the close's place in its bar, -1 low to 1 high; 0 if high = low."""
+def accumulation(prices: HighLowClose, volume: FloatArray, out: FloatArray) -> None:
+    """Volume times the close's position in its bar, -1 low to 1 high; 0 if high = low."""
+    high, low, close = prices
     for i in range(high.shape[0]):
         span = high[i] - low[i]
-        place_in_bar = ((close[i] - low[i]) - (high[i] - close[i])) / span
-        out[i] = place_in_bar * volume[i] if span > 0 else 0.0
+        position_in_bar = ((close[i] - low[i]) - (high[i] - close[i])) / span
+        out[i] = position_in_bar * volume[i] if span > 0 else 0.0

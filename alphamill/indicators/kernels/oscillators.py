@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.frames import FloatArray
+from alphamill.indicators.kernels import HighLowClose
 from alphamill.indicators.kernels.windows import piece, sums
 from alphamill.jit import inline, kernel
 
@@ -96,8 +97,8 @@ def aroon(high: FloatArray, low: FloatArray, length: int, out: FloatArray) -> No
         while width < w:
             more = min(width, w - width)  # the two parts may share bars
             for row in range(2):
-                _later_top(now[row], now[row + 2], more, new[row], new[row + 2],
-                           bars - width - more + 1)  # fmt: skip
+                top, top_at = now[row], now[row + 2]
+                _later_top(top, top_at, more, new[row], new[row + 2], bars - width - more + 1)
             now, new = new, now
             width += more
         filled, top_at, bottom_at = out[first + w - 1 :], now[2], now[3]
@@ -107,16 +108,12 @@ def aroon(high: FloatArray, low: FloatArray, length: int, out: FloatArray) -> No
 
 @inline
 def _pressure(
-    high: FloatArray, low: FloatArray, close: FloatArray, first: int, count: int,
-    buying: FloatArray, ranges: FloatArray,
-) -> None:  # fmt: skip
+    prices: HighLowClose, first: int, count: int, buying: FloatArray, ranges: FloatArray
+) -> None:
     """Close less the true low, and the true range, of the bars after `first`."""
-    before, top, bottom, last = (
-        close[first:],
-        high[first + 1 :],
-        low[first + 1 :],
-        close[first + 1 :],
-    )
+    high, low, close = prices
+    top, bottom = high[first + 1 :], low[first + 1 :]
+    before, last = close[first:], close[first + 1 :]
     for j in range(count):
         floor = min(bottom[j], before[j])
         buying[j] = last[j] - floor
@@ -124,16 +121,16 @@ def _pressure(
 
 
 @kernel
-def ultimate(high: FloatArray, low: FloatArray, close: FloatArray, w: int, out: FloatArray) -> None:
+def ultimate(prices: HighLowClose, w: int, out: FloatArray) -> None:
     """Buying pressure over true range, of w, 2w and 4w bars weighted 4:2:1, in percent."""
-    n, longest = high.shape[0], 4 * w
+    n, longest = prices[0].shape[0], 4 * w
     out[:longest] = np.nan
     step = piece(n - 1, longest)
     scratch = np.empty((8, step + longest - 1))
     for first in range(0, n - longest, step):
         windows = min(step, n - longest - first)
         bars = windows + longest - 1
-        _pressure(high, low, close, first, bars, scratch[0], scratch[1])
+        _pressure(prices, first, bars, scratch[0], scratch[1])
         for row in range(2):
             short, middle, spare = scratch[2 + row], scratch[4 + row], scratch[6:]
             sums(scratch[row], w, bars, spare, short)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.frames import FloatArray
+from alphamill.indicators.kernels import HighLowClose, Pair, Triple
 from alphamill.jit import inline, kernel
 
 _PIECE = 512  # bars whose divisions, which wait for nothing, are made together
@@ -49,13 +50,13 @@ def _share(i: int, bars: int, settled: float) -> float:
 
 @kernel
 def convergence(
-    x: FloatArray, fast_bars: int, slow_bars: int, signal_bars: int,
-    line: FloatArray, signal: FloatArray, rest: FloatArray,
-) -> None:  # fmt: skip
+    x: FloatArray, fast_bars: int, slow_bars: int, signal_bars: int, out: Triple
+) -> None:
     """EMA fast less EMA slow, the EMA of that, and the difference of both.
 
     The fast one is seeded by the bars that end with the slow one's seed, as in TA-Lib.
     """
+    line, signal, rest = out
     late, first = slow_bars - fast_bars, slow_bars + signal_bars - 2
     line[:first] = signal[:first] = rest[:first] = np.nan
     fast_step, slow_step = 2.0 / (fast_bars + 1), 2.0 / (slow_bars + 1)
@@ -117,8 +118,9 @@ def _strengths(gain: FloatArray, loss: FloatArray, out: FloatArray, count: int) 
 
 
 @kernel
-def two_rsis(x: FloatArray, a_bars: int, b_bars: int, a_out: FloatArray, b_out: FloatArray) -> None:
+def two_rsis(x: FloatArray, a_bars: int, b_bars: int, out: Pair) -> None:
     """Wilder's relative strength for two lengths; 50 while x has never moved."""
+    a_out, b_out = out
     n = x.shape[0]
     a_step, b_step = 1.0 / a_bars, 1.0 / b_bars
     a_gain = a_loss = b_gain = b_loss = 0.0
@@ -141,11 +143,10 @@ def two_rsis(x: FloatArray, a_bars: int, b_bars: int, a_out: FloatArray, b_out: 
 
 
 @kernel
-def two_atrs(
-    high: FloatArray, low: FloatArray, close: FloatArray, a_bars: int, b_bars: int,
-    a_out: FloatArray, b_out: FloatArray,
-) -> None:  # fmt: skip
+def two_atrs(prices: HighLowClose, a_bars: int, b_bars: int, out: Pair) -> None:
     """Wilder's average true range for two lengths."""
+    high, low, close = prices
+    a_out, b_out = out
     a_step, b_step = 1.0 / a_bars, 1.0 / b_bars
     a = b = 0.0
     for i in range(1, high.shape[0]):
@@ -154,3 +155,63 @@ def two_atrs(
         b += (step - b) * _share(i, b_bars, b_step)
         a_out[i], b_out[i] = a, b
     a_out[:a_bars] = b_out[:b_bars] = np.nan
+
+
+@inline
+def _percent(part: float, whole: float) -> float:
+    return 100.0 * (part / whole) if whole > 0 else 0.0
+
+
+@kernel
+def directional(prices: HighLowClose, w: int, out: Triple) -> None:
+    """Wilder's +DI and -DI (1978) from bar w, ADX from bar 2w - 1; 0 without movement.
+
+    Seeds as TA-Lib has them: sums of the first w - 1 steps, then the mean of w DX. A bar whose DX
+    is undefined leaves the ADX as it was.
+    """
+    high, low, close = prices
+    plus_di, minus_di, adx = out
+    plus_di[:w] = minus_di[:w] = adx[: 2 * w - 1] = np.nan
+    plus = minus = ranges = index = 0.0
+    keep = 1.0 - 1.0 / w
+    for i in range(1, high.shape[0]):
+        up, down = high[i] - high[i - 1], low[i - 1] - low[i]
+        step_up = up if up > 0 and up > down else 0.0
+        step_down = down if down > 0 and down > up else 0.0
+        step = max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+        fade = 1.0 if i < w else keep
+        plus = plus * fade + step_up
+        minus = minus * fade + step_down
+        ranges = ranges * fade + step
+        if i < w:
+            continue
+        plus_di[i], minus_di[i] = _percent(plus, ranges), _percent(minus, ranges)
+        moved = plus + minus
+        if moved > 0 and ranges > 0:
+            dx = 100.0 * (abs(plus - minus) / moved)
+            index = index + dx / w if i < 2 * w else index + (dx - index) / w
+        if i >= 2 * w - 1:
+            adx[i] = index
+
+
+@kernel
+def adaptive_mean(x: FloatArray, w: int, fast: float, slow: float, out: FloatArray) -> None:
+    """Kaufman's mean: an EMA of weight slow**2 to fast**2 by the efficiency ratio of w bars.
+
+    From bar w, seeded by the bar before it. A window that did not move has ratio 1, as in TA-Lib,
+    which takes its path from a running sum that keeps what rounding left of it.
+    """
+    out[:w] = np.nan
+    if x.shape[0] <= w:
+        return
+    mean = x[w - 1]
+    for i in range(w, x.shape[0]):
+        window = x[i - w : i + 1]
+        path = 0.0
+        for j in range(w):
+            path += abs(window[j + 1] - window[j])
+        way = abs(window[w] - window[0])
+        ratio = way / path if path > way else 1.0
+        weight = ratio * (fast - slow) + slow
+        mean += (x[i] - mean) * weight * weight
+        out[i] = mean

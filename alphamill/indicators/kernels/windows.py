@@ -11,7 +11,10 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
+from alphamill.indicators.kernels import Pair
 from alphamill.jit import inline, kernel
+
+Moments = Pair  # means, and sums of squares of the distances from them
 
 _PIECE = 2048  # bars worked on together: what a step leaves is still in the cache for the next
 
@@ -93,12 +96,8 @@ def window_extremes(
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
         top, bottom = high[first:], low[first:]
-        new_top, new_bottom, spare_top, spare_bottom = (
-            scratch[0],
-            scratch[1],
-            scratch[2],
-            scratch[3],
-        )
+        new_top, new_bottom = scratch[0], scratch[1]
+        spare_top, spare_bottom = scratch[2], scratch[3]
         width = 1
         while width < w:
             more = min(width, w - width)  # the two parts may share bars
@@ -113,11 +112,11 @@ def window_extremes(
 
 
 @inline
-def _join(
-    mean: FloatArray, square: FloatArray, new_mean: FloatArray, new_square: FloatArray,
-    a: int, b: int, to_mean: FloatArray, to_square: FloatArray, count: int,
-) -> None:  # fmt: skip
-    """Mean and centred squares of a bars and the b after them (Chan, Golub and LeVeque 1979)."""
+def _join(old: Moments, new: Moments, a: int, b: int, to: Moments, count: int) -> None:
+    """Moments of a bars and the b after them (Chan, Golub and LeVeque 1979)."""
+    mean, square = old
+    new_mean, new_square = new
+    to_mean, to_square = to
     share = b / (a + b)
     weight = a * share
     for j in range(count):
@@ -138,29 +137,28 @@ def window_moments(
     for first in range(0, n - w + 1, step):
         windows = min(step, n - w + 1 - first)
         bars = windows + w - 1
-        mean, square, new_mean, new_square = scratch[0], scratch[1], scratch[2], scratch[3]
-        all_mean, all_square = mean_out[first + w - 1 :], std_out[first + w - 1 :]
-        _copy(x[first:], mean, bars)
-        square[:bars] = 0.0
+        part, spare = (scratch[0], scratch[1]), (scratch[2], scratch[3])
+        total = (mean_out[first + w - 1 :], std_out[first + w - 1 :])
+        _copy(x[first:], part[0], bars)
+        part[1][:bars] = 0.0
         width, held = 1, 0
         while True:
             if w & width:
                 if held == 0:
-                    _copy(mean, all_mean, windows)
-                    _copy(square, all_square, windows)
+                    _copy(part[0], total[0], windows)
+                    _copy(part[1], total[1], windows)
                 else:
-                    _join(all_mean, all_square, mean[held:], square[held:], held, width,
-                          all_mean, all_square, windows)  # fmt: skip
+                    _join(total, (part[0][held:], part[1][held:]), held, width, total, windows)
                 held += width
             if held == w:
                 break
-            _join(mean, square, mean[width:], square[width:], width, width, new_mean, new_square,
-                  bars - 2 * width + 1)  # fmt: skip
-            mean, new_mean = new_mean, mean
-            square, new_square = new_square, square
+            later = (part[0][width:], part[1][width:])
+            _join(part, later, width, width, spare, bars - 2 * width + 1)
+            part, spare = spare, part
             width *= 2
+        square = total[1]
         for j in range(windows):
-            all_square[j] = math.sqrt(all_square[j] / divisor)
+            square[j] = math.sqrt(square[j] / divisor)
 
 
 @kernel
@@ -188,13 +186,15 @@ def window_slope(x: FloatArray, w: int, out: FloatArray) -> None:
 
 @inline
 def _join_products(
-    x: FloatArray, y: FloatArray, xy: FloatArray, new_x: FloatArray, new_y: FloatArray,
-    new_xy: FloatArray, a: int, b: int, to: FloatArray, count: int,
-) -> None:  # fmt: skip
-    """Centred products of two series from the means of both, as `_join` has the squares."""
+    old: FloatArray, new: FloatArray, at: int, a: int, b: int, to: FloatArray, count: int
+) -> None:
+    """Centred products of two series from the means of both; rows as in `_join_pairs`."""
+    x, y, xy = old[0], old[1], old[4]
+    new_x, new_y, new_xy = new[0, at:], new[1, at:], new[4, at:]
+    to_xy = to[4]
     weight = a * b / (a + b)
     for j in range(count):
-        to[j] = xy[j] + new_xy[j] + (new_x[j] - x[j]) * (new_y[j] - y[j]) * weight
+        to_xy[j] = xy[j] + new_xy[j] + (new_x[j] - x[j]) * (new_y[j] - y[j]) * weight
 
 
 @inline
@@ -202,12 +202,11 @@ def _join_pairs(
     old: FloatArray, new: FloatArray, at: int, a: int, b: int, to: FloatArray, count: int
 ) -> None:
     """As `_join`, for two series: rows are means of x and y, centred xx, yy and xy."""
-    _join_products(
-        old[0], old[1], old[4], new[0, at:], new[1, at:], new[4, at:], a, b, to[4], count
-    )
-    for row in range(2):
-        _join(old[row], old[row + 2], new[row, at:], new[row + 2, at:], a, b, to[row], to[row + 2],
-              count)  # fmt: skip
+    _join_products(old, new, at, a, b, to, count)
+    for mean in range(2):
+        square = mean + 2
+        later = (new[mean, at:], new[square, at:])
+        _join((old[mean], old[square]), later, a, b, (to[mean], to[square]), count)
 
 
 @inline

@@ -353,8 +353,9 @@ def test_longs_pay_funding_while_they_hold(lag, first):
     plain = backtest(values, panel, 10.0, entry_lag_bars=lag, horizon_bars=2)
     rates = np.random.default_rng(19).normal(0, 1e-4, (60, 6))
     rates[20, 3] = nan
-    got = backtest(values, {**panel, "funding_rate": rates}, 10.0, entry_lag_bars=lag,
-                   horizon_bars=2)  # fmt: skip
+    got = backtest(
+        values, {**panel, "funding_rate": rates}, 10.0, entry_lag_bars=lag, horizon_bars=2
+    )
     targets = portfolio_weights(values)
     book = (targets + np.vstack([np.zeros((1, 6)), targets[:-1]])) / 2
     rows = len(got.gross_returns)

@@ -23,11 +23,26 @@ from alphamill.evaluation.out_of_sample import combined_deflated_sharpe, literal
 from alphamill.settings import GateSettings
 
 GOOD = Score(
-    horizon_bars=4, entry_lag_bars=1, skip_bars=0, fee_bps=11.0, bars_per_year=8760.0, direction=-1,
-    n_bars=3000, n_symbols=12, coverage=0.99, rank_ic_mean=-0.05, rank_ic_t=-5.0, p_value=6e-7,
-    n_obs=2995, gross_sharpe=9.0, net_sharpe=6.0, gross_sharpe_per_bar=0.12,
-    net_sharpe_per_bar=0.11, skew=0.1, kurtosis=5.0,
-)  # fmt: skip
+    horizon_bars=4,
+    entry_lag_bars=1,
+    skip_bars=0,
+    fee_bps=11.0,
+    bars_per_year=8760.0,
+    direction=-1,
+    n_bars=3000,
+    n_symbols=12,
+    coverage=0.99,
+    rank_ic_mean=-0.05,
+    rank_ic_t=-5.0,
+    p_value=6e-7,
+    n_obs=2995,
+    gross_sharpe=9.0,
+    net_sharpe=6.0,
+    gross_sharpe_per_bar=0.12,
+    net_sharpe_per_bar=0.11,
+    skew=0.1,
+    kurtosis=5.0,
+)
 TRIALS = TrialFacts(n_trials=200, n_effective=40.0, sharpe_variance=1 / 3000, bh_p=0.001)
 FINE = {
     "trials": TRIALS,
@@ -197,8 +212,14 @@ def test_an_unknown_variance_is_that_of_worthless_trials():
 
 
 def test_one_symbol_is_judged_by_its_own_statistic():
-    alone = replace(GOOD, n_symbols=1, rank_ic_mean=math.nan, rank_ic_t=math.nan,
-                    time_series_rank_corr=-0.05, time_series_t=-5.0)  # fmt: skip
+    alone = replace(
+        GOOD,
+        n_symbols=1,
+        rank_ic_mean=math.nan,
+        rank_ic_t=math.nan,
+        time_series_rank_corr=-0.05,
+        time_series_t=-5.0,
+    )
     assert judge(alone, alone, alone, **FINE).grade is Grade.TRADABLE
     weak = replace(alone, time_series_t=-1.6)
     assert failed(judge(alone, weak, alone, **FINE)) == {"validation_t"}
@@ -329,9 +350,11 @@ def test_the_luckiest_of_a_thousand_does_not_pass_on_a_fair_holdout():
         validation = replace(GOOD, direction=1, n_obs=n_obs, gross_sharpe_per_bar=lucky)
         fair = replace(validation, gross_sharpe_per_bar=1.645 / math.sqrt(n_obs))
         best.append(
-            [combined_deflated_sharpe([validation, fair], "gross", replace(trials, n_trials=n))
-             for n in (1, 1000)]
-        )  # fmt: skip
+            [
+                combined_deflated_sharpe([validation, fair], "gross", replace(trials, n_trials=n))
+                for n in (1, 1000)
+            ]
+        )
     alone, searched = np.array(best).T
     assert (alone >= 0.95).all()  # as one trial it would have passed
     assert (searched < 0.95).mean() > 0.99

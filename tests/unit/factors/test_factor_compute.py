@@ -168,12 +168,22 @@ def test_faults(text, fault):
 
 @pytest.mark.parametrize(
     "text",
-    ["delta(log(close), 5)", "rank(quote_volume)", "close > 0 ? returns : 0", "ts_rank(volume, 9)",
-     "log(close) - ts_mean(log(close), 9)", "sqrt(close * close) / open", "ts_beta(close, open, 9)",
-     "ts_corr(close, volume, 9)", "(close - ts_min(low, 9)) / (ts_max(high, 9) - ts_min(low, 9))",
-     "quote_volume / trades / ts_mean(quote_volume / trades, 9)", "ts_std(log(close), 9)",
-     "ts_cov(close, volume, 9) / quote_volume", "exp(delta(log(volume), 1))"],
-)  # fmt: skip
+    [
+        "delta(log(close), 5)",
+        "rank(quote_volume)",
+        "close > 0 ? returns : 0",
+        "ts_rank(volume, 9)",
+        "log(close) - ts_mean(log(close), 9)",
+        "sqrt(close * close) / open",
+        "ts_beta(close, open, 9)",
+        "ts_corr(close, volume, 9)",
+        "(close - ts_min(low, 9)) / (ts_max(high, 9) - ts_min(low, 9))",
+        "quote_volume / trades / ts_mean(quote_volume / trades, 9)",
+        "ts_std(log(close), 9)",
+        "ts_cov(close, volume, 9) / quote_volume",
+        "exp(delta(log(volume), 1))",
+    ],
+)
 def test_sound_units(text):
     assert check(parse(text)) == []
 

@@ -32,15 +32,18 @@ def test_slips_are_mended(written: str, meant: str) -> None:
     ("written", "bar_ms", "meant"),
     [
         ("ts_mean(returns, 1d)", 3_600_000, "ts_mean(returns, 24)"),
-        ("rank(ts_mean(returns, 4h) - ts_mean(returns, 2d)", 3_600_000,
-         "rank(ts_mean(returns, 4) - ts_mean(returns, 48))"),
+        (
+            "rank(ts_mean(returns, 4h) - ts_mean(returns, 2d)",
+            3_600_000,
+            "rank(ts_mean(returns, 4) - ts_mean(returns, 48))",
+        ),
         ("ts_mean(returns, 30min)", 300_000, "ts_mean(returns, 6)"),
         ("ts_mean(returns, 1w)", 86_400_000, "ts_mean(returns, 7)"),
         ("ts_mean(returns, 90m)", 3_600_000, None),
         ("ts_mean(returns, 30m)", 3_600_000, None),
         ("ts_mean(returns, 1d)", None, None),
     ],
-)  # fmt: skip
+)
 def test_a_window_in_time_is_a_window_in_bars_where_it_is_whole(
     written: str, bar_ms: int | None, meant: str | None
 ) -> None:

@@ -25,7 +25,7 @@ from alphamill.indicators import (
     indicator_names,
     registry_version,
 )
-from alphamill.indicators.registry import ema_settle_bars, wilder_settle_bars
+from alphamill.indicators.registry import ema, wilder
 
 KLINES_DIR = Path(__file__).parents[4] / "shared" / "data" / "klines"
 HOUR_MS = 3_600_000
@@ -39,13 +39,18 @@ def klines_of(n: int, seed: int = 1, sigma: float = 0.01) -> pd.DataFrame:
     quote = volume * (open_ + close) / 2
     return pd.DataFrame(
         {
-            "open_time": HOUR_MS * np.arange(n), "open": open_, "close": close,
+            "open_time": HOUR_MS * np.arange(n),
+            "open": open_,
+            "close": close,
             "high": np.maximum(open_, close) * (1 + sigma * rng.random(n)),
             "low": np.minimum(open_, close) * (1 - sigma * rng.random(n)),
-            "volume": volume, "quote_volume": quote, "trades": rng.integers(1, 99, n),
-            "taker_buy_base": volume * rng.random(n), "taker_buy_quote": quote * rng.random(n),
+            "volume": volume,
+            "quote_volume": quote,
+            "trades": rng.integers(1, 99, n),
+            "taker_buy_base": volume * rng.random(n),
+            "taker_buy_quote": quote * rng.random(n),
         }
-    )  # fmt: skip
+    )
 
 
 def real(path: str) -> pd.DataFrame:
@@ -250,9 +255,18 @@ def test_a_flat_market_is_defined_or_nan_and_never_inf() -> None:
     assert last["rsi_14"] == 50
     for name in ("volatility_20", "bb_width", "atr_14", "slope_14", "macd", "returns", "bop"):
         assert last[name] == 0, name
-    for name in ("stoch_k_14", "williams_r_14", "cci_20", "bb_position", "donchian_position_20",
-                 "choppiness_14", "efficiency_ratio_10", "ultimate_osc", "mfi_14",
-                 "price_volume_corr_20"):  # fmt: skip
+    for name in (
+        "stoch_k_14",
+        "williams_r_14",
+        "cci_20",
+        "bb_position",
+        "donchian_position_20",
+        "choppiness_14",
+        "efficiency_ratio_10",
+        "ultimate_osc",
+        "mfi_14",
+        "price_volume_corr_20",
+    ):
         assert np.isnan(last[name]), name
 
 
@@ -275,9 +289,14 @@ def test_a_spike_leaves_no_trace_in_volume_columns() -> None:
 
 
 bars = st.tuples(
-    st.floats(-0.2, 0.2), st.floats(0, 0.1), st.floats(0, 0.1), st.floats(0, 1),
-    st.sampled_from([0.0, 1e-8, 1.0, 1e9]), st.floats(0, 1), st.booleans(),
-)  # fmt: skip
+    st.floats(-0.2, 0.2),
+    st.floats(0, 0.1),
+    st.floats(0, 0.1),
+    st.floats(0, 1),
+    st.sampled_from([0.0, 1e-8, 1.0, 1e9]),
+    st.floats(0, 1),
+    st.booleans(),
+)
 
 
 @st.composite
@@ -291,8 +310,9 @@ def wild_klines(draw: st.DrawFn) -> pd.DataFrame:
         high = max(first, price) * (1 if still else 1 + above)
         low = min(first, price) * (1 if still else 1 - below)
         quote = volume * (low + share * (high - low))
-        out.append((HOUR_MS * i, first, high, low, price, volume, quote, int(volume > 0) * 3,
-                    volume * taker, quote * taker))  # fmt: skip
+        prices = (first, high, low, price)
+        traded = (volume, quote, int(volume > 0) * 3, volume * taker, quote * taker)
+        out.append((HOUR_MS * i, *prices, *traded))
     return pd.DataFrame(out, columns=["open_time", *KLINE_FIELDS])
 
 
@@ -398,9 +418,9 @@ def test_recursions_forget_their_start_as_fast_as_recorded() -> None:
 
 def test_settling_counts_the_chains_length() -> None:
     for stages in (1, 2, 3):
-        bars = wilder_settle_bars(14, stages)
+        bars = wilder(14, stages).settle_bars
         assert 0.9e-12 < bars ** (stages - 1) * (13 / 14) ** bars <= 1e-12
-    assert (49 / 51) ** ema_settle_bars(50) <= 1e-12
+    assert (49 / 51) ** ema(50).settle_bars <= 1e-12
 
 
 def test_history_covers_the_slowest_indicator() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphamill.indicators.columns import OutputColumns
 from alphamill.indicators.rolling import (
     channel_index,
     delay,
@@ -19,7 +20,6 @@ from alphamill.indicators.rolling import (
     moving_std,
     moving_sum,
 )
-from alphamill.indicators.sheet import Sheet
 
 numbers = st.one_of(
     st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([0.0, 7.0, 7.0, 7.0, float("nan")])
@@ -117,8 +117,11 @@ def test_moving_extremes(rows: list[float], length: int) -> None:
 @given(st.lists(numbers, max_size=60), st.integers(2, 25))
 def test_moving_slope(rows: list[float], length: int) -> None:
     values = np.array(rows, dtype=float)
-    expected = plain(values, length, lambda w: np.polyfit(np.arange(length), w, 1)[0]
-                     if not np.isnan(w).any() else np.nan)  # fmt: skip
+    expected = plain(
+        values,
+        length,
+        lambda w: np.polyfit(np.arange(length), w, 1)[0] if not np.isnan(w).any() else np.nan,
+    )
     np.testing.assert_allclose(moving_slope(values, length), expected, rtol=1e-9, atol=1e-7)
 
 
@@ -151,17 +154,17 @@ def test_windows_are_the_same_across_pieces(length: int) -> None:
 def test_rounding_is_put_on_the_ends_and_inf_is_nan(
     long_bars: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphamill.indicators.sheet.LONG_BARS", long_bars)
+    monkeypatch.setattr("alphamill.indicators.columns.LONG_BARS", long_bars)
     values = np.array([-np.inf, -1e-12, 0.0, 0.5, 100 + 1e-10, 101.0, np.inf, np.nan])
-    sheet = Sheet(8, np.array([0.0, 0.0, -np.inf]), np.array([100.0, 100.0, np.inf]))
-    for row in sheet.rows(np.arange(3), 0, 8):
+    output = OutputColumns(8, np.array([0.0, 0.0, -np.inf]), np.array([100.0, 100.0, np.inf]))
+    for row in output.rows(np.arange(3), 0, 8):
         row[:] = values
-    sheet.keep_in_range(np.array([0, 2]), 0, 7)
+    output.keep_in_range(np.array([0, 2]), 0, 7)
     within = [np.nan, 0.0, 0.0, 0.5, 100.0, 101.0, np.nan, np.nan]
-    frame = sheet.frame(pd.RangeIndex(8), pd.Index(["a", "b", "c"]))
+    frame = output.frame(pd.RangeIndex(8), pd.Index(["a", "b", "c"]))
     np.testing.assert_array_equal(frame["a"], within)
     np.testing.assert_array_equal(frame["b"], values)
     np.testing.assert_array_equal(frame["c"], [np.nan, *values[1:6], np.nan, np.nan])
-    sheet.keep_in_range(np.array([1]), 1, 6)
-    (row,) = sheet.rows(np.array([1]), 0, 8)
+    output.keep_in_range(np.array([1]), 1, 6)
+    (row,) = output.rows(np.array([1]), 0, 8)
     np.testing.assert_array_equal(row, [-np.inf, *within[1:6], np.inf, np.nan])

@@ -28,12 +28,14 @@ def klines_of(n: int, interval: Interval = Interval.H1) -> pd.DataFrame:
     open_ = np.r_[30.0, close[:-1]]
     return pd.DataFrame(
         {
-            "open_time": interval.ms * (FIRST_NUMBER + np.arange(n)), "open": open_, "close": close,
+            "open_time": interval.ms * (FIRST_NUMBER + np.arange(n)),
+            "open": open_,
+            "close": close,
             "high": np.maximum(open_, close) * (1 + 0.01 * rng.random(n)),
             "low": np.minimum(open_, close) * (1 - 0.01 * rng.random(n)),
             "volume": rng.lognormal(2, 1, n),
         }
-    )  # fmt: skip
+    )
 
 
 def trailing(klines: pd.DataFrame, interval: Interval = Interval.H1) -> pd.DataFrame:

@@ -29,18 +29,24 @@ def make_klines(n: int = N, seed: int = 7, step_ms: int = 3_600_000) -> pd.DataF
     return pd.DataFrame(
         {
             "open_time": 1_600_000_200_000 // step_ms * step_ms + step_ms * np.arange(n),
-            "open": open_, "high": high, "low": low, "close": close, "volume": volume,
-            "quote_volume": quote, "trades": rng.integers(1, 500, n),
-            "taker_buy_base": volume * rng.random(n), "taker_buy_quote": quote * rng.random(n),
+            "open": open_,
+            "high": high,
+            "low": low,
+            "close": close,
+            "volume": volume,
+            "quote_volume": quote,
+            "trades": rng.integers(1, 500, n),
+            "taker_buy_base": volume * rng.random(n),
+            "taker_buy_quote": quote * rng.random(n),
         }
-    )  # fmt: skip
+    )
 
 
 K = make_klines()
 FIRST, H, L, C, V, Q, T, B = (
     K[c].to_numpy(dtype=float)
     for c in ("open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_base")
-)  # fmt: skip
+)
 R = np.r_[np.nan, C[1:] / C[:-1] - 1]
 TYPICAL = (H + L + C) / 3
 
@@ -66,7 +72,7 @@ def true_range(i: int) -> float:
 TR = np.array([math.nan, *(true_range(i) for i in range(1, N))])
 
 
-def span_place(length: int) -> np.ndarray:
+def span_position(length: int) -> np.ndarray:
     return window(length, lambda w: (C[w][-1] - L[w].min()) / (H[w].max() - L[w].min()))
 
 
@@ -95,7 +101,7 @@ def bollinger() -> tuple[np.ndarray, np.ndarray]:
     return mid, dev
 
 
-def money_place() -> np.ndarray:
+def money_position() -> np.ndarray:
     return (2 * C - H - L) / (H - L)
 
 
@@ -116,9 +122,12 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "rsi_6": lambda: talib.RSI(C, timeperiod=6),
     "rsi_14": lambda: talib.RSI(C, timeperiod=14),
     "roc_10": lambda: talib.ROC(C, timeperiod=10),
-    "stoch_k_14": lambda: np.r_[[np.nan] * 15, talib.STOCH(
-        H, L, C, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=1, slowd_matype=0
-    )[0][15:]],
+    "stoch_k_14": lambda: np.r_[
+        [np.nan] * 15,
+        talib.STOCH(
+            H, L, C, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=1, slowd_matype=0
+        )[0][15:],
+    ],
     "stoch_d_14": lambda: talib.STOCH(
         H, L, C, fastk_period=14, slowk_period=3, slowk_matype=0, slowd_period=3, slowd_matype=0
     )[1],
@@ -151,14 +160,16 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "tema_gap_20": lambda: C / talib.TEMA(C, timeperiod=20) - 1,
     "forecast_gap_14": lambda: C / talib.TSF(C, timeperiod=14) - 1,
     "stoch_rsi_14": lambda: talib.STOCHRSI(
-        C, timeperiod=14, fastk_period=14, fastd_period=1, fastd_matype=0)[0],
+        C, timeperiod=14, fastk_period=14, fastd_period=1, fastd_matype=0
+    )[0],
     "psar_gap": lambda: C / talib.SAR(H, L, acceleration=0.02, maximum=0.2) - 1,
     "supertrend_gap": lambda: 1 - talib.SUPERTREND(H, L, C, timeperiod=10, multiplier=3)[0] / C,
     "kama_gap_10": lambda: C / talib.KAMA(C, timeperiod=10) - 1,
     "vwap_session_gap": session_vwap_gap,
     "force_13": lambda: talib.EFI(C, V, timeperiod=13) / C / window(20, lambda w: V[w].mean()),
     "chaikin_osc": lambda: (
-        talib.ADOSC(H, L, C, V, fastperiod=3, slowperiod=10) / window(20, lambda w: V[w].mean())),
+        talib.ADOSC(H, L, C, V, fastperiod=3, slowperiod=10) / window(20, lambda w: V[w].mean())
+    ),
     # plain formulas
     "log_volatility_20": lambda: after_first(20, lambda w: np.log(1 + R[w]).std(ddof=1)),
     "pvt_flow_20": lambda: after_first(20, lambda w: (R[w] * V[w]).sum() / V[w].sum()),
@@ -172,27 +183,42 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "vortex_14": vortex_column,
     "choppiness_14": choppiness_column,
     "efficiency_ratio_10": lambda: window(
-        11, lambda w: abs(C[w][-1] - C[w][0]) / np.abs(np.diff(C[w])).sum()),
+        11, lambda w: abs(C[w][-1] - C[w][0]) / np.abs(np.diff(C[w])).sum()
+    ),
     "volatility_20": lambda: after_first(20, lambda w: R[w].std(ddof=1)),
     "volatility_1d": lambda: after_first(24, lambda w: R[w].std(ddof=1)),
     "bb_width": lambda: 4 * bollinger()[1] / bollinger()[0],
     "bb_position": lambda: (C - bollinger()[0] + 2 * bollinger()[1]) / (4 * bollinger()[1]),
-    "donchian_position_20": lambda: span_place(20),
+    "donchian_position_20": lambda: span_position(20),
     "parkinson_20": lambda: window(
-        20, lambda w: math.sqrt((np.log(H[w] / L[w]) ** 2).mean() / (4 * math.log(2)))),
-    "garman_klass_20": lambda: window(20, lambda w: math.sqrt(
-        (0.5 * np.log(H[w] / L[w]) ** 2
-         - (2 * math.log(2) - 1) * np.log(C[w] / FIRST[w]) ** 2).mean())),
-    "rogers_satchell_20": lambda: window(20, lambda w: math.sqrt(
-        (np.log(H[w] / C[w]) * np.log(H[w] / FIRST[w])
-         + np.log(L[w] / C[w]) * np.log(L[w] / FIRST[w])).mean())),
+        20, lambda w: math.sqrt((np.log(H[w] / L[w]) ** 2).mean() / (4 * math.log(2)))
+    ),
+    "garman_klass_20": lambda: window(
+        20,
+        lambda w: math.sqrt(
+            (
+                0.5 * np.log(H[w] / L[w]) ** 2
+                - (2 * math.log(2) - 1) * np.log(C[w] / FIRST[w]) ** 2
+            ).mean()
+        ),
+    ),
+    "rogers_satchell_20": lambda: window(
+        20,
+        lambda w: math.sqrt(
+            (
+                np.log(H[w] / C[w]) * np.log(H[w] / FIRST[w])
+                + np.log(L[w] / C[w]) * np.log(L[w] / FIRST[w])
+            ).mean()
+        ),
+    ),
     "downside_20": lambda: after_first(
-        20, lambda w: math.sqrt((np.where(R[w] < 0, R[w], 0) ** 2).mean())),
+        20, lambda w: math.sqrt((np.where(R[w] < 0, R[w], 0) ** 2).mean())
+    ),
     "bar_range": lambda: (H - L) / C,
     "volume_ratio": lambda: window(20, lambda w: V[w][-1] / V[w].mean()),
     "volume_zscore_20": lambda: window(20, lambda w: (V[w][-1] - V[w].mean()) / V[w].std(ddof=1)),
     "obv_flow_20": lambda: after_first(20, lambda w: (np.sign(R[w]) * V[w]).sum() / V[w].sum()),
-    "cmf_20": lambda: window(20, lambda w: (money_place()[w] * V[w]).sum() / V[w].sum()),
+    "cmf_20": lambda: window(20, lambda w: (money_position()[w] * V[w]).sum() / V[w].sum()),
     "vwma_gap_20": lambda: window(20, lambda w: C[w][-1] / np.average(C[w], weights=V[w]) - 1),
     "price_volume_corr_20": lambda: after_first(20, lambda w: np.corrcoef(R[w], V[w])[0, 1]),
     "amihud_20": lambda: after_first(20, lambda w: (np.abs(R[w]) / Q[w]).mean()),
@@ -201,12 +227,14 @@ ORACLES: dict[str, Callable[[], np.ndarray]] = {
     "taker_imbalance": lambda: (B - (V - B)) / V,
     "taker_imbalance_20": lambda: window(20, lambda w: (2 * B[w] - V[w]).sum() / V[w].sum()),
     "taker_imbalance_z_20": lambda: window(
-        20, lambda w: (IMBALANCE[w][-1] - IMBALANCE[w].mean()) / IMBALANCE[w].std(ddof=1)),
+        20, lambda w: (IMBALANCE[w][-1] - IMBALANCE[w].mean()) / IMBALANCE[w].std(ddof=1)
+    ),
     "trade_size": lambda: Q / T,
     "trade_size_ratio_20": lambda: window(
-        20, lambda w: Q[w][-1] / T[w][-1] / (Q[w].sum() / T[w].sum())),
+        20, lambda w: Q[w][-1] / T[w][-1] / (Q[w].sum() / T[w].sum())
+    ),
     "trades_ratio_20": lambda: window(20, lambda w: T[w][-1] / T[w].mean()),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +265,13 @@ def test_warm_up_is_as_recorded(name: str, computed: pd.DataFrame) -> None:
 
 def test_figures_small_enough_to_check_by_hand() -> None:
     klines = K.head(21).assign(
-        open=10.0, high=12.0, low=9.0, close=[10.0] * 20 + [11.0], volume=[2.0] * 20 + [4.0],
+        open=10.0,
+        high=12.0,
+        low=9.0,
+        close=[10.0] * 20 + [11.0],
+        volume=[2.0] * 20 + [4.0],
         taker_buy_base=[1.0] * 20 + [3.0],
-    )  # fmt: skip
+    )
     last = compute_indicators(klines, interval=Interval.H1).iloc[-1]
     assert last["returns"] == pytest.approx(0.1)
     assert last["ma_5"] == pytest.approx(10.2)
@@ -254,9 +286,14 @@ def test_figures_small_enough_to_check_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("interval", "hour", "day"),
-    [(Interval.M5, 12, 288), (Interval.M15, 4, 96), (Interval.H1, 1, 24), (Interval.H4, 0, 6),
-     (Interval.D1, 0, 1)],
-)  # fmt: skip
+    [
+        (Interval.M5, 12, 288),
+        (Interval.M15, 4, 96),
+        (Interval.H1, 1, 24),
+        (Interval.H4, 0, 6),
+        (Interval.D1, 0, 1),
+    ],
+)
 def test_spans_of_time_are_as_many_bars_at_each_interval(
     interval: Interval, hour: int, day: int
 ) -> None:
@@ -302,7 +339,7 @@ def test_long_histories_are_worked_on_in_parts(
     part_bars: int, computed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What remembers more than a window is made over the whole stretch, the rest part by part."""
-    monkeypatch.setattr("alphamill.indicators.sheet.LONG_BARS", N)
+    monkeypatch.setattr("alphamill.indicators.columns.LONG_BARS", N)
     monkeypatch.setattr("alphamill.indicators.compute._PART_BARS", part_bars)
     again = compute_indicators(K, interval=Interval.H1)
     assert again.to_numpy().tobytes() == computed.to_numpy().tobytes()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from alphamill.indicators import intake
+from alphamill.indicators.columns import read_columns, read_times_ms
 
 FIELDS = ("open", "close", "trades")
 
@@ -27,8 +27,8 @@ def klines_of(n: int) -> pd.DataFrame:
 
 
 def assert_read(klines: pd.DataFrame) -> None:
-    """Each column as it is in the frame, in the one kind of array that loops are compiled for."""
-    columns = intake.float_columns(klines, FIELDS)
+    """Each column as it is in the frame, in the one kind of array that kernels are compiled for."""
+    columns = read_columns(klines, FIELDS)
     assert tuple(columns) == FIELDS
     for field, values in columns.items():
         assert values.flags.carray, field
@@ -90,7 +90,7 @@ def test_columns_are_read_whatever_lies_beside_them(
 
 def test_a_column_that_is_not_there_is_nan() -> None:
     for n in (5, 20_000):
-        columns = intake.float_columns(klines_of(n).drop(columns="trades"), FIELDS)
+        columns = read_columns(klines_of(n).drop(columns="trades"), FIELDS)
         assert np.isnan(columns["trades"]).all()
         assert len(columns["trades"]) == n
 
@@ -102,5 +102,5 @@ def test_times_are_milliseconds_whatever_the_stamps_unit() -> None:
             stamps = pd.to_datetime(open_time, unit="ms", utc=zone is not None).dt.as_unit(unit)
             if zone:
                 stamps = stamps.dt.tz_convert(zone)
-            assert_array_equal(intake.times_ms(stamps), open_time)
-    assert_array_equal(intake.times_ms(open_time), open_time)
+            assert_array_equal(read_times_ms(stamps), open_time)
+    assert_array_equal(read_times_ms(open_time), open_time)
