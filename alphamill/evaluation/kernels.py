@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.factors.kernels.jit import inline, kernel
 from alphamill.frames import FloatArray
+from alphamill.jit import inline, kernel
 
 _COUNTED = 160  # up to so many symbols, counting pairs beats sorting
 _CONSTANT = 1e-12  # spread relative to size below which a row says the same of every symbol

@@ -233,7 +233,7 @@ class _Evaluation:
         values = np.require(self._panel[name], np.float64, ["C", "W"])
         if isinstance(self._panel, Panel):
             return values
-        from alphamill.factors.kernels.gaps import has_infinity  # loads numba
+        from alphamill.factors.kernels.pointwise import has_infinity  # loads numba
 
         if values.ndim != 2:
             raise FactorError(f"field '{name}' has {values.ndim} dimensions, not (bars, symbols)")

@@ -5,3 +5,9 @@ state of all its suffixes; the next block grows a prefix; a window is one suffix
 prefix. Nothing is ever subtracted from a state, so what leaves a window leaves no trace, and a NaN
 spoils exactly the windows that hold it.
 """
+
+NOISE = 4 * 2.0**-52
+"""A spread below this fraction of the level is rounding, not a spread."""
+
+TIE = 2.0**-40
+"""Values that agree to this fraction (12 digits) tie in a ranking."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import NOISE, TIE, inline, kernel
+from alphamill.factors.kernels import NOISE, TIE
 from alphamill.factors.kernels.moments import shape
 from alphamill.frames import FloatArray, IntArray
+from alphamill.jit import inline, kernel
 
 RANK, ZSCORE, DEMEAN, SCALE, WINSORIZE, QUANTILE = 0, 1, 2, 3, 4, 5
 MEAN, MEDIAN, STD, SKEW, KURT, MIN, MAX = 6, 7, 8, 9, 10, 11, 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import kernel
 from alphamill.frames import FloatArray
+from alphamill.jit import kernel
 
 
 @kernel

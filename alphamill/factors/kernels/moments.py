@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import NOISE, inline, kernel
+from alphamill.factors.kernels import NOISE
 from alphamill.frames import FloatArray
+from alphamill.jit import inline, kernel
 
 VAR, STD, STD0, ZSCORE = 0, 1, 2, 3
 SKEW, KURT = 0, 1
@@ -141,10 +142,8 @@ def shape(m2: float, m3: float, m4: float, n: float, is_kurt: bool) -> float:
     """Unbiased skewness or excess kurtosis, as in pandas."""
     if not is_kurt:
         return n * math.sqrt(n - 1) / (n - 2) * m3 / (m2 * math.sqrt(m2))
-    return (
-        n * (n + 1) * (n - 1) / ((n - 2) * (n - 3)) * (m4 / m2) / m2
-        - 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
-    )  # fmt: skip
+    rest = (n - 2) * (n - 3)
+    return n * (n + 1) * (n - 1) / rest * (m4 / m2) / m2 - 3 * (n - 1) ** 2 / rest
 
 
 @inline
@@ -187,12 +186,12 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                 d = prefix[0, j] - older[0, j]
                 a2, a3, b2, b3 = older[1, j], older[2, j], prefix[1, j], prefix[2, j]
                 m2 = a2 + b2 + d * d * a * b / s
-                m3 = (a3 + b3 + d**3 * a * b * (a - b) / (s * s)
-                      + 3 * d * (a * b2 - b * a2) / s)  # fmt: skip
-                m4 = (older[3, j] + prefix[3, j]
-                      + d**4 * a * b * (a * a - a * b + b * b) / (s * s * s)
-                      + 6 * d * d * (a * a * b2 + b * b * a2) / (s * s)
-                      + 4 * d * (a * b3 - b * a3) / s)  # fmt: skip
+                m3 = a3 + b3 + d**3 * a * b * (a - b) / (s * s)
+                m3 += 3 * d * (a * b2 - b * a2) / s
+                m4 = older[3, j] + prefix[3, j]
+                m4 += d**4 * a * b * (a * a - a * b + b * b) / (s * s * s)
+                m4 += 6 * d * d * (a * a * b2 + b * b * a2) / (s * s)
+                m4 += 4 * d * (a * b3 - b * a3) / s
                 noise = NOISE * (anchor[j] + older[0, j] + d * b / s)
                 varies = m2 > w * noise * noise
                 out[i, j] = shape(m2, m3, m4, s, mode == KURT) if varies else np.nan

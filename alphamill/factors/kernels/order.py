@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import TIE, inline, kernel
+from alphamill.factors.kernels import TIE
 from alphamill.frames import FloatArray, IntArray
+from alphamill.jit import inline, kernel
 
 _MANY, _NARROW = 16, 64  # from so many symbols, up to so many bars, windows go side by side
 

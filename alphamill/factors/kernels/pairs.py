@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import NOISE, inline, kernel
+from alphamill.factors.kernels import NOISE
 from alphamill.factors.kernels.moments import anchors
 from alphamill.frames import FloatArray
+from alphamill.jit import inline, kernel
 
 COV, CORR, BETA, RESID = 0, 1, 2, 3
 _ZERO = 1e-14  # a correlation below this is rounding: its covariance is 0

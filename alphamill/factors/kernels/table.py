@@ -9,11 +9,10 @@ import numpy as np
 from alphamill.factors.kernels import (
     cross_section,
     extremes,
-    gaps,
-    lags,
     moments,
     order,
     pairs,
+    pointwise,
     sums,
 )
 from alphamill.factors.operators import OPERATORS
@@ -49,9 +48,9 @@ def _delay(x: FloatArray, bars: int) -> FloatArray:
 
 
 def _log_return(x: FloatArray, bars: int) -> FloatArray:
-    ratio = _run(lags.change, x)(bars, lags.RATIO)
+    ratio = _run(pointwise.change, x)(bars, pointwise.RATIO)
     np.log(ratio, out=ratio)
-    gaps.drop_above(ratio, lags.LOG_BEYOND)
+    pointwise.drop_above(ratio, pointwise.LOG_BEYOND)
     return ratio
 
 
@@ -65,11 +64,11 @@ def _sum_if(x: FloatArray, cond: FloatArray, w: int) -> FloatArray:
     return _run(sums.window_sum, kept)(w)
 
 
-def _range_place(x: FloatArray, w: int) -> FloatArray:
+def _range_position(x: FloatArray, w: int) -> FloatArray:
     low = _run(extremes.window_extreme, x)(w, -1.0)
-    place = _run(extremes.window_extreme, x)(w, 1.0)
-    lags.range_place(x, low, place)
-    return place
+    position = _run(extremes.window_extreme, x)(w, 1.0)
+    pointwise.range_position(x, low, position)
+    return position
 
 
 def _rsquare(x: FloatArray, w: int) -> FloatArray:
@@ -93,8 +92,8 @@ def _autocorr(x: FloatArray, w: int, lag: int) -> FloatArray:
 
 WINDOW: Mapping[str, Window] = {
     "delay": _delay,
-    "delta": _one(lags.change, lags.DELTA),
-    "pct_change": _one(lags.change, lags.RELATIVE),
+    "delta": _one(pointwise.change, pointwise.DELTA),
+    "pct_change": _one(pointwise.change, pointwise.RELATIVE),
     "log_return": _log_return,
     "ts_sum": _one(sums.window_sum),
     "ts_mean": _one(sums.window_mean),
@@ -118,7 +117,7 @@ WINDOW: Mapping[str, Window] = {
     "ts_rank": _one(order.window_rank),
     "ts_mad": _mad,
     "ts_medad": lambda x, w: _run(order.window_medad, x)(w),
-    "ts_scale": _range_place,
+    "ts_scale": _range_position,
     "ts_product": _one(sums.window_product),
     "ts_count": lambda cond, w: _run(sums.window_sum, _truth(cond))(w),
     "ts_sum_if": _sum_if,

@@ -6,7 +6,7 @@ import threading
 from numba.core.caching import IndexDataCacheFile
 
 from alphamill.factors.kernels import cross_section, moments
-from alphamill.factors.kernels.jit import SharedCacheFile
+from alphamill.jit import SharedCacheFile
 
 
 def cache_file(kind, folder):

@@ -1,11 +1,11 @@
-"""Changes since an earlier bar, and the place within a range."""
+"""Values one by one: changes since an earlier bar, positions in a range, infinities."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels.jit import kernel
 from alphamill.frames import FloatArray
+from alphamill.jit import kernel
 
 DELTA, RELATIVE, RATIO = 0, 1, 2
 LARGEST, BEYOND = 8e307, 1.7e308
@@ -38,9 +38,29 @@ def change(x: FloatArray, bars: int, mode: int, out: FloatArray) -> None:
 
 
 @kernel
-def range_place(x: FloatArray, low: FloatArray, out: FloatArray) -> None:
+def range_position(x: FloatArray, low: FloatArray, out: FloatArray) -> None:
     """(x - low) / (high - low); `out` holds high and is overwritten. Infinite results are NaN."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             value = (x[i, j] - low[i, j]) / (out[i, j] - low[i, j])
             out[i, j] = value if np.abs(value) < np.inf else np.nan
+
+
+@kernel
+def has_infinity(x: FloatArray) -> bool:
+    """Whether any value is infinite; counted by rows, as a loop that ends early is not SIMD."""
+    for i in range(x.shape[0]):
+        found = 0
+        for j in range(x.shape[1]):
+            found += 1 if np.abs(x[i, j]) == np.inf else 0
+        if found > 0:
+            return True
+    return False
+
+
+@kernel
+def drop_above(x: FloatArray, limit: float) -> None:
+    """Make NaN, in place, of what exceeds `limit`."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] = np.nan if x[i, j] > limit else x[i, j]
