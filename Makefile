@@ -14,11 +14,12 @@ demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no
 	@$(BIN)/alphamill demo
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
-	@# Side by side, but for those that measure how far a limit is used.
+	@echo "1 of 3: units and contracts, on every core"
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit tests/contract
+	@echo "2 of 3: how far limits are used, with nothing beside"
 	@$(BIN)/python -m pytest -q -m alone tests/integration
-	@# The longest first.
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder \
+	@echo "3 of 3: whole stacks, one after another, beside the rest"
+	@$(BIN)/python -m pytest -q -n 3 --dist loadgroup --no-loadscope-reorder \
 	  -m 'not alone and not small_model' tests/acceptance tests/integration
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules

@@ -1,4 +1,4 @@
-"""Fixtures for every room: a real Redis-compatible server, real bars, waiting with a deadline."""
+"""Fixtures for every room: a real Redis-compatible server, an S3 server, benchmarks, real bars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import redis
 import requests
 
 from alphamill.stack.embedded_redis import find_redis_binary, free_port
+from tests.deadlines import ANSWER_S, end_s, slowness, start_s, wait_for
 
 # No property depends on how long an example takes; what lands is judged by the same examples.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -27,33 +27,64 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 10.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The machine is measured before the processes of xdist start, which inherit the result."""
+    if config.getoption("numprocesses", None):
+        slowness()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: a file stays in one process, and so do all that start stacks."""
+    for item in items:
+        group = "stacks" if item.get_closest_marker("stack") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _answers(port: int) -> bool:
-    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0) as client:
+    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=ANSWER_S) as client:
         try:
             return bool(client.ping())
         except redis.exceptions.ConnectionError:
             return False
 
 
+def _comes_up(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> bool:
+    """Wait until it is ready, or has ended; whether it lives."""
+    wait_for(
+        lambda: process.poll() is not None or ready(),
+        f"{process.args} to be ready",
+        lambda: log.read_text() if log.exists() else "no log",
+        within_s=start_s(),
+    )
+    return process.poll() is None
+
+
 def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A server that answers, and its port; another port if somebody took the first one."""
     for _ in range(5):
         port = free_port()
+        log = folder / f"{port}.log"
         process = subprocess.Popen(
-            [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
-             "--save", "", "--appendonly", "no", "--logfile", str(folder / f"{port}.log")],
-        )  # fmt: skip
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while process.poll() is None and time.monotonic() < deadline:
-            if _answers(port):
-                return process, port
-            time.sleep(0.02)
+            [
+                *(binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+                *("--save", "", "--appendonly", "no", "--logfile", str(log)),
+            ]
+        )
+        if _comes_up(process, functools.partial(_answers, port), log):
+            return process, port
+    raise RuntimeError(f"{binary} did not start; see the logs in {folder}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(end_s())
+    except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    raise RuntimeError(f"{binary} did not start; see the logs in {folder}")
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +94,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _stop(process)
 
 
 @pytest.fixture
@@ -105,17 +131,11 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     script = REPOSITORY / "tests" / "s3_server.py"
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, str(script), str(port)], stdout=out, stderr=out)
-    deadline = time.monotonic() + 30
-    while not _listens(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"no S3 server: {log.read_text()}")
-        time.sleep(0.05)
     try:
+        assert _comes_up(process, lambda: _listens(port), log), log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(timeout=10)
+        _stop(process)
 
 
 def _listens(port: int) -> bool:
@@ -133,27 +153,8 @@ def s3_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     bucket = f"test-{uuid.uuid4().hex}"
-    requests.put(f"{s3_endpoint}/{bucket}", timeout=10).raise_for_status()
+    requests.put(f"{s3_endpoint}/{bucket}", timeout=ANSWER_S).raise_for_status()
     return f"s3://{bucket}/lake"
-
-
-@pytest.fixture
-def wait_for() -> Callable[..., None]:
-    """`wait_for(condition, timeout_s=60, what="...")`: poll until true, fail clearly when late."""
-
-    def wait(
-        condition: Callable[[], object],
-        timeout_s: float = 60.0,  # kernels may have to be compiled first
-        what: str = "the condition",
-        poll_s: float = 0.02,
-    ) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {timeout_s:g} s for {what}")
-            time.sleep(poll_s)
-
-    return wait
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from alphamill.errors import RetryLater
 from alphamill.ledger import RedisLedger
 from alphamill.settings import LedgerSettings
 from alphamill.sim.market.synthetic import COINS, DEFAULT_START_MS, SyntheticMarket, generate
+from tests.deadlines import end_s, slowness, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOUR_MS = 3_600_000
@@ -37,16 +38,17 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY), **more}
 
 
-def living(home: Path) -> list[psutil.Process]:
-    """Processes that know this home by their command line, folder or environment."""
-    found = []
+def living(home: Path) -> dict[int, str]:
+    """Process id and command line of all that know this home by that, folder or environment."""
+    found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
-            known = [*process.cmdline(), process.cwd(), *process.environ().values()]
+            words = process.cmdline()
+            known = [*words, process.cwd(), *process.environ().values()]
             if any(str(home) in text for text in known):
-                found.append(process)
+                found[process.pid] = " ".join(words)
     return found
 
 
@@ -60,7 +62,7 @@ class Command:
     """One `alphamill ...` process, what it said, and everything that it started."""
 
     def __init__(self, home: Path, arguments: Sequence[str], **environment: str) -> None:
-        self.home = home
+        self.home, self.name = home, " ".join(("alphamill", *arguments))[:60]
         self._out = home.with_name(f"{home.name}.{time.monotonic_ns()}.out")
         self._err = self._out.with_suffix(".err")
         self.ports: set[int] = set()
@@ -96,49 +98,59 @@ class Command:
                         if connection.status == psutil.CONN_LISTEN
                     }
 
-    def until(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str, within_s: float) -> None:
         """Wait while the process lives; fail with its words when it ends or is late."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{what} did not come\n{self.out[-2000:]}\n{self.err[-2000:]}")
-            time.sleep(0.1)
 
-    def wait(self, timeout_s: float) -> int:
-        """The exit code; meanwhile looks around every second."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        def came() -> object:
+            ended = self.process.poll() is not None
+            if not (found := condition()) and ended:
+                pytest.fail(f"{self.name} ended without {what}; there was: {self.state()}")
+            return found
+
+        wait_for(came, what, self.state, within_s=within_s)
+
+    def wait(self, within_s: float | None = None) -> int:
+        """The exit code; meanwhile looks around every second.
+
+        within_s: `work_s()` unless given.
+        """
+
+        def ended() -> bool:
             self.look()
             with suppress(subprocess.TimeoutExpired):
-                return self.process.wait(1.0)
-        pytest.fail(f"still running after {timeout_s:g} s\n{self.err[-2000:]}")
+                self.process.wait(1.0)
+            return self.process.returncode is not None
 
-    def send(self, which: signal.Signals, timeout_s: float = 30.0) -> int:
+        wait_for(ended, f"the end of {self.name}", self.state, within_s=within_s)
+        return self.process.returncode
+
+    def send(self, which: signal.Signals) -> int:
         """Signal it and wait for its end."""
         self.look()
         self.process.send_signal(which)
-        return self.wait(timeout_s)
+        return self.wait(end_s())
 
-    def until_gone(self, timeout_s: float) -> None:
+    def expect_nothing_left(self) -> None:
+        """It has cleaned up: no process, port or address file of it is there."""
+        moment_s = 5 * slowness()  # the kernel may need one to bury the last process
+        self.until_gone(moment_s)
+        assert not (self.home / "redis.url").exists()
+
+    def until_gone(self, within_s: float) -> None:
         """Wait for the last process and port of a command that could not clean up."""
-        deadline = time.monotonic() + timeout_s
-        while living(self.home) or any(answering(port) for port in self.ports):
-            if time.monotonic() > deadline:
-                pytest.fail(f"still there after {timeout_s:g} s: {self.leftovers()}")
-            time.sleep(0.1)
 
-    def leftovers(self) -> str:
-        """What is still there of it, in words; "" when nothing is."""
-        deadline = time.monotonic() + 5  # the kernel may need a moment to bury the last one
-        while True:
-            processes = living(self.home)
-            ports = sorted(port for port in self.ports if answering(port))
-            files = [name for name in ("redis.url",) if (self.home / name).exists()]
-            if not (processes or ports or files) or time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        told = [f"{process.pid} {' '.join(process.cmdline())[:120]}" for process in processes]
-        return "; ".join([*told, *(f"port {port}" for port in ports), *files])
+        def left() -> list[str]:
+            processes = [f"{pid} {words[:120]}" for pid, words in living(self.home).items()]
+            return processes + [f"port {port}" for port in sorted(self.ports) if answering(port)]
+
+        wait_for(lambda: not left(), f"the last of {self.name} to go", left, within_s=within_s)
+
+    def state(self) -> str:
+        """What it has said, and what its newest run has done."""
+        with suppress(FileNotFoundError, RetryLater):
+            runs = [f"{run.id} {run.state}: {run.counts}" for run in self.ledger().runs()[:1]]
+            return "\n".join([*runs, self.out[-2000:], self.err[-2000:]])
+        return f"exit code {self.process.poll()}\n{self.out[-2000:]}\n{self.err[-2000:]}"
 
     def ledger(self) -> RedisLedger:
         """The ledger of the stack that runs in this home."""
@@ -158,13 +170,13 @@ class Command:
         if self.process.poll() is None:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
+                self.process.wait(end_s())
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for process in living(self.home):
-            with suppress(psutil.Error):
-                process.kill()
+        for pid in living(self.home):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 Launch = Callable[..., Command]
@@ -197,20 +209,6 @@ def small_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = pa.table({"open_time": bars.open_ms, **columns})
         pq.write_table(table, folder / f"{symbol}-1h.parquet")
     return folder
-
-
-@pytest.fixture(scope="session")
-def wait_for_long() -> Callable[[Callable[[], object], float, str], None]:
-    """`wait_for_long(condition, timeout_s, what)`: poll ten times a second, fail when late."""
-
-    def wait(condition: Callable[[], object], timeout_s: float, what: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {timeout_s:g} s for {what}")
-            time.sleep(0.1)
-
-    return wait
 
 
 @pytest.fixture(scope="session")

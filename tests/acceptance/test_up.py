@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -18,9 +17,10 @@ import pytest
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
+from tests.deadlines import ANSWER_S, stack_s, start_s, wait_for_all, work_s
 from workers.pools import POOLS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 KEY = "the-only-key"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
@@ -41,38 +41,45 @@ lease_s = 5
 
 
 @pytest.fixture(scope="module")
-def place(launch, small_market, tmp_path_factory, wait_for_long):
+def place(launch, small_market, tmp_path_factory):
     """A stack that is up, with its simulated exchange and model; `call(*arguments)` uses it."""
     folder = tmp_path_factory.mktemp("up")
     home, config = folder / "home", folder / "alphamill.toml"
     config.write_text(CONFIG.format(model="offline-proposer"))
     exchange_port, llm_port = free_port(), free_port()
-    exchange = launch(folder / "exchange", "sim", "exchange", "--port", str(exchange_port),
-                      "--replay", str(small_market))  # fmt: skip
+    replayed = ("--port", str(exchange_port), "--replay", str(small_market))
+    exchange = launch(folder / "exchange", "sim", "exchange", *replayed)
     llm = launch(folder / "llm", "sim", "llm", "--port", str(llm_port), "--api-key", KEY)
     up = launch(
-        home, "up", "--flower-port", "0",
+        home,
+        *("up", "--flower-port", "0"),
         ALPHAMILL_HOME=str(home),
         ALPHAMILL_CONFIG=str(config),
         ALPHAMILL_BINANCE_URL=f"http://127.0.0.1:{exchange_port}",
         ALPHAMILL_LLM_URL=f"http://127.0.0.1:{llm_port}/v1",
         ALPHAMILL_LLM_API_KEY="a-wrong-key",
-    )  # fmt: skip
-    up.until(lambda: "up: Flower on " in up.out, 60, "the stack")
+    )
+    up.until(lambda: "up: Flower on " in up.out, "the stack", stack_s())
     up.look()
     flower = up.out.split("up: Flower on ")[1].split(",")[0]
 
-    def call(*arguments: str, timeout_s: float = 60.0, **environment: str):
+    def call(*arguments: str, **environment: str):
         told = {"ALPHAMILL_HOME": str(home), **environment}
         command = launch(folder / "caller", *arguments, **told)
-        code = command.wait(timeout_s)
+        code = command.wait()
         return SimpleNamespace(code=code, out=command.out, err=command.err)
 
     return SimpleNamespace(
-        home=home, up=up, flower=flower, call=call, exchange=exchange, llm=llm, llm_port=llm_port,
-        folder=folder, presence=lambda: Presence(up.ledger()._client),
-        wait_for=wait_for_long,
-    )  # fmt: skip
+        home=home,
+        up=up,
+        flower=flower,
+        call=call,
+        exchange=exchange,
+        llm=llm,
+        llm_port=llm_port,
+        folder=folder,
+        presence=lambda: Presence(up.ledger()._client),
+    )
 
 
 def answering(port: int) -> bool:
@@ -81,7 +88,7 @@ def answering(port: int) -> bool:
 
 
 def shown(place, path: str):
-    with urllib.request.urlopen(place.flower + path, timeout=10) as reply:  # noqa: S310  loopback
+    with urllib.request.urlopen(place.flower + path, timeout=ANSWER_S) as reply:  # noqa: S310  loopback
         return json.load(reply)["data"]
 
 
@@ -94,7 +101,7 @@ def test_flower_shows_every_worker(place):
     def pools() -> set[str]:
         return {row["hostname"].split("-")[0] for row in shown(place, "/workers?json=1")}
 
-    place.wait_for(lambda: pools() == set(POOLS), 30, "five workers in Flower")
+    wait_for_all(POOLS, pools, "five workers in Flower", within_s=stack_s())
 
 
 def test_everything_listens_on_loopback_only(place):
@@ -132,10 +139,11 @@ def test_the_same_again_joins_and_costs_nothing(place):
 def test_a_killed_worker_is_replaced(place):
     (victim,) = [w for w in place.presence().here() if w.pool == "fetch"]
     os.kill(victim.pid, signal.SIGKILL)
-    place.wait_for(
+    place.up.until(
         lambda: any(w.pool == "fetch" and w.pid != victim.pid for w in place.presence().here()),
-        30, "a new fetch worker",
-    )  # fmt: skip
+        "a new fetch worker",
+        stack_s(),
+    )
     done = place.call("fetch", "ETHUSDT", *RANGE, "--wait")
     assert done.code == 0, done.err
     assert "worker-fetch ended with -9; starting it again" in place.up.err
@@ -146,7 +154,8 @@ def test_a_killed_redis_is_replaced_and_has_forgotten_nothing(place):
     children = psutil.Process(place.up.process.pid).children()
     (server,) = [child for child in children if child.name() in ("valkey-server", "redis-server")]
     server.kill()
-    place.wait_for(lambda: "the Redis server ended; it runs again" in place.up.err, 20, "Redis")
+    again = "the Redis server ended; it runs again"
+    place.up.until(lambda: again in place.up.err, "another Redis", stack_s())
     assert {run.id: run.state for run in place.up.ledger().runs()} == before
     done = place.call("fetch", "BNBUSDT", *RANGE, "--wait")
     assert done.code == 0, done.err
@@ -181,16 +190,14 @@ def test_a_symbol_that_the_exchange_does_not_have_is_named(place):
     assert not list((place.home / "lake").rglob("symbol=BTCUSDX*"))
 
 
-def test_a_run_can_be_watched_and_left(place):
+def test_a_run_can_be_watched_and_left(place, launch):
     """Ctrl-C ends the watching with a word on how to end the run."""
     place.exchange.process.send_signal(signal.SIGSTOP)
     try:
-        command = place.up.__class__(
-            place.folder / "watcher", ["fetch", "SOLUSDT", *RANGE, "--wait"],
-            ALPHAMILL_HOME=str(place.home),
-        )  # fmt: skip
-        command.until(lambda: place.up.reached("fetch"), 20, "a running fetch")
-        time.sleep(0.5)  # it is watching now
+        # What is in the lake is done without the exchange, and told by who watches.
+        words = ("fetch", "BTCUSDT", "SOLUSDT", *RANGE, "--wait")
+        command = launch(place.folder / "watcher", *words, ALPHAMILL_HOME=str(place.home))
+        command.until(lambda: "/8" in command.err, "a line of its progress", work_s())
         assert command.send(signal.SIGINT) == 130
         assert "alphamill cancel fetch-" in command.err
     finally:
@@ -200,19 +207,19 @@ def test_a_run_can_be_watched_and_left(place):
 def mine(place, config: Path):
     """A mining run whose models the producer's `config` names; the workers' is the stack's."""
     return place.call(
-        "mine", *SYMBOLS, *RANGE, "--rounds", "1", "--wait", timeout_s=100,
+        *("mine", *SYMBOLS, *RANGE, "--rounds", "1", "--wait"),
         ALPHAMILL_CONFIG=str(config),
         ALPHAMILL_LLM_URL=f"http://127.0.0.1:{place.llm_port}/v1",
-    )  # fmt: skip
+    )
 
 
 def test_a_key_that_is_refused_is_told_before_anything_is_submitted(place):
     refused = place.call(
-        "mine", *SYMBOLS, *RANGE,
+        *("mine", *SYMBOLS, *RANGE),
         ALPHAMILL_CONFIG=str(place.folder / "alphamill.toml"),
         ALPHAMILL_LLM_URL=f"http://127.0.0.1:{place.llm_port}/v1",
         ALPHAMILL_LLM_API_KEY="another-wrong-key",
-    )  # fmt: skip
+    )
     assert refused.code == 3
     assert "ALPHAMILL_LLM_API_KEY: 127.0.0.1 refuses the key" in refused.err
     assert not [run for run in place.up.ledger().runs() if run.id.startswith("mine-")]
@@ -239,7 +246,7 @@ def test_a_range_without_bars_ends_both_kinds_of_run_in_order(place):
         (scoring, "trials", "fault"),
         (("mine", *SYMBOLS), "factors", ""),
     ):
-        ended = place.call(*command, *early, "--wait", "--json", timeout_s=100, **models)
+        ended = place.call(*command, *early, "--wait", "--json", **models)
         assert ended.code == 0, ended.out + ended.err
         assert json.loads(ended.out)["state"] == "done"
         run_id = json.loads(ended.out)["run_id"]
@@ -261,15 +268,14 @@ def test_only_workers_that_compute_load_a_compiler(place):
     scored = place.call("evaluate", "-returns", "--symbols", ",".join(SYMBOLS), *RANGE, "--wait")
     assert scored.code == 0, scored.err
     compilers = {worker.pool: maps_llvm(worker.pid) for worker in place.presence().here()}
-    assert compilers == {
-        "fetch": False, "llm": False, "control": False, "features": True, "evaluate": True,
-    }  # fmt: skip
+    expected = {pool: pool in ("features", "evaluate") for pool in POOLS}
+    assert compilers == expected
 
 
 def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(place, launch):
     place.llm.end()
-    launch(place.folder / "llm", "sim", "llm", "--port", str(place.llm_port))
-    place.wait_for(lambda: answering(place.llm_port), 20, "the model's endpoint")
+    llm = launch(place.folder / "llm", "sim", "llm", "--port", str(place.llm_port))
+    llm.until(lambda: answering(place.llm_port), "the model's endpoint", start_s())
     unknown = place.folder / "unknown.toml"
     unknown.write_text(CONFIG.format(model="no-such-model"))
     failed = mine(place, unknown)
@@ -280,7 +286,7 @@ def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(p
 
 def test_an_exchange_that_cannot_be_reached_fails_the_run_with_that_reason(place):
     place.exchange.end()
-    failed = place.call("fetch", "XRPUSDT", *RANGE, "--wait", timeout_s=120)
+    failed = place.call("fetch", "XRPUSDT", *RANGE, "--wait")
     assert failed.code == 1
     assert "fetch failed:" in failed.err
     assert "XRPUSDT 1h" in failed.err
@@ -290,8 +296,7 @@ def test_sigterm_stops_all_of_it(place):
     """Last: the stack of this module ends here."""
     assert place.up.send(signal.SIGTERM) == 0
     assert place.up.out.strip().splitlines()[-1] == "stopped"
-    left = place.up.leftovers()
-    assert left == "", left
+    place.up.expect_nothing_left()
     later = place.call("fetch", "BTCUSDT", *RANGE)
     assert later.code == 3
     assert "no Redis answers" in later.err

@@ -9,6 +9,7 @@ import time
 import pyarrow as pa
 
 from alphamill.lake import Lake
+from tests.deadlines import wait_for
 
 # A big file, so that nearly all of the time goes into writing and syncing it.
 WRITER = """
@@ -26,10 +27,10 @@ lake.update("a/u.parquet", again)  # holds the folder's lock until it is killed
 
 
 def wait_for_change(lake, before):
-    deadline = time.monotonic() + 30
-    while lake.stat("a/big.bin") == before:
-        assert time.monotonic() < deadline, "the writer wrote nothing"
-        time.sleep(0.002)
+    def written():
+        return lake.stat("a/big.bin") != before
+
+    wait_for(written, "a write", lambda: lake.list(""), poll_s=0.002)
 
 
 def test_kill_9_leaves_one_whole_file_and_no_lock(tmp_path):

@@ -24,6 +24,7 @@ from alphamill.market import FakeFunding
 from alphamill.market.funding.parse import funding_table
 from alphamill.stages import funding
 from alphamill.stages.funding import FundingDeps, read_funding
+from tests.deadlines import ANSWER_S
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)
@@ -91,7 +92,7 @@ def test_two_writers_at_one_month_lose_nothing(lake):
     class Slow(FakeFunding):
         def page(self, *where):
             found = super().page(*where)
-            together.wait(10)
+            together.wait(ANSWER_S)
             return found
 
     def write(hours):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from alphamill.errors import RetryLater
 from alphamill.usage import MemoryUsageCounters, Usage, UsageCounters, UsageEntry
+from tests.deadlines import work_s
 
 MEASURES = (
     "requests",
@@ -253,7 +254,7 @@ def test_processes_that_race_for_the_same_calls_count_each_once(redis_url: str) 
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    counted = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    counted = [int(racer.communicate(timeout=work_s())[0]) for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * 4
     assert sum(counted) == 400
     with redis.Redis.from_url(redis_url) as client:

@@ -13,8 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,13 +35,13 @@ from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from tests.deadlines import end_s, slowness, stack_s, wait_for, wait_for_all
 from workers import flows
 from workers.app import app
 from workers.pools import POOLS, worker_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JAN_2023_MS = 1_672_531_200_000
-START_TIMEOUT_S = 60.0
 AMPLE = Limits(weight=10_000_000, requests=None)
 
 
@@ -80,13 +79,16 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
-    def terminate(self, timeout_s: float = 60.0) -> int:
-        """SIGTERM to the leader, as an operator sends it; its exit code.
-
-        A child of a prefork pool may wait 30 s (billiard) for its parent to have read a result.
-        """
+    def terminate(self) -> int:
+        """SIGTERM to the leader, as an operator sends it; its exit code."""
         self.popen.terminate()
-        return self.popen.wait(timeout_s)
+        what = f"the end of {self.name}"
+        wait_for(lambda: self.popen.poll() is not None, what, self.last_words, within_s=end_s())
+        return self.popen.returncode
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return f"{self.name}: ...{self.log.read_text(errors='replace')[-1500:]}"
 
 
 @dataclass(slots=True)
@@ -119,16 +121,21 @@ class FinishLog:
                 yield self
             finally:
                 connection.sendall(b"QUIT\r\n")  # what was told before comes before its answer
-                reader.join(10)
+                reader.join(end_s())
 
 
 class Mill:
     """One exchange, one home, one configuration, and the worker processes of a test."""
 
     def __init__(
-        self, home: Path, redis_url: str, exchange: ExchangeServer, source: SyntheticSource,
-        toml: str, patch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+        self,
+        home: Path,
+        redis_url: str,
+        exchange: ExchangeServer,
+        source: SyntheticSource,
+        toml: str,
+        patch: pytest.MonkeyPatch,
+    ) -> None:
         self.home, self.exchange, self.source = home, exchange, source
         config = home / "mill.toml"
         config.write_text(toml, encoding="utf-8")
@@ -180,19 +187,24 @@ class Mill:
 
     def wait_until_here(self, *workers: Process) -> None:
         """Until each worker consumes."""
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        missing = {worker.name: worker for worker in workers}
-        while missing:
-            for worker in missing.values():
-                assert worker.popen.poll() is None, f"{worker.name} ended; see {worker.log}"
-            assert time.monotonic() < deadline_s, f"{list(missing)} did not start"
-            time.sleep(0.05)
-            for here in self.presence.here():
-                missing.pop(here.name.partition("@")[0], None)
 
-    def spec(self, symbols: Sequence[str] | None = None, *, kind: RunKind = RunKind.FETCH,
-             salt: str = "", months: int | None = None,
-             venue: Market = Market.SPOT) -> RunSpec:  # fmt: skip
+        def here() -> set[str]:
+            for worker in workers:
+                assert worker.popen.poll() is None, worker.last_words()
+            return {worker.name.partition("@")[0] for worker in self.presence.here()}
+
+        names = [worker.name for worker in workers]
+        wait_for_all(names, here, "workers", within_s=stack_s())
+
+    def spec(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        kind: RunKind = RunKind.FETCH,
+        salt: str = "",
+        months: int | None = None,
+        venue: Market = Market.SPOT,
+    ) -> RunSpec:
         """A run over the market's symbols, its own interval and its first months or all."""
         market = self.source.market
         end_ms = market.end_ms
@@ -233,30 +245,45 @@ class Mill:
         run = self.ledger.run(run_id)
         return "unknown" if run is None else run.state.value
 
-    def wait_for_end(self, run_id: str, timeout_s: float = 60.0) -> RunRecord:
+    def seen(self, run_id: str) -> str:
+        """What has become of the run, and who works."""
+        here = [worker.name for worker in self.presence.here()]
+        return f"{self.ledger.counts(run_id)} with {here}; logs in {self.home}"
+
+    def wait_for_done(self, run_id: str, jobs: int, stage: str = "fetch") -> None:
+        """Until so many jobs of the stage are done."""
+        wait_for(
+            lambda: self.counts(run_id, stage)["done"] >= jobs,
+            f"{jobs} {stage} jobs done",
+            lambda: self.seen(run_id),
+        )
+
+    def wait_for_end(self, run_id: str) -> RunRecord:
         """The run, settled."""
-        deadline_s = time.monotonic() + timeout_s
-        while (run := self.ledger.run(run_id)) is None or run.state.active:
-            counts = self.ledger.counts(run_id)
-            assert time.monotonic() < deadline_s, f"{counts} after {timeout_s:g} s; see {self.home}"
-            time.sleep(0.05)
-        return run
+
+        def ended() -> RunRecord | None:
+            run = self.ledger.run(run_id)
+            return None if run is None or run.state.active else run
+
+        return wait_for(ended, f"the end of {run_id}", lambda: self.seen(run_id))
 
     def messages_left(self, queue: str) -> int:
         """Messages of the queue that wait, and messages of any queue that a worker holds."""
         lists = self.redis.scan_iter(f"{queue}*", _type="list")
         return sum(self.redis.llen(key) for key in lists) + self.redis.hlen("unacked")
 
-    def wait_until_read(self, queue: str, timeout_s: float = 20.0) -> None:
+    def wait_until_read(self, queue: str) -> None:
         """Until every message has been dealt with.
 
         A worker takes a message in two steps, between which it is in neither place: so look again.
         """
-        deadline_s, empty = time.monotonic() + timeout_s, 0
-        while empty < 5:
-            empty = 0 if self.messages_left(queue) else empty + 1
-            assert time.monotonic() < deadline_s, f"{self.messages_left(queue)} messages left"
-            time.sleep(0.02)
+        left: deque[int] = deque(maxlen=5)
+
+        def read() -> bool:
+            left.append(self.messages_left(queue))
+            return len(left) == left.maxlen and not any(left)
+
+        wait_for(read, f"an empty queue {queue}", lambda: f"{left[-1]} messages")
 
     def requests_served(self) -> int:
         """All requests that the exchange answered with 200."""
@@ -315,7 +342,7 @@ def _mills(folder: Path, redis_url: str) -> Iterator[MakeMill]:
             latency_ms: tuple[float, float] = (0.0, 0.0),
             url: str = redis_url,
             *,
-            lease_s: float = 3.0,
+            lease_s: float = 3.0 * slowness(),
             republish_after_s: float = 3.0,
             window: int = 64,
             max_attempts: int = 4,

@@ -28,6 +28,7 @@ from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
+from tests.deadlines import ANSWER_S
 
 DECEMBER, JANUARY = Month(2024, 12), Month(2025, 1)
 SPOT = (Market.SPOT, "BTCUSDT", Interval.M15)
@@ -93,7 +94,7 @@ def served(source, file):
 
 
 def archive_at(url, clock=None):
-    return closing(Archive(url, clock or SystemClock(), timeout_s=5))
+    return closing(Archive(url, clock or SystemClock(), timeout_s=ANSWER_S))
 
 
 @pytest.mark.parametrize("where", [SPOT, UM, CM], ids=["spot", "um", "cm"])
@@ -115,8 +116,8 @@ def test_files_look_like_the_real_ones(serve):
     url = f"{serve().url}/data"
 
     def text(path):
-        content = requests.get(f"{url}/{path}.zip", timeout=5).content
-        said = requests.get(f"{url}/{path}.zip.CHECKSUM", timeout=5).text
+        content = requests.get(f"{url}/{path}.zip", timeout=ANSWER_S).content
+        said = requests.get(f"{url}/{path}.zip.CHECKSUM", timeout=ANSWER_S).text
         name = path.rsplit("/", 1)[1]
         assert said == f"{hashlib.sha256(content).hexdigest()}  {name}.zip\n"
         return content
@@ -151,7 +152,7 @@ def test_files_look_like_the_real_ones(serve):
     ],
 )
 def test_other_keys_are_not_there(serve, path):
-    got = requests.get(f"{serve().url}/data/{path}", timeout=5)
+    got = requests.get(f"{serve().url}/data/{path}", timeout=ANSWER_S)
     assert got.status_code == 404
     assert "<Code>NoSuchKey</Code>" in got.text
 
@@ -233,7 +234,7 @@ def run(folder, server, archive_url, where, month=DECEMBER):
     """The fetch stage over the simulated exchange; its facts and the month's partition."""
     lake, clock = Lake(str(folder)), SystemClock()
     with closing(Binance(where[0], server.url, OpenGate(), clock)) as exchange:
-        archive = Archive(archive_url, clock, 5) if archive_url else None
+        archive = Archive(archive_url, clock, ANSWER_S) if archive_url else None
         facts = fetch.run(
             FetchJob(*where, month.start_ms, month.end_ms),
             FetchDeps(exchange, lake, archive, clock),

@@ -16,6 +16,7 @@ import redis
 from click.testing import CliRunner, Result
 
 from producers.cli import main
+from tests.deadlines import start_s
 
 USAGE, MISCONFIGURED = 2, 3
 OFFLINE = {"ALPHAMILL_LLM_URL": "http://127.0.0.1:9/v1"}
@@ -113,7 +114,7 @@ def last_line(result: Result) -> str:
         (("demo", "--interval", "1x"), "'1x' is not one of"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)  # fmt: skip
+)
 def test_wrong_usage_is_told_in_a_line(call, untouched, arguments, expected):
     result = call(*arguments)
     assert result.exit_code == USAGE, result.output
@@ -161,7 +162,7 @@ def test_an_error_in_an_expression_is_pointed_at(call, untouched, expression, po
         ("", {"ALPHAMILL_REDIS_URL": NOBODY.replace("//", "//:hidden@")}, "at 127.0.0.1:9/0;"),
     ],
     ids=lambda value: value.replace("\n", " ") if isinstance(value, str) else "",
-)  # fmt: skip
+)
 @pytest.mark.parametrize("command", [FETCH, MINE], ids=["fetch", "mine"])
 def test_a_wrong_setting_is_named(call, untouched, command, config, environment, expected):
     result = call(*command, config=config, **environment)
@@ -249,8 +250,12 @@ def test_a_full_lake_is_refused(untouched, home, redis_url, tmp_path):
     told = subprocess.run(
         [sys.executable, "-B", "-m", "producers.cli", *FETCH],
         env={**os.environ, "ALPHAMILL_HOME": str(home), "ALPHAMILL_REDIS_URL": redis_url},
-        capture_output=True, text=True, check=False, timeout=60, preexec_fn=_no_room,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=start_s(),
+        preexec_fn=_no_room,
+    )
     assert told.returncode == MISCONFIGURED, told.stderr
     assert told.stderr.strip().endswith("File too large; free or add space there")
     untouched()

@@ -89,10 +89,15 @@ def test_the_file_follows_the_compose_specification(compose):
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"ports": ["5555:5555"]}, {"ports": ["0.0.0.0:5555:5555"]}, {"comand": ["status"]},
-     {"environment": {"A": 1}}, {"restart": False}],
+    [
+        {"ports": ["5555:5555"]},
+        {"ports": ["0.0.0.0:5555:5555"]},
+        {"comand": ["status"]},
+        {"environment": {"A": 1}},
+        {"restart": False},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_schema_finds_what_it_is_there_for(services, spoilt):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**services["fetch"], **spoilt}, SERVICE)
@@ -142,8 +147,11 @@ def test_passwords_must_be_given_and_have_no_default():
 def test_redis_wants_its_password_keeps_its_data_and_never_evicts(services):
     shell, flag, line = services["redis"]["command"]
     assert (shell, flag) == ("sh", "-c")
-    for part in ('--requirepass "$$REDIS_PASSWORD"', "--appendonly yes",
-                 "--maxmemory-policy noeviction"):  # fmt: skip
+    for part in (
+        '--requirepass "$$REDIS_PASSWORD"',
+        "--appendonly yes",
+        "--maxmemory-policy noeviction",
+    ):
         assert part in line
     assert "/data" in {mount.split(":")[1] for mount in services["redis"]["volumes"]}
 
@@ -151,11 +159,14 @@ def test_redis_wants_its_password_keeps_its_data_and_never_evicts(services):
 def test_the_image_starts_the_command_that_the_services_name():
     lines = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert 'ENTRYPOINT ["alphamill"]' in lines
-    user, entry = (next(i for i, line in enumerate(lines) if line.startswith(word))
-                   for word in ("USER", "ENTRYPOINT"))  # fmt: skip
+    user, entry = (
+        next(i for i, line in enumerate(lines) if line.startswith(word))
+        for word in ("USER", "ENTRYPOINT")
+    )
     assert user < entry, "not as root"
-    copied = {word.rstrip("/") for line in lines if line.startswith("COPY")
-              for word in line.split()[1:-1]}  # fmt: skip
+    copied = {
+        word.rstrip("/") for line in lines if line.startswith("COPY") for word in line.split()[1:-1]
+    }
     assert {"alphamill", "workers", "producers", "celeryconfig.py", "pyproject.toml"} <= copied
     for name in copied - {"README.md"}:
         assert (REPOSITORY / name).exists(), name

@@ -23,6 +23,7 @@ from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
+from tests.deadlines import ANSWER_S, slowness
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "binance_responses"
 recorded_data = pytest.mark.skipif(not RECORDED.exists(), reason="recorded data is not here")
@@ -38,10 +39,13 @@ ATTEMPTS = 4  # that count, as the ledger has it
 def source():
     return SyntheticSource(
         SyntheticMarket(
-            coins=coins_named(["BTCUSDT"]), interval=Interval.M15,
-            start_ms=APRIL.start_ms, end_ms=MAY.end_ms, planted=(),
+            coins=coins_named(["BTCUSDT"]),
+            interval=Interval.M15,
+            start_ms=APRIL.start_ms,
+            end_ms=MAY.end_ms,
+            planted=(),
         )
-    )  # fmt: skip
+    )
 
 
 class World:
@@ -58,7 +62,7 @@ class World:
         """The job's facts; raises what ends it."""
         counted = 0
         with self.server as server, closing(self._client(server.url)) as client:
-            files = Archive(server.url, self.clock, 5.0) if self.archive else None
+            files = Archive(server.url, self.clock, ANSWER_S) if self.archive else None
             deps = FetchDeps(client, self.lake, files, self.clock)
             try:
                 while True:
@@ -77,7 +81,9 @@ class World:
     def _client(self, url):
         pool = binance_pool(BinanceSettings(spot_url=url), Market.SPOT, 1200)
         gate = ExchangeGate(MemoryLimiter(self.clock), pool)
-        return Binance(Market.SPOT, url, gate, self.clock, timeout_s=0.3)
+        silent = any(fault.kind == "timeout" for fault in self.config.faults)
+        patience_s = 0.3 * slowness() if silent else ANSWER_S
+        return Binance(Market.SPOT, url, gate, self.clock, patience_s)
 
     def stored(self):
         """Bars and what the files claim."""
@@ -98,10 +104,25 @@ def clean(source, tmp_path_factory):
 
 
 PASSING = [
-    "http_500:/2", "html:/2", "html_200:/2", "truncate:/2", "cut_json:/2", "reset:/2",
-    "timeout:@2-3", "waf:@4", "nulls:/2", "nulls:@2-3", "duplicates:/1", "unordered:/1",
-    "extra_column:/1", "extra_column:/2", "clock:/2", "clock:@1-4", "http_429:@3", "http_418:@3",
-]  # fmt: skip
+    "http_500:/2",
+    "html:/2",
+    "html_200:/2",
+    "truncate:/2",
+    "cut_json:/2",
+    "reset:/2",
+    "timeout:@2-3",
+    "waf:@4",
+    "nulls:/2",
+    "nulls:@2-3",
+    "duplicates:/1",
+    "unordered:/1",
+    "extra_column:/1",
+    "extra_column:/2",
+    "clock:/2",
+    "clock:@1-4",
+    "http_429:@3",
+    "http_418:@3",
+]
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -111,8 +132,10 @@ def test_the_lake_is_as_without_the_fault(source, clean, tmp_path, fault):
     assert world.totals["faults"][fault.partition(":")[0]] >= 1
     assert world.stored() == clean[1]
     assert (facts.rows, facts.expected, facts.missing_bars) == (
-        clean[0].rows, clean[0].expected, clean[0].missing_bars,
-    )  # fmt: skip
+        clean[0].rows,
+        clean[0].expected,
+        clean[0].missing_bars,
+    )
 
 
 def test_every_kind_of_fault_is_covered():
@@ -212,7 +235,7 @@ def test_refusals_look_like_the_recordings(source, fault, name, words):
     kept = json.loads((RECORDED / "klines_200_2022-01-11.json").read_text())["headers"]
     config = ExchangeConfig(faults=(Fault.parse(f"{fault}:/1"),))
     with ExchangeServer(config, source, ManualClock(NOW)) as server:
-        reply = requests.get(f"{server.url}/api/v3/exchangeInfo", timeout=5)
+        reply = requests.get(f"{server.url}/api/v3/exchangeInfo", timeout=ANSWER_S)
     assert reply.status_code == recorded["status"]
     assert said(reply.json()) == said(recorded["body"])
     assert reply.json()["msg"].endswith(words)

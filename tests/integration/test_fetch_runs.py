@@ -20,6 +20,7 @@ from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
 from producers.submit.fetch_rate import Pulse
 from producers.submit.universe import Universe, chosen_symbols
+from tests.deadlines import ANSWER_S
 from workers import fetch as doorways
 from workers.resources import Resources
 
@@ -32,9 +33,12 @@ class Corrected:
 
     def __init__(self):
         market = SyntheticMarket(
-            coins=coins_named(["BTCUSDT", "ETHUSDT", "XRPUSDT"]), interval=Interval.H1,
-            start_ms=JANUARY.start_ms, end_ms=FEBRUARY.end_ms, planted=(),
-        )  # fmt: skip
+            coins=coins_named(["BTCUSDT", "ETHUSDT", "XRPUSDT"]),
+            interval=Interval.H1,
+            start_ms=JANUARY.start_ms,
+            end_ms=FEBRUARY.end_ms,
+            planted=(),
+        )
         self._source, self._fixed = SyntheticSource(market), {}
         self.symbols, self.intervals = self._source.symbols, self._source.intervals
         self.describe = self._source.describe
@@ -62,15 +66,18 @@ def served():
 def settings(served, redis_url, tmp_path):
     return load_settings(
         {
-            "ALPHAMILL_HOME": str(tmp_path), "ALPHAMILL_REDIS_URL": redis_url,
-            "ALPHAMILL_BINANCE_URL": served[1], "ALPHAMILL_BINANCE_UM_URL": served[1],
-            "ALPHAMILL_BINANCE_CM_URL": served[1], "ALPHAMILL_ARCHIVE_URL": "",
+            "ALPHAMILL_HOME": str(tmp_path),
+            "ALPHAMILL_REDIS_URL": redis_url,
+            "ALPHAMILL_BINANCE_URL": served[1],
+            "ALPHAMILL_BINANCE_UM_URL": served[1],
+            "ALPHAMILL_BINANCE_CM_URL": served[1],
+            "ALPHAMILL_ARCHIVE_URL": "",
         }
-    )  # fmt: skip
+    )
 
 
 def weight(url):
-    return requests.get(f"{url}/__sim__/stats", timeout=5).json()["totals"]["weight"]
+    return requests.get(f"{url}/__sim__/stats", timeout=ANSWER_S).json()["totals"]["weight"]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +122,15 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
     tools = Resources(settings)
     monkeypatch.setattr("workers.task.resources", lambda: tools)
     monkeypatch.setattr("workers.task.publish", lambda hints: 0)
-    spec = RunSpec(RunKind.FETCH, settings.lake_uri, Market.SPOT, ("BTCUSDT", "ETHUSDT"),
-                   (Interval.H1,), JANUARY.start_ms, FEBRUARY.end_ms)  # fmt: skip
+    spec = RunSpec(
+        RunKind.FETCH,
+        settings.lake_uri,
+        Market.SPOT,
+        ("BTCUSDT", "ETHUSDT"),
+        (Interval.H1,),
+        JANUARY.start_ms,
+        FEBRUARY.end_ms,
+    )
     fetched = run_all(spec, tools)
     assert fetched.state == "done"
     bars = 2 * (31 + 28) * 24
@@ -137,8 +151,9 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
     lake = Lake(settings.lake_uri)
     changes = read_corrections(lake, BTC).to_pylist()
     assert [(row["column"], row["new"]) for row in changes] == [("close", 4242.0)]
-    stored = read_klines(lake, Market.SPOT, "BTCUSDT", Interval.H1, JANUARY.start_ms,
-                         JANUARY.end_ms)["close"].to_numpy()  # fmt: skip
+    stored = read_klines(
+        lake, Market.SPOT, "BTCUSDT", Interval.H1, JANUARY.start_ms, JANUARY.end_ms
+    )["close"].to_numpy()
     assert stored[5] == 4242.0
     assert np.isfinite(stored).all()
     facts = Pulse(tools.redis, settings).facts(verified)
@@ -155,8 +170,15 @@ def test_a_running_run_shows_its_rate_the_limit_and_the_time_left(served, settin
     now_s = [0.0]
     pulse = Pulse(tools.redis, settings, lambda: now_s[0])
     ledger = RedisLedger(tools.redis, settings.ledger)
-    spec = RunSpec(RunKind.FETCH, settings.lake_uri, Market.SPOT, ("BTCUSDT",), (Interval.H1,),
-                   Month(2022, 3).start_ms, FEBRUARY.end_ms)  # fmt: skip
+    spec = RunSpec(
+        RunKind.FETCH,
+        settings.lake_uri,
+        Market.SPOT,
+        ("BTCUSDT",),
+        (Interval.H1,),
+        Month(2022, 3).start_ms,
+        FEBRUARY.end_ms,
+    )
     run = ledger.open_run(spec.run_id, "fetch", spec.to_message(), 0)
     ledger.add_jobs(run.id, plan(spec))
     run = ledger.seal(run.id)

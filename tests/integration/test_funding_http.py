@@ -21,10 +21,13 @@ HOUR = 3_600_000
 START, END = Month(2023, 1).start_ms, Month(2023, 12).end_ms
 SOURCE = SyntheticSource(
     SyntheticMarket(
-        coins=coins_named(["BTCUSDT", "ETHUSDT", "ADAUSDT"]), interval=Interval.H8, planted=(),
-        start_ms=START, end_ms=END,
+        coins=coins_named(["BTCUSDT", "ETHUSDT", "ADAUSDT"]),
+        interval=Interval.H8,
+        planted=(),
+        start_ms=START,
+        end_ms=END,
     )
-)  # fmt: skip
+)
 
 
 class Gate:
@@ -151,9 +154,11 @@ def test_a_year_from_files_and_rest_is_the_exchanges(served):
     symbol = "ADAUSDT"
     assert len({*known_of(symbol=symbol).hours.tolist()}) > 1  # its interval changes
     spoiled = (
-        "bad_checksum:*-2023-02", "corrupt_zip:*-2023-04", "missing:*-2023-06",
+        "bad_checksum:*-2023-02",
+        "corrupt_zip:*-2023-04",
+        "missing:*-2023-06",
         "missing_checksum:*-2023-08",
-    )  # fmt: skip
+    )
     parts = list(history(served, archive=spoiled).parts(symbol, START, END))
     table = merge_funding([part.table for part in parts])
     known = known_of(symbol=symbol)

@@ -10,8 +10,8 @@ from alphamill.lake import read_klines
 from alphamill.ledger import JobState
 from alphamill.sim.exchange.limits import Limits
 from alphamill.stages.funding import read_funding
+from tests.deadlines import wait_for
 
-DEADLINE_S = 60.0
 PAGE_ROWS = 1000
 QUICK = Limits(weight=10_000_000, requests=None, window_ms=2000, tolerated=100)
 
@@ -57,7 +57,7 @@ def test_two_workers_and_two_runs_through_faults(make_mill, market):
     runs = [mill.submit(spec), mill.submit(rival)]
     mill.wait_until_here(mill.control(), mill.worker("fetch", 4), mill.worker("fetch", 4))
     for run in runs:
-        assert mill.wait_for_end(run.id, DEADLINE_S).state == "done"
+        assert mill.wait_for_end(run.id).state == "done"
         assert mill.counts(run.id, "funding") == {"done": 2}
     rows = funding_is_whole(mill, spec)
     bars_are_whole(mill, spec)
@@ -68,14 +68,13 @@ def test_two_workers_and_two_runs_through_faults(make_mill, market):
 
     before = mill.requests_served()
     third = mill.submit(mill.spec(venue=Market.USD_M, salt="third"))
-    assert mill.wait_for_end(third.id, DEADLINE_S).state == "done"
+    assert mill.wait_for_end(third.id).state == "done"
     assert mill.requests_served() == before
     assert all(one["skipped"] for one in results(mill, third))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_a_killed_worker_has_paid_for_what_it_got(make_mill, market, wait_for):
+def test_a_killed_worker_has_paid_for_what_it_got(make_mill, market):
     threads = 4
     mill = make_mill(market(20, 12), latency_ms=(120, 120), max_attempts=20)
     pages = {symbol: pages_of(mill, symbol) for symbol in mill.source.symbols(Market.USD_M)}
@@ -90,10 +89,10 @@ def test_a_killed_worker_has_paid_for_what_it_got(make_mill, market, wait_for):
         jobs = [job for job in mill.ledger.jobs(run.id) if job.stage == "funding"]
         return any(job.state is JobState.RUNNING for job in jobs) and mill.lake.list("funding")
 
-    wait_for(at_work, DEADLINE_S, "funding half way")
+    wait_for(at_work, "funding half way", lambda: mill.seen(run.id), poll_s=0.01)
     victim.kill()
     mill.wait_until_here(mill.worker("fetch", threads))
-    assert mill.wait_for_end(run.id, DEADLINE_S).state == "done"
+    assert mill.wait_for_end(run.id).state == "done"
     funding_is_whole(mill, spec)
     needed = sum(pages[symbol] for symbol in symbols)
     # A thread that is killed loses the one page that it has not written yet.
@@ -106,13 +105,13 @@ def test_files_come_first_and_spot_asks_for_none(make_mill, market):
     mill.wait_until_here(mill.control(), mill.worker("fetch", 4))
     spec = mill.spec(venue=Market.USD_M)
     run = mill.submit(spec)
-    assert mill.wait_for_end(run.id, DEADLINE_S).state == "done"
+    assert mill.wait_for_end(run.id).state == "done"
     funding_is_whole(mill, spec)
     assert [one["files"] for one in results(mill, run)] == [3, 3]
     # What is left to ask for is the settlement at the end of the last bar.
     assert [one["requests"] for one in results(mill, run)] == [1, 1]
 
     spot = mill.submit(mill.spec())
-    assert mill.wait_for_end(spot.id, DEADLINE_S).state == "done"
+    assert mill.wait_for_end(spot.id).state == "done"
     assert mill.exchange.stats()["totals"]["funding_requests"] == 2
     assert not results(mill, spot)

@@ -1,7 +1,7 @@
 """Four processes work a run of 2,000 jobs and are killed with SIGKILL at random, 15 times.
 
 A list in Redis stands in for the broker, at its worst: a popped hint dies with its worker. Run as a
-program (`python test_ledger_crash.py URL NAME`), this file is one worker.
+program (`python -m tests.integration.test_ledger_crash URL NAME`), this file is one worker.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
 from alphamill.ledger import Hint, JobSpec, JobState, RedisLedger
 from alphamill.settings import LedgerSettings
+from tests.deadlines import wait_for
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = "crash"
 HINTS, STARTED, FINISHED, WORKERS = "hints", "started", "finished", "workers"
-N_WORKERS, N_KILLS, DEADLINE_S = 4, 15, 60.0
+N_WORKERS, N_KILLS = 4, 15
 SETTINGS = LedgerSettings(lease_s=1.0, window=64, max_attempts=N_KILLS + 1, republish_after_s=1.0)
 
 
@@ -56,18 +59,20 @@ def dag() -> dict[str, JobSpec]:
     chance = random.Random(7)
     fetches = [JobSpec(f"f{n}", "fetch", "fetch", {}) for n in range(1_000)]
     features = [
-        JobSpec(f"g{n}", "features", "features", {},
-                needs=tuple(job.id for job in chance.sample(fetches, 3)))
+        JobSpec(f"g{n}", "features", "features", {}, needs=ids(chance.sample(fetches, 3)))
         for n in range(600)
-    ]  # fmt: skip
+    ]
     scores = [
-        JobSpec(f"s{n}", "evaluate", "evaluate", {},
-                after=tuple(job.id for job in chance.sample(features, 2)))
+        JobSpec(f"s{n}", "evaluate", "evaluate", {}, after=ids(chance.sample(features, 2)))
         for n in range(399)
-    ]  # fmt: skip
-    middle = tuple(job.id for job in (*features, *scores))
+    ]
+    middle = ids([*features, *scores])
     goal = JobSpec("goal", "publish", "control", {}, needs=middle, goal=True)
     return {job.id: job for job in (*fetches, *features, *scores, goal)}
+
+
+def ids(jobs: list[JobSpec]) -> tuple[str, ...]:
+    return tuple(job.id for job in jobs)
 
 
 class Crew:
@@ -81,7 +86,8 @@ class Crew:
     def hire(self) -> None:
         name = f"w{self.hired}"
         self.hired += 1
-        self.processes[name] = subprocess.Popen([sys.executable, __file__, self.url, name])
+        command = [sys.executable, "-m", "tests.integration.test_ledger_crash", self.url, name]
+        self.processes[name] = subprocess.Popen(command, cwd=REPOSITORY)
 
     def kill(self, chance: random.Random) -> bool:
         """Kill one that has begun to work, and hire another; False if none has."""
@@ -106,9 +112,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield connection
 
 
-def test_fifteen_kills_lose_nothing_and_double_nothing(
-    redis_url: str, client: redis.Redis, wait_for: Callable[..., None]
-) -> None:
+def test_fifteen_kills_lose_nothing_and_double_nothing(redis_url: str, client: redis.Redis) -> None:
     jobs = dag()
     ledger = RedisLedger(client, SETTINGS)
     ledger.open_run(RUN, "mine", {})
@@ -129,7 +133,7 @@ def test_fifteen_kills_lose_nothing_and_double_nothing(
     try:
         for _ in range(N_WORKERS):
             crew.hire()
-        wait_for(is_over, timeout_s=DEADLINE_S, what="the run to complete", poll_s=0.05)
+        wait_for(is_over, "the run to complete", lambda: ledger.counts(RUN))
     finally:
         crew.dismiss()
 

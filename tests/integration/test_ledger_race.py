@@ -14,6 +14,7 @@ import redis
 from alphamill.errors import RetryLater
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.settings import LedgerSettings
+from tests.deadlines import ANSWER_S, wait_for
 
 RUN = "race"
 THREADS = 8
@@ -31,7 +32,7 @@ def at_once(work: Callable[[int], T]) -> list[T]:
     barrier = Barrier(THREADS)
 
     def call(n: int) -> T:
-        barrier.wait(timeout=10)
+        barrier.wait(ANSWER_S)
         return work(n)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -77,9 +78,7 @@ def test_racing_finishers_count_once(ledger: RedisLedger) -> None:
     assert ledger.counts(RUN) == {"fetch": {"done": len(ids)}}
 
 
-def test_sweepers_share_what_is_due(
-    ledger: RedisLedger, redis_url: str, wait_for: Callable[..., None]
-) -> None:
+def test_sweepers_share_what_is_due(ledger: RedisLedger, redis_url: str) -> None:
     ids = fill(ledger, 300)
     with redis.Redis.from_url(redis_url) as client:
         patient = RedisLedger(client, LedgerSettings(window=1_000, republish_after_s=60))
@@ -90,7 +89,7 @@ def test_sweepers_share_what_is_due(
             last = client.zrange(f"alphamill:{{{RUN}}}:due", -1, -1, withscores=True)[0][1]
             return bool(client.eval(time_ms, 0) > last)
 
-        wait_for(overdue, what="all deadlines to pass")
+        wait_for(overdue, "all due times to pass", client.time)
         hints = at_once(lambda _: patient.sweep())
     assert Counter(hint.job_id for mine in hints for hint in mine) == Counter(ids)
 
@@ -163,9 +162,15 @@ def test_an_unreachable_server_asks_to_retry_and_costs_no_attempt() -> None:
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
     with redis.Redis(host="127.0.0.1", port=1, retry=retry) as client:
         ledger = RedisLedger(client, LedgerSettings())
-        calls = (lambda: ledger.feed("r"), ledger.runs, ledger.sweep,
-                 lambda: list(ledger.jobs("r")), lambda: ledger.job("r", "j"),
-                 lambda: ledger.result("r", "j"), lambda: ledger.counts("r"))  # fmt: skip
+        calls = (
+            ledger.runs,
+            ledger.sweep,
+            lambda: ledger.feed("r"),
+            lambda: list(ledger.jobs("r")),
+            lambda: ledger.job("r", "j"),
+            lambda: ledger.result("r", "j"),
+            lambda: ledger.counts("r"),
+        )
         for call in calls:
             with pytest.raises(RetryLater, match="ledger unreachable") as caught:
                 call()
@@ -184,8 +189,13 @@ def test_a_restarted_server_without_its_scripts_is_no_obstacle(
 def test_memory_per_job_stays_small(ledger: RedisLedger, redis_url: str) -> None:
     """10,000 fetch-like jobs as submitted: below 700 bytes of the server's memory each."""
     n_jobs = 10_000
-    message = {"market": "spot", "symbol": "BTCUSDT", "interval": "1h",
-               "start_ms": 1_617_235_200_000, "end_ms": 1_619_827_200_000}  # fmt: skip
+    message = {
+        "market": "spot",
+        "symbol": "BTCUSDT",
+        "interval": "1h",
+        "start_ms": 1_617_235_200_000,
+        "end_ms": 1_619_827_200_000,
+    }
     with redis.Redis.from_url(redis_url) as client:
         before = client.info("memory")["used_memory_dataset"]
         jobs = [JobSpec(f"fetch-{n:016x}", "fetch", "fetch", message) for n in range(n_jobs)]

@@ -66,9 +66,13 @@ def everything_in_redis(client: redis.Redis) -> bytes:
     found = []
     for key in client.keys("*"):
         kind = client.type(key).decode()
-        read = {"hash": client.hgetall, "string": client.get, "set": client.smembers,
-                "list": lambda k: client.lrange(k, 0, -1),
-                "zset": lambda k: client.zrange(k, 0, -1)}[kind]  # fmt: skip
+        read = {
+            "hash": client.hgetall,
+            "string": client.get,
+            "set": client.smembers,
+            "list": lambda k: client.lrange(k, 0, -1),
+            "zset": lambda k: client.zrange(k, 0, -1),
+        }[kind]
         found.append(repr((key, read(key))).encode())
     return b"\n".join(found)
 
@@ -85,9 +89,17 @@ def test_no_key_is_anywhere_but_in_the_header(
     tiers = {tier: own.model_copy(update={"key_env": ""}) for tier in Tier}
     tiers[Tier.DETAILED_ANALYSIS] = own
     spec = RunSpec(
-        RunKind.MINE, settings.lake_uri, Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1,
-        budget_usd_micros=10**6, llm_url=llm.url, tiers=tiers,
-    )  # fmt: skip
+        RunKind.MINE,
+        settings.lake_uri,
+        Market.SPOT,
+        ("BTCUSDT",),
+        (Interval.H1,),
+        0,
+        1,
+        budget_usd_micros=10**6,
+        llm_url=llm.url,
+        tiers=tiers,
+    )
     journal = RedisJournal(client)
     prices, opened = PriceTable.shipped(), []
 
@@ -112,9 +124,14 @@ def test_no_key_is_anywhere_but_in_the_header(
             Reply(text=said, times=times),
         )
         call = Call(
-            spec.run_id, f"call-{tier}", tier.value, tiers[tier], (Message("user", "hello"),),
-            10**6, 10**6,
-        )  # fmt: skip
+            spec.run_id,
+            f"call-{tier}",
+            tier.value,
+            tiers[tier],
+            (Message("user", "hello"),),
+            10**6,
+            10**6,
+        )
         for _ in range(3):
             with pytest.raises(AlphamillError) as raised:
                 gateway.ask(call)
@@ -123,23 +140,31 @@ def test_no_key_is_anywhere_but_in_the_header(
     deps = propose.ProposeDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
     propose.run(ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0), replace(deps))
     assert {key.get_secret_value() for key in opened if key} == {KEY, OTHER_KEY}
-    rows = lake.read("runs/run=" + spec.run_id + "/proposals/interval=1h/round=0/"
-                     "tier=detailed_analysis/all.parquet").to_pylist()  # fmt: skip
+    rows = lake.read(
+        "runs/run=" + spec.run_id + "/proposals/interval=1h/round=0/"
+        "tier=detailed_analysis/all.parquet"
+    ).to_pylist()
     key = trials_key(spec.run_id, Interval.H1, 0, Tier.DETAILED_ANALYSIS, 0)
     write_rows(lake, key, rows, TRIALS)
     publish.run(
         PublishJob(),
-        publish.PublishDeps(lake, spec.run_id, spec, journal.calls(spec.run_id),
-                            [{"stage": "x", "id": "y", "reason": str(error)} for error in errors]),
-    )  # fmt: skip
+        publish.PublishDeps(
+            lake,
+            spec.run_id,
+            spec,
+            journal.calls(spec.run_id),
+            [{"stage": "x", "id": "y", "reason": str(error)} for error in errors],
+        ),
+    )
 
     sent = server.state.journal.records(wait=2)
     assert len(sent) >= 9  # the provider was asked, and did repeat the key
     traces = {
         "redis": everything_in_redis(client),
         "lake": b"".join(path.read_bytes() for path in Path(lake.uri).rglob("*.*")),
-        "tables": repr([lake.read(k).to_pylist() for k in lake.list("runs")
-                        if k.endswith(".parquet")]).encode(),
+        "tables": repr(
+            [lake.read(k).to_pylist() for k in lake.list("runs") if k.endswith(".parquet")]
+        ).encode(),
         "logs": caplog.text.encode(),
         "errors": "\n".join(f"{e!r} {e} {e.args} {e.__cause__!r}" for e in errors).encode(),
         "pickled": pickle.dumps([(type(e).__name__, e.args) for e in errors]),
@@ -147,7 +172,7 @@ def test_no_key_is_anywhere_but_in_the_header(
         "spec": repr(spec.to_message()).encode(),
         "settings": repr(settings).encode() + settings.model_dump_json().encode(),
         "client": repr(vars(gateway)).encode() + repr(vars(routes)).encode(),
-    }  # fmt: skip
+    }
     for chat, _ in routes._open.values():
         chat.close()
     client.close()

@@ -122,8 +122,10 @@ def test_a_server_that_falls_silent_costs_one_timeout(server: LLMockServer, worl
         world.gateway.ask(CALL)
     single = CALL.tier_settings.model_copy(update={"fallbacks": ()})
     for number in range(20):
-        other = Call(**{name: getattr(CALL, name) for name in CALL.__slots__} | {
-            "call_id": f"b{number}", "tier_settings": single})  # fmt: skip
+        other = Call(
+            **{name: getattr(CALL, name) for name in CALL.__slots__}
+            | {"call_id": f"b{number}", "tier_settings": single}
+        )
         with pytest.raises(failures.CircuitOpen):
             world.gateway.ask(other)  # one that waited for the server would have TimedOut
 

@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from alphamill.llm.replies import Proposal
 from alphamill.sim.llm.proposer import NAME
 from alphamill.sim.llm.server import Endpoint, LLMConfig, application
+from tests.deadlines import ANSWER_S
 
 KEY = "sk-simulated-0123456789"
 ASK: list[ChatCompletionMessageParam] = [
@@ -44,7 +45,7 @@ def serving(config: LLMConfig) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(ANSWER_S)
     try:
         yield url[0]
     finally:
@@ -116,12 +117,18 @@ def test_a_short_allowance_cuts(client: openai.OpenAI) -> None:
     [
         (lambda c: c.create(model="gpt-9", messages=ASK), openai.NotFoundError, "model_not_found"),
         (lambda c: c.create(model=NAME, messages=[]), openai.BadRequestError, "invalid_value"),
-        (lambda c: c.create(model=NAME, messages=ASK, n=2), openai.BadRequestError,
-         "invalid_value"),
-        (lambda c: c.create(model=NAME, messages=ASK, max_tokens="x"), openai.BadRequestError,
-         "invalid_value"),
+        (
+            lambda c: c.create(model=NAME, messages=ASK, n=2),
+            openai.BadRequestError,
+            "invalid_value",
+        ),
+        (
+            lambda c: c.create(model=NAME, messages=ASK, max_tokens="x"),
+            openai.BadRequestError,
+            "invalid_value",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refusals_have_the_types_that_the_client_knows(
     client: openai.OpenAI,
     ask: Callable[[object], object],

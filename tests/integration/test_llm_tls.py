@@ -16,6 +16,7 @@ import pytest
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.endpoint.failures import NotConnected
 from alphamill.llm.messages import ChatRequest, Message
+from tests.deadlines import ANSWER_S
 
 REQUEST = ChatRequest("m", (Message("user", "data " * 50_000),), max_tokens=5)
 NEW_KEY = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
@@ -78,13 +79,13 @@ def test_a_trusted_host_gets_the_whole_request_and_another_gets_nothing(
     server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"https://localhost:{server.server_port}/v1"
-    stranger = OpenAIChat(url, None, 10.0)
+    stranger = OpenAIChat(url, None, ANSWER_S)
     with pytest.raises(NotConnected, match="not trusted"):
         stranger.complete(REQUEST)
     assert server.got == []
     stranger.close()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    chat = OpenAIChat(url, None, 10.0)
+    chat = OpenAIChat(url, None, ANSWER_S)
     assert [chat.complete(REQUEST).text for _ in range(3)] == ["hi"] * 3
     chat.close()
     assert [json.loads(body)["messages"][0]["content"] for body in server.got] == [

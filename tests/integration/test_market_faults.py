@@ -15,6 +15,7 @@ from alphamill.clock import ManualClock, SystemClock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.market import Binance
+from tests.deadlines import ANSWER_S, slowness
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "binance_responses"
 START = 1_617_235_200_000
@@ -72,8 +73,8 @@ class Handler(BaseHTTPRequestHandler):
             reply(self, 200, [ROW], {"X-MBX-USED-WEIGHT-1M": "37"})
 
     def date_time_string(self, timestamp=None):
-        return formatdate(NOW / 1000 if self.server.date_ms is None else self.server.date_ms / 1000,
-                          usegmt=True)  # fmt: skip
+        date_ms = NOW if self.server.date_ms is None else self.server.date_ms
+        return formatdate(date_ms / 1000, usegmt=True)
 
     def log_message(self, *_):
         pass
@@ -113,9 +114,13 @@ def gate():
     return Gate()
 
 
+def client_of(server, gate, patience_s=ANSWER_S):
+    return closing(Binance(Market.SPOT, server.url, gate, ManualClock(NOW), patience_s))
+
+
 @pytest.fixture
 def client(server, gate):
-    with closing(Binance(Market.SPOT, server.url, gate, ManualClock(NOW), 0.3)) as client:
+    with client_of(server, gate) as client:
         yield client
 
 
@@ -161,11 +166,18 @@ def test_recorded_refusals_without_retry_after_pause_a_minute(client, server, ga
     assert error.counts is False
 
 
-@pytest.mark.parametrize(("status", "header", "for_s"), [
-    (429, "35", 35.0), (418, "120", 120.0), (429, "0", 1.0), (418, "99999999", 259_200.0),
-    (429, "soon", 60.0), (418, "", 120.0),
-    (429, "Wed, 10 Aug 2022 00:14:10 GMT", 50.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "header", "for_s"),
+    [
+        (429, "35", 35.0),
+        (418, "120", 120.0),
+        (429, "0", 1.0),
+        (418, "99999999", 259_200.0),
+        (429, "soon", 60.0),
+        (418, "", 120.0),
+        (429, "Wed, 10 Aug 2022 00:14:10 GMT", 50.0),
+    ],
+)
 def test_retry_after_is_obeyed(client, server, gate, status, header, for_s):
     used = {"Retry-After": header, "X-MBX-USED-WEIGHT-1M": "1201"}
     body = {"code": -1003, "msg": "banned until 1660090423228"} if header == "120" else {}
@@ -195,22 +207,25 @@ def test_the_recorded_restricted_place_names_the_cure(client, server, gate):
     assert gate.pauses == []
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "words"), [
-    (400, {"code": -1121, "msg": "Invalid symbol."}, GiveUp, "did you mean BTCUSDT"),
-    (400, {"code": -1120, "msg": "Invalid interval."}, GiveUp, "no 1h klines"),
-    (400, {"code": -1130, "msg": "Bad."}, GiveUp, "-1130 Bad."),
-    (400, {"code": -1003, "msg": "Too many"}, RetryLater, "refused for its limit"),
-    (400, {"code": -1001, "msg": "Disconnected"}, RetryLater, "-1001"),
-    (200, {"code": -1008, "msg": "Busy"}, RetryLater, "-1008"),
-    (200, b"<html>maintenance</html>", RetryLater, "malformed klines"),
-    (200, b'[[1617235200000,"1","2"', RetryLater, "malformed klines"),
-    (403, b"<html>Request blocked</html>", RetryLater, "firewall"),
-    (500, b"", RetryLater, "not well"),
-    (503, {"code": -1008, "msg": "busy"}, RetryLater, "-1008 busy"),
-    (502, b"<html>Bad gateway</html>", RetryLater, "HTTP 502"),
-    (404, b"<html>no</html>", Misconfigured, "ALPHAMILL_BINANCE_URL"),
-    (302, b"", Misconfigured, "ALPHAMILL_BINANCE_URL"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (400, {"code": -1121, "msg": "Invalid symbol."}, GiveUp, "did you mean BTCUSDT"),
+        (400, {"code": -1120, "msg": "Invalid interval."}, GiveUp, "no 1h klines"),
+        (400, {"code": -1130, "msg": "Bad."}, GiveUp, "-1130 Bad."),
+        (400, {"code": -1003, "msg": "Too many"}, RetryLater, "refused for its limit"),
+        (400, {"code": -1001, "msg": "Disconnected"}, RetryLater, "-1001"),
+        (200, {"code": -1008, "msg": "Busy"}, RetryLater, "-1008"),
+        (200, b"<html>maintenance</html>", RetryLater, "malformed klines"),
+        (200, b'[[1617235200000,"1","2"', RetryLater, "malformed klines"),
+        (403, b"<html>Request blocked</html>", RetryLater, "firewall"),
+        (500, b"", RetryLater, "not well"),
+        (503, {"code": -1008, "msg": "busy"}, RetryLater, "-1008 busy"),
+        (502, b"<html>Bad gateway</html>", RetryLater, "HTTP 502"),
+        (404, b"<html>no</html>", Misconfigured, "ALPHAMILL_BINANCE_URL"),
+        (302, b"", Misconfigured, "ALPHAMILL_BINANCE_URL"),
+    ],
+)
 def test_each_reply_is_one_kind_of_error(client, server, status, body, kind, words):
     error = fails(client, server, lambda h: reply(h, status, body), kind)
     assert words in str(error)
@@ -250,7 +265,7 @@ def cut(handler):
 
 
 def hang(handler):
-    handler.server.hung.wait(3)
+    handler.server.hung.wait(ANSWER_S)
     handler.close_connection = True
 
 
@@ -263,25 +278,35 @@ def garbage(handler):
     reply(handler, 200, b"not gzip", {"Content-Encoding": "gzip"})
 
 
-@pytest.mark.parametrize("fault", [cut, hang, vanish, garbage])
+@pytest.mark.parametrize("fault", [cut, vanish, garbage])
 def test_a_broken_connection_is_retried_and_says_where(client, server, fault):
     error = fails(client, server, fault, RetryLater)
-    server.hung.set()
     assert server.url in str(error)
     assert "ALPHAMILL_BINANCE_URL" in str(error)
     assert ask(client).table.num_rows == 1
 
 
+def test_silence_is_not_waited_for_and_says_where(server, gate):
+    with client_of(server, gate, 0.3 * slowness()) as client:
+        client.weight_limit()
+        error = fails(client, server, hang, RetryLater)
+    server.hung.set()
+    assert server.url in str(error)
+    assert "ALPHAMILL_BINANCE_URL" in str(error)
+    with client_of(server, gate) as client:
+        assert ask(client).table.num_rows == 1
+
+
 def test_nobody_listens(gate):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    client = Binance(Market.USD_M, f"http://127.0.0.1:{port}", gate, SystemClock(), 0.5)
+    client = Binance(Market.USD_M, f"http://127.0.0.1:{port}", gate, SystemClock(), ANSWER_S)
     with pytest.raises(RetryLater, match=rf"127\.0\.0\.1:{port}.*ALPHAMILL_BINANCE_UM_URL"):
         ask(client)
 
 
 def test_a_host_that_does_not_exist(gate):
-    client = Binance(Market.COIN_M, "http://no-such-host.invalid", gate, SystemClock(), 0.5)
+    client = Binance(Market.COIN_M, "http://no-such-host.invalid", gate, SystemClock(), ANSWER_S)
     with pytest.raises(RetryLater, match=r"no-such-host\.invalid.*ALPHAMILL_BINANCE_CM_URL"):
         client.server_time_ms()
 

@@ -39,10 +39,10 @@ def test_a_run_of_unknown_symbols_alone_fails(mill):
     assert mill.wait_for_end(run.id).state == "failed"
 
 
-def test_a_cancelled_run_starts_nothing_more_and_a_resumed_one_completes(mill, wait_for):
+def test_a_cancelled_run_starts_nothing_more_and_a_resumed_one_completes(mill):
     spec = mill.spec(salt="cancelled")
     run = mill.submit(spec)
-    wait_for(lambda: mill.counts(run.id)["done"] >= MONTHS, what="a part of the run")
+    mill.wait_for_done(run.id, MONTHS)
     assert mill.ledger.cancel(run.id).state == "cancelled"
     cancelled_ms = redis_now_ms(mill)
     done = mill.counts(run.id)["done"]

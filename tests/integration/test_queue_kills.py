@@ -12,8 +12,8 @@ from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind
 from alphamill.lake import features_key
 from alphamill.ledger import JobState
+from tests.deadlines import wait_for
 
-DEADLINE_S = 150.0
 DAYS_OF_JANUARY = 31
 
 
@@ -28,12 +28,13 @@ def held_by(mill, run_id, stage, pids):
     ]
 
 
-def kill_at_work(mill, run_id, stage, victim, done, wait_for):
+def kill_at_work(mill, run_id, stage, victim, done):
     """Kill the worker once so many jobs are done and it holds one; how many it left behind."""
     mill.wait_until_here(victim)
-    wait_for(lambda: mill.counts(run_id, stage)["done"] >= done, DEADLINE_S, f"{done} {stage} jobs")
+    mill.wait_for_done(run_id, done, stage)
     pids = {victim.pid, *(child.pid for child in psutil.Process(victim.pid).children())}
-    wait_for(lambda: held_by(mill, run_id, stage, pids), DEADLINE_S, "the victim at work")
+    what = "the victim at work"
+    wait_for(lambda: held_by(mill, run_id, stage, pids), what, lambda: mill.seen(run_id))
     victim.kill()
     return len(held_by(mill, run_id, stage, pids))
 
@@ -46,10 +47,7 @@ def assert_each_done_once(mill, run_id, stage, jobs, finish_log):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_ten_killed_fetch_workers_lose_no_job_and_finish_none_twice(
-    make_mill, market, finish_log, wait_for
-):
+def test_ten_killed_fetch_workers_lose_no_job_and_finish_none_twice(make_mill, market, finish_log):
     symbols, months, kills = 80, 13, 10
     mill = make_mill(market(symbols, months), max_attempts=20)
     control, workers = mill.control(), [mill.worker("fetch"), mill.worker("fetch")]
@@ -60,9 +58,9 @@ def test_ten_killed_fetch_workers_lose_no_job_and_finish_none_twice(
     for kill in range(kills):
         at = jobs * (kill + 1) // (kills + 2)
         victim = workers[kill % 2]
-        left_behind.append(kill_at_work(mill, run.id, "fetch", victim, at, wait_for))
+        left_behind.append(kill_at_work(mill, run.id, "fetch", victim, at))
         workers[kill % 2] = mill.worker("fetch")
-    ended = mill.wait_for_end(run.id, DEADLINE_S)
+    ended = mill.wait_for_end(run.id)
 
     assert sum(map(bool, left_behind)) > kills // 2, f"kills of idle workers: {left_behind}"
     assert ended.state == "done"
@@ -71,9 +69,8 @@ def test_ten_killed_fetch_workers_lose_no_job_and_finish_none_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_three_killed_feature_workers_with_their_children_lose_no_job(
-    make_mill, market, finish_log, wait_for
+    make_mill, market, finish_log
 ):
     symbols, kills = 60, 3
     mill = make_mill(market(symbols, months=1), max_attempts=20)
@@ -83,9 +80,9 @@ def test_three_killed_feature_workers_with_their_children_lose_no_job(
     left_behind = []
     for kill in range(kills):
         at = symbols * (kill + 1) // (kills + 2)
-        left_behind.append(kill_at_work(mill, run.id, "features", worker, at, wait_for))
+        left_behind.append(kill_at_work(mill, run.id, "features", worker, at))
         worker = mill.worker("features", 2)
-    ended = mill.wait_for_end(run.id, DEADLINE_S)
+    ended = mill.wait_for_end(run.id)
 
     assert any(left_behind), "kills of idle workers"
     assert ended.state == "done"

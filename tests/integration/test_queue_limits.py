@@ -9,6 +9,7 @@ import pytest
 
 from alphamill.frames import Interval, Market
 from alphamill.sim.exchange.limits import Limits
+from tests.deadlines import wait_for
 
 SCALED_DOWN = Limits(weight=600, requests=None, window_ms=6_000)
 WINDOW_S = SCALED_DOWN.window_ms / 1000
@@ -31,13 +32,14 @@ def full_windows(exchange):
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_three_workers_use_the_limit_up_and_are_never_refused(make_mill, market, wait_for):
+def test_three_workers_use_the_limit_up_and_are_never_refused(make_mill, market):
     # USD-M asks for 499 bars at weight 2, spot for 1,000: half the parsing for the same limit.
     mill = make_mill(market(symbols=20, months=13, interval=Interval.M5), SCALED_DOWN)
     control, *workers = mill.control(), *(mill.worker("fetch") for _ in range(3))
     mill.wait_until_here(control, *workers)
     run = mill.submit(mill.spec(venue=Market.USD_M))
-    wait_for(lambda: mill.requests_served() > 3 * 8, what="all threads to have begun")
+    served = mill.requests_served
+    wait_for(lambda: served() > 3 * 8, "all threads to have begun", served)
 
     seen = []
     for weight, busy_percent in full_windows(mill.exchange):

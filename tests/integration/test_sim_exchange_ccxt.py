@@ -7,6 +7,7 @@ import pytest
 from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.market.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
+from tests.deadlines import ANSWER_S
 
 ccxt = pytest.importorskip("ccxt")
 
@@ -29,6 +30,7 @@ def client_of(exchange, types):
                 "fetchMargins": False,
             },
             "enableRateLimit": False,
+            "timeout": int(1000 * ANSWER_S),
         }
     )
     client.session.trust_env = False
@@ -82,7 +84,7 @@ def test_unknown_symbols_and_intervals_are_ccxts_own_errors(client):
         client.publicGetKlines({"symbol": "NOPEUSDT", "interval": "1h"})
     with pytest.raises(ccxt.BadRequest):
         client.publicGetKlines({"symbol": "BTCUSDT", "interval": "7h"})
-    assert client.fetch_time() == pytest.approx(time.time() * 1000, abs=10_000)
+    assert client.fetch_time() == pytest.approx(time.time() * 1000, abs=1000 * ANSWER_S)
 
 
 def test_refusals_are_ddos_protection(source):

@@ -16,6 +16,7 @@ from alphamill.sim.market.synthetic import (
     SyntheticSource,
     coins_named,
 )
+from tests.deadlines import ANSWER_S
 
 HOUR = 3_600_000
 
@@ -53,7 +54,7 @@ def exchange(source):
 
 
 def python_binance_of(url):
-    client = python_binance.Client(ping=False)
+    client = python_binance.Client(requests_params={"timeout": ANSWER_S}, ping=False)
     client.session.trust_env = False
     client.API_URL, client.FUTURES_URL = f"{url}/api", f"{url}/fapi"
     client.FUTURES_COIN_URL = f"{url}/dapi"
@@ -68,7 +69,12 @@ def old(exchange):
 
 
 def sdk_of(url):
-    return sdk.Spot(configuration.ConfigurationRestAPI(base_path=url, retries=0)).rest_api
+    return sdk.Spot(sdk_config(url)).rest_api
+
+
+def sdk_config(url, **options):
+    patience = {"retries": 0, "timeout": int(1000 * ANSWER_S)}
+    return configuration.ConfigurationRestAPI(base_path=url, **patience, **options)
 
 
 @pytest.fixture
@@ -199,9 +205,7 @@ def test_refusals_are_the_official_sdks_own(refusing):
 
 
 def test_the_official_sdk_in_microseconds(exchange, source):
-    config = configuration.ConfigurationRestAPI(
-        base_path=exchange.url, retries=0, time_unit="MICROSECOND"
-    )
+    config = sdk_config(exchange.url, time_unit="MICROSECOND")
     rows = sdk.Spot(config).rest_api.klines("BTCUSDT", "1h", start_time=DEFAULT_START_MS, limit=2)
     assert [row[0] for row in rows.data()] == [
         (DEFAULT_START_MS + at * HOUR) * 1000 for at in range(2)

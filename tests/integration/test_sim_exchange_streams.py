@@ -16,6 +16,7 @@ from alphamill.frames import Interval, Market
 from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.exchange.streams import StreamRules
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from tests.deadlines import ANSWER_S, slowness
 
 with warnings.catch_warnings():
     # python-binance 1.0.37 imports a name that websockets has deprecated.
@@ -34,10 +35,13 @@ STREAM = "btcusdt@kline_1m"
 def source():
     return SyntheticSource(
         SyntheticMarket(
-            coins=coins_named(["BTCUSDT", "ETHUSDT"]), interval=Interval.M1,
-            start_ms=START, end_ms=START + 5 * DAY, planted=(),
+            coins=coins_named(["BTCUSDT", "ETHUSDT"]),
+            interval=Interval.M1,
+            start_ms=START,
+            end_ms=START + 5 * DAY,
+            planted=(),
         )
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -59,7 +63,7 @@ def heard(socket, closed_bars):
     """Events until so many bars have closed."""
     events = []
     while sum(event["k"]["x"] for event in events) < closed_bars:
-        events.append(json.loads(socket.recv(timeout=20)))
+        events.append(json.loads(socket.recv(timeout=ANSWER_S)))
     return events
 
 
@@ -78,7 +82,7 @@ def test_each_bar_closes_once_as_the_api_has_it(server):
     first = finals[0]["t"]
     assert [k["t"] for k in finals] == [first + at * MINUTE for at in range(4)]
     query = {"symbol": "BTCUSDT", "interval": "1m", "startTime": first, "limit": 4}
-    rows = requests.get(f"{server.url}/api/v3/klines", params=query, timeout=5).json()
+    rows = requests.get(f"{server.url}/api/v3/klines", params=query, timeout=ANSWER_S).json()
     assert [row(k) for k in finals] == rows
     running = [event["k"] for event in events if not event["k"]["x"]]
     assert running
@@ -94,7 +98,7 @@ def test_combined_streams_are_wrapped_and_markets_lie_apart(server):
     with connect(f"{server.ws}/stream?streams={names}", proxy=None) as socket:
         seen = set()
         while len(seen) < 2:
-            event = json.loads(socket.recv(timeout=20))
+            event = json.loads(socket.recv(timeout=ANSWER_S))
             assert set(event) == {"stream", "data"}
             symbol, _, interval = event["stream"].partition("@kline_")
             assert event["data"]["k"]["s"] == symbol.upper()
@@ -105,13 +109,13 @@ def test_combined_streams_are_wrapped_and_markets_lie_apart(server):
         event = heard(socket, 1)[-1]
     assert event["s"] == "BTCUSD_PERP"
     query = {"symbol": "BTCUSD_PERP", "interval": "1m", "endTime": event["k"]["t"], "limit": 1}
-    rows = requests.get(f"{server.url}/dapi/v1/klines", params=query, timeout=5).json()
+    rows = requests.get(f"{server.url}/dapi/v1/klines", params=query, timeout=ANSWER_S).json()
     assert row(event["k"]) == rows[0]
 
 
 def test_microseconds_for_who_asks(server):
     with connect(f"{server.ws}/ws/{STREAM}?timeUnit=MICROSECOND", proxy=None) as socket:
-        k = json.loads(socket.recv(timeout=20))["k"]
+        k = json.loads(socket.recv(timeout=ANSWER_S))["k"]
     assert (k["t"] % (MINUTE * 1000), k["T"] - k["t"]) == (0, MINUTE * 1000 - 1)
     assert k["t"] > 10**15
 
@@ -121,7 +125,7 @@ def ask(socket, method, params=None, ident=1):
     message = {"method": method, "id": ident}
     socket.send(json.dumps(message if params is None else {**message, "params": params}))
     while True:
-        said = json.loads(socket.recv(timeout=20))
+        said = json.loads(socket.recv(timeout=ANSWER_S))
         if "result" in said or "error" in said:
             return said
 
@@ -136,19 +140,24 @@ def test_subscriptions_change_while_connected(source):
         assert heard(socket, 1)
         assert ask(socket, "SET_PROPERTY", ["combined", True])["result"] is None
         assert ask(socket, "GET_PROPERTY", ["combined"])["result"] is True
-        assert json.loads(socket.recv(timeout=20))["stream"] == STREAM
+        assert json.loads(socket.recv(timeout=ANSWER_S))["stream"] == STREAM
         assert ask(socket, "UNSUBSCRIBE", [STREAM, "0@"])["result"] is None
         assert ask(socket, "LIST_SUBSCRIPTIONS")["result"] == ["0"]
         # Stream names are lower-case: others are taken and stay silent.
         assert ask(socket, "SUBSCRIBE", ["BTCUSDT@kline_1m", "btcusdt@kline_7m"])["result"] is None
         assert ask(socket, "SUBSCRIBE", ["ethusdt@kline_1m"])["result"] is None
-        assert {json.loads(socket.recv(timeout=20))["data"]["s"] for _ in range(5)} == {"ETHUSDT"}
+        assert {json.loads(socket.recv(timeout=ANSWER_S))["data"]["s"] for _ in range(5)} == {
+            "ETHUSDT"
+        }
 
 
 @pytest.mark.parametrize(
     ("message", "code"),
     [
-        ("nonsense", 3), ("[]", 2), ('{"id": 1}', 2), ('{"method": "BUY", "id": 1}', 2),
+        ("nonsense", 3),
+        ("[]", 2),
+        ('{"id": 1}', 2),
+        ('{"method": "BUY", "id": 1}', 2),
         ('{"method": "SUBSCRIBE", "params": ["btcusdt"], "id": 1}', 2),
         ('{"method": "SUBSCRIBE", "params": [1], "id": 1}', 2),
         ('{"method": "SUBSCRIBE", "params": ["a@b"], "id": 1.5}', 2),
@@ -156,14 +165,14 @@ def test_subscriptions_change_while_connected(source):
         ('{"method": "SET_PROPERTY", "params": ["combined", 1], "id": 1}', 1),
         ('{"method": "GET_PROPERTY", "params": ["other"], "id": 1}', 0),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_a_command_is_answered_with_its_error(source, message, code):
     with (
         serving(source, StreamRules(streams=2)) as server,
         connect(f"{server.ws}/ws", proxy=None) as socket,
     ):
         socket.send(message)
-        assert json.loads(socket.recv(timeout=20))["error"]["code"] == code
+        assert json.loads(socket.recv(timeout=ANSWER_S))["error"]["code"] == code
         assert ask(socket, "LIST_SUBSCRIPTIONS") == {"result": [], "id": 1}
 
 
@@ -172,7 +181,7 @@ def until_closed(socket):
     last = None
     while True:
         try:
-            last = socket.recv(timeout=20)
+            last = socket.recv(timeout=ANSWER_S)
         except ConnectionClosed:
             return last
 
@@ -191,7 +200,7 @@ def test_a_connection_has_its_life(source):
 
 
 def test_who_answers_pings_stays_and_who_does_not_is_cut_off(source):
-    rules = StreamRules(push_s=0.1, ping_s=0.2, pong_within_s=0.6)
+    rules = StreamRules(push_s=0.1, ping_s=0.2 * slowness(), pong_within_s=0.6 * slowness())
 
     async def listen(url, answer):
         """Pings heard until the server closes or five were answered."""
@@ -251,7 +260,7 @@ def test_a_shutdown_is_announced(source):
         with serving(source) as server:
             url = f"{server.ws}/stream?streams=ethusdt@kline_1m"
             socket = stack.enter_context(connect(url, proxy=None))
-            socket.recv(timeout=20)
+            socket.recv(timeout=ANSWER_S)
         last = json.loads(until_closed(socket))
     assert last["stream"] == "!serverShutdown"
     assert last["data"]["e"] == "serverShutdown"

@@ -13,6 +13,7 @@ import redis
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.stack.embedded_redis import EmbeddedRedis, answers
 from alphamill.stack.processes import Service, Supervisor
+from tests.deadlines import end_s, start_s, wait_for
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 PARENT_OF_TWO = [
@@ -63,23 +64,28 @@ def test_a_second_server_of_one_home_is_refused(server, tmp_path):
         EmbeddedRedis(tmp_path).start()
 
 
-def test_stop_ends_children_of_children(tmp_path, wait_for):
+def is_over(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_stop_ends_children_of_children(tmp_path):
     supervisor = Supervisor(tmp_path / "logs")
     supervisor.start([Service("family", PARENT_OF_TWO)])
     parent = psutil.Process(supervisor.pids()["family"])
-    wait_for(parent.children, what="the child")
+    wait_for(parent.children, "the child", parent.status)
     family = [parent, *parent.children()]
     supervisor.stop(grace_s=2)
-    wait_for(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
+    wait_for(lambda: all(map(is_over, family)), "their end", lambda: family, within_s=end_s())
 
 
-def test_what_dies_is_started_again(tmp_path, wait_for):
+def test_what_dies_is_started_again(tmp_path):
     said = []
     supervisor = Supervisor(tmp_path / "logs", say=said.append)
     supervisor.start([Service("sleeper", SLEEPER)])
     first = supervisor.pids()["sleeper"]
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: supervisor.watch() == ["sleeper"], what="the restart")
+    what = "the restart"
+    wait_for(lambda: supervisor.watch() == ["sleeper"], what, supervisor.pids, within_s=start_s())
     assert supervisor.pids()["sleeper"] != first
     assert "sleeper ended with -9" in said[0]
     supervisor.stop()
@@ -87,15 +93,15 @@ def test_what_dies_is_started_again(tmp_path, wait_for):
 
 def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path):
     supervisor = Supervisor(tmp_path / "logs")
-    broken = Service("broken", [sys.executable, "-c", "raise SystemExit('no such thing')"], {},
-                     ready=lambda: False)  # fmt: skip
+    command = [sys.executable, "-c", "raise SystemExit('no such thing')"]
+    broken = Service("broken", command, {}, ready=lambda: False)
     with pytest.raises(GiveUp, match="broken ended with 1; its last words: no such thing"):
         supervisor.start([broken])
     supervisor.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_a_killed_supervisor_takes_its_children_along(tmp_path, wait_for):
+def test_a_killed_supervisor_takes_its_children_along(tmp_path):
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -110,4 +116,4 @@ def test_a_killed_supervisor_takes_its_children_along(tmp_path, wait_for):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_for(lambda: not child.is_running() or child.status() == "zombie", what="the child's end")
+    wait_for(lambda: is_over(child), "the child's end", child.status, within_s=end_s())

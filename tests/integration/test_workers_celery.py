@@ -15,10 +15,12 @@ from kombu import Producer
 
 from alphamill.flow import plan
 from alphamill.ledger import JobState
+from tests.deadlines import ANSWER_S, stack_s, wait_for
 from workers.app import app
 from workers.send import publish
 
 CELERY = Path(sys.executable).with_name("celery")
+HOST = socket.gethostname()
 BY_HAND = [CELERY, "-A", "workers.app", "worker", "-Q", "fetch", "-P", "threads", "-c", "8"]
 
 
@@ -57,18 +59,9 @@ def test_a_worker_started_by_hand_does_a_run_and_answers_ping(mill, by_hand):
     run = mill.submit(spec)
     assert mill.wait_for_end(run.id).counts == {"fetch": {"done": 12}}
     assert mill.check_lake(spec) == 12
+    wait = str(ANSWER_S)
     answer = subprocess.run(
-        [
-            CELERY,
-            "-A",
-            "workers.app",
-            "inspect",
-            "ping",
-            "-t",
-            "10",
-            "-d",
-            f"celery@{socket.gethostname()}",
-        ],
+        [CELERY, *("-A", "workers.app", "inspect", "ping", "-t", wait), *("-d", f"celery@{HOST}")],
         env={**os.environ, **mill.env},
         capture_output=True,
         text=True,
@@ -78,12 +71,13 @@ def test_a_worker_started_by_hand_does_a_run_and_answers_ping(mill, by_hand):
     assert "pong" in answer.stdout
 
 
-def test_alphamill_worker_becomes_the_same_program(mill, by_hand, wait_for):
+def test_alphamill_worker_becomes_the_same_program(mill, by_hand):
     started = mill.start("alphamill", [sys.executable, "-m", "producers.cli", "worker", "fetch"])
     wait_for(
         lambda: {w.pid for w in mill.presence.here()} == {started.pid, by_hand.pid},
-        60,
         "the second worker",
+        started.last_words,
+        within_s=stack_s(),
     )
     theirs, ours = (psutil.Process(p.pid).cmdline() for p in (by_hand, started))
     assert ours[1:3] == ["-m", "celery"]
@@ -99,10 +93,10 @@ def test_a_message_that_comes_again_finds_the_job_done(mill, by_hand, times):
     run_id, job_id = a_run(mill, f"again {times}")
     [hint] = mill.ledger.feed(run_id)
     assert publish([hint] * times) == times
+    assert mill.wait_for_end(run_id).state == "done"
     mill.wait_until_read("fetch")
     job = mill.ledger.job(run_id, job_id)
     assert (job.state, job.attempts) == (JobState.DONE, 1)
-    assert mill.state(run_id) == "done"
 
 
 @pytest.mark.parametrize(
@@ -125,10 +119,10 @@ def test_a_message_that_asks_for_nothing_real_is_taken_and_forgotten(
     assert_serves(mill, by_hand, f"after {name} {arguments}")
 
 
-def test_a_message_for_a_job_of_another_stage_does_no_harm(mill, by_hand, wait_for):
+def test_a_message_for_a_job_of_another_stage_does_no_harm(mill, by_hand):
     run_id, job_id = a_run(mill, "wrong doorway")
     app.send_task("alphamill.fetch", args=[run_id, "no-such-job"], queue="fetch")
-    wait_for(lambda: mill.state(run_id) == "done", what="the job that was ready to be fed")
+    assert mill.wait_for_end(run_id).state == "done", "the job that was ready has been fed"
     assert mill.ledger.job(run_id, "no-such-job") is None
     assert mill.ledger.job(run_id, job_id).attempts == 1
 

@@ -26,6 +26,7 @@ from alphamill.indicators import (
     registry_version,
 )
 from alphamill.indicators.registry import ema, wilder
+from tests.deadlines import start_s
 
 KLINES_DIR = Path(__file__).parents[4] / "shared" / "data" / "klines"
 HOUR_MS = 3_600_000
@@ -81,7 +82,7 @@ def test_the_registry_needs_no_numerical_library() -> None:
         "import sys; from alphamill.indicators import INDICATORS; assert len(INDICATORS) > 36;"
         "assert not {'talib', 'scipy', 'numba', 'pandas'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=start_s())
 
 
 def test_every_record_is_complete() -> None:

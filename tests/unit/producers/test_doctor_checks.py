@@ -18,6 +18,7 @@ from producers.check import local as stack_checks
 from producers.check import remote as remote_checks
 from producers.check.doctor import ask_all
 from producers.check.findings import Check
+from tests.deadlines import ANSWER_S
 
 KEY = "sk-very-secret-key"
 
@@ -161,16 +162,16 @@ def test_a_probe_that_hangs_is_left_behind():
 
     def hangs():
         yield Check("first", "ok", "fine")
-        release.wait(60)
+        release.wait(5 * ANSWER_S)
 
     began_s = time.monotonic()
-    checks = ask_all({"slow": hangs, "quick": fine("quick")}, patience_s=0.2)
+    checks = ask_all({"slow": hangs, "quick": fine("quick")}, patience_s=1)
     release.set()
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < ANSWER_S
     assert [(check.name, check.state) for check in checks] == [
         ("first", "ok"), ("slow", "fail"), ("quick", "ok"),
     ]  # fmt: skip
-    assert "no answer within 0.2 s" in checks[1].detail
+    assert "no answer within 1 s" in checks[1].detail
 
 
 def test_each_endpoint_is_checked_with_its_own_key_and_models():

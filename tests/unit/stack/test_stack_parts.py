@@ -15,6 +15,7 @@ from alphamill.ledger.presence import Presence, Worker
 from alphamill.stack.embedded_redis import EmbeddedRedis, answers, find_redis_binary
 from alphamill.stack.processes import signals_deferred
 from producers.run import up
+from tests.deadlines import start_s
 
 
 def test_a_server_on_the_path_is_preferred(tmp_path, monkeypatch):
@@ -112,8 +113,8 @@ def test_an_interrupt_during_a_fork_is_felt_and_the_process_is_known(tmp_path):
         "    print('felt', *supervisor.pids())\n"
         "supervisor.stop()\n"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=start_s())
     assert told.stdout == "felt first\n", told.stderr
     assert told.stderr == ""
 

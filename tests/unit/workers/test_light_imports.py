@@ -4,8 +4,6 @@ import pkgutil
 import subprocess
 import sys
 
-import pytest
-
 import workers
 
 DOORWAYS = sorted(module.name for module in pkgutil.iter_modules(workers.__path__))
@@ -16,7 +14,6 @@ def test_every_pool_has_its_doorway_among_them():
     assert {"fetch", "features", "evaluate", "llm", "control"} <= set(DOORWAYS)
 
 
-@pytest.mark.timeout(120)
 def test_no_doorway_loads_a_compiler_or_a_numerical_library():
     """Not even evaluate's, until it computes its first factor."""
     imports = "; ".join(f"import workers.{name}" for name in DOORWAYS)
