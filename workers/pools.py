@@ -10,7 +10,7 @@ from alphamill.jobs import Queue
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class WorkerPool:
     """A kind of worker. concurrency: threads or processes unless -c says otherwise."""
 
     name: str
@@ -24,29 +24,29 @@ _CORES = os.cpu_count() or 1
 POOLS = {
     pool.name: pool
     for pool in (
-        Pool("fetch", (Queue.FETCH,), "threads", 8),
-        Pool("features", (Queue.FEATURES,), "prefork", _CORES),
-        Pool("evaluate", (Queue.EVALUATE,), "prefork", _CORES),
-        Pool(
+        WorkerPool("fetch", (Queue.FETCH,), "threads", 8),
+        WorkerPool("features", (Queue.FEATURES,), "prefork", _CORES),
+        WorkerPool("evaluate", (Queue.EVALUATE,), "prefork", _CORES),
+        WorkerPool(
             "llm",
             (Queue.QUICK_SCAN, Queue.DETAILED_ANALYSIS, Queue.FINAL_VERIFICATION),
             "threads",
             16,
         ),
-        Pool("control", (Queue.CONTROL,), "threads", 4),
+        WorkerPool("control", (Queue.CONTROL,), "threads", 4),
     )
 }
 
 
-def worker_arguments(pool: Pool, concurrency: int | None = None) -> list[str]:
+def worker_arguments(pool: WorkerPool, concurrency: int | None = None) -> list[str]:
     """Arguments of `python -m celery` that start one worker of the pool."""
     return [
-        "-A", "workers.app", "worker",
-        "-Q", ",".join(pool.queues),
-        "-P", pool.kind,
-        "-c", str(concurrency or pool.concurrency),
-        "-n", f"{pool.name}-{os.getpid()}@%h",
-        "-l", "INFO",
+        *("-A", "workers.app", "worker"),
+        *("-Q", ",".join(pool.queues)),
+        *("-P", pool.kind),
+        *("-c", str(concurrency or pool.concurrency)),
+        *("-n", f"{pool.name}-{os.getpid()}@%h"),
+        *("-l", "INFO"),
         # Workers need to know nothing of each other; the ledger does.
-        "--without-gossip", "--without-mingle",
-    ]  # fmt: skip
+        *("--without-gossip", "--without-mingle"),
+    ]

@@ -19,7 +19,7 @@ from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.report.values import plain
 from alphamill.settings import Settings
 from producers.check.findings import Check
-from producers.run.up import POOLS
+from workers.pools import POOLS
 
 _CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0

@@ -26,9 +26,9 @@ from alphamill.runs.failures import group_failures
 from alphamill.runs.find import find_run, progress
 from alphamill.settings import Settings
 from producers import options
-from producers.run.up import POOLS
-from producers.submit.fetch_rate import Pulse
+from producers.submit.fetch_rate import FetchRate
 from producers.submit.watch import wait_for_run
+from workers.pools import POOLS
 
 _RUNS_SHOWN = 20
 _STATE_STYLES = {"done": "green", "failed": "bold red", "cancelled": "yellow", "running": "cyan"}
@@ -56,7 +56,7 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
         return
     record = find_run(ledger, run)
     if wait:
-        record = wait_for_run(ledger, record.id, quiet=as_json, pulse=Pulse(client, settings))
+        record = wait_for_run(ledger, record.id, quiet=as_json, footer=FetchRate(client, settings))
     _show_run(record, ledger, client, settings, as_json)
     if wait and record.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)
@@ -144,7 +144,7 @@ def _show_run(
     run: RunRecord, ledger: Ledger, client: redis.Redis, settings: Settings, as_json: bool
 ) -> None:
     jobs = _unwell(run, ledger)
-    bars = Pulse(client, settings).facts(run)
+    bars = FetchRate(client, settings).facts(run)
     account = None
     if run.kind == "mine":
         account = RedisJournal(client).state(run.id, utc_day(int(time.time() * 1000))).run

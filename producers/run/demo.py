@@ -48,7 +48,7 @@ from producers.run.up import (
     uninterrupted,
     worker_services,
 )
-from producers.submit.fetch_rate import Pulse
+from producers.submit.fetch_rate import FetchRate
 from producers.submit.watch import wait_for_run
 from workers import flows
 
@@ -283,8 +283,8 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
     ledger = RedisLedger(client, settings.ledger)
     run = flows.submit(spec, ledger)
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
-    pulse = Pulse(client, settings)
-    return wait_for_run(ledger, run.id, each=stack.keep_up, pulse=pulse)
+    rate = FetchRate(client, settings)
+    return wait_for_run(ledger, run.id, each=stack.keep_up, footer=rate)
 
 
 def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:

@@ -10,8 +10,7 @@ import click
 from alphamill.errors import Misconfigured
 from alphamill.redis_store import connect
 from producers import options
-
-POOL_NAMES = ("fetch", "features", "evaluate", "llm", "control")
+from workers.pools import POOLS, worker_arguments
 
 
 def _become(*arguments: str) -> None:
@@ -20,7 +19,7 @@ def _become(*arguments: str) -> None:
 
 
 @click.command()
-@click.argument("pool", type=click.Choice(POOL_NAMES))
+@click.argument("pool", type=click.Choice(tuple(POOLS)))
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Threads or processes.")
 @options.exits
 def worker(pool: str, concurrency: int | None) -> None:
@@ -32,8 +31,6 @@ def worker(pool: str, concurrency: int | None) -> None:
     Example:
       alphamill worker evaluate -c 4
     """
-    from workers.pools import POOLS, worker_arguments
-
     connect(options.settings())
     _become(*worker_arguments(POOLS[pool], concurrency))
 

@@ -21,8 +21,7 @@ from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
-
-POOLS = ("fetch", "features", "evaluate", "llm", "control")
+from workers.pools import POOLS
 
 
 def command(*arguments: str) -> list[str]:

@@ -23,7 +23,7 @@ _STAGES = ("fetch", "funding", "reverify")
 _WINDOW_S = 30.0  # a rate over less jumps; over more it lags
 
 
-class Pulse:
+class FetchRate:
     """Watches one run: call it about twice a second, or once for its rate so far."""
 
     def __init__(

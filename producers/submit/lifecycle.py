@@ -8,7 +8,7 @@ from alphamill.ledger import RedisLedger, RunState
 from alphamill.redis_store import connect
 from alphamill.runs.find import find_run
 from producers import options
-from producers.submit.fetch_rate import Pulse
+from producers.submit.fetch_rate import FetchRate
 from producers.submit.submission import watched
 from workers import flows
 
@@ -31,7 +31,7 @@ def resume(run: str, wait: bool) -> None:
     ledger = RedisLedger(client, settings.ledger)
     record = flows.resume(find_run(ledger, run).id, ledger)
     if wait:
-        record = watched(ledger, record.id, Pulse(client, settings))
+        record = watched(ledger, record.id, FetchRate(client, settings))
     click.echo(record.id)
     if wait and record.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)

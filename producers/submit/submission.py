@@ -20,7 +20,7 @@ from alphamill.runs.segments import NO_GRID, too_short
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.submit.endpoints import ask_models
-from producers.submit.fetch_rate import Pulse
+from producers.submit.fetch_rate import FetchRate
 from producers.submit.watch import wait_for_run
 from workers import flows
 
@@ -85,7 +85,7 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
     if run.state.active and not Presence(client).here():
         click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
     if how.wait:
-        run = watched(ledger, run.id, Pulse(client, settings), quiet=how.as_json)
+        run = watched(ledger, run.id, FetchRate(client, settings), quiet=how.as_json)
     if how.as_json:
         print_json({"run_id": run.id, "state": run.state, "joined": known})
     else:
@@ -94,10 +94,10 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def watched(ledger: Ledger, run_id: str, pulse: Pulse, *, quiet: bool = False) -> RunRecord:
+def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False) -> RunRecord:
     """The run when it has ended; says on stderr what did not get through and why."""
     try:
-        run = wait_for_run(ledger, run_id, quiet=quiet, pulse=pulse)
+        run = wait_for_run(ledger, run_id, quiet=quiet, footer=rate)
     except KeyboardInterrupt:
         click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
         raise

@@ -24,21 +24,21 @@ def wait_for_run(
     *,
     quiet: bool = False,
     each: Callable[[], object] = lambda: None,
-    pulse: Callable[[RunRecord], Text | None] = lambda _run: None,
+    footer: Callable[[RunRecord], Text | None] = lambda _run: None,
 ) -> RunRecord:
     """Block until the run has ended, showing each stage's counts on stderr.
 
     A terminal gets one live table; a log gets a line whenever a stage has got on. `each` is called
-    about twice a second; `pulse` gives the lines beneath. Ctrl-C stops the watching, not the run.
+    about twice a second; `footer` gives the lines beneath. Ctrl-C stops the watching, not the run.
     """
     console = Console(stderr=True)
     started_s = time.monotonic()
     if quiet or not sys.stderr.isatty():
-        return _wait_in_lines(ledger, run_id, console, quiet, each, pulse)
+        return _wait_in_lines(ledger, run_id, console, quiet, each, footer)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
             run = _record(ledger, run_id, each)
-            beneath = pulse(run)
+            beneath = footer(run)
             table = progress_table(run.counts, time.monotonic() - started_s)
             live.update(Group(table, *([beneath] if beneath else [])))
             if run.state in ENDED:
@@ -69,7 +69,7 @@ def _wait_in_lines(
     console: Console,
     quiet: bool,
     each: Callable[[], object],
-    pulse: Callable[[RunRecord], Text | None],
+    footer: Callable[[RunRecord], Text | None],
 ) -> RunRecord:
     said: dict[str, int] = {}
     next_s = time.monotonic() + _LINES_EVERY_S
@@ -85,7 +85,7 @@ def _wait_in_lines(
                 failed = sum(states.get(state, 0) for state in FAILED)
                 note = f", {failed} failed" if failed else ""
                 console.print(f"{stage:28s} {settled}/{total}{note}", highlight=False)
-        beneath = None if quiet else pulse(run)
+        beneath = None if quiet else footer(run)
         if beneath and (run.state in ENDED or time.monotonic() > next_s):
             next_s = time.monotonic() + _LINES_EVERY_S
             console.print(beneath, highlight=False)

@@ -18,7 +18,7 @@ from alphamill.settings import load_settings
 from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
-from producers.submit.fetch_rate import Pulse
+from producers.submit.fetch_rate import FetchRate
 from producers.submit.universe import Universe, chosen_symbols
 from tests.deadlines import ANSWER_S
 from workers import fetch as doorways
@@ -109,11 +109,11 @@ def run_all(spec, tools):
     return ledger.run(run.id)
 
 
-def line_of(pulse, run):
+def line_of(rate, run):
     console = Console(width=80, record=True, file=None, quiet=True)
     console.quiet = False
     with console.capture() as capture:
-        console.print(pulse(run))
+        console.print(rate(run))
     return capture.get()
 
 
@@ -134,9 +134,9 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
     fetched = run_all(spec, tools)
     assert fetched.state == "done"
     bars = 2 * (31 + 28) * 24
-    pulse = Pulse(tools.redis, settings)
-    assert pulse.facts(fetched)["bars"] == bars
-    assert f"{bars:,} bars landed" in line_of(pulse, fetched)
+    rate = FetchRate(tools.redis, settings)
+    assert rate.facts(fetched)["bars"] == bars
+    assert f"{bars:,} bars landed" in line_of(rate, fetched)
 
     source.correct(5, 4242.0)
     before = weight(url)
@@ -156,9 +156,9 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
     )["close"].to_numpy()
     assert stored[5] == 4242.0
     assert np.isfinite(stored).all()
-    facts = Pulse(tools.redis, settings).facts(verified)
+    facts = FetchRate(tools.redis, settings).facts(verified)
     assert (facts["compared"], facts["corrected"], facts["vanished"]) == (bars, 1, 0)
-    line = line_of(Pulse(tools.redis, settings), verified)
+    line = line_of(FetchRate(tools.redis, settings), verified)
     assert f"compared {bars:,} bars: 1 corrected, 0 appeared, 0 vanished" in line
     assert max(map(len, line.splitlines())) <= 80
     results = [json.loads(json.dumps(dict(job.result))) for job in tools.ledger.jobs(verified.id)]
@@ -168,7 +168,7 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
 def test_a_running_run_shows_its_rate_the_limit_and_the_time_left(served, settings):
     tools = Resources(settings)
     now_s = [0.0]
-    pulse = Pulse(tools.redis, settings, lambda: now_s[0])
+    rate = FetchRate(tools.redis, settings, lambda: now_s[0])
     ledger = RedisLedger(tools.redis, settings.ledger)
     spec = RunSpec(
         RunKind.FETCH,
@@ -182,19 +182,19 @@ def test_a_running_run_shows_its_rate_the_limit_and_the_time_left(served, settin
     run = ledger.open_run(spec.run_id, "fetch", spec.to_message(), 0)
     ledger.add_jobs(run.id, plan(spec))
     run = ledger.seal(run.id)
-    assert pulse.facts(run) is None
+    assert rate.facts(run) is None
     tools.exchange(Market.SPOT).weight_limit()  # 20 of this minute's weight
     tools.bars.add(run.id, {"bars": 700, "requests": 1}, 6000, run.created_ms + 1000)
-    pulse.facts(run)
+    rate.facts(run)
     tools.bars.add(run.id, {"bars": 5000, "requests": 5}, 6000, run.created_ms + 11_000)
     now_s[0] = 10.0
     run = replace(run, counts={"fetch": {"done": 4, "running": 2, "queued": 6}})
-    facts = pulse.facts(run)
+    facts = rate.facts(run)
     assert facts["bars_per_s"] == 500.0
     assert facts["weight_limit"] == 6000
     assert 20 <= facts["weight_used"] <= 40
     assert facts["left_s"] == 20.0  # 8 of 12 jobs at 0.4 a second
-    line = line_of(pulse, run)
+    line = line_of(rate, run)
     assert "5,700 bars landed; 500 a second" in line
     assert "of 6,000 this minute" in line
     assert "20 s left" in line or "0:20 left" in line
