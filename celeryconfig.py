@@ -5,8 +5,10 @@ from kombu.entity import Queue as KombuQueue
 
 from alphamill.jobs import Queue
 from alphamill.settings import load_settings
+from alphamill.stages.registry import STAGES, task_name
 
 _settings = load_settings()
+_SWEEP = task_name("sweep")
 
 broker_url = _settings.broker_url or _settings.redis_url
 broker_connection_retry_on_startup = True  # workers may start before Redis does
@@ -31,23 +33,8 @@ task_queues = [KombuQueue(queue.value, _exchange, routing_key=queue.value) for q
 task_default_exchange = "alphamill"
 task_default_queue = task_default_routing_key = Queue.CONTROL.value
 task_create_missing_queues = False  # a misspelt queue is an error, not a queue that nobody reads
-task_routes = {
-    "alphamill.fetch": {"queue": Queue.FETCH.value},
-    "alphamill.funding": {"queue": Queue.FETCH.value},
-    "alphamill.reverify": {"queue": Queue.FETCH.value},
-    "alphamill.features": {"queue": Queue.FEATURES.value},
-    "alphamill.panel": {"queue": Queue.FEATURES.value},
-    "alphamill.propose.quick_scan": {"queue": Queue.QUICK_SCAN.value},
-    "alphamill.propose.detailed_analysis": {"queue": Queue.DETAILED_ANALYSIS.value},
-    "alphamill.veto": {"queue": Queue.FINAL_VERIFICATION.value},
-    "alphamill.evaluate": {"queue": Queue.EVALUATE.value},
-    "alphamill.score": {"queue": Queue.EVALUATE.value},
-    "alphamill.validate": {"queue": Queue.EVALUATE.value},
-    "alphamill.rank": {"queue": Queue.EVALUATE.value},
-    "alphamill.verify": {"queue": Queue.EVALUATE.value},
-    "alphamill.publish": {"queue": Queue.CONTROL.value},
-    "alphamill.sweep": {"queue": Queue.CONTROL.value},
-}
+task_routes = {stage.task: {"queue": stage.queue.value} for stage in STAGES.values()}
+task_routes[_SWEEP] = {"queue": Queue.CONTROL.value}
 
 # A task that dies with its worker comes back; the ledger counts its attempts and ends a poisonous
 # one, which Celery alone would run for ever.
@@ -77,5 +64,5 @@ timezone = "UTC"
 
 # Exactly one beat. A tick that nobody could serve is worth nothing later.
 beat_schedule = {
-    "sweep": {"task": "alphamill.sweep", "schedule": 1.0, "options": {"expires": 5, "priority": 0}},
+    "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": 0}},
 }

@@ -10,7 +10,7 @@ and the run goes on with what it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from alphamill.frames import Interval, months_between
 from alphamill.jobs import (
@@ -22,7 +22,6 @@ from alphamill.jobs import (
     PanelJob,
     ProposeJob,
     PublishJob,
-    Queue,
     RankJob,
     ReverifyJob,
     RunKind,
@@ -32,10 +31,10 @@ from alphamill.jobs import (
     VerifyJob,
     VetoJob,
     content_id,
-    tier_queue,
 )
 from alphamill.ledger import JobSpec
 from alphamill.settings import Tier
+from alphamill.stages.registry import stage_of
 
 _STAMPED_WITHIN_MS = 60_000  # a settlement is stamped some milliseconds after its hour
 
@@ -58,62 +57,53 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     jobs += funding
     last: list[str] = []
     for interval in spec.intervals:
-        panel = _job("panel", Queue.FEATURES, PanelJob(interval), after=by_interval[interval])
+        panel = _job(PanelJob(interval), after=by_interval[interval])
         branch = _mining(spec, interval) if spec.kind is RunKind.MINE else _scoring(interval)
         jobs.extend(_chained(panel, branch))
         last.append(jobs[-1].id)
-    jobs.append(_job("publish", Queue.CONTROL, PublishJob(), after=last, goal=True))
+    jobs.append(_job(PublishJob(), after=last, goal=True))
     return jobs
 
 
 def _job(
-    stage: str,
-    queue: Queue,
-    message: Message,
-    needs: list[str] | None = None,
-    after: list[str] | None = None,
-    goal: bool = False,
+    message: Message, needs: Iterable[str] = (), after: Iterable[str] = (), goal: bool = False
 ) -> JobSpec:
-    body = message.to_message()
+    stage, body = stage_of(message), message.to_message()
     return JobSpec(
-        id=content_id(stage, body),
-        stage=stage,
-        queue=queue.value,
+        id=content_id(stage.name, body),
+        stage=stage.name,
+        queue=stage.queue.value,
         message=body,
-        needs=tuple(needs or ()),
-        after=tuple(after or ()),
+        needs=tuple(needs),
+        after=tuple(after),
         goal=goal,
     )
 
 
 def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
-    months = months_between(spec.start_ms, spec.end_ms)
+    months = list(_months(spec))
     for interval in spec.intervals:
         for symbol in spec.symbols:
             fetches = [
                 _job(
-                    "fetch",
-                    Queue.FETCH,
-                    FetchJob(
-                        spec.market,
-                        symbol,
-                        interval,
-                        max(month.start_ms, spec.start_ms),
-                        min(month.end_ms, spec.end_ms),
-                    ),
+                    FetchJob(spec.market, symbol, interval, start_ms, end_ms),
                     goal=spec.kind is RunKind.FETCH,
                 )
-                for month in months
+                for start_ms, end_ms in months
             ]
             yield from fetches
             if spec.kind is not RunKind.FETCH:
                 yield _job(
-                    "features",
-                    Queue.FEATURES,
                     FeaturesJob(spec.market, symbol, interval, spec.start_ms, spec.end_ms),
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
+
+
+def _months(spec: RunSpec) -> Iterator[tuple[int, int]]:
+    """Start and end of each calendar month of the range, cut at the range."""
+    for month in months_between(spec.start_ms, spec.end_ms):
+        yield max(month.start_ms, spec.start_ms), min(month.end_ms, spec.end_ms)
 
 
 def _funding(spec: RunSpec) -> Iterator[JobSpec]:
@@ -122,7 +112,7 @@ def _funding(spec: RunSpec) -> Iterator[JobSpec]:
         for symbol in spec.symbols:
             end_ms = spec.end_ms + _STAMPED_WITHIN_MS
             job = FundingJob(spec.market, symbol, spec.start_ms, end_ms)
-            yield _job("funding", Queue.FETCH, job, goal=spec.kind is RunKind.FETCH)
+            yield _job(job, goal=spec.kind is RunKind.FETCH)
 
 
 def _reverified(spec: RunSpec) -> list[JobSpec]:
@@ -133,51 +123,36 @@ def _reverified(spec: RunSpec) -> list[JobSpec]:
     drawn: list[tuple[float, JobSpec]] = []
     for interval in spec.intervals:
         for symbol in spec.symbols:
-            for month in months_between(spec.start_ms, spec.end_ms):
-                start_ms = max(month.start_ms, spec.start_ms)
-                end_ms = min(month.end_ms, spec.end_ms)
+            for start_ms, end_ms in _months(spec):
                 job = ReverifyJob(spec.market, symbol, interval, start_ms, end_ms)
                 lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
-                drawn.append((int(lot, 16) / 16**8, _job("reverify", Queue.FETCH, job, goal=True)))
+                drawn.append((int(lot, 16) / 16**8, _job(job, goal=True)))
     first = min((lot for lot, _ in drawn), default=0.0)
     return [job for lot, job in drawn if lot < spec.verify_frac or lot == first]
 
 
 # A step is the jobs that may run side by side once the step before has settled.
-Step = list[tuple[str, Queue, Message]]
+Step = list[Message]
 
 
 def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
     for number in range(spec.rounds):
-        yield [
-            ("propose.quick_scan", tier_queue(Tier.QUICK_SCAN),
-             ProposeJob(Tier.QUICK_SCAN, interval, number, symbol))
-            for symbol in spec.symbols
-        ]  # fmt: skip
+        yield [ProposeJob(Tier.QUICK_SCAN, interval, number, symbol) for symbol in spec.symbols]
         yield _evaluations(spec, Tier.QUICK_SCAN, interval, number)
-        yield [
-            ("propose.detailed_analysis", tier_queue(Tier.DETAILED_ANALYSIS),
-             ProposeJob(Tier.DETAILED_ANALYSIS, interval, number))
-        ]  # fmt: skip
+        yield [ProposeJob(Tier.DETAILED_ANALYSIS, interval, number)]
         yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)
-    yield [
-        ("validate", Queue.EVALUATE, ValidateJob(interval, shard, spec.shards))
-        for shard in range(spec.shards)
-    ]
-    yield [("rank", Queue.EVALUATE, RankJob(interval))]
-    yield [("veto", tier_queue(Tier.FINAL_VERIFICATION), VetoJob(interval))]
-    yield [("verify", Queue.EVALUATE, VerifyJob(interval))]
+    yield [ValidateJob(interval, shard, spec.shards) for shard in range(spec.shards)]
+    yield [RankJob(interval)]
+    yield [VetoJob(interval)]
+    yield [VerifyJob(interval)]
 
 
 def _evaluations(spec: RunSpec, tier: Tier, interval: Interval, number: int) -> Step:
-    return [
-        ("evaluate", Queue.EVALUATE, EvaluateJob(tier, interval, number, shard, spec.shards))
-        for shard in range(spec.shards)
-    ]
+    return [EvaluateJob(tier, interval, number, shard, spec.shards) for shard in range(spec.shards)]
 
 
 def _scoring(interval: Interval) -> Iterator[Step]:
-    yield [("score", Queue.EVALUATE, ScoreJob(interval))]
+    yield [ScoreJob(interval)]
 
 
 def _chained(panel: JobSpec, steps: Iterator[Step]) -> Iterator[JobSpec]:
@@ -185,9 +160,6 @@ def _chained(panel: JobSpec, steps: Iterator[Step]) -> Iterator[JobSpec]:
     yield panel
     before: list[str] = []
     for step in steps:
-        jobs = [
-            _job(stage, queue, message, needs=[panel.id], after=before)
-            for stage, queue, message in step
-        ]
+        jobs = [_job(message, needs=[panel.id], after=before) for message in step]
         yield from jobs
         before = [job.id for job in jobs]

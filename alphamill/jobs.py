@@ -39,11 +39,6 @@ class Queue(StrEnum):
     CONTROL = "control"
 
 
-def tier_queue(tier: Tier) -> Queue:
-    """The queue that a tier's calls wait in."""
-    return Queue(f"llm.{tier.value}")
-
-
 @cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
@@ -71,6 +66,21 @@ class Message:
 
 def _plain(value: Any) -> Any:
     return value.model_dump(mode="json")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a stage says of a job that is done: counts, keys and reasons, never frames."""
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values: without what is None, and `counts` beside the other fields."""
+        message: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if name == "counts":
+                message |= value
+            elif value is not None:
+                message[name] = value
+        return message
 
 
 @dataclass(frozen=True, slots=True)

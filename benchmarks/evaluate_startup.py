@@ -4,7 +4,7 @@ Run: python benchmarks/evaluate_startup.py. A score job of one expression on 20 
 waits in a Redis of its own before `alphamill worker evaluate -c 1` starts; the clock runs from the
 start of that process until the expression's row lies in the lake. Best and median of five workers,
 with the CPU seconds of each worker and its child. Below it, fresh processes that take parts of the
-way: the doorways with their library, and a factor in the same process without Celery or Redis.
+way: the tasks with the stages, and a factor in the same process without Celery or Redis.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ LIMIT_S, WORKERS, PATIENCE_S = 3.0, 5, 100.0
 EXPRESSION = "rank(ts_mean(close, 20) / close)"
 N_BARS, SYMBOLS = 2_000, tuple(f"A{letter}USDT" for letter in "ABCDEFGHIJKLMNOPQRST")
 START_MS, HOUR_MS = 1_609_459_200_000, 3_600_000  # 2021-01-01
+TASKS = "from workers.app import app; app.loader.import_default_modules()"
 PARTS = {
     "python alone": "pass",
-    "the evaluate doorways": "import workers.evaluate",
-    "and a factor, no queue": "import workers.evaluate; import numpy as np;"
+    "the tasks and stages": TASKS,
+    "and a factor, no queue": f"{TASKS}; import numpy as np;"
     "from alphamill.factors import compute, parse;"
     f"compute(parse({EXPRESSION!r}), {{'close': 1 + np.random.default_rng(1).random((2000, 20))}})",
 }

@@ -25,32 +25,18 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from alphamill.clock import ManualClock
-from alphamill.controls.markets import ControlMarket, klines_of
-from alphamill.controls.planted import OfflineChat, Search, _spec
-from alphamill.flow import plan
-from alphamill.lake import Lake
+from alphamill.controls.markets import ControlMarket
+from alphamill.controls.planted import OfflineChat, Search
 from alphamill.language import language_manual
-from alphamill.llm.messages import ChatReply, ChatRequest, Message
+from alphamill.llm.messages import Message
 from alphamill.llm.prompts import Broken, Setting, repair_prompt
-from alphamill.market import FakeExchange
 from alphamill.stack.embedded_redis import free_port
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import work_market
 
 WANTED = 0.8
 SYMBOLS, ROUNDS, CANDIDATES = 6, 4, 8
 SERVER = Path(__file__).resolve().parents[1] / "tests" / "small_model_server.py"
 Count = Callable[[str], int]
-
-
-class Listening(OfflineChat):
-    """Keeps what it was asked, in order."""
-
-    asked: list[tuple[Message, ...]]
-
-    def complete(self, request: ChatRequest) -> ChatReply:
-        self.asked.append(request.messages)
-        return super().complete(request)
 
 
 def installed() -> bool:
@@ -61,17 +47,13 @@ def installed() -> bool:
 def real_prompts(folder: str) -> dict[str, list[tuple[Message, ...]]]:
     """A run's prompts by tier, in the order of asking; one of repair, which it had no need of."""
     market = ControlMarket(seed=5, n_symbols=SYMBOLS, n_bars=800)
-    exchange = FakeExchange(ManualClock(market.end_ms + 86_400_000))
-    for symbol, bars in market.bars().items():
-        exchange.add(symbol, market.interval, klines_of(bars, market.interval))
-    chat = Listening(1)
-    chat.asked = []
-    spec = _spec(market, Search(rounds=ROUNDS, candidates=CANDIDATES), folder)
-    InlineMill(Lake(folder), exchange, chat).work(spec, plan(spec))
+    chat = OfflineChat(1)
+    search = Search(rounds=ROUNDS, candidates=CANDIDATES)
+    work_market(Path(folder), market, search, chat, mill={"indicators": True})
     setting, broken = Setting(market.interval.value), Broken("close +* open", "col 8: * here")
     asked = {"quick_scan": [], "detailed_analysis": [], "final_verification": [],
              "repair": [repair_prompt(language_manual(), setting, [broken])]}  # fmt: skip
-    for messages in chat.asked:
+    for messages in (request.messages for request in chat.requests):
         user = messages[-1].content
         tier = "quick_scan" if "## Theme of this call" in user else "detailed_analysis"
         asked["final_verification" if "## Factors" in user else tier].append(messages)

@@ -1,1 +1,1 @@
-"""Celery: the app, the task wrapper and one doorway a stage. Nothing here decides about markets."""
+"""Celery: the app, a task a stage, and what a process opens. Nothing here decides about markets."""

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 from celery import Celery, signals
 
+from alphamill import stages
 from alphamill.jobs import Queue
 from workers import transport
 from workers.announce import Announcer
 from workers.memory import give_back_freed_memory
 
+_STAGE_FILES = pkgutil.iter_modules(stages.__path__)
+
 transport.install()
 app = Celery(
     "alphamill",
     config_source="celeryconfig",
-    include=[
-        "workers.fetch",
-        "workers.features",
-        "workers.llm",
-        "workers.evaluate",
-        "workers.control",
-    ],
+    # The stages too: what is loaded before the fork is shared by the children.
+    include=["workers.tasks", *(f"{stages.__name__}.{file.name}" for file in _STAGE_FILES)],
 )
 
 _announcer = Announcer()

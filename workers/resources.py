@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from alphamill.errors import GiveUp
 from alphamill.frames import Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
-from alphamill.ledger import Ledger, RedisLedger
+from alphamill.ledger import JobRecord, Ledger, RedisLedger
 from alphamill.limits import (
     ExchangeGate,
     FundingGate,
@@ -25,6 +26,7 @@ from alphamill.limits import (
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
@@ -137,6 +139,29 @@ class Resources:
         if run is None:
             raise GiveUp(f"the ledger does not know run {run_id}")
         return RunSpec.from_message(run.spec)
+
+    def count(self, run_id: str, market: Market, landed: Mapping[str, int]) -> None:
+        """See `stages.registry.Resources`."""
+        # The limit is known once the exchange was asked for anything.
+        limit = self.exchange(market).weight_limit() if landed["requests"] else 0
+        self.bars.add(run_id, landed, limit, self.clock.now_ms())
+
+    def age_s(self, run_id: str) -> float:
+        """See `stages.registry.Resources`."""
+        run = self.ledger.run(run_id)
+        return (self.clock.now_ms() - run.created_ms) / 1000 if run else 0.0
+
+    def dead(self, run_id: str) -> Iterable[JobRecord]:
+        """See `stages.registry.Resources`."""
+        return self.ledger.dead(run_id)
+
+    def calls(self, run_id: str) -> Iterable[CallRecord]:
+        """See `stages.registry.Resources`."""
+        return self.journal.calls(run_id)
+
+    @property
+    def day_budget_usd_micros(self) -> int:
+        return int(self.settings.budget.day_usd * 1_000_000)
 
     @cached_property
     def gateway(self) -> Gateway:

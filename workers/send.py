@@ -10,6 +10,7 @@ from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
 from alphamill.ledger import Hint
+from alphamill.stages.registry import task_name
 from workers.app import app
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def publish(hints: Iterable[Hint]) -> int:
 def _send(hint: Hint, producer: Any) -> bool:
     try:
         app.send_task(
-            f"alphamill.{hint.stage}",
+            task_name(hint.stage),
             args=[hint.run, hint.job_id],
             queue=hint.queue,
             priority=_LOWEST - hint.priority,

@@ -33,7 +33,7 @@ from alphamill.runs.schemas import (
     write_rows,
 )
 from alphamill.settings import Tier
-from alphamill.stages import evaluate, publish, validate, verify
+from alphamill.stages import evaluate, publish, rank, validate, verify
 
 COUNTED = ("evaluated", "fault", "duplicate")
 _LEAVES = (*KLINE_FIELDS, "vwap", "returns")
@@ -115,8 +115,8 @@ def _searched(
         _copy_panel(lake, spec.run_id, deps, interval)
         _propose(deps, interval, random_formulas(seed, count, _leaves(deps, interval), operators))
         evaluate.run(EvaluateJob(Tier.QUICK_SCAN, interval, 0, 0, 1), deps)
-        validate.run_validate(ValidateJob(interval, 0, 1), deps)
-        validate.run_rank(RankJob(interval), deps)
+        validate.run(ValidateJob(interval, 0, 1), deps)
+        rank.run(RankJob(interval), deps)
         verify.run(VerifyJob(interval), deps)
         yield deps
 

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from alphamill.clock import ManualClock
 from alphamill.frames import KLINES, Interval, Panel
+from alphamill.market import FakeExchange
 from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.coins import COINS, DEFAULT_START_MS, SyntheticMarket, coins_named
 from alphamill.sim.market.planted import PlantedFactor
@@ -17,6 +19,7 @@ from alphamill.sim.market.price_paths import generate
 
 _COLLAPSE = 0.4  # of its price is left to a delisted coin at its last close
 _OUTAGE_BARS = 3
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,14 @@ def klines_of(bars: Bars, interval: Interval) -> pa.Table:
         for entry in KLINES
     ]
     return pa.table(arrays, schema=KLINES)
+
+
+def exchange_of(market: ControlMarket, bars: Mapping[str, Bars] | None = None) -> FakeExchange:
+    """An exchange that lists the market, a day after its last bar. bars: as `panel_of`."""
+    exchange = FakeExchange(ManualClock(market.end_ms + _DAY_MS))
+    for symbol, own in (bars or market.bars()).items():
+        exchange.add(symbol, market.interval, klines_of(own, market.interval))
+    return exchange
 
 
 def panel_of(market: ControlMarket, bars: Mapping[str, Bars] | None = None) -> Panel:

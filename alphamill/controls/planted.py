@@ -6,38 +6,32 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
-from alphamill.clock import ManualClock
 from alphamill.controls.direct import Alone, judge_alone
-from alphamill.controls.markets import ControlMarket, klines_of, panel_of
+from alphamill.controls.markets import ControlMarket, exchange_of, panel_of
 from alphamill.evaluation import Segment, signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.language import read_expression
-from alphamill.ledger import JobSpec
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
-from alphamill.market import FakeExchange
+from alphamill.mill import Mill
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import Row
 from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings
 from alphamill.sim.llm.prompt_reader import answer
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.sim.market.bars import Bars
-from alphamill.testing.mill import InlineMill
-
-Plan = Callable[[RunSpec], list[JobSpec]]
 
 MEETS = 0.9  # rank correlation from which a trial is a planted formula in other words
 KEEPS = 0.7  # and from which a factor stands for it: gates.library_correlation admits one such
 FALSE_BELOW = 0.1  # a factor less like everything planted, in the direction it trades, is false
 
-_DAY_MS = 86_400_000
 _STRIDE_BARS = 4  # of the bars on which values are compared
 
 # What must not come through, and the fate that it must have. The columns are the market's own
@@ -106,24 +100,18 @@ class Outcome:
         return plain
 
 
-def mine_market(
-    market: ControlMarket, search: Search, plan: Plan, scratch: str | None = None
-) -> Outcome:
+def mine_market(market: ControlMarket, search: Search, scratch: str | None = None) -> Outcome:
     """Mine the market from fetch to verdict with the offline proposer, in a lake that is dropped.
 
     Without indicators, which that proposer never names. scratch: the folder for that lake.
-    plan: `workers.flows.plan`. Equal arguments, equal outcome.
+    Equal arguments, equal outcome.
     """
-    exchange = FakeExchange(ManualClock(market.end_ms + _DAY_MS))
     bars = market.bars()
-    for symbol, own in bars.items():
-        exchange.add(symbol, market.interval, klines_of(own, market.interval))
     with tempfile.TemporaryDirectory(prefix="alphamill-control-", dir=scratch) as folder:
-        mill = InlineMill(
-            Lake(folder), exchange, OfflineChat(market.seed, search.decoys), indicators=False
-        )
-        spec = _spec(market, search, folder)
-        mill.work(spec, plan(spec))
+        chat = OfflineChat(market.seed, search.decoys)
+        mill = Mill(Lake(folder), exchange_of(market, bars), chat, indicators=False)
+        spec = spec_of(market, search, folder)
+        mill.work(spec)
         alone = judge_planted(market, search, bars)
         return _outcome(market, mill, spec, alone)
 
@@ -138,7 +126,8 @@ def judge_planted(
     return [judge_alone(panel, one, search.segments, search.gates) for one in market.planted]
 
 
-def _spec(market: ControlMarket, search: Search, lake: str) -> RunSpec:
+def spec_of(market: ControlMarket, search: Search, lake: str) -> RunSpec:
+    """A run that mines the market so."""
     tier = TierSettings(model=PROPOSER, max_tokens=2000)
     return RunSpec(
         kind=RunKind.MINE,
@@ -161,13 +150,16 @@ def _spec(market: ControlMarket, search: Search, lake: str) -> RunSpec:
 class OfflineChat:
     """The offline proposer without a server; its first reply also names the decoys.
 
-    A reply depends on the seed and the request alone.
+    A reply depends on the seed and the request alone. `requests` holds what it was asked.
     """
 
     def __init__(self, seed: int, decoys: bool = False) -> None:
         self._seed, self._decoys = seed, decoys
+        self.requests: list[ChatRequest] = []
 
     def complete(self, request: ChatRequest) -> ChatReply:
+        """See `llm.endpoint.client.Chat`."""
+        self.requests.append(request)
         messages = [{"role": m.role, "content": m.content} for m in request.messages]
         digest = hashlib.sha256(f"{self._seed} {messages[-1]['content']}".encode()).digest()
         said = answer(Random(digest), {"messages": messages})  # noqa: S311  not for secrets
@@ -180,12 +172,11 @@ class OfflineChat:
         return ScriptedChat([json.dumps(said)]).complete(request)
 
     def models(self) -> list[str]:
+        """The proposer's name."""
         return [PROPOSER]
 
 
-def _outcome(
-    market: ControlMarket, mill: InlineMill, spec: RunSpec, alone: Sequence[Alone]
-) -> Outcome:
+def _outcome(market: ControlMarket, mill: Mill, spec: RunSpec, alone: Sequence[Alone]) -> Outcome:
     trials, factors = mill.table(spec, "trials"), mill.table(spec, "factors")
     reader = SegmentReader(mill.lake, spec.run_id, market.interval, Segment.DISCOVERY)
     planted = {p.expression: _values(reader, p.expression) for p in market.planted}

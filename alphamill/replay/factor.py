@@ -21,7 +21,8 @@ from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, recorded
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import VERDICTS, Row, RunDeps, read_rows, read_trials, score_columns
-from alphamill.stages.validate import ranked_rows, validated_row
+from alphamill.stages.rank import ranked_rows
+from alphamill.stages.validate import validated_row
 from alphamill.stages.verify import by_hash, segment_readers, verdict_row
 
 # Other runs look at holdouts, and versions move on.

@@ -7,49 +7,27 @@ change what is compared. Everything after it is computed: prompts, replies read,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from alphamill.errors import GiveUp
+from alphamill.flow import plan
 from alphamill.frames import Interval
-from alphamill.jobs import (
-    EvaluateJob,
-    Message,
-    ProposeJob,
-    PublishJob,
-    RankJob,
-    RunSpec,
-    ValidateJob,
-    VerifyJob,
-    VetoJob,
-    content_id,
-)
+from alphamill.jobs import PublishJob, RunSpec
 from alphamill.lake import Lake, run_key
+from alphamill.ledger import JobSpec
 from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.messages import ChatReply, TokenUsage
+from alphamill.mill import InProcess
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.schemas import SUMMARY, Row, RunDeps
-from alphamill.stages import evaluate, propose, publish, validate, verify, veto
+from alphamill.stages import publish
 
 # Computed again; what else lies in a run's folder is its input.
 _COMPUTED = ("proposals", "trials", "validation", "ranking", "veto", "verdicts")
 # What may differ between two honest computations: other runs look at holdouts, versions move on.
 _ASIDE = ("holdout_looks", "code_version")
-
-Stage = Callable[[Any, Any], Mapping[str, Any]]
-_ASKING: dict[str, tuple[Stage, type[Message]]] = {
-    "propose.quick_scan": (propose.run, ProposeJob),
-    "propose.detailed_analysis": (propose.run, ProposeJob),
-    "veto": (veto.run, VetoJob),
-}
-_COMPUTING: dict[str, tuple[Stage, type[Message]]] = {
-    "evaluate": (evaluate.run, EvaluateJob),
-    "validate": (validate.run_validate, ValidateJob),
-    "rank": (validate.run_rank, RankJob),
-    "verify": (verify.run, VerifyJob),
-}
 
 
 class JournalOnly:
@@ -99,10 +77,8 @@ class Replayed:
         return not self.differences
 
 
-def replay(
-    run_id: str, jobs: Sequence[tuple[str, Mapping[str, Any]]], source: Lake, scratch: Lake
-) -> Replayed:
-    """Do the run's jobs, (stage, message) in the order of its plan, in `scratch`; compare.
+def replay(run_id: str, source: Lake, scratch: Lake) -> Replayed:
+    """Do again in `scratch` what the run computed from its panel, and compare.
 
     Raises GiveUp for a run that `source` does not hold whole.
     """
@@ -113,14 +89,10 @@ def replay(
         raise GiveUp(f"{source.uri} has no published mining run {run_id}") from error
     spec = RunSpec.from_message(summary["spec"])
     _copy_inputs(run_id, source, scratch)
-    failed = []
-    for stage, message in jobs:
-        if _refused(run_id, message, scratch):
-            continue
-        try:
-            _do(stage, message, run_id, spec, scratch, JournalOnly(calls))
-        except GiveUp as error:
-            failed.append(f"{stage}: {error}")
+    jobs = [job for job in plan(spec) if job.needs and not _refused(run_id, job, scratch)]
+    process = InProcess(JournalOnly(calls))
+    process.work_in_order(jobs, RunDeps(scratch, run_id, spec))
+    failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run_id))
     publish.run(PublishJob(), publish.PublishDeps(scratch, run_id, spec, (), summary["missing"]))
     tables = {
         name: tuple(lake.read(run_key(run_id, f"{name}.parquet")).to_pylist()
@@ -133,7 +105,7 @@ def replay(
         for difference in _compare(name, before, after)
     ]
     sizes = (len(tables["trials"][0]), len(tables["factors"][0]))
-    return Replayed(*sizes, tuple(differences), tuple(failed))
+    return Replayed(*sizes, tuple(differences), failed)
 
 
 def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
@@ -144,28 +116,9 @@ def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
             scratch.write_bytes(key, source.read_bytes(key))
 
 
-def _refused(run_id: str, message: Mapping[str, Any], lake: Lake) -> bool:
+def _refused(run_id: str, job: JobSpec, lake: Lake) -> bool:
     """Whether the job is of bars that make no panel: it was not done then either."""
-    interval = message.get("interval")
-    return interval is not None and bool(read_refusal(lake, run_id, Interval(interval)))
-
-
-def _do(
-    stage: str,
-    message: Mapping[str, Any],
-    run_id: str,
-    spec: RunSpec,
-    lake: Lake,
-    journal: JournalOnly,
-) -> None:
-    if stage in _ASKING:
-        ask, job_type = _ASKING[stage]
-        call_id = content_id(stage, message)  # the job's id
-        deps = propose.ProposeDeps(lake, run_id, spec, journal, 0, call_id)
-        ask(job_type.from_message(message), deps)
-    elif stage in _COMPUTING:
-        compute, kind = _COMPUTING[stage]
-        compute(kind.from_message(message), RunDeps(lake, run_id, spec))
+    return bool(read_refusal(lake, run_id, Interval(job.message["interval"])))
 
 
 def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[Difference]:

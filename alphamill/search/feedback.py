@@ -16,7 +16,6 @@ from alphamill.factors.syntax import Call, has_field, walk
 from alphamill.language import read_expression
 from alphamill.llm.prompts import Failed, Feedback, Tried
 from alphamill.runs.schemas import Row, association, association_t, in_time
-from alphamill.search.shapes import shape
 
 BEST = 10
 OF_ONE_SHAPE = 3  # among the best
@@ -27,6 +26,7 @@ WEAK_T = 1.0  # |t| below it: nothing is there
 _KNOWN_CHARS = 70  # a longer expression is not worth its tokens in a list of what is known
 _LARGEST_PART = 5  # nodes
 _PARTICULAR = re.compile(r"^col \d+: |'[^']*'|\d+(?:\.\d+)?")  # of one candidate, not of its fault
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _KINDS = {
     "invalid": "does not parse: ",
     "unclean": "means nothing: ",
@@ -45,6 +45,11 @@ THEMES = (
     "shape of the bar: where in its range a bar closes",
     "relative value: a coin against all coins at the bar",
 )
+
+
+def shape(text: str) -> str:
+    """An expression without its numbers: other windows of one idea have the same."""
+    return _NUMBER.sub("#", text)
 
 
 def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphamill.runs.schemas import Row, association_t
-from alphamill.search.shapes import shape
+from alphamill.search.feedback import shape
 from alphamill.settings import SearchSettings
 
 _ROUNDS_LOOKED_AT = 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from alphamill.evaluation import Score, Segment
 from alphamill.factors import Factor, FactorError
-from alphamill.jobs import EvaluateJob, RunSpec
+from alphamill.jobs import EvaluateJob, Facts, RunSpec
 from alphamill.language import read_expression
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
@@ -24,8 +25,16 @@ from alphamill.runs.schemas import (
 )
 
 
-def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
-    """Score this job's share of a round's candidates; returns the counts by status."""
+@dataclass(frozen=True, slots=True)
+class EvaluateFacts(Facts):
+    """The file of the shard's trials, and how many have which status."""
+
+    key: str
+    counts: dict[str, int]
+
+
+def run(job: EvaluateJob, deps: RunDeps) -> EvaluateFacts:
+    """Score this job's share of a round's candidates."""
     prefix = proposals_prefix(deps.run_id, job.interval, job.round, job.tier)
     proposals = [row for row in read_rows(deps.lake, prefix) if _shard(row, job) == job.shard]
     panels = SegmentReader(
@@ -34,10 +43,7 @@ def run(job: EvaluateJob, deps: RunDeps) -> dict[str, Any]:
     rows = _trials(proposals, _known(job, deps), panels, deps.spec)
     key = trials_key(deps.run_id, job.interval, job.round, job.tier, job.shard)
     write_rows(deps.lake, key, rows, TRIALS)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    return {"key": key, **counts}
+    return EvaluateFacts(key, dict(Counter(row["status"] for row in rows)))
 
 
 def _shard(row: Row, job: EvaluateJob) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from alphamill.indicators import (
     indicator_names,
     registry_version,
 )
-from alphamill.jobs import FeaturesJob
+from alphamill.jobs import Facts, FeaturesJob
 from alphamill.lake import Lake, Series, features_key, klines_key, read_partition
 
 _OPEN_TIME = KLINES.field("open_time")
@@ -38,7 +38,7 @@ class FeaturesDeps:
 
 
 @dataclass(frozen=True, slots=True)
-class FeaturesFacts:
+class FeaturesFacts(Facts):
     """What is in the lake of the months that the range touches.
 
     rows: bars with indicators. indicators: columns. written, up_to_date: months computed now, and
@@ -50,10 +50,6 @@ class FeaturesFacts:
     written: int
     up_to_date: int
     registry: str
-
-    def to_message(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def run(job: FeaturesJob, deps: FeaturesDeps) -> FeaturesFacts:

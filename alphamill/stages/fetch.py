@@ -9,16 +9,15 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import Month, is_symbol, months_between
-from alphamill.jobs import FetchJob
+from alphamill.jobs import Facts, FetchJob
 from alphamill.lake import (
     KlineFacts,
     Lake,
@@ -60,7 +59,7 @@ class FetchDeps:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchFacts:
+class FetchFacts(Facts):
     """What is in the lake of the range asked for.
 
     rows + missing_bars = expected: bars that had closed by the exchange's clock. gaps: stretches
@@ -81,9 +80,10 @@ class FetchFacts:
     files: int = 0
     archive_note: str = ""
 
-    def to_message(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    @property
+    def landed(self) -> dict[str, int]:
+        """For whoever watches the run: what this job added."""
+        return {"bars": 0 if self.skipped else self.rows, "requests": self.requests}
 
 
 def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import FUNDING, Market, Month, is_symbol, months_between
-from alphamill.jobs import FundingJob
+from alphamill.jobs import Facts, FundingJob
 from alphamill.lake import (
     FundingSeries,
     KlineFacts,
@@ -47,7 +46,7 @@ class FundingDeps:
 
 
 @dataclass(frozen=True, slots=True)
-class FundingFacts:
+class FundingFacts(Facts):
     """What is in the lake of the range asked for.
 
     settlements: rows of it. requests: of the exchange's API; files: of its archive. skipped: all
@@ -63,9 +62,11 @@ class FundingFacts:
     files: int = 0
     archive_note: str = ""
 
-    def to_message(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    @property
+    def landed(self) -> dict[str, int]:
+        """For whoever watches the run: what this job added."""
+        new = 0 if self.skipped else self.settlements
+        return {"settlements": new, "requests": self.requests}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,22 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
-from alphamill.evaluation import Segment, SegmentBars
+from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
 from alphamill.indicators import indicator_names
-from alphamill.jobs import PanelJob, RunKind, RunSpec
+from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
-from alphamill.market.funding.parse import MINUTE_MS
+from alphamill.market.funding.parse import MINUTE_MS, settled_ms
+from alphamill.market.klines.parse import times_ms
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
     PanelManifest,
@@ -40,8 +41,7 @@ from alphamill.runs.panels import (
 )
 from alphamill.runs.segments import NO_GRID, cut_segments, too_short
 from alphamill.stages.features import read_features
-from alphamill.stages.funding import read_funding
-from alphamill.stages.funding_column import funding_column
+from alphamill.stages.funding import KnownFunding, read_funding
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
@@ -64,7 +64,7 @@ class PanelDeps:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelFacts:
+class PanelFacts(Facts):
     """What the snapshot holds. missing: symbols without a bar. bars: by segment, without history.
 
     skipped: it was complete already and was left as it is.
@@ -76,10 +76,6 @@ class PanelFacts:
     bars: Mapping[str, int]
     snapshot: str
     skipped: bool
-
-    def to_message(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +230,23 @@ def _funding(grid: _Grid, deps: PanelDeps) -> FloatArray:
         for symbol in grid.symbols
     ]
     return np.stack(columns, axis=1)
+
+
+def funding_column(funding: KnownFunding, open_ms: IntArray, interval_ms: int) -> FloatArray:
+    """One symbol's funding, (bars,): see `funding_by_bar`; NaN where it is not known.
+
+    open_ms: of the bars, ascending. A stamp is read as the minute that it is nearest to: funding is
+    owed by who holds on the hour, and who trades at the open of that hour's bar does not yet.
+    """
+    stamps = settled_ms(times_ms(funding.table, "funding_time"))
+    rates = funding.table["funding_rate"].to_numpy()
+    values = funding_by_bar(open_ms, interval_ms, stamps, rates)
+    known = np.zeros(len(open_ms), dtype=bool)
+    for start_ms, end_ms in funding.known:
+        # The settlement at a bar's end is the bar's own, and stamped a little later.
+        known |= (open_ms >= start_ms) & (open_ms + interval_ms + MINUTE_MS <= end_ms)
+    values[~known] = np.nan
+    return values
 
 
 def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -8,29 +8,21 @@ does not parse is mended by rule, then by one call for all of it, then dropped w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
 from alphamill.factors.mend import repair_expression
 from alphamill.frames import Interval
-from alphamill.jobs import ProposeJob, RunSpec
-from alphamill.lake import Lake
-from alphamill.language import (
-    language_manual,
-    names_anything,
-    read_expression,
-)
-from alphamill.llm.call import Call, PaidReply
+from alphamill.jobs import Facts, ProposeJob
+from alphamill.language import language_manual, names_anything, read_expression
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import (
-    PROMPT_VERSION,
     Broken,
-    Setting,
     detailed_analysis_prompt,
     quick_scan_prompt,
     repair_prompt,
@@ -40,7 +32,6 @@ from alphamill.llm.replies import (
     Candidate,
     Proposal,
     Repairs,
-    json_schema,
     read_proposal,
     read_repairs,
 )
@@ -49,6 +40,7 @@ from alphamill.runs.panels import load_last_bars
 from alphamill.runs.schemas import (
     PROPOSALS,
     Row,
+    RunDeps,
     proposals_key,
     read_trials,
     write_rows,
@@ -56,6 +48,7 @@ from alphamill.runs.schemas import (
 from alphamill.search.feedback import feedback, theme_of
 from alphamill.search.stopping import why_stop
 from alphamill.settings import Tier
+from alphamill.stages.asking import AskingDeps
 
 # One of each kind: another of the same kind says the same, and data are paid for in every call.
 SHOWN = (
@@ -66,82 +59,48 @@ SHOWN = (
 )  # fmt: skip
 
 
-class Asks(Protocol):
-    """The way to a model: `llm.gateway.Gateway`."""
-
-    def ask(self, call: Call) -> PaidReply: ...
-
-
 @dataclass(frozen=True, slots=True)
-class ProposeDeps:
-    """What the stage works with.
+class ProposeFacts(Facts):
+    """The file of the candidates, and how many have which status.
 
-    day_budget_usd_micros: the cap over all runs of a UTC day.
-    retries: attempts at this job that failed before. age_s: since the run was submitted.
+    stopped: why no model was asked, else None. cost_usd_micros: with the repairs.
     """
 
-    lake: Lake
-    run_id: str
-    spec: RunSpec
-    gateway: Asks
-    day_budget_usd_micros: int
-    call_id: str  # of the job: asked again, it is answered from the journal
-    retries: int = 0
-    age_s: float = 0.0
+    key: str
+    counts: dict[str, int]
+    stopped: str | None = None
+    cost_usd_micros: int | None = None
 
 
-def run(job: ProposeJob, deps: ProposeDeps) -> dict[str, Any]:
-    """Write the candidates of one call; returns how many were asked for, read and refused.
+def run(job: ProposeJob, deps: AskingDeps) -> ProposeFacts:
+    """Write the candidates of one call.
 
     An exhausted budget ends the asking, not the run: the file is then empty and says why.
     """
     all_trials = read_trials(deps.lake, deps.run_id, job.interval)
     trials = [row for row in all_trials if _before(row, job)]
     if stopped := why_stop(job.round, trials, deps.spec.search, deps.age_s):
-        return _keep(job, deps, [], {"stopped": stopped})
+        return _keep(job, deps, [], stopped=stopped)
     library = recorded(deps.lake, deps.run_id, job.interval, Moment.START) or []
     messages = _prompt(job, deps, trials, library)
     if messages is None:
-        return _keep(job, deps, [], {"stopped": f"no bars of {job.symbol} in the panel"})
+        return _keep(job, deps, [], stopped=f"no bars of {job.symbol} in the panel")
     try:
-        answer = deps.gateway.ask(_call(job.tier, deps, deps.call_id, messages, Proposal))
+        answer = deps.ask(job.tier, messages, Proposal)
     except BudgetExhausted as error:
-        return _keep(job, deps, [], {"stopped": str(error)})
+        return _keep(job, deps, [], stopped=str(error))
     reading = read_proposal(answer.reply.text, answer.reply.finish_reason)
     rows = [_row(job, deps, candidate) for candidate in reading.candidates]
     told = {row["proposed"] for row in trials}
     cost = answer.cost_usd_micros + _mend(rows, deps, told)
-    rows += [
-        _blank(job, deps) | {"proposed": problem.excerpt, "status": "unreadable",
-                             "reason": problem.reason}
-        for problem in reading.problems
-    ]  # fmt: skip
+    for problem in reading.problems:
+        why = {"proposed": problem.excerpt, "status": "unreadable", "reason": problem.reason}
+        rows.append(_blank(job, deps) | why)
     rows = [row | {"call_cost_usd_micros": cost} for row in _without_known(rows, trials, library)]
-    return _keep(job, deps, rows, {"cost_usd_micros": cost})
+    return _keep(job, deps, rows, cost_usd_micros=cost)
 
 
-def _call(
-    tier: Tier,
-    deps: ProposeDeps,
-    call_id: str,
-    messages: tuple[Message, ...],
-    reply: type[Proposal | Repairs],
-) -> Call:
-    return Call(
-        run=deps.run_id,
-        call_id=call_id,
-        tier=tier.value,
-        tier_settings=deps.spec.tiers[tier],
-        messages=messages,
-        run_budget_usd_micros=deps.spec.budget_usd_micros,
-        day_budget_usd_micros=deps.day_budget_usd_micros,
-        schema=json_schema(reply),
-        prompt_version=PROMPT_VERSION,
-        retries=deps.retries,
-    )
-
-
-def _mend(rows: list[Row], deps: ProposeDeps, told: Collection[str]) -> int:
+def _mend(rows: list[Row], deps: AskingDeps, told: Collection[str]) -> int:
     """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
 
     Prose, such as the prompt's own words, is not worth a call, nor is what was proposed, and so was
@@ -158,15 +117,10 @@ def _mend(rows: list[Row], deps: ProposeDeps, told: Collection[str]) -> int:
     if not broken:
         return 0
     said = [Broken(rows[at]["proposed"], rows[at]["reason"]) for at in broken]
-    call = _call(
-        Tier.QUICK_SCAN,
-        deps,
-        f"{deps.call_id}.repair",
-        repair_prompt(language_manual(), _setting(deps, Interval(rows[0]["interval"])), said),
-        Repairs,
-    )
+    setting = deps.setting(Interval(rows[0]["interval"]))
+    messages = repair_prompt(language_manual(), setting, said)
     try:
-        answer = deps.gateway.ask(call)
+        answer = deps.ask(Tier.QUICK_SCAN, messages, Repairs, part="repair")
     except GiveUp:
         return 0
     except RetryLater as error:
@@ -199,20 +153,22 @@ def _without_known(rows: Sequence[Row], trials: Sequence[Row], library: Sequence
 
 
 def _keep(
-    job: ProposeJob, deps: ProposeDeps, rows: Sequence[Row], facts: Mapping[str, Any]
-) -> dict[str, Any]:
+    job: ProposeJob,
+    deps: RunDeps,
+    rows: Sequence[Row],
+    stopped: str | None = None,
+    cost_usd_micros: int | None = None,
+) -> ProposeFacts:
     key = proposals_key(deps.run_id, job.interval, job.round, job.tier, job.symbol)
     write_rows(deps.lake, key, rows, PROPOSALS)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    return {"key": key, **counts, **facts}
+    counts = dict(Counter(row["status"] for row in rows))
+    return ProposeFacts(key, counts, stopped, cost_usd_micros)
 
 
 def _prompt(
-    job: ProposeJob, deps: ProposeDeps, trials: Sequence[Row], library: Sequence[Row]
+    job: ProposeJob, deps: AskingDeps, trials: Sequence[Row], library: Sequence[Row]
 ) -> tuple[Message, ...] | None:
-    learned, setting = feedback(trials, library), _setting(deps, job.interval)
+    learned, setting = feedback(trials, library), deps.setting(job.interval)
     wanted = deps.spec.candidates
     if job.tier is Tier.DETAILED_ANALYSIS:
         return detailed_analysis_prompt(language_manual(), setting, learned, wanted)
@@ -225,10 +181,6 @@ def _prompt(
     return quick_scan_prompt(
         language_manual(), setting, learned, job.symbol, bars, indicators, wanted, theme
     )
-
-
-def _setting(deps: ProposeDeps, interval: Interval) -> Setting:
-    return Setting(interval.value, deps.spec.strategy, sorted(deps.spec.groups))
 
 
 def _indicators(bar: Row) -> dict[str, float]:
@@ -247,7 +199,7 @@ def _before(row: Row, job: ProposeJob) -> bool:
     return (row["round"], order.index(Tier(row["tier"]))) < (job.round, order.index(job.tier))
 
 
-def _blank(job: ProposeJob, deps: ProposeDeps) -> Row:
+def _blank(job: ProposeJob, deps: AskingDeps) -> Row:
     return {
         "interval": job.interval.value,
         "tier": job.tier.value,
@@ -257,7 +209,7 @@ def _blank(job: ProposeJob, deps: ProposeDeps) -> Row:
     }
 
 
-def _row(job: ProposeJob, deps: ProposeDeps, candidate: Candidate) -> Row:
+def _row(job: ProposeJob, deps: AskingDeps, candidate: Candidate) -> Row:
     """A candidate parsed, mended where that is free, checked; or the reason why it is not."""
     row = _blank(job, deps) | {
         "proposed": candidate.expression,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
-from alphamill.jobs import PublishJob, RunKind, RunSpec, ScoreJob
-from alphamill.lake import Lake, run_key
+from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
+from alphamill.lake import run_key
+from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.schemas import (
@@ -25,6 +25,7 @@ from alphamill.runs.schemas import (
     UNMEASURED,
     VERDICTS,
     Row,
+    RunDeps,
     read_rows,
     read_trials,
 )
@@ -32,17 +33,37 @@ from alphamill.stages.score import unscored
 
 
 @dataclass(frozen=True, slots=True)
-class PublishDeps:
+class PublishDeps(RunDeps):
     """calls: the run's journal. missing: jobs that ended badly, as {stage, id, reason} rows."""
 
-    lake: Lake
-    run_id: str
-    spec: RunSpec
     calls: Iterable[CallRecord]
     missing: Sequence[Row]
 
 
-def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PublishFacts(Facts):
+    """How many trials there are, how many jobs ended badly, and how many factors by grade."""
+
+    trials: int
+    missing: int
+    counts: dict[str, int]
+
+
+def missing_rows(dead: Iterable[JobRecord]) -> list[Row]:
+    """Rows of `PublishDeps.missing`, in the order of the jobs' ids."""
+    return [
+        {
+            "stage": job.stage,
+            "id": job.id,
+            "state": job.state.value,
+            "message": job.message,
+            "reason": job.error,
+        }
+        for job in sorted(dead, key=lambda job: job.id)
+    ]
+
+
+def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
     """Gather everything; raises GiveUp if there is nothing at all, with the first reason why.
 
     Bars that no factor could be measured on are a row with that reason. Where a fetch failed they
@@ -63,11 +84,8 @@ def run(_: PublishJob, deps: PublishDeps) -> dict[str, Any]:
     summary = {"run": deps.run_id, "spec": deps.spec.to_message(), "missing": list(deps.missing)}
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
-    return {
-        "trials": len(trials),
-        "missing": len(deps.missing),
-        **{grade.value: sum(row["verdict"] == grade for row in verdicts) for grade in grades},
-    }
+    found = {grade.value: sum(row["verdict"] == grade for row in verdicts) for grade in grades}
+    return PublishFacts(len(trials), len(deps.missing), found)
 
 
 def _joined(deps: PublishDeps, interval: Interval) -> list[Row]:

@@ -12,21 +12,19 @@ that dies in between leaves a record of a change to come, never a change without
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, IntArray, Month, months_between
-from alphamill.jobs import ReverifyJob
+from alphamill.jobs import Facts, ReverifyJob
 from alphamill.lake import (
     Change,
     KlineFacts,
-    Lake,
     Partition,
     Series,
     Unreadable,
@@ -35,24 +33,14 @@ from alphamill.lake import (
     record_corrections,
     update_partition,
 )
-from alphamill.market import Damaged, Exchange, History, KlineArchive, Klines, certain_klines
+from alphamill.market import Damaged, History, Klines, certain_klines
 from alphamill.market.klines.parse import between, empty_klines, merge_klines, times_ms
-from alphamill.stages.fetch import describe
+from alphamill.stages.fetch import FetchDeps, describe
 from alphamill.stages.quarantine import keep_damaged
 
 
 @dataclass(frozen=True, slots=True)
-class ReverifyDeps:
-    """What the stage works with; `archive` is None where the exchange's API is the only source."""
-
-    exchange: Exchange
-    lake: Lake
-    archive: KlineArchive | None = None
-    clock: Clock = field(default_factory=SystemClock)  # tells which files the archive may have
-
-
-@dataclass(frozen=True, slots=True)
-class ReverifyFacts:
+class ReverifyFacts(Facts):
     """What was found, in bars of the lake.
 
     compared: bars asked for again. corrected: bars with another value. appeared: bars that the
@@ -71,12 +59,14 @@ class ReverifyFacts:
     files: int = 0
     archive_note: str = ""
 
-    def to_message(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    @property
+    def landed(self) -> dict[str, int]:
+        """For whoever watches the run: what this job compared."""
+        names = ("compared", "corrected", "appeared", "vanished", "requests")
+        return {name: getattr(self, name) for name in names}
 
 
-def run(job: ReverifyJob, deps: ReverifyDeps) -> ReverifyFacts:
+def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
     """Compare what the lake has of the job's range. A damaged or absent month is left to fetch."""
     series = Series(job.market, job.symbol, job.interval)
     found: Counter[str] = Counter()
@@ -133,7 +123,7 @@ class _Today:
     from_exchange: bool
 
 
-def _today(series: Series, start_ms: int, end_ms: int, deps: ReverifyDeps) -> _Today:
+def _today(series: Series, start_ms: int, end_ms: int, deps: FetchDeps) -> _Today:
     """Both sources' bars, the API's over the archive's. Raises as the API does if it is alone."""
     where = series.symbol, series.interval, start_ms, end_ms
     history = History(series.market, deps.exchange, deps.archive, deps.clock)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from alphamill.errors import FactorError
 from alphamill.evaluation import Segment, TrialFacts
 from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
-from alphamill.jobs import RunSpec, ScoreJob
+from alphamill.jobs import Facts, RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import (
@@ -25,7 +25,16 @@ from alphamill.runs.schemas import (
 )
 
 
-def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ScoreFacts(Facts):
+    """The file of the trials, and how many of the given expressions could be measured."""
+
+    key: str
+    evaluated: int
+    expressions: int
+
+
+def run(job: ScoreJob, deps: RunDeps) -> ScoreFacts:
     """One trial an expression; what does not parse is a row with its reason."""
     one_group = dict.fromkeys(deps.spec.symbols, "all")
     groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **deps.spec.groups}
@@ -36,7 +45,7 @@ def run(job: ScoreJob, deps: RunDeps) -> dict[str, Any]:
     key = interval_key(deps.run_id, "trials", job.interval, "given")
     write_rows(deps.lake, key, trials, GIVEN_TRIALS)
     evaluated = sum(trial["status"] == "evaluated" for trial in trials)
-    return {"key": key, "evaluated": evaluated, "expressions": len(trials)}
+    return ScoreFacts(key, evaluated, len(trials))
 
 
 def _deflated(trials: Sequence[Row]) -> list[Row]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import alphamill
@@ -11,7 +13,7 @@ from alphamill.evaluation import GateThresholds, Grade, Score, Segment, TrialFac
 from alphamill.factors import check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
-from alphamill.jobs import VerifyJob
+from alphamill.jobs import Facts, VerifyJob
 from alphamill.lake import Lake, run_key
 from alphamill.language import read_expression
 from alphamill.runs.holdout_looks import Looks, count_looks
@@ -34,8 +36,16 @@ from alphamill.runs.schemas import (
 )
 
 
-def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
-    """Judge every finalist of the interval; returns the grades' counts."""
+@dataclass(frozen=True, slots=True)
+class VerifyFacts(Facts):
+    """The file of the verdicts, and how many factors have which grade."""
+
+    key: str
+    counts: dict[str, int]
+
+
+def run(job: VerifyJob, deps: RunDeps) -> VerifyFacts:
+    """Judge every finalist of the interval."""
     ranking = by_hash(deps.lake, deps.run_id, "ranking", job.interval)
     vetoes = by_hash(deps.lake, deps.run_id, "veto", job.interval)
     validated = by_hash(deps.lake, deps.run_id, "validation", job.interval)
@@ -63,10 +73,7 @@ def run(job: VerifyJob, deps: RunDeps) -> dict[str, Any]:
         settled = admit(deps.lake, deps.spec, job.interval, admitted)
     key = interval_key(deps.run_id, "verdicts", job.interval, "verdicts")
     write_rows(deps.lake, key, rows, VERDICTS)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
-    return {"key": key, **counts}
+    return VerifyFacts(key, dict(Counter(row["verdict"] for row in rows)))
 
 
 def segment_readers(deps: RunDeps, interval: Interval) -> dict[Segment, SegmentReader]:

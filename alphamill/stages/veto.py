@@ -7,36 +7,48 @@ and raises no score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
-from alphamill.jobs import VetoJob
+from alphamill.jobs import Facts, VetoJob
 from alphamill.language import language_manual
-from alphamill.llm.call import Call
 from alphamill.llm.journal.budget import BudgetExhausted
-from alphamill.llm.prompts import PROMPT_VERSION, Setting, final_verification_prompt
-from alphamill.llm.replies import Verification, json_schema, read_review
+from alphamill.llm.prompts import final_verification_prompt
+from alphamill.llm.replies import Verification, read_review
 from alphamill.runs.schemas import VETO, Row, interval_key, read_trials, write_rows
 from alphamill.search.feedback import tried
 from alphamill.settings import Tier
-from alphamill.stages.propose import ProposeDeps
+from alphamill.stages.asking import AskingDeps
 
 
-def run(job: VetoJob, deps: ProposeDeps) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class VetoFacts(Facts):
+    """The file of the vetoes; kept, vetoed: None where no model was asked. stopped: why not."""
+
+    key: str
+    finalists: int
+    stopped: str | None = None
+    kept: int | None = None
+    vetoed: int | None = None
+
+
+def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
     """Write one row a finalist; without a budget nothing is vetoed and the facts say so."""
     finalists = _finalists(job, deps)
     key = interval_key(deps.run_id, "veto", job.interval, "veto")
-    facts: dict[str, Any] = {"key": key, "finalists": len(finalists)}
+    facts = VetoFacts(key, len(finalists))
     kept: Sequence[int] = ()
     vetoes: dict[int, str] = {}
     if finalists:
+        setting, shown = deps.setting(job.interval), [tried(row) for row in finalists]
+        messages = final_verification_prompt(language_manual(), setting, shown)
         try:
-            answer = deps.gateway.ask(_call(job, deps, finalists))
+            reply = deps.ask(Tier.FINAL_VERIFICATION, messages, Verification).reply
         except BudgetExhausted as error:
-            facts["stopped"] = str(error)
+            facts = replace(facts, stopped=str(error))
         else:
-            review = read_review(answer.reply.text, answer.reply.finish_reason, len(finalists))
+            review = read_review(reply.text, reply.finish_reason, len(finalists))
             kept, vetoes = review.keep, dict(review.veto)
-            facts |= {"kept": len(kept), "vetoed": len(vetoes)}
+            facts = replace(facts, kept=len(kept), vetoed=len(vetoes))
     rows = [
         {"hash": row["hash"], "kept": at in kept, "vetoed": at in vetoes,
          "reason": vetoes.get(at, "")}
@@ -46,30 +58,10 @@ def run(job: VetoJob, deps: ProposeDeps) -> dict[str, Any]:
     return facts
 
 
-def _finalists(job: VetoJob, deps: ProposeDeps) -> list[Row]:
+def _finalists(job: VetoJob, deps: AskingDeps) -> list[Row]:
     """Their discovery rows, in the order of their first appearance, which tells nothing."""
     key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
     ranking = deps.lake.read(key, ["hash", "finalist"]).to_pylist()
     chosen = {row["hash"] for row in ranking if row["finalist"]}
     trials = read_trials(deps.lake, deps.run_id, job.interval)
     return [row for row in trials if row["status"] == "evaluated" and row["hash"] in chosen]
-
-
-def _call(job: VetoJob, deps: ProposeDeps, finalists: Sequence[Row]) -> Call:
-    tier = Tier.FINAL_VERIFICATION
-    return Call(
-        run=deps.run_id,
-        call_id=deps.call_id,
-        tier=tier.value,
-        tier_settings=deps.spec.tiers[tier],
-        messages=final_verification_prompt(
-            language_manual(),
-            Setting(job.interval.value, deps.spec.strategy, sorted(deps.spec.groups)),
-            [tried(row) for row in finalists],
-        ),
-        run_budget_usd_micros=deps.spec.budget_usd_micros,
-        day_budget_usd_micros=deps.day_budget_usd_micros,
-        schema=json_schema(Verification),
-        prompt_version=PROMPT_VERSION,
-        retries=deps.retries,
-    )

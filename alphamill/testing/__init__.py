@@ -1,8 +1,9 @@
-"""What tests of your own code need: every edge in memory, and a clock that is moved by hand.
+"""What tests of your own code need: every edge in memory, a clock that is moved by hand, a mill.
 
 `FakeExchange` holds tables of klines, `ScriptedChat` says what you script, `MemoryLedger`,
 `MemoryLimiter`, `MemoryJournal` and `MemoryUsageCounters` keep the contracts of the Redis ones
-(one test suite runs over both).
+(one test suite runs over both). `Mill` works a whole run in this process; `work_market` does so
+with a synthetic market.
 """
 
 from alphamill.clock import ManualClock
@@ -10,15 +11,23 @@ from alphamill.ledger import MemoryLedger
 from alphamill.limits import MemoryLimiter
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.scripted import ScriptedChat
-from alphamill.market import FakeExchange
+from alphamill.market import FakeArchive, FakeExchange, FakeFunding
+from alphamill.mill import Mill
+from alphamill.testing.mill import ProposingChat, WorkedRun, work_market
 from alphamill.usage import MemoryUsageCounters
 
 __all__ = [
+    "FakeArchive",
     "FakeExchange",
+    "FakeFunding",
     "ManualClock",
     "MemoryJournal",
     "MemoryLedger",
     "MemoryLimiter",
     "MemoryUsageCounters",
+    "Mill",
+    "ProposingChat",
     "ScriptedChat",
+    "WorkedRun",
+    "work_market",
 ]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from alphamill.flow import plan
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.replay.factor import Recheck, recheck
@@ -48,10 +47,9 @@ def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None
         _replay_factor(what, run, as_json)
         return
     record = finished_run(options.settings(), what, ("mine",))
-    jobs = [(job.stage, job.message) for job in plan(RunSpec.from_message(record.spec))]
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
-        done = rerun(record.id, jobs, Lake(record.spec["lake"]), scratch)
+        done = rerun(record.id, Lake(record.spec["lake"]), scratch)
     if as_json:
         options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
     else:

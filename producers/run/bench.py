@@ -19,7 +19,6 @@ from alphamill.controls.luck import Arm, arm_of_run, mine_luck
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Outcome, Search, judge_planted, mine_market
 from alphamill.controls.survivors import spring
-from alphamill.flow import plan
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
@@ -219,7 +218,7 @@ def _mine_all(
 
 
 def _mined(market: ControlMarket, search: Search, scratch: str) -> Outcome:
-    return mine_market(market, search, plan, scratch)
+    return mine_market(market, search, scratch)
 
 
 @bench.command()

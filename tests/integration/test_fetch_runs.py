@@ -18,10 +18,11 @@ from alphamill.settings import load_settings
 from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
 from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.stages.registry import STAGES
 from producers.submit.fetch_rate import FetchRate
 from producers.submit.universe import Universe, chosen_symbols
 from tests.deadlines import ANSWER_S
-from workers import fetch as doorways
+from workers import tasks
 from workers.resources import Resources
 
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)
@@ -98,14 +99,13 @@ def test_the_most_traded_cost_weight_once_an_hour(served, settings, market, quot
 
 
 def run_all(spec, tools):
-    """Every job of the run through its doorway, as a worker does it."""
-    doors = {"fetch": doorways.fetch_klines, "reverify": doorways.reverify_klines}
+    """Every job of the run, as a worker does it."""
     ledger = tools.ledger
     run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), 0)
     ledger.add_jobs(run.id, plan(spec))
     ledger.seal(run.id)
     for job in plan(spec):
-        doors[job.stage].run(run.id, job.id)
+        tasks.attend(run.id, job.id, STAGES[job.stage])
     return ledger.run(run.id)
 
 
@@ -117,11 +117,11 @@ def line_of(rate, run):
     return capture.get()
 
 
-def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
+def test_fetch_then_verify_as_workers_do(served, settings, monkeypatch):
     source, url = served
     tools = Resources(settings)
-    monkeypatch.setattr("workers.task.resources", lambda: tools)
-    monkeypatch.setattr("workers.task.publish", lambda hints: 0)
+    monkeypatch.setattr(tasks, "resources", lambda: tools)
+    monkeypatch.setattr(tasks, "publish", lambda hints: 0)
     spec = RunSpec(
         RunKind.FETCH,
         settings.lake_uri,
@@ -144,7 +144,7 @@ def test_fetch_then_verify_through_the_doorways(served, settings, monkeypatch):
     with ExchangeServer(ExchangeConfig(), source) as today:
         binance = settings.binance.model_copy(update={"spot_url": today.url})
         tools = Resources(settings.model_copy(update={"binance": binance}))
-        monkeypatch.setattr("workers.task.resources", lambda: tools)
+        monkeypatch.setattr(tasks, "resources", lambda: tools)
         verified = run_all(replace(spec, verify_frac=1.0, salt="2023-12-01"), tools)
     assert verified.state == "done"
     assert weight(url) == before

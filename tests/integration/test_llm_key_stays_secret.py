@@ -32,6 +32,7 @@ from alphamill.llm.routes import SettingsRoutes
 from alphamill.runs.schemas import TRIALS, trials_key, write_rows
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
+from alphamill.stages.asking import AskingDeps
 from alphamill.usage import UsageCounters
 
 KEY = "sk-planted-7f3a9c51d2e84b60"
@@ -137,7 +138,7 @@ def test_no_key_is_anywhere_but_in_the_header(
                 gateway.ask(call)
             errors.append(raised.value)
         assert "[key]" in gateway.ask(call).reply.text
-    deps = propose.ProposeDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
+    deps = AskingDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
     propose.run(ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0), replace(deps))
     assert {key.get_secret_value() for key in opened if key} == {KEY, OTHER_KEY}
     rows = lake.read(

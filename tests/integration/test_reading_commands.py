@@ -769,16 +769,16 @@ def test_doctor_names_a_bad_setting(mill, tmp_path):
 
 
 def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
-    from workers import control
+    from workers import tasks
 
     tools = SimpleNamespace(
         ledger=SimpleNamespace(sweep=list),
         redis=mill.client,
         clock=SimpleNamespace(now_ms=lambda: int(time.time() * 1000)),
     )
-    monkeypatch.setattr(control, "resources", lambda: tools)
-    monkeypatch.setattr(control, "publish", len)
-    assert control.sweep() == "0 published"
+    monkeypatch.setattr(tasks, "resources", lambda: tools)
+    monkeypatch.setattr(tasks, "publish", len)
+    assert tasks.sweep() == "0 published"
     assert 0 < mill.client.ttl("alphamill:swept") <= 30
     checks = _checks(mill, {"ALPHAMILL_LLM_URL": "http://127.0.0.1:1/v1",
                             "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:1"}, 1)  # fmt: skip

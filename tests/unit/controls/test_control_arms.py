@@ -10,31 +10,25 @@ from click.testing import CliRunner
 from rich.console import Console
 from scipy.stats import binomtest
 
-from alphamill.clock import ManualClock
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
 from alphamill.controls.direct import Alone, judge_alone, judge_directly, judge_panel
 from alphamill.controls.formulas import random_formulas
 from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
-from alphamill.controls.markets import ControlMarket, klines_of, panel_of
+from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.controls.planted import (
     DECOYS,
     Fate,
     Found,
-    OfflineChat,
     Outcome,
     Search,
-    _spec,
     mine_market,
 )
 from alphamill.evaluation import Grade, forward_returns
 from alphamill.factors import check
-from alphamill.flow import plan
-from alphamill.lake import Lake
-from alphamill.market import FakeExchange
 from alphamill.report.terminal.control_arms import planted_table
 from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import work_market
 from producers.cli import main
 from producers.run.bench import planted as planted_command
 
@@ -174,7 +168,7 @@ def test_the_bound_of_a_share_is_clopper_and_pearsons():
 
 @pytest.fixture(scope="module")
 def mined():
-    return mine_market(SMALL, QUICK, plan)
+    return mine_market(SMALL, QUICK)
 
 
 def test_a_market_is_mined_from_fetch_to_verdict_and_no_decoy_comes_through(mined):
@@ -186,23 +180,16 @@ def test_a_market_is_mined_from_fetch_to_verdict_and_no_decoy_comes_through(mine
 
 
 def test_the_same_market_gives_the_same_outcome(mined):
-    assert mine_market(SMALL, QUICK, plan) == mined
+    assert mine_market(SMALL, QUICK) == mined
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    exchange = FakeExchange(ManualClock(SMALL.end_ms + 86_400_000))
-    for symbol, bars in SMALL.bars().items():
-        exchange.add(symbol, SMALL.interval, klines_of(bars, SMALL.interval))
-    folder = str(tmp_path_factory.mktemp("lake"))
-    mill = InlineMill(Lake(folder), exchange, OfflineChat(1), indicators=False)
-    spec = _spec(SMALL, QUICK, folder)
-    mill.work(spec, plan(spec))
-    return mill, spec
+    return work_market(tmp_path_factory.mktemp("lake"), SMALL, QUICK)
 
 
 def test_luck_has_as_many_trials_and_opens_nobodys_holdout(run):
-    mill, spec = run
+    mill, spec = run.mill, run.spec
     own = arm_of_run(mill.lake, spec.run_id, SMALL.interval)
     before = mill.lake.list("")
     luck = mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
@@ -213,7 +200,7 @@ def test_luck_has_as_many_trials_and_opens_nobodys_holdout(run):
 
 
 def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
-    mill, spec = run
+    mill, spec = run.mill, run.spec
     before = mill.lake.list("")
     luck = luck_funnel(mill.lake, spec, 1, PLAIN)
     arm = mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
@@ -226,7 +213,7 @@ def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
 
 
 def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
-    mill, spec = run
+    mill, spec = run.mill, run.spec
     monkeypatch.setenv("ALPHAMILL_LAKE", mill.lake.uri)
     monkeypatch.setattr("producers.read.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
     words = ["funnel", "--run", spec.run_id, "--control", "--seed", "1"]

@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +11,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from alphamill.clock import ManualClock
-from alphamill.controls.markets import ControlMarket, klines_of
-from alphamill.controls.planted import OfflineChat, Search, _spec
+from alphamill.controls.markets import ControlMarket
+from alphamill.controls.planted import OfflineChat, Search, spec_of
 from alphamill.errors import GiveUp
-from alphamill.flow import plan
-from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import Ledger, RunRecord, RunState
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
 from alphamill.replay.run import replay
@@ -27,7 +24,7 @@ from alphamill.runs.published import run_rows
 from alphamill.runs.schemas import SCORE_COLUMNS
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market.bars import Bars
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import Mill, WorkedRun, work_market
 from producers.cli import main
 from producers.read.report import run_report
 
@@ -44,14 +41,13 @@ ON_VALIDATION = "rank(taker_buy_base / volume)"
 
 
 class SpoiledChat(OfflineChat):
-    """The offline proposer, naming the bad candidates in its first reply; keeps requests."""
+    """The offline proposer, naming the bad candidates in its first reply."""
 
     def __init__(self, *bad):
         super().__init__(seed=3)
-        self.bad, self.requests = list(bad), []
+        self.bad = list(bad)
 
     def complete(self, request):
-        self.requests.append(request)
         reply = super().complete(request)
         said = json.loads(reply.text)
         if "candidates" in said and self.bad:
@@ -64,39 +60,22 @@ class SpoiledChat(OfflineChat):
         return reply
 
 
-@dataclass
-class Mined:
-    spec: RunSpec
-    ledger: Ledger
-    chat: SpoiledChat
-    lake: Lake
-
-    @property
-    def run(self):
-        state = RunState(self.ledger.run(self.spec.run_id).state)
-        return RunRecord(self.spec.run_id, "mine", self.spec.to_message(), state, 0, 0, 0)
-
-    def rows(self, name):
-        """As `alphamill factors --json` has them."""
-        return json.loads(json.dumps(run_rows(self.run, name), allow_nan=False))
-
-    def shown(self):
-        """The leaderboard and the page, as text."""
-        console = Console(file=io.StringIO(), width=100)
-        console.print(run_board(self.run))
-        page = render_report(run_report(self.run, {"by": []}, []))
-        return " ".join(console.file.getvalue().split()), page
-
-
-def mined(folder, *bad, market=MARKET, change=lambda bars: bars, **changes):
-    exchange = FakeExchange(ManualClock(market.end_ms + 86_400_000))
-    for symbol, bars in market.bars().items():
-        exchange.add(symbol, market.interval, klines_of(change(bars), market.interval))
-    chat, lake = SpoiledChat(*bad), Lake(str(folder))
-    mill = InlineMill(lake, exchange, chat, indicators=False)
+def mined(folder, *bad, market=MARKET, **changes):
     search = Search(rounds=1, candidates=3, segments=HALVES)
-    spec = replace(_spec(market, search, str(folder)), **changes)
-    return Mined(spec, mill.work(spec, plan(spec)), chat, lake)
+    return work_market(folder, market, search, SpoiledChat(*bad), **changes)
+
+
+def rows(got, name):
+    """As `alphamill factors --json` has them."""
+    return json.loads(json.dumps(run_rows(got.record, name), allow_nan=False))
+
+
+def shown(got):
+    """The leaderboard and the page, as text."""
+    console = Console(file=io.StringIO(), width=100)
+    console.print(run_board(got.record))
+    page = render_report(run_report(got.record, {"by": []}, []))
+    return " ".join(console.file.getvalue().split()), page
 
 
 def kept(bars, rows):
@@ -134,18 +113,18 @@ def spoiled(tmp_path_factory):
 
 @pytest.mark.parametrize(("expression", "reason"), BAD.items())
 def test_a_bad_candidate_is_a_fault_with_its_reason_and_no_number(spoiled, expression, reason):
-    assert spoiled.run.state == "done"
-    (row,) = [row for row in spoiled.rows("trials") if row["proposed"] == expression]
+    assert spoiled.record.state == "done"
+    (row,) = [row for row in rows(spoiled, "trials") if row["proposed"] == expression]
     assert row["status"] == "fault"
     assert reason in row["reason"]
     assert [row[name] for name in SCORE_COLUMNS if name != "coverage"] == [None] * (
         len(SCORE_COLUMNS) - 1
     )
-    assert expression not in [factor["expression"] for factor in spoiled.rows("factors")]
+    assert expression not in [factor["expression"] for factor in rows(spoiled, "factors")]
 
 
 def test_what_fails_on_validation_is_measured_before_it_and_no_finalist(spoiled):
-    (row,) = [row for row in spoiled.rows("trials") if row["proposed"] == ON_VALIDATION]
+    (row,) = [row for row in rows(spoiled, "trials") if row["proposed"] == ON_VALIDATION]
     assert row["status"] == "evaluated"
     assert math.isfinite(row["rank_ic_t"])
     assert (row["validation_rank_ic_t"], row["validation_p_value"]) == (None, None)
@@ -154,7 +133,7 @@ def test_what_fails_on_validation_is_measured_before_it_and_no_finalist(spoiled)
 
 
 def test_the_good_beside_the_bad_are_judged_and_the_bad_count_as_trials(spoiled):
-    trials, factors = spoiled.rows("trials"), spoiled.rows("factors")
+    trials, factors = rows(spoiled, "trials"), rows(spoiled, "factors")
     assert factors
     counted = sum(row["status"] in ("evaluated", "duplicate", "fault") for row in trials)
     assert {row["n_trials"] for row in factors} == {counted}
@@ -175,19 +154,16 @@ def test_the_good_beside_the_bad_are_judged_and_the_bad_count_as_trials(spoiled)
 )
 def test_bars_that_nothing_can_be_measured_on_are_a_row_and_cost_nothing(tmp_path, changes, reason):
     got = mined(tmp_path / "lake", **changes)
-    assert got.run.state == "done"
-    assert got.chat.requests == [], "no model is asked about bars that cannot answer"
-    (row,) = got.rows("trials")
+    assert got.record.state == "done"
+    assert got.mill.chat.requests == [], "no model is asked about bars that cannot answer"
+    (row,) = rows(got, "trials")
     assert (row["status"], row["interval"]) == ("unmeasured", "1h")
     assert reason in row["reason"]
     assert [row[name] for name in SCORE_COLUMNS] == [None] * len(SCORE_COLUMNS)
-    assert got.rows("factors") == got.rows("calls") == []
-    for text in got.shown():
+    assert rows(got, "factors") == rows(got, "calls") == []
+    for text in shown(got):
         assert f"Nothing could be measured at 1h: {row['reason']}." in text
-    again = replay(
-        got.spec.run_id, [(job.stage, job.message) for job in plan(got.spec)],
-        got.lake, Lake(str(tmp_path / "again")),
-    )  # fmt: skip
+    again = replay(got.spec.run_id, got.lake, Lake(str(tmp_path / "again")))
     assert (again.equal, again.failed) == (True, ())
 
 
@@ -220,14 +196,13 @@ def test_where_a_fetch_failed_the_run_fails_and_can_go_on(tmp_path):
         def klines(self, *_args, **_kwargs):
             raise GiveUp("HTTP 451: not served here")
 
-    mill = InlineMill(
-        Lake(str(tmp_path)), Refusing(ManualClock(MARKET.end_ms)), SpoiledChat(), indicators=False
-    )
-    spec = _spec(MARKET, Search(), str(tmp_path))
-    ledger = mill.work(spec, plan(spec))
-    assert ledger.run(spec.run_id).state == "failed"
-    assert "HTTP 451" in " ".join(job.error for job in ledger.dead(spec.run_id))
-    assert not mill.lake.stat(run_key(spec.run_id, "trials.parquet"))
+    chat = SpoiledChat()
+    mill = Mill(Lake(str(tmp_path)), Refusing(ManualClock(MARKET.end_ms)), chat, indicators=False)
+    spec = spec_of(MARKET, Search(), str(tmp_path))
+    got = WorkedRun(mill, spec, mill.work(spec))
+    assert got.record.state == "failed"
+    assert "HTTP 451" in " ".join(job.error for job in got.dead)
+    assert not got.lake.stat(run_key(spec.run_id, "trials.parquet"))
 
 
 @pytest.fixture(scope="module")
@@ -238,8 +213,8 @@ def alone(tmp_path_factory):
 
 
 def test_one_symbol_is_mined_in_time_and_nothing_of_it_is_called_ic(alone):
-    assert alone.run.state == "done"
-    trials, factors = alone.rows("trials"), alone.rows("factors")
+    assert alone.record.state == "done"
+    trials, factors = rows(alone, "trials"), rows(alone, "factors")
     measured = [row for row in trials if row["status"] == "evaluated"]
     assert measured
     for row in [*measured, *factors]:
@@ -259,17 +234,17 @@ def parts(name):
 
 
 def test_tables_page_and_prompts_say_what_one_symbol_has_instead(alone):
-    board, page = alone.shown()
+    board, page = shown(alone)
     for text in (board, page):
         assert "IC" not in text.replace("PREDICTIVE", "")
         assert "in time" in text
-    shown = alone.rows("factors")[0]["validation_time_series_t"]
-    assert f"{shown:+.1f}" in board
+    figure = rows(alone, "factors")[0]["validation_time_series_t"]
+    assert f"{figure:+.1f}" in board
 
 
 def test_models_are_told_the_correlation_in_time_and_the_best_first(alone):
     asked = [
-        request for request in alone.chat.requests
+        request for request in alone.mill.chat.requests
         if "What worked so far" in request.messages[-1].content
     ]  # fmt: skip
     assert asked

@@ -8,41 +8,25 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from alphamill.clock import ManualClock
-from alphamill.controls.markets import ControlMarket, klines_of
-from alphamill.controls.planted import OfflineChat, Search, _spec
-from alphamill.flow import plan
+from alphamill.controls.markets import ControlMarket
 from alphamill.jobs import RunKind
-from alphamill.lake import Lake
-from alphamill.ledger import RunRecord, RunState
-from alphamill.market import FakeExchange
 from alphamill.report.terminal.leaderboard import trials_board
 from alphamill.runs.published import run_rows
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market.bars import Bars
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import work_market
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=600, ragged=False)
 NUMBERS = ("rank_ic_mean", "rank_ic_t", "gross_sharpe", "net_sharpe", "break_even_bps")
 
 
-def scored(folder, *expressions, market=MARKET, change=lambda bars: bars, **changes):
-    exchange = FakeExchange(ManualClock(market.end_ms + 86_400_000))
-    for symbol, bars in market.bars().items():
-        exchange.add(symbol, market.interval, klines_of(change(bars), market.interval))
-    mill = InlineMill(Lake(str(folder)), exchange, OfflineChat(1), indicators=False)
-    spec = replace(
-        _spec(market, Search(), str(folder)), kind=RunKind.EVALUATE, expressions=expressions,
-        **changes,
-    )  # fmt: skip
-    ledger = mill.work(spec, plan(spec))
-    return spec, ledger
+def scored(folder, *expressions, market=MARKET, **changes):
+    return work_market(folder, market, kind=RunKind.EVALUATE, expressions=expressions, **changes)
 
 
-def rows_of(spec):
+def rows_of(got):
     """As `alphamill factors --json` prints them."""
-    run = RunRecord(spec.run_id, "evaluate", spec.to_message(), RunState.DONE, 0, 0, 0)
-    return json.loads(json.dumps(run_rows(run, "trials"), allow_nan=False))
+    return json.loads(json.dumps(run_rows(got.record, "trials"), allow_nan=False))
 
 
 def idle(bars):
@@ -64,29 +48,29 @@ def idle(bars):
     ],
 )
 def test_each_is_a_row_with_its_reason_and_no_number(tmp_path, expression, changes, reason):
-    spec, ledger = scored(tmp_path, expression, "-returns", **changes)
-    assert ledger.run(spec.run_id).state == "done"
-    row = rows_of(spec)[0]
+    got = scored(tmp_path, expression, "-returns", **changes)
+    assert got.record.state == "done"
+    row = rows_of(got)[0]
     assert row["status"] in ("fault", "invalid")
     assert reason in row["reason"]
     assert [row[name] for name in NUMBERS] == [None] * len(NUMBERS)
     console = Console(file=io.StringIO(), width=80)
-    console.print(trials_board(rows_of(spec)))
+    console.print(trials_board(rows_of(got)))
     shown = console.file.getvalue()
     assert "nan" not in shown.lower().replace("no value", "")
     assert reason.split()[0] in shown
 
 
 def test_a_good_neighbour_is_scored_beside_a_bad_one(tmp_path):
-    spec, _ = scored(tmp_path, "log(-abs(returns))", "-returns")
-    bad, good = rows_of(spec)
+    got = scored(tmp_path, "log(-abs(returns))", "-returns")
+    bad, good = rows_of(got)
     assert (bad["status"], good["status"]) == ("fault", "evaluated")
     assert all(isinstance(good[name], float) and np.isfinite(good[name]) for name in NUMBERS)
 
 
 def test_one_symbol_is_scored_in_time_and_has_no_ic(tmp_path):
-    spec, _ = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
-    (row,) = rows_of(spec)
+    got = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
+    (row,) = rows_of(got)
     assert row["status"] == "evaluated"
     assert (row["rank_ic_mean"], row["ic_mean"]) == (None, None)
     assert row["score"]["time_series_rank_corr"] is not None
@@ -94,11 +78,9 @@ def test_one_symbol_is_scored_in_time_and_has_no_ic(tmp_path):
 
 def test_a_range_without_bars_is_a_row_an_expression(tmp_path):
     early = MARKET.start_ms - 400 * 86_400_000
-    spec, ledger = scored(
-        tmp_path, "-returns", "rank(", start_ms=early, end_ms=early + 30 * 86_400_000
-    )
-    assert ledger.run(spec.run_id).state == "done"
-    good, bad = rows_of(spec)
+    got = scored(tmp_path, "-returns", "rank(", start_ms=early, end_ms=early + 30 * 86_400_000)
+    assert got.record.state == "done"
+    good, bad = rows_of(got)
     assert (good["status"], good["expression"]) == ("fault", "-returns")
     assert "the lake has no 1h bar of" in good["reason"]
     assert bad["status"] == "invalid"
@@ -107,9 +89,9 @@ def test_a_range_without_bars_is_a_row_an_expression(tmp_path):
 
 
 def test_what_has_bars_only_at_its_ends_is_scored_or_says_why(tmp_path):
-    spec, ledger = scored(tmp_path, "-returns", "ts_mean(returns, 100)", change=hollow)
-    assert ledger.run(spec.run_id).state == "done"
-    for row in rows_of(spec):
+    got = scored(tmp_path, "-returns", "ts_mean(returns, 100)", change=hollow)
+    assert got.record.state == "done"
+    for row in rows_of(got):
         assert row["status"] == "fault"
         assert "needed" in row["reason"] or "no value" in row["reason"]
 
@@ -121,11 +103,11 @@ def hollow(bars):
 
 
 def test_one_symbol_in_a_table_is_not_called_ic(tmp_path):
-    spec, _ = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
+    got = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
     console = Console(file=io.StringIO(), width=100)
-    console.print(trials_board(rows_of(spec)))
+    console.print(trials_board(rows_of(got)))
     shown = console.file.getvalue()
-    (row,) = rows_of(spec)
+    (row,) = rows_of(got)
     assert "IC" not in shown
     assert "rank correlation in time" in " ".join(shown.split())
     assert f"{row['time_series_t']:+.2f}" in shown

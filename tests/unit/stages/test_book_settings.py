@@ -1,45 +1,30 @@
 """How a book is made is the run's settings: it reaches every score, the verdicts and a replay."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alphamill.clock import ManualClock
-from alphamill.controls.markets import ControlMarket, klines_of
-from alphamill.controls.planted import OfflineChat, Search, _spec
+from alphamill.controls.markets import ControlMarket
 from alphamill.evaluation import Segment, backtest, forward_returns
-from alphamill.flow import plan
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.language import read_expression
-from alphamill.market import FakeExchange
 from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import RunDeps
 from alphamill.settings import PortfolioSettings, SegmentSettings
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import work_market
 from producers.cli import main
 
 MARKET = ControlMarket(seed=4, n_symbols=6, n_bars=700)
 
 
 def mined(folder, segments=SegmentSettings(), **portfolio):
-    exchange = FakeExchange(ManualClock(MARKET.end_ms + 86_400_000))
-    for symbol, bars in MARKET.bars().items():
-        exchange.add(symbol, MARKET.interval, klines_of(bars, MARKET.interval))
-    spec = replace(
-        _spec(MARKET, Search(), str(folder)),
-        segments=segments,
-        portfolio=PortfolioSettings(**portfolio),
-    )
-    mill = InlineMill(Lake(str(folder)), exchange, OfflineChat(2), indicators=False)
-    ledger = mill.work(spec, plan(spec))
-    assert ledger.run(spec.run_id).state == "done"
-    return mill, spec
+    got = work_market(folder, MARKET, segments=segments, portfolio=PortfolioSettings(**portfolio))
+    assert got.record.state == "done"
+    return got
 
 
 @pytest.mark.parametrize(
@@ -53,10 +38,11 @@ def mined(folder, segments=SegmentSettings(), **portfolio):
     ids=["zscore", "thirds", "more-quantiles-than-symbols", "at-the-close"],
 )
 def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, segments):
-    mill, spec = mined(tmp_path / "lake", SegmentSettings(**segments), **portfolio)
+    got = mined(tmp_path / "lake", SegmentSettings(**segments), **portfolio)
+    spec = got.spec
     assert RunSpec.from_message(spec.to_message()) == spec
-    (row, *_) = [row for row in mill.table(spec, "trials") if row["status"] == "evaluated"]
-    reader = SegmentReader(mill.lake, spec.run_id, MARKET.interval, Segment.DISCOVERY)
+    (row, *_) = [row for row in got.table("trials") if row["status"] == "evaluated"]
+    reader = SegmentReader(got.lake, spec.run_id, MARKET.interval, Segment.DISCOVERY)
     panel = reader.panel(("quote_volume",)).panel
     lag, book = spec.segments.entry_lag_bars, spec.portfolio
     alone = backtest(
@@ -71,22 +57,19 @@ def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, se
     assert score["participation_frac"] == book.participation_frac
     assert score["entry_lag_bars"] == lag
     assert score["log_returns"] is (spec.segments.returns == "log")
-    factors = mill.table(spec, "factors")
+    factors = got.table("factors")
     assert factors
     for factor in factors[:2]:
-        assert recheck(factor, RunDeps(mill.lake, spec.run_id, spec)).equal
-    again = replay(
-        spec.run_id, [(job.stage, job.message) for job in plan(spec)], mill.lake,
-        Lake(str(tmp_path / "again")),
-    )  # fmt: skip
+        assert recheck(factor, got.deps).equal
+    again = replay(spec.run_id, got.lake, Lake(str(tmp_path / "again")))
     assert (again.equal, again.failed) == (True, ())
 
 
 def test_log_returns_change_the_label_and_not_the_ranks(tmp_path):
     rows = []
     for name in ("simple", "log"):
-        mill, spec = mined(tmp_path / name, SegmentSettings(returns=name))
-        (row, *_) = [row for row in mill.table(spec, "trials") if row["status"] == "evaluated"]
+        got = mined(tmp_path / name, SegmentSettings(returns=name))
+        (row, *_) = [row for row in got.table("trials") if row["status"] == "evaluated"]
         rows.append(row)
     simple, log = rows
     assert simple["expression"] == log["expression"]
@@ -100,8 +83,9 @@ def test_log_returns_change_the_label_and_not_the_ranks(tmp_path):
 
 
 def test_a_factor_in_full_names_its_settings_its_folds_and_what_it_cost(tmp_path):
-    mill, spec = mined(tmp_path / "lake", weighting="zscore")
-    factor = mill.table(spec, "factors")[0]
+    got = mined(tmp_path / "lake", weighting="zscore")
+    spec = got.spec
+    factor = got.table("factors")[0]
     runner = CliRunner(env={"ALPHAMILL_LAKE": str(tmp_path / "lake"), "COLUMNS": "80"})
 
     def told(*arguments):

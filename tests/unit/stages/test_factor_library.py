@@ -9,18 +9,15 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import norm
 
-from alphamill.clock import ManualClock
-from alphamill.controls.markets import ControlMarket, klines_of
-from alphamill.controls.planted import Search, _spec
+from alphamill.controls.markets import ControlMarket
+from alphamill.controls.planted import Search
+from alphamill.controls.planted import spec_of as mining
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment, information_coefficient
-from alphamill.flow import plan
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
 from alphamill.language import read_expression
-from alphamill.llm.scripted import ScriptedChat
-from alphamill.market import FakeExchange
 from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
 from alphamill.runs.known_factors import KnownFactors
@@ -39,7 +36,7 @@ from alphamill.search.feedback import TAKEN_SHOWN, feedback
 from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
 from alphamill.stages import verify
-from alphamill.testing.mill import InlineMill
+from alphamill.testing import ProposingChat, work_market
 from producers.cli import main
 
 PLANTED = "-ts_zscore(close, 24)"
@@ -54,39 +51,17 @@ EASY = GateSettings(validation_t=0.1, holdout_t=0.1, out_of_sample_t=0.1, fdr=0.
                     deflated_sharpe=0.01, coverage=0.5)  # fmt: skip
 
 
-class Says:
-    """A model that names these expressions, keeps its prompts, and vetoes nothing."""
-
-    def __init__(self, *expressions):
-        self.expressions, self.prompts = expressions, []
-
-    def complete(self, request):
-        self.prompts.append(request.messages[-1].content)
-        return ScriptedChat([self._said(request)]).complete(request)
-
-    def _said(self, request):
-        if '"keep"' in request.messages[0].content:
-            return json.dumps({"keep": [], "veto": []})
-        return json.dumps({"candidates": [
-            {"expression": text, "hypothesis": "", "horizon_bars": None, "direction": None}
-            for text in self.expressions]})  # fmt: skip
-
-    def models(self):
-        return []
-
-
 def mine(folder, salt, *expressions, **changes):
-    exchange = FakeExchange(ManualClock(MARKET.end_ms + 86_400_000))
-    for symbol, bars in MARKET.bars().items():
-        exchange.add(symbol, H1, klines_of(bars, H1))
-    chat = Says(*expressions)
-    mill = InlineMill(Lake(str(folder)), exchange, chat, indicators=False)
-    spec = replace(
-        _spec(MARKET, Search(), str(folder)), salt=salt, gates=EASY,
-        segments=SegmentSettings(horizon_bars=1), **changes,
-    )  # fmt: skip
-    mill.work(spec, plan(spec))
-    return mill, spec, chat
+    """The run's mill, its spec, and the model that proposed nothing else."""
+    chat, segments = ProposingChat(*expressions), SegmentSettings(horizon_bars=1)
+    got = work_market(
+        folder, MARKET, None, chat, salt=salt, gates=EASY, segments=segments, **changes
+    )
+    return got.mill, got.spec, chat
+
+
+def prompts(chat):
+    return [request.messages[-1].content for request in chat.requests]
 
 
 def grades(mill, spec):
@@ -116,12 +91,12 @@ def test_the_first_run_knew_nothing_and_says_so(runs):
     (mill, spec, chat), _ = runs
     assert recorded(mill.lake, spec.run_id, H1, Moment.START) == []
     assert {row["earlier_factors"] for row in mill.table(spec, "factors")} == {0}
-    assert not any("## Taken" in prompt for prompt in chat.prompts)
+    assert not any("## Taken" in prompt for prompt in prompts(chat))
 
 
 def test_the_next_run_is_told_what_is_taken_and_no_number_of_it(runs):
     (mill, first, _), (_, _, chat) = runs
-    asked = [prompt for prompt in chat.prompts if "## Taken" in prompt]
+    asked = [prompt for prompt in prompts(chat) if "## Taken" in prompt]
     assert len(asked) == len(MARKET.symbols) + 1  # not the review of the finalists
     section = asked[0].split("## Taken")[1].split("\n## ")[0]
     names = sorted(row["expression"] for row in mill.lake.read(library_key(first, H1)).to_pylist()
@@ -163,8 +138,7 @@ def test_likeness_to_the_library_is_what_the_values_say(tmp_path):
 
 def test_a_replay_uses_the_library_of_then(runs, tmp_path):
     _, (mill, spec, _) = runs
-    jobs = [(job.stage, job.message) for job in plan(spec)]
-    done = replay(spec.run_id, jobs, mill.lake, Lake(str(tmp_path)))
+    done = replay(spec.run_id, mill.lake, Lake(str(tmp_path)))
     assert (done.equal, done.failed) == (True, ())
     row = mill.table(spec, "factors")[0]
     assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal
@@ -188,7 +162,7 @@ def test_without_a_library_the_same_is_found_again(tmp_path):
     mine(tmp_path, "first", PLANTED, search=search)
     mill, spec, chat = mine(tmp_path, "second", PLANTED, search=search)
     assert grades(mill, spec)[PLANTED] != "rejected"
-    assert not any("## Taken" in prompt for prompt in chat.prompts)
+    assert not any("## Taken" in prompt for prompt in prompts(chat))
 
 
 def row_of(expression, rank=1):
@@ -197,7 +171,7 @@ def row_of(expression, rank=1):
 
 
 def spec_of(folder, salt, **search):
-    return replace(_spec(MARKET, Search(), str(folder)), salt=salt,
+    return replace(mining(MARKET, Search(), str(folder)), salt=salt,
                    search=SearchSettings(**search))  # fmt: skip
 
 
@@ -229,7 +203,7 @@ def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_
         return judged(*args)
 
     monkeypatch.setattr(verify, "verdict_row", meanwhile)
-    assert verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec))["rejected"] == 1
+    assert verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec)).counts["rejected"] == 1
     (row,) = mill.lake.read(
         run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet")
     ).to_pylist()
@@ -416,7 +390,7 @@ def test_a_removed_formula_is_mined_and_admitted_again(tmp_path):
     (entry,) = entries(mill.lake)
     remove(mill.lake, entry, 1, "ada", "to be found anew")
     mill, second, chat = mine(tmp_path, "second", PLANTED)
-    assert not any("## Taken" in prompt for prompt in chat.prompts)
+    assert not any("## Taken" in prompt for prompt in prompts(chat))
     assert grades(mill, second)[PLANTED] != "rejected"
     assert [one.removed for one in entries(mill.lake)] == [True, False]
     row = mill.table(first, "factors")[0]  # what was is what is replayed

@@ -20,8 +20,7 @@ from alphamill.runs.panels import load_last_bars, load_panel, read_manifest
 from alphamill.runs.schemas import RunDeps, read_trials, score_of
 from alphamill.stages import funding, panel, score
 from alphamill.stages.funding import FundingDeps, KnownFunding, read_funding
-from alphamill.stages.funding_column import funding_column
-from alphamill.stages.panel import PanelDeps
+from alphamill.stages.panel import PanelDeps, funding_column
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)

@@ -22,7 +22,6 @@ from alphamill.lake import (
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
-from alphamill.stages.reverify import ReverifyDeps
 
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)
@@ -64,7 +63,7 @@ def lake(exchange, tmp_path):
 
 def verify(lake, exchange, start_ms=APRIL.start_ms, end_ms=APRIL.end_ms, archive=None):
     job = ReverifyJob(Market.SPOT, "BTCUSDT", Interval.H1, start_ms, end_ms)
-    return reverify.run(job, ReverifyDeps(exchange, lake, archive, exchange.clock))
+    return reverify.run(job, FetchDeps(exchange, lake, archive, exchange.clock))
 
 
 def archive_of(*tables):

@@ -29,11 +29,11 @@ from alphamill.runs.schemas import (
     trials_key,
     write_rows,
 )
-from alphamill.search.feedback import THEMES, feedback, theme_of, tried
-from alphamill.search.shapes import shape
+from alphamill.search.feedback import THEMES, feedback, shape, theme_of, tried
 from alphamill.search.stopping import expected_micros, why_stop
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
+from alphamill.stages.asking import AskingDeps
 
 SPEC = RunSpec(
     kind=RunKind.MINE,
@@ -75,10 +75,8 @@ def lake(tmp_path):
 
 
 def proposed(lake, model, job=JOB, spec=SPEC, **deps):
-    facts = propose.run(
-        job, propose.ProposeDeps(lake, "run", spec, model, 10**9, call_id="call", **deps)
-    )
-    return facts, lake.read(facts["key"]).to_pylist()
+    facts = propose.run(job, AskingDeps(lake, "run", spec, model, 10**9, call_id="call", **deps))
+    return facts, lake.read(facts.key).to_pylist()
 
 
 def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more):
@@ -111,7 +109,7 @@ def test_one_call_mends_all_that_free_repair_could_not(lake):
     assert rows[2]["proposed"] == "average close of 5 over close"
     assert rows[2]["expression"] == read_expression("ts_mean(close, 5) / close").text
     assert {row["call_cost_usd_micros"] for row in rows} == {200}
-    assert facts["cost_usd_micros"] == 200
+    assert facts.cost_usd_micros == 200
 
 
 def test_a_group_table_that_the_run_lacks_is_told_to_whoever_mends(lake):
@@ -144,7 +142,7 @@ def test_a_repair_that_fails_leaves_the_first_reason(lake, reply):
     facts, rows = proposed(lake, Model(proposal("close +* open", "rank(returns)"), reply))
     assert [row["status"] for row in rows] == ["invalid", "parsed"]
     assert rows[0]["reason"].startswith("col 8")
-    assert facts["cost_usd_micros"] == (100 if isinstance(reply, Exception) else 200)
+    assert facts.cost_usd_micros == (100 if isinstance(reply, Exception) else 200)
 
 
 def test_a_repair_that_could_not_be_sent_is_waited_for(lake):
@@ -360,7 +358,7 @@ def test_a_stopped_round_asks_nobody_and_says_why(lake, search, reason, tier):
     model = Model()
     job = ProposeJob(tier, Interval.H1, 3, "BTCUSDT" if tier is Tier.QUICK_SCAN else "")
     facts, rows = proposed(lake, model, job, spec, age_s=4000)
-    assert reason in facts["stopped"]
+    assert reason in facts.stopped
     assert (rows, model.calls) == ([], [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -11,13 +12,19 @@ from celery.exceptions import SoftTimeLimitExceeded
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Interval, Market
-from alphamill.jobs import FetchJob
+from alphamill.jobs import Facts, FetchJob, Queue, RunKind, RunSpec
 from alphamill.ledger import JobSpec, JobState, MemoryLedger
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import LedgerSettings
-from workers import task as wrapper
+from alphamill.stages.registry import JobContext, Stage
+from workers import tasks
 
 RUN = "run-1"
 MESSAGE = FetchJob(Market.SPOT, "AUSDT", Interval.H1, 0, 3_600_000).to_message()
+SPEC = RunSpec(
+    RunKind.FETCH, "memory", Market.SPOT, ("AUSDT",), (Interval.H1,), start_ms=0, end_ms=3_600_000
+)
+LAKE = object()  # no job here looks at it
 SETTINGS = LedgerSettings(lease_s=30, max_attempts=3, republish_after_s=20)
 
 
@@ -43,8 +50,15 @@ class Bench:
 
         return SimpleNamespace(hold=hold)
 
-    def attend(self, function, job_id="job"):
-        return wrapper._attend(RUN, job_id, FetchJob, function)
+    def spec(self, run_id):
+        return SPEC
+
+    def lake(self, uri):
+        return LAKE
+
+    def attend(self, work, job_id="job", run_id=RUN):
+        """What the task of a stage with this `work` says of the job."""
+        return tasks.attend(run_id, job_id, Stage("fetch", Queue.FETCH, FetchJob, work))
 
     def job(self, job_id="job"):
         return self.ledger.job(RUN, job_id)
@@ -60,31 +74,37 @@ def bench(monkeypatch):
     job = JobSpec("job", "fetch", "fetch", MESSAGE, goal=True)
     follower = JobSpec("next", "features", "features", MESSAGE, needs=("job",))
     made = Bench([job, follower])
-    monkeypatch.setattr(wrapper, "resources", lambda: made)
-    monkeypatch.setattr(wrapper, "publish", made.publish)
+    monkeypatch.setattr(tasks, "resources", lambda: made)
+    monkeypatch.setattr(tasks, "publish", made.publish)
     return made
 
 
+@dataclass(frozen=True)
+class Rows(Facts):
+    rows: object
+
+
 def raises(error):
-    def function(job, at):
+    def work(job, context):
         raise error
 
-    return function
+    return work
 
 
-def succeeds(job, at):
-    return {"rows": 3}
+def succeeds(job, context):
+    return Rows(3)
 
 
 def test_a_job_that_succeeds_is_done_and_what_waited_is_published(bench):
     seen = []
 
-    def function(job, at):
-        seen.append((job, at.run_id, at.tools is bench, bench.held[:]))
-        return {"rows": 3}
+    def work(job, context):
+        seen.append((job, context, bench.held[:]))
+        return Rows(3)
 
-    assert bench.attend(function) == "done"
-    assert seen == [(FetchJob.from_message(MESSAGE), RUN, True, ["job"])]
+    assert bench.attend(work) == "done"
+    context = JobContext(RunDeps(LAKE, RUN, SPEC), "job", 1, bench)
+    assert seen == [(FetchJob.from_message(MESSAGE), context, ["job"])]
     assert bench.held == ["job", "let go"]
     assert bench.job().state is JobState.DONE
     assert bench.job().result == {"rows": 3}
@@ -101,7 +121,7 @@ def test_a_job_is_worked_on_once_however_often_its_message_comes(bench):
 def test_a_message_for_a_job_or_a_run_that_does_not_exist_does_nothing(bench):
     never = raises(AssertionError("worked on"))
     assert bench.attend(never, "no-such-job") == "nothing to claim"
-    assert wrapper._attend("no-such-run", "job", FetchJob, never) == "nothing to claim"
+    assert bench.attend(never, run_id="no-such-run") == "nothing to claim"
 
 
 @pytest.mark.parametrize(("counts", "attempts"), [(True, 1), (False, 0)])
@@ -151,7 +171,7 @@ def test_a_message_that_does_not_fit_its_type_is_dead_and_names_the_field(bench)
     bench.ledger.open_run("run-2", "fetch", {})
     bench.ledger.add_jobs("run-2", [JobSpec("odd", "fetch", "fetch", broken)])
     bench.ledger.feed("run-2")
-    wrapper._attend("run-2", "odd", FetchJob, raises(AssertionError("worked on")))
+    bench.attend(raises(AssertionError("worked on")), "odd", "run-2")
     dead = bench.ledger.job("run-2", "odd")
     assert dead.state is JobState.DEAD
     assert "interval" in dead.error
@@ -183,23 +203,23 @@ def test_a_job_past_its_soft_time_limit_is_tried_again_and_counted(bench):
 
 
 def test_facts_that_are_not_json_cost_the_job_and_not_the_worker(bench):
-    bench.attend(lambda job, at: {"frame": object()})
+    bench.attend(lambda job, context: Rows(object()))
     assert bench.job().state is JobState.DELAYED
     assert "TypeError" in bench.job().error
 
 
 def test_what_others_finished_meanwhile_is_not_finished_again(bench):
-    def too_slow(job, at):
+    def too_slow(job, context):
         bench.clock.advance(SETTINGS.lease_s + 1)
         assert bench.attend(succeeds) == "done"
-        return {"rows": 4}
+        return Rows(4)
 
     assert bench.attend(too_slow) == "finished elsewhere"
     assert bench.job().result == {"rows": 3}
 
 
 def test_an_error_of_one_who_lost_the_job_changes_nothing(bench):
-    def too_slow(job, at):
+    def too_slow(job, context):
         bench.clock.advance(SETTINGS.lease_s + 1)
         assert bench.attend(succeeds) == "done"
         raise GiveUp("no such symbol")
@@ -222,13 +242,3 @@ def test_a_ledger_that_cannot_be_reached_leaves_the_job_to_the_sweep(bench, monk
     bench.clock.advance(SETTINGS.lease_s + 1)
     assert [hint.job_id for hint in bench.ledger.sweep()] == ["job"]
     assert bench.attend(succeeds) == "done"
-
-
-def test_every_stage_of_a_plan_has_a_task_and_a_route_to_a_declared_queue():
-    from workers.app import app
-
-    app.loader.import_default_modules()
-    ours = {name for name in app.tasks if name.startswith("alphamill.")}
-    assert ours == set(app.conf.task_routes)
-    declared = {queue.name for queue in app.conf.task_queues}
-    assert {route["queue"] for route in app.conf.task_routes.values()} == declared

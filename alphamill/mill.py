@@ -1,0 +1,143 @@
+"""A run worked in this process: its plan, job after job, by the same stages as the workers'.
+
+No broker, no ledger, no clock: what comes out is a function of the lake, the market and the models'
+replies. Replays and control arms run so, and so may your own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from alphamill.clock import Clock, ManualClock
+from alphamill.errors import GiveUp
+from alphamill.flow import plan
+from alphamill.frames import Market
+from alphamill.jobs import FeaturesJob, RunSpec
+from alphamill.lake import Lake, run_key
+from alphamill.ledger import JobRecord, JobSpec, JobState
+from alphamill.limits import OpenGate
+from alphamill.llm.endpoint.client import Chat
+from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.memory import MemoryJournal
+from alphamill.llm.journal.protocol import Journal
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.prices import PriceTable
+from alphamill.llm.routes import OneEndpoint
+from alphamill.market import Exchange, FundingExchange
+from alphamill.runs.schemas import Row, RunDeps
+from alphamill.settings import Price, Tier
+from alphamill.stages.asking import Asks
+from alphamill.stages.registry import STAGES, JobContext
+from alphamill.usage import MemoryUsageCounters
+
+SourceT = TypeVar("SourceT")
+
+
+@dataclass
+class InProcess:
+    """The `Resources` of one run's jobs, in memory, and what works them.
+
+    bars, settlements: None where all market data are in the lake. records: of the jobs so far.
+    indicators: whether panels hold them.
+    """
+
+    gateway: Asks
+    bars: Exchange | None = None
+    settlements: FundingExchange | None = None
+    journal: Journal = field(default_factory=MemoryJournal)
+    indicators: bool = True
+    clock: Clock = field(default_factory=ManualClock)
+    day_budget_usd_micros: int = 10**12  # a run's own budget is all that binds
+    records: list[JobRecord] = field(default_factory=list)
+
+    def work_in_order(self, jobs: Iterable[JobSpec], run: RunDeps) -> list[JobRecord]:
+        """Do every job; jobs: each after those that it waits for, as `flow.plan` has them.
+
+        A job that cannot be done costs what needs it, not the run. Nothing is tried twice:
+        RetryLater passes through.
+        """
+        for job in jobs:
+            self.records.append(self._settled(job, run))
+        return self.records
+
+    def _settled(self, job: JobSpec, run: RunDeps) -> JobRecord:
+        record = partial(JobRecord, job.id, job.stage, job.queue, dict(job.message), goal=job.goal)
+        for other in self.records:
+            if other.id in job.needs and other.state is not JobState.DONE:
+                return record(JobState.SKIPPED, error=f"needs {other.id}: {other.error}")
+        context = JobContext(run, job.id, 1, self, self.indicators)
+        try:
+            facts = STAGES[job.stage].do(job.message, context)
+        except GiveUp as error:
+            return record(JobState.DEAD, error=str(error))
+        return record(JobState.DONE, result=facts.to_message())
+
+    def exchange(self, market: Market) -> Exchange:
+        return _given(self.bars, f"bars of {market}")
+
+    def funding(self, market: Market) -> FundingExchange:
+        return _given(self.settlements, f"settlements of {market}")
+
+    def archive(self, _market: Market) -> None:
+        return None
+
+    def count(self, run_id: str, market: Market, landed: Mapping[str, int]) -> None:
+        """Nobody watches."""
+
+    def age_s(self, _run_id: str) -> float:
+        return 0.0
+
+    def dead(self, _run_id: str) -> Iterable[JobRecord]:
+        return [record for record in self.records if record.state is not JobState.DONE]
+
+    def calls(self, run_id: str) -> Iterable[CallRecord]:
+        return self.journal.calls(run_id)
+
+
+def _given(source: SourceT | None, what: str) -> SourceT:
+    if source is None:
+        raise GiveUp(f"there is no source of {what} here")
+    return source
+
+
+@dataclass
+class Mill:
+    """A mill in memory, but for its lake: a market and a model in, verdicts out.
+
+    funding: where settlements come from. indicators: False leaves them out, which halves the time.
+    price: of the models.
+    """
+
+    lake: Lake
+    exchange: Exchange
+    chat: Chat
+    indicators: bool = True
+    funding: FundingExchange | None = None
+    price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
+    journal: Journal = field(default_factory=MemoryJournal)
+    usage: MemoryUsageCounters = field(default_factory=MemoryUsageCounters)
+
+    def work(self, spec: RunSpec) -> list[JobRecord]:
+        """What became of the run's jobs, in the order of its plan. Done again, it asks no model."""
+        jobs = [
+            job
+            for job in plan(spec)
+            if self.indicators or STAGES[job.stage].job_type is not FeaturesJob
+        ]
+        process = InProcess(
+            self._gateway(spec), self.exchange, self.funding, self.journal, self.indicators
+        )
+        return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))
+
+    def table(self, spec: RunSpec, name: str) -> list[Row]:
+        """Rows of a published table: trials, factors, calls."""
+        rows: list[Row] = self.lake.read(run_key(spec.run_id, f"{name}.parquet")).to_pylist()
+        return rows
+
+    def _gateway(self, spec: RunSpec) -> Gateway:
+        prices = PriceTable.shipped({tier.model: self.price for tier in spec.tiers.values()})
+        routes = OneEndpoint(self.chat, prices, {tier.value: OpenGate() for tier in Tier})
+        return Gateway(routes, prices, self.journal, self.usage, ManualClock())
