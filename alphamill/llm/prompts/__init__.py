@@ -26,16 +26,24 @@ from alphamill.llm.prompts.feedback import (
     Failed,
     Feedback,
     Tried,
-    line,
-    section,
-    sections,
+    feedback_sections,
+    tried_line,
 )
-from alphamill.llm.prompts.sanitise import expression, prose
+from alphamill.llm.prompts.sanitise import safe_expression, safe_prose
+from alphamill.llm.prompts.sections import Title, section
 
 __all__ = [
-    "PROMPT_VERSION", "Broken", "Failed", "Feedback", "Setting", "Tried",
-    "detailed_analysis_prompt", "final_verification_prompt", "quick_scan_prompt", "repair_prompt",
-]  # fmt: skip
+    "PROMPT_VERSION",
+    "Broken",
+    "Failed",
+    "Feedback",
+    "Setting",
+    "Tried",
+    "detailed_analysis_prompt",
+    "final_verification_prompt",
+    "quick_scan_prompt",
+    "repair_prompt",
+]
 
 PROMPT_VERSION = "4"  # raise it with any change of wording: it is stored beside every reply
 
@@ -84,11 +92,11 @@ def quick_scan_prompt(
         "quick_scan",
         manual,
         _run(setting),
-        *sections(feedback, BRIEF),
-        section("Theme of this call", themed),
-        section(f"Last bars of {prose(symbol, 40)}, oldest first", _chart(last_bars)),
-        section("Its indicators at the last bar", [_pairs(indicators)]),
-        section("Task", [f"Propose {n_candidates} candidates that are not listed above."]),
+        *feedback_sections(feedback, BRIEF),
+        section(Title.THEME, themed),
+        section(f"Last bars of {safe_prose(symbol, 40)}, oldest first", _chart(last_bars)),
+        section(Title.INDICATORS, [_pairs(indicators)]),
+        section(Title.TASK, [f"Propose {n_candidates} candidates that are not listed above."]),
     )
 
 
@@ -100,8 +108,8 @@ def detailed_analysis_prompt(
         "detailed_analysis",
         manual,
         _run(setting),
-        *sections(feedback, FULL),
-        section("Task", [f"Propose {n_candidates} improved candidates."]),
+        *feedback_sections(feedback, FULL),
+        section(Title.TASK, [f"Propose {n_candidates} improved candidates."]),
     )
 
 
@@ -113,24 +121,29 @@ def final_verification_prompt(
         "final_verification",
         manual,
         _run(setting),
-        section("Factors", [line(number, tried) for number, tried in enumerate(finalists, 1)]),
-        section("Task", ["Keep at most three; veto what should not go on."]),
+        section(
+            Title.FINALISTS,
+            [tried_line(number, tried) for number, tried in enumerate(finalists, 1)],
+        ),
+        section(Title.TASK, ["Keep at most three; veto what should not go on."]),
     )
 
 
 def repair_prompt(manual: str, setting: Setting, broken: Sequence[Broken]) -> tuple[Message, ...]:
     """Ask for expressions to be mended; they are numbered from 1 in the order given."""
     lines = [
-        f"{number}. {json.dumps(expression(one.expression, 500), ensure_ascii=False)} "
-        f"| {expression(one.problem, _WORD_CHARS)}"
+        f"{number}. {json.dumps(safe_expression(one.expression, 500), ensure_ascii=False)} "
+        f"| {safe_expression(one.problem, _WORD_CHARS)}"
         for number, one in enumerate(broken, 1)
     ]
     return _messages(
         "repair",
         manual,
         _run(setting),
-        section("Expressions that do not parse, with the parser's word", lines),
-        section("Task", ["Mend each, or give null for one that cannot be said in the language."]),
+        section(Title.BROKEN, lines),
+        section(
+            Title.TASK, ["Mend each, or give null for one that cannot be said in the language."]
+        ),
     )
 
 
@@ -146,17 +159,14 @@ def _messages(tier: str, manual: str, *parts: str) -> tuple[Message, ...]:
 
 
 def _run(setting: Setting) -> str:
-    tables = " ".join(prose(name, 40) for name in setting.groups)
-    return section(
-        "This run",
-        [
-            f"Bars of {setting.interval}; all coins of the run together are the cross-section.",
-            f"Group tables: {tables}." if tables
-            else "There are no group tables: operators over one group cannot be used.",
-            *([f"The researcher's wish: {said}"]
-              if (said := prose(setting.strategy, _STRATEGY_CHARS)) else []),
-        ],
-    )  # fmt: skip
+    lines = [f"Bars of {setting.interval}; all coins of the run together are the cross-section."]
+    if tables := " ".join(safe_prose(name, 40) for name in setting.groups):
+        lines.append(f"Group tables: {tables}.")
+    else:
+        lines.append("There are no group tables: operators over one group cannot be used.")
+    if wish := safe_prose(setting.strategy, _STRATEGY_CHARS):
+        lines.append(f"The researcher's wish: {wish}")
+    return section(Title.RUN, lines)
 
 
 def _chart(bars: Sequence[Mapping[str, float]]) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alphamill.llm.prompts.sanitise import expression, prose
+from alphamill.llm.prompts.sanitise import safe_expression, safe_prose
+from alphamill.llm.prompts.sections import Title, section
 from alphamill.llm.tokens import text_tokens
 
 _EXPRESSION_CHARS = 500
@@ -55,7 +56,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class TokenLimits:
     """How many tokens (`text_tokens`) each part may take; one line is always kept.
 
     hypothesis_chars: of each that worked; 0: left out, and so is ic.
@@ -69,64 +70,56 @@ class Room:
     hypothesis_chars: int = 0
 
 
-BRIEF = Room(worked=240, failed=130, parts=50, known=120, taken=80)
-FULL = Room(worked=850, failed=180, parts=80, known=200, taken=120, hypothesis_chars=160)
+BRIEF = TokenLimits(worked=240, failed=130, parts=50, known=120, taken=80)
+FULL = TokenLimits(worked=850, failed=180, parts=80, known=200, taken=120, hypothesis_chars=160)
 
 
-def sections(feedback: Feedback, room: Room) -> list[str]:
+def feedback_sections(feedback: Feedback, limits: TokenLimits) -> list[str]:
     """The sections that have something to say. What worked and does not fit is told as known."""
-    worked = [line(number, one, room) for number, one in enumerate(feedback.worked, 1)]
-    told = list(_fitting(worked, room.worked))
-    rest = [one.expression for one, said in zip(feedback.worked, worked, strict=True)
-            if said not in told]  # fmt: skip
-    failed = (_failed(one) for one in feedback.failed)
-    listed = (
-        ("Taken: another window of these is worth nothing", feedback.taken, room.taken),
-        ("Parts that the best have in common", feedback.shared, room.parts),
-        ("Parts that only failures have", feedback.fruitless, room.parts),
-        ("Tried as well: a repetition is refused", (*rest, *feedback.known), room.known),
-    )
-    taken, *others = [section(title, _fitting(map(_plain, said), most))
-                      for title, said, most in listed]  # fmt: skip
+    lines = [tried_line(number, one, limits) for number, one in enumerate(feedback.worked, 1)]
+    shown = _fitting(lines, limits.worked)
+    worked = zip(feedback.worked, lines, strict=True)
+    rest = [one.expression for one, line in worked if line not in shown]
+    failed = [_failed_line(one) for one in feedback.failed]
     found = [
-        taken,
-        section("What worked so far, best first", told),
-        section("What failed so far", _fitting(failed, room.failed)),
-        *others,
+        _listed(Title.TAKEN, feedback.taken, limits.taken),
+        section(Title.WORKED, shown),
+        section(Title.FAILED, _fitting(failed, limits.failed)),
+        _listed(Title.SHARED, feedback.shared, limits.parts),
+        _listed(Title.FRUITLESS, feedback.fruitless, limits.parts),
+        _listed(Title.TRIED, (*rest, *feedback.known), limits.known),
     ]
     return [one for one in found if one]
 
 
-def section(title: str, lines: Iterable[str]) -> str:
-    """A section of a prompt; "" without a line."""
-    body = "\n".join(lines)
-    return f"## {title}\n{body}" if body else ""
-
-
-def line(number: int, tried: Tried, room: Room = FULL) -> str:
+def tried_line(number: int, tried: Tried, limits: TokenLimits = FULL) -> str:
     """One tried factor, numbered."""
     label = "corr in time {:+.4f}" if tried.in_time else "ic {:+.4f}"
     numbers = [
         form.format(value)
         for form, value in (
-            (label, tried.ic if room.hypothesis_chars else None),
+            (label, tried.ic if limits.hypothesis_chars else None),
             ("t {:+.1f}", tried.ic_t),
             ("turnover {:.2f}", tried.turnover_frac),
         )
         if value is not None
     ]
-    said = prose(tried.hypothesis, room.hypothesis_chars) if room.hypothesis_chars else ""
+    said = safe_prose(tried.hypothesis, limits.hypothesis_chars) if limits.hypothesis_chars else ""
     parts = [f"{number}. {_plain(tried.expression)}", ", ".join(numbers), said]
     return " | ".join(part for part in parts if part)
 
 
-def _failed(one: Failed) -> str:
-    said = f"- {one.count} x {prose(one.reason, _REASON_CHARS)}"
-    return f"{said} | {expression(one.example, _EXAMPLE_CHARS)}" if one.example else said
+def _failed_line(one: Failed) -> str:
+    said = f"- {one.count} x {safe_prose(one.reason, _REASON_CHARS)}"
+    return f"{said} | {safe_expression(one.example, _EXAMPLE_CHARS)}" if one.example else said
 
 
 def _plain(text: str) -> str:
-    return expression(text, _EXPRESSION_CHARS)
+    return safe_expression(text, _EXPRESSION_CHARS)
+
+
+def _listed(title: Title, expressions: Iterable[str], most_tokens: int) -> str:
+    return section(title, _fitting(map(_plain, expressions), most_tokens))
 
 
 def _fitting(lines: Iterable[str], most_tokens: int) -> Sequence[str]:

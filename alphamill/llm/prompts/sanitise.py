@@ -15,13 +15,13 @@ _SIGNS_OF_NO_EXPRESSION = str.maketrans("#[]{}", " ()()")
 _SIGNS = str.maketrans("|<>#`[]{}", "/    ()()")
 
 
-def expression(text: str, max_chars: int) -> str:
+def safe_expression(text: str, max_chars: int) -> str:
     """An expression, read or not. What the language has stays as it is, but for a space after <."""
     said = " ".join(clean(text).translate(_SIGNS_OF_NO_EXPRESSION).split())
     return _cut(_OPENED.sub("< ", said), max_chars)
 
 
-def prose(text: str, max_chars: int) -> str:
+def safe_prose(text: str, max_chars: int) -> str:
     """Words without the signs that prompts and templates are made of."""
     return _cut(" ".join(clean(text).translate(_SIGNS).split()), max_chars)
 

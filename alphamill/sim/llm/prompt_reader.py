@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from alphamill.llm.prompts.sections import Title
 from alphamill.sim.llm.proposer import Idea, refine, scan
 
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -23,15 +24,15 @@ def answer(rng: Random, body: Mapping[str, Any]) -> dict[str, Any]:
     system, user = str(messages[0].get("content", "")), str(messages[-1].get("content", ""))
     sections = _sections(user)
     if '"keep"' in system:
-        return _review(_listed(sections.get("Factors", "")))
-    worked = _listed(sections.get("What worked so far, best first", ""))
-    failed = _FAILED.findall(sections.get("What failed so far", ""))
-    failed += sections.get("Tried as well: a repetition is refused", "").split("\n")
-    failed += sections.get("Taken: another window of these is worth nothing", "").split("\n")
-    theme = sections.get("Theme of this call", "").partition("candidates: ")[2].partition(":")[0]
-    found = _COUNT.search(sections.get("Task", ""))
+        return _review(_listed(sections.get(Title.FINALISTS, "")))
+    worked = _listed(sections.get(Title.WORKED, ""))
+    failed = _FAILED.findall(sections.get(Title.FAILED, ""))
+    failed += sections.get(Title.TRIED, "").split("\n")
+    failed += sections.get(Title.TAKEN, "").split("\n")
+    theme = sections.get(Title.THEME, "").partition("candidates: ")[2].partition(":")[0]
+    found = _COUNT.search(sections.get(Title.TASK, ""))
     count = min(int(found.group(1)), 50) if found else 5
-    if "improved" in sections.get("Task", ""):
+    if "improved" in sections.get(Title.TASK, ""):
         return _proposal(refine(rng, count, worked))
     return _proposal(scan(rng, count, worked, failed, theme))
 

@@ -19,7 +19,7 @@ from alphamill.llm.prompts import (
     quick_scan_prompt,
     repair_prompt,
 )
-from alphamill.llm.prompts.sanitise import expression, prose
+from alphamill.llm.prompts.sanitise import safe_expression, safe_prose
 from alphamill.llm.tokens import estimate_tokens
 from alphamill.search.feedback import THEMES
 from alphamill.stages.propose import SHOWN
@@ -158,10 +158,12 @@ def test_a_repairs_expression_has_its_bounds() -> None:
 
 def test_what_is_said_in_order_stays_as_it_is() -> None:
     text = "where(returns < 0 or close >= open, x ^ 2, 'y')"
-    assert expression(text, 500) == text
-    assert expression("close <open", 500) == "close < open"  # the same to the parser
-    assert prose("Buyers pay 2 % more; why? Fees: 0.1 (a lot).", 500).startswith("Buyers pay 2 %")
-    assert prose("word " * 100, 20) == "word word word wo..."
+    assert safe_expression(text, 500) == text
+    assert safe_expression("close <open", 500) == "close < open"  # the same to the parser
+    assert safe_prose("Buyers pay 2 % more; why? Fees: 0.1 (a lot).", 500).startswith(
+        "Buyers pay 2 %"
+    )
+    assert safe_prose("word " * 100, 20) == "word word word wo..."
 
 
 def test_feedback_has_no_place_for_validation_or_holdout() -> None:
