@@ -24,7 +24,7 @@ from prompt_prefix import SERVER, installed, real_prompts
 
 from alphamill.errors import FactorError
 from alphamill.factors import check
-from alphamill.factors.mend import repair_expression
+from alphamill.factors.mend import mend
 from alphamill.language import read_expression
 from alphamill.llm.messages import Message
 from alphamill.llm.replies import Proposal, json_schema, read_proposal
@@ -53,7 +53,7 @@ class Tally:
             self.candidates += 1
             self.cut += candidate.cut
             with suppress(FactorError):
-                mended = repair_expression(candidate.expression, read_expression)
+                mended = mend(candidate.expression, read_expression)
                 factor = read_expression(mended.text)
                 self.parsed += 1
                 if not check(factor):

@@ -86,11 +86,18 @@ class Scorer:
         self._scheme = scheme_for(n_symbols, weighting)
         self._quantiles = max(2, min(quantiles, n_symbols))
         self._base = Score(
-            horizon_bars, entry_lag_bars, skip_bars, fee_bps, bars_per_year, 1,
-            n_bars=len(self._present), n_symbols=n_symbols,
-            weighting=self._scheme, participation_frac=participation_frac,
+            horizon_bars,
+            entry_lag_bars,
+            skip_bars,
+            fee_bps,
+            bars_per_year,
+            direction=1,
+            n_bars=len(self._present),
+            n_symbols=n_symbols,
+            weighting=self._scheme,
+            participation_frac=participation_frac,
             log_returns=log_returns,
-        )  # fmt: skip
+        )
         self._across = n_symbols >= MIN_SYMBOLS
         self._fault = segment_fault(panel, horizon_bars, entry_lag_bars, skip_bars)
         if self._fault:

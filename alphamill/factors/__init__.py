@@ -2,13 +2,12 @@
 
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import MINING_BOUNDS, Bounds
-from alphamill.factors.check import check
+from alphamill.factors.check import Fault, check
 from alphamill.factors.compute import compute, compute_many
 from alphamill.factors.dialects import DIFFERENCES
 from alphamill.factors.factor import Factor, parse
 from alphamill.factors.manual import dialect_table, manual
 from alphamill.factors.operators import OPERATORS
-from alphamill.factors.unit_inference import Fault
 from alphamill.factors.zoo import ZOO_FIELDS, ZooFactor, zoo, zoo_names
 
 __all__ = [

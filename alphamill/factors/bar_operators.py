@@ -5,6 +5,7 @@ from __future__ import annotations
 from alphamill.factors.record import ANY, COND, X, Y, bar, number
 from alphamill.factors.units import UnitRule as U
 
+# fmt: off
 BAR_OPERATORS = (
     bar("add", (X, Y), U.ADD, "Sum.", "rank(close / open) + rank(quote_volume / adv20)", "plus",
         symbol="+", commutative=True),
@@ -60,4 +61,5 @@ BAR_OPERATORS = (
     bar("is_nan", (X,), U.INVARIANT, "1 where x is NaN, else 0.", "is_nan(returns)", "isnan"),
     bar("fill", (X, number("value", *ANY)), U.FILL, "x, with NaN replaced by a number.",
         "fill(returns, 0)", "fillna"),
-)  # fmt: skip
+)
+# fmt: on

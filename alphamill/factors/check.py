@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
-from alphamill.factors.unit_inference import Fault, _Checker
+from alphamill.factors.factor import Factor
+from alphamill.factors.printer import to_text
+from alphamill.factors.unit_inference import UnitInference
 
-if TYPE_CHECKING:
-    from alphamill.factors.factor import Factor
+
+class Fault(str):
+    """A sentence; `where` is the part of the expression that it is about."""
+
+    __slots__ = ("where",)
+    where: str
+
+    def __new__(cls, problem: str, where: str) -> Self:
+        """A fault about `where`."""
+        fault = super().__new__(cls, f"{where}: {problem}")
+        fault.where = where
+        return fault
 
 
 def check(factor: Factor) -> list[Fault]:
@@ -16,11 +28,12 @@ def check(factor: Factor) -> list[Fault]:
     A field whose unit was not given to `parse` is taken on trust: nothing is said about what is
     made of it.
     """
-    checker = _Checker(factor.units)
-    unit = checker.unit(factor.tree)
-    if unit is not None and not unit.is_comparable and not checker.faults:
-        checker.fault(
-            factor.tree,
-            f"the factor is in {unit}, which cannot be compared between coins; divide by a {unit}",
+    inference = UnitInference(factor.units)
+    unit = inference.unit(factor.tree)
+    faults = [Fault(problem, to_text(node)) for node, problem in inference.problems]
+    if unit is not None and not unit.is_comparable and not faults:
+        problem = (
+            f"the factor is in {unit}, which cannot be compared between coins; divide by a {unit}"
         )
-    return list(dict.fromkeys(checker.faults))
+        faults.append(Fault(problem, factor.text))
+    return list(dict.fromkeys(faults))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alphamill.factors.record import GROUP, Kind, Param, X, Y, cross, number
 from alphamill.factors.units import UnitRule as U
 
+# fmt: off
 CROSS_OPERATORS = (
     cross("rank", (X,), U.ACROSS, "Rank among the symbols, ties averaged, in (0, 1].",
           "rank(returns)", "cs_rank"),
@@ -44,4 +45,5 @@ CROSS_OPERATORS = (
           "group_demean(returns, sector)"),
     cross("group_neutralize", (X, GROUP), U.ACROSS_SAME, "The same as group_demean.",
           "group_neutralize(returns, sector)", "indneutralize"),
-)  # fmt: skip
+)
+# fmt: on

@@ -140,6 +140,7 @@ class Difference:
     qlib: str
 
 
+# fmt: off
 DIFFERENCES = (
     Difference("first bars", "NaN until the window is full", "not said",
                "partial windows (min_periods=1)"),
@@ -169,5 +170,6 @@ DIFFERENCES = (
     Difference("indneutralize", "group_demean; labels come with the call", "industry classes",
                "none"),
     Difference("median deviation", "ts_medad; ts_mad is of the mean", "none", "Mad: of the mean"),
-)  # fmt: skip
+)
+# fmt: on
 """What the manual's table says."""

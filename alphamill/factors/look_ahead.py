@@ -1,4 +1,4 @@
-"""The run-time proof that a factor does not look ahead: the future is disturbed, then cut off."""
+"""Proof, by trying, that a factor does not look ahead: the future is disturbed, then cut off."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alphamill.factors import Factor, compute
+from alphamill.factors.compute import compute
+from alphamill.factors.factor import Factor
 from alphamill.frames import FloatArray, Panel
 
-_MAX_BARS = 1500  # of the panel, for the price of a certificate
-_CUTS = (0.6, 0.9)
-
+_MAX_BARS = 1500  # of the panel are computed, unless the factor looks back further
+_CUTS = (0.6, 0.9)  # of these bars
 
 Groups = Mapping[str, Sequence[object]]
 
@@ -19,7 +19,7 @@ Groups = Mapping[str, Sequence[object]]
 def sees_no_future(factor: Factor, panel: Panel, groups: Groups | None = None) -> bool:
     """Whether values up to bar t are bit-equal when the bars after t are disturbed, and when cut.
 
-    Tried at two bars of the panel's first part. A factor with no value there is not certified.
+    Tried at two bars of the panel's first part. False for a factor that has no value there.
     """
     n_bars = min(panel.n_bars, max(_MAX_BARS, 2 * factor.lookback_bars + 100))
     fields = {name: values[:n_bars] for name, values in panel.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from alphamill.factors.dialects import DIFFERENCES, Difference
 from alphamill.factors.operators import OPERATORS
 from alphamill.factors.record import Family, Operator
@@ -42,13 +44,11 @@ def _manual_line(operator: Operator) -> str:
 def dialect_table() -> str:
     """Where the same formula gives other numbers elsewhere; plain text."""
     heads = Difference("point", "here", "alpha101 (the paper)", "qlib")
-    rows = [[row.point, row.ours, row.alpha101, row.qlib] for row in (heads, *DIFFERENCES)]
-    widths = [max(len(row[at]) for row in rows) for at in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in rows]  # fmt: skip
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([
+    rows: list[tuple[str, ...]] = [astuple(row) for row in (heads, *DIFFERENCES)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    lines = (map(str.ljust, row, widths) for row in rows)
+    return (
         "Formulas in the spelling of the paper parse with dialect alpha101, qlib's with qlib; what "
-        "they compute is this language's meaning, which differs where this table says so.",
-        "", lines[0], rule, *lines[1:],
-    ])  # fmt: skip
+        "they compute is this language's meaning, which differs where this table says so.\n\n"
+    ) + "\n".join("  ".join(cells).rstrip() for cells in lines)

@@ -1,4 +1,4 @@
-"""Mending an expression at no cost, before a model is asked (and paid) again."""
+"""Slips in an expression that its parser's errors show how to mend, without asking a model."""
 
 from __future__ import annotations
 
@@ -18,38 +18,36 @@ _UNIT_MS = {"m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 60
 _SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "“": "", "”": ""})
 
 
-class Repair(NamedTuple):
+class Mended(NamedTuple):
     """`text` parses if `error` is None; otherwise it is as it was given, with the parser's word."""
 
     text: str
     error: FactorError | None
 
 
-def repair_expression(
-    text: str, parse: Callable[[str], object], bar_ms: int | None = None
-) -> Repair:
-    """Mend what a parser's errors show to be slips; meaning is never guessed.
+def mend(text: str, parse: Callable[[str], object], bar_ms: int | None = None) -> Mended:
+    """The text with its slips mended, as far as the parser's errors show them; no meaning guessed.
 
-    Mended: quotes, fences and `name =` around the expression, typographic signs, missing or
+    Mended are quotes, fences and `name =` around the expression, typographic signs, missing or
     surplus closing parentheses at the end, windows such as 20.0, windows such as 4h that are whole
     bars of `bar_ms`, and the name that the parser suggests. `parse` raises FactorError for text
     that does not parse.
     """
     error = _try(text, parse)
     if error is None:
-        return Repair(text, None)
+        return Mended(text, None)
     first, current, seen = error, text, {text}
     for _ in range(MAX_STEPS):
         current = next(
-            (mended for mended in _mended(current, error, bar_ms) if mended not in seen), ""
+            (mended for mended in _candidates(current, error, bar_ms) if mended not in seen), ""
         )
         if not current:
             break
         seen.add(current)
         error = _try(current, parse)
         if error is None:
-            return Repair(current, None)
-    return Repair(text, first)
+            return Mended(current, None)
+    return Mended(text, first)
 
 
 def _try(text: str, parse: Callable[[str], object]) -> FactorError | None:
@@ -60,8 +58,8 @@ def _try(text: str, parse: Callable[[str], object]) -> FactorError | None:
     return None
 
 
-def _mended(text: str, error: FactorError, bar_ms: int | None) -> Iterator[str]:
-    """Candidates for the next text, the surest first."""
+def _candidates(text: str, error: FactorError, bar_ms: int | None) -> Iterator[str]:
+    """What the next text may be, the surest first."""
     yield _ASSIGNED.sub("", text.translate(_SIGNS)).strip(" \t`\"';")
     yield _with_suggestion(text, error)
     yield _balanced(text)

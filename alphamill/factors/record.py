@@ -94,6 +94,7 @@ BARS = Param("bars", Kind.BARS, low=1)
 BARS2 = Param("bars", Kind.BARS, low=2)
 BARS3 = Param("bars", Kind.BARS, low=3)
 BARS4 = Param("bars", Kind.BARS, low=4)
+LAG = Param("lag", Kind.BARS)
 GROUP = Param("group", Kind.GROUP)
 
 
@@ -134,19 +135,8 @@ def window(
     recursive: bool = False,
 ) -> Operator:
     """An operator over a window of one symbol."""
-    return Operator(
-        name,
-        params,
-        Family.WINDOW,
-        unit,
-        meaning,
-        example,
-        history,
-        aliases,
-        "",
-        commutative,
-        recursive,
-    )
+    common = (name, params, Family.WINDOW, unit, meaning, example, history, aliases)
+    return Operator(*common, commutative=commutative, recursive=recursive)
 
 
 def cross(

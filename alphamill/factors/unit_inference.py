@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Self
 
 from alphamill.factors.fields import unit_of
 from alphamill.factors.operators import OPERATORS
@@ -12,38 +11,26 @@ from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.factors.units import PURE, Unit, UnitRule
 
 
-class Fault(str):
-    """A sentence; `where` is the part of the expression that it is about."""
-
-    __slots__ = ("where",)
-    where: str
-
-    def __new__(cls, problem: str, where: str) -> Self:
-        """A fault about `where`."""
-        fault = super().__new__(cls, f"{where}: {problem}")
-        fault.where = where
-        return fault
-
-
 def unit_name(tree: Node, units: Mapping[str, str]) -> str:
     """The tree's unit: "ratio", "price", ...; "unknown" if it has faults or unknown fields."""
-    checker = _Checker(units)
-    unit = checker.unit(tree)
-    return "unknown" if unit is None or checker.faults else str(unit)
+    inference = UnitInference(units)
+    unit = inference.unit(tree)
+    return "unknown" if unit is None or inference.problems else str(unit)
 
 
-class _Checker:
-    """Walks one tree. A unit of None means unknown: no more is said about that branch."""
+class UnitInference:
+    """The units of one tree's nodes, given its fields' names of units.
+
+    problems: nodes whose arguments' units do not go together and why, innermost first.
+    """
 
     def __init__(self, units: Mapping[str, str]) -> None:
         self._units = units
         self._seen: dict[Node, Unit | None] = {}
-        self.faults: list[Fault] = []
-
-    def fault(self, node: Node, problem: str) -> None:
-        self.faults.append(Fault(problem, to_text(node)))
+        self.problems: list[tuple[Node, str]] = []
 
     def unit(self, node: Node) -> Unit | None:
+        """The node's unit; None if unknown, of which no more is said."""
         if node not in self._seen:
             self._seen[node] = self._find(node)
         return self._seen[node]
@@ -62,7 +49,7 @@ class _Checker:
             return PURE if rule in (UnitRule.ACROSS, UnitRule.COMPARE) else None
         found = _RULES[rule](node, known)
         if isinstance(found, str):
-            self.fault(node, found)
+            self.problems.append((node, found))
             return None
         return found
 

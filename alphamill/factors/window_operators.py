@@ -8,9 +8,8 @@ from alphamill.factors.record import (
     BARS3,
     BARS4,
     COND,
+    LAG,
     History,
-    Kind,
-    Param,
     X,
     Y,
     number,
@@ -18,6 +17,7 @@ from alphamill.factors.record import (
 )
 from alphamill.factors.units import UnitRule as U
 
+# fmt: off
 WINDOW_OPERATORS = (
     window("delay", (X, BARS), U.SHIFT, "x that many bars ago.", "close / delay(close, 5)", "ref",
            "lag", "shift", "ts_delay", "ts_lag", history=History.LAG),
@@ -82,8 +82,8 @@ WINDOW_OPERATORS = (
            "Mean with weights (1 - a)^age, a = 2 / (bars + 1), over exactly `bars` bars.",
            "decay_exp(returns, 10)", "ts_decay_exp"),
     window("ema", (X, BARS), U.SHIFT,
-           "Exponential mean, a = 2 / (bars + 1), from the mean of the first `bars` values;"
-           " starts" " again after a NaN, and early values depend on where history starts.",
+           "Exponential mean, a = 2 / (bars + 1), from the mean of the first `bars` values; starts "
+           "again after a NaN, and early values depend on where history starts.",
            "close / ema(close, 20)", "ts_ema", "ewm", "ewma", recursive=True),
     window("rma", (X, BARS), U.SHIFT, "Wilder's mean: as ema with a = 1 / bars.",
            "close / rma(close, 14)", "smma", recursive=True),
@@ -100,7 +100,7 @@ WINDOW_OPERATORS = (
     window("ts_rank_corr", (X, Y, BARS2), U.INVARIANT,
            "Spearman correlation, ties averaged; NaN if either is constant.",
            "ts_rank_corr(close, volume, 20)", "rank_corr", commutative=True),
-    window("ts_autocorr", (X, BARS2, Param("lag", Kind.BARS)), U.INVARIANT,
+    window("ts_autocorr", (X, BARS2, LAG), U.INVARIANT,
            "Correlation of x with itself `lag` bars earlier.", "ts_autocorr(returns, 20, 1)",
            "autocorr", history=History.LAGGED_WINDOW),
     window("ts_beta", (Y, X, BARS2), U.BETA, "Slope of y regressed on x; NaN if x is constant.",
@@ -119,4 +119,5 @@ WINDOW_OPERATORS = (
     window("ts_regress_resid", (Y, X, BARS3), U.SPREAD,
            "y minus its regression on x over the window, at this bar; NaN if x is constant.",
            "ts_regress_resid(returns, quote_volume / adv20, 60)"),
-)  # fmt: skip
+)
+# fmt: on

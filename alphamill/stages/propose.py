@@ -15,7 +15,7 @@ from functools import partial
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
-from alphamill.factors.mend import repair_expression
+from alphamill.factors.mend import mend
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, ProposeJob
 from alphamill.language import language_manual, names_anything, read_expression
@@ -225,7 +225,7 @@ def _read(row: Row, text: str, groups: Collection[str], repair: str = "") -> Row
     read = partial(read_expression, groups=groups)
     interval = Interval(row["interval"])
     bar_ms = None if interval is Interval.MO1 else interval.ms
-    repaired = repair_expression(text, read, bar_ms)
+    repaired = mend(text, read, bar_ms)
     if repaired.error is not None:
         return row | {"status": "invalid", "reason": str(repaired.error)}
     try:

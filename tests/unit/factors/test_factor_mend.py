@@ -4,7 +4,7 @@ import pytest
 
 from alphamill.errors import FactorError
 from alphamill.factors import parse
-from alphamill.factors.mend import repair_expression
+from alphamill.factors.mend import mend
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from alphamill.factors.mend import repair_expression
     ],
 )
 def test_slips_are_mended(written: str, meant: str) -> None:
-    repair = repair_expression(written, parse)
-    assert repair.error is None
-    assert parse(repair.text).hash == parse(meant).hash
+    mended = mend(written, parse)
+    assert mended.error is None
+    assert parse(mended.text).hash == parse(meant).hash
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,18 @@ def test_slips_are_mended(written: str, meant: str) -> None:
 def test_a_window_in_time_is_a_window_in_bars_where_it_is_whole(
     written: str, bar_ms: int | None, meant: str | None
 ) -> None:
-    repair = repair_expression(written, parse, bar_ms)
-    assert (repair.error is None) == (meant is not None)
-    assert repair.text == written if meant is None else parse(repair.text).hash == parse(meant).hash
+    mended = mend(written, parse, bar_ms)
+    assert (mended.error is None) == (meant is not None)
+    assert mended.text == written if meant is None else parse(mended.text).hash == parse(meant).hash
 
 
 @pytest.mark.parametrize(
     "written", ["", "delay(close, -1)", "ts_mean(close, 2.5)", "__import__('os')", "close +"]
 )
 def test_what_is_no_slip_stays_as_it_was_with_the_parsers_word(written: str) -> None:
-    repair = repair_expression(written, parse)
-    assert repair.text == written
-    assert isinstance(repair.error, FactorError)
+    mended = mend(written, parse)
+    assert mended.text == written
+    assert isinstance(mended.error, FactorError)
 
 
 def test_a_parser_that_refuses_everything_is_asked_a_few_times_only() -> None:
@@ -68,5 +68,5 @@ def test_a_parser_that_refuses_everything_is_asked_a_few_times_only() -> None:
         asked.append(text)
         raise FactorError("no", 0, "", "name")
 
-    assert repair_expression("((x = a.0", refuse).error is not None
+    assert mend("((x = a.0", refuse).error is not None
     assert len(asked) <= 7
