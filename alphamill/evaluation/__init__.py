@@ -49,13 +49,7 @@ from alphamill.evaluation.significance import (
 )
 from alphamill.evaluation.splits import Segment, SegmentBars, purged_training_bars, split_bars
 from alphamill.evaluation.stability import fold_overfitting
-from alphamill.evaluation.verdict import (
-    Gate,
-    GateThresholds,
-    Grade,
-    Verdict,
-    judge,
-)
+from alphamill.evaluation.verdict import Gate, GateThresholds, Grade, Verdict, judge
 from alphamill.evaluation.weights import portfolio_weights, turnover
 
 __all__ = [

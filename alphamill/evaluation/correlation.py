@@ -8,12 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from alphamill.evaluation.ranks import (
-    correlate_rows,
-    divide,
-    finite_or_nan,
-    rank_rows,
-)
+from alphamill.evaluation.ranks import correlate_rows, divide, finite_or_nan, rank_rows
 from alphamill.evaluation.returns import forward_returns
 from alphamill.frames import FloatArray
 

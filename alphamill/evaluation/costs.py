@@ -43,10 +43,7 @@ def one_way_bps(fees: Fees | float) -> float:
 
 
 def funding_by_bar(
-    times_ms: NDArray[np.int64],
-    interval_ms: int,
-    settled_ms: NDArray[np.int64],
-    rates: FloatArray,
+    times_ms: NDArray[np.int64], interval_ms: int, settled_ms: NDArray[np.int64], rates: FloatArray
 ) -> FloatArray:
     """One symbol's funding, as a panel's `funding_rate` holds it: (bars,), 0 without a settlement.
 

@@ -72,11 +72,7 @@ class Dialect:
 
 _ALPHA101 = Dialect(
     "alpha101",
-    operators={
-        "sum": "ts_sum",
-        "product": "ts_product",
-        "indneutralize": "group_neutralize",
-    },
+    operators={"sum": "ts_sum", "product": "ts_product", "indneutralize": "group_neutralize"},
     fields={"cap": "quote"},
     ignores_case=True,
     floors_windows=True,

@@ -111,8 +111,7 @@ class Bars:
     def span(self, length_bars: int) -> tuple[FloatArray, FloatArray]:
         """Highest high and lowest low of the last bars, this one included."""
         return self.memo(
-            f"span {length_bars}",
-            lambda: moving_extremes(self["high"], self["low"], length_bars),
+            f"span {length_bars}", lambda: moving_extremes(self["high"], self["low"], length_bars)
         )
 
     def close_moments(self, length_bars: int) -> tuple[FloatArray, FloatArray]:

@@ -61,9 +61,7 @@ def pvt_flow_20(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "Elder (1993); TA-Lib EFI over price and volume",
-    replace(ema(13), first_bar=19),
-    inputs=_VOLUME,
+    "Elder (1993); TA-Lib EFI over price and volume", replace(ema(13), first_bar=19), inputs=_VOLUME
 )
 def force_13(bars: Bars) -> FloatArray:
     """13-bar EMA of price change times volume, over the close and the 20-bar mean volume."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +43,13 @@ class Plan:
 @click.command()
 @click.option("--prompt-tokens", type=click.IntRange(1), default=3300, show_default=True)
 @click.option("--completion-tokens", type=click.IntRange(0), default=350, show_default=True)
-@click.option("--cached-frac", type=click.FloatRange(0, 1), default=0.8, show_default=True,
-              help="Share of the prompt that the provider has cached.")  # fmt: skip
+@click.option(
+    "--cached-frac",
+    type=click.FloatRange(0, 1),
+    default=0.8,
+    show_default=True,
+    help="Share of the prompt that the provider has cached.",
+)
 @click.option("--symbols", type=click.IntRange(1), help="Plan a mining run over so many symbols.")
 @click.option("--rounds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--candidates", type=click.IntRange(1), default=8, show_default=True)
@@ -76,20 +82,25 @@ def cost(
     plan = Plan(symbols, rounds, candidates, intervals) if symbols else None
     planned = planned_cost(plan, settings, prices, tokens) if plan else None
     if as_json:
-        options.print_json(
-            {
-                "tokens": {"prompt": prompt_tokens, "cached": tokens.cached,
-                           "completion": completion_tokens},
-                "models": rows,
-                "plan": planned,
-            }
-        )  # fmt: skip
+        request = {
+            "prompt": tokens.prompt,
+            "cached": tokens.cached,
+            "completion": tokens.completion,
+        }
+        options.print_json({"tokens": request, "models": rows, "plan": planned})
         return
     console = Console()
-    console.print(
-        Text(f"A request of {whole(prompt_tokens)} prompt tokens, {whole(tokens.cached)} of them "
-             f"cached, and {whole(completion_tokens)} of completion; list prices")
-    )  # fmt: skip
+    _show_models(rows, tokens, console)
+    if plan and planned:
+        _show_plan(plan, planned, console)
+
+
+def _show_models(rows: Iterable[dict[str, Any]], tokens: TokenUsage, console: Console) -> None:
+    head = (
+        f"A request of {whole(tokens.prompt)} prompt tokens, {whole(tokens.cached)} of them "
+        f"cached, and {whole(tokens.completion)} of completion; list prices"
+    )
+    console.print(Text(head))
     table = listing("model", "price of", *(f">{volume:,}" for volume in _VOLUMES), "retires")
     for row in rows:
         nominal = " (nominal)" if row["source"] == "nominal" else ""
@@ -100,8 +111,6 @@ def cost(
             Text(row["retires"] or NOTHING),
         )
     console.print(table)
-    if plan and planned:
-        _show_plan(plan, planned, console)
 
 
 def _cost_row(listed: ListedPrice, prices: PriceTable, tokens: TokenUsage) -> dict[str, Any]:
@@ -163,15 +172,11 @@ def _show_plan(plan: Plan, planned: dict[str, Any], console: Console) -> None:
     )
     table = listing("tier", "model", "price of", ">calls", ">expected", ">at most")
     for row in planned["tiers"]:
-        table.add_row(
-            Text(row["tier"]), Text(plain(row["model"], 40)), Text(row["as_of"] or NOTHING),
-            Text(whole(row["calls"])), Text(_dollars(row["expected_usd_micros"])),
-            Text(_dollars(row["most_usd_micros"])),
-        )  # fmt: skip
+        cells = (row["tier"], plain(row["model"], 40), row["as_of"] or NOTHING, whole(row["calls"]))
+        table.add_row(*map(Text, (*cells, *_costs(row))))
     table.add_section()
     calls = sum(row["calls"] for row in planned["tiers"])
-    total = [_dollars(planned[name]) for name in ("expected_usd_micros", "most_usd_micros")]
-    table.add_row("total", "", "", whole(calls), *total)
+    table.add_row("total", "", "", whole(calls), *_costs(planned))
     console.print(table)
     cap = planned["run_budget_usd_micros"]
     text = (
@@ -181,6 +186,10 @@ def _show_plan(plan: Plan, planned: dict[str, Any], console: Console) -> None:
     if planned["most_usd_micros"] > cap:
         text += ", which may be before its last call: raise it, or give mine a --budget-usd"
     console.print(Text(text + ".", style="dim"))
+
+
+def _costs(row: Mapping[str, Any]) -> list[str]:
+    return [_dollars(row["expected_usd_micros"]), _dollars(row["most_usd_micros"])]
 
 
 def _dollars(micros: int) -> str:

@@ -17,9 +17,8 @@ from alphamill.frames import Market
 from alphamill.report.values import plain
 from alphamill.settings import Settings, load_settings
 from producers import options
-from producers.check import local as stack_checks
-from producers.check import remote as remote_checks
-from producers.check.findings import Check, failed
+from producers.check import local, remote
+from producers.check.local import Check, failed
 
 _PATIENCE_S = 7.0  # for all probes together; a name server may hang longer than any socket
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -28,9 +27,13 @@ Probe = Callable[[], Iterator[Check]]
 
 
 @click.command()
-@click.option("--market", type=click.Choice([market.value for market in Market]),
-              default=Market.SPOT.value, show_default=True,
-              help="Whose exchange host to ask.")  # fmt: skip
+@click.option(
+    "--market",
+    type=click.Choice([market.value for market in Market]),
+    default=Market.SPOT.value,
+    show_default=True,
+    help="Whose exchange host to ask.",
+)
 @options.json_option
 @options.exits
 def doctor(market: str, as_json: bool) -> None:
@@ -54,29 +57,29 @@ def doctor(market: str, as_json: bool) -> None:
 
 def examine(market: Market) -> list[Check]:
     """All checks in a fixed order; without valid settings only what needs none."""
-    checks = [stack_checks.python_check()]
+    checks = [local.python_check()]
     try:
         settings = load_settings()
     except Misconfigured as error:
         return [*checks, failed("settings", error)]
-    checks += [Check("settings", "ok", f"home {settings.home}"), *_asked(settings, market)]
-    return [*checks, remote_checks.prices_check(settings)]
+    checks += [Check("settings", "ok", f"home {settings.home}"), *_probed(settings, market)]
+    return [*checks, remote.prices_check(settings)]
 
 
-def _asked(settings: Settings, market: Market) -> list[Check]:
+def _probed(settings: Settings, market: Market) -> list[Check]:
     return ask_all(
         {
-            "redis": lambda: stack_checks.redis_checks(settings),
-            "broker": lambda: stack_checks.broker_checks(settings),
-            "lake": lambda: stack_checks.lake_checks(settings),
-            "exchange": lambda: remote_checks.exchange_checks(settings, market),
-            "llm": lambda: remote_checks.llm_checks(settings),
+            "redis": lambda: local.redis_checks(settings),
+            "broker": lambda: local.broker_checks(settings),
+            "lake": lambda: local.lake_checks(settings),
+            "exchange": lambda: remote.exchange_checks(settings, market),
+            "llm": lambda: remote.llm_checks(settings),
         },
         _PATIENCE_S,
     )
 
 
-def ask_all(asked: Mapping[str, Probe], patience_s: float) -> list[Check]:
+def ask_all(probes: Mapping[str, Probe], patience_s: float) -> list[Check]:
     """Run probes side by side; one that has not ended in time fails, and is left behind."""
     answers: queue.SimpleQueue[tuple[str, Check | None]] = queue.SimpleQueue()
 
@@ -90,10 +93,10 @@ def ask_all(asked: Mapping[str, Probe], patience_s: float) -> list[Check]:
             answers.put((name, Check(name, "fail", f"the check broke ({type(error).__name__})")))
         answers.put((name, None))
 
-    for name, probe in asked.items():  # daemons: a hanging one does not hold the process
+    for name, probe in probes.items():  # daemons: a hanging one does not hold the process
         threading.Thread(target=ask, args=(name, probe), name=f"doctor-{name}", daemon=True).start()
-    found: dict[str, list[Check]] = {name: [] for name in asked}
-    waiting, deadline_s = set(asked), time.monotonic() + patience_s
+    found: dict[str, list[Check]] = {name: [] for name in probes}
+    waiting, deadline_s = set(probes), time.monotonic() + patience_s
     while waiting and (left_s := deadline_s - time.monotonic()) > 0:
         try:
             name, check = answers.get(timeout=left_s)
@@ -103,10 +106,10 @@ def ask_all(asked: Mapping[str, Probe], patience_s: float) -> list[Check]:
             waiting.discard(name)
         else:
             found[name].append(check)
+    late, cure = f"no answer within {patience_s:g} s", "look at the network between here and there"
     for name in waiting:
-        found[name].append(Check(name, "fail", f"no answer within {patience_s:g} s",
-                                 "look at the network between here and there"))  # fmt: skip
-    return [check for name in asked for check in found[name]]
+        found[name].append(Check(name, "fail", late, cure))
+    return [check for name in probes for check in found[name]]
 
 
 def _table(checks: Sequence[Check]) -> Table:

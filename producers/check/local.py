@@ -1,4 +1,4 @@
-"""What `doctor` asks of this side: the interpreter, Redis, the broker, the lake, the workers."""
+"""What `doctor` finds, and asks of this side: interpreter, Redis, broker, lake, workers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,46 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from alphamill.errors import AlphamillError, Misconfigured
 from alphamill.jobs import Queue
 from alphamill.lake import Lake
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.report.values import plain
 from alphamill.settings import Settings
-from producers.check.findings import Check
 from workers.pools import POOLS
 
 _CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `cure` says what to do about a warning or a failure."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+    cure: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON values."""
+        return asdict(self)
+
+
+def failed(name: str, error: AlphamillError) -> Check:
+    """The finding that an error stands for."""
+    if isinstance(error, Misconfigured):
+        return Check(name, "fail", error.problem, f"{error.setting}: {error.cure}")
+    problem, _, cure = str(error).partition("; ")  # as its message is written
+    return Check(name, "fail", problem, cure)
 
 
 def python_check() -> Check:
@@ -63,10 +86,7 @@ def server_check(server: str, version: str, where: str) -> Check:
 def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
     """A client that gives up at its first failure."""
     return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
+        url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
 
 

@@ -34,24 +34,24 @@ def models(as_json: bool) -> None:
       ALPHAMILL_LLM_URL=http://127.0.0.1:11434/v1 alphamill models
     """
     settings = options.settings()
-    told = [_told(settings.llm, endpoint) for endpoint in settings.llm.endpoints]
+    reports = [_report(settings.llm, endpoint) for endpoint in settings.llm.endpoints]
     if as_json:
-        options.print_json(told[0] | {"others": told[1:]})
+        options.print_json(reports[0] | {"others": reports[1:]})
         return
-    for endpoint in told:
-        _show(endpoint, named=len(told) > 1)
+    for report in reports:
+        _show(report, named=len(reports) > 1)
 
 
-def _show(told: Mapping[str, Any], named: bool) -> None:
+def _show(report: Mapping[str, Any], named: bool) -> None:
     console = Console()
     if named:
-        console.print(Text(told["endpoint"], style="bold"))
-    if told["problem"]:
+        console.print(Text(report["endpoint"], style="bold"))
+    if report["problem"]:
         console.print(
-            Text(f"{told['problem']}; these are the price table's models", style="yellow")
+            Text(f"{report['problem']}; these are the price table's models", style="yellow")
         )
     table = listing("model", "tier", ">input", ">cached", ">output", "as of")
-    for row in told["models"]:
+    for row in report["models"]:
         name = Text(plain(row["model"], 60))
         if row["listed"] is False:
             name.append("\n  not offered by the endpoint", style="red")
@@ -65,7 +65,7 @@ def _show(told: Mapping[str, Any], named: bool) -> None:
     console.print(Text("prices in USD per million tokens", style="dim"))
 
 
-def _told(llm: LLMSettings, endpoint: Endpoint) -> dict[str, Any]:
+def _report(llm: LLMSettings, endpoint: Endpoint) -> dict[str, Any]:
     offered, problem = _offered(llm, endpoint)
     return {
         "endpoint": endpoint.url.rpartition("@")[2],

@@ -23,8 +23,7 @@ from alphamill.market.venues import VENUES
 from alphamill.report.values import moment, plain, whole
 from alphamill.settings import BinanceSettings, Endpoint, LLMSettings, Settings, Tier
 from alphamill.settings.models import KEY_VARIABLE
-from producers.check.findings import Check, failed
-from producers.check.local import quick_client
+from producers.check.local import Check, failed, quick_client
 from producers.check.models import not_offered
 
 _TIMEOUT_S = 5.0
@@ -173,10 +172,7 @@ def _key_problem(
     status = f"HTTP {found[1]}" if found else "refused"
     if not has_key:
         return Check(
-            "llm",
-            "fail",
-            f"{host} asks for a key ({status}) and none is set",
-            f"set {variable}",
+            "llm", "fail", f"{host} asks for a key ({status}) and none is set", f"set {variable}"
         )
     return Check(
         "llm",

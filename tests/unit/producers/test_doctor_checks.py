@@ -13,11 +13,9 @@ from alphamill.frames import Market
 from alphamill.ledger.presence import Worker
 from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
-from producers.check import findings
-from producers.check import local as stack_checks
-from producers.check import remote as remote_checks
+from producers.check import local, remote
 from producers.check.doctor import ask_all
-from producers.check.findings import Check
+from producers.check.local import Check, failed
 from tests.deadlines import ANSWER_S
 
 KEY = "sk-very-secret-key"
@@ -29,17 +27,17 @@ KEY = "sk-very-secret-key"
      (2300, 100, "warn", "2.3 s behind"), (-5000, 100, "warn", "5.0 s ahead of")],
 )  # fmt: skip
 def test_a_clock_is_off_only_if_the_round_trip_cannot_explain_it(skew_ms, error_ms, state, words):
-    check = remote_checks.clock_check(skew_ms, error_ms)
+    check = remote.clock_check(skew_ms, error_ms)
     assert check.state == state
     assert words in check.detail
 
 
 def test_the_limit_says_when_the_exchange_would_allow_more():
-    check = remote_checks.limit_check(6000, BinanceSettings(), Market.SPOT)
+    check = remote.limit_check(6000, BinanceSettings(), Market.SPOT)
     assert "2,940 kline requests" in check.detail  # 98 % of 6,000, at weight 2
     assert check.detail.endswith("uses 1,200")
     assert check.cure == "raise it to use more"
-    tight = remote_checks.limit_check(1200, BinanceSettings(), Market.SPOT)
+    tight = remote.limit_check(1200, BinanceSettings(), Market.SPOT)
     assert "the weight binds" in tight.detail
 
 
@@ -49,16 +47,16 @@ def worker(pool, queues=()):
 
 def test_pools_without_a_worker_are_named_with_the_command():
     here = [worker(pool) for pool in ("fetch", "features", "control")]
-    check = stack_checks.workers_check(here)
+    check = local.workers_check(here)
     assert check.state == "fail"
     assert check.detail.endswith("none for evaluate, llm")
     assert check.cure == "start them: alphamill worker evaluate; alphamill worker llm"
-    assert stack_checks.workers_check([]).cure == "start them: alphamill up"
+    assert local.workers_check([]).cure == "start them: alphamill up"
 
 
 def test_a_worker_with_queues_of_its_own_choice_counts():
     here = [worker(pool) for pool in ("fetch", "features", "evaluate", "control")]
-    assert stack_checks.workers_check([*here, worker("", ["llm.quick_scan"])]).state == "ok"
+    assert local.workers_check([*here, worker("", ["llm.quick_scan"])]).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,7 @@ def test_a_worker_with_queues_of_its_own_choice_counts():
      ({"maxmemory_policy": "allkeys-lru", "maxmemory": 10}, "fail")],
 )  # fmt: skip
 def test_a_server_that_evicts_loses_jobs(info, state):
-    assert stack_checks._eviction(info).state == state
+    assert local._eviction(info).state == state
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_a_server_that_evicts_loses_jobs(info, state):
     [("6.2.14", "ok"), ("10.0", "ok"), ("6.0.16", "warn"), ("5.9", "warn"), ("?", "warn")],
 )
 def test_an_old_server_is_a_warning(version, state):
-    assert stack_checks.server_check("redis", version, "h:1").state == state
+    assert local.server_check("redis", version, "h:1").state == state
 
 
 class Configured:
@@ -94,22 +92,22 @@ class Configured:
      ({"aof_enabled": 1, "aof_last_write_status": "err"}, "", "fail")],
 )  # fmt: skip
 def test_persistence(info, save, state):
-    assert stack_checks._persistence(info, Configured(save)).state == state
+    assert local._persistence(info, Configured(save)).state == state
 
 
 @pytest.mark.parametrize(
     "url", ["redis://:hunter2@host:6380/0", "redis://user:hunter2@host:no", "hunter2-is-no-url"]
 )
 def test_no_address_is_shown_with_its_password(url):
-    assert "hunter2" not in stack_checks._host(url)
+    assert "hunter2" not in local._host(url)
 
 
 def test_a_refused_key_is_named_by_its_status_and_never_repeated():
     error = KeyRefused("ALPHAMILL_LLM_API_KEY", f"refused (HTTP 401: wrong key {KEY[:8]}***)", "x")
-    check = remote_checks._key_problem(error, has_key=True, host="api.host")
+    check = remote._key_problem(error, has_key=True, host="api.host")
     assert "HTTP 401" in check.detail
     assert KEY[:8] not in f"{check}"
-    assert "none is set" in remote_checks._key_problem(error, has_key=False, host="h").detail
+    assert "none is set" in remote._key_problem(error, has_key=False, host="h").detail
 
 
 def settings_of(model, **price):
@@ -119,13 +117,13 @@ def settings_of(model, **price):
 
 
 def test_a_tier_without_a_price_fails_and_one_that_retires_warns():
-    unpriced = remote_checks.prices_check(settings_of("unheard-of"))
+    unpriced = remote.prices_check(settings_of("unheard-of"))
     assert unpriced.state == "fail"
     assert "unheard-of" in unpriced.detail
-    assert remote_checks.prices_check(settings_of("mine", as_of="2026-01-01")).state == "ok"
-    soon = remote_checks.prices_check(settings_of("gpt-4.1"), today=date(2026, 12, 20))
+    assert remote.prices_check(settings_of("mine", as_of="2026-01-01")).state == "ok"
+    soon = remote.prices_check(settings_of("gpt-4.1"), today=date(2026, 12, 20))
     assert (soon.state, soon.detail) == ("warn", "gpt-4.1 retires on 2027-01-14")
-    assert remote_checks.prices_check(settings_of("gpt-4.1"), date(2026, 12, 1)).state == "ok"
+    assert remote.prices_check(settings_of("gpt-4.1"), date(2026, 12, 1)).state == "ok"
 
 
 def fine(name):
@@ -179,7 +177,7 @@ def test_each_endpoint_is_checked_with_its_own_key_and_models():
     dead = {"model": "tiny", "url": "http://127.0.0.1:9/v1"}
     tier = TierSettings(model="gpt-4.1", fallbacks=(away, dead))
     llm = LLMSettings(url="http://127.0.0.1:1/v1", tiers=dict.fromkeys(Tier, tier))
-    checks = list(remote_checks.llm_checks(Settings(llm=llm)))
+    checks = list(remote.llm_checks(Settings(llm=llm)))
     assert [(check.name, check.state) for check in checks] == [("llm", "fail")] * 3
     assert "NOT_SET" in f"{checks[1].detail} {checks[1].cure}"  # named, and nothing was sent
     assert checks[0].cure.startswith("correct ALPHAMILL_LLM_URL")
@@ -189,13 +187,13 @@ def test_each_endpoint_is_checked_with_its_own_key_and_models():
 def test_a_fallback_without_a_price_fails_too_and_a_tiers_own_price_counts():
     unpriced = TierSettings(model="gpt-4.1", fallbacks=("unheard-of",))
     llm = LLMSettings(tiers=dict.fromkeys(Tier, unpriced))
-    assert remote_checks.prices_check(Settings(llm=llm)).state == "fail"
+    assert remote.prices_check(Settings(llm=llm)).state == "fail"
     priced = TierSettings(model="mine", price={"input": 1, "output": 1, "as_of": "2026-01-01"})
     llm = LLMSettings(tiers=dict.fromkeys(Tier, priced))
-    assert remote_checks.prices_check(Settings(llm=llm)).detail.endswith("as of 2026-01-01")
+    assert remote.prices_check(Settings(llm=llm)).detail.endswith("as of 2026-01-01")
 
 
 def test_what_an_error_says_to_do_is_the_cure():
-    check = findings.failed("exchange", RetryLater("no answer; check the network, or wait", 5.0))
+    check = failed("exchange", RetryLater("no answer; check the network, or wait", 5.0))
     assert (check.detail, check.cure) == ("no answer", "check the network, or wait")
-    assert findings.failed("exchange", RetryLater("no answer", 5.0)).cure == ""
+    assert failed("exchange", RetryLater("no answer", 5.0)).cure == ""
