@@ -10,7 +10,7 @@ PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a mis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -47,8 +47,19 @@ FUNDING = pa.schema(
     ]
 )
 
-KLINE_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trades",
-                "taker_buy_base", "taker_buy_quote")  # fmt: skip
+KLINE_FIELDS = tuple(name for name in KLINES.names if name not in ("open_time", "close_time"))
+
+
+def times_ms(table: pa.Table, column: str | int = 0) -> IntArray:
+    """A time column, by default the first, as int64 UTC epoch milliseconds."""
+    times: IntArray = table.column(column).cast(pa.int64()).to_numpy()
+    return times
+
+
+def rows_within(table: pa.Table, asked: TimeRange) -> pa.Table:
+    """Rows of that time of a table whose first column is a time, ascending."""
+    first, last = np.searchsorted(times_ms(table), [asked.start_ms, asked.end_ms])
+    return table.slice(first, last - first)
 
 
 class Market(StrEnum):
@@ -137,6 +148,11 @@ class Month:
         """First millisecond of the next month."""
         return self.next().start_ms
 
+    @property
+    def range(self) -> TimeRange:
+        """All of the month."""
+        return TimeRange(self.start_ms, self.end_ms)
+
     def next(self) -> Month:
         """The month after this one."""
         return Month(self.year + self.month // 12, self.month % 12 + 1)
@@ -154,6 +170,69 @@ def months_between(start_ms: int, end_ms: int) -> list[Month]:
             months.append(month)
             month = month.next()
     return months
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """UTC epoch milliseconds, start included, end excluded. ValueError if it ends before that."""
+
+    start_ms: int
+    end_ms: int
+
+    def __post_init__(self) -> None:
+        if self.end_ms < self.start_ms:
+            raise ValueError(f"a range from {self.start_ms} that ends at {self.end_ms}")
+
+    @property
+    def length_ms(self) -> int:
+        """How long it is; 0 if it is empty."""
+        return self.end_ms - self.start_ms
+
+    def touches(self, other: TimeRange) -> bool:
+        """Whether the two overlap or adjoin."""
+        return self.start_ms <= other.end_ms and other.start_ms <= self.end_ms
+
+    def hull(self, other: TimeRange) -> TimeRange:
+        """The least range that holds both."""
+        return TimeRange(min(self.start_ms, other.start_ms), max(self.end_ms, other.end_ms))
+
+    def within(self, other: TimeRange) -> TimeRange | None:
+        """The part of it that lies in `other`, if there is one."""
+        start_ms, end_ms = max(self.start_ms, other.start_ms), min(self.end_ms, other.end_ms)
+        return TimeRange(start_ms, end_ms) if start_ms < end_ms else None
+
+    def without(self, *others: TimeRange) -> list[TimeRange]:
+        """What is left of it before, between and after the others, in order of time."""
+        parts, start_ms = [], self.start_ms
+        for other in sorted(others, key=lambda one: one.start_ms):
+            if start_ms < min(self.end_ms, other.start_ms):
+                parts.append(TimeRange(start_ms, min(self.end_ms, other.start_ms)))
+            start_ms = max(start_ms, other.end_ms)
+        if start_ms < self.end_ms:
+            parts.append(TimeRange(start_ms, self.end_ms))
+        return parts
+
+    def by_month(self) -> Iterator[tuple[Month, TimeRange]]:
+        """The months that it touches, in order, and its part of each."""
+        for month in months_between(self.start_ms, self.end_ms):
+            start_ms, end_ms = max(self.start_ms, month.start_ms), min(self.end_ms, month.end_ms)
+            yield month, TimeRange(start_ms, end_ms)
+
+
+def union(ranges: Iterable[TimeRange]) -> list[TimeRange]:
+    """The ranges in order of time, those that overlap or adjoin made one."""
+    found: list[TimeRange] = []
+    for one in sorted(ranges, key=lambda one: one.start_ms):
+        adjoins = found and found[-1].touches(one)
+        found.append(found.pop().hull(one) if adjoins else one)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class BarRange(TimeRange):
+    """`bars` bars that follow each other: start_ms <= open time < end_ms."""
+
+    bars: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,10 @@ import numpy as np
 from alphamill.clock import ManualClock, SystemClock
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
-from alphamill.lake import KlineFacts, Lake, read_klines, write_klines
-from alphamill.market import Archive, ArchiveFile, FakeExchange
-from alphamill.market.klines.archive_file import only_csv, parse_csv, parse_zip
+from alphamill.lake import Lake, MonthFacts, read_klines, write_klines
+from alphamill.market import Archive, FakeExchange, KlineFile
+from alphamill.market.archive_zip import only_csv
+from alphamill.market.klines.archive_file import parse_csv, parse_zip
 from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.market.bars import BarSource
 from alphamill.sim.market.recordings import ReplaySource
@@ -61,7 +62,7 @@ def main() -> None:
             server.join()
 
 
-def bitcoin(root: Path) -> list[ArchiveFile]:
+def bitcoin(root: Path) -> list[KlineFile]:
     if (REAL / "spot" / "BTCUSDT-1m.parquet").exists():
         months = [Month(2023, 2), Month(2023, 4), Month(2023, 5)]
         return publish(root, ReplaySource(REAL), Market.SPOT, "BTCUSDT", months)
@@ -76,7 +77,7 @@ def bitcoin(root: Path) -> list[ArchiveFile]:
     return publish(root, SyntheticSource(market), Market.SPOT, "BTCUSDT", months)
 
 
-def others(root: Path) -> list[ArchiveFile]:
+def others(root: Path) -> list[KlineFile]:
     """A coin of fewer digits, where there is a recording."""
     source = ReplaySource(REAL) if REAL.is_dir() else None
     bars = source and source.bars(Market.USD_M, "NEARUSDT", Interval.M1)
@@ -89,10 +90,10 @@ def others(root: Path) -> list[ArchiveFile]:
 
 def publish(
     root: Path, source: BarSource, market: Market, symbol: str, months: list[Month]
-) -> list[ArchiveFile]:
+) -> list[KlineFile]:
     """Write zips and checksums as static files."""
     archive = SimulatedArchive(source, SystemClock().now_ms)
-    files = [ArchiveFile(market, symbol, Interval.M1, month) for month in months]
+    files = [KlineFile(market, symbol, Interval.M1, month) for month in months]
     for file in files:
         for path in (file.path, f"{file.path}.CHECKSUM"):
             body = archive.body(f"/{path}")
@@ -119,14 +120,14 @@ def serve(folder: Path, ready: Connection) -> None:
         server.serve_forever()
 
 
-def groups(files: list[ArchiveFile]) -> dict[str, list[ArchiveFile]]:
-    found: dict[str, list[ArchiveFile]] = {}
+def groups(files: list[KlineFile]) -> dict[str, list[KlineFile]]:
+    found: dict[str, list[KlineFile]] = {}
     for file in files:
         found.setdefault(f"{file.symbol} {file.market}", []).append(file)
     return found
 
 
-def report(name: str, files: list[ArchiveFile], url: str, root: Path) -> None:
+def report(name: str, files: list[KlineFile], url: str, root: Path) -> None:
     with closing(Archive(url, SystemClock())) as archive:
         check(files, archive, root)
         for file in files:
@@ -148,20 +149,20 @@ def report(name: str, files: list[ArchiveFile], url: str, root: Path) -> None:
     profile(files[0], root, 1000 * quarter)
 
 
-def bring(file: ArchiveFile, archive: Archive, lake: Lake) -> fetch.FetchFacts:
+def bring(file: KlineFile, archive: Archive, lake: Lake) -> fetch.FetchFacts:
     clock = ManualClock(AUGUST_MS)
-    job = FetchJob(file.market, file.symbol, file.interval, file.start_ms, file.end_ms)
+    job = FetchJob(file.market, file.symbol, file.interval, file.range.start_ms, file.range.end_ms)
     return fetch.run(job, FetchDeps(FakeExchange(clock), lake, archive, clock))
 
 
-def check(files: list[ArchiveFile], archive: Archive, root: Path) -> None:
+def check(files: list[KlineFile], archive: Archive, root: Path) -> None:
     """What lands equals what was published, read by Python's own float()."""
     for file in files:
         lake = Lake(str(root / "check"))
         facts = bring(file, archive, lake)
         assert facts.source == "archive-monthly", facts
         where = file.market, file.symbol, file.interval
-        table = read_klines(lake, *where, file.start_ms, file.end_ms)
+        table = read_klines(lake, *where, file.range.start_ms, file.range.end_ms)
         text = only_csv((root / "www" / file.path).read_bytes(), f"{file.stem}.csv")
         lines = [line.split(",") for line in text.decode().splitlines() if line[0].isdigit()]
         for column, name in enumerate(table.column_names):
@@ -170,11 +171,11 @@ def check(files: list[ArchiveFile], archive: Archive, root: Path) -> None:
                 assert np.array_equal(table[name].to_numpy(), expected), (file.stem, name)
 
 
-def profile(file: ArchiveFile, root: Path, whole_ms: float) -> None:
+def profile(file: KlineFile, root: Path, whole_ms: float) -> None:
     content = (root / "www" / file.path).read_bytes()
     text = only_csv(content, f"{file.stem}.csv")
     table = parse_zip(content, file)
-    facts = KlineFacts("archive-monthly", file.start_ms, file.end_ms)
+    facts = MonthFacts("archive-monthly", file.range)
     where = file.market, file.symbol, file.interval, file.month
     lake = Lake(str(root / "profile"))
     packed = zlib.compress(text)

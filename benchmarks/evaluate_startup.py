@@ -27,7 +27,7 @@ import pyarrow as pa
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, months_between
 from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.lake.klines import KlineFacts, write_klines
+from alphamill.lake.months import MonthFacts, write_klines
 from alphamill.ledger import RedisLedger
 from alphamill.runs.schemas import interval_key
 from alphamill.settings import load_settings
@@ -67,7 +67,7 @@ def fill(lake: Lake) -> None:
         times = table["open_time"].cast(pa.int64()).to_numpy()
         for month in months_between(START_MS, START_MS + N_BARS * HOUR_MS):
             rows = (times >= month.start_ms) & (times < month.end_ms)
-            facts = KlineFacts("rest", month.start_ms, month.end_ms)
+            facts = MonthFacts("rest", month.range)
             write_klines(lake, Market.SPOT, symbol, Interval.H1, month, table.filter(rows), facts)
 
 

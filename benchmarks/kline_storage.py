@@ -29,8 +29,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from alphamill.frames import KLINES, Interval, Market, Month
-from alphamill.lake import KlineFacts, Lake, read_klines, write_klines
-from alphamill.lake.klines import content_hash
+from alphamill.lake import Lake, MonthFacts, read_klines, write_klines
+from alphamill.lake.months import content_hash
 from alphamill.sim.market.bars import Bars
 from alphamill.sim.market.recordings import ReplaySource
 from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
@@ -95,7 +95,7 @@ def store(
     rows, stored, month = 0, 0, FIRST
     for _ in range(months):
         table = month_of(bars, month, rows)
-        facts = KlineFacts("rest", month.start_ms, month.end_ms, complete=True)
+        facts = MonthFacts("rest", month.range)
         key = write_klines(lake, *series, month, table, facts)
         back = read_klines(lake, *series, month.start_ms, month.end_ms)
         assert back.equals(table), key

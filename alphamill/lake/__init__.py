@@ -8,16 +8,6 @@ from alphamill.lake.corrections import (
     read_corrections,
     record_corrections,
 )
-from alphamill.lake.klines import (
-    KlineFacts,
-    Partition,
-    Span,
-    load_partition,
-    read_klines,
-    read_partition,
-    update_partition,
-    write_klines,
-)
 from alphamill.lake.layout import (
     AnySeries,
     FundingSeries,
@@ -27,6 +17,15 @@ from alphamill.lake.layout import (
     run_key,
 )
 from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
+from alphamill.lake.months import (
+    MonthFacts,
+    Partition,
+    load_partition,
+    read_klines,
+    read_partition,
+    update_partition,
+    write_klines,
+)
 from alphamill.lake.store import Lake, Unreadable
 
 __all__ = [
@@ -35,13 +34,12 @@ __all__ = [
     "Change",
     "Entry",
     "FundingSeries",
-    "KlineFacts",
     "Lake",
     "Manifest",
     "Missing",
+    "MonthFacts",
     "Partition",
     "Series",
-    "Span",
     "Unreadable",
     "bar_change",
     "compared_at_ms",

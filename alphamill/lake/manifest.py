@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alphamill.errors import AlphamillError
-from alphamill.frames import Interval, Market, Month, months_between
+from alphamill.frames import BarRange, Interval, Market, Month, TimeRange
 from alphamill.lake.files import Stat
-from alphamill.lake.klines import Partition, Span, partition_of
 from alphamill.lake.layout import Series, month_of, series_of
+from alphamill.lake.months import Partition, partition_of
 from alphamill.lake.store import Lake, Unreadable
 
 CACHE = "_manifest.json"
@@ -42,11 +42,9 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(TimeRange):
     """A stretch without bars. `bars` is None where it is not known how many there should be."""
 
-    start_ms: int
-    end_ms: int
     bars: int | None
     why: Why
 
@@ -82,46 +80,33 @@ class Manifest:
         """Every stretch of [start_ms, end_ms) without bars, in order, with its reason."""
         entries = {entry.month: entry for entry in self.entries}
         found: list[Missing] = []
-        for month in months_between(start_ms, end_ms):
-            span = max(start_ms, month.start_ms), min(end_ms, month.end_ms)
-            for stretch in self._missing_in(entries.get(month), *span):
+        for month, asked in TimeRange(start_ms, end_ms).by_month():
+            for stretch in self._missing_in(entries.get(month), asked):
                 _append(found, stretch)
         return found
 
-    def _missing_in(self, entry: Entry | None, start_ms: int, end_ms: int) -> list[Missing]:
+    def _missing_in(self, entry: Entry | None, asked: TimeRange) -> list[Missing]:
         if entry is None:
-            return [Missing(start_ms, end_ms, None, "not fetched")]
+            return [Missing(asked.start_ms, asked.end_ms, None, "not fetched")]
         if entry.partition is None:
-            return [Missing(start_ms, end_ms, None, "damaged")]
+            return [Missing(asked.start_ms, asked.end_ms, None, "damaged")]
         facts = entry.partition.facts
         stretches = [
-            Missing(start_ms, min(end_ms, facts.asked_start_ms), None, "not fetched"),
-            *(
-                missing
-                for gap in facts.gaps
-                if gap.start_ms < end_ms and gap.end_ms > start_ms
-                for missing in self._reasons(gap, facts.unverified)
-            ),
-            Missing(max(start_ms, facts.asked_end_ms), end_ms, None, "not fetched"),
+            Missing(left.start_ms, left.end_ms, None, "not fetched")
+            for left in asked.without(facts.asked)
         ]
-        return [stretch for stretch in stretches if stretch.start_ms < stretch.end_ms]
+        for gap in facts.gaps:
+            if gap.within(asked):
+                stretches += self._reasons(gap, facts.unverified)
+        return sorted(stretches, key=lambda one: one.start_ms)
 
-    def _reasons(self, gap: Span, unverified: tuple[Span, ...]) -> Iterator[Missing]:
+    def _reasons(self, gap: BarRange, unverified: tuple[BarRange, ...]) -> Iterator[Missing]:
         """A gap, cut where only the archive was asked: for those bars nobody knows."""
-        step_ms = (gap.end_ms - gap.start_ms) // gap.bars
-        at_ms = gap.start_ms
-        for doubt in unverified:
-            first_ms, last_ms = max(at_ms, doubt.start_ms), min(gap.end_ms, doubt.end_ms)
-            if first_ms >= last_ms:
-                continue
-            if at_ms < first_ms:
-                bars = (first_ms - at_ms) // step_ms
-                yield Missing(at_ms, first_ms, bars, self._why(first_ms))
-            yield Missing(first_ms, last_ms, (last_ms - first_ms) // step_ms, "not fetched")
-            at_ms = last_ms
-        if at_ms < gap.end_ms:
-            bars = gap.bars - (at_ms - gap.start_ms) // step_ms
-            yield Missing(at_ms, gap.end_ms, bars, self._why(gap.end_ms))
+        doubted = [part for doubt in unverified if (part := doubt.within(gap))]
+        for part in sorted([*gap.without(*doubted), *doubted], key=lambda one: one.start_ms):
+            why: Why = "not fetched" if part in doubted else self._why(part.end_ms)
+            bars = round(gap.bars * part.length_ms / gap.length_ms)
+            yield Missing(part.start_ms, part.end_ms, bars, why)
 
     def _why(self, gap_end_ms: int) -> Why:
         first_ms = self.first_ms

@@ -10,16 +10,18 @@ import hashlib
 import os
 import re
 import threading
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 import requests
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
-from alphamill.market.funding.archive_file import FundingFile
+from alphamill.frames import Market
+from alphamill.market.archive_zip import MAX_ZIP_BYTES
 from alphamill.market.http import BAD_URL, cause_of, open_session
-from alphamill.market.klines.archive_file import MAX_ZIP_BYTES, ArchiveFile
+
+MARKET_FOLDERS = {Market.SPOT: "spot", Market.USD_M: "futures/um", Market.COIN_M: "futures/cm"}
 
 _SETTING = "ALPHAMILL_ARCHIVE_URL"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|$)")
@@ -46,7 +48,7 @@ class Damaged(AlphamillError):
         return f"{self.name}: {self.reason}"
 
 
-class Packed(Protocol):
+class ArchiveFile(Protocol):
     """A file of the archive."""
 
     @property
@@ -57,26 +59,16 @@ class Packed(Protocol):
     def path(self) -> str:
         """Below the archive's URL, without a slash before it."""
 
+    @property
+    def source(self) -> Literal["archive-monthly", "archive-daily"]:
+        """As the lake records it."""
+
     def parse(self, content: bytes) -> pa.Table:
         """What a verified zip holds. Raises ValueError, in words, for anything else."""
 
 
-class KlineArchive(Protocol):
-    """Files of past klines."""
-
-    def read(self, file: ArchiveFile) -> pa.Table | None:
-        """KLINES of the file, or None if it is not there. Raises Damaged, RetryLater."""
-
-
-class FundingArchive(Protocol):
-    """Files of past settlements."""
-
-    def read(self, file: FundingFile) -> pa.Table | None:
-        """FUNDING_FILE of the file, or None if it is not there. Raises Damaged, RetryLater."""
-
-
 class Archive:
-    """A `KlineArchive` and `FundingArchive` over HTTP; safe to share between threads.
+    """A `FileArchive` of klines and of funding over HTTP; safe to share between threads.
 
     Two failures in a row, and it answers RetryLater at once for a minute: a worker has the
     exchange to fall back on, and should not wait for time-outs file by file.
@@ -102,7 +94,7 @@ class Archive:
         """Let go of the connections."""
         self._session.close()
 
-    def read(self, file: Packed) -> pa.Table | None:
+    def read(self, file: ArchiveFile) -> pa.Table | None:
         """GET {url}/data/.../SYMBOL-INTERVAL-PERIOD.zip and .zip.CHECKSUM; no weight.
 
         None where neither is; one without the other is `Damaged`: what has no checksum cannot be
@@ -113,7 +105,7 @@ class Archive:
         except Damaged:
             return self._verified(file)
 
-    def _verified(self, file: Packed) -> pa.Table | None:
+    def _verified(self, file: ArchiveFile) -> pa.Table | None:
         said = self._get(f"{file.path}.CHECKSUM", _CHECKSUM_BYTES)
         content = self._get(file.path, MAX_ZIP_BYTES)
         if said is None and content is None:

@@ -15,11 +15,11 @@ import requests
 
 from alphamill.clock import Clock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, TimeRange, rows_within, times_ms
 from alphamill.market import grid, replies
 from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
 from alphamill.market.http import BAD_URL, cause_of, open_session
-from alphamill.market.klines.parse import between, closed, merge_klines, parse_klines, times_ms
+from alphamill.market.klines.parse import closed, merge_klines, parse_klines
 from alphamill.market.replies import Reply
 from alphamill.market.venues import VENUES
 
@@ -152,7 +152,7 @@ class Binance:
                 pages.append(page)
             else:
                 cursor_ms = window_end_ms
-        table = between(merge_klines(pages), start_ms, end_ms)
+        table = rows_within(merge_klines(pages), TimeRange(start_ms, max(start_ms, end_ms)))
         return Klines(closed(table, interval, now_ms), now_ms, requests_made)
 
     def _page(

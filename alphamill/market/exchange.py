@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from alphamill.frames import Interval
 
+# A bar or settlement so recent that is absent may still appear; an older one was never there.
+SETTLE_MS = 120_000
+
 
 @dataclass(frozen=True, slots=True)
 class SymbolInfo:

@@ -12,8 +12,8 @@ import numpy as np
 
 from alphamill.frames import IntArray, Interval
 
-_DAY_MS = 86_400_000
-_MONDAY_MS = 4 * _DAY_MS  # 1970-01-05, the first Monday of the epoch
+DAY_MS = 86_400_000
+_MONDAY_MS = 4 * DAY_MS  # 1970-01-05, the first Monday of the epoch
 
 
 def _anchor_ms(interval: Interval) -> int:
@@ -54,7 +54,7 @@ def next_ms(interval: Interval, time_ms: int) -> int:
     """
     if interval is Interval.MO1:
         return open_ms(interval, index_at(interval, time_ms) + 1)
-    if interval is Interval.D3 and time_ms % _DAY_MS == 0:
+    if interval is Interval.D3 and time_ms % DAY_MS == 0:
         return time_ms + interval.ms
     return floor_ms(interval, time_ms) + interval.ms
 
@@ -65,7 +65,7 @@ def closed_until_ms(interval: Interval, server_time_ms: int) -> int:
     The phase of 3d bars is not documented; a time that holds for any phase is given for them.
     """
     if interval is Interval.D3:
-        return server_time_ms // _DAY_MS * _DAY_MS - 2 * _DAY_MS
+        return server_time_ms // DAY_MS * DAY_MS - 2 * DAY_MS
     return floor_ms(interval, server_time_ms)
 
 
@@ -85,7 +85,7 @@ def off_grid(interval: Interval, times_ms: IntArray) -> IntArray:
         opens = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype("datetime64[ms]")
         wrong = opens.astype(np.int64) != times_ms
     else:
-        step_ms = _DAY_MS if interval is Interval.D3 else interval.ms
+        step_ms = DAY_MS if interval is Interval.D3 else interval.ms
         wrong = (times_ms - _anchor_ms(interval)) % step_ms != 0
     strays: IntArray = times_ms[wrong]
     return strays

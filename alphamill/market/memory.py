@@ -9,13 +9,12 @@ import pyarrow as pa
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError
-from alphamill.frames import Interval
+from alphamill.frames import Interval, TimeRange, rows_within
 from alphamill.market.exchange import Klines, SymbolInfo
 from alphamill.market.funding.api import PAGE_ROWS
 from alphamill.market.funding.archive_file import FundingFile
-from alphamill.market.funding.parse import funding_between
-from alphamill.market.klines.archive_file import ArchiveFile
-from alphamill.market.klines.parse import between, closed, empty_klines
+from alphamill.market.klines.archive_file import KlineFile
+from alphamill.market.klines.parse import closed, empty_klines
 from alphamill.market.replies import unknown_symbol
 
 
@@ -67,7 +66,8 @@ class FakeExchange:
         if symbol not in self.listed:
             raise unknown_symbol(symbol, self.listed)
         now_ms = self.server_time_ms()
-        table = between(self.tables.get((symbol, interval), empty_klines()), start_ms, end_ms)
+        asked = TimeRange(start_ms, max(start_ms, end_ms))
+        table = rows_within(self.tables.get((symbol, interval), empty_klines()), asked)
         pages = max(1, -(-table.num_rows // self.page_bars))
         return Klines(closed(table, interval, now_ms), now_ms, pages)
 
@@ -85,12 +85,12 @@ class FakeArchive:
     failures: dict[str, AlphamillError] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def read(self, file: ArchiveFile) -> pa.Table | None:
+    def read(self, file: KlineFile) -> pa.Table | None:
         self.asked.append(file.stem)
         if file.stem in self.failures:
             raise self.failures[file.stem]
         table = self.tables.get((file.symbol, file.interval), empty_klines())
-        table = between(table, file.start_ms, file.end_ms)
+        table = rows_within(table, file.range)
         return table if table.num_rows and file.stem not in self.absent else None
 
 
@@ -118,8 +118,8 @@ class FakeFunding:
             raise self.failures.pop(0)
         if symbol not in self.tables:
             raise unknown_symbol(symbol, self.tables)
-        end_ms = min(end_ms, self.clock.now_ms())
-        return funding_between(self.tables[symbol], start_ms, end_ms).slice(0, PAGE_ROWS)
+        asked = TimeRange(start_ms, max(start_ms, min(end_ms, self.clock.now_ms())))
+        return rows_within(self.tables[symbol], asked).slice(0, PAGE_ROWS)
 
     def read(self, file: FundingFile) -> pa.Table | None:
         self.stems.append(file.stem)

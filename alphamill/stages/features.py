@@ -11,13 +11,22 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
-from alphamill.frames import KLINES, Interval, Market, Month, is_symbol, months_between
+from alphamill.frames import (
+    KLINES,
+    Interval,
+    Market,
+    Month,
+    TimeRange,
+    is_symbol,
+    months_between,
+    rows_within,
+    times_ms,
+)
 from alphamill.indicators import (
     compute_indicators,
     history_bars,
@@ -89,7 +98,7 @@ def read_features(
     """
     names = [name for name in columns if name != _OPEN_TIME.name]
     schema = pa.schema([_OPEN_TIME, *(pa.field(name, pa.float64()) for name in names)])
-    tables = [schema.empty_table()]
+    tables, asked = [schema.empty_table()], TimeRange(start_ms, end_ms)
     for month in months_between(start_ms, end_ms):
         try:
             table = lake.read(features_key(market, symbol, interval, month), schema.names)
@@ -98,8 +107,7 @@ def read_features(
         for name in names:
             if name not in table.column_names:
                 table = table.append_column(name, pa.nulls(len(table), pa.float64()))
-        first, last = np.searchsorted(_times_ms(table), [start_ms, end_ms])
-        tables.append(table.slice(first, last - first).select(schema.names).cast(schema))
+        tables.append(rows_within(table, asked).select(schema.names).cast(schema))
     return pa.concat_tables(tables)
 
 
@@ -109,11 +117,6 @@ def _nothing(job: FeaturesJob) -> str:
         f"no bars of {job.symbol} {job.interval} ({job.market}) from {first:%Y-%m-%d} to "
         f"{last:%Y-%m-%d} in the lake; fetch them first"
     )
-
-
-def _times_ms(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
-    times: np.ndarray[Any, np.dtype[np.int64]] = table["open_time"].cast(pa.int64()).to_numpy()
-    return times
 
 
 class _Months:
@@ -142,8 +145,7 @@ class _Months:
             del self._tables[old]
         tables = [self._table(source) for source in sources if self.rows(source)]
         table = pa.concat_tables(tables)
-        first = int(np.searchsorted(_times_ms(table), _history_start_ms(self._series, month)))
-        return table.slice(first)
+        return rows_within(table, TimeRange(_history_start_ms(self._series, month), month.end_ms))
 
     def _sources(self, month: Month) -> list[Month]:
         return months_between(_history_start_ms(self._series, month), month.end_ms)
@@ -184,7 +186,7 @@ def _write(lake: Lake, series: Series, month: Month, months: _Months) -> None:
     fingerprint = months.fingerprint(month)  # before the bars: a change between shows next time
     klines = months.with_history(month)
     frame = compute_indicators(klines.to_pandas(), interval=series.interval)
-    first = int(np.searchsorted(_times_ms(klines), month.start_ms))
+    first = int(np.searchsorted(times_ms(klines), month.start_ms))
     columns = {_OPEN_TIME.name: klines["open_time"].slice(first).combine_chunks()}
     for name in frame.columns:
         columns[name] = pa.array(frame[name].to_numpy()[first:], from_pandas=True)

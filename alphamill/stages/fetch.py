@@ -8,44 +8,47 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.frames import Month, is_symbol, months_between
+from alphamill.frames import (
+    Interval,
+    Month,
+    TimeRange,
+    is_symbol,
+    months_between,
+    rows_within,
+    times_ms,
+)
 from alphamill.jobs import Facts, FetchJob
 from alphamill.lake import (
-    KlineFacts,
     Lake,
+    MonthFacts,
     Partition,
     Series,
-    Span,
     Unreadable,
     klines_key,
     load_partition,
-    update_partition,
 )
-from alphamill.lake.coverage import Range, joined, not_had
+from alphamill.lake.coverage import extend, still_wanted
 from alphamill.market import (
+    SETTLE_MS,
     Exchange,
-    Gap,
-    Halt,
-    History,
+    FetchedPart,
     KlineArchive,
-    Klines,
+    KlineHistory,
     find_gaps,
     find_halts,
 )
 from alphamill.market.grid import closed_until_ms, next_ms
-from alphamill.market.klines.confirm_absent import SETTLE_MS
-from alphamill.market.klines.history import Part
-from alphamill.market.klines.parse import between, empty_klines, merge_klines, times_ms
+from alphamill.market.klines.parse import empty_klines, merge_klines
 from alphamill.market.replies import unknown_symbol
-from alphamill.stages.quarantine import keep_damaged
+from alphamill.stages.quarantine import archive_note, keep_damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,8 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     if not is_symbol(job.symbol):
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
-    parts: list[Part] = []
-    wanted = not_had(deps.lake, series, job.start_ms, job.end_ms)
+    parts: list[FetchedPart] = []
+    wanted = still_wanted(deps.lake, series, TimeRange(job.start_ms, job.end_ms))
     for stretch in wanted:
         try:
             for part in _brought(series, stretch, deps):
@@ -101,18 +104,19 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
             if not stretch.doubt:
                 raise
             why = f"bars that the archive lacks could not be asked for: {error}"
-            nothing = Klines(empty_klines(), deps.clock.now_ms(), 0)
-            parts.append(Part(stretch.start_ms, stretch.end_ms, nothing, notes=(why,)))
+            parts.append(FetchedPart(stretch, empty_klines(), deps.clock.now_ms(), notes=(why,)))
     return _facts(series, job, deps.lake, parts, skipped=not wanted)
 
 
-def _brought(series: Series, stretch: Range, deps: FetchDeps) -> Iterator[Part]:
+def _brought(series: Series, stretch: TimeRange, deps: FetchDeps) -> Iterator[FetchedPart]:
     """Each part once it is in the lake."""
-    history = History(series.market, deps.exchange, deps.archive, deps.clock)
-    where = series.symbol, series.interval
-    for part in history.parts(*where, stretch.start_ms, stretch.end_ms):
-        _keep(series, part, deps.lake)
-        keep_damaged(deps.lake, series, part.damaged, part.klines.server_time_ms)
+    history = KlineHistory(series.market, deps.exchange, deps.archive, deps.clock)
+    add_gaps = partial(describe, series.interval)
+    for part in history.parts(series.symbol, series.interval, stretch):
+        answered = _answered(series.interval, part)
+        found = part.table, part.source, part.unverified
+        extend(deps.lake, series, answered, *found, merge_klines, add_gaps)
+        keep_damaged(deps.lake, series, part.damaged, part.server_time_ms)
         yield part
 
 
@@ -132,74 +136,28 @@ def _loaded(
         return None
 
 
-def _keep(series: Series, part: Part, lake: Lake) -> None:
-    stretch, klines = Range(part.start_ms, part.end_ms), part.klines
-    end_ms = _answered_until_ms(series, stretch, klines)
-    doubts = [Range(*span, doubt=True) for span in part.unverified]
-    for month in months_between(stretch.start_ms, end_ms):
-        answered = Range(max(stretch.start_ms, month.start_ms), min(end_ms, month.end_ms))
-        bars = between(klines.table, answered.start_ms, answered.end_ms)
-        merge = partial(_merged, series, month, answered, bars, klines.source, doubts)
-        update_partition(lake, series, month, merge)
+def _answered(interval: Interval, part: FetchedPart) -> TimeRange:
+    """The stretch of it in which an absent bar is known not to be at the exchange."""
+    settled_ms = closed_until_ms(interval, part.server_time_ms - SETTLE_MS)
+    if part.table.num_rows:
+        settled_ms = max(settled_ms, next_ms(interval, int(times_ms(part.table)[-1])))
+    start_ms = part.range.start_ms
+    return TimeRange(start_ms, max(start_ms, min(part.range.end_ms, settled_ms)))
 
 
-def _answered_until_ms(series: Series, stretch: Range, klines: Klines) -> int:
-    """The time up to which an absent bar is known not to be at the exchange."""
-    settled_ms = closed_until_ms(series.interval, klines.server_time_ms - SETTLE_MS)
-    if klines.table.num_rows:
-        last_ms = int(times_ms(klines.table)[-1])
-        settled_ms = max(settled_ms, next_ms(series.interval, last_ms))
-    return min(stretch.end_ms, settled_ms)
-
-
-def _merged(
-    series: Series,
-    month: Month,
-    answered: Range,
-    bars: pa.Table,
-    source: str,
-    doubts: Sequence[Range],
-    present: tuple[Partition, pa.Table] | None,
-) -> tuple[pa.Table, KlineFacts]:
-    """New bars beside those that are there now, which another worker may have written."""
-    found = joined(series, answered, source, doubts, present[0] if present else None)
-    if present is not None:
-        bars = merge_klines([present[1], bars])
-    spans = [(doubt.start_ms, doubt.end_ms) for doubt in found.doubts]
-    asked = found.covered.start_ms, found.covered.end_ms
-    return bars, describe(series, month, *asked, bars, found.source, spans)
-
-
-def describe(
-    series: Series,
-    month: Month,
-    start_ms: int,
-    end_ms: int,
-    bars: pa.Table,
-    source: str,
-    doubts: Iterable[tuple[int, int]] = (),
-) -> KlineFacts:
-    """Facts of a month's bars of which [start_ms, end_ms) was asked for; doubts: of the archive."""
-    gaps = find_gaps(bars, series.interval, start_ms, end_ms)
-    unverified = [gap for span in sorted(doubts) for gap in find_gaps(bars, series.interval, *span)]
-    halts = find_halts(bars, series.interval)
-    return KlineFacts(
-        source=source,
-        asked_start_ms=start_ms,
-        asked_end_ms=end_ms,
-        gaps=_spans(gaps),
-        halts=_spans(halts),
-        complete=(start_ms, end_ms) == (month.start_ms, month.end_ms) and not unverified,
-        unverified=_spans(unverified),
+def describe(interval: Interval, facts: MonthFacts, bars: pa.Table) -> MonthFacts:
+    """The facts with gaps and halts of a month's bars; of what is unverified, its gaps."""
+    doubtful = [gap for doubt in facts.unverified for gap in find_gaps(bars, interval, doubt)]
+    return replace(
+        facts,
+        gaps=tuple(find_gaps(bars, interval, facts.asked)),
+        halts=tuple(find_halts(bars, interval)),
+        unverified=tuple(doubtful),
     )
 
 
-def _spans(found: Iterable[Gap | Halt]) -> tuple[Span, ...]:
-    return tuple(Span(one.start_ms, one.end_ms, one.bars) for one in found)
-
-
 def _facts(
-    series: Series, job: FetchJob, lake: Lake, parts: list[Part], *, skipped: bool
+    series: Series, job: FetchJob, lake: Lake, parts: list[FetchedPart], *, skipped: bool
 ) -> FetchFacts:
     """The range as the lake has it now."""
     months = months_between(job.start_ms, job.end_ms)
@@ -212,10 +170,11 @@ def _facts(
             continue
         partition, times = present
         sources.update(partition.facts.source.split("+"))
-        start_ms = max(job.start_ms, partition.facts.asked_start_ms)
-        end_ms = min(job.end_ms, partition.facts.asked_end_ms)
-        bars = between(times, start_ms, end_ms)
-        found = find_gaps(bars, series.interval, start_ms, end_ms)
+        covered = partition.facts.asked.within(TimeRange(job.start_ms, job.end_ms))
+        if covered is None:
+            continue
+        bars = rows_within(times, covered)
+        found = find_gaps(bars, series.interval, covered)
         rows += bars.num_rows
         gaps += len(found)
         missing += sum(gap.bars for gap in found)
@@ -224,13 +183,13 @@ def _facts(
         expected=rows + missing,
         missing_bars=missing,
         gaps=gaps,
-        requests=sum(part.klines.requests for part in parts),
+        requests=sum(part.requests for part in parts),
         source="+".join(sorted(sources)),
         key=klines_key(*where, months[0]) if len(months) == 1 else series.folder("klines"),
         skipped=skipped,
         note=_note(rows, missing),
         files=sum(part.files for part in parts),
-        archive_note=_archive_note(parts),
+        archive_note=archive_note(parts),
     )
 
 
@@ -240,10 +199,3 @@ def _note(rows: int, missing: int) -> str:
     if missing:
         return "the exchange has no bars in this range: not listed yet, or halted"
     return "no bar of this range has closed yet"
-
-
-def _archive_note(parts: list[Part]) -> str:
-    """What went wrong, once each; the bars concerned are REST's."""
-    said = [note for part in parts for note in part.notes]
-    said += [f"quarantined {damaged}" for part in parts for damaged in part.damaged]
-    return "; ".join(dict.fromkeys(said))

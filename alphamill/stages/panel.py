@@ -22,12 +22,11 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
-from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, times_ms
 from alphamill.indicators import indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.market.funding.parse import MINUTE_MS, settled_ms
-from alphamill.market.klines.parse import times_ms
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
     PanelManifest,
@@ -238,13 +237,13 @@ def funding_column(funding: KnownFunding, open_ms: IntArray, interval_ms: int) -
     open_ms: of the bars, ascending. A stamp is read as the minute that it is nearest to: funding is
     owed by who holds on the hour, and who trades at the open of that hour's bar does not yet.
     """
-    stamps = settled_ms(times_ms(funding.table, "funding_time"))
+    stamps = settled_ms(times_ms(funding.table))
     rates = funding.table["funding_rate"].to_numpy()
     values = funding_by_bar(open_ms, interval_ms, stamps, rates)
     known = np.zeros(len(open_ms), dtype=bool)
-    for start_ms, end_ms in funding.known:
+    for one in funding.known:
         # The settlement at a bar's end is the bar's own, and stamped a little later.
-        known |= (open_ms >= start_ms) & (open_ms + interval_ms + MINUTE_MS <= end_ms)
+        known |= (open_ms >= one.start_ms) & (open_ms + interval_ms + MINUTE_MS <= one.end_ms)
     values[~known] = np.nan
     return values
 

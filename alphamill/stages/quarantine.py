@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from alphamill.lake import AnySeries, Lake
-from alphamill.market import Damaged
+from alphamill.market import Damaged, FetchedPart
 
 _FOLDER = "quarantine"
 _MOST_FILES = 64  # of a series; beyond that the reasons are kept and the bytes are not
@@ -26,6 +26,14 @@ def keep_damaged(lake: Lake, series: AnySeries, damaged: Sequence[Damaged], foun
         if file.content and room:
             lake.write_bytes(f"{key}.zip", file.content)
         lake.write_bytes(f"{key}.json", _reason(file, found_ms, kept=room))
+
+
+def archive_note(parts: Iterable[FetchedPart]) -> str:
+    """What went wrong with archive files, once each; what they lack was asked of the exchange."""
+    parts = [*parts]
+    said = [note for part in parts for note in part.notes]
+    said += [f"quarantined {damaged}" for part in parts for damaged in part.damaged]
+    return "; ".join(dict.fromkeys(said))
 
 
 def _reason(file: Damaged, found_ms: int, *, kept: bool) -> bytes:

@@ -12,7 +12,7 @@ that dies in between leaves a record of a change to come, never a change without
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,19 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
-from alphamill.frames import KLINES, IntArray, Month, months_between
+from alphamill.frames import (
+    KLINES,
+    IntArray,
+    Interval,
+    TimeRange,
+    months_between,
+    rows_within,
+    times_ms,
+)
 from alphamill.jobs import Facts, ReverifyJob
 from alphamill.lake import (
     Change,
-    KlineFacts,
+    MonthFacts,
     Partition,
     Series,
     Unreadable,
@@ -33,8 +41,8 @@ from alphamill.lake import (
     record_corrections,
     update_partition,
 )
-from alphamill.market import Damaged, History, Klines, certain_klines
-from alphamill.market.klines.parse import between, empty_klines, merge_klines, times_ms
+from alphamill.market import Damaged, KlineHistory, Klines, confirmed_klines
+from alphamill.market.klines.parse import empty_klines, merge_klines
 from alphamill.stages.fetch import FetchDeps, describe
 from alphamill.stages.quarantine import keep_damaged
 
@@ -80,12 +88,11 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
         if present is None:
             continue
         partition, bars = present
-        start_ms = max(job.start_ms, partition.facts.asked_start_ms)
-        end_ms = min(job.end_ms, partition.facts.asked_end_ms)
-        if start_ms >= end_ms:
+        covered = partition.facts.asked.within(TimeRange(job.start_ms, job.end_ms))
+        if covered is None:
             continue
-        had = between(bars, start_ms, end_ms)
-        today = _today(series, start_ms, end_ms, deps)
+        had = rows_within(bars, covered)
+        today = _today(series, covered, deps)
         changes = differences(had, today.klines.table)
         if not today.from_exchange:
             changes = [change for change in changes if change.kind != "vanished"]
@@ -94,7 +101,7 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
         keys.append(record_corrections(deps.lake, series, month, changes, now_ms, source))
         if any(change.kind != "vanished" for change in changes):
             update_partition(
-                deps.lake, series, month, partial(_replaced, series, month, today.klines)
+                deps.lake, series, month, partial(_replaced, series.interval, today.klines)
             )
         found.update(compared=had.num_rows, requests=today.klines.requests, files=today.files,
                      **_counts(changes))  # fmt: skip
@@ -123,20 +130,21 @@ class _Today:
     from_exchange: bool
 
 
-def _today(series: Series, start_ms: int, end_ms: int, deps: FetchDeps) -> _Today:
+def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> _Today:
     """Both sources' bars, the API's over the archive's. Raises as the API does if it is alone."""
-    where = series.symbol, series.interval, start_ms, end_ms
-    history = History(series.market, deps.exchange, deps.archive, deps.clock)
-    searches = list(history.searches(*where))
-    tables = [table for search in searches for table in search.tables]
-    damaged = tuple(one for search in searches for one in search.damaged)
-    sources = {source for search in searches for source in search.sources}
-    notes = [note for search in searches for note in search.notes]
+    history = KlineHistory(series.market, deps.exchange, deps.archive, deps.clock)
+    months = list(history.archive_months(series.symbol, series.interval, asked))
+    tables = [month.table for month in months if month.table is not None]
+    damaged = tuple(one for month in months for one in month.damaged)
+    sources = {source for month in months for source in month.sources}
+    notes = [note for month in months for note in month.notes]
     notes += [f"quarantined {one}" for one in damaged]
     requests, now_ms, answered = 0, deps.clock.now_ms(), True
     filed = merge_klines([empty_klines(), *tables])
     try:
-        rest = certain_klines(deps.exchange, *where)
+        rest = confirmed_klines(
+            deps.exchange, series.symbol, series.interval, asked.start_ms, asked.end_ms
+        )
     except GiveUp as error:
         if not tables:
             raise
@@ -150,7 +158,7 @@ def _today(series: Series, start_ms: int, end_ms: int, deps: FetchDeps) -> _Toda
             notes.append(f"the archive differs from the API in {len(apart)} bars; the API's count")
         table = merge_klines([filed, table])
     klines = Klines(table, now_ms, requests, "+".join(sorted(sources)))
-    return _Today(klines, len(tables), damaged, tuple(notes), answered)
+    return _Today(klines, sum(month.files for month in months), damaged, tuple(notes), answered)
 
 
 def differences(had: pa.Table, now: pa.Table) -> list[Change]:
@@ -181,8 +189,8 @@ def _counts(changes: list[Change]) -> dict[str, int]:
 
 
 def _replaced(
-    series: Series, month: Month, now: Klines, present: tuple[Partition, pa.Table] | None
-) -> tuple[pa.Table, KlineFacts] | None:
+    interval: Interval, now: Klines, present: tuple[Partition, pa.Table] | None
+) -> tuple[pa.Table, MonthFacts] | None:
     """The exchange's bars over those that are there. A bar that it no longer has stays.
 
     Binance's store has lost bars that were published and came back; what was once traded on is not
@@ -191,9 +199,6 @@ def _replaced(
     if present is None:
         return None  # deleted meanwhile: fetch brings it anew
     partition, bars = present
-    facts = partition.facts
     bars = merge_klines([bars, now.table])
-    sources = sorted({*facts.source.split("+"), *now.source.split("+")})
-    asked = facts.asked_start_ms, facts.asked_end_ms
-    doubts = [(span.start_ms, span.end_ms) for span in facts.unverified]
-    return bars, describe(series, month, *asked, bars, "+".join(sources), doubts)
+    sources = sorted({*partition.facts.source.split("+"), *now.source.split("+")})
+    return bars, describe(interval, replace(partition.facts, source="+".join(sources)), bars)

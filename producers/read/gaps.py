@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.errors import GiveUp
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import BarRange, Interval, Market, Month, TimeRange
 from alphamill.lake import (
     Lake,
     Manifest,
     Missing,
     Series,
-    Span,
     compared_at_ms,
     manifest,
     partitions,
@@ -30,7 +29,7 @@ from producers import options
 
 _STRETCHES_SHOWN = 40
 
-_Stretch = tuple["Holdings", Missing | Span, str]  # whose, where, why
+_Stretch = tuple["Holdings", Missing | BarRange, str]  # whose, where, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class Holdings:
     start_ms: int
     end_ms: int
     missing: tuple[Missing, ...]
-    halts: tuple[Span, ...]
+    halts: tuple[BarRange, ...]
     asked_ms: Mapping[Month, int] = field(default_factory=dict)
-    funding_unknown: tuple[tuple[int, int], ...] = ()
+    funding_unknown: tuple[TimeRange, ...] = ()
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -75,13 +74,10 @@ class Holdings:
             "end_ms": self.end_ms,
             "missing": [self._stretch(stretch) for stretch in self.missing],
             "halts": [self._stretch(halt) for halt in self.halts],
-            "funding_unknown": [
-                {"start_ms": start_ms, "end_ms": end_ms}
-                for start_ms, end_ms in self.funding_unknown
-            ],
+            "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
         }
 
-    def _stretch(self, stretch: Missing | Span) -> dict[str, Any]:
+    def _stretch(self, stretch: Missing | BarRange) -> dict[str, Any]:
         return asdict(stretch) | {"asked_ms": self.last_asked_ms(stretch.start_ms)}
 
 
@@ -142,10 +138,9 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
     compared_ms: by month, when its bars were last compared with the exchange.
     """
     compared_ms = compared_ms or {}
-    asked = [(p.facts.asked_start_ms, p.facts.asked_end_ms) for p in held.partitions]
     # A damaged file does not say what was asked for: its whole month counts.
-    asked += [(e.month.start_ms, e.month.end_ms) for e in held.entries if e.partition is None]
-    start_ms, end_ms = min(first for first, _ in asked), max(last for _, last in asked)
+    asked = [e.partition.facts.asked if e.partition else e.month.range for e in held.entries]
+    start_ms, end_ms = min(one.start_ms for one in asked), max(one.end_ms for one in asked)
     return Holdings(
         held.series,
         held.rows,
@@ -163,7 +158,8 @@ def _with_funding(lake: Lake, held: Holdings) -> Holdings:
     if not market.has_funding:
         return held
     known = read_funding(lake, market, symbol, held.start_ms, held.end_ms)
-    return replace(held, funding_unknown=known.unknown(held.start_ms, held.end_ms))
+    unknown = TimeRange(held.start_ms, held.end_ms).without(*known.known)
+    return replace(held, funding_unknown=tuple(unknown))
 
 
 def _show(holdings: Sequence[Holdings], absent: Sequence[str], console: Console) -> None:
@@ -190,7 +186,9 @@ def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
     """For example "funding of BTCUSDT (um) not known: 2023-01-01 00:00 to 2023-02-01 00:00"."""
     lines = [
         f"funding of {one.series.symbol} ({one.series.market.value}) not known: "
-        + ", ".join(f"{moment(start)} to {moment(end)}" for start, end in one.funding_unknown[:4])
+        + ", ".join(
+            f"{moment(part.start_ms)} to {moment(part.end_ms)}" for part in one.funding_unknown[:4]
+        )
         + (f" and {more} more" if (more := len(one.funding_unknown) - 4) > 0 else "")
         for one in holdings
         if one.funding_unknown

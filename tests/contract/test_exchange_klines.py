@@ -15,9 +15,8 @@ from requests.adapters import BaseAdapter
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
-from alphamill.frames import KLINES, Interval, Market
+from alphamill.frames import KLINES, Interval, Market, TimeRange, rows_within, times_ms
 from alphamill.market import Binance, FakeExchange, grid
-from alphamill.market.klines.parse import between, times_ms
 
 START = 1_617_235_200_000  # 2021-04-01 00:00 UTC
 DAY = 86_400_000
@@ -109,7 +108,8 @@ class Transport(BaseAdapter):
         if self.market is Market.COIN_M:
             assert end - start <= FUTURES_DAYS * DAY, "window too long"
         assert 1 <= limit <= (1000 if self.market is Market.SPOT else 1500)
-        visible = between(self.tables[symbol, interval], start, min(end, self.clock.now_ms()) + 1)
+        asked = TimeRange(start, max(start, min(end, self.clock.now_ms()) + 1))
+        visible = rows_within(self.tables[symbol, interval], asked)
         many = max(0, visible.num_rows - limit)
         page = visible.slice(many) if self.market is Market.COIN_M else visible.slice(0, limit)
         return 200, [_row(bar) for bar in page.to_pylist()]
@@ -154,7 +154,8 @@ def test_long_ranges_come_whole(make):
         start, end = START + first * 60_000, START + last * 60_000
         got = exchange.klines("BTCUSDT", Interval.M1, start, end)
         assert got.table.schema.equals(KLINES)
-        assert got.table.equals(between(bars, start, end).combine_chunks()), (first, last)
+        wanted = rows_within(bars, TimeRange(start, end)).combine_chunks()
+        assert got.table.equals(wanted), (first, last)
         assert got.source == "rest"
         assert got.server_time_ms <= exchange.server_time_ms()
 

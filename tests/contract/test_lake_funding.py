@@ -9,12 +9,12 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import Interval, Market, Month, TimeRange
 from alphamill.jobs import FundingJob
 from alphamill.lake import (
     FundingSeries,
-    KlineFacts,
     Lake,
+    MonthFacts,
     Series,
     load_partition,
     partitions,
@@ -66,7 +66,7 @@ def test_two_months_come_back_and_are_asked_for_once(lake):
     ]
     found = known(lake)
     assert found.table.equals(TABLE)
-    assert found.known == (ALL,)
+    assert found.known == (TimeRange(*ALL),)
     versions = lake.versions("funding")
     again = fetch(lake, *ALL)
     assert (again.skipped, again.requests, again.settlements) == (True, 0, 177)
@@ -103,14 +103,14 @@ def test_two_writers_at_one_month_lose_nothing(lake):
         list(writers.map(write, [(0, 300), (200, 500)]))
     start_ms, end_ms = JANUARY.start_ms, JANUARY.start_ms + 500 * HOUR
     found = known(lake)
-    assert found.known == ((start_ms, end_ms),)
+    assert found.known == (TimeRange(start_ms, end_ms),)
     assert found.table.equals(every_8_hours(start_ms, end_ms))
 
 
 def test_writers_that_do_not_touch_leave_no_hole_that_counts_as_known(lake):
     def write(first, last):
         start_ms, end_ms = (JANUARY.start_ms + hour * HOUR for hour in (first, last))
-        facts = KlineFacts("rest", start_ms, end_ms)
+        facts = MonthFacts("rest", TimeRange(start_ms, end_ms))
         update_partition(lake, BTC, JANUARY, lambda _: (every_8_hours(start_ms, end_ms), facts))
 
     class Overtaken(FakeFunding):
@@ -124,9 +124,9 @@ def test_writers_that_do_not_touch_leave_no_hole_that_counts_as_known(lake):
     overtaken = Overtaken(clock, {"BTCUSDT": TABLE})
     with pytest.raises(RetryLater, match="another worker"):
         fetch(lake, JANUARY.start_ms, JANUARY.start_ms + 100 * HOUR, overtaken)
-    assert known(lake).known == ((JANUARY.start_ms + 400 * HOUR, JANUARY.end_ms),)
+    assert known(lake).known == (TimeRange(JANUARY.start_ms + 400 * HOUR, JANUARY.end_ms),)
     fetch(lake, JANUARY.start_ms, JANUARY.start_ms + 100 * HOUR)
-    assert known(lake).known == ((JANUARY.start_ms, JANUARY.end_ms),)
+    assert known(lake).known == (JANUARY.range,)
     assert known(lake).table.equals(every_8_hours(JANUARY.start_ms, JANUARY.end_ms))
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_month_is_not_known_and_is_fetched_again(lake):
     key = BTC.key("funding", JANUARY)
     whole = lake.read_bytes(key)
     lake.write_bytes(key, whole[: len(whole) // 2])
-    assert known(lake).known == ((FEBRUARY.start_ms, FEBRUARY.end_ms),)
+    assert known(lake).known == (FEBRUARY.range,)
     fetch(lake, *ALL)
     assert known(lake).table.equals(TABLE)
 
@@ -147,7 +147,7 @@ def test_wrong_rows_are_refused(lake, hours):
         0, TABLE.schema.field(0), pa.array(times, pa.int64()).view(TABLE.schema.field(0).type)
     )
     with pytest.raises(ValueError, match="symbol=BTCUSDT"):
-        update_partition(lake, BTC, JANUARY, lambda _: (table, KlineFacts("rest", *ALL)))
+        update_partition(lake, BTC, JANUARY, lambda _: (table, MonthFacts("rest", TimeRange(*ALL))))
     assert lake.list("funding") == []
 
 

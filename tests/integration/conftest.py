@@ -27,7 +27,7 @@ import redis
 from alphamill.frames import Interval, Market, months_between
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, Series, load_partition
-from alphamill.lake.klines import content_hash
+from alphamill.lake.months import content_hash
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings, load_settings
@@ -298,7 +298,7 @@ class Mill:
                 found = load_partition(self.lake, series, month)
                 assert found is not None, f"{symbol} {month} is not in the lake"
                 partition, table = found
-                assert partition.facts.complete
+                assert partition.complete
                 assert partition.content_hash == content_hash(table)
                 bars = self.source.bars(Market.SPOT, symbol, spec.intervals[0])
                 expected = bars.rows(bars.start_at(month.start_ms), bars.start_at(month.end_ms))

@@ -14,12 +14,11 @@ import requests
 
 from alphamill.clock import ManualClock, SystemClock
 from alphamill.errors import Misconfigured, RetryLater
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import Interval, Market, Month, rows_within
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, read_partition
 from alphamill.limits import OpenGate
-from alphamill.market import Archive, ArchiveFile, Binance, Damaged, parse_klines
-from alphamill.market.klines.parse import between
+from alphamill.market import Archive, Binance, Damaged, KlineFile, parse_klines
 from alphamill.sim.exchange.archive import ArchiveFault
 from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.print_rows import row_texts
@@ -87,10 +86,10 @@ def serve(source):
 def served(source, file):
     """The file's bars as the simulator's own rows say them."""
     bars = source.bars(file.market, file.symbol, file.interval)
-    bars = bars.rows(bars.start_at(file.start_ms), len(bars))
+    bars = bars.rows(bars.start_at(file.range.start_ms), len(bars))
     rows = row_texts(bars, file.interval)
     table = parse_klines(f"[{','.join(rows)}]".encode(), file.symbol, file.interval)
-    return between(table, file.start_ms, file.end_ms)
+    return rows_within(table, file.range)
 
 
 def archive_at(url, clock=None):
@@ -103,12 +102,12 @@ def test_months_and_days_of_every_market(serve, source, where):
     with archive_at(server.url) as archive:
         for month in (DECEMBER, JANUARY):
             for day in (None, 31):
-                file = ArchiveFile(*where, month, day)
+                file = KlineFile(*where, month, day)
                 table = archive.read(file)
                 assert table.num_rows >= 96
                 assert table.equals(served(source, file))
-        assert archive.read(ArchiveFile(*where, Month(2024, 11))) is None
-        assert archive.read(ArchiveFile(where[0], "NOUSDT", Interval.M15, DECEMBER)) is None
+        assert archive.read(KlineFile(*where, Month(2024, 11))) is None
+        assert archive.read(KlineFile(where[0], "NOUSDT", Interval.M15, DECEMBER)) is None
     assert server.stats()["totals"]["weight"] == 0
 
 
@@ -160,7 +159,7 @@ def test_other_keys_are_not_there(serve, path):
 def test_a_day_is_published_when_it_is_over_and_a_month_on_the_first_monday(source):
     """1 February 2025 is a Saturday: the Monday after it is the third."""
     clock = ManualClock(JANUARY.end_ms)
-    month, last_day = ArchiveFile(*SPOT, JANUARY), ArchiveFile(*SPOT, JANUARY, 31)
+    month, last_day = KlineFile(*SPOT, JANUARY), KlineFile(*SPOT, JANUARY, 31)
     with (
         ExchangeServer(ExchangeConfig(), source, clock) as server,
         archive_at(server.url) as archive,
@@ -178,25 +177,25 @@ def test_a_day_is_published_when_it_is_over_and_a_month_on_the_first_monday(sour
     [("bad_checksum", "sha256"), ("corrupt_zip", "not a zip")],
 )
 def test_a_file_that_cannot_be_trusted(serve, fault, reason):
-    file = ArchiveFile(*SPOT, DECEMBER)
+    file = KlineFile(*SPOT, DECEMBER)
     server = serve(f"{fault}:{file.stem}")
     with archive_at(server.url) as archive:
         with pytest.raises(Damaged, match=reason) as caught:
             archive.read(file)
         assert caught.value.content
-        assert archive.read(ArchiveFile(*SPOT, JANUARY)).num_rows == 31 * 96
+        assert archive.read(KlineFile(*SPOT, JANUARY)).num_rows == 31 * 96
 
 
 def test_a_missing_file_is_not_there(serve):
     with archive_at(serve("missing:*-2024-12").url) as archive:
-        assert archive.read(ArchiveFile(*SPOT, DECEMBER)) is None
-        assert archive.read(ArchiveFile(*SPOT, DECEMBER, 5)).num_rows == 96
+        assert archive.read(KlineFile(*SPOT, DECEMBER)) is None
+        assert archive.read(KlineFile(*SPOT, DECEMBER, 5)).num_rows == 96
 
 
 def test_a_file_without_its_checksum_cannot_be_trusted(serve):
     with archive_at(serve("missing_checksum:*-2024-12").url) as archive:
         with pytest.raises(Damaged, match="it has no CHECKSUM") as caught:
-            archive.read(ArchiveFile(*SPOT, DECEMBER))
+            archive.read(KlineFile(*SPOT, DECEMBER))
         assert caught.value.content.startswith(b"PK")
 
 
@@ -204,7 +203,7 @@ def test_a_file_without_its_checksum_cannot_be_trusted(serve):
 def test_one_broken_reply_is_asked_for_again(serve, fault):
     server = serve(faults=(Fault.parse(fault),))
     with archive_at(server.url) as archive:
-        assert archive.read(ArchiveFile(*SPOT, JANUARY)).num_rows == 31 * 96
+        assert archive.read(KlineFile(*SPOT, JANUARY)).num_rows == 31 * 96
     assert sum(server.stats()["totals"]["faults"].values()) >= 1
 
 
@@ -214,16 +213,16 @@ def test_an_archive_that_only_fails_is_left_alone_for_a_minute(serve, fault):
     with archive_at(server.url, clock) as archive:
         for _ in range(5):
             with pytest.raises(RetryLater):
-                archive.read(ArchiveFile(*SPOT, JANUARY))
+                archive.read(KlineFile(*SPOT, JANUARY))
         assert server.stats()["totals"]["faults"] == {fault: 2}
         clock.advance(61)
         with pytest.raises(RetryLater):
-            archive.read(ArchiveFile(*SPOT, JANUARY))
+            archive.read(KlineFile(*SPOT, JANUARY))
         assert server.stats()["totals"]["faults"] == {fault: 4}
 
 
 def test_nobody_listens_and_no_url():
-    file = ArchiveFile(*SPOT, JANUARY)
+    file = KlineFile(*SPOT, JANUARY)
     with archive_at("http://127.0.0.1:9") as archive, pytest.raises(RetryLater, match="no answer"):
         archive.read(file)
     with archive_at("nowhere") as archive, pytest.raises(Misconfigured, match="ARCHIVE_URL"):
@@ -273,7 +272,7 @@ def test_every_road_ends_at_equal_bars(serve, tmp_path, where, faults, source_na
     assert partition.rows == 31 * 96 - 10
     assert partition.facts.gaps == wanted.facts.gaps
     assert [gap.bars for gap in partition.facts.gaps] == [10]
-    said = said.format(stem=ArchiveFile(*where, DECEMBER).stem)
+    said = said.format(stem=KlineFile(*where, DECEMBER).stem)
     assert facts.archive_note.startswith(said)
     assert bool(facts.archive_note) == bool(said)
     assert bool(lake.list("quarantine")) == said.startswith("quarantined")
@@ -310,9 +309,9 @@ def test_bodies_are_bounded_and_redirects_not_followed():
     try:
         with archive_at(f"http://127.0.0.1:{httpd.server_port}") as archive:
             with pytest.raises(Damaged, match="over 4096 bytes"):
-                archive.read(ArchiveFile(*SPOT, JANUARY))
+                archive.read(KlineFile(*SPOT, JANUARY))
             with pytest.raises(RetryLater, match="HTTP 302"):
-                archive.read(ArchiveFile(Market.SPOT, "BTCUSDT", Interval.H1, JANUARY))
+                archive.read(KlineFile(Market.SPOT, "BTCUSDT", Interval.H1, JANUARY))
     finally:
         httpd.shutdown()
         thread.join()

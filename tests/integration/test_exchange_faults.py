@@ -89,7 +89,7 @@ class World:
         """Bars and what the files claim."""
         series = Series(*WHERE)
         facts = [read_partition(self.lake, series, month) for month in (APRIL, MAY)]
-        asked = [f and (f.facts.asked_start_ms, f.facts.asked_end_ms, f.facts.gaps) for f in facts]
+        asked = [f and (f.facts.asked, f.facts.gaps) for f in facts]
         bars = read_klines(self.lake, *WHERE, APRIL.start_ms, MAY.end_ms)
         return bars.num_rows, bars.to_pydict(), asked
 
@@ -161,7 +161,7 @@ def test_an_exchange_whose_clock_is_another_than_ours(source, tmp_path, offset_m
     rows, bars, asked = world.stored()
     assert facts.rows == facts.expected == rows == closed
     assert bars["close"] == source.bars(*WHERE).close[:closed].tolist()
-    assert asked[1][1] == APRIL.start_ms + closed * 15 * MINUTE
+    assert asked[1][0].end_ms == APRIL.start_ms + closed * 15 * MINUTE
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_the_archive_gave_stays_and_the_rest_is_not_claimed(source, clean, 
     with pytest.raises(GiveUp, match="does not serve this location"):
         world.fetch()
     rows, _, asked = world.stored()
-    assert (rows, asked) == (30 * 96, [(APRIL.start_ms, APRIL.end_ms, ()), None])
+    assert (rows, asked) == (30 * 96, [(APRIL.range, ()), None])
     held = manifest(world.lake, *WHERE)
     assert [str(entry.month) for entry in held.entries] == ["2023-04"]
     healed = World(source, tmp_path, "http_500:/2")

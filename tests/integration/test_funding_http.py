@@ -7,10 +7,9 @@ import pytest
 
 from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import Interval, Market, Month, TimeRange, times_ms
 from alphamill.market import Archive, Binance, BinanceFunding, FundingFile, FundingHistory
 from alphamill.market.funding.parse import merge_funding
-from alphamill.market.klines.parse import times_ms
 from alphamill.sim.exchange.archive import ArchiveFault
 from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.limits import Limits
@@ -80,7 +79,7 @@ def test_a_page_is_one_request_through_its_own_gate(served):
     client, own, shared, _ = served()
     table = client.page("BTCUSDT", START, END)
     known = known_of()
-    np.testing.assert_array_equal(times_ms(table, "funding_time"), known.stamp_ms[:1000])
+    np.testing.assert_array_equal(times_ms(table), known.stamp_ms[:1000])
     np.testing.assert_array_equal(table["funding_rate"].to_numpy(), known.rate[:1000])
     assert own.weights == [1]
     assert shared.weights == [1]  # exchangeInfo, which says the weight limit
@@ -159,11 +158,11 @@ def test_a_year_from_files_and_rest_is_the_exchanges(served):
         "missing:*-2023-06",
         "missing_checksum:*-2023-08",
     )
-    parts = list(history(served, archive=spoiled).parts(symbol, START, END))
+    parts = list(history(served, archive=spoiled).parts(symbol, TimeRange(START, END)))
     table = merge_funding([part.table for part in parts])
     known = known_of(symbol=symbol)
     inside = known.stamp_ms < END
-    np.testing.assert_array_equal(times_ms(table, "funding_time"), known.stamp_ms[inside])
+    np.testing.assert_array_equal(times_ms(table), known.stamp_ms[inside])
     np.testing.assert_array_equal(table["funding_rate"].to_numpy(), known.rate[inside])
     assert sum(part.files for part in parts) == 8
     assert sorted(one.name for part in parts for one in part.damaged) == [

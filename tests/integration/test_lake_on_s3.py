@@ -16,8 +16,8 @@ from alphamill.evaluation import Segment
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import (
-    KlineFacts,
     Lake,
+    MonthFacts,
     manifest,
     read_klines,
     write_klines,
@@ -137,7 +137,7 @@ def test_listing_takes_pages(s3_uri):
 
 def test_the_manifest_remembers_by_etag(s3_uri, monkeypatch):
     lake = Lake(s3_uri)
-    facts = KlineFacts("rest", JANUARY.start_ms, JANUARY.end_ms)
+    facts = MonthFacts("rest", JANUARY.range)
     write_klines(lake, *SERIES, JANUARY, klines(10), facts)
     # `alphamill.lake.manifest` by itself is the function of that name.
     monkeypatch.setattr(import_module("alphamill.lake.manifest"), "_SETTLED_NS", -(10**12))
@@ -253,7 +253,7 @@ def test_features_panel_and_scores_lie_on_s3_as_in_a_folder(s3_uri, tmp_path, mo
     there, here = Lake(s3_uri), Lake(str(tmp_path))
     for lake in (there, here):
         for seed, symbol in enumerate(symbols):
-            facts = KlineFacts("rest", JANUARY.start_ms, JANUARY.end_ms)
+            facts = MonthFacts("rest", JANUARY.range)
             where = (Market.SPOT, symbol, Interval.H1)
             write_klines(lake, *where, JANUARY, klines(bars, seed), facts)
             features.run(FeaturesJob(*where, JANUARY.start_ms, end_ms), FeaturesDeps(lake))

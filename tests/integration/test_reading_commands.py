@@ -23,9 +23,9 @@ from click.testing import CliRunner
 from alphamill.controls.recovered import search_planted
 from alphamill.evaluation import Segment, signal_correlation
 from alphamill.factors import compute, parse
-from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.frames import KLINES, BarRange, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.lake import KlineFacts, Lake, Span, run_key, write_klines
+from alphamill.lake import Lake, MonthFacts, run_key, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.journal.budget import Reservation
@@ -283,13 +283,16 @@ def _running(mill: Mill) -> str:
 
 
 def _write_klines(mill: Mill) -> None:
-    gap, halt = Span(JAN.start_ms + 5 * H1_MS, JAN.start_ms + 8 * H1_MS, 3), Span(0, H1_MS, 1)
+    gap, halt = (
+        BarRange(JAN.start_ms + 5 * H1_MS, JAN.start_ms + 8 * H1_MS, 3),
+        BarRange(0, H1_MS, 1),
+    )
     opens = [JAN.start_ms + n * H1_MS for n in range(744) if not 5 <= n < 8]
     columns = {name: np.ones(len(opens)) for name in KLINES.names}
     columns |= {"open_time": np.array(opens), "close_time": np.array(opens) + H1_MS - 1,
                 "trades": np.ones(len(opens), dtype=np.int64)}  # fmt: skip
     table = pa.table({name: pa.array(columns[name]) for name in KLINES.names}).cast(KLINES)
-    facts = KlineFacts("rest", JAN.start_ms, JAN.end_ms, (gap,), (halt,), complete=True)
+    facts = MonthFacts("rest", JAN.range, (gap,), (halt,))
     write_klines(mill.lake, Market.SPOT, "AUSDT", Interval.H1, JAN, table, facts)
 
 

@@ -7,10 +7,10 @@ from functools import partial
 import pyarrow as pa
 
 from alphamill.errors import RetryLater
+from alphamill.frames import TimeRange, rows_within, times_ms
 from alphamill.market.binance import Binance
 from alphamill.market.exchange import RequestGate
-from alphamill.market.funding.parse import funding_between, parse_funding
-from alphamill.market.klines.parse import times_ms
+from alphamill.market.funding.parse import parse_funding
 
 PAGE_ROWS = 1000
 _WEIGHT = 1  # the documentation counts requests; the API counts weight as well
@@ -46,7 +46,7 @@ class BinanceFunding:
         }
         read = partial(parse_funding, symbol=symbol)
         table = self._api.ask("/fundingRate", query, _WEIGHT, read, self._gate)
-        times = times_ms(table, "funding_time")
+        times = times_ms(table)
         if times.size and times[0] < start_ms:
             raise RetryLater(f"{symbol}: funding from before the range that was asked for", 5.0)
-        return funding_between(table, start_ms, end_ms)
+        return rows_within(table, TimeRange(start_ms, end_ms))

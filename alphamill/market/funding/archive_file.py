@@ -12,15 +12,14 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import FUNDING, Market, Month, is_symbol
+from alphamill.frames import FUNDING, Market, Month, TimeRange, is_symbol, times_ms
+from alphamill.market.archive import MARKET_FOLDERS
+from alphamill.market.archive_zip import only_csv
 from alphamill.market.funding.parse import LONGEST_MS, MINUTE_MS, funding_table
-from alphamill.market.klines.archive_file import MARKET_FOLDERS, only_csv
-from alphamill.market.klines.parse import times_ms
 
 FUNDING_FILE = pa.schema([*FUNDING, pa.field("interval_hours", pa.int64(), nullable=False)])
 _HOUR_MS = 3_600_000
 _FIELDS = 3
-_MANY = 20  # more holes than these are asked for as one stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class FundingFile:
     def parse(self, content: bytes) -> pa.Table:
         """FUNDING_FILE of a verified zip. Raises ValueError, in words, for anything else."""
         table = parse_funding_csv(only_csv(content, f"{self.stem}.csv"))
-        times = times_ms(table, "funding_time")
+        times = times_ms(table)
         # A settlement of the month's first instant may be stamped a little before it.
         early_ms = self.month.start_ms - MINUTE_MS // 2
         if times.size and not (early_ms <= times[0] and times[-1] < self.month.end_ms):
@@ -81,19 +80,17 @@ def parse_funding_csv(text: bytes) -> pa.Table:
     return table.append_column(FUNDING_FILE.field("interval_hours"), pa.array(hours[order]))
 
 
-def holes(table: pa.Table, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """Stretches of [start_ms, end_ms) where a file of settlements may lack one.
+def holes(table: pa.Table, asked: TimeRange) -> list[TimeRange]:
+    """Stretches of `asked` where a file of settlements may lack one.
 
     Longer than what either settlement beside it states as its interval. `table` has rows.
     """
-    times = times_ms(table, "funding_time")
+    times = times_ms(table)
     hours = table["interval_hours"].to_numpy()
     allowed = np.where(hours > 0, hours * _HOUR_MS, LONGEST_MS) + MINUTE_MS
     # A stretch reaches from one settlement, or the start, to the next, or the end.
-    opens = np.concatenate(([start_ms], times + 1))
-    closes = np.concatenate((times, [end_ms]))
+    opens = np.concatenate(([asked.start_ms], times + 1))
+    closes = np.concatenate((times, [asked.end_ms]))
     most = np.maximum(np.concatenate((allowed[:1], allowed)), np.append(allowed, allowed[-1]))
     found = np.flatnonzero(closes - opens > most)
-    if found.size > _MANY:
-        return [(int(opens[found[0]]), int(closes[found[-1]]))]
-    return [(int(opens[at]), int(closes[at])) for at in found]
+    return [TimeRange(int(opens[at]), int(closes[at])) for at in found]

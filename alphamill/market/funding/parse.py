@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import RetryLater
-from alphamill.frames import FUNDING, FloatArray, IntArray
-from alphamill.market.klines.parse import in_ms, times_ms
+from alphamill.frames import FUNDING, FloatArray, IntArray, times_ms
+from alphamill.market.klines.parse import in_ms
 
 LONGEST_MS = 8 * 3_600_000  # no interval between settlements is longer
 MINUTE_MS = 60_000
@@ -62,7 +62,7 @@ def funding_table(times: Sequence[int], rates: Sequence[float] | FloatArray) -> 
 def merge_funding(tables: Sequence[pa.Table]) -> pa.Table:
     """All settlements in order, each once; for the same minute the later table wins."""
     table = pa.concat_tables([FUNDING.empty_table(), *tables]).combine_chunks()
-    minutes = settled_ms(times_ms(table, "funding_time"))
+    minutes = settled_ms(times_ms(table))
     if (np.diff(minutes) > 0).all():
         return table
     _, last = np.unique(minutes[::-1], return_index=True)
@@ -73,9 +73,3 @@ def settled_ms(stamps: IntArray) -> IntArray:
     """When funding was settled, by the times that the exchange stamps: the nearest minute."""
     minutes: IntArray = (stamps + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
     return minutes
-
-
-def funding_between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
-    """Rows with start_ms <= funding_time < end_ms of an ordered table."""
-    first, last = np.searchsorted(times_ms(table, "funding_time"), [start_ms, end_ms])
-    return table.slice(first, max(0, last - first))

@@ -7,17 +7,15 @@ time before anyone believes it. A short gap between two bars came within one pag
 
 from __future__ import annotations
 
-from alphamill.frames import Interval
-from alphamill.market.exchange import Exchange, Klines
+from alphamill.frames import Interval, TimeRange
+from alphamill.market.exchange import SETTLE_MS, Exchange, Klines
 from alphamill.market.grid import closed_until_ms
 from alphamill.market.klines.parse import find_gaps, merge_klines
 
-# A bar that closed this recently and is absent may still appear; one that is older was never there.
-SETTLE_MS = 120_000
 _PAGE_BARS = 99  # the smallest page that any market is asked for
 
 
-def certain_klines(
+def confirmed_klines(
     exchange: Exchange, symbol: str, interval: Interval, start_ms: int, end_ms: int
 ) -> Klines:
     """As `Exchange.klines`, with a second answer for what the first may have kept back."""
@@ -27,7 +25,7 @@ def certain_klines(
     if until_ms <= start_ms:
         return first
     table, requests = first.table, first.requests
-    for gap in find_gaps(table, interval, start_ms, until_ms):
+    for gap in find_gaps(table, interval, TimeRange(start_ms, until_ms)):
         if gap.bars < _PAGE_BARS and gap.end_ms < until_ms:
             continue
         again = exchange.klines(symbol, interval, gap.start_ms, min(gap.end_ms, until_ms))

@@ -1,56 +1,43 @@
-"""A range of bars from wherever they cost least: the archive's files, and REST for the rest.
+"""A range of bars: the archive's monthly and daily files first, and REST for the rest.
 
 Whole past months come from monthly files; months that have none, or whose monthly file is known to
-be wrong, from daily ones. What the archive does not have, REST is asked for, and so is every gap
-inside its files: the archive has lost bars that the exchange has (binance-public-data issues 84,
-230, 262), so only the exchange says that a bar does not exist.
+be wrong, from daily ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import Interval, Market, Month, months_between
-from alphamill.market.archive import Damaged, KlineArchive
-from alphamill.market.exchange import Exchange, Klines
-from alphamill.market.klines.archive_file import DAY_MS, ArchiveFile
-from alphamill.market.klines.confirm_absent import certain_klines
-from alphamill.market.klines.parse import between, find_gaps, merge_klines
+from alphamill.frames import Interval, Market, Month, TimeRange, rows_within
+from alphamill.market.archive_first import (
+    SHORT_MS,
+    ArchiveMonth,
+    FetchedPart,
+    FileArchive,
+    archive_first,
+)
+from alphamill.market.exchange import Exchange
+from alphamill.market.grid import DAY_MS
+from alphamill.market.klines.archive_file import KlineFile
+from alphamill.market.klines.confirm_absent import confirmed_klines
+from alphamill.market.klines.parse import find_gaps, merge_klines
 
 # Monthly files that differ from the daily ones and from the API: binance-public-data issue 475.
 WRONG_MONTHS = frozenset({Month(2020, 12), Month(2021, 9)})
 _SAFE_DAYS = 2  # today and yesterday are not looked for: a daily file comes on the next day
-_SHORT_MS = 7 * DAY_MS  # a shorter part of a month does not pay for the month's file
 _REST_PAGE_BARS = 1000  # a part of a month that one REST page holds does not pay for daily files
 _ABSENT_DAYS = 2  # so many days in a row without a file end the search: not listed, or no longer
-_MANY_GAPS = 20  # more than these are asked for as one stretch
+
+KlineArchive = FileArchive[KlineFile]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Bars of [start_ms, end_ms) and how they were had.
-
-    files: archive files used. damaged: files that could not be. notes: what else there is to say of
-    the archive, and of REST. unverified: stretches that the archive lacks and that REST refused to
-    answer for, as it does where Binance is barred or the symbol was removed.
-    """
-
-    start_ms: int
-    end_ms: int
-    klines: Klines
-    files: int = 0
-    damaged: tuple[Damaged, ...] = ()
-    notes: tuple[str, ...] = ()
-    unverified: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class History:
+class KlineHistory:
     """One market's bars, whatever their source. `archive` is None where there is none to use."""
 
     market: Market
@@ -58,148 +45,82 @@ class History:
     archive: KlineArchive | None
     clock: Clock
 
-    def parts(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Iterator[Part]:
-        """Closed bars of [start_ms, end_ms) in adjoining parts, in order of time.
+    def parts(self, symbol: str, interval: Interval, asked: TimeRange) -> Iterator[FetchedPart]:
+        """Closed bars in adjoining parts, in order of time: see `archive_first`.
 
-        A part is a month that the archive has something of, or a stretch of REST's between two.
         Raises what `Exchange.klines` raises; an archive that fails is noted and REST stands in.
         """
-        left_ms, in_vain = start_ms, list[Search]()
-        for search in self.searches(symbol, interval, start_ms, end_ms):
-            if not search.tables:
-                in_vain.append(search)
-                continue
-            if left_ms < search.start_ms:
-                yield self._from_rest(symbol, interval, left_ms, search.start_ms, in_vain)
-            yield self._completed(search)
-            left_ms, in_vain = search.end_ms, []
-        if left_ms < end_ms:
-            yield self._from_rest(symbol, interval, left_ms, end_ms, in_vain)
+        months = self.archive_months(symbol, interval, asked)
+        rest = partial(self._from_rest, symbol, interval)
+        return archive_first(asked, months, rest, merge_klines, "bars", self.clock)
 
-    def searches(
-        self, symbol: str, interval: Interval, start_ms: int, end_ms: int
-    ) -> Iterator[Search]:
-        """One a month, done. Bars of a day or longer have none: one REST page holds years."""
+    def archive_months(
+        self, symbol: str, interval: Interval, asked: TimeRange
+    ) -> Iterator[ArchiveMonth]:
+        """What it has. Not asked for bars of a day or longer: one REST page holds years."""
         if self.archive is None or interval.endswith(("d", "w", "M")):
             return
         safe_ms = self.clock.now_ms() // DAY_MS * DAY_MS - (_SAFE_DAYS - 1) * DAY_MS
-        for month in months_between(start_ms, end_ms):
-            part = max(start_ms, month.start_ms), min(end_ms, month.end_ms)
-            search = Search(self.archive, self.market, symbol, interval, *part)
-            search.run(month, safe_ms)
-            yield search
-
-    def _completed(self, search: Search) -> Part:
-        """The archive's bars, and REST's where there is none."""
-        table, sources = merge_klines(search.tables), set(search.sources)
-        now_ms, requests, notes = self.clock.now_ms(), 0, [*search.notes, *search.absences()]
-        holes = _holes(table, search)
-        for at, (start_ms, end_ms) in enumerate(holes):
-            try:
-                rest = certain_klines(
-                    self.exchange, search.symbol, search.interval, start_ms, end_ms
-                )
-            except GiveUp as error:
-                notes.append(f"bars that the archive lacks could not be asked for: {error}")
-                holes = holes[at:]
-                break
-            requests += rest.requests
-            if end_ms == search.end_ms:
-                now_ms = rest.server_time_ms
-            if rest.table.num_rows:
-                sources.add(rest.source)
-                table = merge_klines([rest.table, table])
-        else:
-            holes = []
-        return Part(
-            search.start_ms,
-            search.end_ms,
-            Klines(table, now_ms, requests, "+".join(sorted(sources))),
-            len(search.tables),
-            tuple(search.damaged),
-            tuple(notes),
-            tuple(holes),
-        )
+        for month, part in asked.by_month():
+            found = ArchiveMonth(part)
+            file = KlineFile(self.market, symbol, interval, month)
+            tables = _search(self.archive, file, found, safe_ms)
+            if tables:
+                found.table = merge_klines([rows_within(table, part) for table in tables])
+                gaps = find_gaps(found.table, interval, part)
+                found.holes = [hole for gap in gaps if (hole := gap.within(part))]
+            yield found
 
     def _from_rest(
-        self, symbol: str, interval: Interval, start_ms: int, end_ms: int, in_vain: list[Search]
-    ) -> Part:
-        klines = certain_klines(self.exchange, symbol, interval, start_ms, end_ms)
-        damaged = tuple(one for search in in_vain for one in search.damaged)
-        notes = [note for search in in_vain for note in search.notes]
-        for search in in_vain:
-            if between(klines.table, search.start_ms, search.end_ms).num_rows:
-                notes.extend(search.absences())
-        return Part(start_ms, end_ms, klines, 0, damaged, tuple(dict.fromkeys(notes)))
+        self,
+        symbol: str,
+        interval: Interval,
+        asked: TimeRange,
+        in_vain: Sequence[ArchiveMonth],
+    ) -> Iterator[FetchedPart]:
+        klines = confirmed_klines(self.exchange, symbol, interval, asked.start_ms, asked.end_ms)
+        notes = [note for month in in_vain for note in month.notes]
+        for month in in_vain:
+            if rows_within(klines.table, month.range).num_rows:
+                notes += month.absences()
+        yield FetchedPart(
+            asked,
+            klines.table,
+            klines.server_time_ms,
+            klines.requests,
+            klines.source,
+            damaged=tuple(one for month in in_vain for one in month.damaged),
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
 
-@dataclass(slots=True)
-class Search:
-    """What the archive has of a part of one month."""
-
-    archive: KlineArchive
-    market: Market
-    symbol: str
-    interval: Interval
-    start_ms: int
-    end_ms: int
-    tables: list[pa.Table] = field(default_factory=list)
-    sources: set[str] = field(default_factory=set)
-    damaged: list[Damaged] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)  # names of files that are not there
-
-    def absences(self) -> list[str]:
-        """In words, for a month that has bars: which of its files were looked for in vain."""
-        if not self.absent:
-            return []
-        more = f" and {len(self.absent) - 1} more" if len(self.absent) > 1 else ""
-        return [f"the archive has no {self.absent[0]}.zip{more}"]
-
-    def run(self, month: Month, safe_ms: int) -> None:
-        """Read the month's file, or its days' files before `safe_ms`, if they are worth it."""
-        whole = month.end_ms <= safe_ms and self.end_ms - self.start_ms > _SHORT_MS
-        if whole and month not in WRONG_MONTHS and self.interval is not Interval.S1:
-            if self._read(ArchiveFile(self.market, self.symbol, self.interval, month)):
-                return
-            if self.damaged or self.notes:
-                return  # only what is not there at all is looked for day by day
-        end_ms = min(self.end_ms, safe_ms)
-        if whole or (end_ms - self.start_ms) // self.interval.ms > _REST_PAGE_BARS:
-            self._read_days(end_ms)
-
-    def _read_days(self, end_ms: int) -> None:
-        """Latest first: a coin that was listed within the month has its latest days."""
-        absent = 0
-        first_ms = self.start_ms // DAY_MS * DAY_MS
-        for day_ms in range((end_ms - 1) // DAY_MS * DAY_MS, first_ms - 1, -DAY_MS):
-            damaged = len(self.damaged)
-            file = ArchiveFile.of_day(self.market, self.symbol, self.interval, day_ms)
-            there = self._read(file) or len(self.damaged) > damaged
-            absent = 0 if there else absent + 1
-            if absent == _ABSENT_DAYS or self.notes:
-                return
-
-    def _read(self, file: ArchiveFile) -> bool:
-        """Whether the file was there and good; why it was of no use is put down."""
-        try:
-            table = self.archive.read(file)
-        except Damaged as damaged:
-            self.damaged.append(damaged)
-            return False
-        except RetryLater as error:
-            self.notes.append(f"archive: {error.reason}")
-            return False
-        if table is None:
-            self.absent.append(file.stem)
-            return False
-        self.tables.append(between(table, self.start_ms, self.end_ms))
-        self.sources.add(file.source)
-        return True
+def _search(
+    archive: KlineArchive, monthly: KlineFile, found: ArchiveMonth, safe_ms: int
+) -> list[pa.Table]:
+    """The month's file, or its days' files before `safe_ms`, if they are worth reading."""
+    asked, interval = found.range, monthly.interval
+    whole = monthly.range.end_ms <= safe_ms and asked.length_ms > SHORT_MS
+    if whole and monthly.month not in WRONG_MONTHS and interval is not Interval.S1:
+        table = found.read(archive, monthly)
+        if table is not None or found.damaged or found.notes:
+            # Only what is not there at all is looked for day by day.
+            return [] if table is None else [table]
+    end_ms = min(asked.end_ms, safe_ms)
+    if whole or (end_ms - asked.start_ms) // interval.ms > _REST_PAGE_BARS:
+        return list(_days(archive, monthly, found, end_ms))
+    return []
 
 
-def _holes(table: pa.Table, search: Search) -> list[tuple[int, int]]:
-    """Stretches to ask REST for; the last ends where the search does, if bars are absent there."""
-    gaps = find_gaps(table, search.interval, search.start_ms, search.end_ms)
-    holes = [(gap.start_ms, min(gap.end_ms, search.end_ms)) for gap in gaps]
-    return [(holes[0][0], holes[-1][1])] if len(holes) > _MANY_GAPS else holes
+def _days(
+    archive: KlineArchive, monthly: KlineFile, found: ArchiveMonth, end_ms: int
+) -> Iterator[pa.Table]:
+    """Latest first: a coin that was listed within the month has its latest days."""
+    absent_days = 0
+    for day_ms in range((end_ms - 1) // DAY_MS * DAY_MS, found.range.start_ms - DAY_MS, -DAY_MS):
+        absent = len(found.absent)
+        table = found.read(archive, monthly.of_day(day_ms))
+        if table is not None:
+            yield table
+        absent_days = absent_days + 1 if len(found.absent) > absent else 0
+        if absent_days == _ABSENT_DAYS or found.notes:
+            return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import starmap
 from typing import Any
@@ -14,7 +13,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, FloatArray, IntArray, Interval
+from alphamill.frames import (
+    KLINES,
+    BarRange,
+    FloatArray,
+    IntArray,
+    Interval,
+    TimeRange,
+    rows_within,
+    times_ms,
+)
 from alphamill.market import grid
 
 BoolArray = NDArray[np.bool_]
@@ -30,24 +38,6 @@ _ROWS: Any = list[tuple[(float,) * _ROW_FIELDS]]  # type: ignore[misc]
 _PAGE = msgspec.json.Decoder(_ROWS, strict=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """`bars` consecutive bars that are not there: start_ms <= open time < end_ms."""
-
-    start_ms: int
-    end_ms: int
-    bars: int
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """`bars` consecutive bars without a trade or a price change: start_ms <= open time < end_ms."""
-
-    start_ms: int
-    end_ms: int
-    bars: int
-
-
 def utc_text(time_ms: int) -> str:
     """For people: "2021-04-23 01:00"."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M")
@@ -56,12 +46,6 @@ def utc_text(time_ms: int) -> str:
 def empty_klines() -> pa.Table:
     """KLINES without a row."""
     return KLINES.empty_table()
-
-
-def times_ms(table: pa.Table, column: str = "open_time") -> IntArray:
-    """A time column as int64 UTC epoch milliseconds."""
-    times: IntArray = table[column].cast(pa.int64()).to_numpy()
-    return times
 
 
 def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
@@ -148,12 +132,6 @@ def merge_klines(tables: list[pa.Table]) -> pa.Table:
     return table.take(times.size - 1 - last)
 
 
-def between(table: pa.Table, start_ms: int, end_ms: int) -> pa.Table:
-    """Rows with start_ms <= open_time < end_ms of an ordered table."""
-    first, last = np.searchsorted(times_ms(table), [start_ms, end_ms])
-    return table.slice(first, max(0, last - first))
-
-
 def closed(table: pa.Table, interval: Interval, server_time_ms: int) -> pa.Table:
     """Rows whose bar is over by the exchange's clock, both by its close time and by its length."""
     if interval is Interval.MO1:
@@ -164,24 +142,27 @@ def closed(table: pa.Table, interval: Interval, server_time_ms: int) -> pa.Table
     return table if over.all() else table.filter(pa.array(over))
 
 
-def find_gaps(table: pa.Table, interval: Interval, start_ms: int, end_ms: int) -> list[Gap]:
-    """Stretches of absent bars with start_ms <= open time < end_ms, in order.
+def find_gaps(table: pa.Table, interval: Interval, asked: TimeRange) -> list[BarRange]:
+    """Stretches of absent bars that would open within `asked`, in order.
 
     `table` is ordered. The phase of 3d bars is taken from the first bar there is.
     """
-    times = times_ms(between(table, start_ms, end_ms))
+    times = times_ms(rows_within(table, asked))
     phase = int(times[0] % interval.ms) if interval is Interval.D3 and times.size else 0
-    edges = [grid.index_at(interval, grid.ceil_ms(interval, t - phase)) for t in (start_ms, end_ms)]
-    have = np.concatenate(([edges[0] - 1], grid.indices(interval, times - phase), [edges[1]]))
+    first, end = (
+        grid.index_at(interval, grid.ceil_ms(interval, edge_ms - phase))
+        for edge_ms in (asked.start_ms, asked.end_ms)
+    )
+    have = np.concatenate(([first - 1], grid.indices(interval, times - phase), [end]))
     gaps = []
     for at in np.flatnonzero(np.diff(have) > 1):
         first, end = int(have[at]) + 1, int(have[at + 1])
         first_ms, end_open_ms = (grid.open_ms(interval, i) + phase for i in (first, end))
-        gaps.append(Gap(first_ms, end_open_ms, end - first))
+        gaps.append(BarRange(first_ms, end_open_ms, end - first))
     return gaps
 
 
-def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None) -> list[Halt]:
+def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None) -> list[BarRange]:
     """Flat stretches without volume of at least `min_bars` bars (default: an hour, or one bar).
 
     An absent bar ends a stretch. On a coin that rarely trades, such a stretch may be mere quiet.
@@ -196,7 +177,7 @@ def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
     ends = np.concatenate((starts[1:], [flat.size]))
     return [
-        Halt(int(times[flat[s]]), grid.next_ms(interval, int(times[flat[e - 1]])), int(e - s))
+        BarRange(int(times[flat[s]]), grid.next_ms(interval, int(times[flat[e - 1]])), int(e - s))
         for s, e in zip(starts, ends, strict=True)
         if e - s >= min_bars
     ]

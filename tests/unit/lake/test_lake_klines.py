@@ -12,12 +12,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.frames import KLINES, BarRange, Interval, Market, Month, TimeRange
 from alphamill.lake import (
-    KlineFacts,
     Lake,
+    MonthFacts,
     Series,
-    Span,
     Unreadable,
     klines_key,
     manifest,
@@ -26,8 +25,8 @@ from alphamill.lake import (
     read_partition,
     write_klines,
 )
-from alphamill.lake.klines import content_hash
 from alphamill.lake.manifest import CACHE
+from alphamill.lake.months import content_hash
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 HOUR = 3_600_000
@@ -45,10 +44,9 @@ def bars(month, hours, close=1.5):
     return pa.Table.from_pydict(columns, schema=KLINES)
 
 
-def facts(month, hours, gaps=(), complete=False):
-    return KlineFacts(
-        "rest", month.start_ms, month.start_ms + hours * HOUR, gaps=tuple(gaps), complete=complete
-    )
+def facts(month, hours, gaps=()):
+    asked = TimeRange(month.start_ms, month.start_ms + hours * HOUR)
+    return MonthFacts("rest", asked, gaps=tuple(gaps))
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def test_ranges_cross_months_and_skip_what_is_not_there(lake):
 
 
 def test_the_file_says_what_it_is(lake):
-    gap = Span(APRIL.start_ms + 2 * HOUR, APRIL.start_ms + 4 * HOUR, 2)
+    gap = BarRange(APRIL.start_ms + 2 * HOUR, APRIL.start_ms + 4 * HOUR, 2)
     put(lake, APRIL, [0, 1, 4], asked=5, gaps=[gap])
     partition = read_partition(lake, Series(*WHERE), APRIL)
     assert (partition.rows, partition.expected) == (3, 5)
@@ -145,9 +143,9 @@ def test_pandas_and_duckdb_and_datasets_read_it_unaided(lake):
 
 
 def test_the_manifest_tells_what_is_missing_and_why(lake):
-    put(lake, APRIL, [], asked=720, gaps=[Span(APRIL.start_ms, APRIL.end_ms, 720)])
-    listed = Span(MAY.start_ms, MAY.start_ms + 3 * HOUR, 3)
-    outage = Span(MAY.start_ms + 5 * HOUR, MAY.start_ms + 6 * HOUR, 1)
+    put(lake, APRIL, [], asked=720, gaps=[BarRange(APRIL.start_ms, APRIL.end_ms, 720)])
+    listed = BarRange(MAY.start_ms, MAY.start_ms + 3 * HOUR, 3)
+    outage = BarRange(MAY.start_ms + 5 * HOUR, MAY.start_ms + 6 * HOUR, 1)
     put(lake, MAY, [3, 4, 6, 7], asked=8, gaps=[listed, outage])
     found = manifest(lake, *WHERE)
     assert [entry.month for entry in found.entries] == [APRIL, MAY]
@@ -249,7 +247,7 @@ def test_a_month_of_real_minutes_is_exact_and_small(lake):
         .cast(KLINES)
     )
     where = (Market.SPOT, "BTCUSDT", Interval.M1)
-    facts = KlineFacts("rest", month.start_ms, month.end_ms, complete=True)
+    facts = MonthFacts("rest", month.range)
     key = write_klines(lake, *where, month, table, facts)
     back = read_klines(lake, *where, month.start_ms, month.end_ms)
     assert back.equals(table.combine_chunks())

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from alphamill.clock import ManualClock
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import FundingJob, RunKind, RunSpec
-from alphamill.lake import KlineFacts, Lake, write_klines
+from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.ledger import RunRecord
 from alphamill.ledger.protocol import RunState
 from alphamill.market import FakeFunding
@@ -57,7 +57,7 @@ DAY_MS = 86_400_000
 def put_january(lake, market, symbol):
     """A month of which it is known that there was no bar, at two intervals."""
     for interval in (Interval.H1, Interval.H4):
-        facts = KlineFacts("rest", JANUARY.start_ms, JANUARY.end_ms)
+        facts = MonthFacts("rest", JANUARY.range)
         write_klines(lake, market, symbol, interval, JANUARY, KLINES.empty_table(), facts)
 
 

@@ -10,21 +10,28 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from alphamill.clock import ManualClock
-from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.frames import (
+    KLINES,
+    BarRange,
+    Interval,
+    Market,
+    Month,
+    TimeRange,
+    rows_within,
+    times_ms,
+)
 from alphamill.jobs import FetchJob, ReverifyJob
 from alphamill.lake import (
     Entry,
-    KlineFacts,
     Lake,
     Manifest,
+    MonthFacts,
     Partition,
     Series,
-    Span,
     compared_at_ms,
     manifest,
 )
 from alphamill.market import FakeExchange
-from alphamill.market.klines.parse import between, times_ms
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.reverify import ReverifyDeps
@@ -39,16 +46,16 @@ def entry(month, start_ms=None, end_ms=None, gaps=(), halts=(), first_ms=None):
     start_ms, end_ms = start_ms or month.start_ms, end_ms or month.end_ms
     expected = (end_ms - start_ms) // H1_MS
     rows = expected - sum(gap.bars for gap in gaps)
-    facts = KlineFacts("rest", start_ms, end_ms, tuple(gaps), tuple(halts))
+    facts = MonthFacts("rest", TimeRange(start_ms, end_ms), tuple(gaps), tuple(halts))
     partition = Partition(month, rows, expected, facts, first_ms or start_ms, end_ms - H1_MS, "x")
     return Entry(month, partition, 1000, 0)
 
 
 def test_each_kind_of_hole_has_its_reason():
     listed_ms = JAN.start_ms + 10 * H1_MS
-    before = Span(JAN.start_ms, listed_ms, 10)
-    absent = Span(JAN.start_ms + 100 * H1_MS, JAN.start_ms + 103 * H1_MS, 3)
-    halt = Span(FEB.start_ms, FEB.start_ms + 2 * H1_MS, 2)
+    before = BarRange(JAN.start_ms, listed_ms, 10)
+    absent = BarRange(JAN.start_ms + 100 * H1_MS, JAN.start_ms + 103 * H1_MS, 3)
+    halt = BarRange(FEB.start_ms, FEB.start_ms + 2 * H1_MS, 2)
     january = entry(JAN, gaps=[before, absent], first_ms=listed_ms)
     april = entry(APR, end_ms=APR.start_ms + 5 * H1_MS)
     held = Manifest(SERIES, (january, entry(FEB, halts=[halt]), april))
@@ -78,7 +85,7 @@ def test_a_series_of_damaged_files_alone_is_missing_altogether():
 def test_the_tables_fit_80_columns():
     console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
     minutes = Series(Market.USD_M, "1000SATSUSDT", Interval.M15)
-    january = entry(JAN, gaps=[Span(JAN.start_ms, JAN.start_ms + 44 * H1_MS, 44)])
+    january = entry(JAN, gaps=[BarRange(JAN.start_ms, JAN.start_ms + 44 * H1_MS, 44)])
     _show([holdings_of(Manifest(minutes, (january, Entry(MAR, None, 1, 0))))], ["X"], console)
     text = console.file.getvalue()
     assert "…" not in text
@@ -93,7 +100,7 @@ def test_the_outage_of_2023_03_24_shows_both_ways(shared_data, tmp_path):
     bars = pq.read_table(shared_data / "klines/spot/BTCUSDT-1m.parquet")
     closes = pc.add(bars["open_time"], 59_999)  # the recording leaves them out
     bars = bars.append_column("close_time", closes).select(KLINES.names).cast(KLINES)
-    bars = between(bars, march.start_ms, march.end_ms)
+    bars = rows_within(bars, march.range)
     exchange = FakeExchange(ManualClock(march.end_ms + 86_400_000))
     exchange.add("BTCUSDT", Interval.M1, bars)
     lake = Lake(str(tmp_path))

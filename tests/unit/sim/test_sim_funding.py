@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import Interval, Market, Month, times_ms
 from alphamill.market.funding.archive_file import FundingFile, holes
 from alphamill.market.funding.parse import parse_funding
-from alphamill.market.klines.parse import times_ms
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.exchange.fault_replies import spoiled
@@ -138,9 +137,9 @@ def test_files_hold_the_month_and_lack_nothing():
         table = file.parse(archive.body(f"/{file.path}"))
         known = SOURCE.funding(market, symbol)
         here = (known.stamp_ms >= file.month.start_ms) & (known.stamp_ms < file.month.end_ms)
-        np.testing.assert_array_equal(times_ms(table, "funding_time"), known.stamp_ms[here])
+        np.testing.assert_array_equal(times_ms(table), known.stamp_ms[here])
         np.testing.assert_array_equal(table["funding_rate"].to_numpy(), known.rate[here])
-        assert holes(table, file.month.start_ms, file.month.end_ms) == []
+        assert holes(table, file.month.range) == []
     assert archive.body(f"/{FundingFile(Market.USD_M, 'BTCUSDT', Month(2023, 7)).path}") is None
     early = SimulatedArchive(SOURCE, lambda: Month(2023, 3).start_ms)
     assert early.body(f"/{FundingFile(Market.USD_M, 'BTCUSDT', Month(2023, 2)).path}") is None

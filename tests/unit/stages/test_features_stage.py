@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from alphamill.errors import GiveUp
-from alphamill.frames import KLINES, Interval, Market, Month, months_between
+from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, months_between
 from alphamill.indicators import compute_indicators, history_bars, indicator_names
 from alphamill.jobs import FeaturesJob
-from alphamill.lake import KlineFacts, Lake, features_key, read_klines, write_klines
+from alphamill.lake import Lake, MonthFacts, features_key, read_klines, write_klines
 from alphamill.stages import features
 from alphamill.stages.features import FeaturesDeps, read_features
 
@@ -48,7 +48,7 @@ def put(lake: Lake, start_ms: int, end_ms: int, interval: Interval = Interval.H1
         symbol: str = "BTCUSDT", seed: int = 5) -> None:  # fmt: skip
     for month in months_between(start_ms, end_ms):
         span = max(start_ms, month.start_ms), min(end_ms, month.end_ms)
-        facts = KlineFacts("rest", *span)
+        facts = MonthFacts("rest", TimeRange(*span))
         table = bars(*span, interval.ms, seed)
         write_klines(lake, Market.SPOT, symbol, interval, month, table, facts)
 
@@ -162,7 +162,7 @@ def test_monthly_bars_have_features_too(lake: Lake) -> None:
         table = bars(ms(2020, 1), ms(2020, 2), Interval.D1.ms).slice(month.month, 1)
         start = pa.array([month.start_ms]).cast(KLINES.field("open_time").type)
         table = table.set_column(0, KLINES.field("open_time"), start)
-        facts = KlineFacts("rest", month.start_ms, month.end_ms)
+        facts = MonthFacts("rest", month.range)
         write_klines(lake, Market.SPOT, "BTCUSDT", Interval.MO1, month, table, facts)
     made = features.run(job(ms(2022, 1), ms(2023, 1), Interval.MO1), FeaturesDeps(lake))
     assert made.written == 12

@@ -56,7 +56,7 @@ def test_the_same_month_from_either_source_holds_the_same_bars(deps, tmp_path):
     assert fetch.run(job(), plain).source == "rest"
     ours, theirs = partition(deps), partition(plain)
     assert ours.content_hash == theirs.content_hash
-    assert ours.facts.complete
+    assert ours.complete
     assert (ours.facts.gaps, ours.facts.halts) == (theirs.facts.gaps, theirs.facts.halts)
     assert fetch.run(job(), deps).skipped
     assert len(deps.archive.asked) == 1
@@ -117,13 +117,13 @@ def test_a_hole_that_the_exchange_refuses_to_answer_for(deps):
         held = manifest(deps.lake, Market.SPOT, "BTCUSDT", Interval.H1)
         [missing] = held.missing(APRIL.start_ms, APRIL.end_ms)
         assert (missing.bars, missing.why) == (3, "not fetched")
-        assert not held.partitions[0].facts.complete
+        assert not held.partitions[0].complete
     assert deps.archive.asked == [STEM]
     facts = fetch.run(job(), deps)  # from a place that is served
     assert (facts.rows, facts.source, facts.archive_note) == (720, "archive-monthly+rest", "")
     held = manifest(deps.lake, Market.SPOT, "BTCUSDT", Interval.H1)
     assert held.missing(APRIL.start_ms, APRIL.end_ms) == []
-    assert held.partitions[0].facts.complete
+    assert held.partitions[0].complete
     assert fetch.run(job(), deps).skipped
 
 

@@ -77,7 +77,7 @@ def test_a_month_is_fetched_once_and_then_never_asked_for(deps, exchange):
         "source": "rest", "key": KEY, "skipped": False, "note": "", "files": 0, "archive_note": "",
     }  # fmt: skip
     assert stored(deps).equals(hours(*range(720)))
-    assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).complete
     written = deps.lake.stat(KEY)
     again = fetch.run(job(), deps)
     assert again == replace(facts, requests=0, skipped=True)
@@ -96,7 +96,7 @@ def test_a_live_month_grows_from_its_last_closed_bar(deps, exchange):
     exchange.clock = ManualClock(APRIL.start_ms + 10 * HOUR + 1800_000)
     facts = fetch.run(job(), deps)
     assert (facts.rows, facts.expected, facts.gaps) == (10, 10, 0)
-    assert not read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    assert not read_partition(deps.lake, Series(*WHERE), APRIL).complete
     exchange.clock.advance(3 * 3600)
     assert fetch.run(job(), deps).rows == 13
     assert asked(exchange) == [(0, 720), (10, 720)]
@@ -106,10 +106,10 @@ def test_a_live_month_grows_from_its_last_closed_bar(deps, exchange):
 def test_the_last_bar_of_a_month_counts_once_it_has_closed(deps, exchange):
     exchange.clock = ManualClock(APRIL.end_ms - 1)
     fetch.run(job(), deps)
-    assert not read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    assert not read_partition(deps.lake, Series(*WHERE), APRIL).complete
     exchange.clock.advance(0.001)
     assert fetch.run(job(), deps).rows == 720
-    assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.complete
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).complete
 
 
 def test_a_bar_that_only_just_closed_and_is_absent_is_asked_for_again(deps, exchange):
@@ -128,7 +128,7 @@ def test_an_outage_is_a_gap_that_is_not_asked_for_again(deps, exchange):
     assert fetch.run(job(), deps).skipped
     assert asked(exchange) == [(0, 720), (718, 720)]  # the end is asked for twice
     partition = read_partition(deps.lake, Series(*WHERE), APRIL)
-    assert partition.facts.complete
+    assert partition.complete
     assert [(gap.start_ms, gap.bars) for gap in partition.facts.gaps] == [
         (APRIL.start_ms + 100 * HOUR, 3),
         (APRIL.start_ms + 718 * HOUR, 2),

@@ -10,9 +10,17 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.evaluation import Segment, backtest
-from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month, months_between
+from alphamill.frames import (
+    KLINE_FIELDS,
+    KLINES,
+    Interval,
+    Market,
+    Month,
+    TimeRange,
+    months_between,
+)
 from alphamill.jobs import FundingJob, PanelJob, RunKind, RunSpec, ScoreJob
-from alphamill.lake import KlineFacts, Lake, write_klines
+from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.market import Damaged, FakeFunding
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table
@@ -105,14 +113,15 @@ def test_a_doubt_is_asked_about_until_it_is_answered(lake, fake):
     assert "HTTP 451" in first.archive_note
     hole = (START + 49 * 8 * HOUR + 8, START + 51 * 8 * HOUR + 7)
     assert known(lake, end_ms=FEBRUARY.start_ms).known == (
-        (START, hole[0]), (hole[1], FEBRUARY.start_ms),
-    )  # fmt: skip
+        TimeRange(START, hole[0]),
+        TimeRange(hole[1], FEBRUARY.start_ms),
+    )
     again = fetch(lake, fake, end_ms=FEBRUARY.start_ms, archive=True)
     assert (again.settlements, again.skipped) == (92, False)
     assert "HTTP 451" in again.archive_note
     healed = fetch(lake, fake, end_ms=FEBRUARY.start_ms, archive=True)
     assert (healed.settlements, healed.archive_note) == (93, "")
-    assert known(lake, end_ms=FEBRUARY.start_ms).known == ((START, FEBRUARY.start_ms),)
+    assert known(lake, end_ms=FEBRUARY.start_ms).known == (TimeRange(START, FEBRUARY.start_ms),)
 
 
 def test_a_damaged_file_is_kept_aside(lake, fake):
@@ -131,7 +140,7 @@ def hours_from(count, first=0):
 
 def test_a_settlement_is_the_bar_that_ends_with_it_whatever_its_stamp():
     stamped = funding_table([START + 8 * HOUR + 13, START + 16 * HOUR - 2], [0.5, 0.25])
-    span = ((START, START + 24 * HOUR),)
+    span = (TimeRange(START, START + 24 * HOUR),)
     column = funding_column(KnownFunding(stamped, span, frozenset()), hours_from(20), HOUR)
     assert np.flatnonzero(column).tolist() == [7, 15]
     assert column[[7, 15]].tolist() == [0.5, 0.25]
@@ -139,7 +148,10 @@ def test_a_settlement_is_the_bar_that_ends_with_it_whatever_its_stamp():
 
 def test_bars_whose_settlements_are_not_known_are_nan_and_no_zero():
     nothing = funding_table([], [])
-    spans = ((START, START + 3 * HOUR), (START + 5 * HOUR, START + 8 * HOUR + 60_000))
+    spans = (
+        TimeRange(START, START + 3 * HOUR),
+        TimeRange(START + 5 * HOUR, START + 8 * HOUR + 60_000),
+    )
     column = funding_column(KnownFunding(nothing, spans, frozenset()), hours_from(10), HOUR)
     # Bar 2 ends where the first span does: its settlement would be stamped after it.
     assert np.isnan(column).tolist() == [False] * 2 + [True] * 3 + [False] * 3 + [True] * 2
@@ -168,7 +180,7 @@ def put_klines(lake, market):
         times = table["open_time"].cast(pa.int64()).to_numpy()
         for month in months_between(START, int(times[-1]) + 1):
             mine = (times >= month.start_ms) & (times < month.end_ms)
-            facts = KlineFacts("rest", month.start_ms, month.end_ms)
+            facts = MonthFacts("rest", month.range)
             write_klines(lake, market, symbol, Interval.H1, month, table.filter(mine), facts)
 
 

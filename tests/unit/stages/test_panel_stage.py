@@ -15,7 +15,7 @@ from alphamill.evaluation import Segment
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, months_between
 from alphamill.indicators import indicator_names
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec
-from alphamill.lake import KlineFacts, Lake, write_klines
+from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.runs.panels import field_key, load_panel, manifest_key, read_manifest
 from alphamill.settings import SegmentSettings
 from alphamill.stages import features, panel
@@ -43,7 +43,7 @@ def put(lake: Lake, symbol: str, table: pa.Table) -> None:
     times = table["open_time"].cast(pa.int64()).to_numpy()
     for month in months_between(int(times[0]), int(times[-1]) + 1):
         mine = (times >= month.start_ms) & (times < month.end_ms)
-        facts = KlineFacts("rest", month.start_ms, month.end_ms)
+        facts = MonthFacts("rest", month.range)
         write_klines(lake, Market.SPOT, symbol, Interval.H1, month, table.filter(mine), facts)
 
 

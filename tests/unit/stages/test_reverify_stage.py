@@ -112,7 +112,7 @@ def test_a_corrected_bar_is_replaced_and_the_change_recorded(lake, exchange):
     assert record["seen_at"].timestamp() * 1000 == LATER
     assert record["source"] == "rest"
     partition = read_partition(lake, SERIES, APRIL)
-    assert partition.facts.complete
+    assert partition.complete
     assert partition.rows == 720
 
 

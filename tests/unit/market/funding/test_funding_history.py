@@ -8,11 +8,10 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import Market, Month
+from alphamill.frames import Market, Month, TimeRange, times_ms
 from alphamill.market import Damaged, FakeFunding, FundingHistory
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table, merge_funding
-from alphamill.market.klines.parse import times_ms
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY, MARCH = Month(2023, 1), Month(2023, 2), Month(2023, 3)
@@ -30,8 +29,9 @@ def file_of(table, hours=8):
     )
 
 
-def history_of(fake, archive=True):
-    return FundingHistory(Market.USD_M, fake, fake if archive else None, fake.clock)
+def parts_of(fake, start_ms, end_ms, archive=True, symbol="BTCUSDT"):
+    history = FundingHistory(Market.USD_M, fake, fake if archive else None, fake.clock)
+    return list(history.parts(symbol, TimeRange(start_ms, end_ms)))
 
 
 def fake_of(table, now_ms=LATER):
@@ -43,7 +43,7 @@ def rows_of(parts):
 
 
 def adjoin(parts, start_ms, end_ms):
-    edges = [(part.start_ms, part.end_ms) for part in parts]
+    edges = [(part.range.start_ms, part.range.end_ms) for part in parts]
     assert [edges[0][0], edges[-1][1]] == [start_ms, end_ms]
     assert all(a[1] == b[0] for a, b in itertools.pairwise(edges))
 
@@ -54,7 +54,7 @@ def test_pages_give_every_settlement_once(count):
     end_ms = start_ms + count * 8 * HOUR
     table = every(8, start_ms, end_ms)
     fake = fake_of(table)
-    parts = list(history_of(fake, archive=False).parts("BTCUSDT", start_ms, end_ms))
+    parts = parts_of(fake, start_ms, end_ms, archive=False)
     assert rows_of(parts).equals(table)
     adjoin(parts, start_ms, end_ms)
     assert all(part.table.num_rows <= 1000 for part in parts)
@@ -66,7 +66,7 @@ def test_pages_give_every_settlement_once(count):
 def test_hours_of_any_kind_within_one_range():
     start_ms, middle_ms, end_ms = JANUARY.start_ms, FEBRUARY.start_ms, MARCH.start_ms
     table = merge_funding([every(8, start_ms, middle_ms), every(1, middle_ms, end_ms, 29)])
-    parts = list(history_of(fake_of(table), archive=False).parts("BTCUSDT", start_ms, end_ms))
+    parts = parts_of(fake_of(table), start_ms, end_ms, archive=False)
     assert rows_of(parts).equals(table)
 
 
@@ -82,7 +82,7 @@ def test_an_empty_page_is_not_believed_at_once():
             return found.slice(0, 0) if len(self.pages) == 1 else found
 
     loaded = Loaded(fake.clock, fake.tables)
-    parts = list(history_of(loaded, archive=False).parts("BTCUSDT", start_ms, end_ms))
+    parts = parts_of(loaded, start_ms, end_ms, archive=False)
     assert rows_of(parts).num_rows == 93
     assert sum(part.requests for part in parts) == 2
 
@@ -90,12 +90,10 @@ def test_an_empty_page_is_not_believed_at_once():
 def test_before_a_listing_there_is_nothing_and_that_is_known():
     table = every(8, FEBRUARY.start_ms, MARCH.start_ms)
     fake = fake_of(table)
-    parts = list(history_of(fake, archive=False).parts("BTCUSDT", JANUARY.start_ms, MARCH.start_ms))
+    parts = parts_of(fake, JANUARY.start_ms, MARCH.start_ms, archive=False)
     assert rows_of(parts).equals(table)
     adjoin(parts, JANUARY.start_ms, MARCH.start_ms)
-    nothing = list(
-        history_of(fake, archive=False).parts("BTCUSDT", Month(2022, 1).start_ms, JANUARY.start_ms)
-    )
+    nothing = parts_of(fake, Month(2022, 1).start_ms, JANUARY.start_ms, archive=False)
     adjoin(nothing, Month(2022, 1).start_ms, JANUARY.start_ms)
     assert rows_of(nothing).num_rows == 0
 
@@ -103,10 +101,10 @@ def test_before_a_listing_there_is_nothing_and_that_is_known():
 def test_what_may_not_be_published_yet_is_not_known():
     now_ms = JANUARY.start_ms + 20 * HOUR
     fake = fake_of(every(8, JANUARY.start_ms, FEBRUARY.start_ms), now_ms)
-    parts = list(history_of(fake).parts("BTCUSDT", JANUARY.start_ms, FEBRUARY.start_ms))
+    parts = parts_of(fake, JANUARY.start_ms, FEBRUARY.start_ms)
     assert rows_of(parts).num_rows == 3
-    assert parts[-1].end_ms == now_ms - 120_000
-    assert not list(history_of(fake).parts("BTCUSDT", FEBRUARY.start_ms, MARCH.start_ms))
+    assert parts[-1].range.end_ms == now_ms - 120_000
+    assert not parts_of(fake, FEBRUARY.start_ms, MARCH.start_ms)
 
 
 def test_files_first_and_rest_for_the_months_without_one():
@@ -114,7 +112,7 @@ def test_files_first_and_rest_for_the_months_without_one():
     fake = fake_of(table)
     filed = every(8, FEBRUARY.start_ms, FEBRUARY.end_ms)
     fake.files = {"BTCUSDT-fundingRate-2023-02": file_of(filed)}
-    parts = list(history_of(fake).parts("BTCUSDT", JANUARY.start_ms, MARCH.end_ms))
+    parts = parts_of(fake, JANUARY.start_ms, MARCH.end_ms)
     assert [part.source for part in parts] == ["rest", "archive-monthly", "rest"]
     assert rows_of(parts).equals(table)
     adjoin(parts, JANUARY.start_ms, MARCH.end_ms)
@@ -125,7 +123,7 @@ def test_files_first_and_rest_for_the_months_without_one():
 
 def test_a_file_is_not_asked_for_before_its_month_is_over_nor_for_a_few_days():
     fake = fake_of(every(8, JANUARY.start_ms, MARCH.end_ms), FEBRUARY.start_ms + 10 * 24 * HOUR)
-    list(history_of(fake).parts("BTCUSDT", JANUARY.end_ms - 5 * 24 * HOUR, MARCH.end_ms))
+    parts_of(fake, JANUARY.end_ms - 5 * 24 * HOUR, MARCH.end_ms)
     assert fake.stems == []
 
 
@@ -134,31 +132,43 @@ def test_rest_fills_what_a_file_lacks():
     keep = pa.array([n not in (10, 11, 40) for n in range(table.num_rows)])
     fake = fake_of(table)
     fake.files = {"BTCUSDT-fundingRate-2023-01": file_of(table.filter(keep))}
-    (part,) = history_of(fake).parts("BTCUSDT", JANUARY.start_ms, JANUARY.end_ms)
+    (part,) = parts_of(fake, JANUARY.start_ms, JANUARY.end_ms)
     assert part.table.equals(table)
     assert (part.source, part.requests, part.files) == ("archive-monthly+rest", 2, 1)
     assert part.unverified == ()
 
 
+def test_many_holes_are_one_stretch():
+    table = every(8, JANUARY.start_ms, JANUARY.end_ms)
+    fake = fake_of(table)
+    keep = pa.array([n % 3 != 1 or n > 80 for n in range(table.num_rows)])
+    fake.files = {"BTCUSDT-fundingRate-2023-01": file_of(table.filter(keep))}
+    (part,) = parts_of(fake, JANUARY.start_ms, JANUARY.end_ms)
+    times = times_ms(table)
+    assert part.table.equals(table)
+    assert fake.pages == [("BTCUSDT", times[0] + 1, times[80])]
+
+
 def test_a_hole_that_rest_refuses_to_answer_for_stays_in_doubt():
     table = every(8, JANUARY.start_ms, JANUARY.end_ms)
-    times = times_ms(table, "funding_time")
+    times = times_ms(table)
     fake = fake_of(table)
     fake.failures = [GiveUp("HTTP 451")]
     keep = pa.array([n not in (10, 40) for n in range(table.num_rows)])
     fake.files = {"BTCUSDT-fundingRate-2023-01": file_of(table.filter(keep))}
-    (part,) = history_of(fake).parts("BTCUSDT", JANUARY.start_ms, JANUARY.end_ms)
+    (part,) = parts_of(fake, JANUARY.start_ms, JANUARY.end_ms)
     assert part.table.num_rows == 91
     assert part.unverified == (
-        (times[9] + 1, times[11]), (times[39] + 1, times[41]),
-    )  # fmt: skip
+        TimeRange(times[9] + 1, times[11]),
+        TimeRange(times[39] + 1, times[41]),
+    )
     assert "HTTP 451" in part.notes[0]
 
 
 def test_a_symbol_that_rest_does_not_have_and_no_file_gives_up():
     fake = FakeFunding(ManualClock(LATER))
     with pytest.raises(GiveUp, match="no symbol 'XUSDT'"):
-        list(history_of(fake).parts("XUSDT", JANUARY.start_ms, FEBRUARY.start_ms))
+        parts_of(fake, JANUARY.start_ms, FEBRUARY.start_ms, symbol="XUSDT")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ def test_an_archive_that_fails_is_said_and_rest_stands_in(fault):
     table = every(8, JANUARY.start_ms, JANUARY.end_ms)
     fake = fake_of(table)
     fake.files = {"BTCUSDT-fundingRate-2023-01": fault}
-    (part,) = history_of(fake).parts("BTCUSDT", JANUARY.start_ms, JANUARY.end_ms)
+    (part,) = parts_of(fake, JANUARY.start_ms, JANUARY.end_ms)
     assert part.table.equals(table)
     assert part.source == "rest"
     said = [*map(str, part.damaged), *part.notes]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from alphamill.errors import RetryLater
+from alphamill.frames import times_ms
 from alphamill.market import BinanceFunding
-from alphamill.market.klines.parse import times_ms
 
 HOUR = 3_600_000
 START = 1_672_531_200_000
@@ -52,4 +52,4 @@ def test_settlements_of_before_the_range_are_asked_for_again():
 def test_settlements_of_after_it_are_left_out():
     api = Api(START, START + HOUR)
     table = BinanceFunding(api, Gate()).page("BTCUSDT", START, START + HOUR)
-    assert times_ms(table, "funding_time").tolist() == [START]
+    assert times_ms(table).tolist() == [START]

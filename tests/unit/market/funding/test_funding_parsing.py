@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from alphamill.errors import RetryLater
-from alphamill.frames import FUNDING, Market, Month
+from alphamill.frames import FUNDING, Market, Month, TimeRange, times_ms
 from alphamill.market.funding.archive_file import FundingFile, holes, parse_funding_csv
 from alphamill.market.funding.parse import funding_table, merge_funding, parse_funding, settled_ms
-from alphamill.market.klines.parse import times_ms
 
 HOUR = 3_600_000
 JANUARY = Month(2023, 1)
@@ -30,7 +29,7 @@ def body(rows):
 
 def pairs(table):
     rates = table["funding_rate"].to_pylist()
-    return list(zip(times_ms(table, "funding_time").tolist(), rates, strict=True))
+    return list(zip(times_ms(table).tolist(), rates, strict=True))
 
 
 def test_the_documented_rows():
@@ -187,11 +186,8 @@ def filed(*hours_and_intervals):
     ],
 )
 def test_what_a_file_may_lack(rows, expected):
-    found = holes(filed(*rows), at(0), at(24))
+    found = holes(filed(*rows), TimeRange(at(0), at(24)))
     assert found == [
-        (at(0) if a is None else at(a, 1), at(24) if b is None else at(b)) for a, b in expected
+        TimeRange(at(0) if a is None else at(a, 1), at(24) if b is None else at(b))
+        for a, b in expected
     ]
-
-
-def test_many_holes_are_one_stretch():
-    assert holes(filed(*((20 * n, 8) for n in range(30))), at(0), at(600)) == [(at(0, 1), at(600))]

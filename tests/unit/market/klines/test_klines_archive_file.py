@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphamill.frames import KLINES, Interval, Market, Month
-from alphamill.market.klines import archive_file as archive_files
-from alphamill.market.klines.archive_file import ArchiveFile, parse_csv, parse_zip
-from alphamill.market.klines.parse import find_gaps, times_ms, utc_text
+from alphamill.frames import KLINES, Interval, Market, Month, times_ms
+from alphamill.market import archive_zip
+from alphamill.market.klines.archive_file import KlineFile, parse_csv, parse_zip
+from alphamill.market.klines.parse import find_gaps, utc_text
 
 REAL = Path(__file__).resolve().parents[5] / "shared" / "data" / "vision_csv"
-BTC_DAY = ArchiveFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2021, 4), 23)
+BTC_DAY = KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2021, 4), 23)
 ROW = "1619136000000,5.5,6,5,5.75,10.25,1619136059999,58.9,7,4,23.1,0"
 
 
@@ -25,9 +25,9 @@ ROW = "1619136000000,5.5,6,5,5.75,10.25,1619136059999,58.9,7,4,23.1,0"
 def inflater(request, monkeypatch):
     """Each with the inflater of this platform, and with the one that every Python has."""
     if request.param == "zlib":
-        monkeypatch.setattr(archive_files, "_deflate", zlib)
+        monkeypatch.setattr(archive_zip, "_deflate", zlib)
     else:
-        assert archive_files._deflate is not zlib  # declared for every platform that CI has
+        assert archive_zip._deflate is not zlib  # declared for every platform that CI has
 
 
 def zipped(*members, method=zipfile.ZIP_DEFLATED):
@@ -39,23 +39,23 @@ def zipped(*members, method=zipfile.ZIP_DEFLATED):
 
 
 def test_names_are_the_archives():
-    month = ArchiveFile(Market.USD_M, "NEARUSDT", Interval.M1, Month(2025, 6))
+    month = KlineFile(Market.USD_M, "NEARUSDT", Interval.M1, Month(2025, 6))
     assert month.path == "data/futures/um/monthly/klines/NEARUSDT/1m/NEARUSDT-1m-2025-06.zip"
     assert BTC_DAY.path == "data/spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2021-04-23.zip"
-    long = ArchiveFile(Market.COIN_M, "BTCUSD_PERP", Interval.MO1, Month(2021, 4))
+    long = KlineFile(Market.COIN_M, "BTCUSD_PERP", Interval.MO1, Month(2021, 4))
     assert long.path == "data/futures/cm/monthly/klines/BTCUSD_PERP/1mo/BTCUSD_PERP-1mo-2021-04.zip"
     assert (month.source, BTC_DAY.source) == ("archive-monthly", "archive-daily")
-    assert [utc_text(t) for t in (BTC_DAY.start_ms, BTC_DAY.end_ms)] == [
+    assert [utc_text(t) for t in (BTC_DAY.range.start_ms, BTC_DAY.range.end_ms)] == [
         "2021-04-23 00:00", "2021-04-24 00:00"
     ]  # fmt: skip
     noon = int(datetime(2021, 4, 23, 12, tzinfo=UTC).timestamp() * 1000)
-    assert ArchiveFile.of_day(Market.SPOT, "BTCUSDT", Interval.M1, noon) == BTC_DAY
+    assert KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2021, 4)).of_day(noon) == BTC_DAY
 
 
 @pytest.mark.parametrize("symbol", ["../x", "btcusdt", "BTC/USDT", ""])
 def test_a_symbol_that_could_change_the_path_makes_no_name(symbol):
     with pytest.raises(ValueError, match="not a symbol"):
-        ArchiveFile(Market.SPOT, symbol, Interval.M1, Month(2021, 4))
+        KlineFile(Market.SPOT, symbol, Interval.M1, Month(2021, 4))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the recorded CSVs are not beside the repository")
@@ -64,25 +64,25 @@ def test_a_symbol_that_could_change_the_path_makes_no_name(symbol):
     [
         (
             "BTCUSDT-1m-2023-03-24.csv",
-            ArchiveFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2023, 3), 24),
+            KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2023, 3), 24),
             1360,
             [("2023-03-24 12:40", 80)],
         ),
         (
             "BTCUSDT-1m-2024-12-31.csv",
-            ArchiveFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2024, 12), 31),
+            KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2024, 12), 31),
             1440,
             [],
         ),
         (
             "BTCUSDT-1m-2025-01-01.csv",
-            ArchiveFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2025, 1), 1),
+            KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2025, 1), 1),
             1440,
             [],
         ),
         (
             "NEARUSDT-1m-2025-06.first1d.csv",
-            ArchiveFile(Market.USD_M, "NEARUSDT", Interval.M1, Month(2025, 6), 1),
+            KlineFile(Market.USD_M, "NEARUSDT", Interval.M1, Month(2025, 6), 1),
             1440,
             [],
         ),
@@ -93,10 +93,10 @@ def test_the_exchanges_own_files(name, file, rows, gaps):
     table = parse_zip(zipped((f"{file.stem}.csv", text)), file)
     assert table.schema == KLINES
     assert table.num_rows == rows
-    found = find_gaps(table, file.interval, file.start_ms, file.end_ms)
+    found = find_gaps(table, file.interval, file.range)
     assert [(utc_text(gap.start_ms), gap.bars) for gap in found] == gaps
-    assert times_ms(table)[0] == file.start_ms
-    assert times_ms(table, "close_time")[-1] == file.end_ms - 1
+    assert times_ms(table)[0] == file.range.start_ms
+    assert times_ms(table, "close_time")[-1] == file.range.end_ms - 1
     lines = [line.split(",") for line in text.decode().splitlines() if line[0].isdigit()]
     for column, field in enumerate(KLINES):
         if column not in (0, 6):

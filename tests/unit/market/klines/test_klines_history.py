@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, Interval, Market, Month
-from alphamill.market import Damaged, FakeArchive, FakeExchange, History
-from alphamill.market.klines.parse import between, merge_klines, times_ms
+from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, rows_within, times_ms
+from alphamill.market import Damaged, FakeArchive, FakeExchange, KlineHistory
+from alphamill.market.klines.parse import merge_klines
 
 DAY, HOUR = 86_400_000, 3_600_000
 MARCH, APRIL, MAY = Month(2021, 3), Month(2021, 4), Month(2021, 5)
@@ -38,21 +38,21 @@ class Rig:
         self.exchange = FakeExchange(ManualClock(now_ms))
         self.exchange.add("BTCUSDT", interval, self.table)
         self.archive = FakeArchive({("BTCUSDT", interval): self.table})
-        self.history = History(Market.SPOT, self.exchange, self.archive, ManualClock(now_ms))
+        self.history = KlineHistory(Market.SPOT, self.exchange, self.archive, ManualClock(now_ms))
 
     def fetch(self, start_ms, end_ms):
         """All parts, after a look at whether they adjoin and hold what the exchange holds."""
-        parts = list(self.history.parts("BTCUSDT", self.interval, start_ms, end_ms))
-        edges = [start_ms, *[part.end_ms for part in parts]]
-        assert edges == [*[part.start_ms for part in parts], end_ms]
-        whole = merge_klines([part.klines.table for part in parts])
+        parts = list(self.history.parts("BTCUSDT", self.interval, TimeRange(start_ms, end_ms)))
+        edges = [start_ms, *[part.range.end_ms for part in parts]]
+        assert edges == [*[part.range.start_ms for part in parts], end_ms]
+        whole = merge_klines([part.table for part in parts])
         assert whole.equals(self.exchange.klines("BTCUSDT", self.interval, start_ms, end_ms).table)
         self.exchange.asked.pop()
         return parts
 
 
 def sources(parts):
-    return [part.klines.source for part in parts]
+    return [part.source for part in parts]
 
 
 def stems(rig):
@@ -72,11 +72,11 @@ def test_the_running_month_is_days_and_then_the_api():
     now = MAY.start_ms + 20 * DAY + 5 * HOUR  # 21 May, 05:00: the 19th is the last safe day
     rig = Rig(now_ms=now)
     [part] = rig.fetch(MAY.start_ms, now)
-    assert part.klines.source == "archive-daily+rest"
+    assert part.source == "archive-daily+rest"
     assert stems(rig) == [f"2021-05-{day:02d}" for day in range(19, 0, -1)]
     asked = [((a.start_ms - MAY.start_ms) / DAY, a.end_ms) for a in rig.exchange.asked]
     assert asked == [(19, now)]
-    assert part.klines.server_time_ms == now
+    assert part.server_time_ms == now
 
 
 def test_a_month_is_not_looked_for_before_two_days_have_passed():
@@ -109,11 +109,11 @@ def test_months_whose_file_is_known_to_be_wrong_come_from_days():
 
 def test_bars_that_the_archive_lost_are_the_apis():
     rig = Rig()
-    rig.archive.tables["BTCUSDT", Interval.M15] = between(
-        rig.table, APRIL.start_ms + 3 * DAY, APRIL.end_ms
+    rig.archive.tables["BTCUSDT", Interval.M15] = rows_within(
+        rig.table, TimeRange(APRIL.start_ms + 3 * DAY, APRIL.end_ms)
     ).filter(np.arange(27 * 96) % 1000 != 500)
     [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
-    assert part.klines.source == "archive-monthly+rest"
+    assert part.source == "archive-monthly+rest"
     spans = [(a.end_ms - a.start_ms) // Interval.M15.ms for a in rig.exchange.asked]
     assert spans == [3 * 96, 1, 1, 1]
 
@@ -121,7 +121,7 @@ def test_bars_that_the_archive_lost_are_the_apis():
 def test_a_bar_that_neither_has_does_not_make_the_source_mixed():
     rig = Rig(skip=[APRIL.start_ms + 7 * HOUR])
     [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
-    assert part.klines.source == "archive-monthly"
+    assert part.source == "archive-monthly"
     assert len(rig.exchange.asked) == 2  # absence is asked for twice
 
 
@@ -132,11 +132,11 @@ def test_holes_that_the_api_refuses_to_answer_for_are_said(restricted):
     rig.archive.tables["BTCUSDT", Interval.M15] = rig.table.filter(pa.array(keep))
     if restricted:
         rig.exchange.failures += [GiveUp("HTTP 451")]
-    [part] = rig.history.parts("BTCUSDT", Interval.M15, APRIL.start_ms, APRIL.end_ms)
-    assert part.klines.table.num_rows == 30 * 96 - (12 if restricted else 0)
+    [part] = rig.history.parts("BTCUSDT", Interval.M15, APRIL.range)
+    assert part.table.num_rows == 30 * 96 - (12 if restricted else 0)
     holes = [(7, 8), (50, 52)] if restricted else []
     assert part.unverified == tuple(
-        (APRIL.start_ms + a * HOUR, APRIL.start_ms + b * HOUR) for a, b in holes
+        TimeRange(APRIL.start_ms + a * HOUR, APRIL.start_ms + b * HOUR) for a, b in holes
     )
     assert [note for note in part.notes if "HTTP 451" in note] == list(part.notes)
     assert len(rig.exchange.asked) == (1 if restricted else 2)  # refused once, it is not pressed
@@ -146,7 +146,7 @@ def test_a_stretch_that_only_the_api_has_still_fails_where_it_refuses():
     rig = Rig(now_ms=APRIL.start_ms + 10 * HOUR)
     rig.exchange.failures.append(GiveUp("HTTP 451"))
     with pytest.raises(GiveUp, match="451"):
-        list(rig.history.parts("BTCUSDT", Interval.M15, APRIL.start_ms, APRIL.end_ms))
+        list(rig.history.parts("BTCUSDT", Interval.M15, APRIL.range))
 
 
 def test_a_file_that_should_be_there_and_is_not_is_named():
@@ -167,10 +167,10 @@ def test_no_file_is_missed_of_a_month_without_bars():
 
 def test_very_many_holes_are_one_question():
     rig = Rig()
-    table = between(rig.table, APRIL.start_ms, APRIL.end_ms)
+    table = rows_within(rig.table, APRIL.range)
     rig.archive.tables["BTCUSDT", Interval.M15] = table.filter(np.arange(30 * 96) % 10 != 5)
     [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
-    assert part.klines.source == "archive-monthly+rest"
+    assert part.source == "archive-monthly+rest"
     assert len(rig.exchange.asked) == 1
 
 
@@ -190,8 +190,8 @@ def test_a_damaged_day_is_the_apis_and_the_others_are_files():
     rig.archive.absent.add("BTCUSDT-15m-2021-04")
     rig.archive.failures["BTCUSDT-15m-2021-04-10"] = Damaged("BTCUSDT-15m-2021-04-10", "bad", b"")
     [part] = rig.fetch(APRIL.start_ms, APRIL.end_ms)
-    assert part.klines.source == "archive-daily+rest"
-    assert (part.files, len(part.damaged), part.klines.requests) == (29, 1, 1)
+    assert part.source == "archive-daily+rest"
+    assert (part.files, len(part.damaged), part.requests) == (29, 1, 1)
 
 
 def test_an_archive_out_of_reach_is_noted_once_and_the_api_stands_in():
@@ -199,7 +199,7 @@ def test_an_archive_out_of_reach_is_noted_once_and_the_api_stands_in():
     for month in (MARCH, APRIL):
         rig.archive.failures[f"BTCUSDT-15m-{month}"] = RetryLater("no answer")
     [part] = rig.fetch(MARCH.start_ms, MAY.start_ms)
-    assert (part.klines.source, part.notes) == ("rest", ("archive: no answer",))
+    assert (part.source, part.notes) == ("rest", ("archive: no answer",))
     assert stems(rig) == ["2021-03", "2021-04"]
 
 
@@ -232,17 +232,17 @@ def test_what_is_not_worth_a_months_file(interval, days, asked):
 def test_seconds_are_never_read_by_the_month():
     rig = Rig()
     rig.archive.tables.clear()
-    list(rig.history.parts("BTCUSDT", Interval.S1, START, START + 10 * DAY))
+    list(rig.history.parts("BTCUSDT", Interval.S1, TimeRange(START, START + 10 * DAY)))
     assert rig.archive.asked == ["BTCUSDT-1s-2021-03-10", "BTCUSDT-1s-2021-03-09"]
-    list(rig.history.parts("BTCUSDT", Interval.S1, START, MARCH.end_ms))
+    list(rig.history.parts("BTCUSDT", Interval.S1, TimeRange(START, MARCH.end_ms)))
     assert "BTCUSDT-1s-2021-03" not in rig.archive.asked
 
 
 def test_without_an_archive_all_is_one_call():
     rig = Rig()
-    alone = History(Market.SPOT, rig.exchange, None, ManualClock(AUGUST_MS))
-    [part] = alone.parts("BTCUSDT", Interval.M15, MARCH.start_ms, MAY.start_ms)
-    assert (part.klines.source, len(rig.exchange.asked)) == ("rest", 1)
+    alone = KlineHistory(Market.SPOT, rig.exchange, None, ManualClock(AUGUST_MS))
+    [part] = alone.parts("BTCUSDT", Interval.M15, TimeRange(MARCH.start_ms, MAY.start_ms))
+    assert (part.source, len(rig.exchange.asked)) == ("rest", 1)
 
 
 @settings(max_examples=80, deadline=None)

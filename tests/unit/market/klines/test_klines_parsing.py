@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, Interval
-from alphamill.market.klines.parse import closed, parse_klines, times_ms
+from alphamill.frames import KLINES, Interval, times_ms
+from alphamill.market.klines.parse import closed, parse_klines
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 HOUR = 3_600_000

@@ -1,7 +1,4 @@
-"""Klines in the lake: a month a file, with what was asked for and what was not there beside it.
-
-A month of funding is kept in the same way, by the functions that take a series of either kind.
-"""
+"""Klines and funding in the lake: a month a file, which says what was asked for and not there."""
 
 from __future__ import annotations
 
@@ -14,7 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import KLINES, IntArray, Interval, Market, Month, months_between
+from alphamill.frames import (
+    KLINES,
+    BarRange,
+    Interval,
+    Market,
+    Month,
+    TimeRange,
+    months_between,
+    rows_within,
+    times_ms,
+)
 from alphamill.lake.layout import AnySeries, Series, klines_key
 from alphamill.lake.store import Lake, Stored, Unreadable
 
@@ -23,35 +30,23 @@ _READERS = 4  # months read side by side
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """`bars` bars with start_ms <= open time < end_ms."""
+class MonthFacts:
+    """What is known of a month of klines or of funding beyond its rows.
 
-    start_ms: int
-    end_ms: int
-    bars: int
+    Every bar of `asked` had closed when the exchange was asked, and every settlement of it was
+    published: one that is not in the file was not there. unverified: parts of it that only the
+    archive was asked for and has nothing of; the exchange was asked for all the rest.
 
-
-@dataclass(frozen=True, slots=True)
-class KlineFacts:
-    """What is known of a month beyond its bars.
-
-    Every bar with asked_start_ms <= open time < asked_end_ms had closed when the exchange was
-    asked: one that is not in the file was not there. complete: that range is the whole month.
-    gaps: the bars within it that are not there. unverified: those gaps, or parts of them, that only
-    the archive was asked for; the exchange was asked for all others and does not have them. halts:
-    flat bars without volume.
-
-    Of funding: rows are settlements. How many there should be is not known, so gaps and halts are
-    empty and an unverified span has 0 bars.
+    gaps: the bars of `asked` that are not there, unverified ones included. halts: flat bars without
+    volume. How many settlements there should be is not known, so that a month of funding has
+    neither, and what is unverified of it counts 0 bars.
     """
 
     source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
-    asked_start_ms: int
-    asked_end_ms: int
-    gaps: tuple[Span, ...] = ()
-    halts: tuple[Span, ...] = ()
-    complete: bool = False
-    unverified: tuple[Span, ...] = ()
+    asked: TimeRange
+    gaps: tuple[BarRange, ...] = ()
+    halts: tuple[BarRange, ...] = ()
+    unverified: tuple[BarRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +60,15 @@ class Partition:
     month: Month
     rows: int
     expected: int
-    facts: KlineFacts
+    facts: MonthFacts
     first_ms: int | None
     last_ms: int | None
     content_hash: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether the exchange was asked for the whole month."""
+        return _is_complete(self.month, self.facts)
 
 
 def write_klines(
@@ -78,7 +78,7 @@ def write_klines(
     interval: Interval,
     month: Month,
     table: pa.Table,
-    facts: KlineFacts,
+    facts: MonthFacts,
 ) -> str:
     """Put a month of KLINES in place; the key. ValueError for bars of another month or order."""
     key = klines_key(market, symbol, interval, month)
@@ -90,7 +90,7 @@ def update_partition(
     lake: Lake,
     series: AnySeries,
     month: Month,
-    change: Callable[[tuple[Partition, pa.Table] | None], tuple[pa.Table, KlineFacts] | None],
+    change: Callable[[tuple[Partition, pa.Table] | None], tuple[pa.Table, MonthFacts] | None],
 ) -> None:
     """Replace a month by what `change` makes of it; see `Lake.update`. Damaged counts as absent."""
     key = series.key(series.kind, month)
@@ -111,14 +111,14 @@ def _loaded(month: Month, stored: Stored | None, key: str) -> tuple[Partition, p
         return None
 
 
-def _stored(series: AnySeries, month: Month, table: pa.Table, facts: KlineFacts) -> Stored:
+def _stored(series: AnySeries, month: Month, table: pa.Table, facts: MonthFacts) -> Stored:
     table = table.select(series.schema.names).cast(series.schema).combine_chunks()
-    times = _times(table)
+    times = times_ms(table)
     if times.size and not (month.start_ms <= times[0] and times[-1] < month.end_ms):
         raise ValueError(f"{series.folder(series.kind)}: rows from outside {month}")
     if not (np.diff(times) > 0).all():
         raise ValueError(f"{series.folder(series.kind)} {month}: rows out of order or twice")
-    return table, _metadata(table, facts)
+    return table, _metadata(month, table, facts)
 
 
 def read_klines(
@@ -136,6 +136,7 @@ def read_klines(
     """
     names = KLINES.names if columns is None else [*columns]
     schema = pa.schema([KLINES.field(name) for name in names])
+    asked = TimeRange(start_ms, max(start_ms, end_ms))
 
     def of_month(month: Month) -> pa.Table | None:
         key = klines_key(market, symbol, interval, month)
@@ -143,9 +144,7 @@ def read_klines(
             table = lake.read(key, [*dict.fromkeys(["open_time", *names])])
         except FileNotFoundError:
             return None
-        times = table["open_time"].cast(pa.int64()).to_numpy()
-        first, last = np.searchsorted(times, [start_ms, end_ms])
-        return table.slice(first, last - first).select(names).cast(schema)
+        return rows_within(table, asked).select(names).cast(schema)
 
     months = months_between(start_ms, end_ms)
     # Decoding lets go of the interpreter, and on S3 a month is mostly waiting.
@@ -186,14 +185,12 @@ def partition_of(month: Month, metadata: Mapping[str, str]) -> Partition:
     """From a file's metadata. KeyError, ValueError or TypeError if it was not written here."""
     if metadata["format"] != FORMAT:
         raise ValueError(f"format {metadata['format']}")
-    facts = KlineFacts(
+    facts = MonthFacts(
         source=metadata["source"],
-        asked_start_ms=int(metadata["asked_start_ms"]),
-        asked_end_ms=int(metadata["asked_end_ms"]),
-        gaps=tuple(Span(*span) for span in json.loads(metadata["gaps"])),
-        halts=tuple(Span(*span) for span in json.loads(metadata["halts"])),
-        complete=metadata["complete"] == "true",
-        unverified=tuple(Span(*span) for span in json.loads(metadata.get("unverified", "[]"))),
+        asked=TimeRange(int(metadata["asked_start_ms"]), int(metadata["asked_end_ms"])),
+        gaps=_read_ranges(metadata["gaps"]),
+        halts=_read_ranges(metadata["halts"]),
+        unverified=_read_ranges(metadata.get("unverified", "[]")),
     )
     return Partition(
         month=month,
@@ -223,31 +220,33 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.int64() if pa.types.is_timestamp(kind) else kind
 
 
-def _metadata(table: pa.Table, facts: KlineFacts) -> dict[str, str]:
-    times = _times(table)
-    doubts = {"unverified": _spans(facts.unverified)} if facts.unverified else {}
+def _metadata(month: Month, table: pa.Table, facts: MonthFacts) -> dict[str, str]:
+    times = times_ms(table)
+    doubts = {"unverified": _ranges_text(facts.unverified)} if facts.unverified else {}
     return doubts | {
         "format": FORMAT,
         "source": facts.source,
         "rows": str(table.num_rows),
         "expected": str(table.num_rows + sum(gap.bars for gap in facts.gaps)),
-        "gaps": _spans(facts.gaps),
-        "halts": _spans(facts.halts),
-        "asked_start_ms": str(facts.asked_start_ms),
-        "asked_end_ms": str(facts.asked_end_ms),
-        "complete": "true" if facts.complete else "false",
+        "gaps": _ranges_text(facts.gaps),
+        "halts": _ranges_text(facts.halts),
+        "asked_start_ms": str(facts.asked.start_ms),
+        "asked_end_ms": str(facts.asked.end_ms),
+        "complete": "true" if _is_complete(month, facts) else "false",
         "first_ms": str(times[0]) if times.size else "",
         "last_ms": str(times[-1]) if times.size else "",
         "content_hash": content_hash(table),
     }
 
 
-def _times(table: pa.Table) -> IntArray:
-    """The first column, by which rows are ordered, as UTC epoch milliseconds."""
-    times: IntArray = table.column(0).cast(pa.int64()).to_numpy()
-    return times
+def _is_complete(month: Month, facts: MonthFacts) -> bool:
+    return facts.asked == month.range and not facts.unverified
 
 
-def _spans(spans: tuple[Span, ...]) -> str:
-    rows = [[span.start_ms, span.end_ms, span.bars] for span in spans]
+def _ranges_text(ranges: tuple[BarRange, ...]) -> str:
+    rows = [[one.start_ms, one.end_ms, one.bars] for one in ranges]
     return json.dumps(rows, separators=(",", ":"))
+
+
+def _read_ranges(text: str) -> tuple[BarRange, ...]:
+    return tuple(BarRange(*row) for row in json.loads(text))
