@@ -34,7 +34,6 @@ from alphamill.lake import (
 from alphamill.market import FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
-from alphamill.stages.reverify import ReverifyDeps
 from producers.read.gaps import _show, holdings_of
 
 H1_MS = 3_600_000
@@ -107,7 +106,7 @@ def test_the_outage_of_2023_03_24_shows_both_ways(shared_data, tmp_path):
     where = (Market.SPOT, "BTCUSDT", Interval.M1)
     first, last = (int(times_ms(bars)[at]) for at in (0, -1))
     fetch.run(FetchJob(*where, first, last + 60_000), FetchDeps(exchange, lake))
-    reverify.run(ReverifyJob(*where, first, last + 60_000), ReverifyDeps(exchange, lake))
+    reverify.run(ReverifyJob(*where, first, last + 60_000), FetchDeps(exchange, lake))
     compared = compared_at_ms(lake, Series(*where))
     found = holdings_of(manifest(lake, *where), compared)
     noon = datetime(2023, 3, 24, 12, 40, tzinfo=UTC)
