@@ -15,10 +15,10 @@ from typing import Any, Self, cast
 
 from pydantic import TypeAdapter
 
+from alphamill.evaluation import GateThresholds
 from alphamill.frames import Interval, Market
 from alphamill.settings import (
     FeeSettings,
-    GateSettings,
     PortfolioSettings,
     SearchSettings,
     SegmentSettings,
@@ -230,7 +230,7 @@ class RunSpec(Message):
     segments: SegmentSettings = SegmentSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     fees: FeeSettings = FeeSettings()
-    gates: GateSettings = GateSettings()
+    gates: GateThresholds = GateThresholds()
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
     salt: str = ""  # set to ask for the same thing again
 

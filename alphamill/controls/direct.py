@@ -23,7 +23,7 @@ from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import FloatArray, Panel
 from alphamill.language import read_expression
 from alphamill.runs.segments import cut_segments
-from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
+from alphamill.settings import FeeSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
 
 
@@ -46,7 +46,7 @@ class Alone:
 
 
 def judge_alone(
-    panel: Panel, planted: PlantedFactor, segments: SegmentSettings, gates: GateSettings
+    panel: Panel, planted: PlantedFactor, segments: SegmentSettings, gates: GateThresholds
 ) -> Alone:
     """The planted formula on its market, at the default fees."""
     scores, verdict = _judged(panel, planted.expression, segments, FeeSettings(), gates)
@@ -76,7 +76,7 @@ def judge_directly(
     expression: str,
     segments: SegmentSettings = SegmentSettings(),
     fees: FeeSettings = FeeSettings(),
-    gates: GateSettings = GateSettings(),
+    gates: GateThresholds = GateThresholds(),
 ) -> Verdict:
     """The verdict on `expression` as the only trial, on the whole market cut as a run's is."""
     return judge_panel(panel_of(market), expression, segments, fees, gates)
@@ -87,7 +87,7 @@ def judge_panel(
     expression: str,
     segments: SegmentSettings = SegmentSettings(),
     fees: FeeSettings = FeeSettings(),
-    gates: GateSettings = GateSettings(),
+    gates: GateThresholds = GateThresholds(),
 ) -> Verdict:
     """As `judge_directly`, on a panel of kline fields."""
     return _judged(panel, expression, segments, fees, gates)[1]
@@ -98,7 +98,7 @@ def _judged(
     expression: str,
     segments: SegmentSettings,
     fees: FeeSettings,
-    gates: GateSettings,
+    gates: GateThresholds,
 ) -> tuple[tuple[Score, Score, Score], Verdict]:
     factor = read_expression(expression)
     values = compute(factor, panel)
@@ -112,7 +112,7 @@ def _judged(
         validation,
         holdout,
         trials=TrialFacts(1, 1.0, math.nan, validation.p_value),
-        thresholds=GateThresholds(**gates.model_dump()),
+        thresholds=gates,
         library_correlation=None,
         look_ahead_ok=sees_no_future(factor, panel),
         check_faults=check(factor),

@@ -13,7 +13,7 @@ from typing import Any
 
 from alphamill.controls.direct import Alone, judge_alone
 from alphamill.controls.markets import ControlMarket, exchange_of, panel_of
-from alphamill.evaluation import Segment, signal_correlation
+from alphamill.evaluation import GateThresholds, Segment, signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
@@ -23,7 +23,7 @@ from alphamill.llm.scripted import ScriptedChat
 from alphamill.mill import Mill
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import Row
-from alphamill.settings import GateSettings, SegmentSettings, Tier, TierSettings
+from alphamill.settings import SegmentSettings, Tier, TierSettings
 from alphamill.sim.llm.prompt_reader import answer
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.sim.market.bars import Bars
@@ -52,7 +52,7 @@ class Search:
     candidates: int = 4
     decoys: bool = True
     segments: SegmentSettings = SegmentSettings()
-    gates: GateSettings = GateSettings()
+    gates: GateThresholds = GateThresholds()
 
 
 @dataclass(frozen=True, slots=True)

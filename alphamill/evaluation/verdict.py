@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from alphamill.evaluation.out_of_sample import (
     TrialFacts,
@@ -18,6 +20,8 @@ from alphamill.evaluation.out_of_sample import (
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.significance import corrected_t
 
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
 
 class Grade(StrEnum):
     """What a factor is worth, so far as the data can say."""
@@ -27,17 +31,18 @@ class Grade(StrEnum):
     TRADABLE = "tradable"  # predictive, and paid for after costs
 
 
-@dataclass(frozen=True, slots=True)
-class GateThresholds:
-    """What must be passed; the fields of settings.GateSettings."""
+class GateThresholds(BaseModel):
+    """What a factor must pass; docs/verdicts.md argues each default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     validation_t: float = 1.64  # one-sided 5 %; what the search took is for the next two
-    fdr: float = 0.05
-    deflated_sharpe: float = 0.95
+    fdr: Fraction = 0.05  # Benjamini-Hochberg, over all trials of the run
+    deflated_sharpe: Fraction = 0.95
     holdout_t: float = 1.64  # one-sided 5 %: the sign is fixed by then, and it is one test
     out_of_sample_t: float = 3.0  # of validation and holdout together; Harvey, Liu and Zhu (2016)
-    coverage: float = 0.8
-    library_correlation: float = 0.7
+    coverage: Fraction = 0.8
+    library_correlation: Fraction = 0.7
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from alphamill.llm.endpoint.client import Chat, OpenAIChat
 from alphamill.llm.endpoint.dialects import Dialects
 from alphamill.llm.endpoint.http import Timeouts
 from alphamill.llm.prices import PriceTable
-from alphamill.settings import Endpoint, LLMSettings, ModelSettings
-from alphamill.settings.models import KEY_VARIABLE
+from alphamill.settings import KEY_VARIABLE, Endpoint, LLMSettings, ModelSettings
 
 KeyT = TypeVar("KeyT")
 MadeT = TypeVar("MadeT")

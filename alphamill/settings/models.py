@@ -1,4 +1,4 @@
-"""Settings of language models: the tiers, where each of their models is asked, keys, prices."""
+"""Settings of language models: tiers, where each of their models is asked, keys, prices, caps."""
 
 from __future__ import annotations
 
@@ -8,33 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
 
 from alphamill.errors import Misconfigured
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Usd = Annotated[float, Field(ge=0)]
-Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3])-([01]\d|2[0-4])$")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
-Url = Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")]  # no key in it: it is written down
+from alphamill.settings.fields import Count, Day, Frozen, Hours, Positive, Url, Usd, Variable
 
 KEY_VARIABLE = "ALPHAMILL_LLM_API_KEY"  # the common key
-
-
-class Frozen(BaseModel):
-    """What all settings are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PeakPrice(Frozen):
@@ -232,6 +211,13 @@ class LLMSettings(Frozen):
         changed = self.model_copy()
         changed._keys = keys  # noqa: SLF001 - its own, just made
         return changed
+
+
+class BudgetSettings(Frozen):
+    """Hard caps on what models may cost, in US dollars."""
+
+    run_usd: Positive = 1.0
+    day_usd: Positive = 10.0
 
 
 def could_be_key(text: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import alphamill
-from alphamill.evaluation import GateThresholds, Grade, Score, Segment, TrialFacts, judge
+from alphamill.evaluation import Grade, Score, Segment, TrialFacts, judge
 from alphamill.factors import check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
@@ -121,7 +121,7 @@ def verdict_row(
         trials=TrialFacts(
             ranked["n_trials"], ranked["n_effective"], ranked["sharpe_variance"], ranked["bh_p"]
         ),
-        thresholds=GateThresholds(**deps.spec.gates.model_dump()),
+        thresholds=deps.spec.gates,
         library_correlation=_likest(ranked, novelty),
         look_ahead_ok=certified,
         check_faults=check(factor),

@@ -21,8 +21,7 @@ from alphamill.llm.routes import open_chat
 from alphamill.market import Binance
 from alphamill.market.venues import VENUES
 from alphamill.report.values import moment, plain, whole
-from alphamill.settings import BinanceSettings, Endpoint, LLMSettings, Settings, Tier
-from alphamill.settings.models import KEY_VARIABLE
+from alphamill.settings import KEY_VARIABLE, BinanceSettings, Endpoint, LLMSettings, Settings, Tier
 from producers.check.local import Check, failed, quick_client
 from producers.check.models import not_offered
 

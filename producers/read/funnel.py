@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alphamill.controls.luck import luck_funnel
+from alphamill.evaluation import GateThresholds
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.report.caveats import survivors_line
@@ -17,7 +18,6 @@ from alphamill.report.values import NOTHING, usd, whole
 from alphamill.runs.find import finished_run
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
-from alphamill.settings import GateSettings
 from producers import options
 
 _COUNTS = (
@@ -65,7 +65,7 @@ def funnel(run: str | None, control: bool, seed: int, as_json: bool) -> None:
       alphamill funnel --run mine-1f2e --control
     """
     record = finished_run(options.settings(), run, ("mine",))
-    gates = GateSettings.model_validate(record.spec.get("gates") or {})
+    gates = GateThresholds.model_validate(record.spec.get("gates") or {})
     rows = tier_funnels(
         run_rows(record, "trials"),
         run_rows(record, "factors"),

@@ -12,8 +12,7 @@ from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
 from alphamill.report.values import plain
-from alphamill.settings import Endpoint, LLMSettings, Settings, Tier
-from alphamill.settings.models import KEY_VARIABLE
+from alphamill.settings import KEY_VARIABLE, Endpoint, LLMSettings, Settings, Tier
 from producers.check.models import not_offered
 
 _TIMEOUT_S = 10.0

@@ -29,6 +29,8 @@ def test_environment_wins_over_the_file(tmp_path):
         ("[binance]\nrequests_per_minute = 0\n", "binance.requests_per_minute"),
         ("[budget]\nrun_usd = 0\n", "budget.run_usd"),
         ("[segments]\ndiscovery_frac = 0.7\nvalidation_frac = 0.3\n", "segments"),
+        ("[gates]\nfdr = 1.0\n", "gates.fdr"),
+        ("[gates]\nholdout = 1.0\n", "gates.holdout"),
         ("[llm.tiers.quick_scam]\nmodel = 'x'\n", "llm.tiers.quick_scam"),
         ("colour = 'red'\n", "colour"),
         ("this is not toml", "ALPHAMILL_CONFIG"),

@@ -18,7 +18,7 @@ from alphamill.llm.endpoint.failures import InvalidReply
 from alphamill.llm.endpoint.http import Connections, HttpReply, Timeouts
 from alphamill.llm.endpoint.provider_errors import ProviderError, classify, read_error
 from alphamill.llm.messages import ChatReply, ChatRequest
-from alphamill.settings.models import KEY_VARIABLE, could_be_key
+from alphamill.settings import KEY_VARIABLE, could_be_key
 
 
 class Chat(Protocol):

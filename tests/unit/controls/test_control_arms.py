@@ -23,10 +23,10 @@ from alphamill.controls.planted import (
     Search,
     mine_market,
 )
-from alphamill.evaluation import Grade, forward_returns
+from alphamill.evaluation import GateThresholds, Grade, forward_returns
 from alphamill.factors import check
 from alphamill.report.terminal.control_arms import planted_table
-from alphamill.settings import FeeSettings, GateSettings, SegmentSettings
+from alphamill.settings import FeeSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
 from alphamill.testing import work_market
 from producers.cli import main
@@ -244,7 +244,7 @@ def test_a_formula_too_fast_to_pay_its_fees_is_never_tradable(seed):
     """Strong enough for every other gate: free of fees it is tradable."""
     panel, planted = strong(REVERSAL, seed)
     once = SegmentSettings(horizon_bars=1)
-    judged = judge_alone(panel, planted, once, GateSettings())
+    judged = judge_alone(panel, planted, once, GateThresholds())
     assert judged.too_fast
     assert 0 < judged.break_even_bps < judged.cost_bps == 11.0
     assert judged.verdict == "predictive"
@@ -254,7 +254,7 @@ def test_a_formula_too_fast_to_pay_its_fees_is_never_tradable(seed):
 
 def test_a_slower_one_of_that_strength_pays():
     panel, planted = strong("ts_mean(volume, 6) / ts_mean(volume, 72)", 40)
-    judged = judge_alone(panel, planted, SegmentSettings(horizon_bars=1), GateSettings())
+    judged = judge_alone(panel, planted, SegmentSettings(horizon_bars=1), GateThresholds())
     assert not judged.too_fast
     assert judged.verdict == "tradable"
 

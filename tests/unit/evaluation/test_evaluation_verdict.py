@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from alphamill.evaluation import (
     split_bars,
 )
 from alphamill.evaluation.out_of_sample import combined_deflated_sharpe, literal_deflated_sharpe
-from alphamill.settings import GateSettings
 
 GOOD = Score(
     horizon_bars=4,
@@ -54,11 +53,6 @@ FINE = {
 
 def failed(verdict):
     return {gate.name for gate in verdict.gates if not gate.passed}
-
-
-def test_thresholds_are_the_settings():
-    assert asdict(GateThresholds()) == GateSettings().model_dump()
-    assert GateThresholds(**GateSettings(fdr=0.1).model_dump()).fdr == 0.1
 
 
 def test_a_factor_that_passes_everything_is_tradable():

@@ -13,7 +13,7 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.controls.planted import spec_of as mining
 from alphamill.errors import GiveUp
-from alphamill.evaluation import Segment, information_coefficient
+from alphamill.evaluation import GateThresholds, Segment, information_coefficient
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
@@ -33,7 +33,7 @@ from alphamill.runs.library import (
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import LIBRARY, RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback
-from alphamill.settings import GateSettings, SearchSettings, SegmentSettings
+from alphamill.settings import SearchSettings, SegmentSettings
 from alphamill.sim.market.planted import PlantedFactor
 from alphamill.stages import verify
 from alphamill.testing import ProposingChat, work_market
@@ -47,7 +47,7 @@ MARKET = ControlMarket(
     seed=5, n_symbols=6, n_bars=1200, planted=(PlantedFactor(PLANTED, 0.2, 1),), ragged=False
 )
 # The pooled evidence of a market this small; the signs must still hold.
-EASY = GateSettings(validation_t=0.1, holdout_t=0.1, out_of_sample_t=0.1, fdr=0.99,
+EASY = GateThresholds(validation_t=0.1, holdout_t=0.1, out_of_sample_t=0.1, fdr=0.99,
                     deflated_sharpe=0.01, coverage=0.5)  # fmt: skip
 
 
