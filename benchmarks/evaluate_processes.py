@@ -21,12 +21,22 @@ import numpy as np
 from alphamill.factors import compute_many, parse
 
 SHAPE, ROUNDS, LIMIT = (20_000, 50), 8, 1.8
-THEMES = ("ts_corr(rank(close), rank(volume), {w})", "ts_zscore(returns, {w})",
-          "decay_linear(rank(delta(close, 3) / close), {w})",
-          "ts_rank(volume / ts_mean(volume, 20), {w})")  # fmt: skip
-SHAPES = ("rank({x})", "-{x}", "{x} * sign(returns)", "zscore({x}) - rank(returns)",
-          "{x} / (1 + ts_std(returns, 20))", "ts_mean({x}, 3)", "delta({x}, 1)",
-          "{x} * rank(ts_mean(returns, 5))")  # fmt: skip
+THEMES = (
+    "ts_corr(rank(close), rank(volume), {w})",
+    "ts_zscore(returns, {w})",
+    "decay_linear(rank(delta(close, 3) / close), {w})",
+    "ts_rank(volume / ts_mean(volume, 20), {w})",
+)
+SHAPES = (
+    "rank({x})",
+    "-{x}",
+    "{x} * sign(returns)",
+    "zscore({x}) - rank(returns)",
+    "{x} / (1 + ts_std(returns, 20))",
+    "ts_mean({x}, 3)",
+    "delta({x}, 1)",
+    "{x} * rank(ts_mean(returns, 5))",
+)
 TEXTS = [s.format(x=t.format(w=w)) for t in THEMES for w in (10, 30) for s in SHAPES]
 
 
@@ -67,9 +77,11 @@ def main() -> None:
     before, two, after = median_s(1), median_s(2), median_s(1)
     one = (before + after) / 2
     n_bars, n_symbols = SHAPE
-    print(f"{len(TEXTS)} candidates, {n_symbols} symbols x {n_bars} bars: one process {before:.2f} "
-          f"and {after:.2f} s, two {two:.2f} s for twice the work: {2 * one / two:.2f}x "
-          f"(limit {LIMIT}x)")  # fmt: skip
+    print(
+        f"{len(TEXTS)} candidates, {n_symbols} symbols x {n_bars} bars: one process {before:.2f} "
+        f"and {after:.2f} s, two {two:.2f} s for twice the work: {2 * one / two:.2f}x "
+        f"(limit {LIMIT}x)"
+    )
 
 
 if __name__ == "__main__":

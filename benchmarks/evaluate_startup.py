@@ -55,9 +55,12 @@ def klines(seed: int) -> pa.Table:
     close = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, N_BARS)))
     times = START_MS + HOUR_MS * np.arange(N_BARS)
     columns = dict.fromkeys(KLINE_FIELDS, close) | {
-        "open_time": times, "close_time": times + HOUR_MS - 1, "trades": np.arange(N_BARS),
-        "high": close * 1.01, "low": close * 0.99,
-    }  # fmt: skip
+        "open_time": times,
+        "close_time": times + HOUR_MS - 1,
+        "trades": np.arange(N_BARS),
+        "high": close * 1.01,
+        "low": close * 0.99,
+    }
     return pa.table([pa.array(columns[f.name]).cast(f.type) for f in KLINES], schema=KLINES)
 
 
@@ -124,8 +127,16 @@ def measure_workers(home: Path) -> None:
         lake = Lake(str(home / "lake"))
         fill(lake)
         end_ms = START_MS + N_BARS * HOUR_MS
-        spec = RunSpec(RunKind.EVALUATE, str(home / "lake"), Market.SPOT, SYMBOLS, (Interval.H1,),
-                       START_MS, end_ms, expressions=(EXPRESSION,))  # fmt: skip
+        spec = RunSpec(
+            RunKind.EVALUATE,
+            str(home / "lake"),
+            Market.SPOT,
+            SYMBOLS,
+            (Interval.H1,),
+            START_MS,
+            end_ms,
+            expressions=(EXPRESSION,),
+        )
         took = []
         for number in range(WORKERS + 1):  # the first one fills the kernel cache
             mine = replace(spec, salt=str(number))

@@ -35,11 +35,13 @@ def panel_of(n_bars: int) -> dict[str, Array]:
     open_ = close * np.exp(rng.normal(0, 0.001, shape))
     volume = rng.lognormal(5, 1, shape)
     return {
-        "open": open_, "close": close,
+        "open": open_,
+        "close": close,
         "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(shape)),
         "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(shape)),
-        "volume": volume, "quote_volume": volume * (open_ + close) / 2,
-    }  # fmt: skip
+        "volume": volume,
+        "quote_volume": volume * (open_ + close) / 2,
+    }
 
 
 def cpu_s(run: Callable[[], object]) -> float:
@@ -61,12 +63,21 @@ def alone(factors: list[Factor], panel: dict[str, Array]) -> None:
 def candidates() -> list[Factor]:
     """64 variations on four themes, as a model's round gives them."""
     themes = (
-        "ts_corr(rank(close), rank(volume), {w})", "ts_zscore(returns, {w})",
-        "decay_linear(rank(delta(close, 3) / close), {w})", "ts_rank(quote_volume / adv20, {w})",
-    )  # fmt: skip
-    shapes = ("rank({x})", "-{x}", "{x} * sign(returns)", "zscore({x}) - rank(returns)",
-              "{x} / (1 + ts_std(returns, 20))", "ts_mean({x}, 3)", "delta({x}, 1)",
-              "{x} * rank(quote_volume / adv20)")  # fmt: skip
+        "ts_corr(rank(close), rank(volume), {w})",
+        "ts_zscore(returns, {w})",
+        "decay_linear(rank(delta(close, 3) / close), {w})",
+        "ts_rank(quote_volume / adv20, {w})",
+    )
+    shapes = (
+        "rank({x})",
+        "-{x}",
+        "{x} * sign(returns)",
+        "zscore({x}) - rank(returns)",
+        "{x} / (1 + ts_std(returns, 20))",
+        "ts_mean({x}, 3)",
+        "delta({x}, 1)",
+        "{x} * rank(quote_volume / adv20)",
+    )
     texts = [s.format(x=t.format(w=w)) for t in themes for w in (10, 30) for s in shapes]
     return [parse(text) for text in texts]
 
@@ -90,9 +101,12 @@ def kunquant(panel: dict[str, Array]) -> Callable[[], dict[str, Array]] | None:
             Output(getattr(Alpha101, f"alpha{number:03d}")(data), f"a{number}")
     function = Function(builder.ops)
     config = KunCompilerConfig(
-        input_layout="TS", output_layout="TS", dtype="double", blocking_len=4,
+        input_layout="TS",
+        output_layout="TS",
+        dtype="double",
+        blocking_len=4,
         options={"opt_reduce": True, "fast_log": True},
-    )  # fmt: skip
+    )
     library = cfake.compileit([("alphas", function, config)], "alphas", cfake.CppCompilerConfig())
     modules = library.getModule("alphas")
     executor = KunRunner.createSingleThreadExecutor()
@@ -113,11 +127,13 @@ def qweave(panel: dict[str, Array]) -> Callable[[], object] | None:
     columns = {**panel, "vwap": panel["quote_volume"] / panel["volume"]}
     columns["returns"] = np.full_like(panel["close"], np.nan)
     columns["returns"][1:] = panel["close"][1:] / panel["close"][:-1] - 1
-    frame = pl.DataFrame({
-        "asset": np.repeat(np.arange(N_SYMBOLS), n_bars),
-        "date": np.tile(np.arange(n_bars), N_SYMBOLS),
-        **{name: values.T.ravel() for name, values in columns.items()},
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "asset": np.repeat(np.arange(N_SYMBOLS), n_bars),
+            "date": np.tile(np.arange(n_bars), N_SYMBOLS),
+            **{name: values.T.ravel() for name, values in columns.items()},
+        }
+    )
     alphas = qw.worldquant_alpha101({}, alphas=[f"alpha{number}" for number in TWENTY])
     return lambda: qw.with_alphas(frame, "asset", "date", alphas)
 
@@ -164,16 +180,22 @@ def main() -> None:
         check_equal(name, engines[name](), twenty, panel)
     times = {name: min(cpu_s(run) for _ in range(2)) for name, run in engines.items()}
     for name, seconds in times.items():
-        print(f"  twenty formulas  {name:10} {seconds:7.2f} s  {20 / seconds:6.1f} factors/s  "
-              f"alphamill is {seconds / times['alphamill']:.2f}x as fast")  # fmt: skip
+        print(
+            f"  twenty formulas  {name:10} {seconds:7.2f} s  {20 / seconds:6.1f} factors/s  "
+            f"alphamill is {seconds / times['alphamill']:.2f}x as fast"
+        )
     rows = min(n_bars, 20_000)
     part = {name: values[:rows] for name, values in panel.items()}
     together = min(cpu_s(lambda: drain(batch, part)) for _ in range(2))
     each = min(cpu_s(lambda: alone(batch, part)) for _ in range(2))
-    print(f"  64 candidates x {rows} bars: together {together:.2f} s, each alone {each:.2f} s: "
-          f"{together / each:.2f} of it")  # fmt: skip
-    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, "
-          f"one field {panel['close'].nbytes / 2**20:.0f} MB")  # fmt: skip
+    print(
+        f"  64 candidates x {rows} bars: together {together:.2f} s, each alone {each:.2f} s: "
+        f"{together / each:.2f} of it"
+    )
+    print(
+        f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, "
+        f"one field {panel['close'].nbytes / 2**20:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -31,12 +31,16 @@ def klines_of(n: int) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.001, n)))
     open_ = close * np.exp(rng.normal(0, 0.0005, n))
-    return pd.DataFrame({
-        "open_time": 60_000 * np.arange(n), "open": open_, "close": close,
-        "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(n)),
-        "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(n)),
-        "volume": rng.lognormal(3, 1, n),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "open_time": 60_000 * np.arange(n),
+            "open": open_,
+            "close": close,
+            "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(n)),
+            "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(n)),
+            "volume": rng.lognormal(3, 1, n),
+        }
+    )
 
 
 def by_talib(k: pd.DataFrame) -> Columns:
@@ -54,26 +58,43 @@ def by_talib(k: pd.DataFrame) -> Columns:
     corr = np.full(len(c), np.nan)
     corr[1:] = talib.CORREL(returns[1:], v[1:], 20)
     return {
-        "ma_5": talib.SMA(c, 5), "ma_20": ma_20, "ma_gap_20": c / ma_20 - 1,
-        "ema_gap_12": c / ema_12 - 1, "ema_gap_26": c / ema_26 - 1,
+        "ma_5": talib.SMA(c, 5),
+        "ma_20": ma_20,
+        "ma_gap_20": c / ma_20 - 1,
+        "ema_gap_12": c / ema_12 - 1,
+        "ema_gap_26": c / ema_26 - 1,
         "ema_gap_50": c / talib.EMA(c, 50) - 1,
-        "macd": macd, "macd_signal": macd_signal, "macd_hist": macd_hist,
+        "macd": macd,
+        "macd_signal": macd_signal,
+        "macd_hist": macd_hist,
         "ppo": talib.PPO(c, 12, 26, 1),
-        "rsi_6": talib.RSI(c, 6), "rsi_14": talib.RSI(c, 14),
-        "stoch_k_14": stoch_k, "stoch_d_14": stoch_d, "williams_r_14": talib.WILLR(h, l, c, 14),
-        "cci_20": talib.CCI(h, l, c, 20), "cmo_14": talib.CMO(c, 14),
-        "ultimate_osc": talib.ULTOSC(h, l, c, 7, 14, 28), "roc_10": talib.ROC(c, 10),
-        "adx_14": talib.ADX(h, l, c, 14), "plus_di_14": talib.PLUS_DI(h, l, c, 14),
-        "minus_di_14": talib.MINUS_DI(h, l, c, 14), "aroon_osc_14": talib.AROONOSC(h, l, 14),
-        "trix_15": talib.TRIX(c, 15), "slope_14": talib.LINEARREG_SLOPE(c, 14) / c,
-        "atr_14": atr_14, "natr_14": talib.NATR(h, l, c, 14),
-        "bb_width": (upper - lower) / middle, "bb_position": (c - lower) / (upper - lower),
+        "rsi_6": talib.RSI(c, 6),
+        "rsi_14": talib.RSI(c, 14),
+        "stoch_k_14": stoch_k,
+        "stoch_d_14": stoch_d,
+        "williams_r_14": talib.WILLR(h, l, c, 14),
+        "cci_20": talib.CCI(h, l, c, 20),
+        "cmo_14": talib.CMO(c, 14),
+        "ultimate_osc": talib.ULTOSC(h, l, c, 7, 14, 28),
+        "roc_10": talib.ROC(c, 10),
+        "adx_14": talib.ADX(h, l, c, 14),
+        "plus_di_14": talib.PLUS_DI(h, l, c, 14),
+        "minus_di_14": talib.MINUS_DI(h, l, c, 14),
+        "aroon_osc_14": talib.AROONOSC(h, l, 14),
+        "trix_15": talib.TRIX(c, 15),
+        "slope_14": talib.LINEARREG_SLOPE(c, 14) / c,
+        "atr_14": atr_14,
+        "natr_14": talib.NATR(h, l, c, 14),
+        "bb_width": (upper - lower) / middle,
+        "bb_position": (c - lower) / (upper - lower),
         "keltner_position_20": (c - talib.EMA(c, 20)) / (4 * talib.ATR(h, l, c, 10)) + 0.5,
         "donchian_position_20": (c - bottom) / (top - bottom),
-        "mfi_14": talib.MFI(h, l, c, v, 14), "cmf_20": talib.CMF(h, l, c, v, 20),
-        "volume_ratio": v / talib.SMA(v, 20), "price_volume_corr_20": corr,
+        "mfi_14": talib.MFI(h, l, c, v, 14),
+        "cmf_20": talib.CMF(h, l, c, v, 20),
+        "volume_ratio": v / talib.SMA(v, 20),
+        "price_volume_corr_20": corr,
         "bop": talib.BOP(o, h, l, c),
-    }  # fmt: skip
+    }
 
 
 NAMES = tuple(by_talib(klines_of(100)))
@@ -123,32 +144,46 @@ def by_pandas(k: pd.DataFrame) -> Columns:
     weights = (np.arange(14) - 6.5) / 227.5
     top, bottom = h.rolling(20).max(), l.rolling(20).min()
     deviation = typical.rolling(20).apply(lambda x: np.abs(x - x.mean()).mean(), raw=True)
+    top_age = h.rolling(15).apply(np.argmax, raw=True)
+    bottom_age = l.rolling(15).apply(np.argmin, raw=True)
     columns = {
-        "ma_5": c.rolling(5).mean(), "ma_20": ma_20, "ma_gap_20": c / ma_20 - 1,
-        "ema_gap_12": c / ema(c, 12) - 1, "ema_gap_26": c / ema(c, 26) - 1,
+        "ma_5": c.rolling(5).mean(),
+        "ma_20": ma_20,
+        "ma_gap_20": c / ma_20 - 1,
+        "ema_gap_12": c / ema(c, 12) - 1,
+        "ema_gap_26": c / ema(c, 26) - 1,
         "ema_gap_50": c / ema(c, 50) - 1,
-        "macd": macd, "macd_signal": signal, "macd_hist": macd - signal,
-        "ppo": 100 * (ema(c, 12) / ema(c, 26) - 1), "rsi_6": strength(6), "rsi_14": strength(14),
-        "stoch_k_14": stoch_k, "stoch_d_14": stoch_k.rolling(3).mean(),
+        "macd": macd,
+        "macd_signal": signal,
+        "macd_hist": macd - signal,
+        "ppo": 100 * (ema(c, 12) / ema(c, 26) - 1),
+        "rsi_6": strength(6),
+        "rsi_14": strength(14),
+        "stoch_k_14": stoch_k,
+        "stoch_d_14": stoch_k.rolling(3).mean(),
         "williams_r_14": -100 * (h.rolling(14).max() - c) / span_14,
         "cci_20": (typical - typical.rolling(20).mean()) / (0.015 * deviation),
         "cmo_14": 100 * (up_14 - down_14) / (up_14 + down_14),
         "ultimate_osc": 100 * (4 * pressure(7) + 2 * pressure(14) + pressure(28)) / 7,
         "roc_10": 100 * c.pct_change(10),
         "adx_14": rma(100 * (plus - minus).abs() / (plus + minus), 14),
-        "plus_di_14": plus, "minus_di_14": minus,
-        "aroon_osc_14": h.rolling(15).apply(np.argmax, raw=True).sub(
-            l.rolling(15).apply(np.argmin, raw=True)) / 14 * 100,
+        "plus_di_14": plus,
+        "minus_di_14": minus,
+        "aroon_osc_14": (top_age - bottom_age) / 14 * 100,
         "trix_15": 100 * triple.pct_change(),
         "slope_14": c.rolling(14).apply(lambda x: x @ weights, raw=True) / c,
-        "atr_14": atr_14, "natr_14": 100 * atr_14 / c, "bb_width": 4 * dev / ma_20,
+        "atr_14": atr_14,
+        "natr_14": 100 * atr_14 / c,
+        "bb_width": 4 * dev / ma_20,
         "bb_position": (c - ma_20 + 2 * dev) / (4 * dev),
         "keltner_position_20": (c - ema(c, 20)) / (4 * rma(true_range, 10)) + 0.5,
         "donchian_position_20": (c - bottom) / (top - bottom),
-        "mfi_14": 100 * gained / (gained + lost), "cmf_20": money,
+        "mfi_14": 100 * gained / (gained + lost),
+        "cmf_20": money,
         "volume_ratio": v / v.rolling(20).mean(),
-        "price_volume_corr_20": c.pct_change().rolling(20).corr(v), "bop": (c - o) / (h - l),
-    }  # fmt: skip
+        "price_volume_corr_20": c.pct_change().rolling(20).corr(v),
+        "bop": (c - o) / (h - l),
+    }
     return {name: column.to_numpy() for name, column in columns.items()}
 
 

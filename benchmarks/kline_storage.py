@@ -51,9 +51,12 @@ def recorded(series: Key) -> tuple[Bars, str]:
         found, kind = ReplaySource(REAL).bars(*series), "real"
     else:
         source = SyntheticMarket(
-            coins=coins_named([symbol]), interval=interval, planted=(),
-            start_ms=1_704_067_200_000, end_ms=1_709_251_200_000,
-        )  # fmt: skip
+            coins=coins_named([symbol]),
+            interval=interval,
+            planted=(),
+            start_ms=1_704_067_200_000,
+            end_ms=1_709_251_200_000,
+        )
         found, kind = SyntheticSource(source).bars(Market.SPOT, symbol, interval), "synthetic"
     assert found is not None
     return found, kind

@@ -51,16 +51,22 @@ def main() -> None:
         rows = SLOW.get(name, N_BARS)
         panels = [{f: v[:rows] for f, v in panel.items()} for panel in (whole, holes)]
         compute(factor, panels[0])
-        turns = [[cpu_ms(lambda f=factor, p=panel: compute(f, p)) for panel in panels]
-                 for _ in range(TURNS)]  # fmt: skip
+        turns = [
+            [cpu_ms(lambda f=factor, p=panel: compute(f, p)) for panel in panels]
+            for _ in range(TURNS)
+        ]
         without, with_holes = np.median(turns, axis=0)
         costs[name] = with_holes / without
-        print(f"{name:18} whole {without:8.1f}  with holes {with_holes:8.1f}  "
-              f"{costs[name]:.2f}x", flush=True)  # fmt: skip
+        print(
+            f"{name:18} whole {without:8.1f}  with holes {with_holes:8.1f}  {costs[name]:.2f}x",
+            flush=True,
+        )
     above = [f"{name} {cost:.2f}x" for name, cost in costs.items() if cost > LIMIT]
-    print(f"mean {np.mean(list(costs.values())):.2f}x, most {max(costs.values()):.2f}x "
-          f"(limit {LIMIT}x); above it: "
-          f"{', '.join(above) or 'none'}")  # fmt: skip
+    print(
+        f"mean {np.mean(list(costs.values())):.2f}x, most {max(costs.values()):.2f}x "
+        f"(limit {LIMIT}x); above it: "
+        f"{', '.join(above) or 'none'}"
+    )
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def bottle(method: str, **options: object) -> Peers:
 
 def bottle_rank(x: Array, _: Array, w: int) -> Array:
     """Bottleneck ranks from -1 to 1."""
-    place = (bottleneck.move_rank(x, window=w, axis=0) + 1) / 2
-    return (place * (w - 1) + 1) / w
+    position = (bottleneck.move_rank(x, window=w, axis=0) + 1) / 2
+    return (position * (w - 1) + 1) / w
 
 
 def bagg(method: str, pair: bool = False) -> Peers:
@@ -140,54 +140,94 @@ def in_row(x: Array, *_: object) -> Array:
 
 # Our expression -> its peers. {w} is the window.
 CASES: dict[str, tuple[str, Peers]] = {
-    "delta": ("delta(close, {w})", {**frame(lambda f, w: f.diff(w)), **lib(talib.MOM),
-                                    **polar(lambda c, w: c.diff(w))}),
-    "pct": ("pct_change(close, {w})", {
-        **frame(lambda f, w: f.pct_change(w)), **lib(talib.ROCP),
-        **polar(lambda c, w: c.pct_change(w))}),
-    "sum": ("ts_sum(close, {w})", {**panda("sum"), **lib(talib.SUM), **bottle("move_sum"),
-                                   **bagg("move_sum"), **rolled("rolling_sum")}),
-    "mean": ("ts_mean(close, {w})", {**panda("mean"), **lib(talib.SMA), **bottle("move_mean"),
-                                     **bagg("move_mean"), **rolled("rolling_mean")}),
-    "std": ("ts_std(close, {w})", {**panda("std"), **bottle("move_std", ddof=1),
-                                   **bagg("move_std"), **rolled("rolling_std")}),
-    "std0": ("ts_std0(close, {w})", {
-        **panda("std", ddof=0), **lib(talib.STDDEV), **bottle("move_std", ddof=0),
-        **rolled("rolling_std", ddof=0)}),
-    "var": ("ts_var(close, {w})", {**panda("var"), **bottle("move_var", ddof=1),
-                                   **bagg("move_var"), **rolled("rolling_var")}),
-    "skew": ("ts_skew(close, {w})", {**panda("skew"), **rolled("rolling_skew", bias=False)}),
-    "kurt": ("ts_kurt(close, {w})", {**panda("kurt"), **rolled("rolling_kurtosis", bias=False)}),
-    "min": ("ts_min(close, {w})", {**panda("min", FEW), **lib(talib.MIN), **bottle("move_min"),
-                                   **rolled("rolling_min", FEW)}),
-    "max": ("ts_max(close, {w})", {**panda("max", FEW), **lib(talib.MAX), **bottle("move_max"),
-                                   **rolled("rolling_max", FEW)}),
-    "argmin": ("ts_argmin(close, {w})", {**lib(age(talib.MININDEX)), **bottle("move_argmin")}),
-    "argmax": ("ts_argmax(close, {w})", {**lib(age(talib.MAXINDEX)), **bottle("move_argmax")}),
-    "median": ("ts_median(close, {w})", {**panda("median", FEW), **bottle("move_median"),
-                                         **rolled("rolling_median", FEW)}),
-    "quantile": ("ts_quantile(close, {w}, 0.9)", {
-        **panda("quantile", FEW, q=0.9),
-        **rolled("rolling_quantile", FEW, quantile=0.9, interpolation="linear")}),
-    "rank": ("ts_rank(close, {w})", {
-        **panda("rank", FEW, pct=True),
-        **({"bottleneck": (bottle_rank, N_SYMBOLS)} if bottleneck else {}),
-        **polar(lambda c, w: c.rolling_rank(window_size=w, method="average") / w, FEW)}),
+    "delta": (
+        "delta(close, {w})",
+        frame(lambda f, w: f.diff(w)) | lib(talib.MOM) | polar(lambda c, w: c.diff(w)),
+    ),
+    "pct": (
+        "pct_change(close, {w})",
+        frame(lambda f, w: f.pct_change(w)) | lib(talib.ROCP) | polar(lambda c, w: c.pct_change(w)),
+    ),
+    "sum": (
+        "ts_sum(close, {w})",
+        panda("sum")
+        | lib(talib.SUM)
+        | bottle("move_sum")
+        | bagg("move_sum")
+        | rolled("rolling_sum"),
+    ),
+    "mean": (
+        "ts_mean(close, {w})",
+        panda("mean")
+        | lib(talib.SMA)
+        | bottle("move_mean")
+        | bagg("move_mean")
+        | rolled("rolling_mean"),
+    ),
+    "std": (
+        "ts_std(close, {w})",
+        panda("std") | bottle("move_std", ddof=1) | bagg("move_std") | rolled("rolling_std"),
+    ),
+    "std0": (
+        "ts_std0(close, {w})",
+        panda("std", ddof=0)
+        | lib(talib.STDDEV)
+        | bottle("move_std", ddof=0)
+        | rolled("rolling_std", ddof=0),
+    ),
+    "var": (
+        "ts_var(close, {w})",
+        panda("var") | bottle("move_var", ddof=1) | bagg("move_var") | rolled("rolling_var"),
+    ),
+    "skew": ("ts_skew(close, {w})", panda("skew") | rolled("rolling_skew", bias=False)),
+    "kurt": ("ts_kurt(close, {w})", panda("kurt") | rolled("rolling_kurtosis", bias=False)),
+    "min": (
+        "ts_min(close, {w})",
+        panda("min", FEW) | lib(talib.MIN) | bottle("move_min") | rolled("rolling_min", FEW),
+    ),
+    "max": (
+        "ts_max(close, {w})",
+        panda("max", FEW) | lib(talib.MAX) | bottle("move_max") | rolled("rolling_max", FEW),
+    ),
+    "argmin": ("ts_argmin(close, {w})", lib(age(talib.MININDEX)) | bottle("move_argmin")),
+    "argmax": ("ts_argmax(close, {w})", lib(age(talib.MAXINDEX)) | bottle("move_argmax")),
+    "median": (
+        "ts_median(close, {w})",
+        panda("median", FEW) | bottle("move_median") | rolled("rolling_median", FEW),
+    ),
+    "quantile": (
+        "ts_quantile(close, {w}, 0.9)",
+        panda("quantile", FEW, q=0.9)
+        | rolled("rolling_quantile", FEW, quantile=0.9, interpolation="linear"),
+    ),
+    "rank": (
+        "ts_rank(close, {w})",
+        panda("rank", FEW, pct=True)
+        | ({"bottleneck": (bottle_rank, N_SYMBOLS)} if bottleneck else {})
+        | polar(lambda c, w: c.rolling_rank(window_size=w, method="average") / w, FEW),
+    ),
     "mad": ("ts_mad(close, {w})", lib(talib.AVGDEV)),
     "decay": ("decay_linear(close, {w})", {"pandas": (weighted, 1), **lib(talib.WMA)}),
-    "ema": ("ema(close, {w})", {**frame(lambda f, w: f.ewm(span=w, adjust=False).mean()),
-                                **lib(talib.EMA),
-                                **polar(lambda c, w: c.ewm_mean(span=w, adjust=False))}),
+    "ema": (
+        "ema(close, {w})",
+        frame(lambda f, w: f.ewm(span=w, adjust=False).mean())
+        | lib(talib.EMA)
+        | polar(lambda c, w: c.ewm_mean(span=w, adjust=False)),
+    ),
     "slope": ("ts_slope(close, {w})", lib(talib.LINEARREG_SLOPE)),
     "linreg": ("ts_linreg(close, {w})", lib(talib.LINEARREG)),
     "forecast": ("ts_forecast(close, {w})", lib(talib.TSF)),
-    "corr": ("ts_corr(close, open, {w})", {**panda_pair("corr"), **lib(talib.CORREL, pair=True),
-                                           **bagg("move_corr", pair=True)}),
-    "cov": ("ts_cov(close, open, {w})", {**panda_pair("cov"), **bagg("move_cov", pair=True)}),
-    "cs_rank": ("rank(close)", {
-        **frame(lambda f, _: f.rank(axis=1, pct=True)),
-        **({"bottleneck": (in_row, N_SYMBOLS)} if bottleneck else {})}),
-}  # fmt: skip
+    "corr": (
+        "ts_corr(close, open, {w})",
+        panda_pair("corr") | lib(talib.CORREL, pair=True) | bagg("move_corr", pair=True),
+    ),
+    "cov": ("ts_cov(close, open, {w})", panda_pair("cov") | bagg("move_cov", pair=True)),
+    "cs_rank": (
+        "rank(close)",
+        frame(lambda f, _: f.rank(axis=1, pct=True))
+        | ({"bottleneck": (in_row, N_SYMBOLS)} if bottleneck else {}),
+    ),
+}
 SETTLES = {"ema": 12}  # windows until another start is forgotten
 
 
@@ -230,9 +270,7 @@ def measure(case: str, w: int, x: Array, y: Array) -> float:
         part_x, part_y = (x, y) if n == N_SYMBOLS else (x[:, :n].copy(), y[:, :n].copy())
         compare(case, name, w, ours, engine(part_x, part_y, w))
         runs[name] = (lambda e=engine, a=part_x, b=part_y: e(a, b, w), N_SYMBOLS / n)
-    times: dict[str, list[float]] = {
-        name: [cpu_ms(run) * up] for name, (run, up) in runs.items()
-    }  # fmt: skip
+    times: dict[str, list[float]] = {name: [cpu_ms(run) * up] for name, (run, up) in runs.items()}
     for _ in range(TURNS - 1):
         for name, (run, up) in runs.items():
             if times[name][0] < SLOW_MS:
@@ -247,8 +285,10 @@ def measure(case: str, w: int, x: Array, y: Array) -> float:
 
 def main() -> None:
     x, y = prices(1), prices(2)
-    print(f"{N_SYMBOLS} symbols x {N_BARS} bars, median CPU ms; a copy of the panel takes "
-          f"{min(cpu_ms(x.copy) for _ in range(9)):.1f}")  # fmt: skip
+    print(
+        f"{N_SYMBOLS} symbols x {N_BARS} bars, median CPU ms; a copy of the panel takes "
+        f"{min(cpu_ms(x.copy) for _ in range(9)):.1f}"
+    )
     least = {}
     for case in [name for name in sys.argv[1:] if name != OWN] or CASES:
         windows = WINDOWS if "{w}" in CASES[case][0] else (0,)
@@ -275,4 +315,4 @@ if __name__ == "__main__":
         if not sys.argv[1:]:
             measure_with_own_settings()
     else:
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT})  # noqa: S606
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEPT)  # noqa: S606

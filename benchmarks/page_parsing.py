@@ -48,9 +48,12 @@ def bars() -> tuple[Bars, str]:
         found, kind = ReplaySource(REAL).bars(Market.SPOT, "BTCUSDT", Interval.M1), "real"
     else:
         market = SyntheticMarket(
-            coins=coins_named(["BTCUSDT"]), interval=Interval.M1, planted=(),
-            start_ms=1_704_067_200_000, end_ms=1_704_240_000_000,
-        )  # fmt: skip
+            coins=coins_named(["BTCUSDT"]),
+            interval=Interval.M1,
+            planted=(),
+            start_ms=1_704_067_200_000,
+            end_ms=1_704_240_000_000,
+        )
         source = SyntheticSource(market)
         found, kind = source.bars(Market.SPOT, "BTCUSDT", Interval.M1), "synthetic"
     assert found is not None
@@ -118,10 +121,14 @@ class Stub(BaseHTTPRequestHandler):
         info = {
             "symbols": [],
             "rateLimits": [
-                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                 "limit": 6000}
+                {
+                    "rateLimitType": "REQUEST_WEIGHT",
+                    "interval": "MINUTE",
+                    "intervalNum": 1,
+                    "limit": 6000,
+                }
             ],
-        }  # fmt: skip
+        }
         bodies = {
             "/api/v3/exchangeInfo": json.dumps(info).encode(),
             "/api/v3/time": json.dumps({"serverTime": SystemClock().now_ms()}).encode(),

@@ -21,15 +21,36 @@ from alphamill.factors.operators import INFIX, Kind, Operator
 from alphamill.indicators import INDICATORS
 
 SLOW_S = 0.25
-FIELDS = ("close", "open", "high", "low", "volume", "quote_volume", "trades", "vwap", "returns",
-          "adv20", "rsi_14", "ma_20")  # fmt: skip
+FIELDS = (
+    "close",
+    "open",
+    "high",
+    "low",
+    "volume",
+    "quote_volume",
+    "trades",
+    "vwap",
+    "returns",
+    "adv20",
+    "rsi_14",
+    "ma_20",
+)
 UNITS = {name: record.unit.value for name, record in INDICATORS.items() if name != "returns"}
 CALLS = [operator for operator in OPERATORS.values() if not operator.symbol]
 SPELLINGS = {op.name: (op.name, *op.aliases, op.name.upper()) for op in CALLS}
 SPELLINGS |= {name: (name,) for name in ("min", "max")}
-QLIB = ("Ref($close, {w})", "Mean($close, {w})", "Corr($close, $volume, {w})", "Abs({x})",
-        "Std($close/Ref($close, {w}), {w})", "Greater({x}, $open)", "If({x} > 0, {x}, 1)",
-        "Rank($volume, {w})", "IdxMax($high, {w})/{w}", "($close-{x})/$open")  # fmt: skip
+QLIB = (
+    "Ref($close, {w})",
+    "Mean($close, {w})",
+    "Corr($close, $volume, {w})",
+    "Abs({x})",
+    "Std($close/Ref($close, {w}), {w})",
+    "Greater({x}, $open)",
+    "If({x} > 0, {x}, 1)",
+    "Rank($volume, {w})",
+    "IdxMax($high, {w})/{w}",
+    "($close-{x})/$open",
+)
 NOISE = ("(", ")", ",", "?", ":", "-", "-1", "^", "**", "..", "1e999", "0x1", "é", "\x00", "''",
          "__class__", "lambda", "$", "\n", " ", "and", "not", "<", "==", "0", "20.5",
          "\u202e", "((((((((", "eval", ";", "#")  # fmt: skip

@@ -51,8 +51,12 @@ def real_prompts(folder: str) -> dict[str, list[tuple[Message, ...]]]:
     search = Search(rounds=ROUNDS, candidates=CANDIDATES)
     work_market(Path(folder), market, search, chat, mill={"indicators": True})
     setting, broken = Setting(market.interval.value), Broken("close +* open", "col 8: * here")
-    asked = {"quick_scan": [], "detailed_analysis": [], "final_verification": [],
-             "repair": [repair_prompt(language_manual(), setting, [broken])]}  # fmt: skip
+    asked = {
+        "quick_scan": [],
+        "detailed_analysis": [],
+        "final_verification": [],
+        "repair": [repair_prompt(language_manual(), setting, [broken])],
+    }
     for messages in (request.messages for request in chat.requests):
         user = messages[-1].content
         tier = "quick_scan" if "## Theme of this call" in user else "detailed_analysis"
@@ -77,8 +81,9 @@ def counter() -> Iterator[tuple[str, Count]]:
 
 def _tokens(port: int, text: str) -> int:
     body = json.dumps({"content": text}).encode()
-    request = Request(f"http://127.0.0.1:{port}/tokenize", body,
-                      {"Content-Type": "application/json"})  # fmt: skip
+    request = Request(
+        f"http://127.0.0.1:{port}/tokenize", body, {"Content-Type": "application/json"}
+    )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with suppress(URLError), urlopen(request, timeout=10) as answer:  # noqa: S310  loopback
@@ -113,13 +118,18 @@ def main() -> None:
         print(f"all tiers begin with the same {count(common):,} {unit}")
         for tier, prompts in asked.items():
             found, longest = shares(prompts, count), max(map(count, prompts))
-            print(f"{tier}: {len(prompts)} prompts of up to {longest:,}, constant prefix "
-                  f"{count(beginning(prompts)):,}, {min(found):.1%} to {max(found):.1%}, "
-                  f"median {statistics.median(found):.1%}; {count(common) / longest:.1%} is all "
-                  "tiers'")  # fmt: skip
+            print(
+                f"{tier}: {len(prompts)} prompts of up to {longest:,}, constant prefix "
+                f"{count(beginning(prompts)):,}, {min(found):.1%} to {max(found):.1%}, "
+                f"median {statistics.median(found):.1%}; {count(common) / longest:.1%} is all "
+                "tiers'"
+            )
         constant = shares(quick, count)
-        rounds = [frac for first in range(0, len(quick), SYMBOLS)
-                  for frac in shares(quick[first : first + SYMBOLS], count)]  # fmt: skip
+        rounds = [
+            frac
+            for first in range(0, len(quick), SYMBOLS)
+            for frac in shares(quick[first : first + SYMBOLS], count)
+        ]
     print(
         f"prefix shared by a round of quick_scan {min(rounds):.1%} to {max(rounds):.1%}\n"
         f"quick_scan over the whole run: median {statistics.median(constant):.1%}, worst "

@@ -34,8 +34,20 @@ from alphamill.factors import compute_many
 N_SYMBOLS = 50
 PATIENCE_S = 25.0
 FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "returns")
-OPERATORS = ("ts_mean", "ts_std", "ts_zscore", "ts_rank", "rank", "delta", "ts_corr", "div", "sub",
-             "ts_max", "decay_linear", "pct_change")  # fmt: skip
+OPERATORS = (
+    "ts_mean",
+    "ts_std",
+    "ts_zscore",
+    "ts_rank",
+    "rank",
+    "delta",
+    "ts_corr",
+    "div",
+    "sub",
+    "ts_max",
+    "decay_linear",
+    "pct_change",
+)
 HORIZON, LAG = 4, 1
 
 
@@ -46,10 +58,13 @@ def panel_of(n_bars: int) -> dict[str, np.ndarray]:
     open_ = np.vstack([close[:1], close[:-1]])
     volume = rng.lognormal(5, 1, shape)
     return {
-        "open": open_, "close": close,
-        "high": np.maximum(open_, close) * 1.001, "low": np.minimum(open_, close) * 0.999,
-        "volume": volume, "quote_volume": volume * close,
-    }  # fmt: skip
+        "open": open_,
+        "close": close,
+        "high": np.maximum(open_, close) * 1.001,
+        "low": np.minimum(open_, close) * 0.999,
+        "volume": volume,
+        "quote_volume": volume * close,
+    }
 
 
 def work(task: tuple[int, int, int, int]) -> tuple[int, float, float]:
@@ -72,8 +87,14 @@ def work(task: tuple[int, int, int, int]) -> tuple[int, float, float]:
 
 
 def scorer_of(panel: dict[str, np.ndarray]) -> Scorer:
-    return Scorer(panel, horizon_bars=HORIZON, entry_lag_bars=LAG, skip_bars=0, fee_bps=11.0,
-                  bars_per_year=8760.0)  # fmt: skip
+    return Scorer(
+        panel,
+        horizon_bars=HORIZON,
+        entry_lag_bars=LAG,
+        skip_bars=0,
+        fee_bps=11.0,
+        bars_per_year=8760.0,
+    )
 
 
 def warm(panel: dict[str, np.ndarray], factors: list) -> None:  # type: ignore[type-arg]

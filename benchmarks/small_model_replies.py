@@ -67,12 +67,14 @@ def reply(url: str, messages: Sequence[Message], seed: int) -> tuple[str, str]:
     """The model's text and why it ended."""
     body = {
         "messages": [{"role": one.role, "content": one.content} for one in messages],
-        "max_tokens": MAX_TOKENS, "temperature": TEMPERATURE, "seed": seed,
+        "max_tokens": MAX_TOKENS,
+        "temperature": TEMPERATURE,
+        "seed": seed,
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "reply", "strict": True, "schema": json_schema(Proposal)},
         },
-    }  # fmt: skip
+    }
     request = Request(  # noqa: S310  loopback
         f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

@@ -70,9 +70,12 @@ def test_a_message_says_what_to_write(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "meant"),
-    [("close <> open", "close != open"), ("TS_MEAN(close, 5)", "ts_mean(close, 5)"),
-     ("group_rank(returns, beta_bucket)", "group_rank(returns, beta_bucket)")],
-)  # fmt: skip
+    [
+        ("close <> open", "close != open"),
+        ("TS_MEAN(close, 5)", "ts_mean(close, 5)"),
+        ("group_rank(returns, beta_bucket)", "group_rank(returns, beta_bucket)"),
+    ],
+)
 def test_what_can_mean_one_thing_only_is_taken(text: str, meant: str) -> None:
     assert parse(text, fields=FIELDS, groups=TABLES).text == meant
 
