@@ -29,7 +29,7 @@ from alphamill.errors import AlphamillError, RetryLater
 from alphamill.limits import OpenGate
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal.budget import BudgetExhausted, utc_day
+from alphamill.llm.journal.budget import BudgetExhausted, Caps, utc_day
 from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
@@ -69,7 +69,7 @@ def gateway(client: redis.Redis) -> Gateway:
 def call_named(name: str) -> Call:
     """One of the run's calls."""
     message = Message("user", name)
-    return Call(RUN, name, "quick_scan", TIER, (message,), CAP, 10**12)
+    return Call(RUN, name, "quick_scan", TIER, (message,), Caps(CAP, 10**12))
 
 
 def work(share: int, calls: int, redis_url: str) -> Counter[str]:

@@ -35,6 +35,7 @@ from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
@@ -97,7 +98,7 @@ def work(
             number += 1
             call = Call(
                 "caps", f"{name}-{thread}-{number}", "quick_scan", settings,
-                prompt(f"COIN{number % 9}USDT"), 10**12, 10**12, json_schema(Proposal),
+                prompt(f"COIN{number % 9}USDT"), Caps(10**12, 10**12), json_schema(Proposal),
             )  # fmt: skip
             try:
                 gateway.ask(call)

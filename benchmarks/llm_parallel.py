@@ -40,6 +40,7 @@ from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import PriceTable
@@ -187,7 +188,7 @@ class Worker:
         self.overheads_s: list[float] = []
 
     def ask(self, name: str) -> None:
-        call = Call("run", name, "quick_scan", TIER, PROMPT, 10**12, 10**12)
+        call = Call("run", name, "quick_scan", TIER, PROMPT, Caps(10**12, 10**12))
         started_s = time.perf_counter()
         if self._gateway.ask(call).replayed:
             raise AssertionError(f"{name} was asked before")

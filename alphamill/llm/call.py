@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from alphamill.llm.breaker.protocol import Breaker
 from alphamill.llm.endpoint.client import Chat
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.messages import ChatReply, ChatRequest, Message
 from alphamill.llm.prices import ListedPrice
 from alphamill.redis_store import ScriptCall
@@ -61,8 +62,7 @@ class Call:
     tier: str
     tier_settings: TierSettings
     messages: tuple[Message, ...]
-    run_budget_usd_micros: int
-    day_budget_usd_micros: int
+    caps: Caps
     schema: Mapping[str, Any] | None = None
     seed: int | None = None
     prompt_version: str = ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Never
@@ -32,7 +31,6 @@ from alphamill.llm.endpoint.failures import (
     QuotaExhausted,
     RateLimited,
 )
-from alphamill.llm.journal.budget import Reservation, utc_day
 from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import ChatReply
@@ -53,8 +51,9 @@ log = logging.getLogger(__name__)
 
 # Another model may answer; for anything else the same one is asked again, or nobody.
 _PASSED_OVER = (
-    QuotaExhausted, ModelNotFound, KeyRefused, EndpointNotFound, CircuitOpen, ProviderDown,
-)  # fmt: skip
+    *(QuotaExhausted, ModelNotFound, KeyRefused, EndpointNotFound),
+    *(CircuitOpen, ProviderDown),
+)
 _REFUSALS = {
     cls.opens: cls
     for cls in (AccessRefused, KeyRefused, EndpointNotFound, ModelNotFound, QuotaExhausted)
@@ -63,11 +62,10 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One model asked once. `held` and `record` are of the same attempt."""
+    """One model asked once."""
 
     call: Call
     route: Route
-    held: Reservation
     record: CallRecord
 
 
@@ -147,13 +145,10 @@ class Gateway:
 
     def _ask_model(self, call: Call, route: Route) -> PaidReply:
         attempt = self._begin(call, route)
-        held, tier = attempt.held, call.tier_settings
-        turn = _Turn(route.gate, estimate_tokens(call.messages) + tier.max_tokens)
+        tokens = estimate_tokens(call.messages) + call.tier_settings.max_tokens
+        turn = _Turn(route.gate, tokens)
         try:
-            known = self._journal.admit(
-                held, attempt.record, call.messages,
-                call.run_budget_usd_micros, call.day_budget_usd_micros, turn,
-            )  # fmt: skip
+            known = self._journal.admit(attempt.record, call.messages, call.caps, turn)
             if known:
                 return self._answer(known, replayed=True)
             self._enter_circuit(attempt)
@@ -167,25 +162,31 @@ class Gateway:
         finally:
             if not turn.over:
                 turn.end()
-        return self._answer(paid, replayed=paid.attempt != held.attempt)
+        return self._answer(paid, replayed=paid.attempt != attempt.record.attempt)
 
     def _begin(self, call: Call, route: Route) -> _Attempt:
         now_ms = self._clock.now_ms()
         micros = route.price.worst_case_micros(
             bound_tokens(call.messages), call.tier_settings.max_tokens, now_ms
         )
-        held = Reservation(call.run, utc_day(now_ms), call.call_id, secrets.token_hex(8), micros)
         record = CallRecord.begin(
-            held, call.tier, call.request(route.model), call.prompt_version, now_ms, route.host
+            call.run,
+            call.call_id,
+            call.tier,
+            call.request(route.model),
+            prompt_version=call.prompt_version,
+            started_ms=now_ms,
+            reserved_usd_micros=micros,
+            endpoint=route.host,
         )
-        return _Attempt(call, route, held, record)
+        return _Attempt(call, route, record)
 
     def _enter_circuit(self, attempt: _Attempt) -> None:
         """Raises what `_pass` does, with nothing booked."""
         try:
             self._pass(attempt.route, attempt.route.breaker.enter(attempt.route.model))
         except AlphamillError:
-            self._journal.cancel(attempt.held)
+            self._journal.cancel(attempt.record)
             raise
 
     def _pass(self, route: Route, state: CircuitState) -> None:
@@ -218,15 +219,15 @@ class Gateway:
         return reply
 
     def _fail(self, attempt: _Attempt, failure: CallFailure) -> None:
-        held, call = attempt.held, attempt.call
+        call = attempt.call
         failed = attempt.record.failed(failure.error_class, str(failure), self._clock.now_ms())
         if failure.unbilled:
-            self._journal.release(held, failed)
+            self._journal.release(failed)
         else:
-            self._journal.lose(held, failed)
+            self._journal.lose(failed)
             log.warning("call %s may have been billed: %s", call.call_id, failure)
         self._usage.record_error(
-            call.run, held.day, call.tier, attempt.route.model, failure.error_class
+            call.run, failed.day, call.tier, attempt.route.model, failure.error_class
         )
 
     def _raise(self, attempt: _Attempt, failure: CallFailure, took_s: float) -> Never:
@@ -260,7 +261,7 @@ class Gateway:
         """Pay, store the reply, count, end the turn; the record that answers the call."""
         now_ms, record = self._clock.now_ms(), attempt.record
         ours = attempt.route.price.cost_micros(reply.usage, (record.started_ms, now_ms))
-        charged = self._charge(reply, attempt.held, ours)
+        charged = self._charge(reply, record.reserved_usd_micros, ours)
         paid = record.settled(reply, charged, now_ms, ours)
 
         def also() -> None:
@@ -268,26 +269,26 @@ class Gateway:
             self._count(paid)
             turn.end()
 
-        answer = self._store(attempt.held, paid, also)
+        answer = self._store(paid, also)
         turn.over = True
         return answer
 
-    def _charge(self, reply: ChatReply, held: Reservation, ours: int) -> int:
+    def _charge(self, reply: ChatReply, reserved: int, ours: int) -> int:
         """What to charge: the dearest of our price, the served model's and the provider's figure.
 
         Without stated usage the whole reservation is charged.
         """
         if reply.usage.estimated:
-            return held.micros
+            return reserved
         known = [ours, reply.provider_cost_usd_micros or 0]
         if not reply.served_as_asked and reply.model in self._prices:
             known.append(self._prices.cost_micros(reply.model, reply.usage))
         return max(known)
 
-    def _store(self, held: Reservation, paid: CallRecord, also: Callable[[], None]) -> CallRecord:
+    def _store(self, paid: CallRecord, also: Callable[[], None]) -> CallRecord:
         for wait_s in SETTLE_WAITS_S:
             try:
-                return self._journal.settle(held, paid, also)
+                return self._journal.settle(paid, also)
             except RetryLater:
                 if not wait_s:
                     raise

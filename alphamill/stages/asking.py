@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from alphamill.frames import Interval
 from alphamill.llm.call import Call, PaidReply
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import PROMPT_VERSION, Setting
 from alphamill.llm.replies import json_schema
@@ -49,8 +50,7 @@ class AskingDeps(RunDeps):
                 tier=tier.value,
                 tier_settings=self.spec.tiers[tier],
                 messages=messages,
-                run_budget_usd_micros=self.spec.budget_usd_micros,
-                day_budget_usd_micros=self.day_budget_usd_micros,
+                caps=Caps(self.spec.budget_usd_micros, self.day_budget_usd_micros),
                 schema=json_schema(reply),
                 prompt_version=PROMPT_VERSION,
                 retries=self.retries,

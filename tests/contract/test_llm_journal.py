@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphamill.errors import RetryLater
-from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord, CallStatus
@@ -39,23 +39,29 @@ def journal(request: pytest.FixtureRequest) -> Iterator[Journal]:
             yield RedisJournal(client)
 
 
-def reservation(call: str, micros: int = 100, run: str = "run", day: str = DAY) -> Reservation:
-    return Reservation(run, day, call, secrets.token_hex(8), micros)
-
-
-def begun(held: Reservation, started_ms: int = 1) -> CallRecord:
-    return CallRecord.begin(held, "quick_scan", REQUEST, "1", started_ms)
+def begun(
+    call: str, micros: int = 100, run: str = "run", day: str = DAY, started_ms: int = 1
+) -> CallRecord:
+    record = CallRecord.begin(
+        run,
+        call,
+        "quick_scan",
+        REQUEST,
+        prompt_version="1",
+        started_ms=started_ms,
+        reserved_usd_micros=micros,
+    )
+    return replace(record, day=day)
 
 
 def reserve(
-    journal: Journal, held: Reservation, cap: int = CAP, day_cap: int = 10 * CAP
+    journal: Journal, record: CallRecord, cap: int = CAP, day_cap: int = 10 * CAP
 ) -> CallRecord | None:
-    return journal.reserve(held, begun(held), PROMPT, cap, day_cap)
+    return journal.reserve(record, PROMPT, Caps(cap, day_cap))
 
 
-def settle(journal: Journal, held: Reservation, actual: int, text: str = "hello") -> CallRecord:
-    paid = begun(held).settled(replace(REPLY, text=text), actual, 5)
-    return journal.settle(held, paid)
+def settle(journal: Journal, record: CallRecord, actual: int, text: str = "hello") -> CallRecord:
+    return journal.settle(record.settled(replace(REPLY, text=text), actual, 5))
 
 
 def amounts(journal: Journal, run: str = "run", day: str = DAY) -> tuple[int, int, int, int]:
@@ -70,7 +76,7 @@ def amounts(journal: Journal, run: str = "run", day: str = DAY) -> tuple[int, in
 
 
 def test_a_settled_call_frees_what_it_did_not_use_and_is_found_again(journal: Journal) -> None:
-    held = reservation("a")
+    held = begun("a")
     assert journal.lookup("run", "a") is None
     assert reserve(journal, held) is None
     assert amounts(journal) == (0, 100, 0, 0)
@@ -85,14 +91,14 @@ def test_a_settled_call_frees_what_it_did_not_use_and_is_found_again(journal: Jo
 
 
 def test_repeating_a_step_changes_nothing(journal: Journal) -> None:
-    held = reservation("a")
+    held = begun("a")
     for _ in range(3):
         reserve(journal, held)
     assert amounts(journal) == (0, 100, 0, 0)
     for _ in range(3):
         settle(journal, held, 30)
-    journal.release(held, begun(held))
-    journal.lose(held, begun(held))
+    journal.release(held)
+    journal.lose(held)
     journal.cancel(held)
     assert amounts(journal) == (30, 0, 0, 0)
 
@@ -100,24 +106,24 @@ def test_repeating_a_step_changes_nothing(journal: Journal) -> None:
 @pytest.mark.parametrize("cap_of", ["run", "day"])
 def test_what_does_not_fit_is_refused_and_leaves_no_trace(journal: Journal, cap_of: str) -> None:
     caps = (150, 10_000) if cap_of == "run" else (10_000, 150)
-    first, second = reservation("a"), reservation("b", 51)
+    first, second = begun("a"), begun("b", 51)
     reserve(journal, first, *caps)
     settle(journal, first, 100)
     with pytest.raises(BudgetExhausted, match=rf"the {cap_of}'s budget of \$0.00015 has \$0.00005"):
         reserve(journal, second, *caps)
     assert amounts(journal) == (100, 0, 0, 0)
     assert [record.call_id for record in journal.calls("run")] == ["a"]
-    assert reserve(journal, reservation("c", 50), *caps) is None  # exactly what is left
+    assert reserve(journal, begun("c", 50), *caps) is None  # exactly what is left
 
 
 def test_a_budget_held_by_calls_under_way_is_worth_waiting_for(journal: Journal) -> None:
-    first = reservation("a")
+    first = begun("a")
     reserve(journal, first, cap=150)
     with pytest.raises(RetryLater) as refused:
-        reserve(journal, reservation("b"), cap=150)
+        reserve(journal, begun("b"), cap=150)
     assert not refused.value.counts
     settle(journal, first, 10)
-    assert reserve(journal, reservation("b"), cap=150) is None
+    assert reserve(journal, begun("b"), cap=150) is None
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
@@ -125,16 +131,16 @@ def test_a_budget_held_by_calls_long_dead_is_gone(kind: str) -> None:
     journal: Journal = MemoryJournal(hold_s=0)
     if kind == "redis":
         journal = RedisJournal(fakeredis.FakeRedis(), hold_s=0)
-    reserve(journal, reservation("a"), cap=150)
+    reserve(journal, begun("a"), cap=150)
     with pytest.raises(BudgetExhausted):
-        reserve(journal, reservation("b"), cap=150)
+        reserve(journal, begun("b"), cap=150)
 
 
 def test_without_redis_there_are_no_calls() -> None:
     server = fakeredis.FakeServer()
     journal = RedisJournal(fakeredis.FakeRedis(server=server))
     server.connected = False
-    held = reservation("a")
+    held = begun("a")
     for attempt in (
         lambda: journal.lookup("run", "a"),
         lambda: reserve(journal, held),
@@ -147,8 +153,8 @@ def test_without_redis_there_are_no_calls() -> None:
 
 
 def test_a_dead_callers_money_stays_spent_and_its_retry_reserves_anew(journal: Journal) -> None:
-    reserve(journal, reservation("a"))
-    again = reservation("a")
+    reserve(journal, begun("a"))
+    again = begun("a")
     reserve(journal, again)
     assert amounts(journal) == (0, 100, 100, 1)
     settle(journal, again, 40)
@@ -158,8 +164,8 @@ def test_a_dead_callers_money_stays_spent_and_its_retry_reserves_anew(journal: J
 
 
 def test_yesterdays_dead_call_stays_on_yesterdays_account(journal: Journal) -> None:
-    reserve(journal, reservation("a", day="2026-11-21"))
-    reserve(journal, reservation("a", day=DAY))
+    reserve(journal, begun("a", day="2026-11-21"))
+    reserve(journal, begun("a", day=DAY))
     assert journal.state("run", "2026-11-21").day.unknown_usd_micros == 100
     assert journal.state("run", "2026-11-21").day.reserved_usd_micros == 0
     assert journal.state("run", DAY).day.unknown_usd_micros == 0
@@ -167,7 +173,7 @@ def test_yesterdays_dead_call_stays_on_yesterdays_account(journal: Journal) -> N
 
 
 def test_two_live_callers_both_pay_and_the_first_reply_counts(journal: Journal) -> None:
-    first, second = reservation("a"), reservation("a")
+    first, second = begun("a"), begun("a")
     reserve(journal, first)
     reserve(journal, second)
     assert settle(journal, second, 50, "from the second").reply_text == "from the second"
@@ -181,21 +187,21 @@ def test_two_live_callers_both_pay_and_the_first_reply_counts(journal: Journal) 
 
 
 def test_a_call_settled_meanwhile_is_not_reserved_again(journal: Journal) -> None:
-    first = reservation("a")
+    first = begun("a")
     reserve(journal, first)
     settle(journal, first, 50)
-    answer = reserve(journal, reservation("a"))
+    answer = reserve(journal, begun("a"))
     assert answer is not None
     assert answer.attempt == first.attempt
     assert amounts(journal) == (50, 0, 0, 0)
 
 
 def test_failed_lost_and_cancelled_attempts(journal: Journal) -> None:
-    failed, lost, cancelled = (reservation(call) for call in "abc")
+    failed, lost, cancelled = (begun(call, started_ms=n) for n, call in enumerate("abc"))
     for held in (failed, lost, cancelled):
         reserve(journal, held)
-    journal.release(failed, begun(failed, 1).failed("rate_limited", "slow down", 9))
-    journal.lose(lost, begun(lost, 2).failed("timeout", "no reply", 9))
+    journal.release(failed.failed("rate_limited", "slow down", 9))
+    journal.lose(lost.failed("timeout", "no reply", 9))
     journal.cancel(cancelled)
     assert amounts(journal) == (0, 0, 100, 1)
     records = [(r.call_id, r.status, r.error_class) for r in journal.calls("run")]
@@ -203,22 +209,22 @@ def test_failed_lost_and_cancelled_attempts(journal: Journal) -> None:
         ("a", CallStatus.FAILED, "rate_limited"),
         ("b", CallStatus.UNKNOWN, "timeout"),
     ]
-    assert reserve(journal, reservation("b")) is None  # a lost call is not lost twice
+    assert reserve(journal, begun("b")) is None  # a lost call is not lost twice
     assert amounts(journal) == (0, 100, 100, 1)
 
 
 def test_a_reply_dearer_than_its_reservation_is_written_down(journal: Journal) -> None:
-    held = reservation("a")
+    held = begun("a")
     reserve(journal, held, cap=100)
     settle(journal, held, 130)
     state = journal.state("run", DAY)
     assert (state.run.spent_usd_micros, state.run.overruns) == (130, 1)
     with pytest.raises(BudgetExhausted):
-        reserve(journal, reservation("b", 1), cap=100)
+        reserve(journal, begun("b", 1), cap=100)
 
 
 def test_the_prompt_is_kept_as_sent(journal: Journal) -> None:
-    held = reservation("a")
+    held = begun("a")
     reserve(journal, held)
     (record,) = journal.calls("run")
     assert record.status is CallStatus.OPEN
@@ -233,15 +239,14 @@ class Caller:
     def __init__(self, journal: Journal, cap: int, day_cap: int) -> None:
         self.journal, self.cap, self.day_cap = journal, cap, day_cap
         self.run = f"run-{secrets.token_hex(4)}"
-        self.held: dict[int, Reservation] = {}  # still with a live caller
+        self.held: dict[int, CallRecord] = {}  # still with a live caller
         self.spent = self.lost = 0
 
     def step(self, op: str, call: int, micros: int) -> None:
         if op == "reserve":
-            held = reservation(str(call), micros, self.run, self.run)
-            held = replace(held, day=DAY)
+            held = begun(str(call), micros, self.run)
             try:
-                answer = self.journal.reserve(held, begun(held), PROMPT, self.cap, self.day_cap)
+                answer = reserve(self.journal, held, self.cap, self.day_cap)
             except (BudgetExhausted, RetryLater):
                 answer = None
                 self.lost += self.dies(call)
@@ -252,19 +257,20 @@ class Caller:
         elif call in self.held:
             held = self.held.pop(call)
             if op == "settle":
-                self.spent += min(micros, held.micros)
-                self.journal.settle(held, begun(held).settled(REPLY, min(micros, held.micros), 5))
+                paid = min(micros, held.reserved_usd_micros)
+                self.spent += paid
+                self.journal.settle(held.settled(REPLY, paid, 5))
             elif op == "release":
-                self.journal.release(held, begun(held))
+                self.journal.release(held)
             elif op == "cancel":
                 self.journal.cancel(held)
             else:
-                self.lost += held.micros
-                self.journal.lose(held, begun(held))
+                self.lost += held.reserved_usd_micros
+                self.journal.lose(held)
 
     def dies(self, call: int) -> int:
         before = self.held.pop(call, None)
-        return before.micros if before else 0
+        return before.reserved_usd_micros if before else 0
 
 
 steps = st.tuples(
@@ -289,5 +295,7 @@ def test_no_history_of_calls_passes_the_cap(
         account = journal.state(caller.run, DAY).run
         assert account.spent_usd_micros == caller.spent
         assert account.unknown_usd_micros == caller.lost
-        assert account.reserved_usd_micros == sum(h.micros for h in caller.held.values())
+        assert account.reserved_usd_micros == sum(
+            h.reserved_usd_micros for h in caller.held.values()
+        )
         assert account.committed_usd_micros <= cap

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +12,7 @@ import redis
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.limits import Concurrent, Pool, RedisLimiter, Slot, SteadyRate, TierGate
-from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
@@ -61,14 +60,12 @@ class Place:
         self.journal = RedisJournal(client)
 
     def admit(
-        self, held: Reservation, turn: Turn, cap: int = 1000, day_cap: int = 10_000
+        self, record: CallRecord, turn: Turn, cap: int = 1000, day_cap: int = 10_000
     ) -> CallRecord | None:
-        record = CallRecord.begin(held, "tier", REQUEST, "1", 1)
-        return self.journal.admit(held, record, PROMPT, cap, day_cap, turn)
+        return self.journal.admit(record, PROMPT, Caps(cap, day_cap), turn)
 
-    def settle(self, held: Reservation) -> None:
-        record = CallRecord.begin(held, "tier", REQUEST, "1", 1)
-        self.journal.settle(held, record.settled(REPLY, 60, 5))
+    def settle(self, record: CallRecord) -> None:
+        self.journal.settle(record.settled(REPLY, 60, 5))
 
     @property
     def booked(self) -> tuple[int, int, int]:
@@ -85,8 +82,17 @@ def place(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Place]:
         yield Place(client)
 
 
-def held(call: str = "a", micros: int = 100) -> Reservation:
-    return Reservation("run", DAY, call, secrets.token_hex(8), micros)
+def held(call: str = "a", micros: int = 100) -> CallRecord:
+    record = CallRecord.begin(
+        "run",
+        call,
+        "tier",
+        REQUEST,
+        prompt_version="1",
+        started_ms=1,
+        reserved_usd_micros=micros,
+    )
+    return replace(record, day=DAY)
 
 
 def test_a_free_way_is_one_command(place: Place) -> None:

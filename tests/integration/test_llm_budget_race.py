@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import redis
 
 from alphamill.errors import RetryLater
-from alphamill.llm.journal.budget import BudgetExhausted, Reservation
+from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 
-DAY = "2026-11-22"
+DAY = "1970-01-01"
 ONE_DOLLAR = 1_000_000
 PROMPT = (Message("user", "data"),)
 REQUEST = ChatRequest("gpt-4.1", PROMPT, max_tokens=100)
@@ -39,10 +38,17 @@ def spend(url: str, seed: int) -> Spent:
         journal = RedisJournal(client)
         for number in range(2_000):
             micros = rng.randint(100, 20_000)
-            held = Reservation("run", DAY, f"{seed}-{number}", secrets.token_hex(8), micros)
-            record = CallRecord.begin(held, "quick_scan", REQUEST, "1", number)
+            record = CallRecord.begin(
+                "run",
+                f"{seed}-{number}",
+                "quick_scan",
+                REQUEST,
+                prompt_version="1",
+                started_ms=number,
+                reserved_usd_micros=micros,
+            )
             try:
-                journal.reserve(held, record, PROMPT, ONE_DOLLAR, 10 * ONE_DOLLAR)
+                journal.reserve(record, PROMPT, Caps(ONE_DOLLAR, 10 * ONE_DOLLAR))
             except BudgetExhausted:
                 return Spent(settled, lost, committed, True)
             except RetryLater:
@@ -51,12 +57,12 @@ def spend(url: str, seed: int) -> Spent:
             outcome = rng.random()
             if outcome < 0.8:
                 actual = rng.randint(0, micros)
-                journal.settle(held, record.settled(REPLY, actual, number))
+                journal.settle(record.settled(REPLY, actual, number))
                 settled += actual
             elif outcome < 0.9:
-                journal.release(held, record)
+                journal.release(record)
             else:
-                journal.lose(held, record)
+                journal.lose(record)
                 lost += micros
     return Spent(settled, lost, committed, False)
 

@@ -26,6 +26,7 @@ from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.endpoint.dialects import KEPT_S, Dialect, RedisDialects
 from alphamill.llm.endpoint.http import Timeouts
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
@@ -620,8 +621,7 @@ def test_the_key_is_nowhere_but_in_its_header(
         "quick_scan",
         TierSettings(model="gpt-4.1-mini"),
         REQUEST.messages,
-        10**6,
-        10**6,
+        Caps(10**6, 10**6),
     )
     echo = {"message": f"Incorrect API key provided: {KEY}", "code": KEY, "type": KEY}
     server.says(401, {"error": echo})

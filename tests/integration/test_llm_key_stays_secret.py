@@ -25,6 +25,7 @@ from alphamill.llm.breaker.protocol import BreakerTimes
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
@@ -130,8 +131,7 @@ def test_no_key_is_anywhere_but_in_the_header(
             tier.value,
             tiers[tier],
             (Message("user", "hello"),),
-            10**6,
-            10**6,
+            Caps(10**6, 10**6),
         )
         for _ in range(3):
             with pytest.raises(AlphamillError) as raised:

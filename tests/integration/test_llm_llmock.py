@@ -20,6 +20,7 @@ from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.endpoint import failures
 from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.llm.gateway import Gateway
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
@@ -37,8 +38,7 @@ CALL = Call(
     tier="quick_scan",
     tier_settings=TIER,
     messages=(Message("system", "manual"), Message("user", "data")),
-    run_budget_usd_micros=1_000_000,
-    day_budget_usd_micros=1_000_000,
+    caps=Caps(1_000_000, 1_000_000),
 )
 
 

@@ -7,7 +7,7 @@ import math
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +28,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, run_key, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
-from alphamill.llm.journal.budget import Reservation
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
@@ -244,11 +244,19 @@ def _ask_models(mill: Mill, run: str) -> None:
         call = f"quick_scan-{number}aa"
         messages = (Message("system", "The manual."), Message("user", text))
         request = ChatRequest(PROPOSER, messages, max_tokens=100)
-        held = Reservation(run, "2026-01-31", call, f"attempt-{number}", 500)
-        record = CallRecord.begin(held, "quick_scan", request, "1", started_ms=1000 + number)
-        journal.reserve(held, record, messages, 1_000_000, 10_000_000)
+        begun = CallRecord.begin(
+            run,
+            call,
+            "quick_scan",
+            request,
+            prompt_version="1",
+            started_ms=1000 + number,
+            reserved_usd_micros=500,
+        )
+        record = replace(begun, day="2026-01-31", attempt=f"attempt-{number}")
+        journal.reserve(record, messages, Caps(1_000_000, 10_000_000))
         reply = ChatReply("a reply", "stop", PROPOSER, TokenUsage(30, 10, 5), 40, PROPOSER)
-        journal.settle(held, record.settled(reply, 321, 2000))
+        journal.settle(record.settled(reply, 321, 2000))
         counters.record(
             UsageEntry(call, run, "2026-01-31", "quick_scan", PROPOSER, 30, 10, 5, 321, 40)
         )

@@ -18,7 +18,7 @@ from alphamill.limits import Pool, RedisLimiter, Slot, SteadyRate, TierGate
 from alphamill.llm.breaker.protocol import FailureKind
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.endpoint.dialects import Dialect, RedisDialects
-from alphamill.llm.journal.budget import Reservation
+from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatRequest, Message
@@ -35,8 +35,11 @@ REFUSALS = {
 }
 GREETINGS = {b"HELLO", b"CLIENT", b"SELECT", b"MULTI"}
 PROMPT = (Message("user", "data"),)
-HELD = Reservation("run", "2026-01-31", "call", "attempt", 10)
-RECORD = CallRecord.begin(HELD, "tier", ChatRequest("m", PROMPT, 5), "1", 0, "host")
+REQUEST = ChatRequest("m", PROMPT, 5)
+RECORD = CallRecord.begin(
+    "run", "call", "tier", REQUEST, prompt_version="1", started_ms=0, reserved_usd_micros=10
+)
+CAPS = Caps(100, 100)
 POOL = Pool("llm:tier", (SteadyRate("requests", 60, 60_000, 5), SteadyRate("tokens", 60, 1000, 5)))
 CLAIM = Claim("r", "j", "token", 1, JobRecord("j", "s", "q", {}, JobState.RUNNING))
 ENTRY = UsageEntry("c", "run", "2026-01-31", "tier", "m", 1, 0, 1, 1, 1)
@@ -108,10 +111,10 @@ def asked_of_journal(client: redis.Redis) -> list[Callable[[], object]]:
     turn = Turn(TierGate(RedisLimiter(client), POOL))
     return [
         lambda: journal.lookup("run", "call"),
-        lambda: journal.admit(HELD, RECORD, PROMPT, 100, 100, turn),
-        lambda: journal.reserve(HELD, RECORD, PROMPT, 100, 100),
-        lambda: journal.settle(HELD, RECORD),
-        lambda: journal.lose(HELD, RECORD),
+        lambda: journal.admit(RECORD, PROMPT, CAPS, turn),
+        lambda: journal.reserve(RECORD, PROMPT, CAPS),
+        lambda: journal.settle(RECORD),
+        lambda: journal.lose(RECORD),
         lambda: list(journal.calls("run")),
         lambda: journal.prompt(RECORD),
     ]

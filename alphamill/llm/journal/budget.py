@@ -15,9 +15,8 @@ from enum import StrEnum
 
 from alphamill.errors import GiveUp
 
-HOLD_S = (
-    300.0  # how long an unsettled reservation may be a call under way: past any call's deadline
-)
+# How long an unsettled reservation may be a call under way: past any call's deadline.
+HOLD_S = 300.0
 
 
 class BudgetExhausted(GiveUp):
@@ -67,17 +66,11 @@ class BudgetState:
 
 
 @dataclass(frozen=True, slots=True)
-class Reservation:
-    """Money set aside for one attempt at one call.
+class Caps:
+    """The most that a run and a UTC day may cost."""
 
-    attempt: unique over the run; `day` is the UTC day that is charged, even if it settles tomorrow.
-    """
-
-    run: str
-    day: str
-    call_id: str
-    attempt: str
-    micros: int
+    run_usd_micros: int
+    day_usd_micros: int
 
 
 def utc_day(now_ms: int) -> str:

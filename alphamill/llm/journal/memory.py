@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from alphamill.clock import Clock, SystemClock
-from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Reservation
-from alphamill.llm.journal.protocol import Turn, refuse
+from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Caps
+from alphamill.llm.journal.protocol import Turn, nothing, refuse
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.messages import Message
 
@@ -41,108 +41,94 @@ class MemoryJournal:
             return book.records[book.answers[call_id]] if call_id in book.answers else None
 
     def admit(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
-        turn: Turn,
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps, turn: Turn
     ) -> CallRecord | None:
-        known, accounts = self.look(held.run, held.call_id, held.day)
+        known, accounts = self.look(record.run, record.call_id, record.day)
         if known:
             return known
-        for name, account, cap in (
-            ("run", accounts.run, run_cap_usd_micros),
-            ("day", accounts.day, day_cap_usd_micros),
-        ):
-            verdict = account.fit(held.micros, cap, self._clock.now_ms())
-            refuse(verdict, name, held.micros, cap, cap - account.committed_usd_micros)
+        self._check(record, accounts, caps)
         turn.wait()
-        return self.reserve(held, record, messages, run_cap_usd_micros, day_cap_usd_micros)
+        return self.reserve(record, messages, caps)
 
     def reserve(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps
     ) -> CallRecord | None:
         with self._lock:
-            book, now = self._run(held.run), self._clock.now_ms()
-            if held.call_id in book.answers:
-                return book.records[book.answers[held.call_id]]
-            if held.attempt in book.records:
+            book = self._run(record.run)
+            if record.call_id in book.answers:
+                return book.records[book.answers[record.call_id]]
+            if record.attempt in book.records:
                 return None
-            if held.call_id in book.open:
-                self._lose(book, book.records[book.open.pop(held.call_id)])
-            day = self._days.get(held.day, Account())
-            for name, account, cap in (
-                ("run", book.account, run_cap_usd_micros),
-                ("day", day, day_cap_usd_micros),
-            ):
-                verdict = account.fit(held.micros, cap, now)
-                refuse(verdict, name, held.micros, cap, cap - account.committed_usd_micros)
-            book.records[held.attempt] = replace(record, status=CallStatus.OPEN)
-            book.open[held.call_id] = held.attempt
+            if record.call_id in book.open:
+                self._lose(book, book.records[book.open.pop(record.call_id)])
+            day = self._days.get(record.day, Account())
+            self._check(record, BudgetState(book.account, day), caps)
+            book.records[record.attempt] = replace(record, status=CallStatus.OPEN)
+            book.open[record.call_id] = record.attempt
             book.texts.update({m.digest: m.content for m in messages})
-            self._add(book, held.day, reserved_usd_micros=held.micros)
-            till = now + self._hold_ms
+            self._add(book, record.day, reserved_usd_micros=record.reserved_usd_micros)
+            till = self._clock.now_ms() + self._hold_ms
             book.account = replace(
-                book.account, cap_usd_micros=run_cap_usd_micros, held_until_ms=till
+                book.account, cap_usd_micros=caps.run_usd_micros, held_until_ms=till
             )
-            self._days[held.day] = replace(
-                self._days[held.day], cap_usd_micros=day_cap_usd_micros, held_until_ms=till
+            day = self._days[record.day]
+            self._days[record.day] = replace(
+                day, cap_usd_micros=caps.day_usd_micros, held_until_ms=till
             )
             return None
 
-    def settle(
-        self, held: Reservation, record: CallRecord, also: Callable[[], object] | None = None
-    ) -> CallRecord:
-        answer = self._pay(held, record)
-        if also is not None:
-            also()
+    def _check(self, record: CallRecord, accounts: BudgetState, caps: Caps) -> None:
+        micros, now_ms = record.reserved_usd_micros, self._clock.now_ms()
+        for name, account, cap in (
+            ("run", accounts.run, caps.run_usd_micros),
+            ("day", accounts.day, caps.day_usd_micros),
+        ):
+            left = cap - account.committed_usd_micros
+            refuse(account.fit(micros, cap, now_ms), name, micros, cap, left)
+
+    def settle(self, record: CallRecord, also: Callable[[], object] = nothing) -> CallRecord:
+        answer = self._pay(record)
+        also()
         return answer
 
-    def _pay(self, held: Reservation, record: CallRecord) -> CallRecord:
+    def _pay(self, record: CallRecord) -> CallRecord:
         with self._lock:
-            book = self._run(held.run)
-            before = book.records[held.attempt]
+            book = self._run(record.run)
+            before = book.records[record.attempt]
             if before.status not in (CallStatus.SETTLED, CallStatus.DUPLICATE):
                 cost = record.cost_usd_micros or 0
                 self._withdraw(book, before)
-                over = int(cost > held.micros)
-                self._add(book, held.day, spent_usd_micros=cost, settled_calls=1, overruns=over)
-                first = book.answers.setdefault(held.call_id, held.attempt) == held.attempt
+                over = int(cost > record.reserved_usd_micros)
+                self._add(book, record.day, spent_usd_micros=cost, settled_calls=1, overruns=over)
+                first = book.answers.setdefault(record.call_id, record.attempt) == record.attempt
                 status = CallStatus.SETTLED if first else CallStatus.DUPLICATE
-                book.records[held.attempt] = replace(record, status=status)
-                self._close(book, held)
-            return book.records[book.answers[held.call_id]]
+                book.records[record.attempt] = replace(record, status=status)
+                self._close(book, record)
+            return book.records[book.answers[record.call_id]]
 
-    def release(self, held: Reservation, record: CallRecord) -> None:
+    def release(self, record: CallRecord) -> None:
         with self._lock:
-            book = self._run(held.run)
-            if before := self._unsettled(book, held):
+            book = self._run(record.run)
+            if before := self._unsettled(book, record):
                 self._withdraw(book, before)
-                book.records[held.attempt] = replace(record, status=CallStatus.FAILED)
-                self._close(book, held)
+                book.records[record.attempt] = replace(record, status=CallStatus.FAILED)
+                self._close(book, record)
 
-    def lose(self, held: Reservation, record: CallRecord) -> None:
+    def lose(self, record: CallRecord) -> None:
         with self._lock:
-            book = self._run(held.run)
-            if before := self._unsettled(book, held):
+            book = self._run(record.run)
+            if before := self._unsettled(book, record):
                 self._lose(book, before)
-                book.records[held.attempt] = replace(record, status=CallStatus.UNKNOWN)
-                self._close(book, held)
+                book.records[record.attempt] = replace(record, status=CallStatus.UNKNOWN)
+                self._close(book, record)
 
-    def cancel(self, held: Reservation) -> None:
+    def cancel(self, record: CallRecord) -> None:
         with self._lock:
-            book = self._run(held.run)
-            if before := self._unsettled(book, held):
+            book = self._run(record.run)
+            if before := self._unsettled(book, record):
                 self._withdraw(book, before)
-                del book.records[held.attempt]
-                self._close(book, held)
+                del book.records[record.attempt]
+                self._close(book, record)
 
     def state(self, run: str, day: str) -> BudgetState:
         with self._lock:
@@ -164,10 +150,10 @@ class MemoryJournal:
     def _run(self, run: str) -> _Run:
         return self._runs.setdefault(run, _Run())
 
-    def _unsettled(self, book: _Run, held: Reservation) -> CallRecord | None:
-        record = book.records.get(held.attempt)
+    def _unsettled(self, book: _Run, record: CallRecord) -> CallRecord | None:
+        known = book.records.get(record.attempt)
         live = (CallStatus.OPEN, CallStatus.UNKNOWN)
-        return record if record is not None and record.status in live else None
+        return known if known is not None and known.status in live else None
 
     def _add(self, book: _Run, day: str, **amounts: int) -> None:
         book.account = _plus(book.account, amounts)
@@ -185,9 +171,9 @@ class MemoryJournal:
         self._add(book, record.day, unknown_usd_micros=record.reserved_usd_micros, unknown_calls=1)
         book.records[record.attempt] = replace(record, status=CallStatus.UNKNOWN)
 
-    def _close(self, book: _Run, held: Reservation) -> None:
-        if book.open.get(held.call_id) == held.attempt:
-            del book.open[held.call_id]
+    def _close(self, book: _Run, record: CallRecord) -> None:
+        if book.open.get(record.call_id) == record.attempt:
+            del book.open[record.call_id]
 
 
 def _plus(account: Account, amounts: dict[str, int]) -> Account:

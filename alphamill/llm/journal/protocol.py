@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from alphamill.errors import RetryLater
-from alphamill.llm.journal.budget import BudgetExhausted, BudgetState, Fit, Reservation, refusal
+from alphamill.llm.journal.budget import BudgetExhausted, BudgetState, Caps, Fit, refusal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import Message
 from alphamill.redis_store import ScriptCall
@@ -50,13 +50,7 @@ class Journal(Protocol):
         """`lookup`, and both accounts as they stand, in one step."""
 
     def admit(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
-        turn: Turn,
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps, turn: Turn
     ) -> CallRecord | None:
         """`reserve` once the call has its turn, in one step with it where it need not wait.
 
@@ -64,22 +58,15 @@ class Journal(Protocol):
         """
 
     def reserve(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps
     ) -> CallRecord | None:
-        """Set `held.micros` aside in both budgets; safe to repeat with the same attempt.
+        """Set `record.reserved_usd_micros` aside in both budgets; safe to repeat.
 
         Returns the answer instead, if another caller settled the call meanwhile. Raises
         BudgetExhausted, or RetryLater while calls under way hold what this one needs.
         """
 
-    def settle(
-        self, held: Reservation, record: CallRecord, also: Callable[[], object] = nothing
-    ) -> CallRecord:
+    def settle(self, record: CallRecord, also: Callable[[], object] = nothing) -> CallRecord:
         """Charge `record.cost_usd_micros` and store the reply, in one step; safe to repeat.
 
         also: what else is written once this is; it may be in the same trip, and must be safe to
@@ -87,13 +74,13 @@ class Journal(Protocol):
         Returns the record that answers the call: another's, if that was settled first.
         """
 
-    def release(self, held: Reservation, record: CallRecord) -> None:
+    def release(self, record: CallRecord) -> None:
         """Give the money back: the attempt failed and was certainly not billed."""
 
-    def lose(self, held: Reservation, record: CallRecord) -> None:
+    def lose(self, record: CallRecord) -> None:
         """Count the money as spent: the attempt failed and may have been billed."""
 
-    def cancel(self, held: Reservation) -> None:
+    def cancel(self, record: CallRecord) -> None:
         """Give the money back and forget the attempt: nothing was sent."""
 
     def state(self, run: str, day: str) -> BudgetState:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
 import msgspec
 
-from alphamill.llm.journal.budget import Reservation
+from alphamill.llm.journal.budget import utc_day
 from alphamill.llm.messages import ChatReply, ChatRequest, TokenUsage, prompt_digest
 
 
@@ -26,6 +27,8 @@ class CallStatus(StrEnum):
 class CallRecord:
     """Everything about one attempt; money in integer micro-dollars, times in UTC epoch ms.
 
+    attempt: unique over the run. day: the UTC day that is charged, even if it settles tomorrow.
+    reserved_usd_micros: what is set aside for it until it ends.
     message_digests: (role, digest of the text) of the prompt as sent; the journal keeps the texts.
     cost_usd_micros: what was charged to the budget; None unless settled.
     table_cost_usd_micros: what the price table says; provider_cost_usd_micros: what the provider
@@ -66,21 +69,24 @@ class CallRecord:
     @classmethod
     def begin(
         cls,
-        held: Reservation,
+        run: str,
+        call_id: str,
         tier: str,
         request: ChatRequest,
+        *,
         prompt_version: str,
         started_ms: int,
+        reserved_usd_micros: int,
         endpoint: str = "",
     ) -> CallRecord:
-        """The record of an attempt about to be sent."""
+        """An attempt about to be sent."""
         roles = [message.role for message in request.messages]
         digests = [message.digest for message in request.messages]
         return cls(
-            run=held.run,
-            call_id=held.call_id,
-            attempt=held.attempt,
-            day=held.day,
+            run=run,
+            call_id=call_id,
+            attempt=secrets.token_hex(8),
+            day=utc_day(started_ms),
             tier=tier,
             model=request.model,
             prompt_version=prompt_version,
@@ -89,7 +95,7 @@ class CallRecord:
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             started_ms=started_ms,
-            reserved_usd_micros=held.micros,
+            reserved_usd_micros=reserved_usd_micros,
             endpoint=endpoint,
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import redis
 from redis.commands.core import Script
 
-from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Fit, Reservation
+from alphamill.llm.journal.budget import HOLD_S, Account, BudgetState, Caps, Fit
 from alphamill.llm.journal.protocol import Turn, nothing, refuse
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.messages import Message
@@ -46,81 +47,60 @@ class RedisJournal:
         return known, accounts
 
     def admit(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
-        turn: Turn,
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps, turn: Turn
     ) -> CallRecord | None:
-        texts = self._texts(held.run, record, messages)
-        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
-        slot, known = self._at_once(held, turn.at_once(), asked)
+        texts = self._texts(record, messages)
+        slot, known = self._at_once(record, turn.at_once(), self._asked(record, texts, caps))
         if known:
             return known
         if slot is None:
             turn.wait()
-            return self.reserve(held, record, messages, run_cap_usd_micros, day_cap_usd_micros)
+            return self.reserve(record, messages, caps)
         turn.take(slot)
-        self._remember(held.run, texts)
+        self._remember(record.run, texts)
         return None
 
     def _at_once(
-        self, held: Reservation, turn: ScriptCall[Any] | None, asked: Sequence[str | int]
+        self, record: CallRecord, turn: ScriptCall[Any] | None, asked: Sequence[str | int]
     ) -> tuple[Any, CallRecord | None]:
         """The slot, if there is one to be had, and then the money; or what answers the call."""
         if turn is None:
-            return None, _granted(held, self._change("check", held, *asked))
+            return None, _granted(record, self._change("check", record, *asked))
         whole = self._admits.get(turn.source)
         if whole is None:
             whole = self._redis.register_script(_admit(turn.source))
             self._admits[turn.source] = whole
-        keys = [*self._keys(held.run, held.day), *turn.keys]
-        args = [len(turn.args), *turn.args, "reserve", held.call_id, held.attempt, *asked]
+        keys = [*self._keys(record.run, record.day), *turn.keys]
+        args = [len(turn.args), *turn.args, "reserve", record.call_id, record.attempt, *asked]
         with _reached():
             booked, *verdict = whole(keys=keys, args=args)
-        known = _granted(held, [as_text(part) for part in verdict])
+        known = _granted(record, [as_text(part) for part in verdict])
         return (turn.read(booked) if booked else None), known
 
+    def reserve(
+        self, record: CallRecord, messages: Sequence[Message], caps: Caps
+    ) -> CallRecord | None:
+        texts = self._texts(record, messages)
+        asked = self._asked(record, texts, caps)
+        known = _granted(record, self._change("reserve", record, *asked))
+        if known is None:
+            self._remember(record.run, texts)
+        return known
+
     def _asked(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        texts: Sequence[tuple[str, str]],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
+        self, record: CallRecord, texts: Sequence[tuple[str, str]], caps: Caps
     ) -> list[str | int]:
         """What `check` and `reserve` are told of a call."""
-        return [
-            held.micros, held.day, run_cap_usd_micros, day_cap_usd_micros,
-            self._hold_ms, record.to_json(), *(part for pair in texts for part in pair),
-        ]  # fmt: skip
+        money = (record.reserved_usd_micros, record.day, caps.run_usd_micros, caps.day_usd_micros)
+        return [*money, self._hold_ms, record.to_json(), *chain.from_iterable(texts)]
 
-    def _texts(
-        self, run: str, record: CallRecord, messages: Sequence[Message]
-    ) -> list[tuple[str, str]]:
+    def _texts(self, record: CallRecord, messages: Sequence[Message]) -> list[tuple[str, str]]:
         """Digest and text of each message; no text where Redis has it."""
         digests = [digest for _, digest in record.message_digests]
         return [
-            (digest, "" if (run, digest) in self._stored else _storable(message.content))
+            (digest, "" if (record.run, digest) in self._stored else _storable(message.content))
             for digest, message in zip(digests, messages, strict=True)
         ]
-
-    def reserve(
-        self,
-        held: Reservation,
-        record: CallRecord,
-        messages: Sequence[Message],
-        run_cap_usd_micros: int,
-        day_cap_usd_micros: int,
-    ) -> CallRecord | None:
-        texts = self._texts(held.run, record, messages)
-        asked = self._asked(held, record, texts, run_cap_usd_micros, day_cap_usd_micros)
-        known = _granted(held, self._change("reserve", held, *asked))
-        if known is None:
-            self._remember(held.run, texts)
-        return known
 
     def _remember(self, run: str, texts: Sequence[tuple[str, str]]) -> None:
         """Long texts are those that repeat: they are sent once a process and run."""
@@ -130,10 +110,8 @@ class RedisJournal:
                     self._stored.clear()
                 self._stored.add((run, digest))
 
-    def settle(
-        self, held: Reservation, record: CallRecord, also: Callable[[], object] = nothing
-    ) -> CallRecord:
-        asked = ("settle", held, record.cost_usd_micros or 0, record.to_json())
+    def settle(self, record: CallRecord, also: Callable[[], object] = nothing) -> CallRecord:
+        asked = ("settle", record, record.cost_usd_micros or 0, record.to_json())
         if isinstance(self._redis, PipelinedRedis):
             with self._redis.after_next(also):
                 _, answer = self._change(*asked)
@@ -145,14 +123,14 @@ class RedisJournal:
             return record if settled else replace(record, status=CallStatus.SETTLED)
         return CallRecord.from_json(answer, CallStatus.SETTLED)
 
-    def release(self, held: Reservation, record: CallRecord) -> None:
-        self._change("release", held, record.to_json())
+    def release(self, record: CallRecord) -> None:
+        self._change("release", record, record.to_json())
 
-    def lose(self, held: Reservation, record: CallRecord) -> None:
-        self._change("lose", held, record.to_json())
+    def lose(self, record: CallRecord) -> None:
+        self._change("lose", record, record.to_json())
 
-    def cancel(self, held: Reservation) -> None:
-        self._change("cancel", held)
+    def cancel(self, record: CallRecord) -> None:
+        self._change("cancel", record)
 
     def state(self, run: str, day: str) -> BudgetState:
         return self.look(run, "", day)[1]
@@ -177,8 +155,8 @@ class RedisJournal:
             for (role, _), text in zip(record.message_digests, texts, strict=True)
         )
 
-    def _change(self, op: str, held: Reservation, *args: str | int) -> list[str]:
-        reply = self._run(op, held.run, held.day, held.call_id, held.attempt, *args)
+    def _change(self, op: str, record: CallRecord, *args: str | int) -> list[str]:
+        reply = self._run(op, record.run, record.day, record.call_id, record.attempt, *args)
         return [as_text(part) for part in reply]
 
     def _run(self, op: str, run: str, day: str, call_id: str, *args: str | int) -> Any:
@@ -194,14 +172,14 @@ class RedisJournal:
             return getattr(self._redis, command)(*args)
 
 
-def _granted(held: Reservation, said: Sequence[str]) -> CallRecord | None:
+def _granted(record: CallRecord, said: Sequence[str]) -> CallRecord | None:
     """What `reserve` or `check` said: the answer of the call, None, or raised a refusal."""
     verdict, *rest = said
     if verdict == "answered":
         return CallRecord.from_json(rest[0], CallStatus.SETTLED)
     if verdict != Fit.FITS:
         account, cap, left = rest
-        refuse(Fit(verdict), account, held.micros, int(cap), int(left))
+        refuse(Fit(verdict), account, record.reserved_usd_micros, int(cap), int(left))
     return None
 
 

@@ -12,7 +12,7 @@ from alphamill.llm.breaker.memory import MemoryBreaker
 from alphamill.llm.call import Call
 from alphamill.llm.endpoint import failures
 from alphamill.llm.gateway import Gateway
-from alphamill.llm.journal.budget import BudgetExhausted
+from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.records import CallStatus
 from alphamill.llm.messages import ChatReply, Message, TokenUsage
@@ -29,8 +29,7 @@ CALL = Call(
     tier=TIER,
     tier_settings=TierSettings(model="gpt-4.1-mini", max_tokens=100),
     messages=(Message("system", "manual"), Message("user", "data")),
-    run_budget_usd_micros=1_000_000,
-    day_budget_usd_micros=10_000_000,
+    caps=Caps(1_000_000, 10_000_000),
 )
 REPLY = ChatReply(
     "text", "stop", "gpt-4.1-mini-2025-04-14", TokenUsage(1000, 500, 50), 12, "gpt-4.1-mini"
@@ -115,9 +114,9 @@ def test_a_call_is_paid_once_and_replayed_for_nothing() -> None:
 def test_a_call_is_refused_by_a_cent_and_nothing_is_sent() -> None:
     world = World(REPLY)
     with pytest.raises(BudgetExhausted):
-        world.gateway.ask(replace(CALL, run_budget_usd_micros=150))
+        world.gateway.ask(replace(CALL, caps=Caps(150, 10_000_000)))
     with pytest.raises(BudgetExhausted):
-        world.gateway.ask(replace(CALL, day_budget_usd_micros=150))
+        world.gateway.ask(replace(CALL, caps=Caps(1_000_000, 150)))
     assert (world.chat.requests, world.gate.reserved, world.account) == ([], [], (0, 0, 0, 0))
 
 
