@@ -33,7 +33,7 @@ task_queues = [KombuQueue(queue.value, _exchange, routing_key=queue.value) for q
 task_default_exchange = "alphamill"
 task_default_queue = task_default_routing_key = Queue.CONTROL.value
 task_create_missing_queues = False  # a misspelt queue is an error, not a queue that nobody reads
-task_routes = {stage.task: {"queue": stage.queue.value} for stage in STAGES.values()}
+task_routes = {task_name(name): {"queue": stage.queue.value} for name, stage in STAGES.items()}
 task_routes[_SWEEP] = {"queue": Queue.CONTROL.value}
 
 # A task that dies with its worker comes back; the ledger counts its attempts and ends a poisonous

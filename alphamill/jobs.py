@@ -82,6 +82,11 @@ class Facts:
                 message[name] = value
         return message
 
+    @property
+    def landed(self) -> Mapping[str, int]:
+        """What the job did to market data, for whoever watches: counts of `usage.bars.COUNTS`."""
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class FetchJob(Message):

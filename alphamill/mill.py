@@ -6,10 +6,9 @@ replies. Replays and control arms run so, and so may your own tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from alphamill.clock import Clock, ManualClock
 from alphamill.errors import GiveUp
@@ -26,27 +25,25 @@ from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
-from alphamill.market import Exchange, FundingExchange
+from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
 from alphamill.runs.schemas import Row, RunDeps
 from alphamill.settings import Price, Tier
 from alphamill.stages.asking import Asks
 from alphamill.stages.registry import STAGES, JobContext
 from alphamill.usage import MemoryUsageCounters
 
-SourceT = TypeVar("SourceT")
-
 
 @dataclass
 class InProcess:
     """The `Resources` of one run's jobs, in memory, and what works them.
 
-    bars, settlements: None where all market data are in the lake. records: of the jobs so far.
+    bars, settlements: of exchanges that list nothing, unless given. records: of the jobs so far.
     indicators: whether panels hold them.
     """
 
     gateway: Asks
-    bars: Exchange | None = None
-    settlements: FundingExchange | None = None
+    bars: Exchange = field(default_factory=partial(FakeExchange, ManualClock()))
+    settlements: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
     journal: Journal = field(default_factory=MemoryJournal)
     indicators: bool = True
     clock: Clock = field(default_factory=ManualClock)
@@ -75,17 +72,14 @@ class InProcess:
             return record(JobState.DEAD, error=str(error))
         return record(JobState.DONE, result=facts.to_message())
 
-    def exchange(self, market: Market) -> Exchange:
-        return _given(self.bars, f"bars of {market}")
+    def exchange(self, _market: Market) -> Exchange:
+        return self.bars
 
-    def funding(self, market: Market) -> FundingExchange:
-        return _given(self.settlements, f"settlements of {market}")
+    def funding(self, _market: Market) -> FundingExchange:
+        return self.settlements
 
     def archive(self, _market: Market) -> None:
         return None
-
-    def count(self, run_id: str, market: Market, landed: Mapping[str, int]) -> None:
-        """Nobody watches."""
 
     def age_s(self, _run_id: str) -> float:
         return 0.0
@@ -95,12 +89,6 @@ class InProcess:
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
         return self.journal.calls(run_id)
-
-
-def _given(source: SourceT | None, what: str) -> SourceT:
-    if source is None:
-        raise GiveUp(f"there is no source of {what} here")
-    return source
 
 
 @dataclass
@@ -115,7 +103,7 @@ class Mill:
     exchange: Exchange
     chat: Chat
     indicators: bool = True
-    funding: FundingExchange | None = None
+    funding: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
     price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsageCounters = field(default_factory=MemoryUsageCounters)

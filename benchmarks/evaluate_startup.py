@@ -21,18 +21,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-
-from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, months_between
+from alphamill.frames import Interval, Market
 from alphamill.jobs import PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.lake.months import MonthFacts, write_klines
 from alphamill.ledger import RedisLedger
 from alphamill.runs.schemas import interval_key
 from alphamill.settings import load_settings
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stages import panel
+from alphamill.testing import put_klines, random_klines
+from alphamill.testing.frames import START_MS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 LIMIT_S, WORKERS, PATIENCE_S = 3.0, 5, 100.0
 EXPRESSION = "rank(ts_mean(close, 20) / close)"
 N_BARS, SYMBOLS = 2_000, tuple(f"A{letter}USDT" for letter in "ABCDEFGHIJKLMNOPQRST")
-START_MS, HOUR_MS = 1_609_459_200_000, 3_600_000  # 2021-01-01
+HOUR_MS = 3_600_000
 TASKS = "from workers.app import app; app.loader.import_default_modules()"
 PARTS = {
     "python alone": "pass",
@@ -51,27 +49,9 @@ PARTS = {
 }
 
 
-def klines(seed: int) -> pa.Table:
-    close = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, N_BARS)))
-    times = START_MS + HOUR_MS * np.arange(N_BARS)
-    columns = dict.fromkeys(KLINE_FIELDS, close) | {
-        "open_time": times,
-        "close_time": times + HOUR_MS - 1,
-        "trades": np.arange(N_BARS),
-        "high": close * 1.01,
-        "low": close * 0.99,
-    }
-    return pa.table([pa.array(columns[f.name]).cast(f.type) for f in KLINES], schema=KLINES)
-
-
 def fill(lake: Lake) -> None:
     for seed, symbol in enumerate(SYMBOLS):
-        table = klines(seed)
-        times = table["open_time"].cast(pa.int64()).to_numpy()
-        for month in months_between(START_MS, START_MS + N_BARS * HOUR_MS):
-            rows = (times >= month.start_ms) & (times < month.end_ms)
-            facts = MonthFacts("rest", month.range)
-            write_klines(lake, Market.SPOT, symbol, Interval.H1, month, table.filter(rows), facts)
+        put_klines(lake, symbol, random_klines(N_BARS, seed=seed))
 
 
 def queue_job(spec: RunSpec, lake: Lake, client: Redis[bytes]) -> None:

@@ -141,22 +141,19 @@ class Resources:
         return RunSpec.from_message(run.spec)
 
     def count(self, run_id: str, market: Market, landed: Mapping[str, int]) -> None:
-        """See `stages.registry.Resources`."""
+        """For whoever watches the run: add what a job of its market data did."""
         # The limit is known once the exchange was asked for anything.
         limit = self.exchange(market).weight_limit() if landed["requests"] else 0
         self.bars.add(run_id, landed, limit, self.clock.now_ms())
 
     def age_s(self, run_id: str) -> float:
-        """See `stages.registry.Resources`."""
         run = self.ledger.run(run_id)
         return (self.clock.now_ms() - run.created_ms) / 1000 if run else 0.0
 
     def dead(self, run_id: str) -> Iterable[JobRecord]:
-        """See `stages.registry.Resources`."""
         return self.ledger.dead(run_id)
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
-        """See `stages.registry.Resources`."""
         return self.journal.calls(run_id)
 
     @property

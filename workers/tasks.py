@@ -18,6 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from pydantic import ValidationError
 
 from alphamill.errors import AlphamillError, RetryLater
+from alphamill.frames import Market
 from alphamill.ledger import Claim
 from alphamill.ledger.presence import Presence
 from alphamill.runs.schemas import RunDeps
@@ -32,10 +33,10 @@ _log = logging.getLogger(__name__)
 @app.task(name=task_name("sweep"))  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep() -> str:
     """Publish again what lapsed, feed what is ready. Any number at once does no harm."""
-    own = resources()
+    process = resources()
     try:
-        sent = publish(own.ledger.sweep())
-        Presence(own.redis).swept(own.clock.now_ms())
+        sent = publish(process.ledger.sweep())
+        Presence(process.redis).swept(process.clock.now_ms())
     except (RetryLater, redis.RedisError) as error:  # the next tick is a second away
         return str(error)
     return f"{sent} published"
@@ -48,14 +49,14 @@ def register(celery: Celery) -> None:
     twice, late or for a cancelled run finds nothing to claim and ends.
     """
     for stage in STAGES.values():
-        celery.task(name=stage.task, shared=False)(_receiver(stage))
+        celery.task(name=task_name(stage.name), shared=False)(_receiver(stage))
 
 
 def _receiver(stage: Stage[Any]) -> Callable[[str, str], str]:
     def receive(run_id: str, job_id: str) -> str:
         return attend(run_id, job_id, stage)
 
-    receive.__doc__ = stage.work.__doc__
+    receive.__doc__ = stage.job_type.__doc__
     return receive
 
 
@@ -64,14 +65,14 @@ register(app)
 
 def attend(run_id: str, job_id: str, stage: Stage[Any]) -> str:
     """Claim the job and do it, or say why not."""
-    own = resources()
+    process = resources()
     try:
-        claim = own.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+        claim = process.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
         if claim is None:
-            publish(own.ledger.feed(run_id))
+            publish(process.ledger.feed(run_id))
             return "nothing to claim"
-        with own.leases.hold(claim):
-            return _work(own, claim, stage)
+        with process.leases.hold(claim):
+            return _work(process, claim, stage)
     except RetryLater as error:
         # The ledger cannot be reached, so nothing can be said of the job: the sweep finds it
         # again by its deadline or its lease.
@@ -79,32 +80,34 @@ def attend(run_id: str, job_id: str, stage: Stage[Any]) -> str:
         return str(error)
 
 
-def _work(own: Resources, claim: Claim, stage: Stage[Any]) -> str:
+def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> str:
     try:
-        spec = own.spec(claim.run)
-        run = RunDeps(own.lake(spec.lake), claim.run, spec)
-        context = JobContext(run, claim.job, claim.attempt, own)
+        spec = process.spec(claim.run)
+        run = RunDeps(process.lake(spec.lake), claim.run, spec)
+        context = JobContext(run, claim.job, claim.attempt, process)
         facts = stage.do(claim.record.message, context)
-        hints = own.ledger.finish(claim, facts.to_message())
+        if facts.landed:
+            process.count(claim.run, Market(claim.record.message["market"]), facts.landed)
+        hints = process.ledger.finish(claim, facts.to_message())
     except (AlphamillError, ValidationError) as error:
-        return _after(own, claim, error)
+        return _after(process, claim, error)
     except SoftTimeLimitExceeded:
-        return _after(own, claim, RetryLater("took longer than task_soft_time_limit"))
+        return _after(process, claim, RetryLater("took longer than task_soft_time_limit"))
     except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
         _log.exception("%s %s", claim.record.stage, claim.job)
         again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
-        return _after(own, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
+        return _after(process, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
     publish(hints or ())
     return "finished elsewhere" if hints is None else "done"
 
 
-def _after(own: Resources, claim: Claim, error: Exception) -> str:
+def _after(process: Resources, claim: Claim, error: Exception) -> str:
     """The retry policy, by the class of the error: errors.py."""
     if isinstance(error, RetryLater):
         _log.info("%s %s in %.1f s: %s", claim.record.stage, claim.job, error.after_s, error)
-        hints = own.ledger.put_back(claim, error.reason, error.after_s, error.counts)
+        hints = process.ledger.put_back(claim, error.reason, error.after_s, error.counts)
     else:
         _log.warning("%s %s failed: %s", claim.record.stage, claim.job, error)
-        hints = own.ledger.fail(claim, str(error))
+        hints = process.ledger.fail(claim, str(error))
     publish(hints or ())
     return str(error)

@@ -85,7 +85,6 @@ class FetchFacts(Facts):
 
     @property
     def landed(self) -> dict[str, int]:
-        """For whoever watches the run: what this job added."""
         return {"bars": 0 if self.skipped else self.rows, "requests": self.requests}
 
 

@@ -63,7 +63,6 @@ class FundingFacts(Facts):
 
     @property
     def landed(self) -> dict[str, int]:
-        """For whoever watches the run: what this job added."""
         new = 0 if self.skipped else self.settlements
         return {"settlements": new, "requests": self.requests}
 

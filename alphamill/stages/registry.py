@@ -3,7 +3,7 @@
 Celery's routes and tasks, the plan of a run, replays and the mill in one process read this table. A
 new stage is a file with `run(job, deps) -> Facts`, and here a record with the function that makes
 its deps. That function imports the file when its first job comes: who only routes jobs, or plans
-them, loads neither Arrow's files nor HTTP clients.
+them, loads neither Parquet nor HTTP clients.
 """
 
 from __future__ import annotations
@@ -12,24 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from alphamill.jobs import (
-    EvaluateJob,
-    Facts,
-    FeaturesJob,
-    FetchJob,
-    FundingJob,
-    Message,
-    PanelJob,
-    ProposeJob,
-    PublishJob,
-    Queue,
-    RankJob,
-    ReverifyJob,
-    ScoreJob,
-    ValidateJob,
-    VerifyJob,
-    VetoJob,
-)
+from alphamill import jobs
+from alphamill.jobs import Facts, Message, Queue
 from alphamill.settings import Tier
 
 if TYPE_CHECKING:
@@ -46,40 +30,25 @@ JobT = TypeVar("JobT", bound=Message)
 
 
 class Resources(Protocol):
-    """What a process offers its jobs: connections and clients, or what stands for them."""
+    """What a process offers its jobs: connections and clients, or what stands for them.
+
+    day_budget_usd_micros: what all runs of a UTC day may spend. archive: None where it is not to be
+    used. age_s: since the run was submitted. dead: the run's jobs that failed, or needed one that
+    did. calls: what the run asked of models.
+    """
 
     @property
-    def clock(self) -> Clock:
-        """What tells which files the archive may have."""
-
+    def clock(self) -> Clock: ...
     @property
-    def gateway(self) -> Asks:
-        """The way to the models."""
-
+    def gateway(self) -> Asks: ...
     @property
-    def day_budget_usd_micros(self) -> int:
-        """What all runs of a UTC day may spend on models."""
-
-    def exchange(self, market: Market) -> Exchange:
-        """Where bars come from."""
-
-    def funding(self, market: Market) -> FundingExchange:
-        """Where settlements of funding come from."""
-
-    def archive(self, market: Market) -> Archive | None:
-        """The exchange's archive, if it is to be used."""
-
-    def count(self, run_id: str, market: Market, landed: Mapping[str, int]) -> None:
-        """For whoever watches the run: add what a job of its market data did."""
-
-    def age_s(self, run_id: str) -> float:
-        """Seconds since the run was submitted."""
-
-    def dead(self, run_id: str) -> Iterable[JobRecord]:
-        """The run's jobs that ended badly."""
-
-    def calls(self, run_id: str) -> Iterable[CallRecord]:
-        """What the run asked of models."""
+    def day_budget_usd_micros(self) -> int: ...
+    def exchange(self, market: Market) -> Exchange: ...
+    def funding(self, market: Market) -> FundingExchange: ...
+    def archive(self, market: Market) -> Archive | None: ...
+    def age_s(self, run_id: str) -> float: ...
+    def dead(self, run_id: str) -> Iterable[JobRecord]: ...
+    def calls(self, run_id: str) -> Iterable[CallRecord]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +69,7 @@ class JobContext:
 class Stage(Generic[JobT]):
     """How one kind of job is named, where it waits, and what does it."""
 
-    #: part of its jobs' ids; their stage in the ledger
+    #: part of its jobs' ids; their stage in the ledger; its Celery task is alphamill.NAME
     name: str
     #: where its jobs wait for a worker
     queue: Queue
@@ -110,11 +79,6 @@ class Stage(Generic[JobT]):
     work: Callable[[JobT, JobContext], Facts]
     #: the only tier whose jobs it takes; None: it takes every job of its type
     tier: Tier | None = None
-
-    @property
-    def task(self) -> str:
-        """The name of its Celery task."""
-        return task_name(self.name)
 
     def takes(self, job: Message) -> bool:
         """Whether `job` is one of its own."""
@@ -138,153 +102,131 @@ def stage_of(job: Message) -> Stage[Any]:
     raise LookupError(f"no stage takes {job}")
 
 
-def _fetch(job: FetchJob, context: JobContext) -> Facts:
-    """Bring one symbol-month of klines into the lake. Safe to repeat."""
-    from alphamill.stages import fetch
+def _fetch(job: jobs.FetchJob, context: JobContext) -> Facts:
+    from alphamill.stages.fetch import run
 
-    facts = fetch.run(job, _kline_sources(job.market, context))
-    context.resources.count(context.run.run_id, job.market, facts.landed)
-    return facts
+    return run(job, _kline_sources(job.market, context))
 
 
-def _funding(job: FundingJob, context: JobContext) -> Facts:
-    """Bring a contract's settlements of funding into the lake. Safe to repeat."""
-    from alphamill.stages import funding
+def _funding(job: jobs.FundingJob, context: JobContext) -> Facts:
+    from alphamill.stages.funding import FundingDeps, run
 
-    own = context.resources
-    exchange, archive = own.funding(job.market), own.archive(job.market)
-    deps = funding.FundingDeps(exchange, context.run.lake, archive, own.clock)
-    facts = funding.run(job, deps)
-    own.count(context.run.run_id, job.market, facts.landed)
-    return facts
+    source, lake = context.resources, context.run.lake
+    exchange, archive = source.funding(job.market), source.archive(job.market)
+    return run(job, FundingDeps(exchange, lake, archive, source.clock))
 
 
-def _reverify(job: ReverifyJob, context: JobContext) -> Facts:
-    """Compare a month with API and archive and replace what was corrected. Safe to repeat."""
-    from alphamill.stages import reverify
+def _reverify(job: jobs.ReverifyJob, context: JobContext) -> Facts:
+    from alphamill.stages.reverify import run
 
-    facts = reverify.run(job, _kline_sources(job.market, context))
-    context.resources.count(context.run.run_id, job.market, facts.landed)
-    return facts
+    return run(job, _kline_sources(job.market, context))
 
 
 def _kline_sources(market: Market, context: JobContext) -> FetchDeps:
     from alphamill.stages.fetch import FetchDeps
 
-    own = context.resources
-    return FetchDeps(own.exchange(market), context.run.lake, own.archive(market), own.clock)
+    source, lake = context.resources, context.run.lake
+    return FetchDeps(source.exchange(market), lake, source.archive(market), source.clock)
 
 
-def _features(job: FeaturesJob, context: JobContext) -> Facts:
-    """Compute a symbol's indicators into the lake. Safe to repeat."""
-    from alphamill.stages import features
+def _features(job: jobs.FeaturesJob, context: JobContext) -> Facts:
+    from alphamill.stages.features import FeaturesDeps, run
 
-    return features.run(job, features.FeaturesDeps(context.run.lake))
-
-
-def _panel(job: PanelJob, context: JobContext) -> Facts:
-    """Take the run's snapshot of all symbols, cut into segments. Safe to repeat."""
-    from alphamill.stages import panel
-
-    run = context.run
-    return panel.run(job, panel.PanelDeps(run.lake, run.spec, indicators=context.indicators))
+    return run(job, FeaturesDeps(context.run.lake))
 
 
-def _propose(job: ProposeJob, context: JobContext) -> Facts:
-    """Ask a model for ideas, or to refine the best. A settled call is not paid again."""
-    from alphamill.stages import propose
+def _panel(job: jobs.PanelJob, context: JobContext) -> Facts:
+    from alphamill.stages.panel import PanelDeps, run
 
-    return propose.run(job, _asking(context))
-
-
-def _evaluate(job: EvaluateJob, context: JobContext) -> Facts:
-    """Score one shard of a round's candidates on discovery. Safe to repeat."""
-    from alphamill.stages import evaluate
-
-    return evaluate.run(job, context.run)
+    return run(job, PanelDeps(context.run.lake, context.run.spec, indicators=context.indicators))
 
 
-def _score(job: ScoreJob, context: JobContext) -> Facts:
-    """Score given expressions over the whole range. Safe to repeat."""
-    from alphamill.stages import score
+def _propose(job: jobs.ProposeJob, context: JobContext) -> Facts:
+    from alphamill.stages.propose import run
 
-    return score.run(job, context.run)
-
-
-def _validate(job: ValidateJob, context: JobContext) -> Facts:
-    """Score one shard of the trials on validation. Safe to repeat."""
-    from alphamill.stages import validate
-
-    return validate.run(job, context.run)
+    return run(job, _asking(context))
 
 
-def _rank(job: RankJob, context: JobContext) -> Facts:
-    """Rank the trials by validation and choose the finalists. Safe to repeat."""
-    from alphamill.stages import rank
+def _evaluate(job: jobs.EvaluateJob, context: JobContext) -> Facts:
+    from alphamill.stages.evaluate import run
 
-    return rank.run(job, context.run)
+    return run(job, context.run)
 
 
-def _veto(job: VetoJob, context: JobContext) -> Facts:
-    """Ask which finalists to stop. A settled call is not paid again."""
-    from alphamill.stages import veto
+def _score(job: jobs.ScoreJob, context: JobContext) -> Facts:
+    from alphamill.stages.score import run
 
-    return veto.run(job, _asking(context))
+    return run(job, context.run)
+
+
+def _validate(job: jobs.ValidateJob, context: JobContext) -> Facts:
+    from alphamill.stages.validate import run
+
+    return run(job, context.run)
+
+
+def _rank(job: jobs.RankJob, context: JobContext) -> Facts:
+    from alphamill.stages.rank import run
+
+    return run(job, context.run)
+
+
+def _veto(job: jobs.VetoJob, context: JobContext) -> Facts:
+    from alphamill.stages.veto import run
+
+    return run(job, _asking(context))
 
 
 def _asking(context: JobContext) -> AskingDeps:
     from alphamill.stages.asking import AskingDeps
 
-    run, own = context.run, context.resources
+    run, resources = context.run, context.resources
     return AskingDeps(
         run.lake,
         run.run_id,
         run.spec,
-        own.gateway,
-        own.day_budget_usd_micros,
+        resources.gateway,
+        resources.day_budget_usd_micros,
         call_id=context.job_id,
         retries=context.attempt - 1,
-        age_s=own.age_s(run.run_id),
+        age_s=resources.age_s(run.run_id),
     )
 
 
-def _verify(job: VerifyJob, context: JobContext) -> Facts:
-    """Open the holdout for the finalists and judge them. Safe to repeat."""
-    from alphamill.stages import verify
+def _verify(job: jobs.VerifyJob, context: JobContext) -> Facts:
+    from alphamill.stages.verify import run
 
-    return verify.run(job, context.run)
+    return run(job, context.run)
 
 
-def _publish(job: PublishJob, context: JobContext) -> Facts:
-    """Gather the run's results into its parquet files. Safe to repeat."""
-    from alphamill.stages import publish
+def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
+    from alphamill.stages.publish import PublishDeps, missing_rows, run
 
-    run, own = context.run, context.resources
-    missing = publish.missing_rows(own.dead(run.run_id))
-    deps = publish.PublishDeps(run.lake, run.run_id, run.spec, own.calls(run.run_id), missing)
-    return publish.run(job, deps)
+    source, of = context.resources, context.run
+    calls, missing = source.calls(of.run_id), missing_rows(source.dead(of.run_id))
+    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing))
 
 
 _DECLARED: tuple[Stage[Any], ...] = (
-    Stage("fetch", Queue.FETCH, FetchJob, _fetch),
-    Stage("funding", Queue.FETCH, FundingJob, _funding),
-    Stage("reverify", Queue.FETCH, ReverifyJob, _reverify),
-    Stage("features", Queue.FEATURES, FeaturesJob, _features),
-    Stage("panel", Queue.FEATURES, PanelJob, _panel),
-    Stage("propose.quick_scan", Queue.QUICK_SCAN, ProposeJob, _propose, Tier.QUICK_SCAN),
+    Stage("fetch", Queue.FETCH, jobs.FetchJob, _fetch),
+    Stage("funding", Queue.FETCH, jobs.FundingJob, _funding),
+    Stage("reverify", Queue.FETCH, jobs.ReverifyJob, _reverify),
+    Stage("features", Queue.FEATURES, jobs.FeaturesJob, _features),
+    Stage("panel", Queue.FEATURES, jobs.PanelJob, _panel),
+    Stage("propose.quick_scan", Queue.QUICK_SCAN, jobs.ProposeJob, _propose, Tier.QUICK_SCAN),
     Stage(
         "propose.detailed_analysis",
         Queue.DETAILED_ANALYSIS,
-        ProposeJob,
+        jobs.ProposeJob,
         _propose,
         Tier.DETAILED_ANALYSIS,
     ),
-    Stage("evaluate", Queue.EVALUATE, EvaluateJob, _evaluate),
-    Stage("score", Queue.EVALUATE, ScoreJob, _score),
-    Stage("validate", Queue.EVALUATE, ValidateJob, _validate),
-    Stage("rank", Queue.EVALUATE, RankJob, _rank),
-    Stage("veto", Queue.FINAL_VERIFICATION, VetoJob, _veto),
-    Stage("verify", Queue.EVALUATE, VerifyJob, _verify),
-    Stage("publish", Queue.CONTROL, PublishJob, _publish),
+    Stage("evaluate", Queue.EVALUATE, jobs.EvaluateJob, _evaluate),
+    Stage("score", Queue.EVALUATE, jobs.ScoreJob, _score),
+    Stage("validate", Queue.EVALUATE, jobs.ValidateJob, _validate),
+    Stage("rank", Queue.EVALUATE, jobs.RankJob, _rank),
+    Stage("veto", Queue.FINAL_VERIFICATION, jobs.VetoJob, _veto),
+    Stage("verify", Queue.EVALUATE, jobs.VerifyJob, _verify),
+    Stage("publish", Queue.CONTROL, jobs.PublishJob, _publish),
 )
 STAGES: dict[str, Stage[Any]] = {stage.name: stage for stage in _DECLARED}

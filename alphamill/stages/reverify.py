@@ -69,7 +69,6 @@ class ReverifyFacts(Facts):
 
     @property
     def landed(self) -> dict[str, int]:
-        """For whoever watches the run: what this job compared."""
         names = ("compared", "corrected", "appeared", "vanished", "requests")
         return {name: getattr(self, name) for name in names}
 

@@ -7,8 +7,6 @@ market: page limits, weights, inclusive windows, the running bar, COIN-M's lates
 import json
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import requests
 from requests.adapters import BaseAdapter
@@ -17,21 +15,11 @@ from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, Interval, Market, TimeRange, rows_within, times_ms
 from alphamill.market import Binance, FakeExchange, grid
+from alphamill.testing import klines_at
 
 START = 1_617_235_200_000  # 2021-04-01 00:00 UTC
 DAY = 86_400_000
 FUTURES_DAYS = 200
-
-
-def bars_at(interval, opens):
-    opens = np.array(opens, dtype=np.int64)
-    ends = np.array([grid.next_ms(interval, int(t)) - 1 for t in opens], dtype=np.int64)
-    stamp = pa.timestamp("ms", tz="UTC")
-    columns = {f.name: pa.array(opens // 60_000 % 9973 / 8 + 1) for f in KLINES}
-    columns["trades"] = pa.array(opens // 1000 % 997, pa.int64())
-    columns["open_time"] = pa.array(opens).cast(stamp)
-    columns["close_time"] = pa.array(ends, pa.int64()).cast(stamp)
-    return pa.Table.from_pydict(columns, schema=KLINES)
 
 
 class Gate:
@@ -148,7 +136,7 @@ def make(request):
 
 
 def test_long_ranges_come_whole(make):
-    bars = bars_at(Interval.M1, [START + i * 60_000 for i in range(3333)])
+    bars = klines_at([START + i * 60_000 for i in range(3333)], Interval.M1)
     exchange = make({("BTCUSDT", Interval.M1): bars}, START + DAY * 30)
     for first, last in [(0, 3333), (1, 1001), (17, 18), (3000, 4000), (0, 499), (0, 500), (5, 5)]:
         start, end = START + first * 60_000, START + last * 60_000
@@ -167,7 +155,7 @@ def test_every_interval(make, interval):
     times = [grid.ceil_ms(interval, START)]
     for _ in range(650 if interval not in {Interval.W1, Interval.MO1} else 120):
         times.append(grid.next_ms(interval, times[-1]))
-    exchange = make({("BTCUSDT", interval): bars_at(interval, times)}, times[-1] + 365 * DAY)
+    exchange = make({("BTCUSDT", interval): klines_at(times, interval)}, times[-1] + 365 * DAY)
     got = exchange.klines("BTCUSDT", interval, START, times[-1] + 1)
     assert times_ms(got.table).tolist() == times
 
@@ -175,7 +163,7 @@ def test_every_interval(make, interval):
 def test_bars_that_are_not_there_are_absent_and_nothing_loops(make):
     """A listing after the range's start, an outage longer than a page, an end without bars."""
     minutes = [*range(5000, 5100), *range(9000, 9002), *range(11_000, 12_500)]
-    bars = bars_at(Interval.M1, [START + i * 60_000 for i in minutes])
+    bars = klines_at([START + i * 60_000 for i in minutes], Interval.M1)
     exchange = make({("NEWUSDT", Interval.M1): bars}, START + 30 * DAY)
     got = exchange.klines("NEWUSDT", Interval.M1, START, START + 15 * DAY)
     assert got.table.equals(bars)
@@ -185,7 +173,7 @@ def test_bars_that_are_not_there_are_absent_and_nothing_loops(make):
 
 
 def test_the_running_bar_is_dropped_by_the_clock(make):
-    bars = bars_at(Interval.H1, [START + i * 3_600_000 for i in range(48)])
+    bars = klines_at([START + i * 3_600_000 for i in range(48)], Interval.H1)
     now = START + 10 * 3_600_000
     for wait_ms, closed in [(0, 10), (1, 10), (3_599_999, 10), (3_600_000, 11)]:
         exchange = make({("BTCUSDT", Interval.H1): bars}, now + wait_ms)
@@ -195,19 +183,19 @@ def test_the_running_bar_is_dropped_by_the_clock(make):
 
 
 def test_a_range_in_the_future_is_empty(make):
-    exchange = make({("BTCUSDT", Interval.H1): bars_at(Interval.H1, [START])}, START)
+    exchange = make({("BTCUSDT", Interval.H1): klines_at([START], Interval.H1)}, START)
     got = exchange.klines("BTCUSDT", Interval.H1, START + DAY, START + 2 * DAY)
     assert got.table.equals(KLINES.empty_table())
 
 
 def test_an_unknown_symbol_names_the_nearest(make):
-    exchange = make({("BTCUSDT", Interval.H1): bars_at(Interval.H1, [START])}, START + DAY)
+    exchange = make({("BTCUSDT", Interval.H1): klines_at([START], Interval.H1)}, START + DAY)
     with pytest.raises(GiveUp, match=r"no symbol 'BTCUSD'; did you mean BTCUSDT\?"):
         exchange.klines("BTCUSD", Interval.H1, START, START + DAY)
 
 
 def test_what_an_exchange_states_of_itself(make):
-    exchange = make({("BTCUSDT", Interval.H1): bars_at(Interval.H1, [START])}, START + 77)
+    exchange = make({("BTCUSDT", Interval.H1): klines_at([START], Interval.H1)}, START + 77)
     assert exchange.server_time_ms() == START + 77
     assert exchange.weight_limit() == 6000
     info = exchange.symbols()["BTCUSDT"]
@@ -221,7 +209,7 @@ def test_what_an_exchange_states_of_itself(make):
 )
 def test_a_week_of_minutes_costs_what_it_must(make, pages, weight):
     """10,080 bars: 11 pages of 1,000 on spot; 21 of 499 on futures (11 of 1,000 would cost 55)."""
-    bars = bars_at(Interval.M1, [START + i * 60_000 for i in range(10_080)])
+    bars = klines_at([START + i * 60_000 for i in range(10_080)], Interval.M1)
     exchange = make({("BTCUSDT", Interval.M1): bars}, START + 60 * DAY)
     exchange.klines("BTCUSDT", Interval.M1, START, START + 60_000)  # reads exchangeInfo and time
     before = exchange.transport.weight
@@ -232,7 +220,7 @@ def test_a_week_of_minutes_costs_what_it_must(make, pages, weight):
 
 @pytest.mark.parametrize("make", ["spot", "um", "cm"], indirect=True)
 def test_the_gate_is_asked_for_every_request_and_told_every_reply(make):
-    bars = bars_at(Interval.M1, [START + i * 60_000 for i in range(2500)])
+    bars = klines_at([START + i * 60_000 for i in range(2500)], Interval.M1)
     exchange = make({("BTCUSDT", Interval.M1): bars}, START + DAY * 2)
     exchange.klines("BTCUSDT", Interval.M1, START, START + DAY * 2)
     gate, transport = exchange._gate, exchange.transport
@@ -244,7 +232,7 @@ def test_the_gate_is_asked_for_every_request_and_told_every_reply(make):
 
 @pytest.mark.parametrize("make", ["spot"], indirect=True)
 def test_history_needs_the_clock_once(make):
-    bars = bars_at(Interval.H1, [START + i * 3_600_000 for i in range(48)])
+    bars = klines_at([START + i * 3_600_000 for i in range(48)], Interval.H1)
     exchange = make({("BTCUSDT", Interval.H1): bars}, START + 30 * DAY)
     for _ in range(5):
         exchange.klines("BTCUSDT", Interval.H1, START, START + DAY)

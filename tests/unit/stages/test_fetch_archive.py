@@ -3,19 +3,19 @@
 import hashlib
 import json
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, manifest, partitions, read_klines, read_partition
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.quarantine import keep_damaged
+from alphamill.testing import klines_at
 
 APRIL = Month(2021, 4)
 HOUR = 3_600_000
@@ -26,13 +26,7 @@ FOLDER = "quarantine/market=spot/interval=1h/symbol=BTCUSDT"
 
 @pytest.fixture
 def deps(tmp_path):
-    opens = np.arange(APRIL.start_ms, APRIL.end_ms, HOUR, dtype=np.int64)
-    stamp = pa.timestamp("ms", tz="UTC")
-    columns = {field.name: pa.array(opens % 9973 / 7 + 1) for field in KLINES}
-    columns["trades"] = pa.array(opens // HOUR)
-    columns["open_time"] = pa.array(opens).cast(stamp)
-    columns["close_time"] = pa.array(opens + HOUR - 1).cast(stamp)
-    table = pa.Table.from_pydict(columns, schema=KLINES)
+    table = klines_at(range(APRIL.start_ms, APRIL.end_ms, HOUR))
     clock = ManualClock(Month(2021, 9).start_ms)
     exchange = FakeExchange(clock)
     exchange.add("BTCUSDT", Interval.H1, table)

@@ -4,20 +4,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, Interval, Market, Month
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, klines_key, manifest, read_klines, read_partition
 from alphamill.market import FakeExchange, grid
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
+from alphamill.testing import klines_at
 
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)
@@ -26,19 +25,8 @@ KEY = klines_key(*WHERE, APRIL)
 LATER = Month(2021, 9).start_ms
 
 
-def bars_at(interval, opens):
-    opens = np.array(opens, dtype=np.int64)
-    ends = np.array([grid.next_ms(interval, int(t)) - 1 for t in opens], dtype=np.int64)
-    stamp = pa.timestamp("ms", tz="UTC")
-    columns = {f.name: pa.array(opens % 9973 / 7 + 1) for f in KLINES}
-    columns["trades"] = pa.array(opens // HOUR, pa.int64())
-    columns["open_time"] = pa.array(opens).cast(stamp)
-    columns["close_time"] = pa.array(ends, pa.int64()).cast(stamp)
-    return pa.Table.from_pydict(columns, schema=KLINES)
-
-
 def hours(*numbers):
-    return bars_at(Interval.H1, [APRIL.start_ms + n * HOUR for n in numbers])
+    return klines_at([APRIL.start_ms + n * HOUR for n in numbers])
 
 
 def job(first=0, last=720, interval=Interval.H1, symbol="BTCUSDT"):
@@ -233,7 +221,7 @@ def test_a_damaged_month_is_fetched_again(deps, exchange):
 def test_long_bars_of_many_months_take_one_call(deps, exchange):
     day = 24 * HOUR
     opens = range(APRIL.start_ms, Month(2021, 7).start_ms, day)
-    exchange.add("BTCUSDT", Interval.D1, bars_at(Interval.D1, opens))
+    exchange.add("BTCUSDT", Interval.D1, klines_at(opens, Interval.D1))
     end = Month(2021, 7).start_ms
     whole = FetchJob(Market.SPOT, "BTCUSDT", Interval.D1, APRIL.start_ms, end)
     facts = fetch.run(whole, deps)
@@ -251,11 +239,11 @@ def test_weeks_months_and_three_days(deps, exchange, interval):
     times = [grid.ceil_ms(interval, start)]
     while (following := grid.next_ms(interval, times[-1])) < end:
         times.append(following)
-    exchange.add("BTCUSDT", interval, bars_at(interval, times))
+    exchange.add("BTCUSDT", interval, klines_at(times, interval))
     whole = FetchJob(Market.SPOT, "BTCUSDT", interval, start, end)
     facts = fetch.run(whole, deps)
     assert (facts.rows, facts.gaps) == (len(times), 0)
-    assert stored(deps, interval).equals(bars_at(interval, times))
+    assert stored(deps, interval).equals(klines_at(times, interval))
     assert fetch.run(whole, deps).skipped
 
 
@@ -263,13 +251,13 @@ def test_a_three_day_bar_of_another_phase_is_not_lost(deps, exchange):
     day = 24 * HOUR
     first = grid.ceil_ms(Interval.D3, APRIL.start_ms) + day
     times = [first + 3 * day * n for n in range(8)]
-    exchange.add("BTCUSDT", Interval.D3, bars_at(Interval.D3, times))
+    exchange.add("BTCUSDT", Interval.D3, klines_at(times, Interval.D3))
     exchange.clock = ManualClock(times[4])
     whole = FetchJob(Market.SPOT, "BTCUSDT", Interval.D3, APRIL.start_ms, APRIL.end_ms)
     while exchange.clock.now_ms() < APRIL.end_ms + 9 * day:
         fetch.run(whole, deps)
         exchange.clock.advance(86_400)
-    assert stored(deps, Interval.D3).equals(bars_at(Interval.D3, times))
+    assert stored(deps, Interval.D3).equals(klines_at(times, Interval.D3))
 
 
 def test_workers_at_one_month_leave_everything_whole(deps):

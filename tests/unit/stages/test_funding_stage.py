@@ -10,17 +10,9 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.evaluation import Segment, backtest
-from alphamill.frames import (
-    KLINE_FIELDS,
-    KLINES,
-    Interval,
-    Market,
-    Month,
-    TimeRange,
-    months_between,
-)
+from alphamill.frames import Interval, Market, Month, TimeRange
 from alphamill.jobs import FundingJob, PanelJob, RunKind, RunSpec, ScoreJob
-from alphamill.lake import Lake, MonthFacts, write_klines
+from alphamill.lake import Lake
 from alphamill.market import Damaged, FakeFunding
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table
@@ -29,6 +21,7 @@ from alphamill.runs.schemas import RunDeps, read_trials, score_of
 from alphamill.stages import funding, panel, score
 from alphamill.stages.funding import FundingDeps, KnownFunding, read_funding
 from alphamill.stages.panel import PanelDeps, funding_column
+from alphamill.testing import put_klines, random_klines
 
 HOUR = 3_600_000
 JANUARY, FEBRUARY = Month(2023, 1), Month(2023, 2)
@@ -158,30 +151,14 @@ def test_bars_whose_settlements_are_not_known_are_nan_and_no_zero():
     assert not column[~np.isnan(column)].any()
 
 
-def klines(bars, seed):
-    rng = np.random.default_rng(seed)
-    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
-    times = hours_from(bars)
-    data = dict.fromkeys(KLINE_FIELDS, close) | {
-        "open_time": times, "close_time": times + HOUR - 1, "trades": np.arange(bars),
-        "high": close * 1.01, "low": close * 0.99, "volume": close * 3, "quote_volume": close * 9,
-    }  # fmt: skip
-    return pa.table([pa.array(data[f.name]).cast(f.type) for f in KLINES], schema=KLINES)
-
-
 BARS = 1200
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "LTCUSDT")
 H1 = PanelJob(Interval.H1)
 
 
-def put_klines(lake, market):
+def put_all(lake, market):
     for seed, symbol in enumerate(SYMBOLS):
-        table = klines(BARS, seed)
-        times = table["open_time"].cast(pa.int64()).to_numpy()
-        for month in months_between(START, int(times[-1]) + 1):
-            mine = (times >= month.start_ms) & (times < month.end_ms)
-            facts = MonthFacts("rest", month.range)
-            write_klines(lake, market, symbol, Interval.H1, month, table.filter(mine), facts)
+        put_klines(lake, symbol, random_klines(BARS, START, seed=seed), market)
 
 
 def spec_of(market, kind=RunKind.EVALUATE, **more):
@@ -195,7 +172,7 @@ def make_panel(lake, spec):
 
 
 def test_a_futures_panel_has_funding_and_its_hash_covers_it(lake, fake):
-    put_klines(lake, Market.USD_M)
+    put_all(lake, Market.USD_M)
     end_ms = START + BARS * HOUR + 60_000
     for symbol in SYMBOLS:
         fetch(lake, fake, end_ms=end_ms, symbol=symbol)
@@ -216,7 +193,7 @@ def test_a_futures_panel_has_funding_and_its_hash_covers_it(lake, fake):
 
 
 def test_a_panel_says_where_funding_is_not_known(lake, fake):
-    put_klines(lake, Market.USD_M)
+    put_all(lake, Market.USD_M)
     fetch(lake, fake, end_ms=START + 240 * HOUR + 60_000)
     made = make_panel(lake, spec_of(Market.USD_M))
     assert made.funding_unknown == {"BTCUSDT": BARS - 240, "ETHUSDT": BARS, "LTCUSDT": BARS}
@@ -228,14 +205,14 @@ def test_a_panel_says_where_funding_is_not_known(lake, fake):
 
 
 def test_a_spot_panel_has_none(lake):
-    put_klines(lake, Market.SPOT)
+    put_all(lake, Market.SPOT)
     made = make_panel(lake, spec_of(Market.SPOT))
     assert made.funding_unknown is None
     assert "funding_rate" not in made.segments[Segment.WHOLE].fields
 
 
 def test_the_prompts_bars_do_not_show_it(lake, fake):
-    put_klines(lake, Market.USD_M)
+    put_all(lake, Market.USD_M)
     fetch(lake, fake)
     spec = spec_of(Market.USD_M, RunKind.MINE)
     make_panel(lake, spec)
@@ -246,7 +223,7 @@ def test_the_prompts_bars_do_not_show_it(lake, fake):
 
 def test_a_book_pays_what_was_settled_while_it_held(lake, fake):
     """By hand: long the one that pays 1 basis point every 8 hours, short the one every 4 hours."""
-    put_klines(lake, Market.USD_M)
+    put_all(lake, Market.USD_M)
     for symbol in SYMBOLS:
         fetch(lake, fake, end_ms=START + BARS * HOUR + 60_000, symbol=symbol)
     spec = spec_of(Market.USD_M)
@@ -264,7 +241,7 @@ def test_a_book_pays_what_was_settled_while_it_held(lake, fake):
 
 
 def test_scores_charge_it(lake, fake):
-    put_klines(lake, Market.USD_M)
+    put_all(lake, Market.USD_M)
     for symbol in SYMBOLS:
         fetch(lake, fake, end_ms=START + BARS * HOUR + 60_000, symbol=symbol)
     spec = spec_of(Market.USD_M, expressions=("-ts_std(returns, 24)",))

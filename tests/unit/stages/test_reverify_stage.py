@@ -22,6 +22,7 @@ from alphamill.lake import (
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
+from alphamill.testing import klines_at
 
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)
@@ -31,12 +32,7 @@ FIX = APRIL.start_ms + 529 * HOUR  # 2021-04-23 01:00, the bar that Binance did 
 
 
 def hours(*numbers):
-    opens = APRIL.start_ms + HOUR * np.array(numbers, dtype=np.int64)
-    columns = {f.name: pa.array(opens % 9973 / 7 + 1) for f in KLINES}
-    columns["trades"] = pa.array(opens // HOUR)
-    columns["open_time"] = pa.array(opens).cast(KLINES.field("open_time").type)
-    columns["close_time"] = pa.array(opens + HOUR - 1).cast(KLINES.field("close_time").type)
-    return pa.Table.from_pydict(columns, schema=KLINES)
+    return klines_at([APRIL.start_ms + HOUR * number for number in numbers])
 
 
 def corrected(table, column, value, at_ms=FIX):

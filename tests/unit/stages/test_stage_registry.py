@@ -20,6 +20,8 @@ from workers import tasks
 
 @dataclass(frozen=True, slots=True)
 class ToyJob(Message):
+    """Count the verdicts."""
+
     interval: Interval
 
 
@@ -29,7 +31,6 @@ class ToyFacts(Facts):
 
 
 def count_verdicts(job, context):
-    """Keep how many verdicts there are."""
     run = context.run
     count = len(run.lake.list(run_key(run.run_id, f"verdicts/interval={job.interval.value}")))
     run.lake.write_bytes(run_key(run.run_id, "toy.txt"), str(count).encode())
@@ -46,7 +47,7 @@ def toy(monkeypatch):
 def test_it_has_a_task_and_a_route(toy):
     celery = Celery(set_as_current=False)
     tasks.register(celery)
-    assert celery.tasks["alphamill.toy"].__doc__ == "Keep how many verdicts there are."
+    assert celery.tasks["alphamill.toy"].__doc__ == "Count the verdicts."
     assert runpy.run_module("celeryconfig")["task_routes"]["alphamill.toy"] == {"queue": "evaluate"}
 
 

@@ -25,7 +25,7 @@ def test_only_a_pool_of_its_own_gives_memory_back(monkeypatch, queues, gives_bac
 
 def test_arrow_takes_memory_from_the_system():
     code = (
-        "import pyarrow as pa; from workers.memory import give_back_freed_memory; "
+        "import pyarrow as pa; from workers.app import give_back_freed_memory; "
         "give_back_freed_memory(); print(pa.default_memory_pool().backend_name)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

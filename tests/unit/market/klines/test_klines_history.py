@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
-from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, rows_within, times_ms
+from alphamill.frames import Interval, Market, Month, TimeRange, rows_within, times_ms
 from alphamill.market import Damaged, FakeArchive, FakeExchange, KlineHistory
 from alphamill.market.klines.parse import merge_klines
+from alphamill.testing import klines_at
 
 DAY, HOUR = 86_400_000, 3_600_000
 MARCH, APRIL, MAY = Month(2021, 3), Month(2021, 4), Month(2021, 5)
@@ -21,12 +22,7 @@ AUGUST_MS = Month(2021, 8).start_ms
 def bars(interval, first_ms, last_ms, skip=()):
     opens = np.arange(first_ms, last_ms, interval.ms, dtype=np.int64)
     opens = opens[~np.isin(opens, list(skip))]
-    stamp = pa.timestamp("ms", tz="UTC")
-    columns = {field.name: pa.array(opens % 9973 / 7 + 1) for field in KLINES}
-    columns["trades"] = pa.array(opens // HOUR)
-    columns["open_time"] = pa.array(opens).cast(stamp)
-    columns["close_time"] = pa.array(opens + interval.ms - 1).cast(stamp)
-    return pa.Table.from_pydict(columns, schema=KLINES)
+    return klines_at(opens, interval)
 
 
 class Rig:
