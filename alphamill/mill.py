@@ -30,7 +30,7 @@ from alphamill.runs.schemas import Row, RunDeps
 from alphamill.settings import Price, Tier
 from alphamill.stages.asking import Asks
 from alphamill.stages.registry import STAGES, JobContext
-from alphamill.usage import MemoryUsageCounters
+from alphamill.usage import MemoryUsage
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Mill:
     funding: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
     price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
     journal: Journal = field(default_factory=MemoryJournal)
-    usage: MemoryUsageCounters = field(default_factory=MemoryUsageCounters)
+    usage: MemoryUsage = field(default_factory=MemoryUsage)
 
     def work(self, spec: RunSpec) -> list[JobRecord]:
         """What became of the run's jobs, in the order of its plan. Done again, it asks no model."""

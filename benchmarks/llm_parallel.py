@@ -47,7 +47,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import TierSettings
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 
 LATENCY_S = 0.035
 JOBS = 50
@@ -168,7 +168,7 @@ class _Timed:
         return []
 
 
-class _NoErrors(UsageCounters):
+class _NoErrors(RedisUsage):
     def record_error(self, *where: object) -> None:
         raise AssertionError(where)
 

@@ -16,7 +16,6 @@ from alphamill.lake import Lake
 from alphamill.ledger import JobRecord, Ledger, RedisLedger
 from alphamill.limits import (
     ExchangeGate,
-    FundingGate,
     RedisLimiter,
     TierGate,
     binance_pool,
@@ -33,7 +32,7 @@ from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import Settings, Tier, load_settings
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
 
@@ -85,8 +84,8 @@ class Resources:
         return RedisJournal(self.redis)
 
     @cached_property
-    def usage(self) -> UsageCounters:
-        return UsageCounters(self.redis)
+    def usage(self) -> RedisUsage:
+        return RedisUsage(self.redis)
 
     @cached_property
     def bars(self) -> BarCounters:
@@ -114,7 +113,7 @@ class Resources:
         if found is None:
             binance = self.settings.binance
             pool = funding_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            gate = FundingGate(self.limiter, pool, binance.weight_frac, self._patience_s)
+            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
             found = BinanceFunding(self.exchange(market), gate)
             found = self._fundings.setdefault(market, found)
         return found

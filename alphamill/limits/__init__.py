@@ -2,7 +2,6 @@
 
 from alphamill.limits.gates import (
     ExchangeGate,
-    FundingGate,
     OpenGate,
     TierGate,
     binance_pool,
@@ -29,7 +28,6 @@ __all__ = [
     "DimensionState",
     "ExchangeGate",
     "FixedWindow",
-    "FundingGate",
     "Limiter",
     "MemoryLimiter",
     "OpenGate",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from alphamill.errors import Misconfigured
@@ -28,13 +26,11 @@ _FUNDING_BURST_FRAC = 0.25  # at once after idling; the rest of the limit is the
 
 
 class ExchangeGate:
-    """One exchange host's limits: weight and requests.
+    """One exchange host's limits: weight, and requests of each kind that the pool counts.
 
     weight_frac: how much of a limit that the exchange states is to be used.
     max_wait_s: a longer wait goes back to the queue as RetryLater.
     """
-
-    _also: Mapping[str, float] = MappingProxyType({})  # what else each request costs
 
     def __init__(
         self,
@@ -50,7 +46,7 @@ class ExchangeGate:
 
     def reserve(self, weight: float) -> Slot:
         """Leave to send one request of `weight`; see `Limiter.reserve`."""
-        costs = {"weight": weight, "requests": 1.0, **self._also}
+        costs = {d.name: 1.0 for d in self._pool.dimensions} | {"weight": weight}
         return self._limiter.reserve(self._pool, costs, self._max_wait_s)
 
     def observe(
@@ -75,12 +71,6 @@ class ExchangeGate:
     def configure(self, weight_limit: int) -> None:
         """Take over the weight per window that the exchange states."""
         self._pool = self._pool.with_limit("weight", weight_limit * self._weight_frac)
-
-
-class FundingGate(ExchangeGate):
-    """The same limits, and that of past funding; over a `funding_pool`."""
-
-    _also = MappingProxyType({"funding": 1.0})
 
 
 class TierGate:

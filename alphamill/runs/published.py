@@ -21,7 +21,7 @@ from alphamill.runs.rows import JudgedFactor, TableRow, Trial
 from alphamill.runs.schemas import SUMMARY
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.usage import MemoryUsageCounters, UsageEntry
+from alphamill.usage import MemoryUsage, UsageEntry
 
 OFFLINE_NOTICE = (
     "The models' answers came from the offline proposer, a seeded grammar: a control arm that "
@@ -111,7 +111,7 @@ class PublishedRun:
 
     def usage(self) -> dict[str, Any]:
         """Tokens, cost and latencies, added up again from the calls; see `usage.build_report`."""
-        counters = MemoryUsageCounters()
+        counters = MemoryUsage()
         for call in self.calls:
             if call.status in (CallStatus.SETTLED, CallStatus.DUPLICATE):
                 counters.record(_usage_entry(call))
@@ -190,7 +190,7 @@ def run_troubles(run: RunRecord) -> list[FailureGroup]:
 
 def run_usage(run: RunRecord) -> Row:
     """The usage report of a run, added up again from its calls.parquet."""
-    counters = MemoryUsageCounters()
+    counters = MemoryUsage()
     for call in run_rows(run, "calls"):
         where = call["run"], call["day"], call["tier"], call["model"]
         if call["status"] in (CallStatus.SETTLED, CallStatus.DUPLICATE):

@@ -1,7 +1,7 @@
 """What tests of your own code need: every edge in memory, a clock that is moved by hand, a mill.
 
 `FakeExchange` holds tables of klines, `ScriptedChat` says what you script, `MemoryLedger`,
-`MemoryLimiter`, `MemoryJournal` and `MemoryUsageCounters` keep the contracts of the Redis ones
+`MemoryLimiter`, `MemoryJournal` and `MemoryUsage` keep the contracts of the Redis ones
 (one test suite runs over both). `klines_at` and `random_klines` make bars, `put_klines` puts them
 into a lake. `Mill` works a whole run in this process, `work_market` one over a synthetic market.
 """
@@ -15,7 +15,7 @@ from alphamill.market import FakeArchive, FakeExchange, FakeFunding
 from alphamill.mill import Mill
 from alphamill.testing.frames import klines_at, put_klines, random_klines, spec_of
 from alphamill.testing.mill import ProposingChat, WorkedRun, work_market
-from alphamill.usage import MemoryUsageCounters
+from alphamill.usage import MemoryUsage
 
 __all__ = [
     "FakeArchive",
@@ -25,7 +25,7 @@ __all__ = [
     "MemoryJournal",
     "MemoryLedger",
     "MemoryLimiter",
-    "MemoryUsageCounters",
+    "MemoryUsage",
     "Mill",
     "ProposingChat",
     "ScriptedChat",

@@ -23,7 +23,7 @@ class _Counts:
         self.latency_sum_ms += latency_ms
 
 
-class MemoryUsageCounters:
+class MemoryUsage:
     """See `protocol.Usage`."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from alphamill.usage.protocol import MEASURES, Row, Tally, UsageEntry, build_rep
 ROWS_A_TRIP = 500
 
 
-class UsageCounters:
+class RedisUsage:
     """See `protocol.Usage`. Raises RetryLater while Redis cannot be reached.
 
     client: with or without decode_responses.

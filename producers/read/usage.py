@@ -9,7 +9,7 @@ from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
 from alphamill.report.terminal.usage import runs_table, tiers_table
 from alphamill.runs.find import find_run
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 from producers import options
 
 
@@ -30,7 +30,7 @@ def usage(run: str | None, as_json: bool) -> None:
     settings = options.settings()
     client = connect(settings)
     run_id = find_run(RedisLedger(client, settings.ledger), run).id if run else None
-    report = UsageCounters(client).report(run_id)
+    report = RedisUsage(client).report(run_id)
     if as_json:
         options.print_json(report)
     elif not report["by"]:

@@ -39,7 +39,7 @@ from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.sim.market.recordings import ReplaySource
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 from producers import options
 from producers.run.up import (
     command,
@@ -305,7 +305,7 @@ def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
     if run.state is RunState.DONE:
         console.print(Padding(run_board(run), (1, 0)))
     if run.kind == "mine":
-        console.print(tiers_table(UsageCounters(client).report(run.id)))
+        console.print(tiers_table(RedisUsage(client).report(run.id)))
         console.print()
     failures = group_failures(ledger.dead(run.id))
     if failures:

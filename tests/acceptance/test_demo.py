@@ -25,7 +25,7 @@ from alphamill.settings import LedgerSettings
 from alphamill.sim.market.planted import DEFAULT_PLANTED
 from alphamill.sim.market.synthetic import SyntheticMarket, generate
 from alphamill.stack.embedded_redis import EmbeddedRedis
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
@@ -64,7 +64,7 @@ def ended(launch, tmp_path_factory) -> Ended:
             ledger = RedisLedger(client, LedgerSettings())
             (run,) = ledger.runs()
             jobs = list(ledger.jobs(run.id))
-            usage = UsageCounters(client).report(run.id)
+            usage = RedisUsage(client).report(run.id)
             journal = list(RedisJournal(client).calls(run.id))
     finally:
         server.stop()

@@ -122,10 +122,10 @@ from alphamill.limits import RedisLimiter
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.settings import LedgerSettings
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 import alphamill.llm.prompts, alphamill.report.html
 client = fakeredis.FakeRedis()
-for build in (RedisLimiter, RedisJournal, UsageCounters):
+for build in (RedisLimiter, RedisJournal, RedisUsage):
     build(client)
 RedisLedger(client, LedgerSettings()).open_run("fetch-1", "fetch", {})
 assert "gpt-4.1" in PriceTable.shipped()

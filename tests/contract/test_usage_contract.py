@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphamill.errors import RetryLater
-from alphamill.usage import MemoryUsageCounters, Usage, UsageCounters, UsageEntry
+from alphamill.usage import MemoryUsage, RedisUsage, Usage, UsageEntry
 from tests.deadlines import work_s
 
 MEASURES = (
@@ -38,7 +38,7 @@ Make = Callable[[], Usage]
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes counters that start empty."""
     if request.param == "memory":
-        yield MemoryUsageCounters
+        yield MemoryUsage
         return
     if request.param == "fakeredis":
         client = fakeredis.FakeRedis()
@@ -47,7 +47,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
     def build() -> Usage:
         client.flushall()
-        return UsageCounters(client)
+        return RedisUsage(client)
 
     yield build
     client.close()
@@ -166,7 +166,7 @@ def test_what_is_not_an_entry_is_refused(changes: dict[str, Any]) -> None:
 
 def test_a_redis_that_is_gone_asks_for_a_retry() -> None:
     with redis.Redis.from_url("redis://127.0.0.1:1/0", retry=None) as client:
-        usage = UsageCounters(client)
+        usage = RedisUsage(client)
         for act in (lambda: usage.record(entry()), usage.report):
             with pytest.raises(RetryLater, match="usage"):
                 act()
@@ -221,7 +221,7 @@ def test_totals_are_the_rows_sum_and_a_recount(make: Make, calls: list[UsageEntr
 
 def test_a_report_never_scans_the_keys(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        usage = UsageCounters(client)
+        usage = RedisUsage(client)
         for n in range(50):
             usage.record(entry(f"c{n}", run=f"r{n % 5}", model=f"m{n}"))
         client.config_resetstat()
@@ -237,9 +237,9 @@ def test_a_report_never_scans_the_keys(redis_url: str) -> None:
 RACER = textwrap.dedent("""
     import sys
     import redis
-    from alphamill.usage import UsageCounters, UsageEntry
+    from alphamill.usage import RedisUsage, UsageEntry
 
-    usage = UsageCounters(redis.Redis.from_url(sys.argv[1]))
+    usage = RedisUsage(redis.Redis.from_url(sys.argv[1]))
     counted = 0
     for n in range(400):
         row = ("r", "2026-01-31", "t", f"m{n % 7}")
@@ -258,7 +258,7 @@ def test_processes_that_race_for_the_same_calls_count_each_once(redis_url: str) 
     assert [racer.returncode for racer in racers] == [0] * 4
     assert sum(counted) == 400
     with redis.Redis.from_url(redis_url) as client:
-        totals = UsageCounters(client).report("r")["totals"]
+        totals = RedisUsage(client).report("r")["totals"]
     assert totals["requests"] == 400
     assert totals["prompt_tokens"] == sum(range(400))
     assert totals["cost_usd_micros"] == sum(n * n for n in range(400))

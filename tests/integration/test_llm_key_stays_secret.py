@@ -34,7 +34,7 @@ from alphamill.runs.schemas import TRIALS, trials_key, write_rows
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
 from alphamill.stages.asking import AskingDeps
-from alphamill.usage import UsageCounters
+from alphamill.usage import RedisUsage
 
 KEY = "sk-planted-7f3a9c51d2e84b60"
 OTHER_KEY = "sk-planted-for-a-tier-19c27"
@@ -113,7 +113,7 @@ def test_no_key_is_anywhere_but_in_the_header(
         return RedisBreaker(client, url, key=key, times=BreakerTimes(first_open_ms=0))
 
     routes = SettingsRoutes(llm, prices, gate, breaker)
-    gateway = Gateway(routes, prices, journal, UsageCounters(client), SystemClock())
+    gateway = Gateway(routes, prices, journal, RedisUsage(client), SystemClock())
     errors: list[AlphamillError] = []
     for times, tier, key in ((1, Tier.QUICK_SCAN, KEY), (2, Tier.DETAILED_ANALYSIS, OTHER_KEY)):
         said = (

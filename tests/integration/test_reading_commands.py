@@ -44,7 +44,7 @@ from alphamill.runs.published import run_rows
 from alphamill.runs.schemas import SUMMARY, TRIALS, VERDICTS
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage import RedisUsage, UsageEntry
 from producers.cli import main
 from producers.read.report import run_report
 from producers.run.demo import show_planted, show_results
@@ -239,7 +239,7 @@ def _write_panel(mill: Mill, run: str) -> None:
 
 
 def _ask_models(mill: Mill, run: str) -> None:
-    journal, counters = RedisJournal(mill.client), UsageCounters(mill.client)
+    journal, counters = RedisJournal(mill.client), RedisUsage(mill.client)
     for number, text in enumerate(("first", "second \x1b[31m[bold]raw[/]")):
         call = f"quick_scan-{number}aa"
         messages = (Message("system", "The manual."), Message("user", text))
@@ -363,11 +363,11 @@ def test_a_run_that_is_not_unique_or_unknown_is_an_error_that_names_some(mill):
 
 
 def test_usage_as_json_is_the_counters_report_and_nothing_else(mill):
-    report = UsageCounters(mill.client).report(mill.mined)
+    report = RedisUsage(mill.client).report(mill.mined)
     assert mill.told("usage", "--run", mill.mined) == report
     assert set(report) == {"totals", "by"}
     assert report["totals"]["cost_usd_micros"] == 642
-    assert mill.told("usage") == UsageCounters(mill.client).report()
+    assert mill.told("usage") == RedisUsage(mill.client).report()
     text = mill.ask("usage", "--run", mill.mined).stdout
     assert "$0.000642" in text
     assert "failed: timeout 1" in text
@@ -459,7 +459,7 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
 
 
 def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
-    report = run_report(mill.ledger.run(mill.mined), UsageCounters(mill.client).report(), [])
+    report = run_report(mill.ledger.run(mill.mined), RedisUsage(mill.client).report(), [])
     assert {step["name"]: step["count"] for step in report["funnel"]} == {
         "proposed": 4, "read as an expression": 3, "measured on discovery": 2,
         "same sign on validation": 1, "finalists": 1, "predictive": 1, "tradable": 0,

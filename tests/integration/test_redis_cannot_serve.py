@@ -25,7 +25,7 @@ from alphamill.llm.messages import ChatRequest, Message
 from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.redis_store import reached
 from alphamill.settings import LedgerSettings
-from alphamill.usage import UsageCounters, UsageEntry
+from alphamill.usage import RedisUsage, UsageEntry
 from alphamill.usage.bars import BarCounters
 
 REFUSALS = {
@@ -132,7 +132,7 @@ def asked_of_breaker(client: redis.Redis) -> list[Callable[[], object]]:
 
 
 def asked_of_usage(client: redis.Redis) -> list[Callable[[], object]]:
-    usage = UsageCounters(client)
+    usage = RedisUsage(client)
     return [
         lambda: usage.record(ENTRY),
         lambda: usage.record_error("run", "2026-01-31", "tier", "m", "server"),

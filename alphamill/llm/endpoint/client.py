@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.endpoint.completion import read_completion
-from alphamill.llm.endpoint.dialects import Dialect, Dialects, ProcessDialects
+from alphamill.llm.endpoint.dialects import Dialect, Dialects, MemoryDialects
 from alphamill.llm.endpoint.failures import InvalidReply
 from alphamill.llm.endpoint.http import Connections, HttpReply, Timeouts
 from alphamill.llm.endpoint.provider_errors import ProviderError, classify, read_error
@@ -56,7 +56,7 @@ class OpenAIChat:
         self._clock = clock or SystemClock()
         waits = timeouts if isinstance(timeouts, Timeouts) else Timeouts.of(timeouts)
         self._connections = Connections(self._shown_url, waits, self._clock)
-        self._dialects = dialects or ProcessDialects()
+        self._dialects = dialects or MemoryDialects()
 
     def complete(self, request: ChatRequest) -> ChatReply:
         """POST {base}/chat/completions. Raises a `CallFailure`."""

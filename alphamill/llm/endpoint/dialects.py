@@ -72,7 +72,7 @@ class Dialects(Protocol):
         """It wants this form."""
 
 
-class ProcessDialects:
+class MemoryDialects:
     """Known to one process: tests, notebooks, single questions."""
 
     def __init__(self) -> None:

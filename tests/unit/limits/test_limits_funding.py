@@ -7,7 +7,7 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
 from alphamill.frames import Market
-from alphamill.limits import ExchangeGate, FundingGate, MemoryLimiter, binance_pool, funding_pool
+from alphamill.limits import ExchangeGate, MemoryLimiter, binance_pool, funding_pool
 from alphamill.limits.gates import FUNDING_REQUESTS
 from alphamill.settings import BinanceSettings
 
@@ -22,7 +22,7 @@ def gates(clock, limiter=None):
     funding = funding_pool(SETTINGS, Market.USD_M, 2400)
     return (
         ExchangeGate(limiter, klines, max_wait_s=PATIENT_S),
-        FundingGate(limiter, funding, max_wait_s=PATIENT_S),
+        ExchangeGate(limiter, funding, max_wait_s=PATIENT_S),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from alphamill.report.terminal.usage import provider_difference, tiers_table
-from alphamill.usage import MemoryUsageCounters, UsageEntry
+from alphamill.usage import MemoryUsage, UsageEntry
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_difference_is_said_with_its_direction(theirs: int, ours: int, ends: s
 
 def test_it_stands_under_the_table_only_where_a_provider_said_something() -> None:
     for theirs, ours in ((0, 0), (130, 100)):
-        counters = MemoryUsageCounters()
+        counters = MemoryUsage()
         counters.record(
             UsageEntry("a", "run", "2026-11-22", "quick_scan", "m", 1, 0, 1, 130, 5, theirs, ours)
         )

@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from alphamill.report.terminal.usage import rounded, runs_table, tiers_table
-from alphamill.usage import MemoryUsageCounters, UsageEntry
+from alphamill.usage import MemoryUsage, UsageEntry
 
 RUN, OTHER = "mine-0123456789abcdef", "mine-fedcba9876543210"
 
 
 @pytest.fixture
 def counters():
-    found = MemoryUsageCounters()
+    found = MemoryUsage()
     for n, (run, day, tier) in enumerate(
         [
             (RUN, "2026-01-30", "quick_scan"),
