@@ -34,9 +34,13 @@ from alphamill.market import Archive, FakeExchange, KlineFile
 from alphamill.market.archive_zip import only_csv
 from alphamill.market.klines.archive_file import parse_csv, parse_zip
 from alphamill.sim.exchange.archive import SimulatedArchive
-from alphamill.sim.market.bars import BarSource
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.market import (
+    BarSource,
+    ReplaySource,
+    SyntheticMarket,
+    SyntheticSource,
+    coins_named,
+)
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 

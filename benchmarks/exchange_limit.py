@@ -35,9 +35,8 @@ from alphamill.lake import Lake, Series, read_partition
 from alphamill.ledger import RedisLedger
 from alphamill.ledger.presence import Presence
 from alphamill.settings import load_settings
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Limits
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stack.processes import Service, Supervisor
 

@@ -31,9 +31,7 @@ import pyarrow.parquet as pq
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.lake import Lake, MonthFacts, read_klines, write_klines
 from alphamill.lake.months import content_hash
-from alphamill.sim.market.bars import Bars
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.market import Bars, ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 
 TARGET_BYTES, TARGET_RATIO = 30.0, 5.0
 FIRST, MONTHS = Month(2019, 1), 60

@@ -39,9 +39,8 @@ from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message, prompt_digest
 from alphamill.settings import Settings, load_settings
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.coins import coins_named
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stack.embedded_redis import EmbeddedRedis
 
 REPOSITORY = Path(__file__).resolve().parents[1]

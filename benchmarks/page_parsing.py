@@ -29,10 +29,8 @@ from alphamill.clock import SystemClock
 from alphamill.frames import KLINES, Interval, Market
 from alphamill.limits import OpenGate
 from alphamill.market import Binance, parse_klines
-from alphamill.sim.exchange.print_rows import row_texts
-from alphamill.sim.market.bars import Bars
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.market import Bars, ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 
 TARGET = 4.0
 ROUNDS, PAGES = 20, 20
@@ -90,7 +88,7 @@ def check(body: bytes) -> None:
 
 def main() -> None:
     page, kind = bars()
-    body = f"[{','.join(row_texts(page, Interval.M1))}]".encode()
+    body = f"[{','.join(print_rows(page, Interval.M1))}]".encode()
     check(body)
     engines: dict[str, Callable[[bytes], object]] = {
         "alphamill": with_alphamill,

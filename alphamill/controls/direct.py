@@ -24,7 +24,7 @@ from alphamill.frames import FloatArray, Panel
 from alphamill.language import read_expression
 from alphamill.runs.segments import cut_segments
 from alphamill.settings import FeeSettings, SegmentSettings
-from alphamill.sim.market.planted import PlantedFactor
+from alphamill.sim.market import PlantedFactor
 
 
 @dataclass(frozen=True, slots=True)

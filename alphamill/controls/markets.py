@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from alphamill.clock import ManualClock
 from alphamill.frames import KLINES, Interval, Panel
 from alphamill.market import FakeExchange
-from alphamill.sim.market.bars import Bars
-from alphamill.sim.market.coins import COINS, DEFAULT_START_MS, SyntheticMarket, coins_named
-from alphamill.sim.market.planted import PlantedFactor
-from alphamill.sim.market.price_paths import generate
+from alphamill.sim.market import (
+    COINS,
+    DEFAULT_START_MS,
+    Bars,
+    PlantedFactor,
+    SyntheticMarket,
+    coins_named,
+    generate,
+)
 
 _COLLAPSE = 0.4  # of its price is left to a delisted coin at its last close
 _OUTAGE_BARS = 3

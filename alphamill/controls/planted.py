@@ -26,7 +26,7 @@ from alphamill.runs.schemas import Row
 from alphamill.settings import SegmentSettings, Tier, TierSettings
 from alphamill.sim.llm.prompt_reader import answer
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 
 MEETS = 0.9  # rank correlation from which a trial is a planted formula in other words
 KEEPS = 0.7  # and from which a factor stands for it: gates.library_correlation admits one such

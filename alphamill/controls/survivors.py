@@ -15,7 +15,7 @@ from alphamill.controls.direct import judge_panel
 from alphamill.evaluation import Verdict
 from alphamill.frames import FloatArray, Interval, Panel
 from alphamill.settings import SegmentSettings
-from alphamill.sim.market.coins import DEFAULT_START_MS
+from alphamill.sim.market import DEFAULT_START_MS
 
 BUYS_THE_FALLEN = "-close / ts_max(close, 168)"
 _LOOKBACK_BARS = 168

@@ -22,8 +22,18 @@ _TEMPORARY = ".tmp"
 _STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
 
 
-_NEVER = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
-                    errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})  # fmt: skip
+_NEVER = frozenset(
+    {
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    }
+)
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

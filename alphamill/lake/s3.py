@@ -12,23 +12,59 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import botocore.session
 import pyarrow as pa
+from botocore import exceptions as boto
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
-from alphamill.errors import Misconfigured, RetryLater
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.lake.files import PROBE, SETTING, Stat
-from alphamill.lake.s3_faults import NoConditions, RaceLost, code_of, faults
 
 _log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 65_536  # holds the footer of a month of bars
 _UPDATES = 16  # losing this many races in a row is no race
 _SETTLE_S = 0.5  # how long after a write without a condition somebody else's may still land
+
+_CREDENTIALS = "AWS_ACCESS_KEY_ID"
+_GIVE_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_UNKNOWN = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.ProfileNotFound,
+    boto.CredentialRetrievalError,
+)
+
+_ABSENT = ("NoSuchKey", "404", "NotFound")
+_RACE_LOST = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_NO_CONDITIONS = ("NotImplemented", "501")
+_KEYS = (
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "AuthFailure",
+)
+_REGION = (
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "301",
+    "IllegalLocationConstraintException",
+)
+_FORBIDDEN = ("AccessDenied", "403", "AllAccessDisabled")
+
+
+class _RaceLost(RetryLater):
+    """The object is not the one that the condition named."""
+
+
+class _NoConditions(RetryLater):
+    """The store does not know conditional requests."""
 
 
 class S3Files:
@@ -78,10 +114,9 @@ class S3Files:
         below = f"{self._prefix}{prefix.strip('/')}/" if prefix.strip("/") else self._prefix
         found: dict[str, Stat] = {}
         with self._faults(f"list {self._name(prefix)}"):
-            pages = self._client().get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=below, PaginationConfig={"PageSize": self._page_keys}
-            )  # fmt: skip
-            for page in pages:
+            listing = self._client().get_paginator("list_objects_v2")
+            size = {"PageSize": self._page_keys}
+            for page in listing.paginate(Bucket=self._bucket, Prefix=below, PaginationConfig=size):
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self._prefix)
                     # Folders that a console made, and files that a folder would hide.
@@ -112,8 +147,8 @@ class S3Files:
             more = {"IfMatch": tag} if tag else {}
             try:
                 got = self._call("get_object", key, Range=f"bytes={span}", **more)
-            except ClientError as error:
-                if code_of(error) in ("InvalidRange", "416"):  # an empty object has no range
+            except boto.ClientError as error:
+                if _code_of(error) in ("InvalidRange", "416"):  # an empty object has no range
                     return b"", 0, ""
                 raise
             total = got.get("ContentRange", "").rpartition("/")[2] or got["ContentLength"]
@@ -143,9 +178,9 @@ class S3Files:
             condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
             try:
                 self._put(key, data, **condition)
-            except (RaceLost, FileNotFoundError):  # the latter: deleted since it was read
+            except (_RaceLost, FileNotFoundError):  # the latter: deleted since it was read
                 return False
-            except NoConditions:
+            except _NoConditions:
                 self._without_conditions()
             else:
                 return True
@@ -159,8 +194,9 @@ class S3Files:
             self._conditions = False
             _log.warning(
                 "s3://%s cannot write on a condition: two workers at one month may undo each "
-                "other's work, which the next fetch then repeats", self._bucket
-            )  # fmt: skip
+                "other's work, which the next fetch then repeats",
+                self._bucket,
+            )
 
     def _client(self) -> Any:
         """This process's own: connections do not survive a fork."""
@@ -191,7 +227,7 @@ class S3Files:
         return Stat(told[size], int(told["LastModified"].timestamp() * 1e9), told["ETag"])
 
     def _faults(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return faults(self._bucket, what)
+        return _faults(self._bucket, what)
 
 
 class _Ranged(io.RawIOBase):
@@ -225,3 +261,57 @@ class _Ranged(io.RawIOBase):
             data = self._files.part(self._key, f"{self._at}-{end - 1}", self._tag)[0]
         self._at += len(data)
         return data
+
+
+def _code_of(error: boto.ClientError) -> str:
+    """The store's name of its error, or the HTTP status where it sent none."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextlib.contextmanager
+def _faults(bucket: str, what: str) -> Iterator[None]:
+    """Botocore's errors as FileNotFoundError, Misconfigured or RetryLater."""
+    try:
+        yield
+    except boto.ClientError as error:
+        if _code_of(error) in _ABSENT:
+            raise FileNotFoundError(f"cannot {what}: there is no such object") from error
+        raise _refusal(error, bucket, what) from error
+    except _UNKNOWN as error:
+        raise Misconfigured(
+            _CREDENTIALS, f"no credentials for s3://{bucket}", _GIVE_CREDENTIALS
+        ) from error
+    except boto.ParamValidationError as error:
+        raise Misconfigured(
+            SETTING, f"{bucket!r} cannot be a bucket's name", "write s3://bucket/prefix"
+        ) from error
+    except (ValueError, ResponseParserError) as error:
+        raise Misconfigured(
+            "AWS_ENDPOINT_URL", f"no S3 there ({error})", "give the store's http(s)://host:port"
+        ) from error
+    except (boto.BotoCoreError, OSError) as error:
+        raise RetryLater(f"cannot {what}: {error}", 5.0) from error
+
+
+def _refusal(error: boto.ClientError, bucket: str, what: str) -> AlphamillError:
+    code = _code_of(error)
+    refusals: dict[tuple[str, ...], AlphamillError] = {
+        _RACE_LOST: _RaceLost(f"cannot {what}: {code}", 0.5),
+        _NO_CONDITIONS: _NoConditions(f"cannot {what}: {code}"),
+        ("NoSuchBucket",): Misconfigured(
+            SETTING, f"there is no bucket {bucket!r}", "create it, or correct the name"
+        ),
+        _KEYS: Misconfigured(_CREDENTIALS, f"refused ({code})", _GIVE_CREDENTIALS),
+        _REGION: Misconfigured(
+            "AWS_REGION", f"bucket {bucket!r} lies elsewhere ({code})", "set the bucket's region"
+        ),
+        _FORBIDDEN: Misconfigured(
+            SETTING,
+            f"may not {what}",
+            "grant s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket",
+        ),
+    }
+    for codes, refusal in refusals.items():
+        if code in codes:
+            return refusal
+    return RetryLater(f"cannot {what}: {error}", 5.0)

@@ -261,9 +261,14 @@ def _batch(
     read = read_klines if of_klines else read_features
     for position, symbol in enumerate(grid.symbols):
         table = read(
-            deps.lake, deps.spec.market, symbol, grid.interval, grid.start_ms, grid.end_ms,
+            deps.lake,
+            deps.spec.market,
+            symbol,
+            grid.interval,
+            grid.start_ms,
+            grid.end_ms,
             ["open_time", *names],
-        )  # fmt: skip
+        )
         offsets = table["open_time"].cast(pa.int64()).to_numpy() - grid.start_ms
         rows, off_grid = np.divmod(offsets, grid.interval.ms)
         here = off_grid == 0

@@ -102,8 +102,12 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
             update_partition(
                 deps.lake, series, month, partial(_replaced, series.interval, today.klines)
             )
-        found.update(compared=had.num_rows, requests=today.klines.requests, files=today.files,
-                     **_counts(changes))  # fmt: skip
+        found.update(
+            compared=had.num_rows,
+            requests=today.klines.requests,
+            files=today.files,
+            **_counts(changes),
+        )
         notes += today.notes
     return ReverifyFacts(
         compared=found["compared"],

@@ -18,7 +18,7 @@ from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.mill import Mill
 from alphamill.runs.schemas import Row, RunDeps
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 
 
 @dataclass(frozen=True, slots=True)

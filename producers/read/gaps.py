@@ -83,10 +83,18 @@ class Holdings:
 
 @click.command()
 @click.argument("symbols", nargs=-1, type=options.Symbols())
-@click.option("--interval", "intervals", type=options.Intervals(), metavar="1h[,4h,...]",
-              help="Default: all that the lake has.")  # fmt: skip
-@click.option("--market", type=click.Choice([market.value for market in Market]),
-              help="Default: all that the lake has.")  # fmt: skip
+@click.option(
+    "--interval",
+    "intervals",
+    type=options.Intervals(),
+    metavar="1h[,4h,...]",
+    help="Default: all that the lake has.",
+)
+@click.option(
+    "--market",
+    type=click.Choice([market.value for market in Market]),
+    help="Default: all that the lake has.",
+)
 @options.json_option
 @options.exits
 def gaps(
@@ -126,8 +134,9 @@ def gaps(
         for s in found
     ]
     if as_json:
-        options.print_json({"lake": lake.uri, "series": [one.to_dict() for one in holdings],
-                            "absent": absent})  # fmt: skip
+        options.print_json(
+            {"lake": lake.uri, "series": [one.to_dict() for one in holdings], "absent": absent}
+        )
         return
     _show(holdings, absent, Console())
 
@@ -197,22 +206,25 @@ def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
 
 
 def _series_table(holdings: Sequence[Holdings]) -> Table:
-    table = listing("market", "symbol", "bar", "from (UTC)", "to", ">bars", ">share", ">missing",
-                    ">halted")  # fmt: skip
+    table = listing(
+        "market", "symbol", "bar", "from (UTC)", "to", ">bars", ">share", ">missing", ">halted"
+    )
     for one in holdings:
         missing = [stretch.bars for stretch in one.missing]
         known = [bars for bars in missing if bars is not None]
         count = whole(sum(known)) + ("+" if len(known) < len(missing) else "")
         table.add_row(
-            *(Text(str(part)) for part in (one.series.market.value, one.series.symbol,
-                                           one.series.interval.value)),
+            *(
+                Text(str(part))
+                for part in (one.series.market.value, one.series.symbol, one.series.interval.value)
+            ),
             Text(moment(one.start_ms)[:10]),
             Text(moment(one.end_ms)[:10]),
             Text(whole(one.rows)),
             Text(percent(one.share, 2 if one.rows < one.expected else 0)),
             Text(count, style="yellow" if missing else "dim"),
             Text(whole(sum(halt.bars for halt in one.halts))),
-        )  # fmt: skip
+        )
     return table
 
 

@@ -25,7 +25,7 @@ from alphamill.lake import Lake
 from alphamill.report.terminal.control_arms import DEMANDS, planted_table, random_table
 from alphamill.runs.find import finished_run
 from alphamill.settings import SegmentSettings
-from alphamill.sim.market.planted import FORMULAS, PlantedFactor
+from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
 from producers.options import Function
 from producers.run.processes import in_processes

@@ -36,7 +36,7 @@ from alphamill.runs.failures import group_failures
 from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.sim.market.recordings import ReplaySource
+from alphamill.sim.market import ReplaySource
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from alphamill.usage import RedisUsage

@@ -10,8 +10,7 @@ import click
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval
-from alphamill.sim.exchange.archive import ArchiveFault
-from alphamill.sim.exchange.faults import Fault, FaultKind
+from alphamill.sim.exchange import ArchiveFault, Fault, FaultKind
 from producers import options
 
 
@@ -131,8 +130,8 @@ def exchange(
     Example:
       alphamill sim exchange --port 8001 --replay ../shared/data/klines/spot
     """  # fmt: skip
-    from alphamill.sim.exchange.server import ExchangeConfig, run_exchange
-    from alphamill.sim.market.synthetic import SyntheticMarket
+    from alphamill.sim.exchange import ExchangeConfig, run_exchange
+    from alphamill.sim.market import SyntheticMarket
 
     if replay is not None and seed is not None:
         raise click.UsageError("--replay and --synthetic exclude each other")

@@ -24,7 +24,7 @@ import redis
 from alphamill.errors import RetryLater
 from alphamill.ledger import RedisLedger
 from alphamill.settings import LedgerSettings
-from alphamill.sim.market.synthetic import COINS, DEFAULT_START_MS, SyntheticMarket, generate
+from alphamill.sim.market import COINS, DEFAULT_START_MS, SyntheticMarket, generate
 from tests.deadlines import end_s, slowness, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -22,8 +22,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.report.values import usd, whole
 from alphamill.settings import LedgerSettings
-from alphamill.sim.market.planted import DEFAULT_PLANTED
-from alphamill.sim.market.synthetic import SyntheticMarket, generate
+from alphamill.sim.market import DEFAULT_PLANTED, SyntheticMarket, generate
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.usage import RedisUsage
 

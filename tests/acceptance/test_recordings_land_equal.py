@@ -21,8 +21,7 @@ from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, read_klines
 from alphamill.limits import OpenGate
 from alphamill.market import Archive, Binance
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Limits
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 from producers.cli import main

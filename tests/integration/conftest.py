@@ -31,10 +31,8 @@ from alphamill.lake.months import content_hash
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings, load_settings
-from alphamill.sim.exchange.faults import Fault
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from tests.deadlines import end_s, slowness, stack_s, wait_for, wait_for_all
 from workers import flows
 from workers.app import app

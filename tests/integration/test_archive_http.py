@@ -19,12 +19,9 @@ from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, read_partition
 from alphamill.limits import OpenGate
 from alphamill.market import Archive, Binance, Damaged, KlineFile, parse_klines
-from alphamill.sim.exchange.archive import ArchiveFault
-from alphamill.sim.exchange.faults import Fault
-from alphamill.sim.exchange.print_rows import row_texts
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.bars import Bars
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer, Fault
+from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 from tests.deadlines import ANSWER_S
@@ -87,7 +84,7 @@ def served(source, file):
     """The file's bars as the simulator's own rows say them."""
     bars = source.bars(file.market, file.symbol, file.interval)
     bars = bars.rows(bars.start_at(file.range.start_ms), len(bars))
-    rows = row_texts(bars, file.interval)
+    rows = print_rows(bars, file.interval)
     table = parse_klines(f"[{','.join(rows)}]".encode(), file.symbol, file.interval)
     return rows_within(table, file.range)
 

@@ -1,7 +1,7 @@
 """A refusal or a ban that one worker process is told stops every process of the same address."""
 
 from alphamill.frames import Interval
-from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange import Limits
 
 THREADS, PROCESSES = 3, 2
 # A refused request more than each thread has under way would be a ban, and a ban would double.

@@ -17,10 +17,8 @@ from alphamill.lake import Lake, Series, manifest, read_klines, read_partition
 from alphamill.limits import ExchangeGate, MemoryLimiter, binance_pool
 from alphamill.market import Archive, Binance
 from alphamill.settings import BinanceSettings
-from alphamill.sim.exchange.faults import Fault, FaultKind
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, FaultKind, Limits
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 from tests.deadlines import ANSWER_S, slowness

@@ -15,9 +15,8 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, Series, read_corrections, read_klines
 from alphamill.ledger import RedisLedger
 from alphamill.settings import load_settings
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.bars import Bars
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages.registry import STAGES
 from producers.submit.fetch_rate import FetchRate
 from producers.submit.universe import Universe, chosen_symbols

@@ -10,11 +10,8 @@ from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market, Month, TimeRange, times_ms
 from alphamill.market import Archive, Binance, BinanceFunding, FundingFile, FundingHistory
 from alphamill.market.funding.parse import merge_funding
-from alphamill.sim.exchange.archive import ArchiveFault
-from alphamill.sim.exchange.faults import Fault
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer, Fault, Limits
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 
 HOUR = 3_600_000
 START, END = Month(2023, 1).start_ms, Month(2023, 12).end_ms

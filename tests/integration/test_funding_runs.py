@@ -8,7 +8,7 @@ import pytest
 from alphamill.frames import Market
 from alphamill.lake import read_klines
 from alphamill.ledger import JobState
-from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange import Limits
 from alphamill.stages.funding import read_funding
 from tests.deadlines import wait_for
 

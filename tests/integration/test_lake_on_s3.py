@@ -103,9 +103,9 @@ def test_a_store_without_conditions_reads_back_what_it_wrote(s3_uri, monkeypatch
         return put(key, data)
 
     def _no_conditions():
-        from alphamill.lake.s3_faults import NoConditions
+        from alphamill.lake.s3 import _NoConditions
 
-        return NoConditions("cannot write: NotImplemented")
+        return _NoConditions("cannot write: NotImplemented")
 
     monkeypatch.setattr(files, "_put", old_store)
     lake = Lake(s3_uri, files)

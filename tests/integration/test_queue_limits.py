@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.limits import Limits
+from alphamill.sim.exchange import Limits
 from tests.deadlines import wait_for
 
 SCALED_DOWN = Limits(weight=600, requests=None, window_ms=6_000)

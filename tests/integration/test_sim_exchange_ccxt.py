@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Limits
+from alphamill.sim.market import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
 from tests.deadlines import ANSWER_S
 
 ccxt = pytest.importorskip("ccxt")

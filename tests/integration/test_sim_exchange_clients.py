@@ -7,15 +7,8 @@ import warnings
 import pytest
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.faults import Fault
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.synthetic import (
-    DEFAULT_START_MS,
-    SyntheticMarket,
-    SyntheticSource,
-    coins_named,
-)
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
+from alphamill.sim.market import DEFAULT_START_MS, SyntheticMarket, SyntheticSource, coins_named
 from tests.deadlines import ANSWER_S
 
 HOUR = 3_600_000

@@ -16,11 +16,8 @@ import requests
 
 from alphamill.clock import ManualClock
 from alphamill.frames import Interval, Market, Month
-from alphamill.sim.exchange.faults import Fault
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
+from alphamill.sim.market import DEFAULT_START_MS, ReplaySource, SyntheticMarket, SyntheticSource
 from tests.deadlines import ANSWER_S, end_s
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "klines"
@@ -242,8 +239,8 @@ def test_a_big_file_of_the_archive_delays_nobody_and_is_built_once(session, sour
 
 
 _PROGRAM = """
-from alphamill.sim.exchange.server import ExchangeConfig, run_exchange
-from alphamill.sim.market.synthetic import SyntheticMarket
+from alphamill.sim.exchange import ExchangeConfig, run_exchange
+from alphamill.sim.market import SyntheticMarket
 run_exchange(ExchangeConfig(synthetic=SyntheticMarket(planted=(), end_ms={end_ms})),
              lambda port: print(port, flush=True))
 """

@@ -13,9 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.server import ExchangeConfig, ExchangeServer
-from alphamill.sim.exchange.streams import StreamRules
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, StreamRules
+from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from tests.deadlines import ANSWER_S, slowness
 
 with warnings.catch_warnings():
@@ -272,7 +271,7 @@ class Halted:
     def __init__(self, source, flat, absent):
         import numpy as np
 
-        from alphamill.sim.market.bars import Bars
+        from alphamill.sim.market import Bars
 
         bars = source.bars(Market.SPOT, "BTCUSDT", Interval.M1)
         values = {name: getattr(bars, name).copy() for name in Bars.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""The simulated exchange without its sockets: a path, a query and an address in, an answer out."""
+"""The simulated exchange without its sockets: a path, a query and an address in, a reply out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.funding import funding_rows, read_funding_query, select_funding
-from alphamill.sim.exchange.klines import query_weight, read_query, select
+from alphamill.sim.exchange.funding import print_funding, read_funding_query, select_funding
+from alphamill.sim.exchange.klines import kline_weight, read_kline_query, select_bars
 from alphamill.sim.exchange.limits import Admission, Limits, Windows
 from alphamill.sim.exchange.listing import exchange_info, ticker
-from alphamill.sim.exchange.print_rows import RowCache, row_texts
-from alphamill.sim.exchange.query import SYMBOL, ApiError, Parameter, read_parameters
-from alphamill.sim.exchange.reply import ALWAYS, HTML, JSON, Answer
-from alphamill.sim.market.bars import BarSource, close_ms, unfinished
+from alphamill.sim.exchange.messages import (
+    ALWAYS,
+    HTML,
+    JSON,
+    SYMBOL,
+    ApiError,
+    Parameter,
+    Reply,
+    read_parameters,
+)
+from alphamill.sim.exchange.print_rows import PrintedRows, print_rows
+from alphamill.sim.market import BarSource
+from alphamill.sim.market.bars import close_ms, unfinished
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -25,8 +34,28 @@ PREFIXES: Mapping[str, Market] = {
     "/dapi/v1/": Market.COIN_M,
 }
 _FUNDING = "fundingRate"
-_MINI_TICKER = ("symbol", "openPrice", "highPrice", "lowPrice", "lastPrice", "volume",
-                "quoteVolume", "openTime", "closeTime", "firstId", "lastId", "count")  # fmt: skip
+_MINI_TICKER = (
+    "symbol",
+    "openPrice",
+    "highPrice",
+    "lowPrice",
+    "lastPrice",
+    "volume",
+    "quoteVolume",
+    "openTime",
+    "closeTime",
+    "firstId",
+    "lastId",
+    "count",
+)
+_TOTALS = (
+    "status_429",
+    "status_418",
+    "bad_requests",
+    "kline_rows",
+    "funding_requests",
+    "funding_rows",
+)
 _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
 
 
@@ -42,15 +71,15 @@ class ExchangeApi:
         self._source = source
         self._now_ms = now_ms
         self._windows = {market: Windows(limits[market]) for market in Market}
-        self._rows: dict[tuple[Market, str, Interval], RowCache] = {}
+        self._rows: dict[tuple[Market, str, Interval], PrintedRows] = {}
         self._totals: Counter[str] = Counter()
 
-    def answer(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Answer:
-        """The reply to GET `path`. `micros`: the spot client asked for times in microseconds."""
+    def reply(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Reply:
+        """To GET `path`. `micros`: the spot client asked for times in microseconds."""
         now_ms = self._now_ms()
         market, endpoint = _place(path)
         if market is None or endpoint not in _WEIGHTS or _is_absent(market, endpoint):
-            return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
+            return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
         windows = self._windows[market]
         weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
         admission = windows.admit(address, weight, now_ms, funding=funding)
@@ -61,7 +90,7 @@ class ExchangeApi:
         self._totals[f"status_{admission.status}"] += 1
         if admission.status != 200:
             headers["Retry-After"] = str(admission.retry_after_s)
-            return Answer(
+            return Reply(
                 admission.status, _refusal(market, address, admission, windows.limits), headers
             )
         try:
@@ -69,8 +98,8 @@ class ExchangeApi:
             body = self._body(market, endpoint, pairs, now_ms, unit)
         except ApiError as error:
             self._totals["bad_requests"] += 1
-            return Answer(error.status, _json({"code": error.code, "msg": error.message}), headers)
-        return Answer(200, body, headers)
+            return Reply(error.status, _json({"code": error.code, "msg": error.message}), headers)
+        return Reply(200, body, headers)
 
     def stats(self) -> dict[str, Any]:
         """Every remembered window of every market and address, and sums over all time."""
@@ -91,13 +120,11 @@ class ExchangeApi:
         totals = {
             "requests": self._totals["status_200"],
             "refused": self._totals["status_429"] + self._totals["status_418"],
-            **{name: self._totals[name] for name in ("status_429", "status_418", "bad_requests",
-                                                     "kline_rows", "funding_requests",
-                                                     "funding_rows")},
+            **{name: self._totals[name] for name in _TOTALS},
             "weight": sum(counted.total_weight for counted in self._windows.values()),
             "bans": sum(counted.total_bans for counted in self._windows.values()),
             "into_bans": sum(counted.total_into_bans for counted in self._windows.values()),
-        }  # fmt: skip
+        }
         return {"windows": windows, "totals": totals}
 
     def use_up(self, path: str, address: str) -> None:
@@ -129,25 +156,25 @@ class ExchangeApi:
         return _json({"serverTime": now_ms * unit} if endpoint == "time" else {})
 
     def _klines(self, market: Market, pairs: Pairs, now_ms: int, unit: int) -> bytes:
-        query = read_query(market, pairs)
+        query = read_kline_query(market, pairs)
         self._check_symbol(market, query.symbol)
         key = (market, query.symbol, query.interval)
         if key not in self._rows:
             found = self._source.bars(*key)
             if found is None:
                 return b"[]"
-            self._rows[key] = RowCache(found, query.interval)
+            self._rows[key] = PrintedRows(found, query.interval)
         rows, bars = self._rows[key], self._rows[key].bars
-        first, stop = select(market, query, bars, now_ms)
+        first, stop = select_bars(market, query, bars, now_ms)
         running = stop > first and close_ms(int(bars.open_ms[stop - 1]), query.interval) >= now_ms
         closed = stop - 1 if running else stop
         if unit == 1:
             texts = list(rows.texts(first, closed))
         else:
-            texts = row_texts(bars.rows(first, closed), query.interval, unit)
+            texts = print_rows(bars.rows(first, closed), query.interval, unit)
         if running:
             last = unfinished(bars.rows(closed, stop), query.interval, now_ms)
-            texts += row_texts(last, query.interval, unit)
+            texts += print_rows(last, query.interval, unit)
         self._totals["kline_rows"] += len(texts)
         return f"[{','.join(texts)}]".encode()
 
@@ -159,11 +186,14 @@ class ExchangeApi:
             return b"[]"
         found = select_funding(query, known, now_ms)
         self._totals["funding_rows"] += len(found)
-        return funding_rows(query.symbol, found).encode()
+        return print_funding(query.symbol, found).encode()
 
     def _exchange_info(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
-        spot_only = (Parameter("permissions"), Parameter("showPermissionSets"),
-                     Parameter("symbolStatus"))  # fmt: skip
+        spot_only = (
+            Parameter("permissions"),
+            Parameter("showPermissionSets"),
+            Parameter("symbolStatus"),
+        )
         accepted = (*_SYMBOLS, *spot_only) if market is Market.SPOT else ()
         values = read_parameters(pairs, accepted)
         symbols = self._asked(market, values)
@@ -258,7 +288,7 @@ _WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
     "ping": _one,
     "time": _one,
     "exchangeInfo": _exchange_info_weight,
-    "klines": query_weight,
+    "klines": kline_weight,
     _FUNDING: _one,
     "ticker/24hr": _ticker_weight,
 }

@@ -24,9 +24,9 @@ import numpy as np
 
 from alphamill.frames import Interval, Market, Month
 from alphamill.sim.exchange.funding import funding_csv
-from alphamill.sim.exchange.print_rows import row_texts
-from alphamill.sim.exchange.reply import Answer
-from alphamill.sim.market.bars import BarSource
+from alphamill.sim.exchange.messages import Reply
+from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.market import BarSource
 
 _PATH = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/klines/"
@@ -133,15 +133,15 @@ class SimulatedArchive:
         """Build no more."""
         self._builder.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, path: str) -> Answer:
-        """The reply to GET `path`: a static file or the storage's 404."""
+    async def reply(self, path: str) -> Reply:
+        """To GET `path`: a static file or the storage's 404."""
         file, _ = self._published(path)
         if file is not None and file not in self._zips:
             await self._build_aside(file)
         body = self.body(path)
         if body is None:
-            return Answer(404, not_found(path), {"Content-Type": "application/xml"})
-        return Answer(200, body, {"Content-Type": "binary/octet-stream"})
+            return Reply(404, not_found(path), {"Content-Type": "application/xml"})
+        return Reply(200, body, {"Content-Type": "binary/octet-stream"})
 
     def body(self, path: str) -> bytes | None:
         """What lies at `path`, or None."""
@@ -254,7 +254,7 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
     if not 0 < len(bars) < _UNZIPPED_ROWS:
         return None
     spot = file.market is Market.SPOT
-    rows = row_texts(bars, file.interval, 1000 if spot and file.month >= _MICROSECONDS_FROM else 1)
+    rows = print_rows(bars, file.interval, 1000 if spot and file.month >= _MICROSECONDS_FROM else 1)
     lines = [row[1:-1].replace('"', "") for row in rows]
     if not spot and file.month >= _HEADER_FROM:
         lines.insert(0, _HEADER)

@@ -10,9 +10,7 @@ from alphamill.sim.exchange.archive import ArchiveFault
 from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.streams import StreamRules
-from alphamill.sim.market.bars import BarSource
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource
+from alphamill.sim.market import BarSource, ReplaySource, SyntheticMarket, SyntheticSource
 
 _SPOT_LIMITS = Limits()
 _FUTURES_LIMITS = Limits(weight=2400, requests=None)

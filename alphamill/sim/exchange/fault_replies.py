@@ -10,33 +10,33 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alphamill.sim.exchange.faults import ROW_FAULTS, FaultKind
-from alphamill.sim.exchange.reply import HTML, JSON, Answer
+from alphamill.sim.exchange.messages import HTML, JSON, Reply
 
 _CLOSE = 4  # place of the close in a row
 _NULL_EVERY = 7  # rows
 
 
-def spoiled(kind: FaultKind, answer: Answer, skew_ms: int) -> Answer:
-    """`answer` with the fault in its body; as it is if the fault has nothing to work on.
+def faulty_reply(kind: FaultKind, reply: Reply, skew_ms: int) -> Reply:
+    """`reply` with the fault in its body; as it is if the fault has nothing to work on.
 
     skew_ms: how far a `clock` fault moves serverTime.
     """
     if kind in _PAGES:
         page = _PAGES[kind]
-        kept = answer.headers if kind is FaultKind.HTTP_500 else {}
-        return Answer(page.status, page.body, {**kept, **page.headers})
-    if answer.status != 200:
-        return answer
+        kept = reply.headers if kind is FaultKind.HTTP_500 else {}
+        return Reply(page.status, page.body, {**kept, **page.headers})
+    if reply.status != 200:
+        return reply
     if kind is FaultKind.CUT_JSON:
-        return Answer(200, answer.body[: len(answer.body) // 2], answer.headers)
+        return Reply(200, reply.body[: len(reply.body) // 2], reply.headers)
     if kind is FaultKind.CLOCK:
-        return _edited(answer, lambda told: _moved(told, skew_ms))
-    return _edited(answer, _ROWS[kind]) if kind in ROW_FAULTS else answer
+        return _edited(reply, lambda told: _moved(told, skew_ms))
+    return _edited(reply, _ROWS[kind]) if kind in ROW_FAULTS else reply
 
 
-def _edited(answer: Answer, edit: Callable[[Any], Any]) -> Answer:
-    body = json.dumps(edit(json.loads(answer.body)), separators=(",", ":")).encode()
-    return Answer(answer.status, body, answer.headers)
+def _edited(reply: Reply, edit: Callable[[Any], Any]) -> Reply:
+    body = json.dumps(edit(json.loads(reply.body)), separators=(",", ":")).encode()
+    return Reply(reply.status, body, reply.headers)
 
 
 def _moved(told: dict[str, Any], skew_ms: int) -> dict[str, Any]:
@@ -72,17 +72,17 @@ _ROWS: Mapping[FaultKind, Callable[[list[Any]], list[Any]]] = {
 }
 
 
-def _page(status: int, title: str) -> Answer:
+def _page(status: int, title: str) -> Reply:
     body = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center>"
-    return Answer(status, f"{body}</body></html>".encode(), HTML)
+    return Reply(status, f"{body}</body></html>".encode(), HTML)
 
 
-def _error(status: int, code: int, message: str) -> Answer:
+def _error(status: int, code: int, message: str) -> Reply:
     body = json.dumps({"code": code, "msg": message}, separators=(",", ":"))
-    return Answer(status, body.encode(), JSON)
+    return Reply(status, body.encode(), JSON)
 
 
-_PAGES: Mapping[FaultKind, Answer] = {
+_PAGES: Mapping[FaultKind, Reply] = {
     FaultKind.HTTP_451: _error(
         451,
         0,

@@ -21,18 +21,18 @@ from alphamill.frames import Market
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.exchange.config import ExchangeConfig
-from alphamill.sim.exchange.fault_replies import spoiled
+from alphamill.sim.exchange.fault_replies import faulty_reply
 from alphamill.sim.exchange.faults import FaultKind, FaultPlan
-from alphamill.sim.exchange.reply import Answer
+from alphamill.sim.exchange.messages import Reply
 from alphamill.sim.exchange.streams import KlineStreams
-from alphamill.sim.market.bars import BarSource
+from alphamill.sim.market import BarSource
 
 _ZIP_FROM_BYTES = 1024
 _ZIP_LEVEL = 1  # 39 % of a page is left, 34 % at level 6, which takes 3.6 times as long
 
 
-class Doorway:
-    """What all handlers of one exchange share."""
+class SimulatedExchange:
+    """One exchange, whatever asks it: its clock, API, archive, streams and faults."""
 
     def __init__(self, config: ExchangeConfig, source: BarSource, clock: Clock) -> None:
         limits = dict.fromkeys(Market, config.futures_limits) | {Market.SPOT: config.spot_limits}
@@ -69,8 +69,8 @@ class Doorway:
 class HttpHandler(RequestHandler):
     """Every path; GET only."""
 
-    def initialize(self, doorway: Doorway) -> None:
-        self._doorway = doorway
+    def initialize(self, exchange: SimulatedExchange) -> None:
+        self._exchange = exchange
         self._gone = asyncio.Event()
 
     def compute_etag(self) -> None:
@@ -82,32 +82,32 @@ class HttpHandler(RequestHandler):
     async def get(self, path: str) -> None:
         """Look up, delay, break or answer."""
         reports = {
-            "/__sim__/stats": self._doorway.stats,
-            "/__sim__/market": self._doorway.api.market,
+            "/__sim__/stats": self._exchange.stats,
+            "/__sim__/market": self._exchange.api.market,
         }
         if path in reports:
-            self._reply(Answer(200, json.dumps(reports[path]()).encode()))
+            self._send_whole(Reply(200, json.dumps(reports[path]()).encode()))
             return
-        delay_s = self._doorway.delay_s()
+        delay_s = self._exchange.delay_s()
         if delay_s:
             await asyncio.sleep(delay_s)
-        fault = self._doorway.faults.next(path)
-        answer = await self._answer(path, fault)
+        fault = self._exchange.faults.next(path)
+        reply = await self._reply_to(path, fault)
         if delay_s:
             await asyncio.sleep(delay_s)
-        await self._send(answer, fault)
+        await self._send(reply, fault)
 
-    async def _answer(self, path: str, fault: FaultKind | None) -> Answer:
-        doorway, address = self._doorway, str(self.request.remote_ip)
+    async def _reply_to(self, path: str, fault: FaultKind | None) -> Reply:
+        exchange, address = self._exchange, str(self.request.remote_ip)
         if path.startswith("/data/"):
-            return await doorway.archive.answer(path)
+            return await exchange.archive.reply(path)
         if fault is FaultKind.HTTP_429:
-            doorway.api.use_up(path, address)
+            exchange.api.use_up(path, address)
         elif fault is FaultKind.HTTP_418:
-            doorway.api.ban(path, address)
+            exchange.api.ban(path, address)
         micros = self.request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
         pairs = [(name, value) for name, values in self._query().items() for value in values]
-        return doorway.api.answer(path, pairs, address, micros)
+        return exchange.api.reply(path, pairs, address, micros)
 
     def _query(self) -> Mapping[str, list[str]]:
         arguments: Mapping[str, list[bytes]] = self.request.query_arguments
@@ -116,10 +116,10 @@ class HttpHandler(RequestHandler):
             for name, values in arguments.items()
         }
 
-    async def _send(self, answer: Answer, fault: FaultKind | None) -> None:
+    async def _send(self, reply: Reply, fault: FaultKind | None) -> None:
         if fault is FaultKind.TIMEOUT:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), self._doorway.config.hang_s)
+                await asyncio.wait_for(self._gone.wait(), self._exchange.config.hang_s)
             self._drop(b"")
         elif fault is FaultKind.RESET:
             stream = self.detach()
@@ -127,35 +127,35 @@ class HttpHandler(RequestHandler):
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
             stream.close()
         elif fault is FaultKind.TRUNCATE:
-            length = len(answer.body)
-            head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {length}\r\n\r\n".encode()
-            self._drop(head + answer.body[: length // 2])
+            length = len(reply.body)
+            head = f"HTTP/1.1 {reply.status} OK\r\nContent-Length: {length}\r\n\r\n".encode()
+            self._drop(head + reply.body[: length // 2])
         elif fault is None:
-            self._reply(answer)
+            self._send_whole(reply)
         else:
-            self._reply(spoiled(fault, answer, self._doorway.config.skew_ms))
+            self._send_whole(faulty_reply(fault, reply, self._exchange.config.skew_ms))
 
-    def _reply(self, answer: Answer) -> None:
-        self.set_status(answer.status)
+    def _send_whole(self, reply: Reply) -> None:
+        self.set_status(reply.status)
         self.set_header("Server", "nginx")
-        self.set_header("Date", format_timestamp(self._doorway.now_ms() / 1000))
-        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+        self.set_header("Date", format_timestamp(self._exchange.now_ms() / 1000))
+        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
             self.set_header(name, value)
-        if "X-MBX-USED-WEIGHT-1M" in answer.headers:
+        if "X-MBX-USED-WEIGHT-1M" in reply.headers:
             self.set_header("X-MBX-UUID", str(uuid4()))
-        self.finish(self._encoded(answer))
+        self.finish(self._encoded(reply))
 
-    def _encoded(self, answer: Answer) -> bytes:
+    def _encoded(self, reply: Reply) -> bytes:
         """The body, zipped where the client takes that; the archive's files are zips already."""
-        text = "octet-stream" not in answer.headers.get("Content-Type", "")
+        text = "octet-stream" not in reply.headers.get("Content-Type", "")
         accepted = "gzip" in self.request.headers.get("Accept-Encoding", "")
-        if not text or len(answer.body) < _ZIP_FROM_BYTES:
-            return answer.body
+        if not text or len(reply.body) < _ZIP_FROM_BYTES:
+            return reply.body
         self.set_header("Vary", "Accept-Encoding")
         if not accepted:
-            return answer.body
+            return reply.body
         self.set_header("Content-Encoding", "gzip")
-        return gzip.compress(answer.body, _ZIP_LEVEL, mtime=0)
+        return gzip.compress(reply.body, _ZIP_LEVEL, mtime=0)
 
     def _drop(self, last_words: bytes) -> None:
         stream = self.detach()

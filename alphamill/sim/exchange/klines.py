@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.query import (
+from alphamill.sim.exchange.messages import (
     NUMBER,
     SYMBOL,
     ApiError,
@@ -15,7 +15,7 @@ from alphamill.sim.exchange.query import (
     read_parameters,
     whole_number,
 )
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 
 _DAY_MS = 86_400_000
 _COIN_M_SPAN_MS = 200 * _DAY_MS
@@ -74,7 +74,7 @@ class KlineQuery:
     limit: int  # 1 to the market's maximum
 
 
-def read_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQuery:
+def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQuery:
     """The query of a klines request; raises ApiError.
 
     A limit above the maximum counts as the maximum. A start after the end is an error on every
@@ -101,7 +101,7 @@ def read_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQuery:
     )
 
 
-def query_weight(market: Market, pairs: Sequence[tuple[str, str]]) -> int:
+def kline_weight(market: Market, pairs: Sequence[tuple[str, str]]) -> int:
     """Request weight, known before the query is checked: a wrong one costs as much."""
     given = dict(pairs).get("limit", "")
     limit = int(given) if re.fullmatch(r"[0-9]{1,20}", given) else 500
@@ -109,7 +109,7 @@ def query_weight(market: Market, pairs: Sequence[tuple[str, str]]) -> int:
     return rules.weight(min(limit, rules.max_limit))
 
 
-def select(market: Market, query: KlineQuery, bars: Bars, now_ms: int) -> tuple[int, int]:
+def select_bars(market: Market, query: KlineQuery, bars: Bars, now_ms: int) -> tuple[int, int]:
     """First and stop index of the bars that answer the query at `now_ms`, the running one included.
 
     The oldest `limit` of a range with a start, else the latest; on COIN-M always the latest of at

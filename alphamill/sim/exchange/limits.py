@@ -33,8 +33,7 @@ class Limits:
     ban_windows: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("weight", "window_ms", "request_windows", "ban_windows",
-                     "funding", "funding_windows"):  # fmt: skip
+        for name in self.__dataclass_fields__.keys() - {"requests", "tolerated"}:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
 

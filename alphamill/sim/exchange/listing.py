@@ -10,7 +10,8 @@ import numpy as np
 from alphamill.frames import FloatArray, Interval, Market
 from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.print_rows import number_text
-from alphamill.sim.market.bars import EMPTY, Bars, BarSource, close_ms
+from alphamill.sim.market import Bars, BarSource
+from alphamill.sim.market.bars import EMPTY, close_ms
 
 _QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "USD")
 _DAY_MS = 86_400_000

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.frames import Interval
-from alphamill.sim.market.bars import Bars, close_ms
+from alphamill.frames import KLINE_FIELDS, Interval
+from alphamill.sim.market import Bars
+from alphamill.sim.market.bars import close_ms
 
 _BLOCK_ROWS = 1000
+_NUMBERS = tuple(name for name in KLINE_FIELDS if name != "trades")
 
 
 def number_text(value: float) -> str:
@@ -23,13 +25,12 @@ def number_text(value: float) -> str:
     return np.format_float_positional(value, unique=True, trim="-")
 
 
-def row_texts(bars: Bars, interval: Interval, unit: int = 1) -> list[str]:
+def print_rows(bars: Bars, interval: Interval, unit: int = 1) -> list[str]:
     """One JSON array of 12 fields a bar; times in milliseconds x `unit` (1000: microseconds)."""
     quoted = [
         [f'"{number_text(value)}"' for value in column.tolist()]
-        for column in (bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume,
-                       bars.taker_buy_base, bars.taker_buy_quote)
-    ]  # fmt: skip
+        for column in (getattr(bars, name) for name in _NUMBERS)
+    ]
     columns = zip(bars.open_ms.tolist(), bars.trades.tolist(), *quoted, strict=True)
     return [
         f"[{start * unit},{o},{h},{low},{c},{v},{(close_ms(start, interval) + 1) * unit - 1},"
@@ -38,7 +39,7 @@ def row_texts(bars: Bars, interval: Interval, unit: int = 1) -> list[str]:
     ]
 
 
-class RowCache:
+class PrintedRows:
     """Rows of closed bars, printed once a block; bars never change while the server runs."""
 
     def __init__(self, bars: Bars, interval: Interval) -> None:
@@ -58,5 +59,5 @@ class RowCache:
         if block not in self._blocks:
             start = block * _BLOCK_ROWS
             part = self.bars.rows(start, start + _BLOCK_ROWS)
-            self._blocks[block] = row_texts(part, self._interval)
+            self._blocks[block] = print_rows(part, self._interval)
         return self._blocks[block]

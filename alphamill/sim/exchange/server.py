@@ -23,12 +23,10 @@ from tornado.web import Application, RequestHandler
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.sim.exchange.config import ExchangeConfig
-from alphamill.sim.exchange.http import Doorway, HttpHandler
+from alphamill.sim.exchange.http import HttpHandler, SimulatedExchange
 from alphamill.sim.exchange.streams import KlineStreams
 from alphamill.sim.exchange.websocket import ROUTE, StreamHandler
-from alphamill.sim.market.bars import BarSource
-
-__all__ = ["ExchangeConfig", "ExchangeServer", "run_exchange"]
+from alphamill.sim.market import BarSource
 
 _PUSH_STEP_S = 0.05  # a bar's end is told this soon after it
 
@@ -38,18 +36,20 @@ def _silent(_handler: RequestHandler) -> None:
 
 
 async def _serve(
-    config: ExchangeConfig, doorway: Doorway, stop: asyncio.Event, ready: Callable[[int], None]
+    exchange: SimulatedExchange,
+    stop: asyncio.Event,
+    ready: Callable[[int], None],
 ) -> None:
     """Listen until `stop` is set; replies under way are cut off then."""
     routes: list[Any] = [
-        (ROUTE, StreamHandler, {"streams": doorway.streams}),
-        (r"(/.*)", HttpHandler, {"doorway": doorway}),
+        (ROUTE, StreamHandler, {"streams": exchange.streams}),
+        (r"(/.*)", HttpHandler, {"exchange": exchange}),
     ]
     server = HTTPServer(Application(routes, log_function=_silent))
-    listening = socket.create_server((config.host, config.port), backlog=512)
+    listening = socket.create_server((exchange.config.host, exchange.config.port), backlog=512)
     listening.setblocking(False)
     server.add_socket(listening)
-    pushing = asyncio.create_task(_push(doorway.streams))
+    pushing = asyncio.create_task(_push(exchange.streams))
     try:
         ready(listening.getsockname()[1])
         await stop.wait()
@@ -58,8 +58,8 @@ async def _serve(
         pushing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await pushing
-        doorway.streams.shut_down()
-        doorway.archive.close()
+        exchange.streams.shut_down()
+        exchange.archive.close()
         await server.close_all_connections()
 
 
@@ -74,14 +74,14 @@ def run_exchange(config: ExchangeConfig, ready: Callable[[int], None]) -> None:
 
     Main thread only. Raises Misconfigured for bad recordings, OSError for a port in use.
     """
-    doorway = Doorway(config, config.source(), SystemClock())
+    exchange = SimulatedExchange(config, config.source(), SystemClock())
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
-        await _serve(config, doorway, stop, ready)
+        await _serve(exchange, stop, ready)
 
     asyncio.run(main())
 
@@ -99,7 +99,7 @@ class ExchangeServer:
         clock: Clock | None = None,
     ) -> None:
         self._config = config or ExchangeConfig()
-        self._doorway = Doorway(
+        self._exchange = SimulatedExchange(
             self._config, source or self._config.source(), clock or SystemClock()
         )
         self._thread = threading.Thread(target=self._run, name="sim-exchange", daemon=True)
@@ -117,7 +117,7 @@ class ExchangeServer:
     def stats(self) -> dict[str, Any]:
         """As GET /__sim__/stats, also after the server has stopped."""
         if self._loop is None or not self._thread.is_alive():
-            return self._doorway.stats()
+            return self._exchange.stats()
         return asyncio.run_coroutine_threadsafe(self._stats(), self._loop).result()
 
     def __enter__(self) -> Self:
@@ -133,7 +133,7 @@ class ExchangeServer:
         self._thread.join()
 
     async def _stats(self) -> dict[str, Any]:
-        return self._doorway.stats()
+        return self._exchange.stats()
 
     def _run(self) -> None:
         try:
@@ -150,4 +150,4 @@ class ExchangeServer:
             self._port = port
             self._started.set()
 
-        await _serve(self._config, self._doorway, self._stop, ready)
+        await _serve(self._exchange, self._stop, ready)

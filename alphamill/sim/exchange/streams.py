@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.print_rows import row_texts
-from alphamill.sim.market.bars import Bars, BarSource, close_ms, unfinished
+from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.market import Bars, BarSource
+from alphamill.sim.market.bars import close_ms, unfinished
 
 Event = dict[str, Any]
 
@@ -90,18 +91,32 @@ class _Feed:
         if bar.volume[0] == 0:
             return
         start, o, h, low, c, volume, end, quote, trades, taker, taker_quote, ignored = json.loads(
-            row_texts(bar, self.interval)[0]
+            print_rows(bar, self.interval)[0]
         )
         yield {
             "e": "kline",
             "E": now_ms,
             "s": self.symbol,
             "k": {
-                "t": start, "T": end, "s": self.symbol, "i": self.interval.value, "f": -1, "L": -1,
-                "o": o, "c": c, "h": h, "l": low, "v": volume, "n": trades, "x": closed,
-                "q": quote, "V": taker, "Q": taker_quote, "B": ignored,
+                "t": start,
+                "T": end,
+                "s": self.symbol,
+                "i": self.interval.value,
+                "f": -1,
+                "L": -1,
+                "o": o,
+                "c": c,
+                "h": h,
+                "l": low,
+                "v": volume,
+                "n": trades,
+                "x": closed,
+                "q": quote,
+                "V": taker,
+                "Q": taker_quote,
+                "B": ignored,
             },
-        }  # fmt: skip
+        }
 
 
 @dataclass(slots=True)
@@ -140,8 +155,9 @@ class KlineStreams:
         for listener in self._listeners:
             for name in listener.names:
                 wanted.setdefault((listener.market, name), []).append(listener)
-        self._feeds = {key: self._feeds[key] if key in self._feeds else self._open(*key)
-                       for key in wanted}  # fmt: skip
+        self._feeds = {
+            key: self._feeds[key] if key in self._feeds else self._open(*key) for key in wanted
+        }
         now_ms = self.now_ms()
         for (market, name), feed in self._feeds.items():
             if feed is None:

@@ -25,16 +25,16 @@ _TRIAL_BARS = 3000  # more bars change the measured gains by about 5 %
 def generate(market: SyntheticMarket) -> dict[str, Bars]:
     """Bars of every symbol, by name.
 
-    Two trial walks over the first bars measure how strongly a lean shows in the rank correlation:
-    one without a lean, one with, since a lean changes the formulas; the third walk is the market.
+    Two trial paths over the first bars measure how strongly a lean shows in the rank correlation:
+    one without a lean, one with, since a lean changes the formulas; the third path is the market.
     """
     draws = _draw(market)
     strengths = np.zeros(len(market.planted))
     if market.planted:
         for _ in range(2):
-            trial = _walk(market, draws, strengths, min(market.n_bars, _TRIAL_BARS))
+            trial = _path(market, draws, strengths, min(market.n_bars, _TRIAL_BARS))
             strengths = _calibrated(market, draws, trial)
-    path = _walk(market, draws, strengths, market.n_bars)
+    path = _path(market, draws, strengths, market.n_bars)
     _add_extremes(path.fields, draws, _units(market))
     times = market.start_ms + np.arange(market.n_bars, dtype=np.int64) * market.interval.ms
     return {coin.symbol: _column(path.fields, times, i) for i, coin in enumerate(market.coins)}
@@ -42,7 +42,7 @@ def generate(market: SyntheticMarket) -> dict[str, Bars]:
 
 @dataclass(frozen=True, slots=True)
 class _Draws:
-    """The chance in a market, each (bars, symbols): the same in every walk."""
+    """The chance in a market, each (bars, symbols): the same in every path."""
 
     scale: FloatArray  # standard deviation of the bar's own return
     noise: FloatArray  # the bar's return without any lean
@@ -125,7 +125,7 @@ def _to_tick(price: FloatArray, unit: FloatArray) -> FloatArray:
     return ticks
 
 
-def _walk(market: SyntheticMarket, draws: _Draws, strengths: FloatArray, bars: int) -> _Path:
+def _path(market: SyntheticMarket, draws: _Draws, strengths: FloatArray, bars: int) -> _Path:
     """The first `bars` bars, one by one, since a return changes the formula that leans the next."""
     shape, unit = (bars, len(market.coins)), _units(market)
     names = ("open", "close", "volume", "taker_buy_base")

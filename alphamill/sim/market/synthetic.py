@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.funding import synthetic_funding
+from alphamill.frames import IntArray, Interval, Market
 from alphamill.sim.market.bars import Bars, Settlements, resample
-from alphamill.sim.market.coins import (
-    COINS,
-    DEFAULT_END_MS,
-    DEFAULT_START_MS,
-    Coin,
-    SyntheticMarket,
-    coins_named,
-)
+from alphamill.sim.market.coins import SyntheticMarket
 from alphamill.sim.market.price_paths import generate
 
-__all__ = [
-    "COINS",
-    "DEFAULT_END_MS",
-    "DEFAULT_START_MS",
-    "Coin",
-    "SyntheticMarket",
-    "SyntheticSource",
-    "coins_named",
-    "generate",
-]
+_HOUR_MS = 3_600_000
+_STAMPED_WITHIN_MS = 30  # a settlement is stamped up to so long after its hour
+_USUAL_RATE, _MOST = 0.0001, 0.02
+# Hours between settlements in the first and in the second half of a contract's life.
+_HOURS = ((8, 8), (8, 4), (4, 1), (8, 8))
 
 
 class SyntheticSource:
@@ -79,7 +67,7 @@ class SyntheticSource:
         if bars is None or not market.has_funding or not len(bars):
             return None
         if (market, symbol) not in self._funding:
-            self._funding[market, symbol] = synthetic_funding(symbol, bars, self.market.seed)
+            self._funding[market, symbol] = _settlements(symbol, bars, self.market.seed)
         return self._funding[market, symbol]
 
     def describe(self) -> Mapping[str, Any]:
@@ -110,3 +98,32 @@ def _coin_margined(symbol: str, bars: Bars) -> Bars:
         taker_buy_base=np.rint(bars.taker_buy_quote / contract_usd),
         taker_buy_quote=bars.taker_buy_base,
     )
+
+
+def _settlements(symbol: str, bars: Bars, seed: int) -> Settlements:
+    """Settlements from the first bar to the last one's end, as irregular as the exchange's.
+
+    Some contracts change their interval half way; rates lean to what longs usually pay.
+    """
+    tag = zlib.crc32(symbol.encode())
+    rng = np.random.Generator(np.random.PCG64([seed, tag]))
+    times, hours = _hours(bars, *_HOURS[tag % len(_HOURS)])
+    noise = sum(rng.random(len(times)) for _ in range(4)) - 2.0
+    rate = np.clip(np.round(_USUAL_RATE + 0.0004 * noise, 8), -_MOST, _MOST)
+    stamps = times + rng.integers(0, _STAMPED_WITHIN_MS, len(times))
+    at = np.maximum(np.searchsorted(bars.open_ms, times, side="right") - 1, 0)
+    return Settlements(stamps, rate, hours, bars.open[at])
+
+
+def _hours(bars: Bars, before: int, after: int) -> tuple[IntArray, IntArray]:
+    """When funding is settled, and the hours since the settlement before."""
+    first, last = int(bars.open_ms[0]), int(bars.open_ms[-1] + np.diff(bars.open_ms[-2:]).sum())
+    day_ms = 24 * _HOUR_MS
+    middle = (first + (last - first) // 2) // day_ms * day_ms
+    early = np.arange(-(-first // day_ms) * day_ms, middle, before * _HOUR_MS, dtype=np.int64)
+    late = np.arange(middle, last + 1, after * _HOUR_MS, dtype=np.int64)
+    times = np.concatenate((early, late))
+    hours = np.concatenate((np.full(len(early), before), np.full(len(late), after)))
+    if len(early) and len(late):
+        hours[len(early)] = before  # the first of the new interval ends one of the old
+    return times, hours.astype(np.int64)

@@ -27,7 +27,7 @@ from alphamill.evaluation import GateThresholds, Grade, forward_returns
 from alphamill.factors import check
 from alphamill.report.terminal.control_arms import planted_table
 from alphamill.settings import FeeSettings, SegmentSettings
-from alphamill.sim.market.planted import PlantedFactor
+from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market
 from producers.cli import main
 from producers.run.bench import planted as planted_command

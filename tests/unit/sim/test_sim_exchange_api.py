@@ -8,9 +8,9 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.frames import Interval, Market
+from alphamill.sim.exchange import Limits
 from alphamill.sim.exchange.api import ExchangeApi
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 
 HOUR = 3_600_000
 START = 1_609_459_200_000  # 2021-01-01
@@ -57,7 +57,7 @@ def api(clock):
 
 def ask(api, path, **query):
     """Status and decoded body."""
-    answer = api.answer(path, [(k, str(v)) for k, v in query.items()], "1.2.3.4")
+    answer = api.reply(path, [(k, str(v)) for k, v in query.items()], "1.2.3.4")
     return answer.status, json.loads(answer.body)
 
 
@@ -104,7 +104,7 @@ def test_a_limit_above_the_maximum_is_the_maximum(api):
 def test_microseconds_are_understood_and_answered(api):
     assert opens(api, startTime=(START + 5 * HOUR) * 1000, limit=2) == [5, 6]
     query = [("symbol", "BTCUSDT"), ("interval", "1h"), ("startTime", str(START)), ("limit", "1")]
-    row = json.loads(api.answer("/api/v3/klines", query, "a", micros=True).body)[0]
+    row = json.loads(api.reply("/api/v3/klines", query, "a", micros=True).body)[0]
     assert (row[0], row[6]) == (START * 1000, (START + HOUR) * 1000 - 1)
 
 
@@ -183,7 +183,7 @@ def test_wrong_parameters_are_refused_in_the_exchanges_words(api, query, code, w
 
 def test_repeated_and_unexpected_parameters(api):
     pairs = [("symbol", "BTCUSDT"), ("symbol", "ETHUSDT"), ("interval", "1h")]
-    assert json.loads(api.answer("/api/v3/klines", pairs, "a").body)["code"] == -1101
+    assert json.loads(api.reply("/api/v3/klines", pairs, "a").body)["code"] == -1101
     _, body = ask(api, "/api/v3/time", x=1)
     assert body == {"code": -1101, "msg": "Too many parameters; expected '0' and received '1'."}
 
@@ -227,7 +227,7 @@ def test_errors_equal_the_recorded_ones(api, name, query):
     ],
 )
 def test_weights(api, path, query, weight):
-    answer = api.answer(path, [(k, str(v)) for k, v in query.items()], "a")
+    answer = api.reply(path, [(k, str(v)) for k, v in query.items()], "a")
     assert answer.headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
 
 
@@ -240,7 +240,7 @@ def test_refusals_carry_the_documented_bodies_and_headers(clock):
         ("/fapi/v1/time", "Too many requests; current limit of IP(a) is 2 requests per minute.",
          "Way too many requests; IP(a) banned until "),
     ]:  # fmt: skip
-        answers = [api.answer(path, [], "a") for _ in range(4)]
+        answers = [api.reply(path, [], "a") for _ in range(4)]
         assert [a.status for a in answers] == [200, 200, 429, 418]
         bodies = [json.loads(a.body) for a in answers[2:]]
         assert [b["code"] for b in bodies] == [-1003, -1003]
@@ -295,5 +295,5 @@ def test_stats_agree_with_the_headers(api):
 
 
 def test_an_unknown_path_is_not_found(api):
-    assert api.answer("/api/v3/trades", [], "a").status == 404
-    assert api.answer("/", [], "a").status == 404
+    assert api.reply("/api/v3/trades", [], "a").status == 404
+    assert api.reply("/", [], "a").status == 404

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.faults import Fault, FaultKind, FaultPlan
-from alphamill.sim.exchange.print_rows import RowCache, number_text, row_texts
-from alphamill.sim.market.bars import Bars, close_ms, resample
-from alphamill.sim.market.recordings import ReplaySource, read_recording
+from alphamill.sim.exchange import Fault, FaultKind
+from alphamill.sim.exchange.faults import FaultPlan
+from alphamill.sim.exchange.print_rows import PrintedRows, number_text, print_rows
+from alphamill.sim.market import Bars, ReplaySource
+from alphamill.sim.market.bars import close_ms, resample
+from alphamill.sim.market.recordings import read_recording
 
 HOUR = 3_600_000
 MONDAY = 1_609_718_400_000  # 2021-01-04
@@ -55,7 +57,7 @@ def test_numbers_look_like_the_exchanges():
 
 def test_row_cache_equals_direct_printing_over_block_edges():
     bars = some_bars(2500)
-    cache, direct = RowCache(bars, Interval.H1), row_texts(bars, Interval.H1)
+    cache, direct = PrintedRows(bars, Interval.H1), print_rows(bars, Interval.H1)
     for first, stop in [(0, 0), (0, 1), (999, 1001), (0, 2500), (1000, 2000), (2499, 2500)]:
         assert cache.texts(first, stop) == direct[first:stop]
 

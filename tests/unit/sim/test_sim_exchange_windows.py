@@ -2,7 +2,8 @@
 
 import pytest
 
-from alphamill.sim.exchange.limits import Limits, Windows
+from alphamill.sim.exchange import Limits
+from alphamill.sim.exchange.limits import Windows
 
 MINUTE = 60_000
 START = 1_700_000_040_000  # a whole minute

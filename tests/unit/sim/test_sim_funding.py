@@ -10,13 +10,11 @@ import pytest
 from alphamill.frames import Interval, Market, Month, times_ms
 from alphamill.market.funding.archive_file import FundingFile, holes
 from alphamill.market.funding.parse import parse_funding
+from alphamill.sim.exchange import FaultKind, Limits
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.exchange.archive import SimulatedArchive
-from alphamill.sim.exchange.fault_replies import spoiled
-from alphamill.sim.exchange.faults import FaultKind
-from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.exchange.fault_replies import faulty_reply
+from alphamill.sim.market import ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 
 HOUR = 3_600_000
 JANUARY, MARCH = Month(2023, 1), Month(2023, 3)
@@ -36,7 +34,7 @@ def api(now_ms=LATER, **limits):
 
 def ask(symbol="BTCUSDT", path="/fapi/v1/fundingRate", to=None, **query):
     pairs = [("symbol", symbol), *((name, str(value)) for name, value in query.items())]
-    return (to or api()).answer(path, pairs, "1.2.3.4")
+    return (to or api()).reply(path, pairs, "1.2.3.4")
 
 
 def times_of(answer):
@@ -111,7 +109,7 @@ def test_its_limit_is_its_own():
     refused = ask(to=exchange)
     assert int(refused.headers["Retry-After"]) == 200
     assert b"2 requests per 5 minutes" in refused.body
-    assert exchange.answer("/fapi/v1/time", [], "1.2.3.4").status == 200
+    assert exchange.reply("/fapi/v1/time", [], "1.2.3.4").status == 200
     assert ask(to=exchange).status == 429
     totals = exchange.stats()["totals"]
     assert (totals["funding_requests"], totals["refused"]) == (2, 3)
@@ -122,8 +120,8 @@ def test_its_limit_is_its_own():
 )
 def test_faulty_rows_that_can_be_read(kind):
     answer = ask(limit=50)
-    assert spoiled(kind, answer, 0).body != answer.body
-    assert parse_funding(spoiled(kind, answer, 0).body, "BTCUSDT").equals(
+    assert faulty_reply(kind, answer, 0).body != answer.body
+    assert parse_funding(faulty_reply(kind, answer, 0).body, "BTCUSDT").equals(
         parse_funding(answer.body, "BTCUSDT")
     )
 

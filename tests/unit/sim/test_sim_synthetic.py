@@ -9,10 +9,11 @@ import pytest
 from scipy.stats import kurtosis, rankdata
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.market.planted import DEFAULT_PLANTED, PlantedFactor
-from alphamill.sim.market.synthetic import (
+from alphamill.sim.market import (
     COINS,
+    DEFAULT_PLANTED,
     DEFAULT_START_MS,
+    PlantedFactor,
     SyntheticMarket,
     SyntheticSource,
     coins_named,

@@ -23,7 +23,7 @@ from alphamill.report.terminal.leaderboard import run_board
 from alphamill.runs.published import run_rows
 from alphamill.runs.schemas import SCORE_COLUMNS
 from alphamill.settings import SegmentSettings
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 from alphamill.testing import Mill, WorkedRun, work_market
 from producers.cli import main
 from producers.read.report import run_report
@@ -107,7 +107,7 @@ def nowhere(market):
 
 
 @pytest.fixture(scope="module")
-def spoiled(tmp_path_factory):
+def faulty_reply(tmp_path_factory):
     return mined(tmp_path_factory.mktemp("spoiled"), *BAD, ON_VALIDATION, change=one_sided)
 
 

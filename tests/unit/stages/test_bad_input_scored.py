@@ -13,7 +13,7 @@ from alphamill.jobs import RunKind
 from alphamill.report.terminal.leaderboard import trials_board
 from alphamill.runs.published import run_rows
 from alphamill.settings import SegmentSettings
-from alphamill.sim.market.bars import Bars
+from alphamill.sim.market import Bars
 from alphamill.testing import work_market
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=600, ragged=False)

@@ -34,7 +34,7 @@ from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import LIBRARY, RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback
 from alphamill.settings import SearchSettings, SegmentSettings
-from alphamill.sim.market.planted import PlantedFactor
+from alphamill.sim.market import PlantedFactor
 from alphamill.stages import verify
 from alphamill.testing import ProposingChat, work_market
 from producers.cli import main

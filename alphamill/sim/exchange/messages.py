@@ -1,4 +1,4 @@
-"""How the exchange reads a query string, and its error bodies.
+"""Requests and replies before they meet a socket: query strings, error bodies, headers.
 
 Sources: the exchange's "Error codes" page; wordings from recorded responses.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SYMBOL = "^[A-Z0-9-_.]{1,20}$"
 NUMBER = "^[0-9]{1,20}$"
@@ -17,6 +17,28 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     SYMBOL: re.compile(r"[A-Z0-9\-_.]{1,20}"),
     NUMBER: re.compile(r"[0-9]{1,20}"),
 }
+
+
+JSON: Mapping[str, str] = {"Content-Type": "application/json;charset=UTF-8"}
+HTML: Mapping[str, str] = {"Content-Type": "text/html"}
+
+# On every recorded reply of the API, beside those that say what was used.
+ALWAYS: Mapping[str, str] = {
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Expires": "0",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP reply."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ApiError(Exception):
