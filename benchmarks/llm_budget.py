@@ -156,9 +156,15 @@ def measure(calls: int, kills: int) -> Measured:
         if paid != account.spent_usd_micros:
             raise AssertionError(f"the journal adds up to {paid}, not {account.spent_usd_micros}")
         return Measured(
-            watcher.highest, watcher.samples, account.spent_usd_micros,
-            account.unknown_usd_micros, account.unknown_calls, account.settled_calls, killed, again,
-        )  # fmt: skip
+            watcher.highest,
+            watcher.samples,
+            account.spent_usd_micros,
+            account.unknown_usd_micros,
+            account.unknown_calls,
+            account.settled_calls,
+            killed,
+            again,
+        )
 
 
 def _work_and_kill(calls: int, kills: int, redis_url: str) -> int:

@@ -97,9 +97,14 @@ def work(
         while time.monotonic() < until_s:
             number += 1
             call = Call(
-                "caps", f"{name}-{thread}-{number}", "quick_scan", settings,
-                prompt(f"COIN{number % 9}USDT"), Caps(10**12, 10**12), json_schema(Proposal),
-            )  # fmt: skip
+                "caps",
+                f"{name}-{thread}-{number}",
+                "quick_scan",
+                settings,
+                prompt(f"COIN{number % 9}USDT"),
+                Caps(10**12, 10**12),
+                json_schema(Proposal),
+            )
             try:
                 gateway.ask(call)
                 outcomes["answered"] += 1
@@ -165,9 +170,10 @@ def _read(base_url: str, seconds: float, settings: TierSettings) -> Measured:
     rows = [row for row in rows if row["path"].endswith("/chat/completions")]
     first_s = min(row["started_at"] for row in rows) + WARM_S
     taken = [
-        row for row in rows
+        row
+        for row in rows
         if row["status"] == 200 and first_s <= row["started_at"] < first_s + seconds
-    ]  # fmt: skip
+    ]
     tokens = sum(len(json.dumps(row["body"])) // 4 + MAX_TOKENS for row in taken)
     minutes = seconds / 60
     return Measured(
@@ -185,12 +191,18 @@ def servers(settings: TierSettings) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         port, redis_port = _free_port(), _free_port()
         commands = [
-            [str(Path(sys.executable).parent / "llmock"), "serve", "--port", str(port),
-             "--rpm", str(settings.requests_per_minute), "--tpm", str(settings.tokens_per_minute),
-             "--log-level", "error"],
-            [_redis_binary(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", folder, "--logfile", str(Path(folder) / "redis.log")],
-        ]  # fmt: skip
+            [
+                str(Path(sys.executable).parent / "llmock"),
+                *("serve", "--port", str(port), "--log-level", "error"),
+                *("--rpm", str(settings.requests_per_minute)),
+                *("--tpm", str(settings.tokens_per_minute)),
+            ],
+            [
+                _redis_binary(),
+                *("--port", str(redis_port), "--bind", "127.0.0.1", "--save", ""),
+                *("--dir", folder, "--logfile", str(Path(folder) / "redis.log")),
+            ],
+        ]
         processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
         try:
             _await(port)

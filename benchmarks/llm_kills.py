@@ -125,14 +125,21 @@ class Workers:
         """The process and the name under which it announces itself."""
         name = f"kills-{self._started}"
         self._started += 1
-        arguments = ["-A", "workers.app", "worker", "-Q", queues, "-n", f"{name}@%h", "-l", "INFO",
-                     "--without-gossip", "--without-mingle", *options]  # fmt: skip
+        arguments = [
+            *("-A", "workers.app", "worker", "-Q", queues, "-n", f"{name}@%h", "-l", "INFO"),
+            *("--without-gossip", "--without-mingle"),
+            *options,
+        ]
         with (self._home / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "celery", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._home,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._home,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                start_new_session=True,
+            )
         self._processes.append(process)
         return process, name
 
@@ -174,8 +181,13 @@ def mill(symbols: int) -> Iterator[tuple[Workers, SyntheticMarket, LLMockServer,
     """Everything but the LLM workers; ended with the block."""
     names = tuple(f"A{chr(65 + n // 26)}{chr(65 + n % 26)}USDT" for n in range(symbols))
     start_ms = SyntheticMarket().start_ms
-    market = SyntheticMarket(coins=coins_named(names), interval=Interval.D1, start_ms=start_ms,
-                             end_ms=start_ms + 400 * DAY_MS, planted=())  # fmt: skip
+    market = SyntheticMarket(
+        coins=coins_named(names),
+        interval=Interval.D1,
+        start_ms=start_ms,
+        end_ms=start_ms + 400 * DAY_MS,
+        planted=(),
+    )
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alphamill-kills-")))
         server = EmbeddedRedis(home)
@@ -191,10 +203,20 @@ def mill(symbols: int) -> Iterator[tuple[Workers, SyntheticMarket, LLMockServer,
 def scripted(provider: LLMockServer) -> None:
     """Replies that differ, each held back; the last for whatever else is asked."""
     texts = [
-        json.dumps({"candidates": [{"expression": f"-ts_zscore(close, {n})", "hypothesis": "",
-                                    "horizon_bars": None, "direction": None}]})
+        json.dumps(
+            {
+                "candidates": [
+                    {
+                        "expression": f"-ts_zscore(close, {n})",
+                        "hypothesis": "",
+                        "horizon_bars": None,
+                        "direction": None,
+                    }
+                ]
+            }
+        )
         for n in range(5, 45)
-    ]  # fmt: skip
+    ]
     provider.state.scenarios.add(
         Delay(REPLY_S, times=None),
         *(Reply(text=text) for text in texts[1:]),

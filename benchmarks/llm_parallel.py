@@ -57,9 +57,12 @@ ALONE_ROUNDS = 3  # they take long, and vary little
 PROCESSES = (1, 2)
 CORES = len(os.sched_getaffinity(0))
 TIER = TierSettings(
-    model="gpt-4o-mini", max_tokens=50, requests_per_minute=10_000_000,
-    tokens_per_minute=10_000_000_000, concurrency=1000,
-)  # fmt: skip
+    model="gpt-4o-mini",
+    max_tokens=50,
+    requests_per_minute=10_000_000,
+    tokens_per_minute=10_000_000_000,
+    concurrency=1000,
+)
 PROMPT = (Message("system", "manual " * 2000), Message("user", "data " * 100))
 _CHOICE = {"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}
 _USAGE = {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from threading import RLock
@@ -46,7 +45,7 @@ class MemoryLedger:
             if run_id not in self._runs:
                 now_ms = self._clock.now_ms()
                 self._runs[run_id] = Run(run_id, kind, text, priority, now_ms, self._settings)
-            return _run_record(self._known(run_id))
+            return self._known(run_id).record()
 
     def add_jobs(self, run_id: str, jobs: Sequence[JobSpec]) -> None:
         rows = [
@@ -78,7 +77,7 @@ class MemoryLedger:
             if run.state is RunState.SUBMITTING:
                 run.state = RunState.RUNNING
                 run.complete()
-            return _run_record(run)
+            return run.record()
 
     def feed(self, run_id: str) -> list[Hint]:
         with self._lock:
@@ -95,7 +94,7 @@ class MemoryLedger:
             job.token, job.worker = uuid.uuid4().hex, names.clip(worker)
             job.started_ms, job.republished = run.now_ms, 0
             run.move(job, JobState.RUNNING, self._lease_end(run))
-            return Claim(run_id, job_id, job.token, job.attempts, _job_record(job))
+            return Claim(run_id, job_id, job.token, job.attempts, job.record())
 
     def _claimable(self, run: Run, job: Job) -> bool:
         if job.state.settled or job.state is JobState.WAITING:
@@ -190,7 +189,7 @@ class MemoryLedger:
                 run.state, run.finished_ms = RunState.CANCELLED, run.now_ms
                 for job in run.jobs.values():
                     run.settle(job, JobState.CANCELLED, CANCELLED_REASON)
-            return _run_record(run)
+            return run.record()
 
     def resume(self, run_id: str) -> list[Hint]:
         with self._lock:
@@ -214,12 +213,12 @@ class MemoryLedger:
     def run(self, run_id: str) -> RunRecord | None:
         with self._lock:
             run = self._find(run_id)
-            return _run_record(run) if run else None
+            return run.record() if run else None
 
     def runs(self) -> list[RunRecord]:
         with self._lock:
             newest_first = sorted(self._runs.values(), key=lambda run: -run.created_ms)
-            return [_run_record(run) for run in newest_first]
+            return [run.record() for run in newest_first]
 
     def counts(self, run_id: str) -> Counts:
         with self._lock:
@@ -230,12 +229,12 @@ class MemoryLedger:
         with self._lock:
             run = self._find(run_id)
             job = run.jobs.get(job_id) if run else None
-            return _job_record(job) if job else None
+            return job.record() if job else None
 
     def jobs(self, run_id: str) -> Iterator[JobRecord]:
         with self._lock:
             run = self._find(run_id)
-            return iter([_job_record(job) for job in run.jobs.values()] if run else [])
+            return iter([job.record() for job in run.jobs.values()] if run else [])
 
     def dead(self, run_id: str) -> Iterator[JobRecord]:
         return (job for job in self.jobs(run_id) if job.state in FAILED)
@@ -271,27 +270,3 @@ class MemoryLedger:
         run = self._find(claim.run)
         job = run.jobs.get(claim.job) if run else None
         return job is not None and job.state is JobState.DONE and job.token == claim.token
-
-
-def _run_record(run: Run) -> RunRecord:
-    return RunRecord(
-        run.id, run.kind, json.loads(run.spec), run.state, run.priority, run.created_ms,
-        run.finished_ms, run.counts(),
-    )  # fmt: skip
-
-
-def _job_record(job: Job) -> JobRecord:
-    return JobRecord(
-        id=job.id,
-        stage=job.stage,
-        queue=job.queue,
-        message=json.loads(job.message),
-        state=job.state,
-        attempts=job.attempts,
-        error=job.error,
-        result=None if job.result is None else json.loads(job.result),
-        worker=job.worker,
-        goal=job.goal,
-        started_ms=job.started_ms,
-        finished_ms=job.finished_ms,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -10,8 +11,10 @@ from alphamill.ledger.protocol import (
     REPUBLISH_CAP_MS,
     Counts,
     Hint,
+    JobRecord,
     JobSpec,
     JobState,
+    RunRecord,
     RunState,
 )
 from alphamill.settings import LedgerSettings
@@ -45,6 +48,23 @@ class Job:
     finished_ms: int | None = None
     waiters: list[tuple[str, bool]] = field(default_factory=list)  # id, whether it needs this one
 
+    def record(self) -> JobRecord:
+        """As `Ledger.job` tells it."""
+        return JobRecord(
+            id=self.id,
+            stage=self.stage,
+            queue=self.queue,
+            message=json.loads(self.message),
+            state=self.state,
+            attempts=self.attempts,
+            error=self.error,
+            result=None if self.result is None else json.loads(self.result),
+            worker=self.worker,
+            goal=self.goal,
+            started_ms=self.started_ms,
+            finished_ms=self.finished_ms,
+        )
+
 
 @dataclass(slots=True)
 class Run:
@@ -64,6 +84,19 @@ class Run:
     ready: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     taken: Counter[str] = field(default_factory=Counter)
     tally: Counter[tuple[str, JobState]] = field(default_factory=Counter)
+
+    def record(self) -> RunRecord:
+        """As `Ledger.run` tells it."""
+        return RunRecord(
+            id=self.id,
+            kind=self.kind,
+            spec=json.loads(self.spec),
+            state=self.state,
+            priority=self.priority,
+            created_ms=self.created_ms,
+            finished_ms=self.finished_ms,
+            counts=self.counts(),
+        )
 
     def counts(self) -> Counts:
         """Jobs by stage and state."""

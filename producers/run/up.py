@@ -43,12 +43,9 @@ def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> lis
         for pool in POOLS
     ]
     schedule = str(home / "beat-schedule")
-    return [
-        *workers,
-        Service("beat", command("beat", "--schedule", schedule), env),
-        Service("flower", command("flower", "--port", str(flower_port)), env,
-                lambda: taken(flower_port)),
-    ]  # fmt: skip
+    beat = Service("beat", command("beat", "--schedule", schedule), env)
+    page = command("flower", "--port", str(flower_port))
+    return [*workers, beat, Service("flower", page, env, lambda: taken(flower_port))]
 
 
 @contextmanager
@@ -106,8 +103,13 @@ def taken(port: int) -> bool:
 
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path), help="Default: ALPHAMILL_HOME.")
-@click.option("--flower-port", type=click.IntRange(0, 65535), default=5555, show_default=True,
-              help="0 takes a free one.")  # fmt: skip
+@click.option(
+    "--flower-port",
+    type=click.IntRange(0, 65535),
+    default=5555,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @options.exits
 def up(home: Path | None, flower_port: int) -> None:
     """Run the whole stack here: Redis, a worker a pool, beat and Flower, until Ctrl-C.

@@ -38,13 +38,25 @@ universe_options = options.gathered(
     "universe",
     Universe,
     click.argument("symbols", nargs=-1, type=options.Symbols()),
-    click.option("--symbols-file", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-                 help="One symbol a line; # begins a comment."),
-    click.option("--top", type=click.IntRange(1, _MOST), metavar="N",
-                 help="Add the N most traded symbols of the last 24 hours."),
-    click.option("--quote", default="USDT", show_default=True, metavar="ASSET",
-                 help="What --top symbols are quoted in (USD on COIN-M)."),
-)  # fmt: skip
+    click.option(
+        "--symbols-file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="One symbol a line; # begins a comment.",
+    ),
+    click.option(
+        "--top",
+        type=click.IntRange(1, _MOST),
+        metavar="N",
+        help="Add the N most traded symbols of the last 24 hours.",
+    ),
+    click.option(
+        "--quote",
+        default="USDT",
+        show_default=True,
+        metavar="ASSET",
+        help="What --top symbols are quoted in (USD on COIN-M).",
+    ),
+)
 
 
 def chosen_symbols(settings: Settings, market: Market, asked: Universe) -> tuple[str, ...]:

@@ -74,16 +74,24 @@ class Transport(BaseAdapter):
         names = sorted({symbol for symbol, _ in self.tables})
         return 200, {
             "rateLimits": [
-                {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5,
-                 "limit": 61000},
-                {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                 "limit": 6000},
+                {
+                    "rateLimitType": "RAW_REQUESTS",
+                    "interval": "MINUTE",
+                    "intervalNum": 5,
+                    "limit": 61000,
+                },
+                {
+                    "rateLimitType": "REQUEST_WEIGHT",
+                    "interval": "MINUTE",
+                    "intervalNum": 1,
+                    "limit": 6000,
+                },
             ],
             "symbols": [
                 {"symbol": s, status: "TRADING", "baseAsset": s[:-4], "quoteAsset": s[-4:]}
                 for s in names
             ],
-        }  # fmt: skip
+        }
 
     def klines(self, query):
         self.queries.append(query)

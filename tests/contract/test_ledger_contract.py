@@ -85,8 +85,9 @@ def ids(hints: list[Hint]) -> list[str]:
 
 def job(job_id: str, *needs: str, after: tuple[str, ...] = (), **options: Any) -> JobSpec:
     options.setdefault("queue", "fetch")
-    return JobSpec(job_id, options["queue"], message={"job": job_id}, needs=needs, after=after,
-                   **options)  # fmt: skip
+    return JobSpec(
+        job_id, options["queue"], message={"job": job_id}, needs=needs, after=after, **options
+    )
 
 
 def rewind(client: redis.Redis, seconds: float) -> None:
@@ -234,8 +235,13 @@ def test_dependencies_settled_before_the_addition_count(bench: Bench) -> None:
         RUN, [job("x", "good"), job("y", "bad"), job("z", after=("bad",)), job("yy", "y")]
     )
     assert bench.states() == {
-        "good": "done", "bad": "dead", "x": "ready", "y": "skipped", "z": "ready", "yy": "skipped",
-    }  # fmt: skip
+        "good": "done",
+        "bad": "dead",
+        "x": "ready",
+        "y": "skipped",
+        "z": "ready",
+        "yy": "skipped",
+    }
     reasons = {record.id: record.error for record in bench.ledger.dead(RUN)}
     assert reasons["yy"] == "needs bad, which is dead: boom"
     assert bench.recounted()
@@ -495,16 +501,21 @@ def test_resume_after_cancel_goes_on_where_it_stood(bench: Bench) -> None:
 
 
 def test_resume_revives_the_dead_and_the_skipped(bench: Bench) -> None:
-    bench.start(job("a"), job("b"), job("c", "a", "b"), job("d", "c", goal=True),
-                job("e", after=("c",)))  # fmt: skip
+    bench.start(
+        job("a"), job("b"), job("c", "a", "b"), job("d", "c", goal=True), job("e", after=("c",))
+    )
     for name in ("a", "b"):
         bench.ledger.fail(bench.claim(name), "boom")
     bench.work("e")
     assert bench.run_state() == "failed"
     assert sorted(ids(bench.ledger.resume(RUN))) == ["a", "b"]
     assert bench.states() == {
-        "a": "queued", "b": "queued", "c": "waiting", "d": "waiting", "e": "done",
-    }  # fmt: skip
+        "a": "queued",
+        "b": "queued",
+        "c": "waiting",
+        "d": "waiting",
+        "e": "done",
+    }
     assert bench.recounted()
     assert list(bench.ledger.dead(RUN)) == []
     assert bench.work("a") == []
@@ -606,8 +617,11 @@ def test_names_that_would_break_a_key_are_refused(bench: Bench, name: str) -> No
     with pytest.raises(ValueError, match="is not 1 to 200"):
         bench.ledger.open_run(name, "mine", {})
     bench.ledger.open_run(RUN, "mine", {})
-    for spec in (JobSpec(name, "s", "q", {}), JobSpec("a", name, "q", {}),
-                 JobSpec("a", "s", name, {})):  # fmt: skip
+    for spec in (
+        JobSpec(name, "s", "q", {}),
+        JobSpec("a", name, "q", {}),
+        JobSpec("a", "s", name, {}),
+    ):
         with pytest.raises(ValueError, match="is not 1 to 200"):
             bench.ledger.add_jobs(RUN, [spec])
 

@@ -38,7 +38,12 @@ _HEADERS = {
     "Content-Type": "application/json",
 }
 _LAST_READ_S = 0.2
-_ONCE = urllib3.Retry.from_int(False)
+_AS_IT_COMES: dict[str, Any] = {
+    "retries": urllib3.Retry.from_int(False),
+    "redirect": False,
+    "preload_content": False,
+    "decode_content": True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +146,7 @@ class Connections:
     def _open(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> urllib3.BaseHTTPResponse:
-        more: dict[str, Any] = {
-            "body": body, "headers": headers, "timeout": self._timeout, "retries": _ONCE,
-            "redirect": False, "preload_content": False, "decode_content": True,
-        }  # fmt: skip
+        more = {"body": body, "headers": headers, "timeout": self._timeout, **_AS_IT_COMES}
         if self._pool is None:
             return self._manager.urlopen(method, self._base_url + path, **more)
         return self._pool.urlopen(method, self._path + path, **more)

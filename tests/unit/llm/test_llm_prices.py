@@ -112,10 +112,18 @@ OFF_PEAK = 90_000 + 1_200 + 60_000  # 600k * 0.15 + 400k * 0.003 + 100k * 0.60
 @pytest.mark.parametrize(
     ("day", "hour", "times"),
     [
-        (0, 0.99, 1), (0, 1, 2), (0, 3.99, 2), (0, 4, 1), (0, 6, 2), (0, 9.99, 2), (0, 10, 1),
-        (4, 2, 2), (5, 2, 1), (6, 7, 1),
+        (0, 0.99, 1),
+        (0, 1, 2),
+        (0, 3.99, 2),
+        (0, 4, 1),
+        (0, 6, 2),
+        (0, 9.99, 2),
+        (0, 10, 1),
+        (4, 2, 2),
+        (5, 2, 1),
+        (6, 7, 1),
     ],
-)  # fmt: skip
+)
 def test_the_hour_and_the_day_of_the_week_decide(day: int, hour: float, times: int) -> None:
     moment = MONDAY_MS + round((24 * day + hour) * HOUR_MS)
     during = (moment, moment)
@@ -142,11 +150,15 @@ def test_written_cache_has_its_price() -> None:
 
 def test_a_price_holds_from_its_day_and_a_budget_expects_it() -> None:
     settings = LLMSettings.model_validate(
-        {"prices": {"m": [
-            {"input": 1, "output": 0},
-            {"input": 3, "output": 0, "effective_from": "2026-11-24"},
-        ]}}
-    )  # fmt: skip
+        {
+            "prices": {
+                "m": [
+                    {"input": 1, "output": 0},
+                    {"input": 3, "output": 0, "effective_from": "2026-11-24"},
+                ]
+            }
+        }
+    )
     table = PriceTable.shipped(settings.prices)
     usage, last = TokenUsage(100, 0, 0), MONDAY_MS + 24 * HOUR_MS - 1
     assert table.cost_micros("m", usage, (last, last)) == 100

@@ -76,12 +76,13 @@ tricky = st.text(st.sampled_from('ab "\\{}[]:,\n'), max_size=12) | st.sampled_fr
             {"hypothesis": tricky, "horizon_bars": st.none() | st.integers(1, 99)},
             optional={"rank": st.lists(st.integers(), max_size=2), "why": tricky},
         ),
-        min_size=1, max_size=4,
+        min_size=1,
+        max_size=4,
     ),
     where=st.integers(0, 3),
     indent=st.sampled_from([None, 1]),
     wrap=st.sampled_from(["{}", "Here:\n```json\n{}", '{{"candidates": {}, "note": "x"}}']),
-)  # fmt: skip
+)
 def test_cutting_a_good_reply_at_any_character_loses_and_invents_nothing(
     rows: list[dict[str, Any]], where: int, indent: int | None, wrap: str
 ) -> None:
@@ -92,8 +93,11 @@ def test_cutting_a_good_reply_at_any_character_loses_and_invents_nothing(
         named.append(dict(members))
     text = wrap.format(json.dumps(named, indent=indent))
     for end in range(len(text) + 1):
-        said = [f"delay(close, {n + 1})" for n in range(len(rows))
-                if f'"expression": "delay(close, {n + 1})"' in text[:end]]  # fmt: skip
+        said = [
+            f"delay(close, {n + 1})"
+            for n in range(len(rows))
+            if f'"expression": "delay(close, {n + 1})"' in text[:end]
+        ]
         candidates = read_proposal(text[:end], "length").candidates
         assert [one.expression for one in candidates] == said
         assert sum(one.cut for one in candidates) <= 1
@@ -106,8 +110,9 @@ def test_damage_behind_an_expression_costs_what_is_behind_it(behind: str) -> Non
     text = '{"candidates": [{"expression": "rank(close)", ' + behind
     candidates, problems = read_proposal(f"{text}, {json.dumps(ROWS[1])}]}}")
     assert [(one.expression, one.cut) for one in candidates] == [
-        ("rank(close)", True), ("delta(close, 3)", False),
-    ]  # fmt: skip
+        ("rank(close)", True),
+        ("delta(close, 3)", False),
+    ]
     assert problems[0].reason == "the reply's JSON is damaged"
 
 
