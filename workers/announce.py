@@ -10,7 +10,7 @@ from contextlib import suppress
 import redis
 
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
-from workers.pools import POOLS
+from alphamill.stack.pools import POOLS
 from workers.resources import resources
 
 _log = logging.getLogger(__name__)

@@ -20,8 +20,10 @@ from alphamill.factors import Factor
 from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.jobs import EvaluateJob, PublishJob, RankJob, RunSpec, ValidateJob, VerifyJob
 from alphamill.lake import Lake, run_key
-from alphamill.runs.funnel import tier_funnels
+from alphamill.runs.funnel import TierFunnel, tier_funnels
 from alphamill.runs.panels import read_manifest
+from alphamill.runs.published import PublishedRun
+from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.runs.schemas import (
     PROPOSALS,
     Row,
@@ -78,24 +80,22 @@ def mine_luck(
         return arm_of_run(deps.lake, deps.run_id, interval)
 
 
-def luck_funnel(
-    lake: Lake, spec: RunSpec, seed: int, operators: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The random search of all the run's intervals as a row of `tier_funnels`, `tier` "random".
+def luck_funnel(lake: Lake, spec: RunSpec, seed: int, operators: Sequence[str] = ()) -> TierFunnel:
+    """The random search of all the run's intervals; its tier is "random".
 
     Raises what `mine_luck` does.
     """
-    trials: list[Row] = []
-    verdicts: list[Row] = []
+    trials: list[Trial] = []
+    factors: list[JudgedFactor] = []
     for interval in spec.intervals:
         with _searched(lake, spec, interval, seed, operators) as deps:
             publish.run(
                 PublishJob(), publish.PublishDeps(deps.lake, deps.run_id, deps.spec, (), ())
             )
-            for name, rows in (("trials", trials), ("factors", verdicts)):
-                table = deps.lake.read(run_key(deps.run_id, f"{name}.parquet"))
-                rows.extend(table.to_pylist())
-    return tier_funnels(trials, verdicts, (), spec.gates.validation_t)[-1] | {"tier": "random"}
+            published = PublishedRun.open(deps.lake, deps.run_id)
+            trials += published.trials
+            factors += published.factors
+    return replace(tier_funnels(trials, factors, (), spec.gates.validation_t)[-1], tier="random")
 
 
 @contextmanager

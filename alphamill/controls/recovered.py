@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from alphamill.evaluation import Segment, signal_correlation
-from alphamill.frames import FloatArray, Interval
-from alphamill.lake import Lake
+from alphamill.evaluation import Grade, Segment, signal_correlation
+from alphamill.frames import FloatArray
 from alphamill.language import read_expression
-from alphamill.ledger import RunRecord
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
 
 FOUND_CORRELATION = 0.5
@@ -28,33 +26,28 @@ class Match:
     planted: str
     nearest: str = ""
     correlation: float | None = None
-    verdict: str = ""
+    verdict: Grade | None = None
 
     @property
     def found(self) -> bool:
         """Whether it was found and held up."""
         known = abs(self.correlation or 0.0) >= FOUND_CORRELATION
-        return known and self.verdict not in ("", "rejected")
+        return known and self.verdict not in (None, Grade.REJECTED)
 
 
-def search_planted(
-    run: RunRecord, planted: Sequence[str], factors: Sequence[Mapping[str, Any]]
-) -> list[Match]:
+def search_planted(run: PublishedRun, planted: Sequence[str]) -> list[Match]:
     """A Match for each planted expression, by the factors' values on the discovery panels."""
-    lake = Lake(run.spec["lake"])
     matches: dict[str, list[Match]] = {text: [Match(text)] for text in planted}
-    for interval in sorted({factor["interval"] for factor in factors}):
-        reader = SegmentReader(lake, run.id, Interval(interval), Segment.DISCOVERY)
+    for interval in sorted({factor.interval for factor in run.factors}):
+        reader = SegmentReader(run.lake, run.id, interval, Segment.DISCOVERY)
         known = {text: _scored(text, reader) for text in planted}
-        for factor in factors:
-            if factor["interval"] != interval:
+        for factor in run.factors:
+            if factor.interval is not interval:
                 continue
-            values = _scored(factor["expression"], reader)
+            values = _scored(factor.expression, reader)
             for text, wanted in known.items():
                 correlation = signal_correlation(wanted, values)
-                matches[text].append(
-                    Match(text, factor["expression"], correlation, factor["verdict"])
-                )
+                matches[text].append(Match(text, factor.expression, correlation, factor.verdict))
     return [max(found, key=_nearness) for found in matches.values()]
 
 

@@ -3,86 +3,101 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from alphamill.frames import Interval, Market
-from alphamill.lake import Lake
-from alphamill.ledger import RunRecord
+from alphamill.evaluation import one_way_bps
+from alphamill.jobs import RunKind
 from alphamill.report.values import usd, whole
-from alphamill.runs.funnel import ADMITTED, spending
+from alphamill.runs.funnel import spending
 from alphamill.runs.library import KNOWN
-from alphamill.runs.panels import read_manifest
-from alphamill.runs.published import run_rows
-from alphamill.runs.schemas import UNMEASURED
+from alphamill.runs.published import PublishedRun
+from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
+from alphamill.settings import FeeSettings, PortfolioSettings, SegmentSettings
 
-Row = Mapping[str, Any]
+_FAILURES_TOLD = 10  # groups of them, on the page
+_SYMBOLS_TOLD = 8
 
 
-def remarks(run: RunRecord, factors: Sequence[Row]) -> list[str]:
-    """A mining run's sentences, those that have something to say."""
-    trials = run_rows(run, "trials")
-    said = (
-        *unmeasured_lines(trials),
-        spent_line(run_rows(run, "calls"), factors),
-        looks_line(factors),
-        known_line(trials),
+def caveats(run: PublishedRun) -> list[str]:
+    """A mining run's sentences for the terminal, those that have something to say."""
+    sentences = (
+        *unmeasured_lines(run.trials),
+        spent_line(run),
+        looks_line(run.factors),
+        known_line(run.trials),
         survivors_line(run),
         funding_line(run),
     )
-    return [sentence for sentence in said if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
-def spent_line(calls: Sequence[Row], factors: Sequence[Row]) -> str:
+def page_caveats(run: PublishedRun) -> list[str]:
+    """A run's sentences for its page, where nothing else says how it was traded."""
+    in_sample = "All figures are in-sample, over the whole range: there is no verdict."
+    sentences = (
+        *unmeasured_lines(run.trials),
+        in_sample if run.kind is RunKind.EVALUATE else "",
+        trading_line(run.spec.segments, run.spec.portfolio),
+        costs_line(run.spec.fees),
+        survivors_line(run),
+        funding_line(run),
+        looks_line(run.factors),
+        *(
+            f"Missing: {group.jobs} {group.stage} job(s) {group.state}: {group.reason}"
+            for group in run.missing[:_FAILURES_TOLD]
+        ),
+    )
+    return [sentence for sentence in sentences if sentence]
+
+
+def spent_line(run: PublishedRun) -> str:
     """For example "$0.007754 for 27 calls; $0.003877 a factor that was not rejected"."""
-    answers, cost, unknown = spending(calls)
-    held = sum(factor["verdict"] in ADMITTED for factor in factors)
+    answers, cost, unknown = spending(run.calls)
+    held = sum(factor.admitted for factor in run.factors)
     line = f"{usd(cost)} for {whole(answers)} model {'call' if answers == 1 else 'calls'}"
     line += f", {usd(unknown)} more possibly billed" if unknown else ""
     return line + (f"; {usd((cost + unknown) / held)} a factor not rejected" if held else "")
 
 
-def unmeasured_lines(trials: Sequence[Row]) -> list[str]:
+def unmeasured_lines(trials: Sequence[Trial]) -> list[str]:
     """Why nothing at all could be measured at an interval; none where something was."""
     lines = []
-    for interval in dict.fromkeys(row["interval"] for row in trials):
-        own = [row for row in trials if row["interval"] == interval]
-        if any(row["status"] == "evaluated" for row in own):
+    for interval in dict.fromkeys(trial.interval for trial in trials):
+        own = [trial for trial in trials if trial.interval == interval]
+        if any(trial.evaluated for trial in own):
             continue
-        reasons = Counter(row["reason"] or row["status"] for row in own)
+        reasons = Counter(trial.reason or trial.status for trial in own)
         reason, count = reasons.most_common(1)[0]
-        of = "" if own[0]["status"] == UNMEASURED else f" ({whole(count)} of {whole(len(own))})"
+        of = "" if own[0].status == UNMEASURED else f" ({whole(count)} of {whole(len(own))})"
         lines.append(f"Nothing could be measured at {interval}: {reason}{of}.")
     return lines
 
 
-def known_line(trials: Sequence[Row]) -> str:
+def known_line(trials: Sequence[Trial]) -> str:
     """How many trials say what earlier runs admitted; "" for none."""
     known = sum(
-        str(row.get(name) or "").startswith(KNOWN)
-        for row in trials
-        for name in ("reason", "why_not_finalist")
+        (why or "").startswith(KNOWN)
+        for trial in trials
+        for why in (trial.reason, trial.why_not_finalist)
     )
     return f"{whole(known)} trials say what earlier runs have in the library." if known else ""
 
 
-def looks_line(factors: Sequence[Row]) -> str:
+def looks_line(factors: Sequence[JudgedFactor]) -> str:
     """How often the holdout was looked at; "" if it was not opened."""
-    looks = [factor["holdout_looks"] or 0 for factor in factors]  # 0: vetoed, and never shown
+    looks = [factor.holdout_looks or 0 for factor in factors]  # 0: vetoed, and never shown
     most, own = max(looks, default=0), sum(map(bool, looks))
     if not most:
         return ""
-    before = max(factor.get("holdout_looks_before") or 0 for factor in factors)
+    before = max(factor.holdout_looks_before or 0 for factor in factors)
     others = "" if most == own else f", {whole(before)} of them by earlier runs"
     others += ": the hurdle of its t is raised for each of those" if before else ""
     return f"The bars of the holdout were shown to {whole(most)} factors so far{others}."
 
 
-def survivors_line(run: RunRecord) -> str:
+def survivors_line(run: PublishedRun) -> str:
     """What the run's universe says about delisted coins; "" where nothing is known of it."""
-    lake = Lake(run.spec["lake"])
-    panels = [read_manifest(lake, run.id, Interval(name)) for name in run.spec["intervals"]]
-    known = [panel for panel in panels if panel is not None and panel.ended is not None]
+    known = [panel for panel in run.manifests if panel.ended is not None]
     if not known:
         return ""
     ended = sorted({symbol for panel in known for symbol in panel.ended or ()})
@@ -95,26 +110,57 @@ def survivors_line(run: RunRecord) -> str:
         )
     return (
         f"{len(ended)} of {len(symbols)} symbols stopped trading within the range; their last "
-        f"returns are in every figure: {', '.join(ended[:8])}{', ...' if ended[8:] else ''}."
+        f"returns are in every figure: {_some(ended)}."
     )
 
 
-def funding_line(run: RunRecord) -> str:
+def funding_line(run: PublishedRun) -> str:
     """Where a futures run could not charge funding; "" on spot and where all of it is known."""
-    if not Market(run.spec["market"]).has_funding:
+    if not run.spec.market.has_funding:
         return ""
-    lake = Lake(run.spec["lake"])
-    panels = [read_manifest(lake, run.id, Interval(name)) for name in run.spec["intervals"]]
-    made = [panel for panel in panels if panel is not None]
-    if any(panel.funding_unknown is None for panel in made):
+    if any(panel.funding_unknown is None for panel in run.manifests):
         return "Funding was not fetched when this run was made: no figure charges it."
     unknown: Counter[str] = Counter()
-    for panel in made:
+    for panel in run.manifests:
         unknown.update({name: bars for name, bars in (panel.funding_unknown or {}).items() if bars})
     if not unknown:
         return ""
-    worst = [f"{symbol} {whole(bars)}" for symbol, bars in unknown.most_common(8)]
+    worst = [f"{symbol} {whole(bars)}" for symbol, bars in unknown.most_common()]
     return (
         f"Funding is not known in {whole(unknown.total())} bars, where none is charged: "
-        f"{', '.join(worst)}{', ...' if len(unknown) > 8 else ''}."
+        f"{_some(worst)}."
     )
+
+
+def trading_line(cut: SegmentSettings, book: PortfolioSettings) -> str:
+    """When a signal is traded, for how long, and in what amounts."""
+    lag = cut.entry_lag_bars
+    when = {0: "at that very close, which flatters", 1: "at the next bar's open"}.get(
+        lag, f"{lag} bars later at the open"
+    )
+    by = {"quantile": f"the extreme of {book.quantiles} quantiles", "zscore": "z-score"}.get(
+        book.weighting, "rank"
+    )
+    return (
+        f"A signal at the close of a bar is traded {when} and held for {cut.horizon_bars} bars. "
+        f"Books are weighted by {by} across symbols, below three symbols by each one's z-score in "
+        f"time; capacity allows a trade {100 * book.participation_frac:g} % of its bar's volume."
+    )
+
+
+def costs_line(fees: FeeSettings) -> str:
+    """What a unit of traded value costs, and of what that is made up."""
+    parts = f"{fees.taker_bps:g} bps of taker fee and {fees.spread_bps:g} bps of half spread"
+    if fees.maker_frac:
+        parts = (
+            f"{100 * (1 - fees.maker_frac):g} % taken at {parts}, {100 * fees.maker_frac:g} % "
+            f"filled as maker at {fees.maker_bps:g} bps"
+        )
+    return (
+        f"Costs: {one_way_bps(fees):g} bps one way ({parts}); market impact is not in them, and "
+        "funding on futures where its rates are known."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SYMBOLS_TOLD]) + (", ..." if len(names) > _SYMBOLS_TOLD else "")

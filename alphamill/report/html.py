@@ -7,18 +7,16 @@ from importlib.resources import files
 from typing import Any
 
 from alphamill.report.elements import Child, Element, element
+from alphamill.report.legend import factors_legend
 from alphamill.report.values import (
     NOTHING,
     amount,
     dollars,
     errors_text,
-    gates,
-    measure,
     milliseconds,
     moment,
     number,
     percent,
-    pick,
     plain,
     probability,
     real,
@@ -29,15 +27,6 @@ from alphamill.report.values import (
 Row = Mapping[str, Any]
 _SEGMENTS = ("discovery", "validation", "holdout")
 _VERDICTS = ("tradable", "predictive", "rejected")
-_LEGEND = (
-    "d, v, h: discovery, validation, holdout. t: Newey-West. Sharpe: a year, net of costs. "
-    "trials: of the search that found it. DSR: probability that the Sharpe ratio before costs "
-    "beats the luckiest of them. BH p: adjusted for all of them. turnover: of the book, a "
-    "bar. even: cost of trading, one way, at which the profit is gone. folds: of the 28 ways to "
-    "test two of discovery's eight folds on the other six, those that keep the sign. capacity: "
-    "capital in quote currency, on validation. call: what the model's reply that named the factor "
-    "cost."
-)
 # Even text that slipped through the escaping could then load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -45,10 +34,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def render_report(report: Row) -> str:
     """The page of a run, as HTML text. Every part may be missing.
 
-    report: run {id, kind, state, in_time (no cross-section, so no IC), market, symbols, intervals,
-    start_ms, end_ms, strategy, notice, spent, trials and pbo by interval}, factors and usage as in
-    tables.py, funnel [{name, count}], segments [{name, interval, start_ms, end_ms, bars,
-    history_bars, embargo_bars}], caveats [text].
+    report: what `page.page_of` gives.
     """
     run = report.get("run") or {}
     factors = report.get("factors") or ()
@@ -56,7 +42,7 @@ def render_report(report: Row) -> str:
     body = element(
         "main",
         _header(run, factors),
-        _section("Factors", _factors(factors, run.get("in_time") is True)),
+        _section("Factors", _factors(factors, run)),
         _section("Funnel", _funnel(report.get("funnel") or ())),
         _section("Segments", _segments(report.get("segments") or ())),
         _section("LLM usage", _usage(report.get("usage") or {})),
@@ -130,16 +116,18 @@ def _joined(values: object) -> str:
     return plain(", ".join(str(value) for value in values), 600)
 
 
-def _factors(factors: Sequence[Row], in_time: bool) -> Child:
+def _factors(factors: Sequence[Row], run: Row) -> Child:
     if not factors:
         return element("p", "No factor came out of this run.")
+    in_time = run.get("in_time") is True
     correlation = "rank corr. in time" if in_time else "RankIC"
+    legend = factors_legend(in_time, real(run.get("participation_frac")) or 0.01)
     headers = ("#", "factor", "verdict", f"{correlation} d / v / h", "t val", "t hold",
                "Sharpe val", "Sharpe hold", "trials", "DSR", "BH p", "turn- over", "even bps",
                "folds", "capa- city", "call")  # fmt: skip
     rows = [_factor(position, factor) for position, factor in enumerate(factors, 1)]
     table = _table(headers, rows, text_columns=(1, 2))
-    return [element("div", table, class_="scroll"), element("p", _LEGEND, class_="legend")]
+    return [element("div", table, class_="scroll"), element("p", legend, class_="legend")]
 
 
 def _factor(position: int, factor: Row) -> list[Child]:
@@ -151,8 +139,8 @@ def _factor(position: int, factor: Row) -> list[Child]:
         _expression(factor),
         element("span", verdict, class_=f"verdict {known}"),
         _ics(factor),
-        number(measure(factor, "validation", "t"), 2, signed=True),
-        number(measure(factor, "holdout", "t"), 2, signed=True),
+        number(_measure(factor, "validation", "t"), 2, signed=True),
+        number(_measure(factor, "holdout", "t"), 2, signed=True),
         number(factor.get("net_sharpe"), 2, signed=True),
         number(factor.get("holdout_net_sharpe"), 2, signed=True),
         whole(factor.get("trials")),
@@ -160,7 +148,7 @@ def _factor(position: int, factor: Row) -> list[Child]:
         probability(factor.get("bh_p")),
         percent(factor.get("turnover")),
         number(factor.get("break_even_bps"), 1),
-        percent(pick(factor, "stability", "same_sign"), 0),
+        percent(_pick(factor, "stability", "same_sign"), 0),
         amount(factor.get("capacity_quote")),
         dollars(factor.get("cost_usd_micros")),
     ]
@@ -176,7 +164,7 @@ def _expression(factor: Row) -> Element:
         element("p", origin, class_="origin") if origin else None,
         element("p", _beside(factor), class_="origin"),
         element("p", _folds(factor), class_="origin") if _folds(factor) else None,
-        [_gate(*gate) for gate in gates(factor)],
+        [_gate(*gate) for gate in _gates(factor)],
     ]
     code = element("code", plain(factor.get("expression"), 600))
     return element("details", element("summary", code), details)
@@ -189,12 +177,12 @@ def _beside(factor: Row) -> str:
 
 def _folds(factor: Row) -> str:
     """What discovery says of the factor in parts; "" where nothing is known of them."""
-    known = pick(factor, "stability", "folds") or ()
+    known = _pick(factor, "stability", "folds") or ()
     if not known:
         return ""
     folds = " ".join(number(value, 3, signed=True) for value in known)
-    walked = number(pick(factor, "stability", "walk_forward"), 3, signed=True)
-    half_life = number(pick(factor, "stability", "half_life_bars"), 0)
+    walked = number(_pick(factor, "stability", "walk_forward"), 3, signed=True)
+    half_life = number(_pick(factor, "stability", "half_life_bars"), 0)
     return f"folds of discovery {folds} · walk-forward {walked} · half-life {half_life} bars"
 
 
@@ -206,7 +194,7 @@ def _gate(name: str, passed: bool, figures: str) -> Element:
 
 def _ics(factor: Row) -> Element:
     """The correlation on the three segments as figures over small bars from a zero line."""
-    values = [measure(factor, segment, "correlation") for segment in _SEGMENTS]
+    values = [_measure(factor, segment, "correlation") for segment in _SEGMENTS]
     numbers = [real(value) for value in values]
     top = max((abs(value) for value in numbers if value is not None), default=0.0)
     bars = []
@@ -278,8 +266,8 @@ def _usage_cells(row: Row) -> list[str]:
         *(whole(row.get(name)) for name in names),
         usd(row.get("cost_usd_micros")),
         errors_text(row.get("errors")),
-        milliseconds(pick(row, "latency_ms", "p50")),
-        milliseconds(pick(row, "latency_ms", "p99")),
+        milliseconds(_pick(row, "latency_ms", "p50")),
+        milliseconds(_pick(row, "latency_ms", "p99")),
     ]
 
 
@@ -287,6 +275,40 @@ def _caveats(caveats: Sequence[object]) -> Child:
     if not caveats:
         return None
     return element("ul", [element("li", plain(caveat, 1000)) for caveat in caveats])
+
+
+def _pick(row: Mapping[str, Any], *path: str) -> Any:
+    """row[path[0]][path[1]]...; None wherever a step is missing."""
+    found: Any = row
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found
+
+
+def _measure(factor: Mapping[str, Any], segment: str, *names: str) -> Any:
+    """The first of `names` that a factor's segment has."""
+    return next(
+        (value for name in names if (value := _pick(factor, segment, name)) is not None), None
+    )
+
+
+def _gates(factor: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """A factor's reasons as (text, passed, figures); a bare sentence counts as not passed."""
+    found = []
+    for reason in factor.get("reasons") or ():
+        if isinstance(reason, Mapping):
+            figures = ""
+            if real(reason.get("value")) is not None:
+                figures = f"{reason['value']:.4g}"
+                if real(reason.get("threshold")) is not None:
+                    figures += f" (needs {reason['threshold']:.4g})"
+            name = reason.get("gate") or reason.get("name")
+            found.append((plain(name, 80), reason.get("passed") is True, figures))
+        else:
+            found.append((plain(reason), False, ""))
+    return found
 
 
 def _table(

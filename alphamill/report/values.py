@@ -6,9 +6,10 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-VERDICT_STYLES = {"tradable": "bold green", "predictive": "cyan", "rejected": "dim"}
+from alphamill.evaluation import Grade
+
+VERDICT_STYLES = {Grade.TRADABLE: "bold green", Grade.PREDICTIVE: "cyan", Grade.REJECTED: "dim"}
 NOTHING = "–"  # what is not known, not measured, or not a number
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, surrogates
 
@@ -118,40 +119,6 @@ def real(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
-
-
-def pick(row: Mapping[str, Any], *path: str) -> Any:
-    """row[path[0]][path[1]]...; None wherever a step is missing."""
-    found: Any = row
-    for name in path:
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(name)
-    return found
-
-
-def measure(factor: Mapping[str, Any], segment: str, *names: str) -> Any:
-    """The first of `names` that a factor's segment has."""
-    return next(
-        (value for name in names if (value := pick(factor, segment, name)) is not None), None
-    )
-
-
-def gates(factor: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
-    """A factor's reasons as (text, passed, figures); a bare sentence counts as not passed."""
-    found = []
-    for reason in factor.get("reasons") or ():
-        if isinstance(reason, Mapping):
-            figures = ""
-            if real(reason.get("value")) is not None:
-                figures = f"{reason['value']:.4g}"
-                if real(reason.get("threshold")) is not None:
-                    figures += f" (needs {reason['threshold']:.4g})"
-            name = reason.get("gate") or reason.get("name")
-            found.append((plain(name, 80), reason.get("passed") is True, figures))
-        else:
-            found.append((plain(reason), False, ""))
-    return found
 
 
 def errors_text(errors: object) -> str:

@@ -17,25 +17,31 @@ class FailureGroup:
     """Jobs of one stage with one state and reason. `subjects`: what the first few were about."""
 
     stage: str
-    state: str
+    state: JobState
     reason: str
     jobs: int
     subjects: tuple[str, ...]
 
+    @property
+    def about(self) -> str:
+        """For example "BTCUSDT 1h 2024-01, ETHUSDT 1h 2024-01, ..."; "" where nothing is named."""
+        named = ", ".join(filter(None, self.subjects))
+        return f"{named}, ..." if named and self.jobs > len(self.subjects) else named
+
 
 def group_failures(jobs: Iterable[JobRecord]) -> list[FailureGroup]:
     """Dead jobs before skipped ones before those that will be tried again, large groups first."""
-    found: dict[tuple[str, str, str], FailureGroup] = {}
+    found: dict[tuple[str, JobState, str], FailureGroup] = {}
     for job in jobs:
-        key = (job.stage, job.state.value, job.error)
+        key = (job.stage, job.state, job.error)
         known = found.get(key, FailureGroup(*key, jobs=0, subjects=()))
         named = (*known.subjects, subject(job.message))[:_NAMED]
         found[key] = replace(known, jobs=known.jobs + 1, subjects=named)
     order = [JobState.DEAD, JobState.SKIPPED]
 
     def rank(group: FailureGroup) -> tuple[int, int, str]:
-        state = JobState(group.state)
-        return order.index(state) if state in order else 2, -group.jobs, group.stage
+        at = order.index(group.state) if group.state in order else len(order)
+        return at, -group.jobs, group.stage
 
     return sorted(found.values(), key=rank)
 

@@ -5,120 +5,141 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from alphamill.llm.journal.records import CallStatus
-from alphamill.runs.schemas import association_t
+from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import Tier
 
-Row = Mapping[str, Any]
-
-ADMITTED = ("predictive", "tradable")
 _PAID = (CallStatus.SETTLED, CallStatus.DUPLICATE)
 _DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)
-_SUMS = ("asked", "proposed", "parsed", "repaired_free", "repaired_paid", "salvaged",
-         "unreadable", "unclean", "duplicate", "fault", "evaluated", "passed_validation",
-         "admitted", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_usd_micros",
-         "unknown_usd_micros", "failed_attempts")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TierFunnel:
+    """What a tier's calls came to: candidates, tokens, integer micro-dollars, milliseconds.
+
+    A candidate counts for the tier that proposed it, a paid repair for the tier whose reply it
+    mended.
+    """
+
+    tier: str  # or "total", or "random"
+    asked: int  # calls that were answered
+    proposed: int
+    parsed: int  # read as an expression, mended ones too
+    repaired_free: int
+    repaired_paid: int
+    salvaged: int  # parsed, of a reply that broke off behind them
+    unreadable: int
+    unclean: int
+    duplicate: int
+    fault: int
+    evaluated: int
+    passed_validation: int  # t at least `validation_t` in the direction found on discovery
+    admitted: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    cost_usd_micros: int
+    unknown_usd_micros: int  # more that may have been billed
+    failed_attempts: int
+    cost_per_admitted_usd_micros: int | None  # None where none is admitted
+    latency_ms: Mapping[str, int]  # p50 and p99 of the calls answered, by nearest rank; 0 of none
+    errors: Mapping[str, int]  # class -> attempts
+    provider_difference_usd_micros: int | None  # how much more it says than our table
+
+
+_COUNTS = tuple(one.name for one in fields(TierFunnel) if one.type == "int")
 
 
 def tier_funnels(
-    trials: Sequence[Row], verdicts: Sequence[Row], calls: Sequence[Row], validation_t: float
-) -> list[dict[str, Any]]:
-    """A row a tier and one of the total, `tier` "total"; counts, integer micro-dollars, ms.
-
-    trials, verdicts, calls: the rows of trials, factors and calls.parquet. A candidate counts for
-    the tier that proposed it, a paid repair for the tier whose reply it mended. parsed: read as an
-    expression, mended ones too; salvaged: those of a reply that broke off behind them.
-    passed_validation: t on validation of at least `validation_t` in the direction found on
-    discovery. cost_per_admitted_usd_micros is None where none is admitted.
-    """
-    tier_of_call = {row["call_id"]: row["tier"] for row in trials if row["call_id"]}
-    admitted = Counter(row["tier"] for row in verdicts if row["verdict"] in ADMITTED)
-    rows = []
+    trials: Sequence[Trial],
+    factors: Sequence[JudgedFactor],
+    calls: Sequence[CallRecord],
+    validation_t: float,
+) -> list[TierFunnel]:
+    """A funnel a tier, and last that of all of them, whose tier is "total"."""
+    tier_of_call = {trial.call_id: trial.tier for trial in trials}
+    admitted = Counter(factor.tier for factor in factors if factor.admitted)
+    found = []
     for tier in Tier:
         made = [call for call in calls if _tier(call, tier_of_call) == tier]
-        own = [row for row in trials if row["tier"] == tier]
-        rows.append(_funnel(tier.value, own, made, admitted[tier], validation_t))
-    total = {name: sum(row[name] for row in rows) for name in _SUMS}
-    return [*rows, {"tier": "total", **total, **_derived(total, calls)}]
+        own = [trial for trial in trials if trial.tier == tier]
+        counts = _counts(own, made, admitted[tier], validation_t)
+        found.append(TierFunnel(tier.value, **counts, **_derived(counts, made)))
+    total: dict[str, Any] = {name: sum(getattr(one, name) for one in found) for name in _COUNTS}
+    return [*found, TierFunnel("total", **total, **_derived(total, calls))]
 
 
-def spending(calls: Sequence[Row]) -> tuple[int, int, int]:
+def spending(calls: Sequence[CallRecord]) -> tuple[int, int, int]:
     """Answers paid for, their cost, and what else may have been billed, in micro-dollars."""
-    paid = [call for call in calls if call["status"] in _PAID]
-    doubtful = [call for call in calls if call["status"] in _DOUBTFUL]
+    paid = [call for call in calls if call.status in _PAID]
+    doubtful = [call for call in calls if call.status in _DOUBTFUL]
     return (
         len(paid),
-        sum(call["cost_usd_micros"] or 0 for call in paid),
-        sum(call["reserved_usd_micros"] for call in doubtful),
+        sum(call.cost_usd_micros or 0 for call in paid),
+        sum(call.reserved_usd_micros for call in doubtful),
     )
 
 
-def _funnel(
-    tier: str, trials: Sequence[Row], calls: Sequence[Row], admitted: int, validation_t: float
+def _counts(
+    trials: Sequence[Trial], calls: Sequence[CallRecord], admitted: int, validation_t: float
 ) -> dict[str, Any]:
-    fates = Counter(row["status"] for row in trials)
-    mended = Counter(row.get("repair") or "" for row in trials)
-    paid = [call for call in calls if call["status"] in _PAID]
+    fates = Counter(trial.status for trial in trials)
+    mended = Counter(trial.repair for trial in trials)
+    paid = [call for call in calls if call.status in _PAID]
     _, cost, unknown = spending(calls)
-    counts = {
-        "asked": len({call["call_id"] for call in paid}),
+    return {
+        "asked": len({call.call_id for call in paid}),
         "proposed": len(trials),
-        "parsed": sum(bool(row["hash"]) for row in trials),
+        "parsed": sum(bool(trial.hash) for trial in trials),
         "repaired_free": mended["free"],
         "repaired_paid": mended["model"],
-        "salvaged": sum(bool(row.get("cut") and row["hash"]) for row in trials),
+        "salvaged": sum(bool(trial.cut and trial.hash) for trial in trials),
         "unreadable": fates["unreadable"] + fates["invalid"],
         "unclean": fates["unclean"],
         "duplicate": fates["duplicate"],
         "fault": fates["fault"],
         "evaluated": fates["evaluated"],
-        "passed_validation": sum(_holds(row, validation_t) for row in trials),
+        "passed_validation": sum(_passes(trial, validation_t) for trial in trials),
         "admitted": admitted,
-        **{
-            name: sum(call[name] for call in paid)
-            for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
-        },
+        "prompt_tokens": sum(call.prompt_tokens for call in paid),
+        "cached_tokens": sum(call.cached_tokens for call in paid),
+        "completion_tokens": sum(call.completion_tokens for call in paid),
         "cost_usd_micros": cost,
         "unknown_usd_micros": unknown,
-        "failed_attempts": sum(bool(call["error_class"]) for call in calls),
+        "failed_attempts": sum(bool(call.error_class) for call in calls),
     }
-    return {"tier": tier, **counts, **_derived(counts, calls)}
 
 
-def _derived(counts: Mapping[str, int], calls: Sequence[Row]) -> dict[str, Any]:
+def _derived(counts: Mapping[str, Any], calls: Sequence[CallRecord]) -> dict[str, Any]:
     spent = counts["cost_usd_micros"] + counts["unknown_usd_micros"]
-    latencies = sorted(call["latency_ms"] for call in calls if call["status"] in _PAID)
+    latencies = sorted(call.latency_ms for call in calls if call.status in _PAID)
+    errors = Counter(call.error_class for call in calls if call.error_class)
     return {
         "cost_per_admitted_usd_micros": (
             round(spent / counts["admitted"]) if counts["admitted"] else None
         ),
         "latency_ms": {"p50": _percentile(latencies, 0.5), "p99": _percentile(latencies, 0.99)},
-        "errors": _errors(calls),
+        "errors": dict(sorted(errors.items())),
         "provider_difference_usd_micros": _difference(calls),
     }
 
 
-def _tier(call: Row, tier_of_call: Mapping[str, str]) -> str:
-    parent = str(call["call_id"]).removesuffix(".repair")
-    return str(
-        call["tier"] if parent == call["call_id"] else tier_of_call.get(parent, call["tier"])
-    )
+def _tier(call: CallRecord, tier_of_call: Mapping[str | None, str | None]) -> str | None:
+    parent = call.call_id.removesuffix(".repair")
+    return call.tier if parent == call.call_id else tier_of_call.get(parent, call.tier)
 
 
-def _holds(row: Row, validation_t: float) -> bool:
-    later, direction = association_t(row, "validation_"), row.get("direction") or 0
+def _passes(trial: Trial, validation_t: float) -> bool:
+    later, direction = trial.validation.association_t, trial.direction or 0
     return later is not None and direction != 0 and later * direction >= validation_t
 
 
-def _errors(calls: Iterable[Row]) -> dict[str, int]:
-    return dict(sorted(Counter(c["error_class"] for c in calls if c["error_class"]).items()))
-
-
-def _difference(calls: Iterable[Row]) -> int | None:
+def _difference(calls: Iterable[CallRecord]) -> int | None:
     """How much more the provider says than our table, over the calls that it priced."""
-    stated = [call.get("cost_difference_usd_micros") for call in calls]
+    stated = [call.cost_difference_usd_micros for call in calls]
     known = [difference for difference in stated if difference is not None]
     return sum(known) if known else None
 

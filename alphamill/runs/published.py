@@ -9,11 +9,14 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
+from pydantic import ValidationError
+
 from alphamill.errors import GiveUp
+from alphamill.evaluation import Score
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import JobRecord, JobState, RunRecord
+from alphamill.ledger import JobRecord, JobState
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.runs.failures import FailureGroup, group_failures
 from alphamill.runs.panels import PanelManifest, read_manifest
@@ -27,6 +30,8 @@ OFFLINE_NOTICE = (
     "The models' answers came from the offline proposer, a seeded grammar: a control arm that "
     "costs nothing, not what a language model finds."
 )
+
+_NAMED = 10  # factors that an error names
 
 AnyRow = TypeVar("AnyRow", bound=TableRow)
 
@@ -56,12 +61,20 @@ class PublishedRun:
     @property
     def kind(self) -> RunKind:
         """A `mine` run has factors and calls, an `evaluate` run trials alone."""
-        return RunKind(self._summary["spec"]["kind"])
+        return RunKind(self.plain_spec["kind"])
 
     @cached_property
     def spec(self) -> RunSpec:
         """What was asked for; `spec.lake` is where the run wrote, before anybody moved it."""
-        return RunSpec.from_message(self._summary["spec"])
+        try:
+            return RunSpec.from_message(self.plain_spec)
+        except ValidationError as error:
+            raise GiveUp(f"this version cannot read the settings of {self.id}: {error}") from error
+
+    @property
+    def plain_spec(self) -> Mapping[str, Any]:
+        """What was asked for as JSON values, word for word as the run wrote it."""
+        return self._summary["spec"]  # type: ignore[no-any-return]
 
     @cached_property
     def missing(self) -> list[FailureGroup]:
@@ -93,6 +106,25 @@ class PublishedRun:
         """Every attempt at a model call by start time, without the prompt; see `_call`."""
         return [_call(row) for row in self._plain("calls")] if self.kind is RunKind.MINE else []
 
+    def factor(self, text: str) -> JudgedFactor:
+        """The one with this hash or unique beginning. Raises GiveUp, naming what there is."""
+        fitting = [factor for factor in self.factors if factor.hash.startswith(text)]
+        if len(fitting) == 1:
+            return fitting[0]
+        hashes = [factor.hash for factor in fitting or self.factors]
+        known = ", ".join(hashes[:_NAMED]) or "(it has none)"
+        raise GiveUp(f"{text!r} fits {len(fitting)} factors of {self.id}; name one of: {known}")
+
+    def discovery_score(self, factor: JudgedFactor) -> Score | None:
+        """All that discovery says of a factor, folds and decay with it."""
+        own = (trial for trial in self.trials if trial.hash == factor.hash and trial.evaluated)
+        return next((trial.score for trial in own), None)
+
+    def calls_of(self, factor: JudgedFactor) -> list[CallRecord]:
+        """The call that proposed a factor and its repairs, every attempt at them."""
+        own = (factor.call_id, f"{factor.call_id}.repair")
+        return [call for call in self.calls if call.call_id in own]
+
     def manifest(self, interval: Interval) -> PanelManifest | None:
         """What the run's panel holds at an interval; None where its bars made none."""
         return read_manifest(self.lake, self.id, interval)
@@ -106,8 +138,7 @@ class PublishedRun:
     @property
     def offline(self) -> bool:
         """Whether its models are the offline proposer."""
-        tiers: Mapping[Tier, Mapping[str, Any]] = self._summary["spec"].get("tiers") or {}
-        return any(tier.get("model") == PROPOSER for tier in tiers.values())
+        return asks_offline(self.plain_spec)
 
     def usage(self) -> dict[str, Any]:
         """Tokens, cost and latencies, added up again from the calls; see `usage.build_report`."""
@@ -132,6 +163,12 @@ class PublishedRun:
             }
             for row in table.to_pylist()
         ]
+
+
+def asks_offline(spec: Mapping[str, Any]) -> bool:
+    """Whether a run of that spec, as a message, asks the offline proposer."""
+    tiers: Mapping[Tier, Mapping[str, Any]] = spec.get("tiers") or {}
+    return any(tier.get("model") == PROPOSER for tier in tiers.values())
 
 
 def _file(lake: Lake, run_id: str, name: str, read: Any) -> Any:
@@ -172,78 +209,3 @@ def _usage_entry(call: CallRecord) -> UsageEntry:
         call.latency_ms,
         *((0, 0) if theirs is None else (theirs, ours or 0)),
     )
-
-
-Row = dict[str, Any]
-_DECODED = ("gates", "reasons", "score")
-
-
-def run_troubles(run: RunRecord) -> list[FailureGroup]:
-    """What the run ended without, from its summary in the lake."""
-    summary = json.loads(Lake(run.spec["lake"]).read_bytes(run_key(run.id, SUMMARY)))
-    return group_failures(
-        JobRecord(row["id"], row["stage"], "", row.get("message", {}),
-                  JobState(row.get("state", JobState.DEAD)), error=row["reason"])
-        for row in summary["missing"]
-    )  # fmt: skip
-
-
-def run_usage(run: RunRecord) -> Row:
-    """The usage report of a run, added up again from its calls.parquet."""
-    counters = MemoryUsage()
-    for call in run_rows(run, "calls"):
-        where = call["run"], call["day"], call["tier"], call["model"]
-        if call["status"] in (CallStatus.SETTLED, CallStatus.DUPLICATE):
-            counters.record(
-                UsageEntry(call["attempt"], *where, call["prompt_tokens"], call["cached_tokens"],
-                           call["completion_tokens"], call["cost_usd_micros"], call["latency_ms"],
-                           *_both_prices(call))
-            )  # fmt: skip
-        elif call["error_class"]:
-            counters.record_error(*where, call["error_class"])
-    return counters.report(run.id)
-
-
-def _both_prices(call: Row) -> tuple[int, int]:
-    """The provider's figure and ours, 0 and 0 where it states none."""
-    theirs = call.get("provider_cost_usd_micros")
-    return (0, 0) if theirs is None else (theirs, call.get("table_cost_usd_micros") or 0)
-
-
-def run_rows(run: RunRecord, name: str) -> list[Row]:
-    """The rows of runs/run=ID/NAME.parquet with JSON columns decoded and NaN as None.
-
-    Raises GiveUp if this machine does not see the file.
-    """
-    lake = Lake(run.spec["lake"])
-    try:
-        rows = lake.read(run_key(run.id, f"{name}.parquet")).to_pylist()
-    except FileNotFoundError as error:
-        raise GiveUp(
-            f"{run.id} is done, but {lake.uri} has no {name}.parquet of it; "
-            "ask on a machine that sees that lake"
-        ) from error
-    return [_plain(row) for row in rows]
-
-
-def signed(factor: Mapping[str, Any]) -> str:
-    """The expression as it is traded: a factor that predicts falling prices is sold."""
-    expression = str(factor["expression"])
-    return f"sell {expression}" if (factor.get("direction") or 1) < 0 else expression
-
-
-def offline(run: RunRecord) -> bool:
-    """Whether the run's models are the offline proposer."""
-    tiers: Mapping[str, Mapping[str, Any]] = run.spec.get("tiers") or {}
-    return any(tier.get("model") == PROPOSER for tier in tiers.values())
-
-
-def _plain(row: Mapping[str, Any]) -> Row:
-    return {
-        name: json.loads(value)
-        if name in _DECODED and value
-        else None
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in row.items()
-    }

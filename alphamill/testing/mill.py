@@ -17,6 +17,7 @@ from alphamill.llm.endpoint.client import Chat
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.mill import Mill
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.schemas import Row, RunDeps
 from alphamill.sim.market import Bars
 
@@ -47,6 +48,11 @@ class WorkedRun:
         return RunRecord(
             self.spec.run_id, self.spec.kind.value, self.spec.to_message(), state, 0, 0
         )
+
+    @property
+    def published(self) -> PublishedRun:
+        """What it left in the lake; raises GiveUp if it failed."""
+        return PublishedRun.open(self.lake, self.spec.run_id)
 
     @property
     def dead(self) -> list[JobRecord]:

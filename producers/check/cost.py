@@ -13,7 +13,7 @@ from rich.text import Text
 from alphamill.clock import SystemClock
 from alphamill.llm.messages import TokenUsage
 from alphamill.llm.prices import ListedPrice, PriceTable
-from alphamill.report.terminal.tables import listing
+from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, plain, usd, whole
 from alphamill.settings import Settings, Tier
 from producers import options
@@ -101,7 +101,7 @@ def _show_models(rows: Iterable[dict[str, Any]], tokens: TokenUsage, console: Co
         f"cached, and {whole(tokens.completion)} of completion; list prices"
     )
     console.print(Text(head))
-    table = listing("model", "price of", *(f">{volume:,}" for volume in _VOLUMES), "retires")
+    table = empty_table("model", "price of", *(f">{volume:,}" for volume in _VOLUMES), "retires")
     for row in rows:
         nominal = " (nominal)" if row["source"] == "nominal" else ""
         table.add_row(
@@ -170,7 +170,7 @@ def _show_plan(plan: Plan, planned: dict[str, Any], console: Console) -> None:
             style="bold",
         )
     )
-    table = listing("tier", "model", "price of", ">calls", ">expected", ">at most")
+    table = empty_table("tier", "model", "price of", ">calls", ">expected", ">at most")
     for row in planned["tiers"]:
         cells = (row["tier"], plain(row["model"], 40), row["as_of"] or NOTHING, whole(row["calls"]))
         table.add_row(*map(Text, (*cells, *_costs(row))))

@@ -20,7 +20,7 @@ from alphamill.lake import Lake
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.report.values import plain
 from alphamill.settings import Settings
-from workers.pools import POOLS
+from alphamill.stack.pools import POOLS
 
 _CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0

@@ -13,7 +13,7 @@ from alphamill.errors import AlphamillError, Misconfigured
 from alphamill.llm.messages import same_model
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
-from alphamill.report.terminal.tables import listing
+from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, number, plain
 from alphamill.settings import Endpoint, LLMSettings, Tier
 from producers import options
@@ -50,7 +50,7 @@ def _show(report: Mapping[str, Any], named: bool) -> None:
         console.print(
             Text(f"{report['problem']}; these are the price table's models", style="yellow")
         )
-    table = listing("model", "tier", ">input", ">cached", ">output", "as of")
+    table = empty_table("model", "tier", ">input", ">cached", ">output", "as of")
     for row in report["models"]:
         name = Text(plain(row["model"], 60))
         if row["listed"] is False:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.text import Text
 
-from alphamill.ledger import RunRecord
+from alphamill.jobs import RunKind
 from alphamill.report.caveats import unmeasured_lines
-from alphamill.report.terminal.factor import chosen, factor_view, run_settings, with_origin
+from alphamill.report.terminal.factor import factor_view
 from alphamill.report.terminal.leaderboard import run_board
 from alphamill.runs.find import finished_run
-from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
+from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
+from alphamill.runs.rows import JudgedFactor
+from alphamill.runs.schemas import GIVEN_TRIALS, VERDICTS
 from producers import options
+
+_SETTINGS = ("segments", "portfolio", "fees", "gates", "search")  # what verdicts were given by
+_CALL = (
+    *("call_id", "tier", "model", "served_model", "prompt_tokens", "cached_tokens"),
+    *("completion_tokens", "cost_usd_micros", "prompt_version"),
+)
 
 
 @click.command()
@@ -34,31 +44,35 @@ def factors(factor: str | None, run: str | None, as_json: bool) -> None:
       alphamill factors --run mine-1f2e
       alphamill factors 9c41d2 --run mine-1f2e
     """
-    kinds = ("mine",) if factor else ("mine", "evaluate")
-    record = finished_run(options.settings(), run, kinds)
+    kinds = (RunKind.MINE,) if factor else (RunKind.MINE, RunKind.EVALUATE)
+    found = finished_run(options.settings(), run, kinds)
     if as_json:
-        options.print_json(_as_json(record, factor))
+        options.print_json(_as_json(found, factor))
         return
     console = Console()
-    console.print(Text(record.id))
-    if offline(record):
+    console.print(Text(found.id))
+    if found.offline:
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    if factor:
-        row = chosen(run_rows(record, "factors"), factor, record.id)
-        console.print(factor_view(with_origin(record, [row])[0]))
-    else:
-        console.print(run_board(record))
+    console.print(factor_view(found, found.factor(factor)) if factor else run_board(found))
 
 
-def _as_json(run: RunRecord, factor: str | None) -> dict[str, object]:
+def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
     said = {
         "run_id": run.id,
-        "offline_proposer": offline(run),
-        "settings": run_settings(run),
-        "unmeasured": unmeasured_lines(run_rows(run, "trials")),
+        "offline_proposer": run.offline,
+        "settings": {name: run.plain_spec.get(name) for name in _SETTINGS},
+        "unmeasured": unmeasured_lines(run.trials),
     }
-    if run.kind != "mine":
-        return said | {"trials": run_rows(run, "trials")}
-    rows = run_rows(run, "factors")
-    rows = [chosen(rows, factor, run.id)] if factor else rows
-    return said | {"factors": with_origin(run, rows)}
+    if run.kind is not RunKind.MINE:
+        return said | {"trials": [trial.to_json(GIVEN_TRIALS) for trial in run.trials]}
+    chosen = [run.factor(factor)] if factor else run.factors
+    return said | {"factors": [_with_origin(run, one) for one in chosen]}
+
+
+def _with_origin(run: PublishedRun, factor: JudgedFactor) -> dict[str, Any]:
+    """Its columns, the calls that led to it, and all that discovery said of it."""
+    score = run.discovery_score(factor)
+    return factor.to_json(VERDICTS) | {
+        "calls": [{name: getattr(call, name) for name in _CALL} for call in run.calls_of(factor)],
+        "discovery_score": score.to_dict() if score else None,
+    }

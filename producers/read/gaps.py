@@ -22,7 +22,7 @@ from alphamill.lake import (
     manifest,
     partitions,
 )
-from alphamill.report.terminal.tables import listing
+from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, moment, percent, plain, whole
 from alphamill.stages.funding import read_funding
 from producers import options
@@ -206,7 +206,7 @@ def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
 
 
 def _series_table(holdings: Sequence[Holdings]) -> Table:
-    table = listing(
+    table = empty_table(
         "market", "symbol", "bar", "from (UTC)", "to", ">bars", ">share", ">missing", ">halted"
     )
     for one in holdings:
@@ -236,7 +236,7 @@ def _print_stretches(title: str, stretches: Sequence[_Stretch], console: Console
 
 
 def _stretches_table(title: str, stretches: Sequence[_Stretch]) -> Table:
-    table = listing(title, "bar", "from (UTC)", "to", ">bars", "why (last asked)")
+    table = empty_table(title, "bar", "from (UTC)", "to", ">bars", "why (last asked)")
     table.columns[-1].no_wrap = False
     for one, stretch, why in stretches:
         asked_ms = one.last_asked_ms(stretch.start_ms)

@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from alphamill.errors import GiveUp
 from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
+from alphamill.jobs import RunKind
 from alphamill.ledger import RedisLedger
-from alphamill.llm.journal.protocol import Journal
-from alphamill.llm.journal.records import CallRecord
-from alphamill.llm.journal.redis import RedisJournal
 from alphamill.redis_store import connect
 from alphamill.runs.find import find_run
+from alphamill.runs.under_way import prompt_sent
 from alphamill.settings import Tier
 from producers import options
 
@@ -38,10 +36,8 @@ def prompt(tier: str, run: str | None, call: str | None, as_json: bool) -> None:
     """
     settings = options.settings()
     client = connect(settings)
-    record = find_run(RedisLedger(client, settings.ledger), run, () if run else ("mine",))
-    journal = RedisJournal(client)
-    sent = _chosen(journal, record.id, tier, call)
-    messages = journal.prompt(sent)
+    record = find_run(RedisLedger(client, settings.ledger), run, () if run else (RunKind.MINE,))
+    sent, messages = prompt_sent(client, record.id, tier, call)
     if as_json:
         options.print_json(sent.to_row() | {"messages": [asdict(message) for message in messages]})
         return
@@ -52,22 +48,6 @@ def prompt(tier: str, run: str | None, call: str | None, as_json: bool) -> None:
     for message in messages:
         click.secho(f"\n----- {message.role} -----", bold=True)
         click.echo(shown(message.content))
-
-
-def _chosen(journal: Journal, run_id: str, tier: str, call: str | None) -> CallRecord:
-    """The latest attempt of the tier, or of the call named. Raises GiveUp if there is none."""
-    sent = [record for record in journal.calls(run_id) if record.tier == tier]
-    if call is not None:
-        sent = [record for record in sent if record.call_id.startswith(call)]
-        others = {record.call_id for record in sent}
-        if len(others) > 1:
-            raise GiveUp(
-                f"{call!r} fits {len(others)} calls; name one: {', '.join(sorted(others))}"
-            )
-    if not sent:
-        which = f" whose id begins with {call!r}" if call else ""
-        raise GiveUp(f"{run_id} made no {tier} call{which}")
-    return sent[-1]
 
 
 def shown(text: str) -> str:

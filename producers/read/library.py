@@ -16,7 +16,7 @@ from rich.text import Text
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
-from alphamill.report.terminal.tables import listing
+from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import moment, plain, whole
 from alphamill.runs.library import Entry, entries, remove
 from producers import options
@@ -156,7 +156,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 
 def _table(shown: Sequence[Entry]) -> Table:
-    table = listing("hash", "market", "bar", "verdict", "admitted by")
+    table = empty_table("hash", "market", "bar", "verdict", "admitted by")
     for entry in shown:
         row = entry.row
         table.add_row(

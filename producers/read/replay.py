@@ -9,12 +9,11 @@ from pathlib import Path
 
 import click
 
-from alphamill.jobs import RunSpec
-from alphamill.lake import Lake, run_key
+from alphamill.jobs import RunKind
+from alphamill.lake import Lake
 from alphamill.replay.factor import Recheck, recheck
 from alphamill.replay.run import Replayed
 from alphamill.replay.run import replay as rerun
-from alphamill.report.terminal.factor import chosen
 from alphamill.report.values import plain
 from alphamill.runs.find import finished_run
 from alphamill.runs.schemas import RunDeps
@@ -46,14 +45,14 @@ def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None
     if run is not None or _HASH.fullmatch(what):
         _replay_factor(what, run, as_json)
         return
-    record = finished_run(options.settings(), what, ("mine",))
+    found = finished_run(options.settings(), what, (RunKind.MINE,))
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
-        done = rerun(record.id, Lake(record.spec["lake"]), scratch)
+        done = rerun(found.id, found.lake, scratch)
     if as_json:
-        options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
+        options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:
-        _say(record.id, done)
+        _say(found.id, done)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)
 
@@ -69,15 +68,12 @@ def _say(run_id: str, done: Replayed) -> None:
 
 
 def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
-    record = finished_run(options.settings(), run, ("mine",))
-    spec = RunSpec.from_message(record.spec)
-    lake = Lake(spec.lake)
-    rows = lake.read(run_key(record.id, "factors.parquet")).to_pylist()
-    done = recheck(chosen(rows, text, record.id), RunDeps(lake, record.id, spec))
+    found = finished_run(options.settings(), run, (RunKind.MINE,))
+    done = recheck(found.factor(text).to_row(), RunDeps(found.lake, found.id, found.spec))
     if as_json:
-        options.print_json({"run_id": record.id, "equal": done.equal, **asdict(done)})
+        options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:
-        _say_factor(record.id, done)
+        _say_factor(found.id, done)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)
 

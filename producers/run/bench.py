@@ -20,9 +20,9 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Outcome, Search, judge_planted, mine_market
 from alphamill.controls.survivors import spring
 from alphamill.frames import Interval
-from alphamill.jobs import RunSpec
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.report.terminal.control_arms import DEMANDS, planted_table, random_table
+from alphamill.report.terminal.control_arms import DEMANDS, calibration_table, random_table
 from alphamill.runs.find import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import FORMULAS, PlantedFactor
@@ -184,7 +184,7 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
     click.echo(f"{len(markets)} {what}: {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
                f"horizon {truth.horizon_bars}, seeds {repeats.first_seed} to "
                f"{repeats.range.stop - 1}; {time.monotonic() - started_s:.0f} s\n")  # fmt: skip
-    Console().print(planted_table(found, truth.n_symbols, truth.n_bars))
+    Console().print(calibration_table(found, truth.n_symbols, truth.n_bars))
 
 
 def _judge_all(
@@ -236,25 +236,23 @@ def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
     Example:
       alphamill bench random --run mine-1f2e --seeds 4
     """
-    record = finished_run(options.settings(), run, ("mine",))
-    spec = RunSpec.from_message(record.spec)
-    lake = Lake(spec.lake)
-    tasks = [(interval, seed) for interval in spec.intervals for seed in repeats.range]
-    work = partial(_lucky, spec=spec)
+    found = finished_run(options.settings(), run, (RunKind.MINE,))
+    tasks = [(interval, seed) for interval in found.spec.intervals for seed in repeats.range]
+    work = partial(_lucky, uri=found.lake.uri, spec=found.spec)
     results = list(in_processes(work, tasks, repeats.jobs, "random searches", quiet=as_json))
     results.sort(key=lambda one: (one[0], one[1]))
-    own = [arm_of_run(lake, record.id, interval) for interval in spec.intervals]
+    own = [arm_of_run(found.lake, found.id, interval) for interval in found.spec.intervals]
     if as_json:
         arms = [{"seed": seed, **arm.to_dict()} for _, seed, arm in results]
         options.print_json(
-            {"run_id": record.id, "run": [arm.to_dict() for arm in own], "random": arms}
+            {"run_id": found.id, "run": [arm.to_dict() for arm in own], "random": arms}
         )
         return
-    rows = [(record.id, arm) for arm in own]
+    rows = [(found.id, arm) for arm in own]
     rows += [(f"random, seed {seed}", arm) for _, seed, arm in results]
     Console().print(random_table(rows))
 
 
-def _lucky(task: tuple[Interval, int], spec: RunSpec) -> tuple[str, int, Arm]:
+def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, int, Arm]:
     interval, seed = task
-    return interval.value, seed, mine_luck(Lake(spec.lake), spec, interval, seed)
+    return interval.value, seed, mine_luck(Lake(uri), spec, interval, seed)

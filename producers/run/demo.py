@@ -23,17 +23,17 @@ from alphamill.controls.recovered import search_planted
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger, RunRecord, RunState
 from alphamill.redis_store import connect
-from alphamill.report.terminal.failures import failures_table
+from alphamill.report.terminal.control_arms import recovered_table
 from alphamill.report.terminal.leaderboard import run_board
-from alphamill.report.terminal.planted import planted_table
+from alphamill.report.terminal.status import failures_table
 from alphamill.report.terminal.usage import tiers_table
-from alphamill.report.values import (
-    elapsed,
-)
+from alphamill.report.values import elapsed
 from alphamill.runs.failures import group_failures
-from alphamill.runs.published import OFFLINE_NOTICE, offline, run_rows
+from alphamill.runs.fetch_rate import FetchRate
+from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun, asks_offline
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.sim.market import ReplaySource
@@ -41,6 +41,7 @@ from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.processes import Service, Supervisor
 from alphamill.usage import RedisUsage
 from producers import options
+from producers.read.watch import wait_for_run
 from producers.run.up import (
     command,
     keep_up,
@@ -48,8 +49,6 @@ from producers.run.up import (
     uninterrupted,
     worker_services,
 )
-from producers.submit.fetch_rate import FetchRate
-from producers.submit.watch import wait_for_run
 from workers import flows
 
 _MARK = "made-by-alphamill-demo"
@@ -284,47 +283,46 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
     run = flows.submit(spec, ledger)
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
     rate = FetchRate(client, settings)
-    return wait_for_run(ledger, run.id, each=stack.keep_up, footer=rate)
+    return wait_for_run(ledger, run.id, each=stack.keep_up, rate=rate)
 
 
 def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:
     show_results(settings, run, console)
     if market.planted:
-        planted = [factor["expression"] for factor in market.planted]
-        show_planted(settings, run, planted, console)
+        show_planted(run, [factor["expression"] for factor in market.planted], console)
 
 
 def show_results(settings: Settings, run: RunRecord, console: Console) -> None:
-    """Print what came of a run that has ended: verdicts, costs, failures, files."""
+    """Print what came of a mining run that has ended: verdicts, costs, failures, files."""
     client = connect(settings)
     ledger = RedisLedger(client, settings.ledger)
     took = f" in {elapsed((run.finished_ms - run.created_ms) / 1000)}" if run.finished_ms else ""
     console.print(Text(f"Run {run.id}: {run.state}{took}", style="bold"))
-    if offline(run):
+    if asks_offline(run.spec):
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
     if run.state is RunState.DONE:
-        console.print(Padding(run_board(run), (1, 0)))
-    if run.kind == "mine":
-        console.print(tiers_table(RedisUsage(client).report(run.id)))
-        console.print()
+        console.print(Padding(run_board(_published(run)), (1, 0)))
+    console.print(tiers_table(RedisUsage(client).report(run.id)))
+    console.print()
     failures = group_failures(ledger.dead(run.id))
     if failures:
         console.print(Text("Missing, and why", style="bold"))
         console.print(Padding(failures_table(failures), (0, 0, 1, 0)))
     if run.state is RunState.DONE:
-        _show_files(run, console)
+        _show_files(run.spec["lake"], run.id, console)
 
 
-def _show_files(run: RunRecord, console: Console) -> None:
+def _published(run: RunRecord) -> PublishedRun:
+    return PublishedRun.open(Lake(run.spec["lake"]), run.id)
+
+
+def _show_files(lake: str, run_id: str, console: Console) -> None:
     """Where the parquet lies and how to open it; lines to copy are never wrapped."""
-    lake = run.spec["lake"]
-    names = ("trials", "factors", "calls") if run.kind == "mine" else ("trials",)
-    listed = names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
-    files = f"runs/run={run.id}/{listed}.parquet"
-    main = f"{lake}/runs/run={run.id}/{'factors' if run.kind == 'mine' else 'trials'}.parquet"
+    folder = f"runs/run={run_id}"
     lines = [
-        f"{files}, klines/ and features/ (one file a symbol and month)",
-        f"pandas:  pd.read_parquet({main!r})",
+        f"{folder}/{{trials,factors,calls}}.parquet, klines/ and features/ (one file a symbol and "
+        "month)",
+        f"pandas:  pd.read_parquet({f'{lake}/{folder}/factors.parquet'!r})",
         f"duckdb:  FROM '{lake}/klines/**/*.parquet' LIMIT 10",
     ]
     console.print(Text(f"Files in {lake}", style="bold"), soft_wrap=True)
@@ -332,21 +330,16 @@ def _show_files(run: RunRecord, console: Console) -> None:
         console.print(Text(f"  {line}"), soft_wrap=True)
 
 
-def show_planted(
-    settings: Settings,  # noqa: ARG001  the run says where its lake is
-    run: RunRecord,
-    planted: Sequence[str],
-    console: Console,
-) -> int:
+def show_planted(run: RunRecord, planted: Sequence[str], console: Console) -> int:
     """Print which of the factors planted in a synthetic market came back; how many did.
 
     Found: a factor that was not rejected orders the symbols as the planted one does, with an
-    absolute rank correlation of at least planted.FOUND_CORRELATION on the discovery panel.
+    absolute rank correlation of at least recovered.FOUND_CORRELATION on the discovery panel.
     """
     if run.state is not RunState.DONE:
         console.print(Text("The run did not finish: what was planted cannot be looked for."))
         return 0
-    matches = search_planted(run, planted, run_rows(run, "factors"))
+    matches = search_planted(_published(run), planted)
     found = sum(match.found for match in matches)
     console.print(Text(f"\nPlanted factors found: {found} of {len(matches)}", style="bold"))
     console.print(
@@ -356,5 +349,5 @@ def show_planted(
             style="dim",
         )
     )
-    console.print(planted_table(matches))
+    console.print(recovered_table(matches))
     return found

@@ -9,8 +9,8 @@ import click
 
 from alphamill.errors import Misconfigured
 from alphamill.redis_store import connect
+from alphamill.stack.pools import POOLS, worker_arguments
 from producers import options
-from workers.pools import POOLS, worker_arguments
 
 
 def _become(*arguments: str) -> None:

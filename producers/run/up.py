@@ -19,9 +19,9 @@ from alphamill.ledger.presence import Presence
 from alphamill.redis_store import connect
 from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
+from alphamill.stack.pools import POOLS
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
-from workers.pools import POOLS
 
 
 def command(*arguments: str) -> list[str]:

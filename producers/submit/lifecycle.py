@@ -6,9 +6,9 @@ import click
 
 from alphamill.ledger import RedisLedger, RunState
 from alphamill.redis_store import connect
+from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
 from producers import options
-from producers.submit.fetch_rate import FetchRate
 from producers.submit.submission import watched
 from workers import flows
 

@@ -16,12 +16,12 @@ from alphamill.ledger.presence import Presence
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
 from alphamill.runs.failures import group_failures
+from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.segments import NO_GRID, too_short
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
+from producers.read.watch import wait_for_run
 from producers.submit.endpoints import ask_models
-from producers.submit.fetch_rate import FetchRate
-from producers.submit.watch import wait_for_run
 from workers import flows
 
 _REASONS = 5  # kinds of failure that are told
@@ -97,16 +97,13 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
 def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False) -> RunRecord:
     """The run when it has ended; says on stderr what did not get through and why."""
     try:
-        run = wait_for_run(ledger, run_id, quiet=quiet, footer=rate)
+        run = wait_for_run(ledger, run_id, quiet=quiet, rate=rate)
     except KeyboardInterrupt:
         click.echo(f"the run goes on; stop it with: alphamill cancel {run_id}", err=True)
         raise
     for group in group_failures(ledger.dead(run_id))[:_REASONS]:
-        if group.state == JobState.DEAD:
-            about = ", ".join(filter(None, group.subjects))
-            if about and group.jobs > len(group.subjects):
-                about += ", ..."
-            where = f" ({about})" if about else ""
+        if group.state is JobState.DEAD:
+            where = f" ({group.about})" if group.about else ""
             click.echo(f"{group.stage} failed: {group.reason}{where}", err=True)
     if run.state is not RunState.DONE:
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)

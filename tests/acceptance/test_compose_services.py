@@ -22,8 +22,8 @@ import yaml
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
+from alphamill.stack.pools import POOLS
 from tests.deadlines import ANSWER_S, end_s, stack_s, start_s, wait_for, wait_for_all
-from workers.pools import POOLS
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 

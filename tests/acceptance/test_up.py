@@ -17,8 +17,8 @@ import pytest
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
+from alphamill.stack.pools import POOLS
 from tests.deadlines import ANSWER_S, stack_s, start_s, wait_for_all, work_s
-from workers.pools import POOLS
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 

@@ -33,10 +33,10 @@ from alphamill.ledger.presence import Presence
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
 from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.stack.pools import POOLS, worker_arguments
 from tests.deadlines import end_s, slowness, stack_s, wait_for, wait_for_all
 from workers import flows
 from workers.app import app
-from workers.pools import POOLS, worker_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JAN_2023_MS = 1_672_531_200_000

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from alphamill.settings import ENVIRONMENT
+from alphamill.stack.pools import POOLS
 from producers.cli import _COMMANDS
-from workers.pools import POOLS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")

@@ -14,11 +14,12 @@ from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, Series, read_corrections, read_klines
 from alphamill.ledger import RedisLedger
+from alphamill.report.terminal.progress import bars_line
+from alphamill.runs.fetch_rate import FetchRate
 from alphamill.settings import load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages.registry import STAGES
-from producers.submit.fetch_rate import FetchRate
 from producers.submit.universe import Universe, chosen_symbols
 from tests.deadlines import ANSWER_S
 from workers import tasks
@@ -112,7 +113,7 @@ def line_of(rate, run):
     console = Console(width=80, record=True, file=None, quiet=True)
     console.quiet = False
     with console.capture() as capture:
-        console.print(rate(run))
+        console.print(bars_line(rate.progress(run)))
     return capture.get()
 
 
@@ -134,7 +135,7 @@ def test_fetch_then_verify_as_workers_do(served, settings, monkeypatch):
     assert fetched.state == "done"
     bars = 2 * (31 + 28) * 24
     rate = FetchRate(tools.redis, settings)
-    assert rate.facts(fetched)["bars"] == bars
+    assert rate.progress(fetched).landed.bars == bars
     assert f"{bars:,} bars landed" in line_of(rate, fetched)
 
     source.correct(5, 4242.0)
@@ -155,8 +156,8 @@ def test_fetch_then_verify_as_workers_do(served, settings, monkeypatch):
     )["close"].to_numpy()
     assert stored[5] == 4242.0
     assert np.isfinite(stored).all()
-    facts = FetchRate(tools.redis, settings).facts(verified)
-    assert (facts["compared"], facts["corrected"], facts["vanished"]) == (bars, 1, 0)
+    landed = FetchRate(tools.redis, settings).progress(verified).landed
+    assert (landed.compared, landed.corrected, landed.vanished) == (bars, 1, 0)
     line = line_of(FetchRate(tools.redis, settings), verified)
     assert f"compared {bars:,} bars: 1 corrected, 0 appeared, 0 vanished" in line
     assert max(map(len, line.splitlines())) <= 80
@@ -181,14 +182,14 @@ def test_a_running_run_shows_its_rate_the_limit_and_the_time_left(served, settin
     run = ledger.open_run(spec.run_id, "fetch", spec.to_message(), 0)
     ledger.add_jobs(run.id, plan(spec))
     run = ledger.seal(run.id)
-    assert rate.facts(run) is None
+    assert rate.progress(run) is None
     tools.exchange(Market.SPOT).weight_limit()  # 20 of this minute's weight
     tools.bars.add(run.id, {"bars": 700, "requests": 1}, 6000, run.created_ms + 1000)
-    rate.facts(run)
+    rate.progress(run)
     tools.bars.add(run.id, {"bars": 5000, "requests": 5}, 6000, run.created_ms + 11_000)
     now_s[0] = 10.0
     run = replace(run, counts={"fetch": {"done": 4, "running": 2, "queued": 6}})
-    facts = rate.facts(run)
+    facts = rate.progress(run).to_dict()
     assert facts["bars_per_s"] == 500.0
     assert facts["weight_limit"] == 6000
     assert 20 <= facts["weight_used"] <= 40

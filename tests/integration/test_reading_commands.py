@@ -21,17 +21,18 @@ import redis
 from click.testing import CliRunner
 
 from alphamill.controls.recovered import search_planted
-from alphamill.evaluation import Segment, signal_correlation
+from alphamill.evaluation import Gate, Grade, Segment, signal_correlation
 from alphamill.factors import compute, parse
 from alphamill.frames import KLINES, BarRange, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.lake import Lake, MonthFacts, run_key, write_klines
+from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
+from alphamill.report.page import page_of
 from alphamill.runs.panels import (
     PanelManifest,
     SegmentFacts,
@@ -40,14 +41,15 @@ from alphamill.runs.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.runs.published import run_rows
-from alphamill.runs.schemas import SUMMARY, TRIALS, VERDICTS
+from alphamill.runs.published import PublishedRun
+from alphamill.runs.rows import JudgedFactor, Measures, Trial, dump_score
+from alphamill.runs.schemas import VERDICTS
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import RedisUsage, UsageEntry
 from producers.cli import main
-from producers.read.report import run_report
 from producers.run.demo import show_planted, show_results
+from tests import rows
 
 H1_MS = 3_600_000
 JAN = Month(2024, 1)
@@ -147,75 +149,78 @@ def _mined(mill: Mill) -> str:
     mill.ledger.finish(_claim(mill, run, "fetch-ausdt"), {})
     mill.ledger.fail(_claim(mill, run, lost.id), "HTTP 451: [red]not served here[/]")
     mill.ledger.finish(_claim(mill, run, "publish-all"), {})
-    _write_results(mill, run)
     _write_panel(mill, run)
     _ask_models(mill, run)
-    calls = [call.to_row() for call in RedisJournal(mill.client).calls(run)]
-    mill.lake.write(run_key(run, "calls.parquet"), pa.Table.from_pylist(calls), {})
     missing = [
         {"stage": job.stage, "id": job.id, "state": job.state.value, "message": job.message,
          "reason": job.error}
         for job in mill.ledger.dead(run)
     ]  # fmt: skip
-    _summarise(mill, run, missing)
+    calls = list(RedisJournal(mill.client).calls(run))
+    spec = mill.ledger.run(run).spec
+    rows.publish(mill.lake, run, spec, _trials(), _factors(), calls, missing)
     return run
 
 
-def _summarise(mill: Mill, run: str, missing: list[dict[str, Any]]) -> None:
-    spec = mill.ledger.run(run).spec
-    summary = json.dumps({"run": run, "spec": spec, "missing": missing})
-    mill.lake.write_bytes(run_key(run, SUMMARY), summary.encode())
-
-
-def _gates(**failing: float) -> str:
+def _gates(**failing: float) -> tuple[Gate, ...]:
     named = {"validation_t": 5.0, "deflated_sharpe": 0.99, "net_validation": 1.0} | failing
     thresholds = {"validation_t": 3.0, "deflated_sharpe": 0.95, "net_validation": 0.0}
-    return json.dumps(
-        [
-            {"name": name, "passed": value >= thresholds[name], "value": value,
-             "threshold": thresholds[name], "meaning": "m",
-             "needed_for": "tradable" if name.startswith("net") else "predictive"}
-            for name, value in named.items()
-        ]
-    )  # fmt: skip
+    return tuple(
+        rows.gate(
+            name,
+            value >= thresholds[name],
+            value,
+            thresholds[name],
+            Grade.TRADABLE if name.startswith("net") else Grade.PREDICTIVE,
+        )
+        for name, value in named.items()
+    )
 
 
-def _factor(rank: int, verdict: str, expression: str, gates: str, **more: Any) -> dict[str, Any]:
-    numbers = {
-        f"{segment}_{name}": value
-        for segment in ("discovery", "validation", "holdout")
-        for name, value in (("rank_ic_mean", 0.05), ("rank_ic_t", 6.25), ("net_sharpe", 1.5),
-                            ("gross_sharpe", 2.5), ("turnover_per_bar", 0.08), ("coverage", 0.99))
-    }  # fmt: skip
-    return {
-        "rank": rank, "verdict": verdict, "expression": expression, "hash": f"h{rank}",
-        "interval": "1h", "hypothesis": "why", "tier": "quick_scan", "symbol": "AUSDT",
-        "direction": 1, "n_trials": 208, "bh_p": 0.0123, "deflated_sharpe": 0.97,
-        "veto_reason": "", "reasons": json.dumps(["a reason"]), "gates": gates,
-        "holdout_looks": 2, "library_correlation": math.nan, **numbers, **more,
-    }  # fmt: skip
+def _factor(rank: int, verdict: Grade, expression: str, **more: Any) -> JudgedFactor:
+    figures = {
+        "rank_ic_mean": 0.05,
+        "rank_ic_t": 6.25,
+        "net_sharpe": 1.5,
+        "gross_sharpe": 2.5,
+        "turnover_per_bar": 0.08,
+        "coverage": 0.99,
+    }
+    own = {
+        "rank": rank,
+        "verdict": verdict,
+        "expression": expression,
+        "hash": f"h{rank}",
+        "direction": 1,
+        "n_trials": 208,
+        "bh_p": 0.0123,
+        "deflated_sharpe": 0.97,
+        "holdout_looks": 2,
+        "library_correlation": math.nan,
+        "call_cost_usd_micros": None,
+    }
+    return rows.figures_of(
+        replace(rows.FACTOR, **own | more), discovery=figures, validation=figures, holdout=figures
+    )
 
 
-def _write_results(mill: Mill, run: str) -> None:
-    rows = [
-        _factor(1, "predictive", "-ts_rank(close, 24)", _gates(net_validation=-3.0)),
-        _factor(2, "rejected", "ts_mean(volume, 6) / ts_mean(volume, 71)",
-                _gates(deflated_sharpe=0.4126), bh_p=math.nan),
-        _factor(3, "rejected", "close / open", _gates(), veto_reason=HOSTILE),
-    ]  # fmt: skip
-    keys = {name: run_key(run, f"{name}.parquet") for name in ("factors", "trials")}
-    mill.lake.write(keys["factors"], pa.Table.from_pylist(rows, schema=VERDICTS), {})
-    trial = {"interval": "1h", "tier": "quick_scan", "expression": "close / open", "round": 0,
-             "status": "evaluated", "direction": 1, "rank_ic_mean": math.nan}  # fmt: skip
-    trials = [
-        trial | {"validation_rank_ic_mean": 0.02, "finalist": True},
-        trial | {"validation_rank_ic_mean": -0.02, "finalist": False},
-        trial | {"status": "duplicate"},
-        trial | {"status": "invalid"},
+def _factors() -> list[JudgedFactor]:
+    volume = "ts_mean(volume, 6) / ts_mean(volume, 71)"
+    return [
+        _factor(1, Grade.PREDICTIVE, "-ts_rank(close, 24)", gates=_gates(net_validation=-3.0)),
+        _factor(2, Grade.REJECTED, volume, gates=_gates(deflated_sharpe=0.4126), bh_p=math.nan),
+        _factor(3, Grade.REJECTED, "close / open", gates=_gates(), veto_reason=HOSTILE),
     ]
-    extra = [("validation_rank_ic_mean", pa.float64()), ("finalist", pa.bool_())]
-    schema = pa.schema([*TRIALS, *(pa.field(*one) for one in extra)])
-    mill.lake.write(keys["trials"], pa.Table.from_pylist(trials, schema=schema), {})
+
+
+def _trials() -> list[Trial]:
+    trial = rows.figures_of(rows.TRIAL, discovery={"rank_ic_mean": math.nan})
+    return [
+        rows.figures_of(replace(trial, finalist=True), validation={"rank_ic_mean": 0.02}),
+        rows.figures_of(replace(trial, finalist=False), validation={"rank_ic_mean": -0.02}),
+        replace(trial, status="duplicate"),
+        replace(trial, status="invalid"),
+    ]
 
 
 def _write_panel(mill: Mill, run: str) -> None:
@@ -267,12 +272,15 @@ def _scored(mill: Mill) -> str:
     spec = _spec(RunKind.EVALUATE, mill.lake, expressions=("close / open",))
     run = _open(mill, spec, _job("all", "publish", goal=True))
     mill.ledger.finish(_claim(mill, run, "publish-all"), {})
-    row = {"interval": "1h", "tier": "given", "expression": "close / open", "status": "evaluated",
-           "direction": -1, "rank_ic_mean": -0.03, "rank_ic_t": -4.5, "net_sharpe": math.nan,
-           "score": json.dumps({"n_bars": 744})}  # fmt: skip
-    table = pa.Table.from_pylist([row], schema=TRIALS)
-    mill.lake.write(run_key(run, "trials.parquet"), table, {})
-    _summarise(mill, run, [])
+    trial = replace(
+        rows.TRIAL,
+        tier="given",
+        expression="close / open",
+        direction=-1,
+        discovery=Measures(rank_ic_mean=-0.03, rank_ic_t=-4.5, net_sharpe=math.nan),
+        score_text=dump_score(replace(rows.SCORE, n_bars=744)),
+    )
+    rows.publish(mill.lake, run, spec.to_message(), [trial])
     return run
 
 
@@ -410,7 +418,7 @@ def test_factors_as_json_has_every_column_decoded_and_no_nan(mill):
 
 def test_factors_of_an_evaluate_run_are_its_trials(mill):
     told = mill.told("factors", "--run", mill.scored)
-    assert told["trials"][0]["score"] == {"n_bars": 744}
+    assert told["trials"][0]["score"]["n_bars"] == 744
     assert told["trials"][0]["net_sharpe"] is None
     text = mill.ask("factors", "--run", mill.scored).stdout
     assert "In-sample" in text
@@ -459,7 +467,7 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
 
 
 def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
-    report = run_report(mill.ledger.run(mill.mined), RedisUsage(mill.client).report(), [])
+    report = page_of(PublishedRun.open(mill.lake, mill.mined))
     assert {step["name"]: step["count"] for step in report["funnel"]} == {
         "proposed": 4, "read as an expression": 3, "measured on discovery": 2,
         "same sign on validation": 1, "finalists": 1, "predictive": 1, "tradable": 0,
@@ -471,7 +479,9 @@ def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
     ]  # fmt: skip
     first = report["factors"][0]
     assert first["validation"] == {"correlation": 0.05, "t": 6.25}
-    assert first["reasons"][0]["gate"] == "net_validation: m"  # what failed comes first
+    assert (
+        first["reasons"][0]["gate"] == "net_validation: what net_validation means"
+    )  # what failed comes first
     assert any("shown to 2 factors so far" in caveat for caveat in report["caveats"])
 
 
@@ -577,7 +587,7 @@ def test_results_of_a_failed_run_say_so_and_why(mill):
 def test_planted_factors_count_as_found_only_when_they_held_up(mill):
     console = _printed()
     run = mill.ledger.run(mill.mined)
-    assert show_planted(mill.settings, run, [REVERSAL, VOLUME], console) == 1
+    assert show_planted(run, [REVERSAL, VOLUME], console) == 1
     text = console.file.getvalue()
     assert "Planted factors found: 1 of 2" in text
     assert "synthetic" in text
@@ -588,12 +598,12 @@ def test_planted_factors_count_as_found_only_when_they_held_up(mill):
     assert lines[volume].startswith("not found")
     assert "rejected" in lines[volume + 1]
     assert "+0.9" in lines[volume + 1] or "+1.0" in lines[volume + 1]
-    assert show_planted(mill.settings, mill.ledger.run(mill.failed), [REVERSAL], console) == 0
+    assert show_planted(mill.ledger.run(mill.failed), [REVERSAL], console) == 0
 
 
 def test_the_correlation_is_of_the_scored_bars_alone(mill):
-    run = mill.ledger.run(mill.mined)
-    (match,) = search_planted(run, [REVERSAL], run_rows(run, "factors"))
+    run = PublishedRun.open(mill.lake, mill.mined)
+    (match,) = search_planted(run, [REVERSAL])
     own, theirs = (
         compute(
             parse(text), load_panel(mill.lake, run.id, Interval.H1, "discovery", ["close"]).panel

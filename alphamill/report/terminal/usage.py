@@ -1,4 +1,4 @@
-"""Token usage and cost as tables."""
+"""Token usage and cost as tables, from the report that `usage.build_report` makes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from alphamill.report.terminal.tables import listing
+from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import plain, real, usd, whole
 
-Row = Mapping[str, Any]
-
-
 _WIDE_COLUMNS = 120
-
-
 _TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 
-def tiers_table(report: Row) -> UsageTable:
+def tiers_table(report: Mapping[str, Any]) -> UsageTable:
     """A report of one run: a line a tier and model (and day, where there are several)."""
     days = len({row["day"] for row in report["by"]}) > 1
     names = ("tier", "model", "day") if days else ("tier", "model")
@@ -29,9 +24,9 @@ def tiers_table(report: Row) -> UsageTable:
     return UsageTable("tier, model", labels, report["by"], report["totals"], latencies=True)
 
 
-def runs_table(report: Row) -> UsageTable:
+def runs_table(report: Mapping[str, Any]) -> UsageTable:
     """A report of all runs: a line a day and run."""
-    rows: dict[tuple[str, str], list[Row]] = {}
+    rows: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in report["by"]:
         rows.setdefault((row["day"], row["run"]), []).append(row)
     keyed = sorted(rows.items())
@@ -41,7 +36,7 @@ def runs_table(report: Row) -> UsageTable:
     )
 
 
-def _added(rows: Iterable[Row]) -> Row:
+def _added(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     total: dict[str, Any] = {"errors": {}}
     for row in rows:
         for name in ("requests", *_TOKENS, "cost_usd_micros"):
@@ -57,25 +52,25 @@ class UsageTable:
 
     header: str
     labels: Sequence[Sequence[str]]
-    rows: Sequence[Row]
-    totals: Row
+    rows: Sequence[Mapping[str, Any]]
+    totals: Mapping[str, Any]
     latencies: bool
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         """What rich prints."""
         wide = options.max_width >= _WIDE_COLUMNS
         figures = [">calls", ">prompt", ">cached", ">output", ">cost", ">failed"]
-        table = listing(
+        table = empty_table(
             self.header, *figures, *([">p50", ">p99 ms"] if self.latencies else []), wide=wide
         )
         table.show_footer = True
-        totals = [Text("total"), *self._cells(self.totals, wide)]
+        totals = ["total", *self._cells(self.totals, wide)]
         for column, total in zip(table.columns, totals, strict=True):
-            column.footer = total
+            column.footer = Text(total)
         for label, row in zip(self.labels, self.rows, strict=True):
             # Where a line would not fit, a model stands under its tier.
             between = "\n" if self.latencies and not wide else "  "
-            table.add_row(Text(between.join(label)), *self._cells(row, wide))
+            table.add(between.join(label), *self._cells(row, wide))
         yield table
         if errors := self.totals.get("errors"):
             kinds = ", ".join(f"{plain(kind, 40)} {whole(n)}" for kind, n in errors.items())
@@ -83,7 +78,7 @@ class UsageTable:
         if said := provider_difference(self.totals):
             yield Text(said, style="yellow")
 
-    def _cells(self, row: Row, wide: bool) -> list[Text]:
+    def _cells(self, row: Mapping[str, Any], wide: bool) -> list[str]:
         tokens = whole if wide else rounded
         cells = [
             whole(row["requests"]),
@@ -93,10 +88,10 @@ class UsageTable:
         ]
         if self.latencies:
             cells += [whole(row["latency_ms"]["p50"]), whole(row["latency_ms"]["p99"])]
-        return [Text(cell) for cell in cells]
+        return cells
 
 
-def provider_difference(totals: Row) -> str:
+def provider_difference(totals: Mapping[str, Any]) -> str:
     """What providers say of the calls that they priced, against our table; "" if none did."""
     theirs = totals.get("provider_cost_usd_micros", 0)
     ours = totals.get("compared_cost_usd_micros", 0)

@@ -25,7 +25,7 @@ from alphamill.controls.planted import (
 )
 from alphamill.evaluation import GateThresholds, Grade, forward_returns
 from alphamill.factors import check
-from alphamill.report.terminal.control_arms import planted_table
+from alphamill.report.terminal.control_arms import calibration_table
 from alphamill.settings import FeeSettings, SegmentSettings
 from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market
@@ -128,7 +128,7 @@ def test_power_alone_and_what_is_too_fast_to_pay_its_fees_are_counted():
 
 def shown(found, n_symbols, n_bars):
     console = Console(file=io.StringIO(), width=140)
-    console.print(planted_table(found, n_symbols, n_bars))
+    console.print(calibration_table(found, n_symbols, n_bars))
     return console.file.getvalue().splitlines()
 
 
@@ -204,11 +204,11 @@ def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
     before = mill.lake.list("")
     luck = luck_funnel(mill.lake, spec, 1, PLAIN)
     arm = mine_luck(mill.lake, spec, SMALL.interval, 1, PLAIN)
-    counted = sum(luck[name] for name in ("evaluated", "fault", "duplicate"))
-    assert luck["proposed"] == luck["parsed"] == counted == arm.trials
-    assert luck["admitted"] == arm.predictive
-    assert luck["evaluated"] >= luck["passed_validation"] >= luck["admitted"]
-    assert (luck["asked"], luck["cost_usd_micros"], luck["prompt_tokens"]) == (0, 0, 0)
+    counted = luck.evaluated + luck.fault + luck.duplicate
+    assert luck.proposed == luck.parsed == counted == arm.trials
+    assert luck.admitted == arm.predictive
+    assert luck.evaluated >= luck.passed_validation >= luck.admitted
+    assert (luck.asked, luck.cost_usd_micros, luck.prompt_tokens) == (0, 0, 0)
     assert mill.lake.list("") == before
 
 

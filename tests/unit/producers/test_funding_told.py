@@ -9,14 +9,13 @@ from alphamill.clock import ManualClock
 from alphamill.frames import KLINES, Interval, Market, Month
 from alphamill.jobs import FundingJob, RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
-from alphamill.ledger import RunRecord
-from alphamill.ledger.protocol import RunState
 from alphamill.market import FakeFunding
 from alphamill.market.funding.parse import funding_table
 from alphamill.report.caveats import funding_line
 from alphamill.runs.panels import PanelManifest, write_manifest
 from alphamill.stages import funding
 from producers.read.gaps import gaps
+from tests import rows
 
 
 def run_of(tmp_path, unknown, market=Market.USD_M, intervals=(Interval.H1,)):
@@ -24,7 +23,7 @@ def run_of(tmp_path, unknown, market=Market.USD_M, intervals=(Interval.H1,)):
     for interval in intervals:
         made = PanelManifest(interval, ("BTCUSDT",), (), "abc", {}, (), unknown)
         write_manifest(Lake(str(tmp_path)), spec.run_id, made)
-    return RunRecord(spec.run_id, "mine", spec.to_message(), RunState.DONE, 0, 0)
+    return rows.publish(Lake(str(tmp_path)), spec.run_id, spec.to_message())
 
 
 def test_nothing_is_said_where_all_is_known_or_none_is_paid(tmp_path):

@@ -1,36 +1,68 @@
 """Sentences that belong to every figure of a run."""
 
+from dataclasses import replace
+
 import pytest
 
+from alphamill.evaluation import Grade
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake
+from alphamill.llm.journal.records import CallStatus
 from alphamill.report.caveats import known_line, looks_line, spent_line
+from tests import rows
+
+SPEC = RunSpec(RunKind.MINE, "/lake", Market.SPOT, ("AUSDT",), (Interval.H1,), 0, 3_600_000)
+UNKNOWN = replace(rows.CALL, status=CallStatus.UNKNOWN, cost_usd_micros=None)
 
 
-def call(status="settled", cost=1000, reserved=5000):
-    return {"status": status, "cost_usd_micros": cost, "reserved_usd_micros": reserved}
+def factor(verdict=Grade.PREDICTIVE, looks=3, before=0):
+    return replace(rows.FACTOR, verdict=verdict, holdout_looks=looks, holdout_looks_before=before)
 
 
-def factor(verdict="predictive", looks=3, interval="1h", before=0):
-    return {"verdict": verdict, "holdout_looks": looks, "holdout_looks_before": before,
-            "interval": interval}  # fmt: skip
-
-
-def test_what_was_paid_and_what_a_factor_cost():
-    line = spent_line([call(), call()], [factor(), factor("rejected"), factor("tradable")])
-    assert line == "$0.002000 for 2 model calls; $0.001000 a factor not rejected"
-
-
-def test_what_may_have_been_billed_counts_towards_a_factor():
-    line = spent_line([call(), call("unknown", None)], [factor()])
-    assert "$0.005000 more possibly billed; $0.006000 a factor" in line
-    assert spent_line([call()], [factor("rejected")]) == "$0.001000 for 1 model call"
+@pytest.mark.parametrize(
+    ("calls", "verdicts", "line"),
+    [
+        (
+            [rows.CALL] * 2,
+            [Grade.PREDICTIVE, Grade.REJECTED, Grade.TRADABLE],
+            "$0.002000 for 2 model calls; $0.001000 a factor not rejected",
+        ),
+        (
+            [rows.CALL, UNKNOWN],
+            [Grade.PREDICTIVE],
+            "$0.001000 for 1 model call, $0.005000 more possibly billed; "
+            "$0.006000 a factor not rejected",
+        ),
+        ([rows.CALL], [Grade.REJECTED], "$0.001000 for 1 model call"),
+    ],
+)
+def test_what_was_paid_and_may_have_been_billed_and_what_a_factor_cost(
+    tmp_path, calls, verdicts, line
+):
+    run = rows.publish(
+        Lake(str(tmp_path)),
+        "mine-1",
+        SPEC.to_message(),
+        factors=[factor(verdict) for verdict in verdicts],
+        calls=calls,
+    )
+    assert spent_line(run) == line
 
 
 @pytest.mark.parametrize(
     ("factors", "said"),
-    [([], ""), ([factor(looks=0)], ""), ([factor(looks=2), factor(looks=2)], "shown to 2 factors"),
-     ([factor(looks=7, before=5)] * 2, "7 factors so far, 5 of them by earlier runs: the hurdle"),
-     ([factor(looks=2), factor(looks=2), factor(looks=0)], "so far.")],
-)  # fmt: skip
+    [
+        ([], ""),
+        ([factor(looks=0)], ""),
+        ([factor(looks=2), factor(looks=2)], "shown to 2 factors"),
+        (
+            [factor(looks=7, before=5)] * 2,
+            "7 factors so far, 5 of them by earlier runs: the hurdle",
+        ),
+        ([factor(looks=2), factor(looks=2), factor(looks=0)], "so far."),
+    ],
+)
 def test_looks_at_the_holdout_are_told_and_whose_they_are(factors, said):
     assert said in looks_line(factors)
     assert bool(looks_line(factors)) is bool(said)
@@ -39,9 +71,13 @@ def test_looks_at_the_holdout_are_told_and_whose_they_are(factors, said):
 
 def test_trials_that_the_library_has_are_counted_once():
     trials = [
-        {"reason": "admitted by mine-1", "why_not_finalist": None},
-        {"reason": "", "why_not_finalist": "admitted by mine-1 as rank(close)"},
-        {"reason": "proposed before in this run", "why_not_finalist": "not among the best"},
+        replace(rows.TRIAL, reason="admitted by mine-1"),
+        replace(rows.TRIAL, why_not_finalist="admitted by mine-1 as rank(close)"),
+        replace(
+            rows.TRIAL,
+            reason="proposed before in this run",
+            why_not_finalist="not among the best",
+        ),
     ]
     assert known_line(trials).startswith("2 trials")
     assert known_line(trials[2:]) == ""

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from alphamill.ledger import JobRecord, JobState
-from alphamill.report.terminal.failures import failures_table
+from alphamill.report.terminal.status import failures_table
 from alphamill.runs.failures import group_failures, subject
 
 JAN_2024 = 1_704_067_200_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alphamill.controls.markets import ControlMarket
-from alphamill.controls.planted import Search, _spec
+from alphamill.controls.planted import Search, spec_of
 from alphamill.frames import Interval, Market, Panel
 from alphamill.lake import Lake
 from alphamill.runs.holdout_looks import count_looks, looks_before
@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 
 def look(lake, salt, first_bar, last_bar, hashes, interval=Interval.H1, market=Market.SPOT):
     """A run's look at bars first to last, after three bars of history and two of embargo."""
-    spec = replace(_spec(ControlMarket(1), Search(), lake.uri), salt=salt, market=market)
+    spec = replace(spec_of(ControlMarket(1), Search(), lake.uri), salt=salt, market=market)
     bars = np.arange(first_bar - 5, last_bar + 1, dtype=np.int64)
     holdout = SegmentPanel(Panel(interval, bars * interval.ms, ("BTCUSDT",), {}), 3, 2)
     rows = [{"hash": text, "expression": f"delay(close, {text})"} for text in hashes]
@@ -63,7 +63,7 @@ def test_nothing_opened_is_no_look_but_says_what_others_saw(lake):
 
 def test_what_was_before_a_run_is_what_it_first_found(lake):
     def before(salt):
-        spec = replace(_spec(ControlMarket(1), Search(), lake.uri), salt=salt)
+        spec = replace(spec_of(ControlMarket(1), Search(), lake.uri), salt=salt)
         return looks_before(lake, spec.run_id, Interval.H1)
 
     look(lake, "a", 100, 200, "12")

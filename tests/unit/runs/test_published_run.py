@@ -4,80 +4,37 @@ import json
 import math
 from dataclasses import fields, replace
 
-import pyarrow as pa
 import pytest
 
 from alphamill.errors import GiveUp
-from alphamill.evaluation import Gate, Grade
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobState
-from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.runs import schemas
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import (
     Admission,
-    DiscoveryFigures,
-    JudgedFactor,
     Measures,
     RankedTrial,
     ReviewedFinalist,
-    SegmentFigures,
-    Trial,
     ValidatedTrial,
 )
+from tests import rows
 
 H1 = Interval.H1
 SPEC = RunSpec(RunKind.MINE, "/gone", Market.SPOT, ("AUSDT",), (H1,), 0, 3_600_000)
-FACTOR = JudgedFactor(
-    hash="ab12",
-    expression="rank(close)",
-    interval=H1,
-    verdict=Grade.PREDICTIVE,
-    rank=1,
-    direction=-1,
-    gates=(Gate("validation_t", True, 3.5, 1.64, "t on validation", Grade.PREDICTIVE),),
-    reasons=("Fails net_holdout.",),
-    discovery=DiscoveryFigures(rank_ic_mean=0.05, half_life_bars=6.0, start_ms=1),
-    validation=SegmentFigures(net_sharpe=1.5),
-    holdout=SegmentFigures(end_ms=9),
+FACTOR = replace(
+    rows.figures_of(rows.FACTOR, discovery={"half_life_bars": 6.0, "start_ms": 1}),
+    gates=(rows.gate("validation_t", passed=True, value=3.5),),
     bh_p=math.nan,
 )
-TRIAL = Trial(
-    interval=H1, status="evaluated", discovery=Measures(rank_ic_t=2.0), score_text='{"n_bars":744}'
-)
-CALL = CallRecord(
-    run="mine-1",
-    call_id="c",
-    attempt="c-1",
-    day="2026-01-31",
-    tier="quick_scan",
-    model="m",
-    prompt_version="1",
-    prompt_hash="h",
-    message_digests=(("user", "d1"), ("user", "d2")),
-    max_tokens=100,
-    temperature=0.5,
-    started_ms=1000,
-    reserved_usd_micros=500,
-    status=CallStatus.SETTLED,
-    prompt_tokens=30,
-    cost_usd_micros=321,
-)
+TRIAL = replace(rows.TRIAL, score_text='{"n_bars":744}')
 
 
-def publish(lake, run_id="mine-1", trials=(TRIAL,), factors=(FACTOR,), **summary):
-    for name, rows, schema in (
-        ("trials", trials, schemas.MINED_TRIALS),
-        ("factors", factors, schemas.VERDICTS),
-        ("calls", (CALL,), schemas.CALLS),
-    ):
-        table = pa.Table.from_pylist([row.to_row() for row in rows], schema=schema)
-        lake.write(run_key(run_id, f"{name}.parquet"), table, {})
-    summary = {"run": run_id, "spec": SPEC.to_message(), "missing": []} | summary
-    lake.write_bytes(run_key(run_id, schemas.SUMMARY), json.dumps(summary).encode())
-    return PublishedRun.open(lake, run_id)
+def publish(lake, **tables):
+    tables = {"trials": [TRIAL], "factors": [FACTOR]} | tables
+    return rows.publish(lake, "mine-1", SPEC.to_message(), **tables)
 
 
 @pytest.fixture
@@ -111,10 +68,10 @@ def test_what_is_written_is_read_back(lake):
     assert run.factors[0].gates == FACTOR.gates
     assert run.factors[0].discovery == FACTOR.discovery
     assert run.factors[0].bh_p is None  # NaN in the lake
-    assert run.factors[0].signed == "sell rank(close)"
+    assert run.factors[0].signed == "sell rank(close / open)"
     assert run.trials == [TRIAL]
     assert run.calls[0].message_digests == (("", "d1"), ("", "d2"))
-    assert run.usage()["totals"]["cost_usd_micros"] == 321
+    assert run.usage()["totals"]["cost_usd_micros"] == 1000
     assert (run.spec, run.kind, run.missing, run.manifests) == (SPEC, RunKind.MINE, [], [])
     assert not run.offline
 
@@ -131,7 +88,7 @@ def test_columns_of_a_later_version_are_none_in_an_older_lake(lake):
     run = PublishedRun.open(lake, "mine-1")
     factor = run.factors[0]
     assert factor.holdout_looks_before is None
-    assert (factor.validation.capacity_quote, factor.validation.net_sharpe) == (None, 1.5)
+    assert (factor.validation.capacity_quote, factor.validation.net_sharpe) == (None, -16.64)
     assert factor.discovery.start_ms is None
     assert run.trials[0].cut is None
     assert run.calls[0].provider_cost_usd_micros is None
@@ -141,7 +98,7 @@ def test_json_has_the_columns_of_the_table_in_their_order_and_decoded(lake):
     run = publish(lake)
     plain = run.factors[0].to_json(schemas.VERDICTS)
     assert list(plain) == schemas.VERDICTS.names
-    assert plain["reasons"] == ["Fails net_holdout."]
+    assert plain["reasons"] == ["a reason"]
     assert plain["gates"][0]["needed_for"] == "predictive"
     json.dumps([plain, run.trials[0].to_json(schemas.MINED_TRIALS)], allow_nan=False)
     assert run.trials[0].to_json(schemas.TRIALS)["score"] == {"n_bars": 744}

@@ -19,14 +19,13 @@ from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
 from alphamill.replay.run import replay
 from alphamill.report.html import render_report
+from alphamill.report.page import page_of
 from alphamill.report.terminal.leaderboard import run_board
-from alphamill.runs.published import run_rows
-from alphamill.runs.schemas import SCORE_COLUMNS
+from alphamill.runs.schemas import MINED_TRIALS, SCORE_COLUMNS, VERDICTS
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import Bars
 from alphamill.testing import Mill, WorkedRun, work_market
 from producers.cli import main
-from producers.read.report import run_report
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
 HALVES = SegmentSettings(discovery_frac=0.5, validation_frac=0.25)  # 320, 160 and 160 bars
@@ -67,14 +66,16 @@ def mined(folder, *bad, market=MARKET, **changes):
 
 def rows(got, name):
     """As `alphamill factors --json` has them."""
-    return json.loads(json.dumps(run_rows(got.record, name), allow_nan=False))
+    schema = {"trials": MINED_TRIALS, "factors": VERDICTS, "calls": None}[name]
+    found = [row.to_json(schema) for row in getattr(got.published, name)]
+    return json.loads(json.dumps(found, allow_nan=False))
 
 
 def shown(got):
     """The leaderboard and the page, as text."""
     console = Console(file=io.StringIO(), width=100)
-    console.print(run_board(got.record))
-    page = render_report(run_report(got.record, {"by": []}, []))
+    console.print(run_board(got.published))
+    page = render_report(page_of(got.published))
     return " ".join(console.file.getvalue().split()), page
 
 

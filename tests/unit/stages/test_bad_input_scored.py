@@ -11,7 +11,7 @@ from rich.console import Console
 from alphamill.controls.markets import ControlMarket
 from alphamill.jobs import RunKind
 from alphamill.report.terminal.leaderboard import trials_board
-from alphamill.runs.published import run_rows
+from alphamill.runs.schemas import GIVEN_TRIALS
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import Bars
 from alphamill.testing import work_market
@@ -26,7 +26,8 @@ def scored(folder, *expressions, market=MARKET, **changes):
 
 def rows_of(got):
     """As `alphamill factors --json` prints them."""
-    return json.loads(json.dumps(run_rows(got.record, "trials"), allow_nan=False))
+    found = [trial.to_json(GIVEN_TRIALS) for trial in got.published.trials]
+    return json.loads(json.dumps(found, allow_nan=False))
 
 
 def idle(bars):
@@ -55,7 +56,7 @@ def test_each_is_a_row_with_its_reason_and_no_number(tmp_path, expression, chang
     assert reason in row["reason"]
     assert [row[name] for name in NUMBERS] == [None] * len(NUMBERS)
     console = Console(file=io.StringIO(), width=80)
-    console.print(trials_board(rows_of(got)))
+    console.print(trials_board(got.published.trials))
     shown = console.file.getvalue()
     assert "nan" not in shown.lower().replace("no value", "")
     assert reason.split()[0] in shown
@@ -105,7 +106,7 @@ def hollow(bars):
 def test_one_symbol_in_a_table_is_not_called_ic(tmp_path):
     got = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
     console = Console(file=io.StringIO(), width=100)
-    console.print(trials_board(rows_of(got)))
+    console.print(trials_board(got.published.trials))
     shown = console.file.getvalue()
     (row,) = rows_of(got)
     assert "IC" not in shown

@@ -204,21 +204,20 @@ def test_a_replay_says_what_came_out_otherwise(worked, tmp_path):
 
 
 def test_the_funnel_adds_up_to_the_tables(worked):
-    trials, factors, calls = (worked.table(name) for name in ("trials", "factors", "calls"))
-    *tiers, total = tier_funnels(trials, factors, calls, validation_t=3.0)
-    assert [row["tier"] for row in tiers] == [tier.value for tier in Tier]
-    assert total["asked"] == len(calls) == len(worked.mill.chat.requests)
-    assert total["cost_usd_micros"] == sum(call["cost_usd_micros"] for call in calls)
-    assert total["proposed"] == len(trials)
-    for row in tiers[:2]:
-        fates = ("unreadable", "unclean", "duplicate", "fault", "evaluated")
-        assert row["proposed"] == sum(row[name] for name in fates)
-        assert row["evaluated"] >= row["passed_validation"] >= 0
-    admitted = sum(row["verdict"] in ("predictive", "tradable") for row in factors)
-    assert total["admitted"] == admitted
-    cost = total["cost_per_admitted_usd_micros"]
-    assert (cost is None) == (admitted == 0)
-    assert total["latency_ms"] == {"p50": 5, "p99": 5}
+    run = worked.published
+    *tiers, total = tier_funnels(run.trials, run.factors, run.calls, validation_t=3.0)
+    assert [funnel.tier for funnel in tiers] == [tier.value for tier in Tier]
+    assert total.asked == len(run.calls) == len(worked.mill.chat.requests)
+    assert total.cost_usd_micros == sum(call.cost_usd_micros for call in run.calls)
+    assert total.proposed == len(run.trials)
+    for one in tiers[:2]:
+        fates = (one.unreadable, one.unclean, one.duplicate, one.fault, one.evaluated)
+        assert one.proposed == sum(fates)
+        assert one.evaluated >= one.passed_validation >= 0
+    admitted = sum(factor.verdict in ("predictive", "tradable") for factor in run.factors)
+    assert total.admitted == admitted
+    assert (total.cost_per_admitted_usd_micros is None) == (admitted == 0)
+    assert total.latency_ms == {"p50": 5, "p99": 5}
 
 
 def test_the_commands_read_a_published_run_from_its_lake_alone(worked, monkeypatch):

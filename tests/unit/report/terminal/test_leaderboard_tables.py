@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from alphamill.evaluation import Grade
+from alphamill.frames import Interval
 from alphamill.report.terminal.leaderboard import (
     factors_board,
     short_reasons,
@@ -14,35 +18,25 @@ from alphamill.report.terminal.leaderboard import (
     verdicts_line,
 )
 from alphamill.report.values import amount
+from alphamill.runs.rows import Measures
+from tests import rows
+from tests.rows import gate
 
 HOSTILE = "rank(close) [bold]x[/] [/] \x1b[31m"
 
 
-def gate(name, passed, value=1.0, threshold=2.0, needed_for="predictive"):
-    return {"name": name, "passed": passed, "value": value, "threshold": threshold,
-            "meaning": f"what {name} means", "needed_for": needed_for}  # fmt: skip
-
-
-GATES = [
-    gate("check", True, None, None),
+GATES = (
+    gate("check", True, math.nan, math.nan),
     gate("validation_t", False, 1.2345, 3.0),
     gate("false_discovery", False, 0.2, 0.05),
     gate("deflated_sharpe", False, 0.41, 0.95),
-    gate("net_validation", False, -7.0, 0.0, "tradable"),
-]
+    gate("net_validation", False, -7.0, 0.0, Grade.TRADABLE),
+)
+FACTOR = replace(rows.FACTOR, gates=GATES)
 
 
 def factor(**changes):
-    base = {
-        "rank": 1, "verdict": "rejected", "expression": "rank(close / open)", "interval": "1h",
-        "direction": -1, "discovery_rank_ic_t": -13.94, "validation_rank_ic_t": -8.34,
-        "holdout_rank_ic_t": None, "validation_net_sharpe": -16.64, "holdout_net_sharpe": None,
-        "validation_turnover_per_bar": 0.1325, "deflated_sharpe": 0.4126, "bh_p": 9.2e-15,
-        "validation_break_even_bps": 8.31, "call_cost_usd_micros": 449, "holdout_looks": 3,
-        "n_trials": 1208, "veto_reason": "", "gates": GATES,
-        "discovery_cpcv_same_sign_frac": 0.9286, "validation_capacity_quote": 1_250_000.0,
-    }  # fmt: skip
-    return base | changes
+    return replace(FACTOR, **changes)
 
 
 def shown(renderable, width):
@@ -58,31 +52,31 @@ def test_a_rejection_names_the_first_failed_gates_that_it_rests_on():
 
 
 def test_a_predictive_factor_says_why_it_is_not_tradable_and_a_tradable_one_nothing():
-    passed = [g | {"passed": True} for g in GATES[:-1]]
-    predictive = factor(verdict="predictive", gates=[*passed, GATES[-1]])
+    passed = [replace(one, passed=True) for one in GATES[:-1]]
+    predictive = factor(verdict=Grade.PREDICTIVE, gates=(*passed, GATES[-1]))
     assert short_reasons(predictive) == "not tradable: net_validation -7 (needs 0)"
-    assert short_reasons(factor(verdict="tradable", gates=passed)) == ""
+    assert short_reasons(factor(verdict=Grade.TRADABLE, gates=tuple(passed))) == ""
 
 
 def test_a_veto_is_the_reason_and_a_gate_without_a_number_says_what_it_means():
     assert short_reasons(factor(veto_reason="peeks")) == "vetoed by final_verification: peeks"
-    assert short_reasons(factor(gates=[gate("look_ahead", False, None, None)])) == (
+    assert short_reasons(factor(gates=(gate("look_ahead", False, math.nan, math.nan),))) == (
         "fails look_ahead (what look_ahead means)"
     )
 
 
 def test_the_headline_counts_verdicts_and_trials_of_each_interval():
-    rows = [factor(), factor(verdict="tradable"), factor(verdict="predictive")]
-    assert verdicts_line(rows) == "1 tradable, 1 predictive, 1 rejected; 1,208 trials"
-    rows.append(factor(interval="4h", n_trials=96))
-    assert verdicts_line(rows).endswith("2 rejected; trials: 1,208 at 1h, 96 at 4h")
+    found = [factor(), factor(verdict=Grade.TRADABLE), factor(verdict=Grade.PREDICTIVE)]
+    assert verdicts_line(found) == "1 tradable, 1 predictive, 1 rejected; 1,208 trials"
+    found.append(factor(interval=Interval.H4, n_trials=96))
+    assert verdicts_line(found).endswith("2 rejected; trials: 1,208 at 1h, 96 at 4h")
 
 
 @pytest.mark.parametrize("width", [80, 120, 160, 200])
 def test_every_figure_is_shown_whole_at_any_width(width):
     long = "rank(ts_mean(close / open, 24)) + " * 6 + "rank(volume / adv20)"
-    rows = [factor(), factor(rank=65, expression=long), factor(verdict="predictive")]
-    text = shown(factors_board(rows), width)
+    found = [factor(), factor(rank=65, expression=long), factor(verdict=Grade.PREDICTIVE)]
+    text = shown(factors_board(found), width)
     for part in ("-13.9", "-8.3", "-16.6", "13%", "0.413", "<0.0001", "predictive", "1,208", "8.3",
                  "$0.000449"):  # fmt: skip
         assert part in text, part
@@ -94,7 +88,7 @@ def test_every_figure_is_shown_whole_at_any_width(width):
 
 
 def test_intervals_are_a_column_where_there_are_several():
-    text = shown(factors_board([factor(), factor(interval="4h")]), 90)
+    text = shown(factors_board([factor(), factor(interval=Interval.H4)]), 90)
     assert " bar " in text
     assert "4h" in text
 
@@ -111,20 +105,20 @@ def test_no_finalist_is_said_in_words():
     assert "nothing is claimed" in shown(factors_board([]), 80)
 
 
-def trial(**changes):
-    base = {
-        "status": "evaluated", "interval": "1h", "direction": 1, "rank_ic_mean": 0.0312,
-        "rank_ic_t": 4.5, "gross_sharpe": 2.0, "net_sharpe": -1.0, "turnover_per_bar": 0.2,
-        "coverage": 0.99, "expression": "rank(close)", "proposed": "rank(close)", "reason": "",
-        "hypothesis": "", "break_even_bps": 3.2,
-    }  # fmt: skip
-    return base | changes
+def trial(rank_ic_t=4.5, **changes):
+    changed = replace(rows.TRIAL, **changes)
+    return rows.figures_of(changed, discovery={"rank_ic_t": rank_ic_t})
 
 
 def test_given_expressions_are_ordered_by_t_and_called_in_sample():
-    faulty = trial(status="fault", direction=None, rank_ic_mean=None, rank_ic_t=None,
-                   gross_sharpe=None, net_sharpe=None, turnover_per_bar=None, coverage=None,
-                   expression="log(-close)", reason="no value at all")  # fmt: skip
+    faulty = replace(
+        rows.TRIAL,
+        status="fault",
+        direction=None,
+        discovery=Measures(),
+        expression="log(-close)",
+        reason="no value at all",
+    )
     text = shown(trials_board([faulty, trial(expression="weak", rank_ic_t=1.0), trial()]), 80)
     assert "In-sample" in text
     at = [text.index(name) for name in ("rank(close)", "weak", "log(-close)")]
@@ -153,9 +147,12 @@ def test_an_amount_has_three_digits(value, text):
 
 
 def test_factors_of_one_symbol_are_not_called_ic():
-    row = {name: None if "rank_ic" in name else value for name, value in factor().items()}
-    row |= {"discovery_time_series_t": -3.21, "validation_time_series_t": -2.5}
-    text = " ".join(shown(factors_board([row]), 120).split())
+    alone = rows.figures_of(
+        factor(),
+        discovery={"rank_ic_mean": None, "rank_ic_t": None, "time_series_t": -3.21},
+        validation={"rank_ic_mean": None, "rank_ic_t": None, "time_series_t": -2.5},
+    )
+    text = " ".join(shown(factors_board([alone]), 120).split())
     assert "IC" not in text
     assert "t of the rank correlation in time" in text
     assert "-3.2" in text
@@ -163,8 +160,11 @@ def test_factors_of_one_symbol_are_not_called_ic():
 
 @pytest.mark.parametrize("width", [80, 120, 160])
 def test_given_expressions_have_trials_and_deflation_beside_their_sharpe_ratios(width):
-    row = trial(n_trials=202, deflated_sharpe=0.4321, gross_sharpe=12.34, net_sharpe=-10.25)
-    text = shown(trials_board([row]), width)
+    scored = rows.figures_of(
+        trial(n_trials=202, deflated_sharpe=0.4321),
+        discovery={"gross_sharpe": 12.34, "net_sharpe": -10.25},
+    )
+    text = shown(trials_board([scored]), width)
     header = text[: text.index("─")].split()
     assert header.index("net") + 1 == header.index("trials") == header.index("DSR") - 1
     figures = next(line for line in text.splitlines() if "+12.34" in line)

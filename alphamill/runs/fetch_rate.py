@@ -5,26 +5,41 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
-from rich.text import Text
 
 from alphamill.errors import RetryLater
 from alphamill.frames import Market
-from alphamill.ledger import SETTLED, RunRecord
+from alphamill.ledger import RunRecord
 from alphamill.limits import RedisLimiter, binance_pool
-from alphamill.report.terminal.progress import bars_line
+from alphamill.runs.under_way import job_totals
 from alphamill.settings import Settings
 from alphamill.usage.bars import BarCounters, Landed
 
 _STAGES = ("fetch", "funding", "reverify")
 _WINDOW_S = 30.0  # a rate over less jumps; over more it lags
+_WEIGHT_LIMIT = 1200  # a minute's, where the exchange has not stated it yet
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """What a run's fetch jobs have landed, and how fast; None for what is not known."""
+
+    landed: Landed
+    bars_per_s: float = 0.0
+    weight_used: int | None = None  # of this minute, by us and by others on our address
+    left_s: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        rates = {name: getattr(self, name) for name in ("bars_per_s", "weight_used", "left_s")}
+        return asdict(self.landed) | rates
 
 
 class FetchRate:
-    """Watches one run: call it about twice a second, or once for its rate so far."""
+    """Watches one run: ask about twice a second, or once for its rate so far."""
 
     def __init__(
         self,
@@ -38,13 +53,8 @@ class FetchRate:
         self._monotonic_s = monotonic_s
         self._seen: deque[tuple[float, int, int]] = deque()  # when, bars, jobs settled
 
-    def __call__(self, run: RunRecord) -> Text | None:
-        """One line, or None while the run has fetched nothing."""
-        facts = self.facts(run)
-        return None if facts is None else bars_line(facts)
-
-    def facts(self, run: RunRecord) -> dict[str, Any] | None:
-        """The run's counts with `bars_per_s`, `weight_used` and `left_s` (None: not known)."""
+    def progress(self, run: RunRecord) -> FetchProgress | None:
+        """How far it is; None while it has fetched nothing, or Redis does not answer."""
         try:
             landed = self._counters.read(run.id)
             if landed is None:
@@ -52,16 +62,12 @@ class FetchRate:
             used = self._weight_used(run, landed) if run.state.active else None
         except RetryLater:
             return None
-        settled, total = _jobs(run)
-        rates = self._rates(landed, settled, run)
+        jobs = job_totals(run.counts, _STAGES)
+        bars_per_s, jobs_per_s = self._rates(landed, jobs.settled, run)
         left_s = None
-        if run.state.active and rates[1] > 0:
-            left_s = (total - settled) / rates[1]
-        return asdict(landed) | {
-            "bars_per_s": rates[0],
-            "weight_used": used,
-            "left_s": left_s,
-        }
+        if run.state.active and jobs_per_s > 0:
+            left_s = (jobs.total - jobs.settled) / jobs_per_s
+        return FetchProgress(landed, bars_per_s, used, left_s)
 
     def _rates(self, landed: Landed, settled: int, run: RunRecord) -> tuple[float, float]:
         """Bars and jobs a second: of the last half minute, at the first look of the whole run."""
@@ -76,16 +82,8 @@ class FetchRate:
         spent_s = max(1.0, (landed.last_ms - run.created_ms) / 1000)
         return landed.all_bars / spent_s, settled / spent_s
 
-    def _weight_used(self, run: RunRecord, landed: Landed) -> int | None:
-        """Weight of this minute, ours and what others on our address are seen to use."""
+    def _weight_used(self, run: RunRecord, landed: Landed) -> int:
         market = Market(run.spec["market"])
-        pool = binance_pool(self._settings.binance, market, landed.weight_limit or 1200)
+        pool = binance_pool(self._settings.binance, market, landed.weight_limit or _WEIGHT_LIMIT)
         weight = next(d for d in self._limiter.state(pool).dimensions if d.name == "weight")
         return round(weight.used)
-
-
-def _jobs(run: RunRecord) -> tuple[int, int]:
-    """Fetch jobs settled, and all of them."""
-    stages = [run.counts.get(stage, {}) for stage in _STAGES]
-    settled = sum(stage.get(state, 0) for stage in stages for state in SETTLED)
-    return settled, sum(sum(stage.values()) for stage in stages)

@@ -1,0 +1,83 @@
+"""A run under way: how its jobs stand, what it was allowed to spend, and what models were asked.
+
+From Redis, since only a finished run lies in the lake.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import redis
+
+from alphamill.errors import GiveUp
+from alphamill.ledger import FAILED, SETTLED, Counts, JobRecord, JobState, Ledger, RunRecord
+from alphamill.llm.journal.budget import Account as Account
+from alphamill.llm.journal.budget import utc_day
+from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.redis import RedisJournal
+from alphamill.llm.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotals:
+    """How many jobs there are, and of them: settled, done, and failed (dead or skipped)."""
+
+    total: int
+    settled: int
+    done: int
+    failed: int
+
+
+def job_totals(counts: Counts, stages: Iterable[str] | None = None) -> JobTotals:
+    """Of some stages, or of all."""
+    states = [counts.get(stage, {}) for stage in (counts if stages is None else stages)]
+
+    def number(among: Collection[JobState]) -> int:
+        return sum(stage.get(state, 0) for stage in states for state in among)
+
+    total = sum(sum(stage.values()) for stage in states)
+    return JobTotals(total, number(SETTLED), number((JobState.DONE,)), number(FAILED))
+
+
+def failing_jobs(run: RunRecord, ledger: Ledger) -> list[JobRecord]:
+    """Jobs that failed, and open ones whose last attempt did; by id."""
+    # A healthy run of a million jobs is not read job by job to say that nothing is wrong.
+    if not run.state.active and not job_totals(run.counts).failed:
+        return []
+    return sorted(
+        (
+            job
+            for job in ledger.jobs(run.id)
+            if job.state in FAILED or (job.error and not job.state.settled)
+        ),
+        key=lambda job: job.id,
+    )
+
+
+def account_of(client: redis.Redis, run_id: str) -> Account:
+    """What a mining run has spent and set aside so far."""
+    return RedisJournal(client).state(run_id, utc_day(int(time.time() * 1000))).run
+
+
+def prompt_sent(
+    client: redis.Redis, run_id: str, tier: str, call: str | None
+) -> tuple[CallRecord, tuple[Message, ...]]:
+    """The latest attempt of the tier, or of the call named, and its messages word for word.
+
+    call: an id or its unique beginning. Raises GiveUp if there is none, or more than one fits.
+    """
+    journal = RedisJournal(client)
+    sent = [record for record in journal.calls(run_id) if record.tier == tier]
+    if call is not None:
+        sent = [record for record in sent if record.call_id.startswith(call)]
+        others = {record.call_id for record in sent}
+        if len(others) > 1:
+            raise GiveUp(
+                f"{call!r} fits {len(others)} calls; name one: {', '.join(sorted(others))}"
+            )
+    if not sent:
+        which = f" whose id begins with {call!r}" if call else ""
+        raise GiveUp(f"{run_id} made no {tier} call{which}")
+    return sent[-1], journal.prompt(sent[-1])
