@@ -52,12 +52,9 @@ def readers_manual() -> str:
     """The manual that people get: operators, groups, and what each indicator is."""
     tables = ", ".join(GIVEN_GROUPS)
     lines = [f"  {name} ({unit}): {INDICATORS[name].summary}" for name, unit in FIELD_UNITS.items()]
-    return "\n".join(
-        [
-            manual().rstrip(), "",
-            "Groups are the columns of a table: --groups FILE of evaluate and mine. Without one,",
-            f"evaluate takes all symbols for one {tables}, and mine has no groups.", "",
-            "Indicators, with their units; a ratio has none and compares across symbols:",
-            *lines, "",
-        ]
-    )  # fmt: skip
+    groups = f"""
+Groups are the columns of a table: --groups FILE of evaluate and mine. Without one,
+evaluate takes all symbols for one {tables}, and mine has no groups.
+
+Indicators, with their units; a ratio has none and compares across symbols:"""
+    return "\n".join([manual().rstrip(), groups, *lines, ""])

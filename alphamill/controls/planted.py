@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
@@ -180,11 +180,7 @@ def _outcome(market: ControlMarket, mill: Mill, spec: RunSpec, alone: Sequence[A
     trials, factors = mill.table(spec, "trials"), mill.table(spec, "factors")
     reader = SegmentReader(mill.lake, spec.run_id, market.interval, Segment.DISCOVERY)
     planted = {p.expression: _values(reader, p.expression) for p in market.planted}
-    likeness = [
-        {text: row["direction"] * _alike(_values(reader, row["expression"]), values)
-         for text, values in planted.items()}
-        for row in factors
-    ]  # fmt: skip
+    likeness = [_likeness(row, planted, reader) for row in factors]
     measured = [row for row in trials if row["validation_p_value"] is not None]
     return Outcome(
         market=market,
@@ -205,14 +201,25 @@ def _outcome(market: ControlMarket, mill: Mill, spec: RunSpec, alone: Sequence[A
                 p.expression,
                 p.target_ic,
                 _met(planted[p.expression], trials, reader),
-                _best([row for row, like in zip(factors, likeness, strict=True)
-                       if like[p.expression] >= KEEPS]),
+                _best(
+                    row
+                    for row, like in zip(factors, likeness, strict=True)
+                    if like[p.expression] >= KEEPS
+                ),
                 own,
             )
             for p, own in zip(market.planted, alone, strict=True)
         ),
         decoys={row["proposed"]: row["status"] for row in trials if row["proposed"] in DECOYS},
-    )  # fmt: skip
+    )
+
+
+def _likeness(
+    factor: Row, planted: Mapping[str, FloatArray], reader: SegmentReader
+) -> dict[str, float]:
+    """With each planted formula, in the direction that the factor trades."""
+    values = _values(reader, factor["expression"])
+    return {text: factor["direction"] * _alike(values, own) for text, own in planted.items()}
 
 
 def _values(reader: SegmentReader, expression: str) -> FloatArray:
@@ -231,6 +238,6 @@ def _met(wanted: FloatArray, trials: Sequence[Row], reader: SegmentReader) -> bo
     return any(abs(_alike(_values(reader, text), wanted)) >= MEETS for text in sorted(texts))
 
 
-def _best(factors: Sequence[Row]) -> str:
+def _best(factors: Iterable[Row]) -> str:
     order = ("tradable", "predictive", "rejected")
     return min((row["verdict"] for row in factors), key=order.index, default="")

@@ -75,8 +75,8 @@ def _bars(close: FloatArray) -> dict[str, FloatArray]:
     opens = np.vstack([close[:1], close[:-1]])
     opens[np.isnan(close)] = np.nan
     volume = np.where(np.isnan(close), np.nan, 1000.0)
-    return {"open": opens, "high": np.fmax(opens, close), "low": np.fmin(opens, close),
-            "close": close, "volume": volume, "quote_volume": volume * close}  # fmt: skip
+    prices = {"open": opens, "high": np.fmax(opens, close), "low": np.fmin(opens, close)}
+    return prices | {"close": close, "volume": volume, "quote_volume": volume * close}
 
 
 def _only(panel: Panel, kept: np.ndarray) -> Panel:

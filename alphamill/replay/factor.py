@@ -1,4 +1,4 @@
-"""recheck: one factor's verdict computed again from the run's snapshot, to the last digit.
+"""One factor's verdict computed again from the run's snapshot, to the last digit.
 
 Its scores on all three segments, its rank, the luck of the search and the look-ahead certificate
 are computed; the other trials' scores and the models' veto are read. No look is counted: what the
@@ -16,6 +16,7 @@ from alphamill.evaluation import Segment
 from alphamill.frames import Interval
 from alphamill.lake import run_key
 from alphamill.language import read_expression
+from alphamill.replay.run import NOT_COMPARED
 from alphamill.runs.holdout_looks import Looks, looks_before
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, recorded
@@ -25,12 +26,9 @@ from alphamill.stages.rank import ranked_rows
 from alphamill.stages.validate import validated_row
 from alphamill.stages.verify import by_hash, segment_readers, verdict_row
 
-# Other runs look at holdouts, and versions move on.
-_ASIDE = ("holdout_looks", "code_version")
-
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ColumnDifference:
     """A column of the verdict that came out otherwise."""
 
     column: str
@@ -47,7 +45,7 @@ class Recheck:
     interval: str
     verdict: str  # as computed now
     columns: int
-    differences: tuple[Difference, ...]
+    differences: tuple[ColumnDifference, ...]
 
     @property
     def equal(self) -> bool:
@@ -62,9 +60,9 @@ def recheck(row: Row, deps: RunDeps) -> Recheck:
     """
     interval = Interval(row["interval"])
     computed = _computed(row, interval, deps)
-    names = [name for name in VERDICTS.names if name not in _ASIDE and name in row]
+    names = [name for name in VERDICTS.names if name not in NOT_COMPARED and name in row]
     differences = tuple(
-        Difference(name, row[name], computed.get(name))
+        ColumnDifference(name, row[name], computed.get(name))
         for name in names
         if not _same(row[name], computed.get(name))
     )
@@ -87,10 +85,9 @@ def _computed(row: Row, interval: Interval, deps: RunDeps) -> Row:
     veto = by_hash(deps.lake, deps.run_id, "veto", interval).get(row["hash"], {})
     looks = Looks(looks_before(deps.lake, deps.run_id, interval), row["holdout_looks"])
     told = recorded(deps.lake, deps.run_id, interval, Moment.END) or ()
-    return verdict_row(
-        ranking[places[0]], trial, validated[places[0]], veto, looks,
-        KnownFactors(told, readers[Segment.VALIDATION]), readers, deps,
-    )  # fmt: skip
+    known = KnownFactors(told, readers[Segment.VALIDATION])
+    ranked, validation = ranking[places[0]], validated[places[0]]
+    return verdict_row(ranked, trial, validation, veto, looks, known, readers, deps)
 
 
 def _scored(expression: str, reader: SegmentReader, deps: RunDeps) -> Row:

@@ -1,4 +1,4 @@
-"""replay: a mining run done again from its snapshot and its paid replies, at no cost.
+"""A mining run done again from its snapshot and its paid replies, at no cost.
 
 The panel of the run is copied, not built again: bars that the exchange has corrected since must not
 change what is compared. Everything after it is computed: prompts, replies read, scores, verdicts.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from alphamill.errors import GiveUp
 from alphamill.flow import plan
@@ -27,7 +28,7 @@ from alphamill.stages import publish
 # Computed again; what else lies in a run's folder is its input.
 _COMPUTED = ("proposals", "trials", "validation", "ranking", "veto", "verdicts")
 # What may differ between two honest computations: other runs look at holdouts, versions move on.
-_ASIDE = ("holdout_looks", "code_version")
+NOT_COMPARED = ("holdout_looks", "code_version")
 
 
 class JournalOnly:
@@ -43,18 +44,20 @@ class JournalOnly:
         found = self._settled.get(call.call_id)
         if found is None:
             raise GiveUp(f"call {call.call_id} has no reply in the journal")
-        usage = TokenUsage(
-            found["prompt_tokens"], found["cached_tokens"], found["completion_tokens"]
-        )
+        counts = (found[f"{name}_tokens"] for name in ("prompt", "cached", "completion"))
         reply = ChatReply(
-            found["reply_text"], found["finish_reason"], found["served_model"], usage,
-            found["latency_ms"], found["model"],
-        )  # fmt: skip
+            text=found["reply_text"],
+            finish_reason=found["finish_reason"],
+            model=found["served_model"],
+            usage=TokenUsage(*counts),
+            latency_ms=found["latency_ms"],
+            asked_model=found["model"],
+        )
         return PaidReply(reply, replayed=True, cost_usd_micros=found["cost_usd_micros"] or 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """A row that is not the same: which table, which row, which columns."""
 
     table: str
@@ -68,7 +71,7 @@ class Replayed:
 
     trials: int
     verdicts: int
-    differences: tuple[Difference, ...]
+    differences: tuple[RowDifference, ...]
     failed: tuple[str, ...]
 
     @property
@@ -94,18 +97,14 @@ def replay(run_id: str, source: Lake, scratch: Lake) -> Replayed:
     process.work_in_order(jobs, RunDeps(scratch, run_id, spec))
     failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run_id))
     publish.run(PublishJob(), publish.PublishDeps(scratch, run_id, spec, (), summary["missing"]))
-    tables = {
-        name: tuple(lake.read(run_key(run_id, f"{name}.parquet")).to_pylist()
-                    for lake in (source, scratch))
-        for name in ("trials", "factors")
-    }  # fmt: skip
-    differences = [
-        difference
-        for name, (before, after) in tables.items()
-        for difference in _compare(name, before, after)
-    ]
-    sizes = (len(tables["trials"][0]), len(tables["factors"][0]))
-    return Replayed(*sizes, tuple(differences), failed)
+    differences: list[RowDifference] = []
+    sizes = {}
+    for name in ("trials", "factors"):
+        key = run_key(run_id, f"{name}.parquet")
+        before, after = (lake.read(key).to_pylist() for lake in (source, scratch))
+        differences += _compare(name, before, after)
+        sizes[name] = len(before)
+    return Replayed(sizes["trials"], sizes["factors"], tuple(differences), failed)
 
 
 def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
@@ -121,17 +120,14 @@ def _refused(run_id: str, job: JobSpec, lake: Lake) -> bool:
     return bool(read_refusal(lake, run_id, Interval(job.message["interval"])))
 
 
-def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[Difference]:
+def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[RowDifference]:
     """Row by row; numbers must be the same to the last bit."""
     found = []
-    for number in range(max(len(before), len(after))):
-        one = before[number] if number < len(before) else {}
-        two = after[number] if number < len(after) else {}
-        columns = tuple(
-            name for name in (one or two)
-            if name not in _ASIDE and repr(one.get(name)) != repr(two.get(name))
-        )  # fmt: skip
-        if columns:
-            label = str((one or two).get("expression") or (one or two).get("proposed"))
-            found.append(Difference(table, label, columns))
+    nothing: Row = {}
+    for one, two in zip_longest(before, after, fillvalue=nothing):
+        row = one or two
+        names = [name for name in row if repr(one.get(name)) != repr(two.get(name))]
+        if columns := tuple(name for name in names if name not in NOT_COMPARED):
+            label = str(row.get("expression") or row.get("proposed"))
+            found.append(RowDifference(table, label, columns))
     return found

@@ -259,16 +259,9 @@ def _batch(
 ) -> Iterator[tuple[str, FloatArray]]:
     values = {name: np.full((grid.bars, len(grid.symbols)), np.nan) for name in names}
     read = read_klines if of_klines else read_features
+    span, columns = (grid.interval, grid.start_ms, grid.end_ms), ["open_time", *names]
     for position, symbol in enumerate(grid.symbols):
-        table = read(
-            deps.lake,
-            deps.spec.market,
-            symbol,
-            grid.interval,
-            grid.start_ms,
-            grid.end_ms,
-            ["open_time", *names],
-        )
+        table = read(deps.lake, deps.spec.market, symbol, *span, columns)
         offsets = table["open_time"].cast(pa.int64()).to_numpy() - grid.start_ms
         rows, off_grid = np.divmod(offsets, grid.interval.ms)
         here = off_grid == 0

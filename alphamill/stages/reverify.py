@@ -102,12 +102,8 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
             update_partition(
                 deps.lake, series, month, partial(_replaced, series.interval, today.klines)
             )
-        found.update(
-            compared=had.num_rows,
-            requests=today.klines.requests,
-            files=today.files,
-            **_counts(changes),
-        )
+        found.update(_counts(changes), compared=had.num_rows, files=today.files)
+        found["requests"] += today.klines.requests
         notes += today.notes
     return ReverifyFacts(
         compared=found["compared"],

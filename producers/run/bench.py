@@ -63,14 +63,14 @@ class Truth:
 
     strengths: tuple[float, ...]
     formulas: int
-    n_symbols: int
-    n_bars: int
-    horizon_bars: int
+    symbols: int
+    bars: int
+    horizon: int  # bars
 
     def markets(self, seeds: range, apart: bool = False) -> list[ControlMarket]:
         """One of each strength and seed, with all formulas; apart: one of each formula too."""
         return [
-            ControlMarket(seed, self.n_symbols, self.n_bars, planted)
+            ControlMarket(seed, self.symbols, self.bars, planted)
             for seed in seeds
             for ic in self.strengths
             for planted in self._planted(ic, apart)
@@ -78,7 +78,7 @@ class Truth:
 
     def _planted(self, ic: float, apart: bool) -> list[tuple[PlantedFactor, ...]]:
         texts = list(FORMULAS)[: self.formulas] if ic else []
-        together = tuple(PlantedFactor(text, ic, self.horizon_bars) for text in texts)
+        together = tuple(PlantedFactor(text, ic, self.horizon) for text in texts)
         return [(one,) for one in together] if apart and ic else [together]
 
 
@@ -104,29 +104,48 @@ class Repeats:
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
+def _whole(
+    flag: str, default: int, least: int, most: int, meaning: str | None = None
+) -> Callable[[Function], Function]:
+    """An option that is a whole number."""
+    limits = click.IntRange(least, most)
+    return click.option(flag, default=default, show_default=True, type=limits, help=meaning)
+
+
 truth_options = options.gathered(
     "truth",
     Truth,
-    click.option("--ic", "strengths", type=Strengths(), default="0,0.03,0.065", show_default=True,
-                 help="Strengths to plant at; 0: pure noise."),
-    click.option("--formulas", default=2, show_default=True,
-                 type=click.IntRange(1, len(FORMULAS)),
-                 help="Formulas in one market, all of that strength."),
-    click.option("--symbols", "n_symbols", default=20, show_default=True,
-                 type=click.IntRange(3, 200)),
-    click.option("--bars", "n_bars", default=3000, show_default=True,
-                 type=click.IntRange(600, 100_000)),
-    click.option("--horizon", "horizon_bars", default=1, show_default=True,
-                 type=click.IntRange(1, 48),
-                 help="Bars that a planted formula predicts, and that factors are judged at."),
-)  # fmt: skip
+    click.option(
+        "--ic",
+        "strengths",
+        type=Strengths(),
+        default="0,0.03,0.065",
+        show_default=True,
+        help="Strengths to plant at; 0: pure noise.",
+    ),
+    _whole("--formulas", 2, 1, len(FORMULAS), "Formulas in one market, all of that strength."),
+    _whole("--symbols", 20, 3, 200),
+    _whole("--bars", 3000, 600, 100_000),
+    _whole(
+        "--horizon",
+        1,
+        1,
+        48,
+        "Bars that a planted formula predicts, and that factors are judged at.",
+    ),
+)
 effort_options = options.gathered(
     "effort",
     Effort,
-    click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 20)),
-    click.option("--candidates", default=4, show_default=True, type=click.IntRange(1, 40),
-                 help="Asked for in one call; there is a call a symbol and one more, each round."),
-)  # fmt: skip
+    _whole("--rounds", 1, 1, 20),
+    _whole(
+        "--candidates",
+        4,
+        1,
+        40,
+        "Asked for in one call; there is a call a symbol and one more, each round.",
+    ),
+)
 
 
 def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Function]:
@@ -134,13 +153,16 @@ def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Func
     return options.gathered(
         "repeats",
         Repeats,
-        click.option("--seeds", default=seeds, show_default=True, type=click.IntRange(1, most),
-                     help=f"{of}."),
+        _whole("--seeds", seeds, 1, most, f"{of}."),
         click.option("--seed", "first_seed", default=0, show_default=True, help="The first."),
-        click.option("--jobs", default=min(os.cpu_count() or 1, 8),
-                     show_default="the machine's cores", type=click.IntRange(1, _MAX_JOBS),
-                     help="Processes."),
-    )  # fmt: skip
+        click.option(
+            "--jobs",
+            default=min(os.cpu_count() or 1, 8),
+            show_default="the machine's cores",
+            type=click.IntRange(1, _MAX_JOBS),
+            help="Processes.",
+        ),
+    )
 
 
 @bench.command()
@@ -170,7 +192,7 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
       alphamill bench planted --direct --ic 0.03 --formulas 3 --symbols 30 --bars 8000
                                                     (power of the gates, without a search)
     """
-    segments = SegmentSettings(horizon_bars=truth.horizon_bars)
+    segments = SegmentSettings(horizon_bars=truth.horizon)
     search = Search(effort.rounds, effort.candidates, segments=segments)
     started_s = time.monotonic()
     count = _judge_all if direct else _mine_all
@@ -179,12 +201,15 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
     if as_json:
         options.print_json(found.to_dict() | {"asked": DEMANDS, "markets": told})
         return
-    what = ("planted formulas, each judged as the only trial of a market of its own" if direct
-            else f"markets mined, {found.trials:,} trials")  # fmt: skip
-    click.echo(f"{len(markets)} {what}: {truth.n_symbols} symbols x {truth.n_bars:,} bars, "
-               f"horizon {truth.horizon_bars}, seeds {repeats.first_seed} to "
-               f"{repeats.range.stop - 1}; {time.monotonic() - started_s:.0f} s\n")  # fmt: skip
-    Console().print(calibration_table(found, truth.n_symbols, truth.n_bars))
+    what = f"markets mined, {found.trials:,} trials"
+    if direct:
+        what = "planted formulas, each judged as the only trial of a market of its own"
+    click.echo(
+        f"{len(markets)} {what}: {truth.symbols} symbols x {truth.bars:,} bars, "
+        f"horizon {truth.horizon}, seeds {repeats.first_seed} to "
+        f"{repeats.range.stop - 1}; {time.monotonic() - started_s:.0f} s\n"
+    )
+    Console().print(calibration_table(found, truth.symbols, truth.bars))
 
 
 def _judge_all(
