@@ -282,7 +282,7 @@ class Gateway:
             return reserved
         known = [ours, reply.provider_cost_usd_micros or 0]
         if not reply.served_as_asked and reply.model in self._prices:
-            known.append(self._prices.cost_micros(reply.model, reply.usage))
+            known.append(self._prices[reply.model].cost_micros(reply.usage))
         return max(known)
 
     def _store(self, paid: CallRecord, also: Callable[[], None]) -> CallRecord:

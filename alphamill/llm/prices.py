@@ -117,33 +117,8 @@ class PriceTable:
     def __contains__(self, model: object) -> bool:
         return model in self.listed
 
-    def price(self, model: str) -> Price:
-        """The price in force; raises Misconfigured, because an unpriced call cannot be budgeted."""
-        return self._find(model).price
-
-    def of(self, chosen: ModelSettings) -> ListedPrice:
-        """The price of a tier's model: its own, the named entry's, or that of its name.
-
-        Raises Misconfigured, because an unpriced call cannot be budgeted.
-        """
-        if not isinstance(chosen.price, str):
-            return _given(chosen.model, chosen.price)
-        return self._find(chosen.price or chosen.model)
-
-    def worst_case_micros(
-        self, model: str, prompt_tokens: int, max_tokens: int, now_ms: int | None = None
-    ) -> int:
-        """See `ListedPrice`. now_ms: UTC; None: now."""
-        now_ms = SystemClock().now_ms() if now_ms is None else now_ms
-        return self._find(model).worst_case_micros(prompt_tokens, max_tokens, now_ms)
-
-    def cost_micros(
-        self, model: str, usage: TokenUsage, during_ms: tuple[int, int] | None = None
-    ) -> int:
-        """See `ListedPrice`."""
-        return self._find(model).cost_micros(usage, during_ms)
-
-    def _find(self, model: str) -> ListedPrice:
+    def __getitem__(self, model: str) -> ListedPrice:
+        """Raises Misconfigured, because an unpriced call cannot be budgeted."""
         try:
             return self.listed[model]
         except KeyError:
@@ -153,6 +128,15 @@ class PriceTable:
                 f'add [llm.prices."{model}"] with input and output (USD per million tokens) '
                 "to the TOML file named by ALPHAMILL_CONFIG",
             ) from None
+
+    def of(self, chosen: ModelSettings) -> ListedPrice:
+        """The price of a tier's model: its own, the named entry's, or that of its name.
+
+        Raises Misconfigured for one that has none.
+        """
+        if not isinstance(chosen.price, str):
+            return _given(chosen.model, chosen.price)
+        return self[chosen.price or chosen.model]
 
 
 def _listed(name: str, row: Mapping[str, Any]) -> ListedPrice:

@@ -18,10 +18,6 @@ class _Counts:
     buckets: Counter[int] = field(default_factory=Counter)
     latency_sum_ms: int = 0
 
-    def add_latency(self, latency_ms: int) -> None:
-        self.buckets[bucket_of(latency_ms)] += 1
-        self.latency_sum_ms += latency_ms
-
 
 class MemoryUsage:
     """See `protocol.Usage`."""
@@ -38,24 +34,14 @@ class MemoryUsage:
             self._seen.add((entry.run, entry.call_id))
             counts = self._rows[Row(entry.run, entry.day, entry.tier, entry.model)]
             counts.measures.update(entry.measures)
-            counts.add_latency(entry.latency_ms)
+            counts.buckets[bucket_of(entry.latency_ms)] += 1
+            counts.latency_sum_ms += entry.latency_ms
             return True
 
-    def record_error(
-        self,
-        run: str,
-        day: str,
-        tier: str,
-        model: str,
-        error_class: str,
-        latency_ms: int | None = None,
-    ) -> None:
+    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
         check_row(run, day, tier, model)
         with self._lock:
-            counts = self._rows[Row(run, day, tier, model)]
-            counts.errors[error_class] += 1
-            if latency_ms is not None:
-                counts.add_latency(latency_ms)
+            self._rows[Row(run, day, tier, model)].errors[error_class] += 1
 
     def report(self, run: str | None = None) -> dict[str, Any]:
         with self._lock:

@@ -83,16 +83,8 @@ class Usage(Protocol):
     def record(self, entry: UsageEntry) -> bool:
         """Count a call once, however often it is recorded; False if it was counted before."""
 
-    def record_error(
-        self,
-        run: str,
-        day: str,
-        tier: str,
-        model: str,
-        error_class: str,
-        latency_ms: int | None = None,
-    ) -> None:
-        """Count a call that failed; a latency, if given, joins the row's latencies."""
+    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
+        """Count a call that failed."""
 
     def report(self, run: str | None = None) -> dict[str, Any]:
         """Totals and rows, of one run or all; see `build_report`."""

@@ -37,21 +37,12 @@ class RedisUsage:
     def record(self, entry: UsageEntry) -> bool:
         row = Row(entry.run, entry.day, entry.tier, entry.model)
         counts = {name: value for name, value in entry.measures.items() if value}
-        return self._add(row, entry.call_id, counts | _latency(entry.latency_ms))
+        counts[f"latency:{bucket_of(entry.latency_ms)}"] = 1
+        return self._add(row, entry.call_id, counts | {"latency_sum_ms": entry.latency_ms})
 
-    def record_error(
-        self,
-        run: str,
-        day: str,
-        tier: str,
-        model: str,
-        error_class: str,
-        latency_ms: int | None = None,
-    ) -> None:
+    def record_error(self, run: str, day: str, tier: str, model: str, error_class: str) -> None:
         check_row(run, day, tier, model)
-        self._add(
-            Row(run, day, tier, model), "", {f"error:{error_class}": 1} | _latency(latency_ms)
-        )
+        self._add(Row(run, day, tier, model), "", {f"error:{error_class}": 1})
 
     def report(self, run: str | None = None) -> dict[str, Any]:
         """Costs one trip a run and one a few hundred rows."""
@@ -96,12 +87,6 @@ class RedisUsage:
 
 def _reached() -> AbstractContextManager[None]:
     return reached("usage: Redis cannot be reached")
-
-
-def _latency(latency_ms: int | None) -> dict[str, int]:
-    if latency_ms is None:
-        return {}
-    return {f"latency:{bucket_of(latency_ms)}": 1, "latency_sum_ms": latency_ms}
 
 
 @lru_cache(maxsize=256)

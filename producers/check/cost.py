@@ -77,7 +77,7 @@ def cost(
     settings = options.settings()
     prices = PriceTable.shipped(settings.llm.prices)
     tokens = TokenUsage(prompt_tokens, round(prompt_tokens * cached_frac), completion_tokens)
-    rows = [_cost_row(listed, prices, tokens) for listed in prices]
+    rows = [_cost_row(listed, tokens) for listed in prices]
     rows.sort(key=lambda row: (row["request_usd_micros"], row["model"]))
     plan = Plan(symbols, rounds, candidates, intervals) if symbols else None
     planned = planned_cost(plan, settings, prices, tokens) if plan else None
@@ -113,8 +113,8 @@ def _show_models(rows: Iterable[dict[str, Any]], tokens: TokenUsage, console: Co
     console.print(table)
 
 
-def _cost_row(listed: ListedPrice, prices: PriceTable, tokens: TokenUsage) -> dict[str, Any]:
-    each = prices.cost_micros(listed.model, tokens)
+def _cost_row(listed: ListedPrice, tokens: TokenUsage) -> dict[str, Any]:
+    each = listed.cost_micros(tokens)
     return {
         "model": listed.model,
         "as_of": listed.price.as_of,

@@ -126,13 +126,13 @@ def test_errors_are_counted_by_class_beside_the_calls(make: Make) -> None:
     where = ("run-1", "2026-01-31", "quick_scan", "vendor/model:free")
     usage.record(entry())
     usage.record_error(*where, "rate_limited")
-    usage.record_error(*where, "rate_limited", latency_ms=80)
+    usage.record_error(*where, "rate_limited")
     usage.record_error(*where[:3], "other", "timeout: read")
     report = usage.report()
     assert [row["errors"] for row in report["by"]] == [{"timeout: read": 1}, {"rate_limited": 2}]
     assert report["totals"]["errors"] == {"rate_limited": 2, "timeout: read": 1}
     assert report["totals"]["requests"] == 1
-    assert report["by"][1]["latency_ms"]["mean"] == 640
+    assert report["by"][1]["latency_ms"]["mean"] == 1200  # of calls that were answered
 
 
 def test_names_that_look_like_keys_stay_apart(make: Make) -> None:

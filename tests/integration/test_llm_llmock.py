@@ -103,7 +103,7 @@ def test_the_bill_is_the_servers_usage(server: LLMockServer, world: World) -> No
     usage = answer.reply.usage
     assert usage.prompt > 0
     assert not usage.estimated
-    assert answer.cost_usd_micros == PriceTable.shipped().cost_micros("gpt-4o-mini", usage)
+    assert answer.cost_usd_micros == PriceTable.shipped()["gpt-4o-mini"].cost_micros(usage)
 
 
 def test_an_account_without_money_is_not_asked_again_but_its_fallback_is(

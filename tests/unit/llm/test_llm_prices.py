@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.llm.messages import Message, TokenUsage, same_model
 from alphamill.llm.prices import PriceTable
@@ -26,7 +27,7 @@ TABLE = PriceTable.shipped()
     ],
 )
 def test_cost_by_hand(model: str, usage: TokenUsage, micros: int) -> None:
-    assert TABLE.cost_micros(model, usage) == micros
+    assert TABLE[model].cost_micros(usage) == micros
 
 
 def test_every_default_tier_has_a_price_and_every_price_a_date_and_a_source() -> None:
@@ -41,14 +42,14 @@ def test_a_users_price_wins_and_without_a_cached_price_nothing_is_discounted() -
     table = PriceTable.shipped(
         {"gpt-4.1": Price(input=1, output=1), "mine": Price(input=0, output=0)}
     )
-    assert table.cost_micros("gpt-4.1", TokenUsage(10, 10, 10)) == 20
-    assert table.worst_case_micros("mine", 10, 10) == 0
+    assert table["gpt-4.1"].cost_micros(TokenUsage(10, 10, 10)) == 20
+    assert table["mine"].worst_case_micros(10, 10, 0) == 0
 
 
 def test_an_unknown_model_is_named_with_the_cure() -> None:
     for name in ("gpt-9", "gpt-4.1-2025-04-14"):  # a dated version may cost something else
         with pytest.raises(Misconfigured) as raised:
-            TABLE.worst_case_micros(name, 1, 1)
+            _ = TABLE[name]
         assert name in str(raised.value)
         assert f'[llm.prices."{name}"]' in raised.value.cure
         assert "ALPHAMILL_CONFIG" in raised.value.cure
@@ -65,9 +66,10 @@ def test_no_cost_passes_the_worst_case(
 ) -> None:
     table = PriceTable.shipped({"mine": Price(input=1, output=3, cached_input=dear_cache)})
     usage = TokenUsage(prompt, int(prompt * cached_frac), completion)
+    now_ms = SystemClock().now_ms()
     for row in table:
-        worst = table.worst_case_micros(row.model, prompt, completion)
-        assert table.cost_micros(row.model, usage) <= worst
+        worst = row.worst_case_micros(prompt, completion, now_ms)
+        assert row.cost_micros(usage) <= worst
 
 
 @pytest.mark.parametrize(
@@ -127,25 +129,25 @@ OFF_PEAK = 90_000 + 1_200 + 60_000  # 600k * 0.15 + 400k * 0.003 + 100k * 0.60
 def test_the_hour_and_the_day_of_the_week_decide(day: int, hour: float, times: int) -> None:
     moment = MONDAY_MS + round((24 * day + hour) * HOUR_MS)
     during = (moment, moment)
-    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK, during) == times * OFF_PEAK
+    assert TABLE["deepseek-flash"].cost_micros(DEEPSEEK, during) == times * OFF_PEAK
 
 
 def test_a_call_across_the_turn_is_charged_the_dearer_rate() -> None:
     before, after = MONDAY_MS + HOUR_MS - 1, MONDAY_MS + HOUR_MS + 1
-    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK, (before, after)) == 2 * OFF_PEAK
-    assert TABLE.cost_micros("deepseek-flash", DEEPSEEK) == 2 * OFF_PEAK  # time unknown
+    assert TABLE["deepseek-flash"].cost_micros(DEEPSEEK, (before, after)) == 2 * OFF_PEAK
+    assert TABLE["deepseek-flash"].cost_micros(DEEPSEEK) == 2 * OFF_PEAK  # time unknown
 
 
 def test_the_worst_case_is_dear_at_any_hour() -> None:
-    worst = TABLE.worst_case_micros("deepseek-flash", 1_000_000, 100_000, MONDAY_MS + 12 * HOUR_MS)
+    worst = TABLE["deepseek-flash"].worst_case_micros(1_000_000, 100_000, MONDAY_MS + 12 * HOUR_MS)
     assert worst == 300_000 + 120_000
 
 
 def test_written_cache_has_its_price() -> None:
     price = Price(input=1, output=0, cached_input=0.1, cache_write=1.25)
     table = PriceTable.shipped({"m": price})
-    assert table.cost_micros("m", TokenUsage(1000, 300, 0, cache_write=400)) == 300 + 30 + 500
-    assert table.worst_case_micros("m", 1000, 0) == 1250
+    assert table["m"].cost_micros(TokenUsage(1000, 300, 0, cache_write=400)) == 300 + 30 + 500
+    assert table["m"].worst_case_micros(1000, 0, 0) == 1250
 
 
 def test_a_price_holds_from_its_day_and_a_budget_expects_it() -> None:
@@ -161,10 +163,10 @@ def test_a_price_holds_from_its_day_and_a_budget_expects_it() -> None:
     )
     table = PriceTable.shipped(settings.prices)
     usage, last = TokenUsage(100, 0, 0), MONDAY_MS + 24 * HOUR_MS - 1
-    assert table.cost_micros("m", usage, (last, last)) == 100
-    assert table.cost_micros("m", usage, (last + 1, last + 1)) == 300
-    assert table.worst_case_micros("m", 100, 0, MONDAY_MS) == 100
-    assert table.worst_case_micros("m", 100, 0, last) == 300  # it may be billed after midnight
+    assert table["m"].cost_micros(usage, (last, last)) == 100
+    assert table["m"].cost_micros(usage, (last + 1, last + 1)) == 300
+    assert table["m"].worst_case_micros(100, 0, MONDAY_MS) == 100
+    assert table["m"].worst_case_micros(100, 0, last) == 300  # it may be billed after midnight
 
 
 @pytest.mark.parametrize("hours", ["1-4", "01-25", "25-26", "01:00-04:00"])
