@@ -51,8 +51,12 @@ log = logging.getLogger(__name__)
 
 # Another model may answer; for anything else the same one is asked again, or nobody.
 _PASSED_OVER = (
-    *(QuotaExhausted, ModelNotFound, KeyRefused, EndpointNotFound),
-    *(CircuitOpen, ProviderDown),
+    QuotaExhausted,
+    ModelNotFound,
+    KeyRefused,
+    EndpointNotFound,
+    CircuitOpen,
+    ProviderDown,
 )
 _REFUSALS = {
     cls.opens: cls

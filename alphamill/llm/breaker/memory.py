@@ -23,7 +23,7 @@ class _Circuit:
 
 
 class MemoryBreaker:
-    """See the protocol."""
+    """A `Breaker` whose circuits nobody else sees."""
 
     def __init__(self, clock: Clock | None = None, times: BreakerTimes | None = None) -> None:
         self._times = times or BreakerTimes()

@@ -184,7 +184,11 @@ def _granted(record: CallRecord, said: Sequence[str]) -> CallRecord | None:
 
 
 def _admit(turn: str) -> str:
-    """One script of three: a chunk's KEYS and ARGV become a function's arguments."""
+    """`admit.lua` behind the journal's script and the turn's, each made a function.
+
+    A Lua script is a chunk that reads the globals KEYS and ARGV; as a function of those two names
+    its text runs unchanged on what `admit.lua` hands it.
+    """
     parts = [("journal", script(__package__, "journal")), ("turn", turn)]
     functions = [f"local function {name}(KEYS, ARGV)\n{text}\nend\n" for name, text in parts]
     return "".join(functions) + script(__package__, "admit")
