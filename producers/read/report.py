@@ -8,8 +8,7 @@ import click
 
 from alphamill.errors import Misconfigured
 from alphamill.jobs import RunKind
-from alphamill.report.html import render_report
-from alphamill.report.page import page_of
+from alphamill.report.page import page_of, render
 from alphamill.runs.find import finished_run
 from producers import options
 
@@ -33,7 +32,7 @@ def report(run: str, out: Path | None, as_json: bool) -> None:
     found = finished_run(options.settings(), run, (RunKind.MINE, RunKind.EVALUATE))
     path = (out or Path(f"{found.id}.html")).resolve()
     try:
-        path.write_text(render_report(page_of(found)), encoding="utf-8")
+        path.write_text(render(page_of(found)), encoding="utf-8")
     except OSError as error:
         raise Misconfigured(
             "--out", f"cannot write {path} ({error.strerror})", "name another file"

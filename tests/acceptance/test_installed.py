@@ -123,11 +123,16 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.settings import LedgerSettings
 from alphamill.usage import RedisUsage
-import alphamill.llm.prompts, alphamill.report.html
+import alphamill.llm.prompts
+from alphamill.frames import Market
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.report.page import RunPage, render
 client = fakeredis.FakeRedis()
 for build in (RedisLimiter, RedisJournal, RedisUsage):
     build(client)
 RedisLedger(client, LedgerSettings()).open_run("fetch-1", "fetch", {})
+spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, (), (), 0, 1)
+assert "</html>" in render(RunPage("mine-1", spec))
 assert "gpt-4.1" in PriceTable.shipped()
 print("all there")
 """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,14 +13,87 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphamill.report.elements import element
-from alphamill.report.html import render_report
+from alphamill.evaluation import Gate, Grade, Segment
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.report.page import RunPage, SearchFacts, render
+from alphamill.report.values import NOTHING
+from alphamill.runs.panels import SegmentFacts
+from alphamill.runs.rows import DiscoveryFigures, JudgedFactor, Measures, SegmentFigures, Trial
 
 HOSTILE = "</code></td><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & [bold] \x1b[31m"
-VOID = {"meta", "br"}
-TAGS = {"html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "p", "div",
-        "b", "span", "i", "dl", "dt", "dd", "section", "table", "thead", "tbody", "tr", "th", "td",
-        "details", "summary", "code", "svg", "line", "rect", "small", "ul", "li"}  # fmt: skip
+VOID = {"meta"}
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2"),
+    *("p", "div", "b", "span", "i", "dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr"),
+    *("th", "td", "details", "summary", "code", "small", "svg", "line", "rect"),
+}
+FACTOR = JudgedFactor(
+    hash="ab12",
+    expression="rank(close / ma_20) - 0.5",
+    interval=Interval.H1,
+    verdict=Grade.PREDICTIVE,
+    rank=1,
+    direction=1,
+    gates=(Gate("net_validation", False, -0.4, 0.0, "net Sharpe above 0", Grade.TRADABLE),),
+    reasons=(),
+    discovery=DiscoveryFigures(
+        rank_ic_mean=0.04,
+        walk_forward_rank_corr=0.012,
+        cpcv_same_sign_frac=0.9286,
+        half_life_bars=6.0,
+    ),
+    validation=SegmentFigures(
+        rank_ic_mean=0.03,
+        rank_ic_t=3.6,
+        gross_sharpe=3.5,
+        net_sharpe=1.25,
+        break_even_bps=8.31,
+        coverage=0.99,
+        capacity_quote=1_250_000.0,
+    ),
+    holdout=SegmentFigures(rank_ic_mean=-0.01, rank_ic_t=-0.9, net_sharpe=0.75),
+    hypothesis="prices return to their mean",
+    tier="quick_scan",
+    symbol="BTCUSDT",
+    n_trials=311,
+    deflated_sharpe=0.963,
+    bh_p=3e-9,
+    call_cost_usd_micros=449,
+)
+USAGE = {
+    "requests": 3,
+    "prompt_tokens": 900,
+    "cached_tokens": 0,
+    "completion_tokens": 70,
+    "cost_usd_micros": 1234,
+    "errors": {"timeout": 1},
+    "latency_ms": {"p50": 8, "p99": 9},
+}
+PAGE = RunPage(
+    run_id="mine-1",
+    spec=RunSpec(
+        RunKind.MINE,
+        "lake",
+        Market.SPOT,
+        ("BTCUSDT", "ETHUSDT"),
+        (Interval.H1,),
+        start_ms=1609459200000,
+        end_ms=1640995200000,
+        strategy="reversals",
+    ),
+    factors=(FACTOR,),
+    searches={Interval.H1: SearchFacts(311, 0.0123)},
+    funnel={"proposed": 311, "finalists": 10},
+    segments=((Interval.H1, Segment.DISCOVERY, SegmentFacts(1609459200000, 600, 0, 0, {})),),
+    usage={
+        "by": [USAGE | {"day": "2025-01-01", "tier": "quick_scan", "model": "m"}],
+        "totals": USAGE,
+    },
+    caveats=("One market regime.",),
+    spent="$0.01 for 3 answers",
+    legend="t: Newey-West t",
+)
 
 
 class Page(HTMLParser):
@@ -45,84 +121,118 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def report(**changes: Any) -> dict[str, Any]:
-    factor = {
-        "rank": 1, "expression": "rank(close / ma_20) - 0.5", "hash": "ab12",
-        "verdict": "predictive", "hypothesis": "prices return to their mean",
-        "tier": "quick_scan", "symbol_of_origin": "BTCUSDT",
-        "reasons": [{"gate": "net Sharpe", "passed": False, "value": -0.4, "threshold": 0.0}],
-        "discovery": {"correlation": 0.04}, "validation": {"correlation": 0.03, "t": 3.6},
-        "holdout": {"correlation": -0.01, "t": -0.9}, "net_sharpe": -0.4, "gross_sharpe": 1.1,
-        "turnover": 0.4, "coverage": 0.99, "trials": 311, "dsr": 0.96, "bh_p": 0.004,
-    }  # fmt: skip
-    return {
-        "run": {"id": "mine-1", "state": "done", "market": "spot",
-                "symbols": ["BTCUSDT", "ETHUSDT"], "intervals": ["1h"],
-                "start_ms": 1609459200000, "end_ms": 1640995200000},
-        "factors": [factor],
-        "usage": {"totals": {"requests": 3, "cost_usd_micros": 1234}, "by": [
-            {"day": "2025-01-01", "tier": "quick_scan", "model": "m", "requests": 3,
-             "cost_usd_micros": 1234}]},
-        "funnel": [{"name": "proposed", "count": 311}, {"name": "finalists", "count": 10}],
-        "segments": [{"name": "discovery", "interval": "1h", "bars": 600, "embargo_bars": 0}],
-        "caveats": ["One market regime."],
-    } | changes  # fmt: skip
+def words(page: RunPage) -> str:
+    return " ".join(" ".join(Page(render(page)).texts).split())
+
+
+def cells(page: RunPage) -> list[str]:
+    """The first factor's figures behind its correlations."""
+    line = render(page).split("<tbody>")[1].split("</tr>")[0]
+    return re.findall(r'<td class="figure">([^<]*)</td>', line)[1:]
 
 
 def test_shows_what_it_is_given() -> None:
-    page = Page(render_report(report()))
-    text = " ".join(page.texts)
-    for part in ("mine-1", "rank(close / ma_20) - 0.5", "prices return to their mean", "predictive",
-                 "+0.040 / +0.030 / -0.010", "+3.60", "$0.001234", "One market regime.", "311",
-                 "✗ net Sharpe -0.4 (needs 0)", "2021-01-01 00:00", "0.0040"):  # fmt: skip
+    text = words(PAGE)
+    for part in (
+        *("mine-1", "rank(close / ma_20) - 0.5", "prices return to their mean", "predictive"),
+        *("+0.040 / +0.030 / -0.010", "$0.001234", "One market regime.", "reversals", "timeout 1"),
+        *("✗ net_validation: net Sharpe above 0 -0.4 (needs 0)", "2021-01-01 00:00"),
+        *("0.01 probability that the best", "$0.01 for 3 answers", "t: Newey-West t"),
+        "Sharpe before costs +3.50 · coverage 99.0 %",
+    ):
         assert part in text, part
-    assert page.tags <= TAGS
+
+
+def test_trials_deflation_and_both_costs_stand_beside_the_sharpe_ratio() -> None:
+    assert cells(PAGE) == [
+        *("+3.60", "-0.90", "+1.25", "+0.75", "311", "0.963", "&lt;0.0001", NOTHING, "8.3"),
+        *("93 %", "1.25M", "$0.000449"),
+    ]
+
+
+def test_a_veto_stands_before_the_gates_and_what_failed_before_what_passed() -> None:
+    passed = Gate("coverage", True, 0.99, 0.8, "share of bars with a value", Grade.PREDICTIVE)
+    factor = replace(FACTOR, gates=(passed, *FACTOR.gates), veto_reason="a copy of momentum")
+    text = words(replace(PAGE, factors=(factor,)))
+    assert text.index("copy of momentum") < text.index("✗ net_validation") < text.index("✓ cover")
 
 
 def test_bars_of_the_rank_ics_stand_on_the_zero_line() -> None:
-    text = render_report(report())
-    heights = re.findall(r'<rect x="(\d+)" width="12" height="([\d.]+)" y="([\d.]+)"', text)
+    bars = r'<rect x="(\d+)" width="12" height="([\d.]+)" y="([\d.]+)"'
+    heights = re.findall(bars, render(PAGE))
     assert heights == [("4", "12.00", "2.00"), ("22", "9.00", "5.00"), ("40", "3.00", "14.00")]
-    assert "<rect" not in render_report(report(factors=[{"discovery": {"correlation": 0.0}}]))
+    flat = replace(
+        FACTOR,
+        discovery=DiscoveryFigures(rank_ic_mean=0.0),
+        validation=SegmentFigures(),
+        holdout=SegmentFigures(),
+    )
+    assert "<rect" not in render(replace(PAGE, factors=(flat,)))
+
+
+def test_given_expressions_are_shown_in_sample_and_without_verdicts() -> None:
+    trials = (
+        Trial(
+            interval=Interval.H1,
+            status="evaluated",
+            expression="close",
+            discovery=Measures(rank_ic_mean=-0.05, rank_ic_t=-2.14, net_sharpe=2.32),
+        ),
+        Trial(interval=Interval.H1, status="invalid", proposed="clsoe", reason="unknown field"),
+    )
+    page = replace(PAGE, factors=(), given=trials, searches={}, funnel={})
+    text = words(page)
+    for part in ("in-sample", "-2.14", "+2.32", "invalid", "clsoe", "✗ unknown field"):
+        assert part in text, part
+    assert "<span>tradable</span>" in render(PAGE)
+    assert "<span>tradable</span>" not in render(page)
+
+
+def test_several_intervals_are_told_apart() -> None:
+    searches = {Interval.H1: SearchFacts(208, 0.5), Interval.H4: SearchFacts(7, None)}
+    text = words(replace(PAGE, searches=searches))
+    assert "trials at 4h" in text
+    assert f"{NOTHING} probability that the best" in text  # not measured at 4h
 
 
 def test_is_self_contained() -> None:
-    text = render_report(report())
+    text = render(PAGE)
     page = Page(text)
-    assert not {name for name, _ in page.attributes} & {
-        "src",
-        "href",
-        "action",
-        "srcset",
-        "xlink:href",
-    }
+    names = {name for name, _ in page.attributes}
+    assert not names & {"src", "href", "action", "srcset", "xlink:href"}
     assert not re.search(r"https?:|url\(|@import", text)
     assert "prefers-color-scheme: dark" in text
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
 
 
-@pytest.mark.parametrize("missing", [{}, {"run": None, "factors": None, "usage": None}])
-def test_every_part_may_be_missing(missing: dict[str, Any]) -> None:
-    text = " ".join(Page(render_report(missing)).texts)
+def test_a_run_without_a_factor_says_so_and_leaves_the_other_parts_out() -> None:
+    text = words(RunPage(run_id="mine-1", spec=PAGE.spec))
     assert "No factor came out of this run." in text
-    Page(render_report(report(factors=[{}], segments=[{}], funnel=[{}], usage={"totals": {}})))
+    assert "Funnel" not in text
+    assert "Caveats" not in text
 
 
 def poisoned(value: Any, text: str) -> Any:
     """The same shape with `text` in place of every string, and as every key of `errors`."""
-    if isinstance(value, dict):
-        return {key: poisoned(item, text) for key, item in value.items()} | (
-            {"errors": {text: 1}} if "requests" in value else {}
-        )
-    if isinstance(value, list):
-        return [poisoned(item, text) for item in value]
-    return text if isinstance(value, str) else value
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return text
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {one.name: poisoned(getattr(value, one.name), text) for one in fields(value)}
+        return replace(value, **changed)
+    if isinstance(value, Mapping):
+        keys = {"timeout": text}
+        return {keys.get(key, key): poisoned(item, text) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(poisoned(item, text) for item in value)
+    return value
 
 
 def test_hostile_text_anywhere_stays_text() -> None:
-    clean, dirty = Page(render_report(report())), render_report(poisoned(report(), HOSTILE))
+    clean, dirty = Page(render(PAGE)), render(poisoned(PAGE, HOSTILE))
     page = Page(dirty)
-    assert page.tags == clean.tags
+    assert page.tags == clean.tags <= TAGS
     assert "<script" not in dirty
     assert "<img" not in dirty
     assert "\x1b" not in dirty
@@ -133,20 +243,16 @@ def test_hostile_text_anywhere_stays_text() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_anywhere_keeps_the_page_well_formed(text: str) -> None:
-    page = Page(render_report(poisoned(report(), text)))
-    assert page.tags <= TAGS
-    render_report(poisoned(report(), text)).encode("utf-8")
+    shown = render(poisoned(PAGE, text))
+    assert Page(shown).tags <= TAGS
+    shown.encode("utf-8")
 
 
 def test_very_long_text_is_cut() -> None:
-    assert len(render_report(poisoned(report(), "y" * 200_000))) < 40_000
+    assert len(render(poisoned(PAGE, "y" * 200_000))) < 40_000
 
 
-def test_the_notice_is_shown_before_the_figures() -> None:
-    text = render_report(report(run={"id": "r", "notice": "Offline proposer: a control arm."}))
-    assert text.index("a control arm") < text.index("Factors")
-
-
-def test_elements_escape_children_and_attributes() -> None:
-    made = element("p", "<b>", element("b", "&"), ["x", None], class_='"><')
-    assert made == '<p class="&quot;&gt;&lt;">&lt;b&gt;<b>&amp;</b>x</p>'
+@pytest.mark.parametrize("notice", ["Offline proposer: a control arm."])
+def test_the_notice_is_shown_before_the_figures(notice: str) -> None:
+    text = render(replace(PAGE, notice=notice))
+    assert text.index(notice) < text.index("Factors")

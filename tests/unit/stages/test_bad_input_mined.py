@@ -18,8 +18,7 @@ from alphamill.lake import Lake, run_key
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.market import FakeExchange
 from alphamill.replay.run import replay
-from alphamill.report.html import render_report
-from alphamill.report.page import page_of
+from alphamill.report.page import page_of, render
 from alphamill.report.terminal.leaderboard import run_board
 from alphamill.runs.schemas import MINED_TRIALS, SCORE_COLUMNS, VERDICTS
 from alphamill.settings import SegmentSettings
@@ -75,7 +74,7 @@ def shown(got):
     """The leaderboard and the page, as text."""
     console = Console(file=io.StringIO(), width=100)
     console.print(run_board(got.published))
-    page = render_report(page_of(got.published))
+    page = render(page_of(got.published))
     return " ".join(console.file.getvalue().split()), page
 
 
@@ -108,7 +107,7 @@ def nowhere(market):
 
 
 @pytest.fixture(scope="module")
-def faulty_reply(tmp_path_factory):
+def spoiled(tmp_path_factory):
     return mined(tmp_path_factory.mktemp("spoiled"), *BAD, ON_VALIDATION, change=one_sided)
 
 
