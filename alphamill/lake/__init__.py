@@ -12,8 +12,6 @@ from alphamill.lake.layout import (
     AnySeries,
     FundingSeries,
     Series,
-    features_key,
-    klines_key,
     run_key,
 )
 from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
@@ -43,8 +41,6 @@ __all__ = [
     "Unreadable",
     "bar_change",
     "compared_at_ms",
-    "features_key",
-    "klines_key",
     "load_partition",
     "manifest",
     "partitions",

@@ -105,13 +105,15 @@ def bar_change(open_ms: int, *, appeared: bool) -> Change:
 
 
 def _table(changes: Sequence[Change], seen_ms: int, source: str) -> pa.Table:
-    columns = {
-        "open_time": [change.open_ms for change in changes],
-        "column": [change.column for change in changes],
-        "old": [change.old for change in changes],
-        "new": [change.new for change in changes],
-        "seen_at": [seen_ms] * len(changes),
-        "source": [source] * len(changes),
-    }
-    arrays = [pa.array(columns[field.name], field.type) for field in CORRECTIONS]
-    return pa.Table.from_arrays(arrays, schema=CORRECTIONS)
+    rows = [
+        {
+            "open_time": change.open_ms,
+            "column": change.column,
+            "old": change.old,
+            "new": change.new,
+            "seen_at": seen_ms,
+            "source": source,
+        }
+        for change in changes
+    ]
+    return pa.Table.from_pylist(rows, schema=CORRECTIONS)

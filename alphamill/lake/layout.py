@@ -81,16 +81,6 @@ class FundingSeries:
 AnySeries = Series | FundingSeries
 
 
-def klines_key(market: Market, symbol: str, interval: Interval, month: Month) -> str:
-    """The key of a month of bars; bars belong to the month that they open in."""
-    return Series(market, symbol, interval).key("klines", month)
-
-
-def features_key(market: Market, symbol: str, interval: Interval, month: Month) -> str:
-    """The key of a month of indicators."""
-    return Series(market, symbol, interval).key("features", month)
-
-
 def run_key(run_id: str, name: str) -> str:
     """The key of a file of one run: `run_key("mine-1f2e", "trials.parquet")`."""
     if _IDENTITY.fullmatch(run_id) is None:

@@ -17,11 +17,7 @@ from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.lake.files import PROBE, SETTING, Stat
 
 _TEMPORARY = ".tmp"
-
-
 _STALE_S = 3600.0  # no write takes an hour: an older temporary file's writer is dead
-
-
 _NEVER = frozenset(
     {
         errno.EROFS,
@@ -34,8 +30,6 @@ _NEVER = frozenset(
         errno.ELOOP,
     }
 )
-
-
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

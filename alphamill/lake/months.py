@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from alphamill.frames import (
     rows_within,
     times_ms,
 )
-from alphamill.lake.layout import AnySeries, Series, klines_key
+from alphamill.lake.layout import AnySeries, Series
 from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
@@ -81,8 +82,9 @@ def write_klines(
     facts: MonthFacts,
 ) -> str:
     """Put a month of KLINES in place; the key. ValueError for bars of another month or order."""
-    key = klines_key(market, symbol, interval, month)
-    lake.write(key, *_stored(Series(market, symbol, interval), month, table, facts))
+    series = Series(market, symbol, interval)
+    key = series.key(series.kind, month)
+    lake.write(key, *_stored(series, month, table, facts))
     return key
 
 
@@ -96,19 +98,14 @@ def update_partition(
     key = series.key(series.kind, month)
 
     def changed(before: Stored | None) -> Stored | None:
-        after = change(_loaded(month, before, key))
+        present = None
+        if before is not None:
+            with contextlib.suppress(Unreadable):
+                present = _partition(month, before[1], key), before[0]
+        after = change(present)
         return None if after is None else _stored(series, month, *after)
 
     lake.update(key, changed)
-
-
-def _loaded(month: Month, stored: Stored | None, key: str) -> tuple[Partition, pa.Table] | None:
-    if stored is None:
-        return None
-    try:
-        return _partition(month, stored[1], key), stored[0]
-    except Unreadable:
-        return None
 
 
 def _stored(series: AnySeries, month: Month, table: pa.Table, facts: MonthFacts) -> Stored:
@@ -136,10 +133,10 @@ def read_klines(
     """
     names = KLINES.names if columns is None else [*columns]
     schema = pa.schema([KLINES.field(name) for name in names])
-    asked = TimeRange(start_ms, max(start_ms, end_ms))
+    series, asked = Series(market, symbol, interval), TimeRange(start_ms, max(start_ms, end_ms))
 
     def of_month(month: Month) -> pa.Table | None:
-        key = klines_key(market, symbol, interval, month)
+        key = series.key(series.kind, month)
         try:
             table = lake.read(key, [*dict.fromkeys(["open_time", *names])])
         except FileNotFoundError:
@@ -165,13 +162,13 @@ def read_partition(lake: Lake, series: AnySeries, month: Month) -> Partition | N
 def load_partition(
     lake: Lake, series: AnySeries, month: Month, columns: Sequence[str] | None = None
 ) -> tuple[Partition, pa.Table] | None:
-    """As `read_partition`, with the bars of the same version of the file."""
+    """A month with its rows, of one version of its file; None for no file or a damaged one."""
     key = series.key(series.kind, month)
     try:
         table, metadata = lake.load(key, columns)
-    except FileNotFoundError:
+        return _partition(month, metadata, key), table
+    except (FileNotFoundError, Unreadable):
         return None
-    return _partition(month, metadata, key), table
 
 
 def _partition(month: Month, metadata: Mapping[str, str], key: str) -> Partition:

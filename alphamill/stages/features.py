@@ -34,7 +34,7 @@ from alphamill.indicators import (
     registry_version,
 )
 from alphamill.jobs import Facts, FeaturesJob
-from alphamill.lake import Lake, Series, features_key, klines_key, read_partition
+from alphamill.lake import Lake, Series, read_partition
 
 _OPEN_TIME = KLINES.field("open_time")
 
@@ -98,10 +98,11 @@ def read_features(
     """
     names = [name for name in columns if name != _OPEN_TIME.name]
     schema = pa.schema([_OPEN_TIME, *(pa.field(name, pa.float64()) for name in names)])
-    tables, asked = [schema.empty_table()], TimeRange(start_ms, end_ms)
+    series, asked = Series(market, symbol, interval), TimeRange(start_ms, end_ms)
+    tables = [schema.empty_table()]
     for month in months_between(start_ms, end_ms):
         try:
-            table = lake.read(features_key(market, symbol, interval, month), schema.names)
+            table = lake.read(series.key("features", month), schema.names)
         except FileNotFoundError:
             continue
         for name in names:
@@ -158,10 +159,8 @@ class _Months:
 
     def _table(self, month: Month) -> pa.Table:
         if month not in self._tables:
-            s = self._series
-            self._tables[month] = self._lake.read(
-                klines_key(s.market, s.symbol, s.interval, month), KLINES.names
-            )
+            key = self._series.key("klines", month)
+            self._tables[month] = self._lake.read(key, KLINES.names)
         return self._tables[month]
 
 
@@ -175,7 +174,7 @@ def _history_start_ms(series: Series, month: Month) -> int:
 
 
 def _is_up_to_date(lake: Lake, series: Series, month: Month, months: _Months) -> bool:
-    key = features_key(series.market, series.symbol, series.interval, month)
+    key = series.key("features", month)
     try:
         return lake.metadata(key).get("fingerprint") == months.fingerprint(month)
     except FileNotFoundError:
@@ -192,7 +191,7 @@ def _write(lake: Lake, series: Series, month: Month, months: _Months) -> None:
         columns[name] = pa.array(frame[name].to_numpy()[first:], from_pandas=True)
     table = pa.table(columns)
     lake.write(
-        features_key(series.market, series.symbol, series.interval, month),
+        series.key("features", month),
         table,
         {
             "fingerprint": fingerprint,

@@ -8,7 +8,6 @@ for again. Safe to repeat, and safe beside another worker at the same month.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,38 +16,19 @@ import pyarrow as pa
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import (
+    BarRange,
     Interval,
-    Month,
     TimeRange,
     is_symbol,
     months_between,
     rows_within,
-    times_ms,
 )
 from alphamill.jobs import Facts, FetchJob
-from alphamill.lake import (
-    Lake,
-    MonthFacts,
-    Partition,
-    Series,
-    Unreadable,
-    klines_key,
-    load_partition,
-)
-from alphamill.lake.coverage import extend, still_wanted
-from alphamill.market import (
-    SETTLE_MS,
-    Exchange,
-    FetchedPart,
-    KlineArchive,
-    KlineHistory,
-    find_gaps,
-    find_halts,
-)
-from alphamill.market.grid import closed_until_ms, next_ms
-from alphamill.market.klines.parse import empty_klines, merge_klines
+from alphamill.lake import Lake, MonthFacts, Series, load_partition
+from alphamill.market import Exchange, KlineArchive, KlineHistory, find_gaps, find_halts
+from alphamill.market.klines.parse import merge_klines
 from alphamill.market.replies import unknown_symbol
-from alphamill.stages.quarantine import archive_note, keep_damaged
+from alphamill.stages.bring import Brought, bring
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +73,12 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
     if not is_symbol(job.symbol):
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
-    parts: list[FetchedPart] = []
-    wanted = still_wanted(deps.lake, series, TimeRange(job.start_ms, job.end_ms))
-    for stretch in wanted:
-        try:
-            for part in _brought(series, stretch, deps):
-                parts.append(part)  # noqa: PERF402  those before a failure count
-        except GiveUp as error:
-            if not stretch.doubt:
-                raise
-            why = f"bars that the archive lacks could not be asked for: {error}"
-            parts.append(FetchedPart(stretch, empty_klines(), deps.clock.now_ms(), notes=(why,)))
-    return _facts(series, job, deps.lake, parts, skipped=not wanted)
-
-
-def _brought(series: Series, stretch: TimeRange, deps: FetchDeps) -> Iterator[FetchedPart]:
-    """Each part once it is in the lake."""
+    asked = TimeRange(job.start_ms, job.end_ms)
     history = KlineHistory(series.market, deps.exchange, deps.archive, deps.clock)
+    parts_of = partial(history.parts, series.symbol, series.interval)
     add_gaps = partial(describe, series.interval)
-    for part in history.parts(series.symbol, series.interval, stretch):
-        answered = _answered(series.interval, part)
-        found = part.table, part.source, part.unverified
-        extend(deps.lake, series, answered, *found, merge_klines, add_gaps)
-        keep_damaged(deps.lake, series, part.damaged, part.server_time_ms)
-        yield part
+    brought = bring(deps.lake, series, asked, parts_of, merge_klines, add_gaps, "bars")
+    return _facts(series, asked, deps.lake, brought)
 
 
 def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
@@ -124,24 +86,6 @@ def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
     if symbol in known:
         return GiveUp(f"{symbol!r} cannot name a file of the lake (letters A-Z and digits can)")
     return unknown_symbol(symbol, known)
-
-
-def _loaded(
-    lake: Lake, series: Series, month: Month, columns: list[str] | None = None
-) -> tuple[Partition, pa.Table] | None:
-    try:
-        return load_partition(lake, series, month, columns)
-    except Unreadable:
-        return None
-
-
-def _answered(interval: Interval, part: FetchedPart) -> TimeRange:
-    """The stretch of it in which an absent bar is known not to be at the exchange."""
-    settled_ms = closed_until_ms(interval, part.server_time_ms - SETTLE_MS)
-    if part.table.num_rows:
-        settled_ms = max(settled_ms, next_ms(interval, int(times_ms(part.table)[-1])))
-    start_ms = part.range.start_ms
-    return TimeRange(start_ms, max(start_ms, min(part.range.end_ms, settled_ms)))
 
 
 def describe(interval: Interval, facts: MonthFacts, bars: pa.Table) -> MonthFacts:
@@ -155,40 +99,35 @@ def describe(interval: Interval, facts: MonthFacts, bars: pa.Table) -> MonthFact
     )
 
 
-def _facts(
-    series: Series, job: FetchJob, lake: Lake, parts: list[FetchedPart], *, skipped: bool
-) -> FetchFacts:
+def _facts(series: Series, asked: TimeRange, lake: Lake, brought: Brought) -> FetchFacts:
     """The range as the lake has it now."""
-    months = months_between(job.start_ms, job.end_ms)
-    where = series.market, series.symbol, series.interval
-    rows = gaps = missing = 0
+    months = months_between(asked.start_ms, asked.end_ms)
+    rows, gaps = 0, list[BarRange]()
     sources: set[str] = set()
     for month in months:
-        present = _loaded(lake, series, month, ["open_time"])
+        present = load_partition(lake, series, month, ["open_time"])
         if present is None:
             continue
         partition, times = present
         sources.update(partition.facts.source.split("+"))
-        covered = partition.facts.asked.within(TimeRange(job.start_ms, job.end_ms))
-        if covered is None:
-            continue
-        bars = rows_within(times, covered)
-        found = find_gaps(bars, series.interval, covered)
-        rows += bars.num_rows
-        gaps += len(found)
-        missing += sum(gap.bars for gap in found)
+        covered = partition.facts.asked.within(asked)
+        if covered:
+            bars = rows_within(times, covered)
+            rows += bars.num_rows
+            gaps += find_gaps(bars, series.interval, covered)
+    missing = sum(gap.bars for gap in gaps)
     return FetchFacts(
         rows=rows,
         expected=rows + missing,
         missing_bars=missing,
-        gaps=gaps,
-        requests=sum(part.requests for part in parts),
+        gaps=len(gaps),
+        requests=brought.requests,
         source="+".join(sorted(sources)),
-        key=klines_key(*where, months[0]) if len(months) == 1 else series.folder("klines"),
-        skipped=skipped,
+        key=series.key("klines", months[0]) if len(months) == 1 else series.folder("klines"),
+        skipped=brought.skipped,
         note=_note(rows, missing),
-        files=sum(part.files for part in parts),
-        archive_note=archive_note(parts),
+        files=brought.files,
+        archive_note=brought.archive_note,
     )
 
 

@@ -17,7 +17,6 @@ from alphamill.errors import GiveUp
 from alphamill.frames import (
     FUNDING,
     Market,
-    Month,
     TimeRange,
     is_symbol,
     months_between,
@@ -25,11 +24,10 @@ from alphamill.frames import (
     union,
 )
 from alphamill.jobs import Facts, FundingJob
-from alphamill.lake import FundingSeries, Lake, Partition, Unreadable, load_partition
-from alphamill.lake.coverage import extend, still_wanted
-from alphamill.market import FetchedPart, FundingArchive, FundingExchange, FundingHistory
+from alphamill.lake import FundingSeries, Lake, load_partition
+from alphamill.market import FundingArchive, FundingExchange, FundingHistory
 from alphamill.market.funding.parse import merge_funding
-from alphamill.stages.quarantine import archive_note, keep_damaged
+from alphamill.stages.bring import bring
 
 _READERS = 4  # months read side by side: on S3 they are mostly waiting
 
@@ -82,35 +80,25 @@ def run(job: FundingJob, deps: FundingDeps) -> FundingFacts:
         raise GiveUp(f"{job.symbol!r} cannot name a file of the lake (letters A-Z and digits can)")
     series = FundingSeries(job.market, job.symbol)
     history = FundingHistory(job.market, deps.exchange, deps.archive, deps.clock)
-    wanted = still_wanted(deps.lake, series, TimeRange(job.start_ms, job.end_ms))
-    parts: list[FetchedPart] = []
-    for stretch in wanted:
-        try:
-            for part in history.parts(job.symbol, stretch):
-                _keep(series, part, deps.lake)
-                parts.append(part)
-        except GiveUp as error:
-            if not stretch.doubt:
-                raise
-            why = f"settlements that the archive lacks could not be asked for: {error}"
-            nothing = FUNDING.empty_table()
-            parts.append(FetchedPart(stretch, nothing, deps.clock.now_ms(), notes=(why,)))
+    brought = bring(
+        deps.lake,
+        series,
+        TimeRange(job.start_ms, job.end_ms),
+        partial(history.parts, job.symbol),
+        merge_funding,
+        lambda facts, _: facts,
+        "settlements",
+    )
     had = read_funding(deps.lake, job.market, job.symbol, job.start_ms, job.end_ms)
     return FundingFacts(
         settlements=had.table.num_rows,
-        requests=sum(part.requests for part in parts),
+        requests=brought.requests,
         source="+".join(sorted(had.sources)),
         key=series.folder(series.kind),
-        skipped=not wanted,
-        files=sum(part.files for part in parts),
-        archive_note=archive_note(parts),
+        skipped=brought.skipped,
+        files=brought.files,
+        archive_note=brought.archive_note,
     )
-
-
-def _keep(series: FundingSeries, part: FetchedPart, lake: Lake) -> None:
-    found = part.table, part.source, part.unverified
-    extend(lake, series, part.range, *found, merge_funding, lambda facts, _: facts)
-    keep_damaged(lake, series, part.damaged, part.server_time_ms)
 
 
 def read_funding(
@@ -122,7 +110,9 @@ def read_funding(
     known: list[TimeRange] = []
     sources: set[str] = set()
     with ThreadPoolExecutor(_READERS) as readers:
-        months = readers.map(partial(_loaded, lake, series), months_between(start_ms, end_ms))
+        months = readers.map(
+            partial(load_partition, lake, series), months_between(start_ms, end_ms)
+        )
         present = [month for month in months if month]
     for partition, table in present:
         tables.append(rows_within(table.cast(FUNDING), asked))
@@ -130,10 +120,3 @@ def read_funding(
         covered = partition.facts.asked.within(asked)
         known += covered.without(*partition.facts.unverified) if covered else []
     return KnownFunding(merge_funding(tables), tuple(union(known)), frozenset(sources))
-
-
-def _loaded(lake: Lake, series: FundingSeries, month: Month) -> tuple[Partition, pa.Table] | None:
-    try:
-        return load_partition(lake, series, month)
-    except Unreadable:
-        return None

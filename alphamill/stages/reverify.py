@@ -35,7 +35,6 @@ from alphamill.lake import (
     MonthFacts,
     Partition,
     Series,
-    Unreadable,
     bar_change,
     load_partition,
     record_corrections,
@@ -43,8 +42,8 @@ from alphamill.lake import (
 )
 from alphamill.market import Damaged, KlineHistory, Klines, confirmed_klines
 from alphamill.market.klines.parse import empty_klines, merge_klines
+from alphamill.stages.bring import keep_damaged
 from alphamill.stages.fetch import FetchDeps, describe
-from alphamill.stages.quarantine import keep_damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +79,7 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
     keys: list[str] = []
     notes: list[str] = []
     for month in months_between(job.start_ms, job.end_ms):
-        try:
-            present = load_partition(deps.lake, series, month)
-        except Unreadable:
-            present = None
+        present = load_partition(deps.lake, series, month)
         if present is None:
             continue
         partition, bars = present

@@ -10,7 +10,7 @@ import pytest
 
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind
-from alphamill.lake import features_key
+from alphamill.lake import Series
 from alphamill.ledger import JobState
 from tests.deadlines import wait_for
 
@@ -91,5 +91,7 @@ def test_three_killed_feature_workers_with_their_children_lose_no_job(
     features = [job for job in mill.ledger.jobs(run.id) if job.stage == "features"]
     assert {job.result["rows"] for job in features} == {DAYS_OF_JANUARY}
     for symbol in mill.spec().symbols:
-        table, _ = mill.lake.load(features_key(Market.SPOT, symbol, Interval.D1, Month(2023, 1)))
+        table, _ = mill.lake.load(
+            Series(Market.SPOT, symbol, Interval.D1).key("features", Month(2023, 1))
+        )
         assert table.num_rows == DAYS_OF_JANUARY

@@ -14,7 +14,7 @@ from alphamill.lake import FundingSeries, Lake, Series
 from alphamill.market import Damaged
 from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
-from alphamill.stages.quarantine import keep_damaged
+from alphamill.stages.bring import keep_damaged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNS = REPOSITORY / "tests" / "data" / "runs_of_2026_11.tar.xz"

@@ -7,13 +7,13 @@ be wrong, from daily ones.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.frames import Interval, Market, Month, TimeRange, rows_within
+from alphamill.frames import Interval, Market, Month, TimeRange, rows_within, times_ms
 from alphamill.market.archive_first import (
     SHORT_MS,
     ArchiveMonth,
@@ -21,8 +21,8 @@ from alphamill.market.archive_first import (
     FileArchive,
     archive_first,
 )
-from alphamill.market.exchange import Exchange
-from alphamill.market.grid import DAY_MS
+from alphamill.market.exchange import SETTLE_MS, Exchange
+from alphamill.market.grid import DAY_MS, closed_until_ms, next_ms
 from alphamill.market.klines.archive_file import KlineFile
 from alphamill.market.klines.confirm_absent import confirmed_klines
 from alphamill.market.klines.parse import find_gaps, merge_klines
@@ -48,11 +48,13 @@ class KlineHistory:
     def parts(self, symbol: str, interval: Interval, asked: TimeRange) -> Iterator[FetchedPart]:
         """Closed bars in adjoining parts, in order of time: see `archive_first`.
 
-        Raises what `Exchange.klines` raises; an archive that fails is noted and REST stands in.
+        The last may end early, at what must have closed by now. Raises what `Exchange.klines`
+        raises; an archive that fails is noted and REST stands in.
         """
         months = self.archive_months(symbol, interval, asked)
         rest = partial(self._from_rest, symbol, interval)
-        return archive_first(asked, months, rest, merge_klines, "bars", self.clock)
+        for part in archive_first(asked, months, rest, merge_klines, "bars", self.clock):
+            yield replace(part, range=_answered(interval, part))
 
     def archive_months(
         self, symbol: str, interval: Interval, asked: TimeRange
@@ -92,6 +94,15 @@ class KlineHistory:
             damaged=tuple(one for month in in_vain for one in month.damaged),
             notes=tuple(dict.fromkeys(notes)),
         )
+
+
+def _answered(interval: Interval, part: FetchedPart) -> TimeRange:
+    """The stretch of it in which an absent bar is known not to be at the exchange."""
+    settled_ms = closed_until_ms(interval, part.server_time_ms - SETTLE_MS)
+    if part.table.num_rows:
+        settled_ms = max(settled_ms, next_ms(interval, int(times_ms(part.table)[-1])))
+    start_ms = part.range.start_ms
+    return TimeRange(start_ms, max(start_ms, min(part.range.end_ms, settled_ms)))
 
 
 def _search(

@@ -18,7 +18,6 @@ from alphamill.lake import (
     MonthFacts,
     Series,
     Unreadable,
-    klines_key,
     manifest,
     partitions,
     read_klines,
@@ -62,7 +61,7 @@ def put(lake, month, hours, asked=None, gaps=(), where=WHERE):
 
 def test_a_month_comes_back_as_it_went_in(lake):
     key = put(lake, APRIL, range(10))
-    assert key == klines_key(*WHERE, APRIL)
+    assert key == Series(*WHERE).key("klines", APRIL)
     table = read_klines(lake, *WHERE, APRIL.start_ms, APRIL.end_ms)
     assert table.schema.equals(KLINES)
     assert table.equals(bars(APRIL, range(10)))
@@ -116,7 +115,7 @@ def test_wrong_bars_are_refused(lake, hours):
 
 
 def test_a_stranger_file_is_unreadable_as_a_partition(lake):
-    lake.write(klines_key(*WHERE, APRIL), bars(APRIL, [0]), {})
+    lake.write(Series(*WHERE).key("klines", APRIL), bars(APRIL, [0]), {})
     with pytest.raises(Unreadable, match="does not say what it holds"):
         read_partition(lake, Series(*WHERE), APRIL)
 
@@ -126,7 +125,7 @@ def test_pandas_and_duckdb_and_datasets_read_it_unaided(lake):
     put(lake, MAY, range(2), where=(Market.SPOT, "1INCHUSDT", Interval.H1))
     put(lake, MAY, [], asked=5, where=(Market.SPOT, "NEWUSDT", Interval.H1))
     manifest(lake, *WHERE)  # leaves its cache beside the files
-    frame = pd.read_parquet(Path(lake.uri) / klines_key(*WHERE, APRIL))
+    frame = pd.read_parquet(Path(lake.uri) / Series(*WHERE).key("klines", APRIL))
     assert frame["close"].tolist() == [1.5] * 3
     assert frame["open_time"].iloc[0] == pd.Timestamp("2021-04-01", tz="UTC")
     whole = pd.read_parquet(Path(lake.uri) / "klines")

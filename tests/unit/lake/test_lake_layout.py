@@ -5,8 +5,6 @@ import pytest
 from alphamill.frames import Interval, Market, Month
 from alphamill.lake.layout import (
     Series,
-    features_key,
-    klines_key,
     month_of,
     run_key,
     series_of,
@@ -15,11 +13,11 @@ from alphamill.lake.layout import (
 
 def test_the_documented_paths():
     assert (
-        klines_key(Market.SPOT, "BTCUSDT", Interval.H1, Month(2021, 4))
+        Series(Market.SPOT, "BTCUSDT", Interval.H1).key("klines", Month(2021, 4))
         == "klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet"
     )
     assert (
-        features_key(Market.COIN_M, "BTCUSD_PERP", Interval.D1, Month(2021, 12))
+        Series(Market.COIN_M, "BTCUSD_PERP", Interval.D1).key("features", Month(2021, 12))
         == "features/market=cm/interval=1d/symbol=BTCUSD_PERP/2021-12.parquet"
     )
     assert run_key("mine-1f2e", "trials.parquet") == "runs/run=mine-1f2e/trials.parquet"
@@ -27,7 +25,7 @@ def test_the_documented_paths():
 
 def test_a_minute_and_a_month_differ_where_case_does_not_count():
     keys = {
-        klines_key(Market.SPOT, "BTCUSDT", interval, Month(2021, 4)).lower()
+        Series(Market.SPOT, "BTCUSDT", interval).key("klines", Month(2021, 4)).lower()
         for interval in Interval
     }
     assert len(keys) == len(Interval)
@@ -36,7 +34,7 @@ def test_a_minute_and_a_month_differ_where_case_does_not_count():
 @pytest.mark.parametrize("interval", list(Interval))
 @pytest.mark.parametrize("market", list(Market))
 def test_keys_read_back(market, interval):
-    key = klines_key(market, "1INCHUSDT", interval, Month(2021, 4))
+    key = Series(market, "1INCHUSDT", interval).key("klines", Month(2021, 4))
     assert series_of(key) == Series(market, "1INCHUSDT", interval)
     assert month_of(key) == Month(2021, 4)
 
@@ -46,7 +44,7 @@ def test_keys_read_back(market, interval):
 )
 def test_symbols_are_checked(symbol):
     with pytest.raises(ValueError, match="not a symbol"):
-        klines_key(Market.SPOT, symbol, Interval.H1, Month(2021, 4))
+        Series(Market.SPOT, symbol, Interval.H1).key("klines", Month(2021, 4))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, months_between
 from alphamill.indicators import compute_indicators, history_bars, indicator_names
 from alphamill.jobs import FeaturesJob
-from alphamill.lake import Lake, MonthFacts, features_key, read_klines, write_klines
+from alphamill.lake import Lake, MonthFacts, Series, read_klines, write_klines
 from alphamill.stages import features
 from alphamill.stages.features import FeaturesDeps, read_features
 
@@ -58,7 +58,7 @@ def job(start_ms: int, end_ms: int, interval: Interval = Interval.H1) -> Feature
 
 
 def key(month: str, interval: Interval = Interval.H1) -> str:
-    return features_key(Market.SPOT, "BTCUSDT", interval, Month.parse(month))
+    return Series(Market.SPOT, "BTCUSDT", interval).key("features", Month.parse(month))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, manifest, partitions, read_klines, read_partition
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch
+from alphamill.stages.bring import keep_damaged
 from alphamill.stages.fetch import FetchDeps
-from alphamill.stages.quarantine import keep_damaged
 from alphamill.testing import klines_at
 
 APRIL = Month(2021, 4)

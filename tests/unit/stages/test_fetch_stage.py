@@ -12,7 +12,7 @@ from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
-from alphamill.lake import Lake, Series, klines_key, manifest, read_klines, read_partition
+from alphamill.lake import Lake, Series, manifest, read_klines, read_partition
 from alphamill.market import FakeExchange, grid
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
@@ -21,7 +21,7 @@ from alphamill.testing import klines_at
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)
 WHERE = (Market.SPOT, "BTCUSDT", Interval.H1)
-KEY = klines_key(*WHERE, APRIL)
+KEY = Series(*WHERE).key("klines", APRIL)
 LATER = Month(2021, 9).start_ms
 
 
