@@ -10,6 +10,8 @@ from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.factors.units import PURE, Unit, UnitRule
 
+_Rule = Callable[[Call, list[Unit]], Unit | str]  # the unit, or why there is none
+
 
 def unit_name(tree: Node, units: Mapping[str, str]) -> str:
     """The tree's unit: "ratio", "price", ...; "unknown" if it has faults or unknown fields."""
@@ -42,7 +44,7 @@ class UnitInference:
             return unit_of(node.name, self._units)
         units = [self.unit(arg) for arg in node.args]
         rule = OPERATORS[node.name].unit
-        if rule in _ALWAYS_PURE:
+        if rule is UnitRule.INVARIANT:
             return PURE
         known = [unit for unit in units if unit is not None]
         if len(known) < len(units):
@@ -74,9 +76,7 @@ def _same(nodes: tuple[Node, ...], units: list[Unit]) -> Unit | str:
     return kept[0] if kept else PURE
 
 
-def _no_log(
-    then: Callable[[Call, list[Unit]], Unit | str],
-) -> Callable[[Call, list[Unit]], Unit | str]:
+def _no_log(then: _Rule) -> _Rule:
     """The rule `then`, for arguments that scale."""
 
     def rule(call: Call, units: list[Unit]) -> Unit | str:
@@ -164,12 +164,6 @@ def _compare(call: Call, units: list[Unit]) -> Unit | str:
 
 def _pure_of(_: Call, __: list[Unit]) -> Unit:
     return PURE
-
-
-_Rule = Callable[[Call, list[Unit]], Unit | str]
-
-
-_ALWAYS_PURE = frozenset({UnitRule.INVARIANT})
 
 
 _RULES: Mapping[UnitRule, _Rule] = {

@@ -64,7 +64,7 @@ class Bars:
         return cast("T", self._memo[key])
 
     def over_history(self, key: str, make: Callable[[Bars], Series]) -> Series:
-        """Series over the whole stretch, of which these bars see their rows; made once."""
+        """What `make` gives for the whole stretch, cut to the rows of these bars; made once."""
         stretch = self._stretch
         if stretch is None:
             return self.memo(key, lambda: make(self))

@@ -18,7 +18,7 @@ from alphamill.report.values import plain
 from alphamill.settings import Settings, load_settings
 from producers import options
 from producers.check import local, remote
-from producers.check.local import Check, failed
+from producers.check.local import Check, fail, failed, ok
 
 _PATIENCE_S = 7.0  # for all probes together; a name server may hang longer than any socket
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -62,7 +62,7 @@ def examine(market: Market) -> list[Check]:
         settings = load_settings()
     except Misconfigured as error:
         return [*checks, failed("settings", error)]
-    checks += [Check("settings", "ok", f"home {settings.home}"), *_probed(settings, market)]
+    checks += [ok("settings", f"home {settings.home}"), *_probed(settings, market)]
     return [*checks, remote.prices_check(settings)]
 
 
@@ -90,7 +90,7 @@ def ask_all(probes: Mapping[str, Probe], patience_s: float) -> list[Check]:
         except AlphamillError as error:
             answers.put((name, failed(name, error)))
         except Exception as error:  # noqa: BLE001  a defect of one probe must not hide the others
-            answers.put((name, Check(name, "fail", f"the check broke ({type(error).__name__})")))
+            answers.put((name, fail(name, f"the check broke ({type(error).__name__})")))
         answers.put((name, None))
 
     for name, probe in probes.items():  # daemons: a hanging one does not hold the process
@@ -108,7 +108,7 @@ def ask_all(probes: Mapping[str, Probe], patience_s: float) -> list[Check]:
             found[name].append(check)
     late, cure = f"no answer within {patience_s:g} s", "look at the network between here and there"
     for name in waiting:
-        found[name].append(Check(name, "fail", late, cure))
+        found[name].append(fail(name, late, cure))
     return [check for name in probes for check in found[name]]
 
 

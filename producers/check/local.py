@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -30,30 +31,33 @@ _REDIS_TIMEOUT_S = 2.0
 class Check:
     """One finding. `cure` says what to do about a warning or a failure."""
 
-    name: str
     state: Literal["ok", "warn", "fail"]
+    name: str
     detail: str
     cure: str = ""
 
     def to_dict(self) -> dict[str, str]:
         """JSON values."""
-        return asdict(self)
+        return {"name": self.name, **asdict(self)}
+
+
+ok, warn, fail = partial(Check, "ok"), partial(Check, "warn"), partial(Check, "fail")
 
 
 def failed(name: str, error: AlphamillError) -> Check:
     """The finding that an error stands for."""
     if isinstance(error, Misconfigured):
-        return Check(name, "fail", error.problem, f"{error.setting}: {error.cure}")
+        return fail(name, error.problem, f"{error.setting}: {error.cure}")
     problem, _, cure = str(error).partition("; ")  # as its message is written
-    return Check(name, "fail", problem, cure)
+    return fail(name, problem, cure)
 
 
 def python_check() -> Check:
     """The interpreter's version."""
     found = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info >= (3, 14):
-        return Check("python", "warn", f"{found}; tried with 3.11 to 3.13", "use 3.13 if it fails")
-    return Check("python", "ok", found)
+        return warn("python", f"{found}; tried with 3.11 to 3.13", "use 3.13 if it fails")
+    return ok("python", found)
 
 
 def redis_checks(settings: Settings) -> Iterator[Check]:
@@ -79,8 +83,8 @@ def server_check(server: str, version: str, where: str) -> Check:
     found = f"{server} {version} at {where}"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < (6, 2):
-        return Check("redis", "warn", f"{found}; tried from 6.2 on", "use a newer server")
-    return Check("redis", "ok", found)
+        return warn("redis", f"{found}; tried from 6.2 on", "use a newer server")
+    return ok("redis", found)
 
 
 def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
@@ -93,27 +97,24 @@ def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
 def _redis_problem(error: Exception, url: str) -> Check:
     where = _host(url)
     if isinstance(error, ValueError):
-        return Check(
+        return fail(
             "redis",
-            "fail",
             "ALPHAMILL_REDIS_URL is not a Redis URL",
             "write redis://[:password@]host:6379/0",
         )
     if isinstance(error, redis.AuthenticationError):
-        return Check(
+        return fail(
             "redis",
-            "fail",
             f"{where} refuses the password",
             "write it into ALPHAMILL_REDIS_URL: redis://:PASSWORD@host:6379/0",
         )
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return Check(
+        return fail(
             "redis",
-            "fail",
             f"nothing answers at {where}",
             "start the stack with `alphamill up`, or set ALPHAMILL_REDIS_URL",
         )
-    return Check("redis", "fail", f"{where}: {plain(error, 160)}", "see the server's log")
+    return fail("redis", f"{where}: {plain(error, 160)}", "see the server's log")
 
 
 def _host(url: str) -> str:
@@ -128,48 +129,43 @@ def _host(url: str) -> str:
 def _persistence(info: Mapping[str, Any], client: redis.Redis) -> Check:
     if info.get("aof_enabled"):
         if info.get("aof_last_write_status", "ok") != "ok":
-            return Check(
+            return fail(
                 "persistence",
-                "fail",
                 "the append-only file cannot be written",
                 "free space on the Redis server's disk",
             )
-        return Check("persistence", "ok", "append-only file")
+        return ok("persistence", "append-only file")
     try:
         saves = str(client.config_get("save").get("save", ""))
     except redis.RedisError:  # managed servers hide CONFIG
-        return Check(
+        return warn(
             "persistence",
-            "warn",
             "no append-only file",
             "turn on appendonly: a restart forgets what was paid for",
         )
     if saves:
-        return Check(
+        return warn(
             "persistence",
-            "warn",
             f"snapshots only (save {saves})",
             "turn on appendonly: a crash forgets all since the last snapshot",
         )
-    return Check(
-        "persistence", "fail", "none: a restart forgets runs and paid replies", "set appendonly yes"
+    return fail(
+        "persistence", "none: a restart forgets runs and paid replies", "set appendonly yes"
     )
 
 
 def _eviction(info: Mapping[str, Any]) -> Check:
     policy, limit = info.get("maxmemory_policy", "?"), int(info.get("maxmemory", 0))
     if policy == "noeviction":
-        return Check("eviction", "ok", "noeviction")
+        return ok("eviction", "noeviction")
     if not limit:
-        return Check(
+        return warn(
             "eviction",
-            "warn",
             f"{policy}, harmless while maxmemory is 0",
             "set maxmemory-policy noeviction",
         )
-    return Check(
+    return fail(
         "eviction",
-        "fail",
         f"{policy}: a full server deletes jobs without a word",
         "set maxmemory-policy noeviction",
     )
@@ -182,10 +178,9 @@ def workers_check(here: Sequence[Worker]) -> Check:
     idle = [pool for pool, n in counts.items() if not n and not read & _queues(pool)]
     detail = ", ".join(f"{pool} {n}" for pool, n in counts.items() if n)
     if not idle:
-        return Check("workers", "ok", detail)
-    return Check(
+        return ok("workers", detail)
+    return fail(
         "workers",
-        "fail",
         (f"{detail}; " if detail else "") + f"none for {', '.join(idle)}",
         f"start {'them' if len(idle) > 1 else 'it'}: "
         + ("alphamill up" if not detail else "; ".join(f"alphamill worker {p}" for p in idle)),
@@ -199,60 +194,54 @@ def _queues(pool: str) -> set[str]:
 def _sweep(presence: Presence) -> Check:
     last_ms = presence.swept_ms()
     if last_ms is None:
-        return Check(
+        return fail(
             "beat",
-            "fail",
             f"nothing was swept in the last {SILENCE_S} s: lost messages stay lost",
             "start alphamill beat and a control worker (alphamill up has both)",
         )
     ago_s = max(0.0, time.time() - last_ms / 1000)
-    return Check("beat", "ok", f"the ledger was swept {ago_s:.0f} s ago")
+    return ok("beat", f"the ledger was swept {ago_s:.0f} s ago")
 
 
 def broker_checks(settings: Settings) -> Iterator[Check]:
     """The broker, where it is not the ledger's Redis; others than Redis by their port alone."""
     url = settings.broker_url
     if not url or url == settings.redis_url:
-        yield Check("broker", "ok", "the same Redis")
+        yield ok("broker", "the same Redis")
         return
     parts = urlsplit(url)
     if parts.scheme in ("redis", "rediss"):
         try:
             quick_client(url).ping()
         except (redis.RedisError, ValueError):
-            yield Check(
+            yield fail(
                 "broker",
-                "fail",
                 f"no Redis answers at {_host(url)}",
                 "start it, or correct ALPHAMILL_BROKER_URL",
             )
         else:
-            yield Check("broker", "ok", f"redis at {_host(url)}")
+            yield ok("broker", f"redis at {_host(url)}")
         return
     ports = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672}
     if parts.scheme not in ports or not parts.hostname:
-        yield Check(
-            "broker",
-            "warn",
-            f"{parts.scheme or 'no'} scheme: not checked",
-            "look at the workers' logs",
+        yield warn(
+            "broker", f"{parts.scheme or 'no'} scheme: not checked", "look at the workers' logs"
         )
         return
     where = (parts.hostname, parts.port or ports[parts.scheme])
     try:
         socket.create_connection(where, _CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        yield Check(
+        yield fail(
             "broker",
-            "fail",
             f"nothing listens at {where[0]}:{where[1]} ({error})",
             "start it, or correct ALPHAMILL_BROKER_URL",
         )
     else:
-        yield Check("broker", "ok", f"{parts.scheme} listens at {where[0]}:{where[1]}")
+        yield ok("broker", f"{parts.scheme} listens at {where[0]}:{where[1]}")
 
 
 def lake_checks(settings: Settings) -> Iterator[Check]:
     """Whether a file can be written and removed in the lake."""
     Lake(settings.lake_uri).check_writable()
-    yield Check("lake", "ok", f"{settings.lake_uri} can be written")
+    yield ok("lake", f"{settings.lake_uri} can be written")

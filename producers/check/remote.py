@@ -22,7 +22,7 @@ from alphamill.market import Binance
 from alphamill.market.venues import VENUES
 from alphamill.report.values import moment, plain, whole
 from alphamill.settings import KEY_VARIABLE, BinanceSettings, Endpoint, LLMSettings, Settings, Tier
-from producers.check.local import Check, failed, quick_client
+from producers.check.local import Check, fail, failed, ok, quick_client, warn
 from producers.check.models import not_offered
 
 _TIMEOUT_S = 5.0
@@ -42,10 +42,8 @@ def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
         before_s = time.time()
         theirs_ms = exchange.server_time_ms()
         after_s = time.time()
-        yield Check(
-            "exchange",
-            "ok",
-            f"{urlsplit(url).hostname} answers in {(after_s - before_s) * 1000:.0f} ms",
+        yield ok(
+            "exchange", f"{urlsplit(url).hostname} answers in {(after_s - before_s) * 1000:.0f} ms"
         )
         yield clock_check(theirs_ms - (before_s + after_s) * 500, (after_s - before_s) * 500)
         yield limit_check(exchange.weight_limit(), binance, market)
@@ -62,9 +60,8 @@ def _pause(settings: Settings, market: Market) -> Check | None:
     if state.paused_until_ms is None:
         return None
     until = moment(state.paused_until_ms)
-    return Check(
+    return warn(
         "exchange",
-        "warn",
         f"not asked: paused until {until} UTC ({state.pause_reason})",
         "wait; asking during a ban makes it longer",
     )
@@ -73,13 +70,10 @@ def _pause(settings: Settings, market: Market) -> Check | None:
 def clock_check(skew_ms: float, error_ms: float) -> Check:
     """This machine's clock against the exchange's; `error_ms` is how far off that may be."""
     if abs(skew_ms) - error_ms <= _SKEW_MS:
-        return Check(
-            "clock", "ok", f"within {(abs(skew_ms) + error_ms) / 1000:.1f} s of the exchange's"
-        )
+        return ok("clock", f"within {(abs(skew_ms) + error_ms) / 1000:.1f} s of the exchange's")
     side = "behind" if skew_ms > 0 else "ahead of"
-    return Check(
+    return warn(
         "clock",
-        "warn",
         f"{abs(skew_ms) / 1000:.1f} s {side} the exchange's",
         "synchronise this machine's clock (NTP)",
     )
@@ -92,13 +86,12 @@ def limit_check(weight_limit: int, binance: BinanceSettings, market: Market) -> 
     used = binance.requests_per_minute
     stated = f"exchange allows weight {whole(weight_limit)}/min, {whole(allowed)} kline requests"
     if used < allowed:
-        return Check(
+        return ok(
             "limits",
-            "ok",
             f"{stated}; binance.requests_per_minute uses {whole(used)}",
             "raise it to use more",
         )
-    return Check("limits", "ok", f"{stated}; the weight binds before your {whole(used)}/min")
+    return ok("limits", f"{stated}; the weight binds before your {whole(used)}/min")
 
 
 def llm_checks(settings: Settings) -> Iterator[Check]:
@@ -129,34 +122,30 @@ def _endpoint_checks(
         yield _key_problem(error, has_key=has_key, host=host, variable=variable)
         return
     except EndpointNotFound:
-        yield Check(
+        yield warn(
             "llm",
-            "warn",
             f"{host} answers, but lists no models at {_path(endpoint.url)}/models",
             f"{url_setting} must end in the API's version, such as /v1",
         )
         return
     except RetryLater as error:
-        yield Check(
-            "llm", "fail", f"{host}: {plain(error, 160)}", f"correct {url_setting} or the network"
-        )
+        yield fail("llm", f"{host}: {plain(error, 160)}", f"correct {url_setting} or the network")
         return
     finally:
         client.close()
     key = "accepts the key" if has_key else "asks for no key"
-    yield Check("llm", "ok", f"{host} {key} and offers {len(offered)} models")
+    yield ok("llm", f"{host} {key} and offers {len(offered)} models")
     yield _offer_check(offered, models)
 
 
 def _offer_check(offered: Sequence[str], models: Mapping[str, Sequence[Tier]]) -> Check:
     if missing := not_offered(offered, models):
-        return Check(
+        return fail(
             "models",
-            "fail",
             f"not offered there: {', '.join(missing)}",
             "choose from `alphamill models` and set llm.tiers.TIER.model",
         )
-    return Check("models", "ok", "each tier's model is offered there")
+    return ok("models", "each tier's model is offered there")
 
 
 def _path(url: str) -> str:
@@ -170,14 +159,9 @@ def _key_problem(
     found = re.search(r"HTTP (\d{3})", error.problem)
     status = f"HTTP {found[1]}" if found else "refused"
     if not has_key:
-        return Check(
-            "llm", "fail", f"{host} asks for a key ({status}) and none is set", f"set {variable}"
-        )
-    return Check(
-        "llm",
-        "fail",
-        f"{host} refuses the key ({status})",
-        f"set {variable} to a key that is valid there",
+        return fail("llm", f"{host} asks for a key ({status}) and none is set", f"set {variable}")
+    return fail(
+        "llm", f"{host} refuses the key ({status})", f"set {variable} to a key that is valid there"
     )
 
 
@@ -192,19 +176,17 @@ def prices_check(settings: Settings, today: date | None = None) -> Check:
             listed.append(prices.of(chosen[model]))
         except Misconfigured:
             name = chosen[model].price or model
-            return Check(
+            return fail(
                 "prices",
-                "fail",
                 f"no price for {name}: it cannot be budgeted",
                 f'add [llm.prices."{name}"] to the file of ALPHAMILL_CONFIG',
             )
     for one in listed:
         if one.retires and date.fromisoformat(one.retires) <= today + _RETIRES_SOON:
-            return Check(
+            return warn(
                 "prices",
-                "warn",
                 f"{one.model} retires on {one.retires}",
                 "choose its successor in llm.tiers",
             )
     dates = sorted({one.price.as_of or "no date" for one in listed})
-    return Check("prices", "ok", f"each tier's model has one, as of {', '.join(dates)}")
+    return ok("prices", f"each tier's model has one, as of {', '.join(dates)}")

@@ -15,7 +15,7 @@ from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
 from producers.check import local, remote
 from producers.check.doctor import ask_all
-from producers.check.local import Check, failed
+from producers.check.local import failed, ok
 from tests.deadlines import ANSWER_S
 
 KEY = "sk-very-secret-key"
@@ -128,14 +128,14 @@ def test_a_tier_without_a_price_fails_and_one_that_retires_warns():
 
 def fine(name):
     def probe():
-        yield Check(name, "ok", "fine")
+        yield ok(name, "fine")
 
     return probe
 
 
 def test_probes_are_answered_in_order_and_one_that_fails_hides_no_other():
     def misconfigured():
-        yield Check("redis", "ok", "fine")
+        yield ok("redis", "fine")
         raise Misconfigured("ALPHAMILL_LAKE", "no space", "free some")
 
     def broken():
@@ -159,7 +159,7 @@ def test_a_probe_that_hangs_is_left_behind():
     release = threading.Event()
 
     def hangs():
-        yield Check("first", "ok", "fine")
+        yield ok("first", "fine")
         release.wait(5 * ANSWER_S)
 
     began_s = time.monotonic()
