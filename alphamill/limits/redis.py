@@ -67,8 +67,8 @@ class RedisLimiter:
                 return None
             return Slot(pool, costs, booking.windows, booking.at_ms, 0.0, token)
 
-        told = self._told(_booked(pool, costs), _booking_asked(0.0, token))
-        return ScriptCall(SCRIPT, self._keys(pool), ("book", told), slot)
+        message = self._message(_booked(pool, costs), _booking_request(0.0, token))
+        return ScriptCall(SCRIPT, self._keys(pool), ("book", message), slot)
 
     def observe(
         self,
@@ -80,14 +80,14 @@ class RedisLimiter:
         metered = slot.pool.metered
         if metered is None:
             raise ValueError(f"{slot.pool.name}: no fixed window that a server could count")
-        said = {
+        observed = {
             "used": used,
             "server_ms": server_time_ms,
             "resolution_ms": resolution_ms,
             "window": slot.windows[metered.name],
             "at_ms": slot.at_ms,
         }
-        self._correct("observe", slot.pool, [_dimension(metered, 0.0)], said)
+        self._correct("observe", slot.pool, [_dimension(metered, 0.0)], observed)
 
     def settle(self, slot: Slot, costs: Mapping[str, float]) -> None:
         dims = [
@@ -121,8 +121,8 @@ class RedisLimiter:
 
     def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
         token = uuid.uuid4().hex
-        asked = _booking_asked(ahead_s * 1000, token)
-        return _booking(pool, token, self._run("book", pool, _booked(pool, costs), asked))
+        request = _booking_request(ahead_s * 1000, token)
+        return _booking(pool, token, self._run("book", pool, _booked(pool, costs), request))
 
     def give_back(self, pool: Pool, token: str) -> None:
         if pool.concurrent:
@@ -140,13 +140,13 @@ class RedisLimiter:
         self, operation: str, pool: Pool, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> Any:
         with reached(f"{pool.name}: no slot without Redis"):
-            return self._script(keys=self._keys(pool), args=[operation, self._told(dims, more)])
+            return self._script(keys=self._keys(pool), args=[operation, self._message(dims, more)])
 
     def _keys(self, pool: Pool) -> list[str]:
         key = f"{self._prefix}:limits:{{{pool.name}}}"
         return [key, f"{key}:booked", f"{key}:held"]
 
-    def _told(self, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> bytes:
+    def _message(self, dims: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> bytes:
         ask = {"dims": dims, "lead_frac": LEAD_FRAC, **more}
         if self._server_now_ms is not None:
             ask["now_ms"] = self._server_now_ms()
@@ -169,7 +169,7 @@ def _booked(pool: Pool, costs: Mapping[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def _booking_asked(ahead_ms: float, token: str) -> dict[str, Any]:
+def _booking_request(ahead_ms: float, token: str) -> dict[str, Any]:
     return {"ahead_ms": ahead_ms, "token": token, "busy_ms": BUSY_MS}
 
 

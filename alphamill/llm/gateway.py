@@ -199,13 +199,13 @@ class Gateway:
             return
         if state.kind in _REFUSALS:
             raise _REFUSALS[state.kind](*json.loads(state.cause))
-        said = f"{route.model} has not answered for {state.down_s:.0f} s"
+        problem = f"{route.model} has not answered for {state.down_s:.0f} s"
         if state.down_s > self._patience_s:
-            raise ProviderDown(f"{said}; resume the run when it does")
+            raise ProviderDown(f"{problem}; resume the run when it does")
         # Another's attempt may hang till its deadline, and is mostly over at once.
         open_s = state.wait_s if state.kind else min(state.wait_s, TRIED_S)
         wait_s = open_s * random.uniform(1.0, 1.5)  # noqa: S311 - spreads retries
-        raise CircuitOpen(f"{said}; others may try again soon", wait_s, counts=False)
+        raise CircuitOpen(f"{problem}; others may try again soon", wait_s, counts=False)
 
     def _send(self, attempt: _Attempt) -> ChatReply:
         call, route = attempt.call, attempt.route
@@ -258,8 +258,8 @@ class Gateway:
         route.gate.pause(failure.after_s, failure.reason)
         for_s = route.breaker.limited(route.model)
         if for_s > self._patience_s:
-            said = f"{route.model} has refused every call for {for_s:.0f} s"
-            raise ProviderDown(f"{said} ({failure.reason})") from failure
+            problem = f"{route.model} has refused every call for {for_s:.0f} s"
+            raise ProviderDown(f"{problem} ({failure.reason})") from failure
 
     def _settle(self, attempt: _Attempt, reply: ChatReply, turn: _Turn) -> CallRecord:
         """Pay, store the reply, count, end the turn; the record that answers the call."""

@@ -160,8 +160,8 @@ def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
         for row in _listed(value.get("veto", [value] if "index" in value else [])):
             number = row.get("index") if isinstance(row, Mapping) else row
             reason = row.get("reason") if isinstance(row, Mapping) else None
-            said = clean(reason)[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
-            _note(number, n_factors, problems, lambda at, said=said: veto.setdefault(at, said))
+            why = clean(reason)[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
+            _note(number, n_factors, problems, lambda at, why=why: veto.setdefault(at, why))
     kept = tuple(at for at in dict.fromkeys(keep) if at not in veto)
     return Review(kept[:MAX_KEEP], veto, tuple(problems))
 
@@ -172,12 +172,12 @@ def read_repairs(text: str, n_expressions: int) -> Mapping[int, str]:
     mended: dict[int, str] = {}
     rows = [row for value, _ in values for row in _numbered(value)]
     for row in rows[:MAX_CANDIDATES]:
-        number, said = row.get("index"), row.get("expression")
-        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(said, str):
+        number, found = row.get("index"), row.get("expression")
+        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(found, str):
             continue
-        said = clean(said)
-        if 0 < len(said) <= MAX_EXPRESSION_CHARS and 1 <= number <= n_expressions:
-            mended.setdefault(number - 1, said)
+        found = clean(found)
+        if 0 < len(found) <= MAX_EXPRESSION_CHARS and 1 <= number <= n_expressions:
+            mended.setdefault(number - 1, found)
     return mended
 
 

@@ -59,17 +59,17 @@ universe_options = options.gathered(
 )
 
 
-def chosen_symbols(settings: Settings, market: Market, asked: Universe) -> tuple[str, ...]:
+def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> tuple[str, ...]:
     """All of them, each once, in order; those of --top are told on stderr.
 
     Raises click.UsageError without any symbol, and for a line that is none.
     """
-    symbols = list(options.flat(asked.symbols))
-    if asked.symbols_file is not None:
-        symbols += read_symbols(asked.symbols_file)
-    if asked.top is not None:
-        quote = asked.quote.upper()
-        most = _most_traded(settings, market, quote, asked.top)
+    symbols = list(options.flat(universe.symbols))
+    if universe.symbols_file is not None:
+        symbols += read_symbols(universe.symbols_file)
+    if universe.top is not None:
+        quote = universe.quote.upper()
+        most = _most_traded(settings, market, quote, universe.top)
         click.echo(f"top {len(most)} by 24 h volume in {quote}: {_some(most)}", err=True)
         symbols += most
     if not symbols:

@@ -61,7 +61,7 @@ class OpenAIChat:
     def complete(self, request: ChatRequest) -> ChatReply:
         """POST {base}/chat/completions. Raises a `CallFailure`."""
         dialect = self._dialects.recall(request.model)
-        told = True  # by an earlier call; what this one learns is not doubted
+        recalled = True  # an earlier lesson; what this one learns is not doubted
         while True:
             started_s = self._clock.monotonic_s()
             answer = self._send("POST", "/chat/completions", _encoded(_payload(request, dialect)))
@@ -70,12 +70,12 @@ class OpenAIChat:
                 return self._read(answer, request, latency_ms)
             error = self._error(answer)
             learned = dialect.after(error) if error.status in (400, 422) else None
-            if learned is None and told and dialect.doubted(error):
+            if learned is None and recalled and dialect.doubted(error):
                 learned = Dialect()  # the endpoint has changed since
             if learned is None:
                 raise classify(error, request.model, self._key.name)
             self._dialects.learn(request.model, learned)
-            dialect, told = learned, False
+            dialect, recalled = learned, False
 
     def models(self) -> list[str]:
         """GET {base}/models: the names that the endpoint lists, sorted."""
@@ -99,8 +99,8 @@ class OpenAIChat:
     def _read(self, answer: HttpReply, request: ChatRequest, latency_ms: int) -> ChatReply:
         value = _json_object(answer.body)
         if error := _error_within(value):
-            told = replace(answer, body=json.dumps(error).encode())
-            raise classify(self._error(told), request.model, self._key.name)
+            refusal = replace(answer, body=json.dumps(error).encode())
+            raise classify(self._error(refusal), request.model, self._key.name)
         try:
             reply = read_completion(value, request, latency_ms)
         except ValueError as reason:
@@ -110,8 +110,8 @@ class OpenAIChat:
         return reply if clean else replace(reply, text=text, model=model)
 
     def _error(self, answer: HttpReply) -> ProviderError:
-        said = self._key.redact(answer.body.decode("utf-8", "replace")).encode()
-        return read_error(answer.status, said, answer.headers, self._clock.now_ms())
+        body = self._key.redact(answer.body.decode("utf-8", "replace")).encode()
+        return read_error(answer.status, body, answer.headers, self._clock.now_ms())
 
 
 class _Key:

@@ -37,28 +37,28 @@ class Dialect:
 
     def after(self, error: ProviderError) -> Dialect | None:
         """The dialect to try next, or None if the refusal is about something else."""
-        said = _said(error)
-        if "max_tokens" in said and "max_completion_tokens" in said:
+        words = _words(error)
+        if "max_tokens" in words and "max_completion_tokens" in words:
             tried = self.limit_field == "max_completion_tokens"
             return None if tried else replace(self, limit_field="max_completion_tokens")
-        if "response_format" in said or "json_schema" in said or "json_object" in said:
+        if "response_format" in words or "json_schema" in words or "json_object" in words:
             weaker = _WEAKER.get(self.response_format)
             return replace(self, response_format=weaker) if weaker else None
-        if "temperature" in said and self.temperature:
+        if "temperature" in words and self.temperature:
             return replace(self, temperature=False)
-        if "seed" in said and self.seed:
+        if "seed" in words and self.seed:
             return replace(self, seed=False)
         return None
 
     def doubted(self, error: ProviderError) -> bool:
         """Whether what was learned may be what is refused now."""
-        said = _said(error)
-        other_limit = self.limit_field != "max_tokens" and "max_" in said
-        weaker = self.response_format != "json_schema" and "response_format" in said
-        return other_limit or weaker or (not self.temperature and "temperature" in said)
+        words = _words(error)
+        other_limit = self.limit_field != "max_tokens" and "max_" in words
+        weaker = self.response_format != "json_schema" and "response_format" in words
+        return other_limit or weaker or (not self.temperature and "temperature" in words)
 
 
-def _said(error: ProviderError) -> str:
+def _words(error: ProviderError) -> str:
     return f"{error.param} {error.message}".lower()
 
 

@@ -67,8 +67,8 @@ class ProviderError:
     @property
     def summary(self) -> str:
         """One short line for a person."""
-        said = " ".join((self.message or self.code or self.type or "no reason given").split())
-        return f"HTTP {self.status}: {said[:300]}"
+        words = " ".join((self.message or self.code or self.type or "no reason given").split())
+        return f"HTTP {self.status}: {words[:300]}"
 
 
 def read_error(status: int, body: bytes, headers: Mapping[str, str], now_ms: int) -> ProviderError:
@@ -105,8 +105,8 @@ def classify(
         return _exhausted(error)
     if error.status in (401, 403) or (error.status == 400 and _BAD_KEY.search(error.text)):
         kind = AccessRefused if error.status == 403 else KeyRefused
-        said = f"the endpoint refused the key ({error.summary})"
-        return kind(key_name, said, "set a key that is valid there and for the model")
+        problem = f"the endpoint refused the key ({error.summary})"
+        return kind(key_name, problem, "set a key that is valid there and for the model")
     if error.status < 500 and error.status not in (200, 408):
         return _bad_request(error, model)
     wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s

@@ -50,7 +50,7 @@ class RedisJournal:
         self, record: CallRecord, messages: Sequence[Message], caps: Caps, turn: Turn
     ) -> CallRecord | None:
         texts = self._texts(record, messages)
-        slot, known = self._at_once(record, turn.at_once(), self._asked(record, texts, caps))
+        slot, known = self._at_once(record, turn.at_once(), self._arguments(record, texts, caps))
         if known:
             return known
         if slot is None:
@@ -61,17 +61,17 @@ class RedisJournal:
         return None
 
     def _at_once(
-        self, record: CallRecord, turn: ScriptCall[Any] | None, asked: Sequence[str | int]
+        self, record: CallRecord, turn: ScriptCall[Any] | None, arguments: Sequence[str | int]
     ) -> tuple[Any, CallRecord | None]:
         """The slot, if there is one to be had, and then the money; or what answers the call."""
         if turn is None:
-            return None, _granted(record, self._change("check", record, *asked))
+            return None, _granted(record, self._change("check", record, *arguments))
         whole = self._admits.get(turn.source)
         if whole is None:
             whole = self._redis.register_script(_admit(turn.source))
             self._admits[turn.source] = whole
         keys = [*self._keys(record.run, record.day), *turn.keys]
-        args = [len(turn.args), *turn.args, "reserve", record.call_id, record.attempt, *asked]
+        args = [len(turn.args), *turn.args, "reserve", record.call_id, record.attempt, *arguments]
         with _reached():
             booked, *verdict = whole(keys=keys, args=args)
         known = _granted(record, [as_text(part) for part in verdict])
@@ -81,13 +81,13 @@ class RedisJournal:
         self, record: CallRecord, messages: Sequence[Message], caps: Caps
     ) -> CallRecord | None:
         texts = self._texts(record, messages)
-        asked = self._asked(record, texts, caps)
-        known = _granted(record, self._change("reserve", record, *asked))
+        arguments = self._arguments(record, texts, caps)
+        known = _granted(record, self._change("reserve", record, *arguments))
         if known is None:
             self._remember(record.run, texts)
         return known
 
-    def _asked(
+    def _arguments(
         self, record: CallRecord, texts: Sequence[tuple[str, str]], caps: Caps
     ) -> list[str | int]:
         """What `check` and `reserve` are told of a call."""
@@ -111,12 +111,12 @@ class RedisJournal:
                 self._stored.add((run, digest))
 
     def settle(self, record: CallRecord, also: Callable[[], object] = nothing) -> CallRecord:
-        asked = ("settle", record, record.cost_usd_micros or 0, record.to_json())
+        arguments = ("settle", record, record.cost_usd_micros or 0, record.to_json())
         if isinstance(self._redis, PipelinedRedis):
             with self._redis.after_next(also):
-                _, answer = self._change(*asked)
+                _, answer = self._change(*arguments)
         else:
-            _, answer = self._change(*asked)
+            _, answer = self._change(*arguments)
             also()
         if not answer:  # its own
             settled = record.status is CallStatus.SETTLED
@@ -172,9 +172,9 @@ class RedisJournal:
             return getattr(self._redis, command)(*args)
 
 
-def _granted(record: CallRecord, said: Sequence[str]) -> CallRecord | None:
+def _granted(record: CallRecord, reply: Sequence[str]) -> CallRecord | None:
     """What `reserve` or `check` said: the answer of the call, None, or raised a refusal."""
-    verdict, *rest = said
+    verdict, *rest = reply
     if verdict == "answered":
         return CallRecord.from_json(rest[0], CallStatus.SETTLED)
     if verdict != Fit.FITS:

@@ -104,14 +104,14 @@ def tried_line(number: int, tried: Tried, limits: TokenLimits = FULL) -> str:
         )
         if value is not None
     ]
-    said = safe_prose(tried.hypothesis, limits.hypothesis_chars) if limits.hypothesis_chars else ""
-    parts = [f"{number}. {_plain(tried.expression)}", ", ".join(numbers), said]
+    words = safe_prose(tried.hypothesis, limits.hypothesis_chars) if limits.hypothesis_chars else ""
+    parts = [f"{number}. {_plain(tried.expression)}", ", ".join(numbers), words]
     return " | ".join(part for part in parts if part)
 
 
 def _failed_line(one: Failed) -> str:
-    said = f"- {one.count} x {safe_prose(one.reason, _REASON_CHARS)}"
-    return f"{said} | {safe_expression(one.example, _EXAMPLE_CHARS)}" if one.example else said
+    line = f"- {one.count} x {safe_prose(one.reason, _REASON_CHARS)}"
+    return f"{line} | {safe_expression(one.example, _EXAMPLE_CHARS)}" if one.example else line
 
 
 def _plain(text: str) -> str:

@@ -17,8 +17,8 @@ _SIGNS = str.maketrans("|<>#`[]{}", "/    ()()")
 
 def safe_expression(text: str, max_chars: int) -> str:
     """An expression, read or not. What the language has stays as it is, but for a space after <."""
-    said = " ".join(clean(text).translate(_SIGNS_OF_NO_EXPRESSION).split())
-    return _cut(_OPENED.sub("< ", said), max_chars)
+    line = " ".join(clean(text).translate(_SIGNS_OF_NO_EXPRESSION).split())
+    return _cut(_OPENED.sub("< ", line), max_chars)
 
 
 def safe_prose(text: str, max_chars: int) -> str:
