@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -35,12 +36,25 @@ def pytest_configure(config: pytest.Config) -> None:
         slowness()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file stays in one process, and so do all that start stacks."""
-    for item in items:
-        group = "stacks" if item.get_closest_marker("stack") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `--dist loadfile`: a file stays in one process, and so do all files with stacks."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneStackAtATime(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid.partition("::")[0])
+
+    return OneStackAtATime(config, log)
+
+
+@functools.cache
+def scope_of(file: str) -> str:
+    """The tests that share a process with those of the file; its path is below the repository."""
+    marked = "pytest.mark.stack" in (REPOSITORY / file).read_text(encoding="utf-8")
+    return "stacks" if marked else file
 
 
 def _answers(port: int) -> bool:

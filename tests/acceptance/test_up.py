@@ -37,6 +37,7 @@ input = 0.1
 output = 0.1
 [ledger]
 lease_s = 5
+max_attempts = 2
 """
 
 

@@ -1,4 +1,4 @@
-"""Waiting: what is said when a deadline ends it, and deadlines that follow the machine."""
+"""Waiting: what is said when a deadline ends it, deadlines that follow the machine, and turns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests import deadlines
+from tests.conftest import scope_of
 from tests.deadlines import slowness, wait_for, wait_for_all, work_s
 
 
@@ -58,3 +59,11 @@ def test_the_measurement_is_handed_down_to_other_processes(afresh):
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, cwd=deadlines.REPOSITORY, check=True, capture_output=True)
     assert float(told.stdout) == 2.5
+
+
+def test_whole_stacks_are_never_up_side_by_side():
+    acceptance = (deadlines.REPOSITORY / "tests" / "acceptance").glob("test_*.py")
+    scopes = {path.stem: scope_of(f"tests/acceptance/{path.name}") for path in acceptance}
+    together = {name for name, scope in scopes.items() if scope == "stacks"}
+    assert {"test_up", "test_demo", "test_demo_faults", "test_compose_services"} <= together
+    assert scopes["test_makefile"] == "tests/acceptance/test_makefile.py"

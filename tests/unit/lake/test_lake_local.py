@@ -6,6 +6,7 @@ import resource
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.lake import Lake
+from tests.deadlines import wait_for
 
 TABLE = pa.table({"x": [float(i) / 3 for i in range(1000)]})
 
@@ -126,15 +128,18 @@ def test_a_reader_sees_whole_files_while_writers_replace_them(lake):
     writers = [threading.Thread(target=write) for _ in range(2)]
     for writer in writers:
         writer.start()
-    seen = set()
+    seen = Counter()
+
+    def read():
+        table, metadata = lake.load("t.parquet")
+        assert table.equals(tables[int(metadata["n"])])
+        seen[metadata["n"]] += 1
+        return seen.total() >= 200 and len(seen) > 1
+
     try:
-        for _ in range(200):
-            table, metadata = lake.load("t.parquet")
-            assert table.equals(tables[int(metadata["n"])])
-            seen.add(metadata["n"])
+        wait_for(read, "a second version among 200 reads", lambda: seen, poll_s=0)
     finally:
         stop.set()
         for writer in writers:
             writer.join()
-    assert len(seen) > 1
     assert len(files_of(lake)) == 1
