@@ -2,9 +2,8 @@
 
 AlphamillError
 ├── RetryLater     the same job may succeed after a while; carries `after_s`
-│   ├── RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost, NotConnected,
-│   │   InvalidReply, CircuitOpen            a model's endpoint: llm/endpoint/failures.py
-│   └── RaceLost, NoConditions               an object store: lake/
+│   └── RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost, NotConnected,
+│       InvalidReply, CircuitOpen            a model's endpoint: llm/endpoint/failures.py
 ├── GiveUp         the job cannot succeed; it goes to the dead letters with its reason
 │   ├── QuotaExhausted, ContextTooLong, RequestRefused, ProviderDown   a model's endpoint
 │   ├── BudgetExhausted                      llm/journal/budget.py
