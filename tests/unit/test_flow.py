@@ -6,22 +6,14 @@ import pytest
 
 from alphamill.flow import plan
 from alphamill.frames import Interval, Market
-from alphamill.jobs import FetchJob, RunKind, RunSpec
+from alphamill.jobs import FetchJob, FundingJob, RunKind, RunSpec
+from alphamill.testing import spec_of
 
 JAN_2024, MAR_2024 = 1_704_067_200_000, 1_709_251_200_000
 
 
-def spec(kind=RunKind.MINE, symbols=("AUSDT", "BUSDT"), intervals=(Interval.H1,), **more):
-    return RunSpec(
-        kind=kind,
-        lake="/lake",
-        market=Market.SPOT,
-        symbols=symbols,
-        intervals=intervals,
-        start_ms=JAN_2024,
-        end_ms=MAR_2024,
-        **more,
-    )
+def spec(kind=RunKind.MINE, symbols=("AUSDT", "BUSDT"), **more):
+    return spec_of(*symbols, kind=kind, **{"start_ms": JAN_2024, "end_ms": MAR_2024} | more)
 
 
 def test_a_mining_run_has_every_stage_in_its_number():
@@ -73,15 +65,8 @@ def test_what_computes_on_the_panel_is_skipped_without_it():
 
 
 def test_months_are_cut_at_the_range():
-    run = RunSpec(
-        kind=RunKind.FETCH,
-        lake="/lake",
-        market=Market.SPOT,
-        symbols=("AUSDT",),
-        intervals=(Interval.H1,),
-        start_ms=JAN_2024 + 3_600_000,
-        end_ms=MAR_2024 - 3_600_000,
-    )
+    hour = Interval.H1.ms
+    run = spec(RunKind.FETCH, ("AUSDT",), start_ms=JAN_2024 + hour, end_ms=MAR_2024 - hour)
     first, second = (FetchJob.from_message(job.message) for job in plan(run))
     assert first.start_ms == JAN_2024 + 3_600_000
     assert first.end_ms == second.start_ms
@@ -91,3 +76,41 @@ def test_months_are_cut_at_the_range():
 def test_a_spec_survives_the_trip_through_json():
     run = spec(strategy="x", expressions=("rank(close)",))
     assert RunSpec.from_message(run.to_message()) == run
+
+
+def funded(market=Market.USD_M, **more):
+    return spec(market=market, intervals=(Interval.H1, Interval.H4), rounds=1, **more)
+
+
+def of_stage(spec, stage):
+    return [job for job in plan(spec) if job.stage == stage]
+
+
+@pytest.mark.parametrize("kind", [RunKind.FETCH, RunKind.MINE, RunKind.EVALUATE])
+@pytest.mark.parametrize("market", [Market.USD_M, Market.COIN_M])
+def test_one_funding_job_a_symbol_whatever_its_intervals_and_months(kind, market):
+    jobs = of_stage(funded(kind=kind, market=market), "funding")
+    assert [FundingJob.from_message(job.message) for job in jobs] == [
+        FundingJob(market, symbol, JAN_2024, MAR_2024 + 60_000) for symbol in funded().symbols
+    ]
+    assert {job.queue for job in jobs} == {"fetch"}
+    assert {job.goal for job in jobs} == {kind is RunKind.FETCH}
+
+
+def test_every_panel_waits_for_funding_and_does_not_need_it():
+    funding = {job.id for job in of_stage(funded(), "funding")}
+    panels = of_stage(funded(), "panel")
+    assert len(panels) == 2
+    assert all(funding <= set(panel.after) and not funding & set(panel.needs) for panel in panels)
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_spot_has_no_funding_and_is_otherwise_the_same(kind):
+    spot, futures = (funded(kind=kind, market=market) for market in (Market.SPOT, Market.USD_M))
+    assert not of_stage(spot, "funding")
+    assert len([job for job in plan(futures) if job.stage != "funding"]) == len(plan(spot))
+
+
+def test_features_and_comparisons_do_not_fetch_funding():
+    assert not of_stage(funded(kind=RunKind.FEATURES), "funding")
+    assert not of_stage(funded(kind=RunKind.FETCH, verify_frac=1.0), "funding")

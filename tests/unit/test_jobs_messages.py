@@ -1,12 +1,13 @@
 """Messages are plain JSON, and one that does not fit is refused."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 from pydantic import ValidationError
 
 from alphamill.frames import Interval, Market, Month, months_between
-from alphamill.jobs import EvaluateJob, FetchJob, content_id
+from alphamill.jobs import EvaluateJob, Facts, FetchJob, content_id
 from alphamill.settings import Tier
 
 
@@ -21,6 +22,18 @@ def test_a_message_without_a_field_is_refused(field):
     del message[field]
     with pytest.raises(ValidationError, match=field):
         FetchJob.from_message(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Facts):
+    key: str
+    counts: dict[str, int]
+    stopped: str | None = None
+
+
+def test_facts_lie_flat_and_leave_out_what_is_none():
+    assert Found("a", {"parsed": 2}).to_message() == {"key": "a", "parsed": 2}
+    assert Found("a", {}, "no budget").to_message() == {"key": "a", "stopped": "no budget"}
 
 
 def test_ids_depend_on_content_not_on_order():

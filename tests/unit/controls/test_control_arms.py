@@ -1,13 +1,11 @@
 """Control arms: markets whose truth is known, what is counted over them, and plain luck."""
 
-import io
 import json
 from functools import partial
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 from scipy.stats import binomtest
 
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
@@ -31,6 +29,7 @@ from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market
 from producers.cli import main
 from producers.run.bench import planted as planted_command
+from tests.rendering import shown
 
 SMALL = ControlMarket(seed=5, n_symbols=4, n_bars=600)
 QUICK = Search(candidates=2)
@@ -126,10 +125,8 @@ def test_power_alone_and_what_is_too_fast_to_pay_its_fees_are_counted():
     assert json.dumps(found.to_dict(), allow_nan=False)
 
 
-def shown(found, n_symbols, n_bars):
-    console = Console(file=io.StringIO(), width=140)
-    console.print(calibration_table(found, n_symbols, n_bars))
-    return console.file.getvalue().splitlines()
+def lines_of(found, n_symbols, n_bars):
+    return shown(calibration_table(found, n_symbols, n_bars), 140).splitlines()
 
 
 def test_the_table_says_what_is_asked_and_what_is_missed():
@@ -139,7 +136,7 @@ def test_the_table_says_what_is_asked_and_what_is_missed():
         [],
         [alone(0.03), alone(0.02)],
     )
-    lines = shown(found, 30, 8000)
+    lines = lines_of(found, 30, 8000)
     (noise,) = [line for line in lines if "noise markets" in line]
     assert "2 of 20" in noise
     assert "at most 5 % (missed)" in noise
@@ -151,7 +148,7 @@ def test_the_table_says_what_is_asked_and_what_is_missed():
     assert "at least 80 % (missed)" in kept
     (weak,) = [line for line in lines if "IC 0.02, judged alone" in line]
     assert "–" in weak, "less than IC 0.03 is not asked for"
-    assert "at least 95 %" not in "".join(shown(found, 12, 8000)), "nor is a small market"
+    assert "at least 95 %" not in "".join(lines_of(found, 12, 8000)), "nor is a small market"
 
 
 def test_p_values_that_are_not_uniform_are_found_out():
@@ -217,9 +214,9 @@ def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
     monkeypatch.setenv("ALPHAMILL_LAKE", mill.lake.uri)
     monkeypatch.setattr("producers.read.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
     words = ["funnel", "--run", spec.run_id, "--control", "--seed", "1"]
-    shown = CliRunner().invoke(main, words)
-    assert shown.exit_code == 0, shown.output
-    (header,) = [line for line in shown.output.splitlines() if "total" in line]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    (header,) = [line for line in done.output.splitlines() if "total" in line]
     assert header.split()[-1] == "random"
     told = json.loads(CliRunner().invoke(main, [*words, "--json"]).output)
     assert told["control"]["proposed"] == len(mill.table(spec, "trials"))

@@ -49,8 +49,16 @@ def test_a_collapse_reaches_the_label_and_the_book():
     assert labels[39, 0] == pytest.approx(-0.9)
     assert np.isnan(labels[40:, 0]).all()
     values = np.tile([4.0, 3.0, 2.0, 1.0], (n_bars, 1))
-    book = backtest(values, panel, 0.0, horizon_bars=1, entry_lag_bars=1, bars_per_year=8760,
-                    scheme="rank", direction=1)  # fmt: skip
+    book = backtest(
+        values,
+        panel,
+        0.0,
+        horizon_bars=1,
+        entry_lag_bars=1,
+        bars_per_year=8760,
+        scheme="rank",
+        direction=1,
+    )
     # Ranks 4, 3, 2, 1 weigh 3/8, 1/8, -1/8, -3/8 of the book.
     assert np.nanmin(book.gross_returns) == pytest.approx(-0.9 * 3 / 8)
     assert np.count_nonzero(np.nan_to_num(book.gross_returns)) == 1

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
-from rich.console import Console
-
 from alphamill.ledger import JobRecord, JobState
 from alphamill.report.terminal.status import failures_table
 from alphamill.runs.failures import group_failures, subject
+from tests.rendering import shown
 
 JAN_2024 = 1_704_067_200_000
 
@@ -16,12 +13,6 @@ JAN_2024 = 1_704_067_200_000
 def job(number, state=JobState.DEAD, stage="fetch", error="HTTP 451", **message):
     message = message or {"symbol": f"C{number}USDT", "interval": "1h", "start_ms": JAN_2024}
     return JobRecord(f"{stage}-{number}", stage, "fetch", message, state, error=error)
-
-
-def shown(table, width=80):
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    console.print(table)
-    return console.file.getvalue()
 
 
 def test_one_group_a_stage_state_and_reason_the_dead_and_the_many_first():

@@ -1,6 +1,5 @@
 """A mining run on bad input ends in order: a row with its reason, no number, and a leaderboard."""
 
-import io
 import json
 import math
 from dataclasses import replace
@@ -8,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
@@ -25,6 +23,7 @@ from alphamill.settings import SegmentSettings
 from alphamill.sim.market import Bars
 from alphamill.testing import Mill, WorkedRun, work_market
 from producers.cli import main
+from tests.rendering import shown
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
 HALVES = SegmentSettings(discovery_frac=0.5, validation_frac=0.25)  # 320, 160 and 160 bars
@@ -70,12 +69,10 @@ def rows(got, name):
     return json.loads(json.dumps(found, allow_nan=False))
 
 
-def shown(got):
+def told(got):
     """The leaderboard and the page, as text."""
-    console = Console(file=io.StringIO(), width=100)
-    console.print(run_board(got.published))
     page = render(page_of(got.published))
-    return " ".join(console.file.getvalue().split()), page
+    return " ".join(shown(run_board(got.published), 100).split()), page
 
 
 def kept(bars, rows):
@@ -161,7 +158,7 @@ def test_bars_that_nothing_can_be_measured_on_are_a_row_and_cost_nothing(tmp_pat
     assert reason in row["reason"]
     assert [row[name] for name in SCORE_COLUMNS] == [None] * len(SCORE_COLUMNS)
     assert rows(got, "factors") == rows(got, "calls") == []
-    for text in shown(got):
+    for text in told(got):
         assert f"Nothing could be measured at 1h: {row['reason']}." in text
     again = replay(got.spec.run_id, got.lake, Lake(str(tmp_path / "again")))
     assert (again.equal, again.failed) == (True, ())
@@ -234,7 +231,7 @@ def parts(name):
 
 
 def test_tables_page_and_prompts_say_what_one_symbol_has_instead(alone):
-    board, page = shown(alone)
+    board, page = told(alone)
     for text in (board, page):
         assert "IC" not in text.replace("PREDICTIVE", "")
         assert "in time" in text
@@ -244,9 +241,10 @@ def test_tables_page_and_prompts_say_what_one_symbol_has_instead(alone):
 
 def test_models_are_told_the_correlation_in_time_and_the_best_first(alone):
     asked = [
-        request for request in alone.mill.chat.requests
+        request
+        for request in alone.mill.chat.requests
         if "What worked so far" in request.messages[-1].content
-    ]  # fmt: skip
+    ]
     assert asked
     for request in asked:
         body = request.messages[-1].content

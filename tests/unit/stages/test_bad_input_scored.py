@@ -1,12 +1,10 @@
 """`alphamill evaluate` on bad input: a row with its reason, JSON throughout, never a number."""
 
-import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from alphamill.controls.markets import ControlMarket
 from alphamill.jobs import RunKind
@@ -15,6 +13,7 @@ from alphamill.runs.schemas import GIVEN_TRIALS
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import Bars
 from alphamill.testing import work_market
+from tests.rendering import shown
 
 MARKET = ControlMarket(seed=11, n_symbols=4, n_bars=600, ragged=False)
 NUMBERS = ("rank_ic_mean", "rank_ic_t", "gross_sharpe", "net_sharpe", "break_even_bps")
@@ -55,11 +54,9 @@ def test_each_is_a_row_with_its_reason_and_no_number(tmp_path, expression, chang
     assert row["status"] in ("fault", "invalid")
     assert reason in row["reason"]
     assert [row[name] for name in NUMBERS] == [None] * len(NUMBERS)
-    console = Console(file=io.StringIO(), width=80)
-    console.print(trials_board(got.published.trials))
-    shown = console.file.getvalue()
-    assert "nan" not in shown.lower().replace("no value", "")
-    assert reason.split()[0] in shown
+    text = shown(trials_board(got.published.trials), 80)
+    assert "nan" not in text.lower().replace("no value", "")
+    assert reason.split()[0] in text
 
 
 def test_a_good_neighbour_is_scored_beside_a_bad_one(tmp_path):
@@ -105,11 +102,9 @@ def hollow(bars):
 
 def test_one_symbol_in_a_table_is_not_called_ic(tmp_path):
     got = scored(tmp_path, "-returns", market=replace(MARKET, n_symbols=1))
-    console = Console(file=io.StringIO(), width=100)
-    console.print(trials_board(got.published.trials))
-    shown = console.file.getvalue()
+    text = shown(trials_board(got.published.trials), 100)
     (row,) = rows_of(got)
-    assert "IC" not in shown
-    assert "rank correlation in time" in " ".join(shown.split())
-    assert f"{row['time_series_t']:+.2f}" in shown
+    assert "IC" not in text
+    assert "rank correlation in time" in " ".join(text.split())
+    assert f"{row['time_series_t']:+.2f}" in text
     assert "fold_rank_ics" not in row["score"]

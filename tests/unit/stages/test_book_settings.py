@@ -46,11 +46,16 @@ def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, se
     panel = reader.panel(("quote_volume",)).panel
     lag, book = spec.segments.entry_lag_bars, spec.portfolio
     alone = backtest(
-        reader.values(read_expression(row["expression"])), panel, 11.0,
-        horizon_bars=4, entry_lag_bars=lag, scheme=book.weighting,
-        quantiles=min(book.quantiles, MARKET.n_symbols), direction=row["direction"],
+        reader.values(read_expression(row["expression"])),
+        panel,
+        11.0,
+        horizon_bars=4,
+        entry_lag_bars=lag,
+        scheme=book.weighting,
+        quantiles=min(book.quantiles, MARKET.n_symbols),
+        direction=row["direction"],
         participation_frac=book.participation_frac,
-    )  # fmt: skip
+    )
     assert (row["net_sharpe"], row["capacity_quote"]) == (alone.net_sharpe, alone.capacity_quote)
     score = json.loads(row["score"])
     assert score["weighting"] == book.weighting
@@ -109,10 +114,18 @@ def test_a_factor_in_full_names_its_settings_its_folds_and_what_it_cost(tmp_path
     assert max(map(len, page.splitlines())) <= 80
     words = " ".join(page.split())
     for part in (
-        f"{factor['n_trials']} trials", f"{factor['validation_net_sharpe']:+.2f}", "CPCV",
-        f"deflated {factor['deflated_sharpe']:.3f}", "walk-forward", "decay", "deflated_sharpe",
-        "capacity, quote", "prompt tokens", "$0.000000", factor["hash"],
-    ):  # fmt: skip
+        f"{factor['n_trials']} trials",
+        f"{factor['validation_net_sharpe']:+.2f}",
+        "CPCV",
+        f"deflated {factor['deflated_sharpe']:.3f}",
+        "walk-forward",
+        "decay",
+        "deflated_sharpe",
+        "capacity, quote",
+        "prompt tokens",
+        "$0.000000",
+        factor["hash"],
+    ):
         assert part in words, part
     wrong = runner.invoke(main, ["factors", "nothing"])
     assert wrong.exit_code == 1

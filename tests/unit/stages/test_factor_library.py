@@ -47,8 +47,14 @@ MARKET = ControlMarket(
     seed=5, n_symbols=6, n_bars=1200, planted=(PlantedFactor(PLANTED, 0.2, 1),), ragged=False
 )
 # The pooled evidence of a market this small; the signs must still hold.
-EASY = GateThresholds(validation_t=0.1, holdout_t=0.1, out_of_sample_t=0.1, fdr=0.99,
-                    deflated_sharpe=0.01, coverage=0.5)  # fmt: skip
+EASY = GateThresholds(
+    validation_t=0.1,
+    holdout_t=0.1,
+    out_of_sample_t=0.1,
+    fdr=0.99,
+    deflated_sharpe=0.01,
+    coverage=0.5,
+)
 
 
 def mine(folder, salt, *expressions, **changes):
@@ -99,8 +105,11 @@ def test_the_next_run_is_told_what_is_taken_and_no_number_of_it(runs):
     asked = [prompt for prompt in prompts(chat) if "## Taken" in prompt]
     assert len(asked) == len(MARKET.symbols) + 1  # not the review of the finalists
     section = asked[0].split("## Taken")[1].split("\n## ")[0]
-    names = sorted(row["expression"] for row in mill.lake.read(library_key(first, H1)).to_pylist()
-                   if row["run"] == first.run_id)  # fmt: skip
+    names = sorted(
+        row["expression"]
+        for row in mill.lake.read(library_key(first, H1)).to_pylist()
+        if row["run"] == first.run_id
+    )
     assert section.split("\n")[1:] == [*names, ""]
 
 
@@ -121,16 +130,18 @@ def test_likeness_to_the_library_is_what_the_values_say(tmp_path):
     mill, spec, _ = mine(tmp_path, "second", "-ts_zscore(close, 96)")
     (row,) = mill.table(spec, "factors")
     reader = SegmentReader(mill.lake, spec.run_id, H1, Segment.VALIDATION)
-    ours, theirs = (reader.values(read_expression(text))[::8]
-                    for text in (row["expression"], PLANTED))  # fmt: skip
+    ours, theirs = (
+        reader.values(read_expression(text))[::8] for text in (row["expression"], PLANTED)
+    )
     ic = information_coefficient(ours, theirs)
     assert row["earlier_correlation"] == pytest.approx(np.nanmean(ic), abs=1e-12)
     assert 0.2 < row["earlier_correlation"] < 0.7
     assert (row["earlier_factors"], row["earlier_nearest"], row["earlier_run"]) == (
-        1, PLANTED, first.run_id
-    )  # fmt: skip
-    gate = next(g for g in json.loads(row["gates"])
-                if g["name"] == "library_correlation")  # fmt: skip
+        1,
+        PLANTED,
+        first.run_id,
+    )
+    gate = next(g for g in json.loads(row["gates"]) if g["name"] == "library_correlation")
     assert gate["value"] == row["earlier_correlation"]  # there is no better finalist
     # What the planted formula explains of it is gone from the residual.
     assert 0 <= abs(row["earlier_residual_rank_ic"]) < abs(row["residual_rank_ic"])
@@ -171,8 +182,9 @@ def row_of(expression, rank=1):
 
 
 def spec_of(folder, salt, **search):
-    return replace(mining(MARKET, Search(), str(folder)), salt=salt,
-                   search=SearchSettings(**search))  # fmt: skip
+    return replace(
+        mining(MARKET, Search(), str(folder)), salt=salt, search=SearchSettings(**search)
+    )
 
 
 def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
@@ -184,8 +196,9 @@ def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
     assert (met["expression"], met["run"]) == (PLANTED, two.run_id)
     assert admit(lake, one, H1, [row_of(OTHER)])
     assert [row["run"] for row in lake.read(library_key(one, H1)).to_pylist()] == [
-        two.run_id, one.run_id
-    ]  # fmt: skip
+        two.run_id,
+        one.run_id,
+    ]
 
 
 def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_path, monkeypatch):
@@ -235,8 +248,11 @@ def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
 
 def test_a_worker_killed_after_admission_admits_once_and_judges_as_before(tmp_path):
     mill, spec, _ = mine(tmp_path, "first", PLANTED, OTHER)
-    before = {key: mill.lake.read_bytes(key) for key in mill.lake.list("")
-              if "verdicts/" in key or "library" in key}  # fmt: skip
+    before = {
+        key: mill.lake.read_bytes(key)
+        for key in mill.lake.list("")
+        if "verdicts/" in key or "library" in key
+    }
     mill.lake.delete(run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet"))
     later = replace(spec, salt="later")
     look_up(mill.lake, later, H1, Moment.END)
@@ -335,8 +351,10 @@ def test_what_is_removed_is_told_to_no_later_run_and_stays_on_record(stocked, tm
     look_up(lake, later, H1, Moment.END)
     assert admit(lake, later, H1, [row_of(PLANTED)]), "it may be found anew"
     assert [row["expression"] for row in ask("list", "--json")["library"]] == [
-        OTHER, "-returns", PLANTED
-    ]  # fmt: skip
+        OTHER,
+        "-returns",
+        PLANTED,
+    ]
     everything = ask("list", "--removed", "--json")["library"]
     assert [row["removed_by"] for row in everything] == ["ada", None, None, None]
     again = spec_of(tmp_path, "again")

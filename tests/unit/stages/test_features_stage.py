@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from alphamill.errors import GiveUp
-from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, months_between
+from alphamill.frames import Interval, Market, Month, TimeRange, months_between, rows_within
 from alphamill.indicators import compute_indicators, history_bars, indicator_names
 from alphamill.jobs import FeaturesJob
-from alphamill.lake import Lake, MonthFacts, Series, read_klines, write_klines
+from alphamill.lake import Lake, Series, read_klines
 from alphamill.stages import features
 from alphamill.stages.features import FeaturesDeps, read_features
+from alphamill.testing import klines_at, put_klines, random_klines
 
 COLUMNS = ["open_time", "rsi_14", "ema_gap_50", "returns_1d"]
 
@@ -25,32 +25,17 @@ def ms(year: int, month: int, day: int = 1) -> int:
     return int(datetime(year, month, day, tzinfo=UTC).timestamp() * 1000)
 
 
-def bars(start_ms: int, end_ms: int, step_ms: int, seed: int = 5) -> pa.Table:
-    """A random walk; the value of a bar depends on its number since 2020 alone."""
-    first, last = (-((ms(2020, 1) - t) // step_ms) for t in (start_ms, end_ms))
-    rng = np.random.default_rng(seed)
-    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, last)))
-    open_ = np.r_[50.0, close[:-1]]
-    volume = rng.lognormal(2, 1, last)
-    data = {
-        "open_time": ms(2020, 1) + step_ms * np.arange(last),
-        "open": open_, "high": np.maximum(open_, close) * 1.002,
-        "low": np.minimum(open_, close) * 0.998, "close": close, "volume": volume,
-        "close_time": ms(2020, 1) + step_ms * np.arange(1, last + 1) - 1,
-        "quote_volume": volume * close, "trades": rng.integers(1, 90, last),
-        "taker_buy_base": volume * 0.4, "taker_buy_quote": volume * close * 0.4,
-    }  # fmt: skip
-    arrays = [pa.array(data[f.name]).cast(f.type) for f in KLINES]
-    return pa.table(arrays, schema=KLINES).slice(first)
-
-
-def put(lake: Lake, start_ms: int, end_ms: int, interval: Interval = Interval.H1,
-        symbol: str = "BTCUSDT", seed: int = 5) -> None:  # fmt: skip
-    for month in months_between(start_ms, end_ms):
-        span = max(start_ms, month.start_ms), min(end_ms, month.end_ms)
-        facts = MonthFacts("rest", TimeRange(*span))
-        table = bars(*span, interval.ms, seed)
-        write_klines(lake, Market.SPOT, symbol, interval, month, table, facts)
+def put(
+    lake: Lake,
+    start_ms: int,
+    end_ms: int,
+    interval: Interval = Interval.H1,
+    symbol: str = "BTCUSDT",
+    seed: int = 5,
+) -> None:
+    """Bars of a walk from 2020 on: what a bar holds depends on its time and the seed alone."""
+    walk = random_klines((end_ms - ms(2020, 1)) // interval.ms, ms(2020, 1), interval, seed)
+    put_klines(lake, symbol, rows_within(walk, TimeRange(start_ms, end_ms)), interval=interval)
 
 
 def job(start_ms: int, end_ms: int, interval: Interval = Interval.H1) -> FeaturesJob:
@@ -59,11 +44,6 @@ def job(start_ms: int, end_ms: int, interval: Interval = Interval.H1) -> Feature
 
 def key(month: str, interval: Interval = Interval.H1) -> str:
     return Series(Market.SPOT, "BTCUSDT", interval).key("features", Month.parse(month))
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path))
 
 
 def test_writes_a_file_a_month_of_all_indicators(lake: Lake) -> None:
@@ -158,12 +138,8 @@ def test_long_bars_look_back_over_many_months(lake: Lake, interval: Interval) ->
 
 
 def test_monthly_bars_have_features_too(lake: Lake) -> None:
-    for month in months_between(ms(2020, 1), ms(2023, 1)):
-        table = bars(ms(2020, 1), ms(2020, 2), Interval.D1.ms).slice(month.month, 1)
-        start = pa.array([month.start_ms]).cast(KLINES.field("open_time").type)
-        table = table.set_column(0, KLINES.field("open_time"), start)
-        facts = MonthFacts("rest", month.range)
-        write_klines(lake, Market.SPOT, "BTCUSDT", Interval.MO1, month, table, facts)
+    months = [month.start_ms for month in months_between(ms(2020, 1), ms(2023, 1))]
+    put_klines(lake, "BTCUSDT", klines_at(months, Interval.MO1), interval=Interval.MO1)
     made = features.run(job(ms(2022, 1), ms(2023, 1), Interval.MO1), FeaturesDeps(lake))
     assert made.written == 12
     table = lake.read(key("2022-12", Interval.MO1))
@@ -175,13 +151,19 @@ def test_undefined_is_null_and_a_column_of_old_files_too(lake: Lake) -> None:
     put(lake, ms(2021, 1), ms(2021, 2))
     features.run(job(ms(2021, 1), ms(2021, 2)), FeaturesDeps(lake))
     table = read_features(
-        lake, Market.SPOT, "BTCUSDT", Interval.H1, ms(2021, 1), ms(2021, 1, 2),
+        lake,
+        Market.SPOT,
+        "BTCUSDT",
+        Interval.H1,
+        ms(2021, 1),
+        ms(2021, 1, 2),
         ["open_time", "ma_20", "not_there_yet"],
-    )  # fmt: skip
+    )
     assert table.num_rows == 24
     assert table["ma_20"].null_count == 19
     assert table["not_there_yet"].null_count == 24
     pd.testing.assert_index_equal(
         pd.DatetimeIndex(table["open_time"].to_pandas()[:1]).tz_convert(None).as_unit("ms"),
-        pd.DatetimeIndex(["2021-01-01"]).as_unit("ms"), check_names=False,
-    )  # fmt: skip
+        pd.DatetimeIndex(["2021-01-01"]).as_unit("ms"),
+        check_names=False,
+    )

@@ -15,7 +15,7 @@ from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, manifest, read_klines, read_partition
 from alphamill.market import FakeExchange, grid
 from alphamill.stages import fetch
-from alphamill.stages.fetch import FetchDeps
+from alphamill.stages.fetch import FetchDeps, FetchFacts
 from alphamill.testing import klines_at
 
 HOUR = 3_600_000
@@ -60,10 +60,7 @@ def asked(exchange):
 
 def test_a_month_is_fetched_once_and_then_never_asked_for(deps, exchange):
     facts = fetch.run(job(), deps)
-    assert facts.to_message() == {
-        "rows": 720, "expected": 720, "missing_bars": 0, "gaps": 0, "requests": 1,
-        "source": "rest", "key": KEY, "skipped": False, "note": "", "files": 0, "archive_note": "",
-    }  # fmt: skip
+    assert facts == FetchFacts(720, 720, 0, 0, 1, "rest", KEY, skipped=False)
     assert stored(deps).equals(hours(*range(720)))
     assert read_partition(deps.lake, Series(*WHERE), APRIL).complete
     written = deps.lake.stat(KEY)
@@ -228,8 +225,10 @@ def test_long_bars_of_many_months_take_one_call(deps, exchange):
     assert (facts.rows, facts.expected, len(exchange.asked)) == (91, 91, 1)
     assert facts.key == "klines/market=spot/interval=1d/symbol=BTCUSDT"
     assert [k.rsplit("/", 1)[1] for k in deps.lake.list("klines")] == [
-        "2021-04.parquet", "2021-05.parquet", "2021-06.parquet"
-    ]  # fmt: skip
+        "2021-04.parquet",
+        "2021-05.parquet",
+        "2021-06.parquet",
+    ]
     assert fetch.run(whole, deps).skipped
 
 

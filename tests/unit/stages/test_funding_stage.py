@@ -12,7 +12,6 @@ from alphamill.errors import GiveUp, RetryLater
 from alphamill.evaluation import Segment, backtest
 from alphamill.frames import Interval, Market, Month, TimeRange
 from alphamill.jobs import FundingJob, PanelJob, RunKind, RunSpec, ScoreJob
-from alphamill.lake import Lake
 from alphamill.market import Damaged, FakeFunding
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table
@@ -32,11 +31,6 @@ LATER = Month(2024, 1).start_ms
 def every(hours, start_ms=START, end_ms=FEBRUARY.end_ms, rate=0.0001):
     times = np.arange(start_ms, end_ms, hours * HOUR) + 7
     return funding_table(times, np.full(len(times), rate))
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture

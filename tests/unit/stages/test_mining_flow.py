@@ -49,6 +49,20 @@ def test_every_job_is_done_and_the_run_with_it(worked):
     assert worked.dead == []
 
 
+def test_the_ledger_keeps_the_same_facts_of_each_stage_as_ever(worked):
+    """`status` and whoever reads the ledger know them by these names."""
+    kept = {job.stage: set(job.result) for job in worked.jobs}
+    assert kept["features"] == {"rows", "indicators", "written", "up_to_date", "registry"}
+    assert kept["panel"] == {"symbols", "missing", "fields", "bars", "snapshot", "skipped"}
+    assert kept["propose.quick_scan"] >= {"key", "cost_usd_micros", "parsed"}
+    assert kept["evaluate"] >= {"key", "evaluated"}
+    assert kept["validate"] == {"key", "validated"}
+    assert kept["rank"] == {"key", "finalists", "n_trials"}
+    assert kept["veto"] == {"key", "finalists", "kept", "vetoed"}
+    assert kept["verify"] > {"key"}
+    assert kept["publish"] == {"trials", "missing", "rejected", "predictive", "tradable"}
+
+
 def test_every_candidate_is_a_row_with_its_fate(worked):
     trials = worked.table("trials")
     asked = 2 * (len(SYMBOLS) + 1) * 4

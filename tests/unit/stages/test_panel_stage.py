@@ -48,8 +48,7 @@ def loaded(lake: Lake, spec: RunSpec, segment: str, *fields: str):  # type: igno
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    lake = Lake(str(tmp_path))
+def lake(lake: Lake) -> Lake:
     put_klines(lake, "AAUSDT", random_klines(BARS, seed=1))
     put_klines(lake, "BBUSDT", random_klines(BARS, seed=2))
     return lake

@@ -9,7 +9,7 @@ from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.flow import plan
 from alphamill.frames import KLINES, Interval, Market, Month
-from alphamill.jobs import FetchJob, ReverifyJob, RunKind, RunSpec
+from alphamill.jobs import FetchJob, ReverifyJob, RunKind
 from alphamill.lake import (
     CORRECTIONS,
     Lake,
@@ -22,7 +22,8 @@ from alphamill.lake import (
 from alphamill.market import Damaged, FakeArchive, FakeExchange
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
-from alphamill.testing import klines_at
+from alphamill.stages.reverify import ReverifyFacts
+from alphamill.testing import klines_at, spec_of
 
 HOUR = 3_600_000
 APRIL, MAY = Month(2021, 4), Month(2021, 5)
@@ -49,11 +50,12 @@ def exchange():
 
 
 @pytest.fixture
-def lake(exchange, tmp_path):
-    lake = Lake(str(tmp_path))
+def lake(exchange, lake):
     for month in (APRIL, MAY):
-        fetch.run(FetchJob(Market.SPOT, "BTCUSDT", Interval.H1, month.start_ms, month.end_ms),
-                  FetchDeps(exchange, lake))  # fmt: skip
+        fetch.run(
+            FetchJob(Market.SPOT, "BTCUSDT", Interval.H1, month.start_ms, month.end_ms),
+            FetchDeps(exchange, lake),
+        )
     return lake
 
 
@@ -84,10 +86,7 @@ def now_has(exchange, table):
 def test_equal_bars_leave_the_file_and_a_note_that_they_were_compared(lake, exchange):
     before = lake.stat(SERIES.key("klines", APRIL))
     facts = verify(lake, exchange)
-    assert facts.to_message() == {
-        "compared": 720, "corrected": 0, "appeared": 0, "vanished": 0, "requests": 1,
-        "key": SERIES.key("corrections", APRIL), "note": "", "files": 0, "archive_note": "",
-    }  # fmt: skip
+    assert facts == ReverifyFacts(720, 0, 0, 0, 1, SERIES.key("corrections", APRIL))
     assert lake.stat(SERIES.key("klines", APRIL)) == before
     assert compared_at_ms(lake, SERIES) == {APRIL: LATER}
     assert read_corrections(lake, SERIES).equals(CORRECTIONS.empty_table())
@@ -101,8 +100,9 @@ def test_a_corrected_bar_is_replaced_and_the_change_recorded(lake, exchange):
     assert (facts.compared, facts.corrected) == (720, 1)
     assert stored(lake).equals(now)
     assert rows(lake) == [
-        ("close", old[0]["close"], 123.5), ("trades", float(old[0]["trades"]), 42.0),
-    ]  # fmt: skip
+        ("close", old[0]["close"], 123.5),
+        ("trades", float(old[0]["trades"]), 42.0),
+    ]
     record = read_corrections(lake, SERIES).to_pylist()[0]
     assert record["open_time"].timestamp() * 1000 == FIX
     assert record["seen_at"].timestamp() * 1000 == LATER
@@ -123,8 +123,10 @@ def test_both_sources_are_read_and_the_api_is_believed(lake, exchange):
 def test_a_bar_that_only_the_archive_has_appears(lake, exchange):
     now_has(exchange, hours(*range(720)).filter(np.arange(720) != 100))
     lake.delete(SERIES.key("klines", APRIL))
-    fetch.run(FetchJob(Market.SPOT, "BTCUSDT", Interval.H1, APRIL.start_ms, APRIL.end_ms),
-              FetchDeps(exchange, lake))  # fmt: skip
+    fetch.run(
+        FetchJob(Market.SPOT, "BTCUSDT", Interval.H1, APRIL.start_ms, APRIL.end_ms),
+        FetchDeps(exchange, lake),
+    )
     facts = verify(lake, exchange, archive=archive_of(hours(*range(720))))
     assert (facts.appeared, facts.archive_note) == (1, "")
     assert stored(lake).equals(hours(*range(720)))
@@ -190,8 +192,9 @@ def test_only_what_the_lake_has_is_asked_for(lake, exchange):
     start, end = Month(2021, 3).start_ms, Month(2021, 8).start_ms
     assert verify(lake, exchange, start, end).compared == 1464
     assert [(a.start_ms, a.end_ms) for a in exchange.asked] == [
-        (APRIL.start_ms, APRIL.end_ms), (MAY.start_ms, MAY.end_ms),
-    ]  # fmt: skip
+        (APRIL.start_ms, APRIL.end_ms),
+        (MAY.start_ms, MAY.end_ms),
+    ]
     nothing = verify(lake, exchange, Month(2020, 1).start_ms, Month(2020, 2).start_ms)
     assert (nothing.compared, nothing.note) == (0, "the lake has no such bars; fetch them first")
 
@@ -217,9 +220,9 @@ def test_a_death_between_record_and_replacement_is_made_good(lake, exchange, mon
 
 def spec(frac, salt=""):
     start, end = Month(2020, 1).start_ms, Month(2023, 5).start_ms
-    symbols = tuple(f"A{n}USDT" for n in range(10, 35))
-    return RunSpec(RunKind.FETCH, "/lake", Market.SPOT, symbols, (Interval.H1,), start, end,
-                   verify_frac=frac, salt=salt)  # fmt: skip
+    symbols = [f"A{n}USDT" for n in range(10, 35)]
+    drawn = {"verify_frac": frac, "salt": salt}
+    return spec_of(*symbols, kind=RunKind.FETCH, start_ms=start, end_ms=end, **drawn)
 
 
 def test_the_plan_draws_its_share_the_same_every_time():

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from alphamill import testing
 from alphamill.evaluation import Segment, deflated_sharpe_ratio
 from alphamill.factors import zoo
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec, ScoreJob
-from alphamill.lake import Lake
 from alphamill.runs.panels import (
     PanelManifest,
     SegmentFacts,
@@ -39,14 +39,8 @@ def fields():
 
 
 def spec_of(**changes):
-    asked = {"kind": RunKind.EVALUATE, "lake": "", "market": Market.SPOT, "symbols": SYMBOLS,
-             "intervals": (H1,), "start_ms": 0, "end_ms": BARS * H1.ms}  # fmt: skip
-    return RunSpec(**asked | changes)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory):
-    return Lake(str(tmp_path_factory.mktemp("lake")))
+    whole = {"start_ms": 0, "end_ms": BARS * H1.ms}
+    return testing.spec_of(*SYMBOLS, kind=RunKind.EVALUATE, **whole | changes)
 
 
 def scored(lake, spec):

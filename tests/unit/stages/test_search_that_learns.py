@@ -9,7 +9,6 @@ import pytest
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, RunKind, RunSpec
-from alphamill.lake import Lake
 from alphamill.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.llm.call import PaidReply
 from alphamill.llm.messages import ChatReply, TokenUsage
@@ -69,11 +68,6 @@ def proposal(*expressions):
     return json.dumps({"candidates": [{"expression": text} for text in expressions]})
 
 
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path))
-
-
 def proposed(lake, model, job=JOB, spec=SPEC, **deps):
     facts = propose.run(job, AskingDeps(lake, "run", spec, model, 10**9, call_id="call", **deps))
     return facts, lake.read(facts.key).to_pylist()
@@ -81,9 +75,16 @@ def proposed(lake, model, job=JOB, spec=SPEC, **deps):
 
 def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more):
     row = dict.fromkeys(TRIALS.names) | {
-        "expression": text, "proposed": text, "status": status, "rank_ic_t": t, "round": number,
-        "tier": "quick_scan", "call_id": call, "call_cost_usd_micros": cost, "interval": "1h",
-    }  # fmt: skip
+        "expression": text,
+        "proposed": text,
+        "status": status,
+        "rank_ic_t": t,
+        "round": number,
+        "tier": "quick_scan",
+        "call_id": call,
+        "call_cost_usd_micros": cost,
+        "interval": "1h",
+    }
     if status not in ("invalid", "unreadable"):
         row["hash"] = read_expression(text).hash
     return row | more
@@ -93,8 +94,12 @@ def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more)
 
 
 def test_one_call_mends_all_that_free_repair_could_not(lake):
-    mended = {"repairs": [{"index": 2, "expression": "ts_mean(close, 5) / close"},
-                          {"index": 1, "expression": None}]}  # fmt: skip
+    mended = {
+        "repairs": [
+            {"index": 2, "expression": "ts_mean(close, 5) / close"},
+            {"index": 1, "expression": None},
+        ]
+    }
     said = proposal("rank(returns", "close +* open", "average close of 5 over close")
     model = Model(said, json.dumps(mended))
     facts, rows = proposed(lake, model)
@@ -133,11 +138,19 @@ def test_without_a_fault_that_can_be_mended_nobody_is_paid_to_repair(lake, said)
 
 @pytest.mark.parametrize(
     "reply",
-    ["", "no", "[]", '{"repairs": 5}', '{"repairs": [{"index": 9, "expression": "close"}]}',
-     '{"repairs": [{"index": 1, "expression": "still +* bad"}]}',
-     '{"repairs": [{"index": true, "expression": "close"}]}', '[[{"index": 1}], "x", null]',
-     GiveUp("no budget"), RetryLater("HTTP 500")],
-)  # fmt: skip
+    [
+        "",
+        "no",
+        "[]",
+        '{"repairs": 5}',
+        '{"repairs": [{"index": 9, "expression": "close"}]}',
+        '{"repairs": [{"index": 1, "expression": "still +* bad"}]}',
+        '{"repairs": [{"index": true, "expression": "close"}]}',
+        '[[{"index": 1}], "x", null]',
+        GiveUp("no budget"),
+        RetryLater("HTTP 500"),
+    ],
+)
 def test_a_repair_that_fails_leaves_the_first_reason(lake, reply):
     facts, rows = proposed(lake, Model(proposal("close +* open", "rank(returns)"), reply))
     assert [row["status"] for row in rows] == ["invalid", "parsed"]
@@ -192,10 +205,22 @@ def test_themes_differ_between_neighbours_and_rounds():
 
 
 def test_the_best_share_parts_and_failures_have_their_own():
-    means = ("ts_mean", "ts_max", "ts_min", "ts_median", "ema", "rma", "ts_linreg", "delay",
-             "decay_exp", "ts_forecast")  # fmt: skip
-    best = [trial(f"rank(ts_mean(volume, 12)) * close / {mean}(close, 5)", 9 - n / 10)
-            for n, mean in enumerate(means)]  # fmt: skip
+    means = (
+        "ts_mean",
+        "ts_max",
+        "ts_min",
+        "ts_median",
+        "ema",
+        "rma",
+        "ts_linreg",
+        "delay",
+        "decay_exp",
+        "ts_forecast",
+    )
+    best = [
+        trial(f"rank(ts_mean(volume, 12)) * close / {mean}(close, 5)", 9 - n / 10)
+        for n, mean in enumerate(means)
+    ]
     worse = [trial(f"ts_std(returns, 7) / open * {n}", 0.1) for n in range(2, 10)]
     told = feedback([*worse, *best])
     assert "ts_mean(volume, 12) (in 10 of 10)" in told.shared
@@ -208,8 +233,10 @@ def test_the_best_share_parts_and_failures_have_their_own():
 
 def test_the_best_are_not_windows_of_one_idea():
     same = [trial(f"-ts_zscore(close, {n})", 9 - n / 100) for n in range(5, 25)]
-    other = [trial(f"rank({name} / vwap)", 4.0 - n / 10)
-             for n, name in enumerate(("high", "low", "open"))]  # fmt: skip
+    other = [
+        trial(f"rank({name} / vwap)", 4.0 - n / 10)
+        for n, name in enumerate(("high", "low", "open"))
+    ]
     told = feedback([*other, *same])
     assert [one.expression for one in told.worked] == [
         row["expression"] for row in (*same[:3], *other)
@@ -233,14 +260,24 @@ def test_feedback_of_nothing_and_of_failures_alone():
 
 def test_failures_are_counted_by_reason_with_the_latest_as_example():
     rows = [
-        *[trial(f"{name} +* open", status="invalid", reason=f"col {n}: unknown operator '{name}'")
-          for n, name in enumerate(("foo", "bar", "baz"), 8)],
-        *[trial(f"rank(ts_mean(close, {n}))", status="unclean",
-                reason=f"rank(ts_mean(close, {n})): raw price") for n in (5, 6)],
-        trial("rank(returns)", 2.0), trial("rank(returns)", status="duplicate", reason="before"),
-        trial("rank(volume / adv20)", -0.4), trial("rank(vwap / close)", 0.9),
+        *[
+            trial(f"{name} +* open", status="invalid", reason=f"col {n}: unknown operator '{name}'")
+            for n, name in enumerate(("foo", "bar", "baz"), 8)
+        ],
+        *[
+            trial(
+                f"rank(ts_mean(close, {n}))",
+                status="unclean",
+                reason=f"rank(ts_mean(close, {n})): raw price",
+            )
+            for n in (5, 6)
+        ],
+        trial("rank(returns)", 2.0),
+        trial("rank(returns)", status="duplicate", reason="before"),
+        trial("rank(volume / adv20)", -0.4),
+        trial("rank(vwap / close)", 0.9),
         trial("", status="unreadable", hash=None, reason="the reply was cut at max_tokens"),
-    ]  # fmt: skip
+    ]
     assert [(one.count, one.reason, one.example) for one in feedback(rows).failed] == [
         (3, "does not parse: col 10: unknown operator 'baz'", "baz +* open"),
         (2, "means nothing: raw price", "rank(ts_mean(close, 6))"),
@@ -251,8 +288,19 @@ def test_failures_are_counted_by_reason_with_the_latest_as_example():
 
 
 # What a prompt may be told of a trial. Every other column, of any table, must leave it as it is.
-TOLD = {"expression", "proposed", "hypothesis", "hash", "status", "reason", "rank_ic_mean",
-        "rank_ic_t", "time_series_rank_corr", "time_series_t", "turnover_per_bar"}  # fmt: skip
+TOLD = {
+    "expression",
+    "proposed",
+    "hypothesis",
+    "hash",
+    "status",
+    "reason",
+    "rank_ic_mean",
+    "rank_ic_t",
+    "time_series_rank_corr",
+    "time_series_t",
+    "turnover_per_bar",
+}
 TABLES = [TRIALS, VALIDATION, RANKING, VERDICTS, VETO]
 UNTOLD = {field.name: field.type for table in TABLES for field in table if field.name not in TOLD}
 
@@ -261,9 +309,11 @@ def as_told(rows):
     """All that three tiers say to models of these trials."""
     setting, learned = Setting("1h"), feedback(rows)
     best = [tried(row) for row in rows if row["status"] == "evaluated"]
-    prompts = [quick_scan_prompt("", setting, learned, "BTCUSDT", [], {}, 4),
-               detailed_analysis_prompt("", setting, learned, 4),
-               final_verification_prompt("", setting, best)]  # fmt: skip
+    prompts = [
+        quick_scan_prompt("", setting, learned, "BTCUSDT", [], {}, 4),
+        detailed_analysis_prompt("", setting, learned, 4),
+        final_verification_prompt("", setting, best),
+    ]
     return "".join(messages[-1].content for messages in prompts)
 
 
@@ -280,15 +330,21 @@ def test_no_column_but_those_meant_reaches_a_prompt(column):
     more = {"rank_ic_mean": 0.02, "turnover_per_bar": 0.1, "hypothesis": "why", "direction": 1}
     rows = [trial("rank(returns)", 2.0, **more), trial("rank(vwap / close)", 0.5, **more)]
     for number in (1, 2):
-        changed = [row | {column: of_type(UNTOLD[column], number + at)}
-                   for at, row in enumerate(rows)]  # fmt: skip
+        changed = [
+            row | {column: of_type(UNTOLD[column], number + at)} for at, row in enumerate(rows)
+        ]
         assert as_told(changed) == as_told(rows)
 
 
 def test_the_columns_that_are_told_do_reach_a_prompt():
     row = trial("rank(returns)", 2.0, rank_ic_mean=0.02, turnover_per_bar=0.1, hypothesis="why")
-    for name, value in {"rank_ic_t": 3.0, "rank_ic_mean": 0.5, "turnover_per_bar": 1.5,
-                        "hypothesis": "other", "expression": "rank(vwap)"}.items():  # fmt: skip
+    for name, value in {
+        "rank_ic_t": 3.0,
+        "rank_ic_mean": 0.5,
+        "turnover_per_bar": 1.5,
+        "hypothesis": "other",
+        "expression": "rank(vwap)",
+    }.items():
         assert as_told([row | {name: value}]) != as_told([row])
 
 
@@ -366,8 +422,10 @@ def test_a_candidate_whose_reply_broke_off_is_marked(lake):
     said = proposal("rank(close)", "rank(returns)", "rank(vwap / open)")[:-25]
     _, rows = proposed(lake, Model(said))
     assert [(row["status"], row["cut"]) for row in rows] == [
-        ("unclean", False), ("parsed", False), ("unreadable", None),
-    ]  # fmt: skip
+        ("unclean", False),
+        ("parsed", False),
+        ("unreadable", None),
+    ]
     closed = said.index('"rank(returns)"') + len('"rank(returns)"')
     _, rows = proposed(lake, Model(said[:closed]))
     assert [row["cut"] for row in rows] == [False, True, None]

@@ -35,8 +35,10 @@ def test_every_verdict_is_recomputed_to_the_last_digit_and_leaves_no_trace(worke
     assert {key: worked.lake.read_bytes(key) for key in worked.lake.list("")} == files
 
 
-@pytest.mark.parametrize("column", ["discovery_rank_ic_t", "holdout_net_sharpe", "deflated_sharpe",
-                                    "pbo", "residual_t", "bh_p"])  # fmt: skip
+@pytest.mark.parametrize(
+    "column",
+    ["discovery_rank_ic_t", "holdout_net_sharpe", "deflated_sharpe", "pbo", "residual_t", "bh_p"],
+)
 def test_a_last_digit_that_was_changed_is_found(worked, column):
     row = worked.table("factors")[1]
     forged = row | {column: float(np.nextafter(row[column], np.inf))}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
@@ -20,6 +18,7 @@ from alphamill.report.terminal.leaderboard import (
 from alphamill.report.values import amount
 from alphamill.runs.rows import Measures
 from tests import rows
+from tests.rendering import shown
 from tests.rows import gate
 
 HOSTILE = "rank(close) [bold]x[/] [/] \x1b[31m"
@@ -37,12 +36,6 @@ FACTOR = replace(rows.FACTOR, gates=GATES)
 
 def factor(**changes):
     return replace(FACTOR, **changes)
-
-
-def shown(renderable, width):
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()
 
 
 def test_a_rejection_names_the_first_failed_gates_that_it_rests_on():

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 
 import pytest
-from rich.console import Console, RenderableType
 
 from alphamill.report import values
 from alphamill.report.terminal import progress
 from alphamill.runs.fetch_rate import FetchProgress
 from alphamill.usage.bars import Landed
+from tests.rendering import shown
 
 HOSTILE = "[bold red]x[/] \x1b[31mred\x1b[0m <script>alert(1)</script> \u202egnp.exe [/]"
-
-
-def shown(renderable: RenderableType, width: int = 200) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_progress_counts_jobs_by_state() -> None:
@@ -28,7 +21,7 @@ def test_progress_counts_jobs_by_state() -> None:
         "fetch": {"done": 6, "running": 1, "queued": 2, "waiting": 1, "dead": 2},
         "panel": {"waiting": 4},
     }
-    lines = shown(progress.progress_table(counts, 187)).splitlines()
+    lines = shown(progress.progress_table(counts, 187), 200).splitlines()
     assert "3:07 min" in lines[0]
     fetch = next(line for line in lines if "fetch" in line)
     assert re.findall(r"\d+", fetch) == ["6", "1", "3", "2"]
@@ -39,7 +32,7 @@ def test_progress_counts_jobs_by_state() -> None:
 
 
 def test_a_hostile_stage_name_is_shown_and_obeyed_nowhere() -> None:
-    text = shown(progress.progress_table({HOSTILE: {"done": 1}}, 1.0))
+    text = shown(progress.progress_table({HOSTILE: {"done": 1}}, 1.0), 200)
     assert "\x1b" not in text
     assert "[bold" in text
 

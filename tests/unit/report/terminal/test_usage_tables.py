@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
 from alphamill.report.terminal.usage import rounded, runs_table, tiers_table
 from alphamill.usage import MemoryUsage, UsageEntry
+from tests.rendering import shown
 
 RUN, OTHER = "mine-0123456789abcdef", "mine-fedcba9876543210"
 
@@ -30,12 +28,6 @@ def counters():
         )  # fmt: skip
     found.record_error(RUN, "2026-01-30", "quick_scan", "offline-proposer", "timeout")
     return found
-
-
-def shown(renderable, width):
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 160])
