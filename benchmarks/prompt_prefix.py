@@ -30,6 +30,7 @@ from alphamill.controls.planted import OfflineChat, Search
 from alphamill.language import language_manual
 from alphamill.llm.messages import Message
 from alphamill.llm.prompts import Broken, Setting, repair_prompt
+from alphamill.llm.prompts.sections import Title
 from alphamill.stack.embedded_redis import free_port
 from alphamill.testing import work_market
 
@@ -59,8 +60,8 @@ def real_prompts(folder: str) -> dict[str, list[tuple[Message, ...]]]:
     }
     for messages in (request.messages for request in chat.requests):
         user = messages[-1].content
-        tier = "quick_scan" if "## Theme of this call" in user else "detailed_analysis"
-        asked["final_verification" if "## Factors" in user else tier].append(messages)
+        tier = "quick_scan" if f"## {Title.THEME}" in user else "detailed_analysis"
+        asked["final_verification" if f"## {Title.FINALISTS}" in user else tier].append(messages)
     return asked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from alphamill.redis_store import as_text, reached, script
 from alphamill.settings import LedgerSettings
 
 SCAN_COUNT = 500
+_reached = partial(reached, "ledger unreachable")
 
 _STEPS = (
     *("open_run", "add_jobs", "seal", "feed", "claim", "renew", "finish", "fail", "put_back"),
@@ -39,10 +40,6 @@ _STEPS = (
 
 def _source(name: str) -> str:
     return f"{script(__package__, 'states')}\n{script(__package__, name)}"
-
-
-def _reached() -> AbstractContextManager[None]:
-    return reached("ledger unreachable")
 
 
 class RedisLedger:

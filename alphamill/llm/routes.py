@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from pydantic import SecretStr
 
@@ -17,9 +16,6 @@ from alphamill.llm.endpoint.dialects import Dialects
 from alphamill.llm.endpoint.http import Timeouts
 from alphamill.llm.prices import PriceTable
 from alphamill.settings import KEY_VARIABLE, Endpoint, LLMSettings, ModelSettings
-
-KeyT = TypeVar("KeyT")
-MadeT = TypeVar("MadeT")
 
 
 class OneEndpoint:
@@ -81,9 +77,13 @@ class SettingsRoutes:
             )
         price = self._prices.of(chosen)
         with self._lock:
-            chat, breaker = _once(self._open, endpoint, self._connect)
-            gate = _once(self._gates, (tier, endpoint.url), lambda key: self._make_gate(*key))
-        return Route(chosen.model, price, chat, gate, breaker, host)
+            if endpoint not in self._open:
+                self._open[endpoint] = self._connect(endpoint)
+            chat, breaker = self._open[endpoint]
+            where = tier, endpoint.url
+            if where not in self._gates:
+                self._gates[where] = self._make_gate(*where)
+        return Route(chosen.model, price, chat, self._gates[where], breaker, host)
 
     def _connect(self, endpoint: Endpoint) -> tuple[OpenAIChat, Breaker]:
         key = self._llm.key(endpoint)
@@ -104,9 +104,3 @@ def open_chat(
     timeouts = Timeouts(*(min(wait_s, most_s) for wait_s in waits))
     key_name = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
     return OpenAIChat(endpoint.url, llm.key(endpoint), timeouts, key_name, dialects=dialects)
-
-
-def _once(made: dict[KeyT, MadeT], key: KeyT, make: Callable[[KeyT], MadeT]) -> MadeT:
-    if key not in made:
-        made[key] = make(key)
-    return made[key]

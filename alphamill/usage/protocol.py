@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
@@ -67,14 +67,14 @@ class Row:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tally:
     """A row's counters. errors: class -> count; buckets: the latency histogram."""
 
-    measures: Mapping[str, int]
-    errors: Mapping[str, int]
-    buckets: Mapping[int, int]
-    latency_sum_ms: int
+    measures: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    buckets: Counter[int] = field(default_factory=Counter)
+    latency_sum_ms: int = 0
 
 
 class Usage(Protocol):
@@ -119,21 +119,18 @@ def build_report(rows: Mapping[Row, Tally]) -> dict[str, Any]:
 
 
 def _add(tallies: Iterable[Tally]) -> Tally:
-    measures: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
-    buckets: Counter[int] = Counter()
-    latency_sum_ms = 0
+    total = Tally()
     for tally in tallies:
-        measures.update(tally.measures)
-        errors.update(tally.errors)
-        buckets.update(tally.buckets)
-        latency_sum_ms += tally.latency_sum_ms
-    return Tally(measures, errors, buckets, latency_sum_ms)
+        total.measures.update(tally.measures)
+        total.errors.update(tally.errors)
+        total.buckets.update(tally.buckets)
+        total.latency_sum_ms += tally.latency_sum_ms
+    return total
 
 
 def _measures(tally: Tally) -> dict[str, Any]:
     count = sum(tally.buckets.values())
-    return {name: tally.measures.get(name, 0) for name in MEASURES} | {
+    return {name: tally.measures[name] for name in MEASURES} | {
         "errors": dict(sorted(tally.errors.items())),
         "latency_ms": {
             "p50": percentile_ms(tally.buckets, 0.50),

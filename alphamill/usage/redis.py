@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import redis
@@ -21,6 +21,7 @@ from alphamill.usage.latency import bucket_of
 from alphamill.usage.protocol import MEASURES, Row, Tally, UsageEntry, build_report, check_row
 
 ROWS_A_TRIP = 500
+_reached = partial(reached, "usage: Redis cannot be reached")
 
 
 class RedisUsage:
@@ -85,10 +86,6 @@ class RedisUsage:
         return sorted(map(as_text, self._client.smembers(key)))
 
 
-def _reached() -> AbstractContextManager[None]:
-    return reached("usage: Redis cannot be reached")
-
-
 @lru_cache(maxsize=256)
 def _row_text(row: Row) -> str:
     return json.dumps([row.day, row.tier, row.model], separators=(",", ":"))
@@ -97,9 +94,9 @@ def _row_text(row: Row) -> str:
 def _tally(found: Mapping[bytes | str, bytes | str]) -> Tally:
     counts = {as_text(field): int(value) for field, value in found.items()}
     return Tally(
-        measures={name: counts.get(name, 0) for name in MEASURES},
-        errors=_under("error:", counts),
-        buckets={int(bucket): n for bucket, n in _under("latency:", counts).items()},
+        measures=Counter({name: counts.get(name, 0) for name in MEASURES}),
+        errors=Counter(_under("error:", counts)),
+        buckets=Counter({int(bucket): n for bucket, n in _under("latency:", counts).items()}),
         latency_sum_ms=counts.get("latency_sum_ms", 0),
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,7 @@ from alphamill.redis_store import ScriptCall, as_text, reached, script
 READ_BATCH = 500
 LONG_CHARS = 2000
 MOST_STORED = 1000
+_reached = partial(reached, "Redis, which keeps the budget, does not answer")
 _TABLES = ("attempts", "open", "answers", "records", "texts")
 
 
@@ -192,10 +193,6 @@ def _admit(turn: str) -> str:
     parts = [("journal", script(__package__, "journal")), ("turn", turn)]
     functions = [f"local function {name}(KEYS, ARGV)\n{text}\nend\n" for name, text in parts]
     return "".join(functions) + script(__package__, "admit")
-
-
-def _reached() -> AbstractContextManager[None]:
-    return reached("Redis, which keeps the budget, does not answer")
 
 
 def _prefix(run: str) -> str:
