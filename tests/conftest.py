@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -21,6 +20,7 @@ import requests
 
 from alphamill.stack.embedded_redis import find_redis_binary, free_port
 from tests.deadlines import ANSWER_S, end_s, slowness, start_s, wait_for
+from tests.loopback import listens
 
 # No property depends on how long an example takes; what lands is judged by the same examples.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -146,15 +146,10 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, str(script), str(port)], stdout=out, stderr=out)
     try:
-        assert _comes_up(process, lambda: _listens(port), log), log.read_text()
+        assert _comes_up(process, lambda: listens(port), log), log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         _stop(process)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

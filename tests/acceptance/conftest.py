@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from alphamill.ledger import RedisLedger
 from alphamill.settings import LedgerSettings
 from alphamill.sim.market import COINS, DEFAULT_START_MS, SyntheticMarket, generate
 from tests.deadlines import end_s, slowness, wait_for
+from tests.loopback import listens
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOUR_MS = 3_600_000
@@ -50,12 +50,6 @@ def living(home: Path) -> dict[int, str]:
             if any(str(home) in text for text in known):
                 found[process.pid] = " ".join(words)
     return found
-
-
-def answering(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Command:
@@ -141,7 +135,7 @@ class Command:
 
         def left() -> list[str]:
             processes = [f"{pid} {words[:120]}" for pid, words in living(self.home).items()]
-            return processes + [f"port {port}" for port in sorted(self.ports) if answering(port)]
+            return processes + [f"port {port}" for port in sorted(self.ports) if listens(port)]
 
         wait_for(lambda: not left(), f"the last of {self.name} to go", left, within_s=within_s)
 

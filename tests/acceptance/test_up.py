@@ -19,6 +19,7 @@ from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
 from alphamill.stack.pools import POOLS
 from tests.deadlines import ANSWER_S, stack_s, start_s, wait_for_all, work_s
+from tests.loopback import listens
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
@@ -81,11 +82,6 @@ def place(launch, small_market, tmp_path_factory):
         folder=folder,
         presence=lambda: Presence(up.ledger()._client),
     )
-
-
-def answering(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def shown(place, path: str):
@@ -276,7 +272,7 @@ def test_only_workers_that_compute_load_a_compiler(place):
 def test_a_model_that_the_endpoint_does_not_have_ends_the_run_with_that_reason(place, launch):
     place.llm.end()
     llm = launch(place.folder / "llm", "sim", "llm", "--port", str(place.llm_port))
-    llm.until(lambda: answering(place.llm_port), "the model's endpoint", start_s())
+    llm.until(lambda: listens(place.llm_port), "the model's endpoint", start_s())
     unknown = place.folder / "unknown.toml"
     unknown.write_text(CONFIG.format(model="no-such-model"))
     failed = mine(place, unknown)

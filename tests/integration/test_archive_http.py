@@ -3,10 +3,8 @@
 import hashlib
 import io
 import re
-import threading
 import zipfile
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_n
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps
 from tests.deadlines import ANSWER_S
+from tests.loopback import Handler, serving
 
 DECEMBER, JANUARY = Month(2024, 12), Month(2025, 1)
 SPOT = (Market.SPOT, "BTCUSDT", Interval.M15)
@@ -282,7 +281,9 @@ def test_without_an_archive_in_reach_the_bars_come_and_the_facts_say_so(serve, t
 
 
 def test_bodies_are_bounded_and_redirects_not_followed():
-    class Endless(BaseHTTPRequestHandler):
+    class Endless(Handler):
+        protocol_version = "HTTP/1.0"  # what it sends has no length
+
         def do_GET(self):
             if "1h" in self.path:
                 self.send_response(302)
@@ -297,19 +298,8 @@ def test_bodies_are_bounded_and_redirects_not_followed():
             except OSError:
                 pass  # the client had enough
 
-        def log_message(self, *_):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        with archive_at(f"http://127.0.0.1:{httpd.server_port}") as archive:
-            with pytest.raises(Damaged, match="over 4096 bytes"):
-                archive.read(KlineFile(*SPOT, JANUARY))
-            with pytest.raises(RetryLater, match="HTTP 302"):
-                archive.read(KlineFile(Market.SPOT, "BTCUSDT", Interval.H1, JANUARY))
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
+    with serving(Endless) as (_, url), archive_at(url) as archive:
+        with pytest.raises(Damaged, match="over 4096 bytes"):
+            archive.read(KlineFile(*SPOT, JANUARY))
+        with pytest.raises(RetryLater, match="HTTP 302"):
+            archive.read(KlineFile(Market.SPOT, "BTCUSDT", Interval.H1, JANUARY))

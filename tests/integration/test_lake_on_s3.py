@@ -2,18 +2,15 @@
 
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.evaluation import Segment
-from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market, Month
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec, ScoreJob
 from alphamill.lake import (
     Lake,
@@ -28,7 +25,9 @@ from alphamill.runs.schemas import RunDeps, read_trials
 from alphamill.stages import features, panel, score
 from alphamill.stages.features import FeaturesDeps
 from alphamill.stages.panel import PanelDeps
+from alphamill.testing import put_klines, random_klines
 from tests.deadlines import slowness, work_s
+from tests.loopback import Handler, serving
 
 HOUR_MS = 3_600_000
 JANUARY = Month(2021, 1)
@@ -46,22 +45,6 @@ def add(n, stored):
 for n in range(first, first + 30):
     lake.update("a/race.parquet", lambda stored: add(n, stored))
 """
-
-
-def klines(bars, seed=0):
-    rng = np.random.default_rng(seed)
-    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
-    times = JANUARY.start_ms + HOUR_MS * np.arange(bars)
-    data = dict.fromkeys(KLINE_FIELDS, close) | {
-        "open_time": times,
-        "close_time": times + HOUR_MS - 1,
-        "trades": np.arange(bars),
-        "high": close * 1.01,
-        "low": close * 0.99,
-        "volume": close * 3,
-        "quote_volume": close * 9,
-    }
-    return pa.table([pa.array(data[f.name]).cast(f.type) for f in KLINES], schema=KLINES)
 
 
 def test_two_processes_at_one_file_lose_nothing(s3_uri):
@@ -138,14 +121,14 @@ def test_listing_takes_pages(s3_uri):
 def test_the_manifest_remembers_by_etag(s3_uri, monkeypatch):
     lake = Lake(s3_uri)
     facts = MonthFacts("rest", JANUARY.range)
-    write_klines(lake, *SERIES, JANUARY, klines(10), facts)
+    write_klines(lake, *SERIES, JANUARY, random_klines(10, JANUARY.start_ms), facts)
     # `alphamill.lake.manifest` by itself is the function of that name.
     monkeypatch.setattr(import_module("alphamill.lake.manifest"), "_SETTLED_NS", -(10**12))
     assert manifest(lake, *SERIES).rows == 10
     with monkeypatch.context() as patch:
         patch.setattr(Lake, "metadata", lambda *_: pytest.fail("read the file again"))
         assert manifest(lake, *SERIES).rows == 10
-    write_klines(lake, *SERIES, JANUARY, klines(11), facts)
+    write_klines(lake, *SERIES, JANUARY, random_klines(11, JANUARY.start_ms), facts)
     assert manifest(lake, *SERIES).rows == 11
 
 
@@ -187,25 +170,17 @@ def test_an_endpoint_that_is_no_url(s3_uri, monkeypatch):
     assert caught.value.setting == "AWS_ENDPOINT_URL"
 
 
-class _Refusing(BaseHTTPRequestHandler):
+class _Refusing(Handler):
     """Answers everything with one S3 error."""
 
-    protocol_version = "HTTP/1.1"  # else it would keep botocore waiting for 100-continue
     code, status = "AccessDenied", 403
 
     def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
-        self.send_response(self.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+        body = f"<Error><Code>{self.code}</Code><Message>no</Message></Error>"
+        self.reply(self.status, body.encode(), {"Connection": "close"})
 
-    do_PUT = do_GET = do_DELETE = answer  # noqa: N815  names that http.server asks for
-
-    def log_message(self, *args):
-        pass
+    do_PUT = do_GET = do_DELETE = answer
 
 
 @pytest.mark.parametrize(
@@ -220,16 +195,10 @@ class _Refusing(BaseHTTPRequestHandler):
 )
 def test_a_refusal_names_the_setting(s3_uri, monkeypatch, status, code, setting):
     handler = type("Refusing", (_Refusing,), {"status": status, "code": code})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-            with pytest.raises(Misconfigured) as caught:
-                Lake(s3_uri).check_writable()
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(handler) as (_, url):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(Misconfigured) as caught:
+            Lake(s3_uri).check_writable()
     assert caught.value.setting == setting
 
 
@@ -253,9 +222,8 @@ def test_features_panel_and_scores_lie_on_s3_as_in_a_folder(s3_uri, tmp_path, mo
     there, here = Lake(s3_uri), Lake(str(tmp_path))
     for lake in (there, here):
         for seed, symbol in enumerate(symbols):
-            facts = MonthFacts("rest", JANUARY.range)
             where = (Market.SPOT, symbol, Interval.H1)
-            write_klines(lake, *where, JANUARY, klines(bars, seed), facts)
+            put_klines(lake, symbol, random_klines(bars, JANUARY.start_ms, seed=seed))
             features.run(FeaturesJob(*where, JANUARY.start_ms, end_ms), FeaturesDeps(lake))
         panel.run(PanelJob(Interval.H1), PanelDeps(lake, spec))
         score.run(ScoreJob(Interval.H1), RunDeps(lake, spec.run_id, spec))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -33,6 +32,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
 from tests.deadlines import ANSWER_S, slowness
+from tests.loopback import Handler, serving
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = ChatRequest(
@@ -78,9 +78,7 @@ class Script:
 def server() -> Iterator[Script]:
     script = Script()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Provider(Handler):
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             script.seen.append(json.loads(self.rfile.read(length)))
@@ -95,27 +93,12 @@ def server() -> Iterator[Script]:
             status, body, headers = script.answers.pop(0)
             if callable(body):
                 body(self)
-                return
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+            else:
+                self.reply(status, body, headers)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    script.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
-    yield script
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with serving(Provider) as (_, url):
+        script.url = f"{url}/v1"
+        yield script
 
 
 @pytest.fixture

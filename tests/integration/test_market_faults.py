@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from contextlib import closing
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.market import Binance
 from tests.deadlines import ANSWER_S, slowness
+from tests.loopback import Handler, serving
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "binance_responses"
 START = 1_617_235_200_000
@@ -54,9 +54,7 @@ class Gate:
         self.limits.append(weight_limit)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Exchange(Handler):
     def setup(self):
         super().setup()
         self.server.connections += 1
@@ -66,47 +64,28 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/api/v3/klines") and self.server.script:
             self.server.script.popleft()(self)
         elif self.path.endswith("/exchangeInfo"):
-            reply(self, 200, INFO)
+            self.reply(200, INFO)
         elif self.path.endswith("/time"):
-            reply(self, 200, {"serverTime": NOW})
+            self.reply(200, {"serverTime": NOW})
         else:
-            reply(self, 200, [ROW], {"X-MBX-USED-WEIGHT-1M": "37"})
+            self.reply(200, [ROW], {"X-MBX-USED-WEIGHT-1M": "37"})
 
     def date_time_string(self, timestamp=None):
         date_ms = NOW if self.server.date_ms is None else self.server.date_ms
         return formatdate(date_ms / 1000, usegmt=True)
 
-    def log_message(self, *_):
-        pass
-
-
-def reply(handler, status, body, headers=None):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(data)
-
 
 def recorded(name):
     data = json.loads((RECORDED / f"{name}.json").read_text())
-    return lambda handler: reply(handler, data["status"], data["body"])
+    return lambda handler: handler.reply(data["status"], data["body"])
 
 
 @pytest.fixture
 def server():
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    httpd.script, httpd.paths, httpd.connections = deque(), [], 0
-    httpd.date_ms, httpd.hung = None, threading.Event()
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    httpd.url = f"http://127.0.0.1:{httpd.server_port}"
-    yield httpd
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with serving(Exchange) as (httpd, url):
+        httpd.script, httpd.paths, httpd.connections = deque(), [], 0
+        httpd.date_ms, httpd.hung, httpd.url = None, threading.Event(), url
+        yield httpd
 
 
 @pytest.fixture
@@ -181,7 +160,7 @@ def test_recorded_refusals_without_retry_after_pause_a_minute(client, server, ga
 def test_retry_after_is_obeyed(client, server, gate, status, header, for_s):
     used = {"Retry-After": header, "X-MBX-USED-WEIGHT-1M": "1201"}
     body = {"code": -1003, "msg": "banned until 1660090423228"} if header == "120" else {}
-    fails(client, server, lambda h: reply(h, status, body, used), RetryLater)
+    fails(client, server, lambda h: h.reply(status, body, used), RetryLater)
     assert gate.pauses[0][0] == for_s
     assert gate.observed[-1][1] == 1201.0
 
@@ -227,7 +206,7 @@ def test_the_recorded_restricted_place_names_the_cure(client, server, gate):
     ],
 )
 def test_each_reply_is_one_kind_of_error(client, server, status, body, kind, words):
-    error = fails(client, server, lambda h: reply(h, status, body), kind)
+    error = fails(client, server, lambda h: h.reply(status, body), kind)
     assert words in str(error)
     assert (status == 403) == (getattr(error, "after_s", 0) >= 300)
     assert ask(client).table.num_rows == 1  # and the client works on
@@ -235,7 +214,7 @@ def test_each_reply_is_one_kind_of_error(client, server, status, body, kind, wor
 
 @pytest.mark.parametrize("body", [b"<html>maintenance</html>", b"[[1617235200000", b"[[null]]"])
 def test_what_passes_at_once_is_not_noticed(client, server, body):
-    server.script.extend([lambda h: reply(h, 200, body)] * (TRIES - 1))
+    server.script.extend([lambda h: h.reply(200, body)] * (TRIES - 1))
     assert ask(client).table["close"].to_pylist() == [1.5]
 
 
@@ -275,7 +254,7 @@ def vanish(handler):
 
 
 def garbage(handler):
-    reply(handler, 200, b"not gzip", {"Content-Encoding": "gzip"})
+    handler.reply(200, b"not gzip", {"Content-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize("fault", [cut, vanish, garbage])
@@ -319,7 +298,7 @@ def test_a_url_that_is_none(gate, url):
 
 def test_a_server_that_ignores_the_range_does_not_loop(client, server):
     old = [START - HOUR, *ROW[1:]]
-    server.script.append(lambda h: reply(h, 200, [old]))
+    server.script.append(lambda h: h.reply(200, [old]))
     with pytest.raises(RetryLater) as error:
         ask(client)
     assert "before the range" in str(error)
@@ -347,9 +326,9 @@ def test_the_recorded_exchange_info(client, server):
     INFO_OF_2021 = data["body"]  # noqa: N806
 
     def do_get(handler):
-        reply(handler, 200, INFO_OF_2021)
+        handler.reply(200, INFO_OF_2021)
 
-    server.RequestHandlerClass = type("Recorded", (Handler,), {"do_GET": do_get})
+    server.RequestHandlerClass = type("Recorded", (Exchange,), {"do_GET": do_get})
     assert client.weight_limit() == 1200
     assert all(info.symbol == name for name, info in client.symbols().items())
     assert client.symbols()
