@@ -22,21 +22,17 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import Interval, Market, Month, TimeRange
 from alphamill.sim.exchange.funding import funding_csv
 from alphamill.sim.exchange.messages import Reply
 from alphamill.sim.exchange.print_rows import print_rows
 from alphamill.sim.market import BarSource
 
 _PATH = re.compile(
-    r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/klines/"
-    r"(?P<symbol>[A-Z0-9_]{2,30})/(?P<interval>\d{1,2}(?:[smhdw]|mo))/"
-    r"(?P<stem>(?P=symbol)-(?P=interval)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
-    r"\.zip(?P<checksum>\.CHECKSUM)?"
-)
-_FUNDING_PATH = re.compile(
-    r"/data/(?P<market>futures/um|futures/cm)/monthly/fundingRate/(?P<symbol>[A-Z0-9_]{2,30})/"
-    r"(?P<stem>(?P=symbol)-fundingRate-(?P<month>\d{4}-(?:0[1-9]|1[0-2])))"
+    r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/"
+    r"(?P<kind>klines|fundingRate)/(?P<symbol>[A-Z0-9_]{2,30})/"
+    r"(?:(?P<interval>\d{1,2}(?:[smhdw]|mo))/)?"
+    r"(?P<stem>(?P=symbol)-(?P<of>\w+)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
     r"\.zip(?P<checksum>\.CHECKSUM)?"
 )
 _HEADER = (
@@ -87,15 +83,15 @@ class _File:
     day: int | None
 
     @property
-    def range_ms(self) -> tuple[int, int]:
+    def range(self) -> TimeRange:
         if self.day is None:
-            return self.month.start_ms, self.month.end_ms
+            return self.month.range
         start_ms = self.month.start_ms + (self.day - 1) * _DAY_MS
-        return start_ms, start_ms + _DAY_MS
+        return TimeRange(start_ms, start_ms + _DAY_MS)
 
     @property
     def published_ms(self) -> int:
-        end_ms = self.range_ms[1]
+        end_ms = self.range.end_ms
         if self.day is not None:
             return end_ms
         end = datetime.fromtimestamp(end_ms // 1000, UTC)
@@ -154,9 +150,6 @@ class SimulatedArchive:
         """The file that `path` names, if it is out, and whether its CHECKSUM is meant."""
         match = _PATH.fullmatch(path)
         file = _file(match) if match else None
-        if match is None:
-            match = _FUNDING_PATH.fullmatch(path)
-            file = _funding_file(match) if match else None
         if match is None or file is None or file.published_ms > self._now_ms():
             return None, False
         return file, match["checksum"] is not None
@@ -216,19 +209,18 @@ def not_found(path: str) -> bytes:
 
 def _file(match: re.Match[str]) -> _File | None:
     market = Market(match["market"].removeprefix("futures/"))
-    interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
     month, day = Month.parse(match["month"]), int(match["day"]) if match["day"] else None
-    known = interval in tuple(Interval) and not (interval == Interval.S1 and market != Market.SPOT)
-    days = (month.end_ms - month.start_ms) // _DAY_MS
+    days = month.range.length_ms // _DAY_MS
     fits = (day is None) == (match["span"] == "monthly") and (day is None or 1 <= day <= days)
-    if not known or not fits:
+    interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
+    if match["kind"] == "fundingRate":
+        known = market.has_funding and day is None and interval is None
+    else:
+        known = interval in tuple(Interval) and not (interval == "1s" and market.has_funding)
+    if not known or not fits or match["of"] != (match["interval"] or match["kind"]):
         return None
-    return _File(market, match["symbol"], Interval(interval), match["stem"], month, day)
-
-
-def _funding_file(match: re.Match[str]) -> _File:
-    market, month = Market(match["market"].removeprefix("futures/")), Month.parse(match["month"])
-    return _File(market, match["symbol"], None, match["stem"], month, None)
+    kept = None if interval is None else Interval(interval)
+    return _File(market, match["symbol"], kept, match["stem"], month, day)
 
 
 def _funding_csv(source: BarSource, file: _File) -> bytes | None:
@@ -236,7 +228,7 @@ def _funding_csv(source: BarSource, file: _File) -> bytes | None:
     known = source.funding(file.market, file.symbol)
     if known is None:
         return None
-    first, stop = np.searchsorted(known.stamp_ms, file.range_ms)
+    first, stop = np.searchsorted(known.stamp_ms, [file.range.start_ms, file.range.end_ms])
     return funding_csv(known.rows(first, stop)).encode() if first < stop else None
 
 
@@ -249,8 +241,7 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
     bars = source.bars(file.market, file.symbol, file.interval)
     if bars is None:
         return None
-    start_ms, end_ms = file.range_ms
-    bars = bars.rows(bars.start_at(start_ms), bars.start_at(end_ms))
+    bars = bars.rows(bars.start_at(file.range.start_ms), bars.start_at(file.range.end_ms))
     if not 0 < len(bars) < _UNZIPPED_ROWS:
         return None
     spot = file.market is Market.SPOT

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphamill.sim.exchange.messages import (
-    NUMBER,
-    SYMBOL,
+    RANGE_PARAMETERS,
     ApiError,
-    Parameter,
+    read_limit,
     read_parameters,
     whole_number,
 )
@@ -20,12 +19,6 @@ from alphamill.sim.market import Settlements
 
 CSV_HEADER = "calc_time,funding_interval_hours,last_funding_rate"
 _MAX_LIMIT = 1000
-_PARAMETERS = (
-    Parameter("symbol", SYMBOL, mandatory=True),
-    Parameter("startTime", NUMBER),
-    Parameter("endTime", NUMBER),
-    Parameter("limit", NUMBER),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +33,12 @@ class FundingQuery:
 
 def read_funding_query(pairs: Sequence[tuple[str, str]]) -> FundingQuery:
     """The query of a fundingRate request; raises ApiError."""
-    values = read_parameters(pairs, _PARAMETERS)
-    limit = whole_number(values, "limit")
-    if limit == 0:
-        raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
+    values = read_parameters(pairs, RANGE_PARAMETERS)
+    limit = read_limit(values, 100, _MAX_LIMIT)
     start_ms, end_ms = whole_number(values, "startTime"), whole_number(values, "endTime")
     if start_ms is not None and end_ms is not None and start_ms > end_ms:
         raise ApiError(-1023, "Start time is greater than end time.")
-    return FundingQuery(values["symbol"], start_ms, end_ms, min(limit or 100, _MAX_LIMIT))
+    return FundingQuery(values["symbol"], start_ms, end_ms, limit)
 
 
 def select_funding(query: FundingQuery, known: Settlements, now_ms: int) -> Settlements:

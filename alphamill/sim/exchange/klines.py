@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from alphamill.frames import Interval, Market
 from alphamill.sim.exchange.messages import (
-    NUMBER,
-    SYMBOL,
+    RANGE_PARAMETERS,
     ApiError,
     Parameter,
+    read_limit,
     read_parameters,
     whole_number,
 )
@@ -44,13 +44,7 @@ class KlineRules:
     accepted: tuple[Parameter, ...]
 
 
-_PARAMETERS = (
-    Parameter("symbol", SYMBOL, mandatory=True),
-    Parameter("interval", mandatory=True),
-    Parameter("startTime", NUMBER),
-    Parameter("endTime", NUMBER),
-    Parameter("limit", NUMBER),
-)
+_PARAMETERS = (RANGE_PARAMETERS[0], Parameter("interval", mandatory=True), *RANGE_PARAMETERS[1:])
 _FUTURES = KlineRules(
     1500, _futures_weight, frozenset(Interval) - {Interval.S1}, accepted=_PARAMETERS
 )
@@ -86,9 +80,7 @@ def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQ
         raise ApiError(-1120, "Invalid interval.")
     interval = Interval(values["interval"])
     _check_time_zone(values.get("timeZone", "0"), interval)
-    limit = whole_number(values, "limit")
-    if limit == 0:
-        raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
+    limit = read_limit(values, 500, rules.max_limit)
     start_ms, end_ms = whole_number(values, "startTime"), whole_number(values, "endTime")
     if start_ms is not None and start_ms >= _MICROSECONDS_FROM:
         start_ms = -(-start_ms // 1000)
@@ -96,9 +88,7 @@ def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQ
         end_ms //= 1000
     if start_ms is not None and end_ms is not None:
         _check_span(market, start_ms, end_ms)
-    return KlineQuery(
-        values["symbol"], interval, start_ms, end_ms, min(limit or 500, rules.max_limit)
-    )
+    return KlineQuery(values["symbol"], interval, start_ms, end_ms, limit)
 
 
 def kline_weight(market: Market, pairs: Sequence[tuple[str, str]]) -> int:

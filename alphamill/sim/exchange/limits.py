@@ -63,13 +63,26 @@ class Admission:
 
 
 @dataclass(slots=True)
+class _Count:
+    """Events in the current one of windows of a fixed length."""
+
+    start_ms: int = -1
+    events: int = 0
+
+    def add(self, now_ms: int, span_ms: int) -> int:
+        """Count one more; how many there are in its window."""
+        start_ms = now_ms - now_ms % span_ms
+        if self.start_ms != start_ms:
+            self.start_ms, self.events = start_ms, 0
+        self.events += 1
+        return self.events
+
+
+@dataclass(slots=True)
 class _Address:
-    raw_start_ms: int = -1
-    raw_count: int = 0
-    funding_start_ms: int = -1
-    funding_count: int = 0
-    refused_start_ms: int = -1
-    refused_in_window: int = 0
+    raw: _Count = field(default_factory=_Count)
+    funding: _Count = field(default_factory=_Count)
+    refused: _Count = field(default_factory=_Count)
     bans: int = 0
     banned_until_ms: int = 0
     told: bool = True  # of its ban
@@ -95,23 +108,17 @@ class Windows:
             window.refused += 1
             self.total_into_bans += state.told
             return self._banned(state, window, now_ms)
-        over = self._count(state, window, weight, now_ms)
-        if funding and not over:
-            over = self._count_funding(state, now_ms)
+        over = self._over(state, window, weight, now_ms, funding=funding)
         if not over:
             window.weight += weight
             window.requests += 1
             self.total_weight += weight
             return Admission(200, window.counted)
         window.refused += 1
-        if state.refused_start_ms != window.start_ms:
-            state.refused_start_ms, state.refused_in_window = window.start_ms, 0
-        state.refused_in_window += 1
-        if state.refused_in_window > self.limits.tolerated:
+        if state.refused.add(now_ms, self.limits.window_ms) > self.limits.tolerated:
             self._ban(state, now_ms)
             return self._banned(state, window, now_ms)
-        spans = {"requests": self.limits.request_windows, "funding": self.limits.funding_windows}
-        span_ms = self.limits.window_ms * spans.get(over, 1)
+        span_ms = self._span_ms(over)
         return Admission(429, window.counted, _seconds(span_ms - now_ms % span_ms), over=over)
 
     def use_up(self, address: str, now_ms: int) -> None:
@@ -136,26 +143,25 @@ class Windows:
                 self._windows.popitem(last=False)
         return self._windows[key]
 
-    def _count(self, state: _Address, window: Window, weight: int, now_ms: int) -> str:
-        span_ms = self.limits.window_ms * self.limits.request_windows
-        raw_start_ms = now_ms - now_ms % span_ms
-        if state.raw_start_ms != raw_start_ms:
-            state.raw_start_ms, state.raw_count = raw_start_ms, 0
-        state.raw_count += 1
+    def _over(
+        self, state: _Address, window: Window, weight: int, now_ms: int, *, funding: bool
+    ) -> str:
+        """Count the request; the limit that it is over, "" if none. Only what passes the others
+        counts towards funding's.
+        """
+        requests = state.raw.add(now_ms, self._span_ms("requests"))
         window.counted += weight
         if window.counted > self.limits.weight:
             return "weight"
-        if self.limits.requests is not None and state.raw_count > self.limits.requests:
+        if self.limits.requests is not None and requests > self.limits.requests:
             return "requests"
+        if funding and state.funding.add(now_ms, self._span_ms("funding")) > self.limits.funding:
+            return "funding"
         return ""
 
-    def _count_funding(self, state: _Address, now_ms: int) -> str:
-        span_ms = self.limits.window_ms * self.limits.funding_windows
-        start_ms = now_ms - now_ms % span_ms
-        if state.funding_start_ms != start_ms:
-            state.funding_start_ms, state.funding_count = start_ms, 0
-        state.funding_count += 1
-        return "funding" if state.funding_count > self.limits.funding else ""
+    def _span_ms(self, limit: str) -> int:
+        windows = {"requests": self.limits.request_windows, "funding": self.limits.funding_windows}
+        return self.limits.window_ms * windows.get(limit, 1)
 
     def _ban(self, state: _Address, now_ms: int) -> None:
         first_ms = self.limits.ban_windows * self.limits.window_ms
@@ -163,7 +169,7 @@ class Windows:
         state.bans += 1
         state.told = False
         self.total_bans += 1
-        state.refused_in_window = 0
+        state.refused.events = 0
 
     def _banned(self, state: _Address, window: Window, now_ms: int) -> Admission:
         state.told = True

@@ -60,6 +60,14 @@ class Parameter:
     mandatory: bool = False
 
 
+RANGE_PARAMETERS = (
+    Parameter("symbol", SYMBOL, mandatory=True),
+    Parameter("startTime", NUMBER),
+    Parameter("endTime", NUMBER),
+    Parameter("limit", NUMBER),
+)
+
+
 def read_parameters(
     pairs: Sequence[tuple[str, str]], accepted: Collection[Parameter]
 ) -> dict[str, str]:
@@ -110,3 +118,11 @@ def whole_number(values: Mapping[str, str], name: str) -> int | None:
             -1108, f"Parameter '{name}' overflowed. Please provide a value within the valid range."
         )
     return number
+
+
+def read_limit(values: Mapping[str, str], default: int, most: int) -> int:
+    """How many rows are asked for, at most `most`; raises ApiError."""
+    limit = whole_number(values, "limit")
+    if limit == 0:
+        raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(limit or default, most)

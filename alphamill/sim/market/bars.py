@@ -74,19 +74,8 @@ class Bars:
 
 
 _NO_COUNTS: IntArray = np.zeros(0, dtype=np.int64)
-_NO_VALUES: FloatArray = np.zeros(0)
-EMPTY = Bars(
-    open_ms=_NO_COUNTS,
-    open=_NO_VALUES,
-    high=_NO_VALUES,
-    low=_NO_VALUES,
-    close=_NO_VALUES,
-    volume=_NO_VALUES,
-    quote_volume=_NO_VALUES,
-    trades=_NO_COUNTS,
-    taker_buy_base=_NO_VALUES,
-    taker_buy_quote=_NO_VALUES,
-)
+_NO: FloatArray = np.zeros(0)
+EMPTY = Bars(_NO_COUNTS, _NO, _NO, _NO, _NO, _NO, _NO, _NO_COUNTS, _NO, _NO)
 
 
 class BarSource(Protocol):

@@ -70,9 +70,8 @@ DEFAULT_PLANTED = (
 
 
 def scores(values: FloatArray) -> FloatArray:
-    """Ranks across symbols, centred, unit variance; ties in column order."""
-    n = len(values)
-    ranks = np.empty(n)
-    ranks[np.argsort(values, kind="stable")] = np.arange(n)
+    """Ranks along the last axis, centred, unit variance; ties in column order."""
+    n = values.shape[-1]
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     centred: FloatArray = (ranks - (n - 1) / 2) / np.sqrt(max(n * n - 1, 1) / 12)
     return centred

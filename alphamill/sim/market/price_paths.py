@@ -160,25 +160,17 @@ def _calibrated(market: SyntheticMarket, draws: _Draws, path: _Path) -> FloatArr
         horizon = planted.horizon_bars
         used = slice(WARMUP_BARS, len(opens) - horizon - 1)
         forward = (opens[1 + horizon :] / opens[1:-horizon] - 1)[used]
-        without = path.scores[k, used] * _ranks(forward)
+        without = path.scores[k, used] * scores(forward)
         for m in range(count):
             effect = np.zeros_like(opens)
             effect[1:] = draws.scale[1 : len(opens)] * path.scores[m, :-1]
             summed = np.cumsum(effect, axis=0)
             added = (summed[horizon:] - summed[:-horizon])[used]
-            leaning = path.scores[k, used] * _ranks(forward + trial * added)
+            leaning = path.scores[k, used] * scores(forward + trial * added)
             gain[k, m] = np.mean(leaning - without) / trial
     targets = np.array([planted.target_ic for planted in market.planted])
     # Rounded, so that a last bit of the linear algebra library does not reach the prices.
     return np.asarray(np.round(np.linalg.solve(gain, targets), 6), dtype=np.float64)
-
-
-def _ranks(values: FloatArray) -> FloatArray:
-    """`scores` of every row."""
-    n = values.shape[1]
-    ranks = np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1, kind="stable")
-    centred: FloatArray = (ranks - (n - 1) / 2) / np.sqrt((n * n - 1) / 12)
-    return centred
 
 
 def _add_extremes(fields: dict[str, FloatArray], draws: _Draws, unit: FloatArray) -> None:

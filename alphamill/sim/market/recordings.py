@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from alphamill.errors import Misconfigured
-from alphamill.frames import Interval, Market, is_symbol
+from alphamill.frames import FloatArray, IntArray, Interval, Market, is_symbol
 from alphamill.sim.market.bars import Bars, Settlements
 
 _FILE = re.compile(r"(?P<symbol>[A-Z0-9_]+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
 _FUNDING = "-fundingRate.parquet"
 _HOUR_MS = 3_600_000
 _PRICES = ("open", "high", "low", "close", "volume")
+_EXTRAS = ("quote_volume", "trades", "taker_buy_base", "taker_buy_quote")
 _INTERVALS = tuple(Interval)  # shortest first
 
 
@@ -103,34 +104,15 @@ def read_recording(path: Path) -> Bars:
 
     Raises Misconfigured if a column is missing, times repeat, or a number is not finite.
     """
-    table = pq.read_table(path)
-    missing = [name for name in ("open_time", *_PRICES) if name not in table.column_names]
-    if missing:
-        raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
-    order = np.argsort(table["open_time"].cast("int64").to_numpy(), kind="stable")
-
-    def column(name: str, stand_in: np.ndarray | None = None) -> np.ndarray:
-        if name not in table.column_names and stand_in is not None:
-            return stand_in
-        return np.asarray(table[name].to_numpy(), dtype=np.float64)[order]
-
-    prices = {name: column(name) for name in _PRICES}
-    nothing = np.zeros(len(order))
-    typical = (prices["high"] + prices["low"] + prices["close"]) / 3
-    extras = {
-        "quote_volume": column("quote_volume", np.round(prices["volume"] * typical, 8)),
-        "taker_buy_base": column("taker_buy_base", nothing),
-        "taker_buy_quote": column("taker_buy_quote", nothing),
-    }
-    if not all(np.isfinite(values).all() for values in (*prices.values(), *extras.values())):
-        raise Misconfigured("replay", f"{path.name} has numbers that are not finite", "drop them")
+    times, columns = _columns(path, "open_time", _PRICES, _EXTRAS)
+    nothing = np.zeros(len(times))
+    typical = (columns["high"] + columns["low"] + columns["close"]) / 3
+    columns.setdefault("quote_volume", np.round(columns["volume"] * typical, 8))
+    trades = columns.pop("trades", nothing).astype(np.int64)
+    for name in ("taker_buy_base", "taker_buy_quote"):
+        columns.setdefault(name, nothing)
     try:
-        return Bars(
-            open_ms=table["open_time"].cast("int64").to_numpy()[order],
-            trades=column("trades", nothing).astype(np.int64),
-            **prices,
-            **extras,
-        )
+        return Bars(open_ms=times, trades=trades, **columns)
     except ValueError as error:
         raise Misconfigured("replay", f"{path.name}: {error}", "repair the recording") from error
 
@@ -140,14 +122,27 @@ def read_funding_recording(path: Path) -> Settlements:
 
     Raises Misconfigured if a column is missing, or a number is not finite.
     """
+    stamps, columns = _columns(path, "funding_time", ("funding_rate",))
+    hours = np.rint(np.diff(stamps, prepend=stamps[:1] - 8 * _HOUR_MS) / _HOUR_MS)
+    rates = columns["funding_rate"]
+    return Settlements(stamps, rates, hours.astype(np.int64), np.zeros(len(stamps)))
+
+
+def _columns(
+    path: Path, time: str, needed: Sequence[str], optional: Sequence[str] = ()
+) -> tuple[IntArray, dict[str, FloatArray]]:
+    """The times of one parquet file and its columns, in order of time."""
     table = pq.read_table(path)
-    missing = [name for name in ("funding_time", "funding_rate") if name not in table.column_names]
+    missing = [name for name in (time, *needed) if name not in table.column_names]
     if missing:
         raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
-    order = np.argsort(table["funding_time"].cast("int64").to_numpy(), kind="stable")
-    stamps = table["funding_time"].cast("int64").to_numpy()[order]
-    rates = np.asarray(table["funding_rate"].to_numpy(), dtype=np.float64)[order]
-    if not np.isfinite(rates).all():
+    times = table[time].cast("int64").to_numpy()
+    order = np.argsort(times, kind="stable")
+    columns = {
+        name: np.asarray(table[name].to_numpy(), dtype=np.float64)[order]
+        for name in (*needed, *optional)
+        if name in table.column_names
+    }
+    if not all(np.isfinite(values).all() for values in columns.values()):
         raise Misconfigured("replay", f"{path.name} has numbers that are not finite", "drop them")
-    hours = np.rint(np.diff(stamps, prepend=stamps[:1] - 8 * _HOUR_MS) / _HOUR_MS)
-    return Settlements(stamps, rates, hours.astype(np.int64), np.zeros(len(stamps)))
+    return times[order], columns
