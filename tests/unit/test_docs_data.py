@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from alphamill.controls.markets import ControlMarket
+from alphamill.controls.planted import Search
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.lake import FundingSeries, Lake, Series
+from alphamill.lake import FundingSeries, Series
 from alphamill.market import Damaged
 from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
 from alphamill.stages.bring import keep_damaged
+from alphamill.testing import work_market
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNS = REPOSITORY / "tests" / "data" / "runs_of_2026_11.tar.xz"
@@ -53,7 +56,7 @@ def pattern(key: str) -> re.Pattern[str]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Keys of two whole runs, and of what those did not have to write."""
+    """Keys of runs of old and of today, and of what those did not have to write."""
     with tarfile.open(RUNS) as archive:
         keys = [entry.name for entry in archive if entry.isfile() and "/." not in entry.name]
     month = Month(2021, 4)
@@ -61,7 +64,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keys += [bars.key(kind, month) for kind in ("klines", "features", "corrections")]
     funding = FundingSeries(Market("um"), "BTCUSDT")
     keys.append(funding.key(funding.kind, month))
-    lake = Lake(str(tmp_path_factory.mktemp("lake")))
+    folder = tmp_path_factory.mktemp("lake")
+    market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
+    lake = work_market(
+        folder, market, Search(rounds=1, candidates=3), mill={"indicators": True}
+    ).lake
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
