@@ -40,8 +40,8 @@ from alphamill.lake import (
     record_corrections,
     update_partition,
 )
-from alphamill.market import Damaged, KlineHistory, Klines, confirmed_klines
-from alphamill.market.klines.parse import empty_klines, merge_klines
+from alphamill.market import FetchedPart, KlineHistory, confirmed_klines
+from alphamill.market.klines.parse import merge_klines
 from alphamill.stages.bring import keep_damaged
 from alphamill.stages.fetch import FetchDeps, describe
 
@@ -74,86 +74,76 @@ class ReverifyFacts(Facts):
 
 def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
     """Compare what the lake has of the job's range. A damaged or absent month is left to fetch."""
-    series = Series(job.market, job.symbol, job.interval)
+    series, asked = (
+        Series(job.market, job.symbol, job.interval),
+        TimeRange(job.start_ms, job.end_ms),
+    )
     found: Counter[str] = Counter()
     keys: list[str] = []
-    notes: list[str] = []
+    parts: list[FetchedPart] = []
     for month in months_between(job.start_ms, job.end_ms):
         present = load_partition(deps.lake, series, month)
-        if present is None:
+        covered = present[0].facts.asked.within(asked) if present else None
+        if present is None or covered is None:
             continue
-        partition, bars = present
-        covered = partition.facts.asked.within(TimeRange(job.start_ms, job.end_ms))
-        if covered is None:
-            continue
-        had = rows_within(bars, covered)
+        had = rows_within(present[1], covered)
         today = _today(series, covered, deps)
-        changes = differences(had, today.klines.table)
-        if not today.from_exchange:
+        changes = differences(had, today.table)
+        if today.unverified:
             changes = [change for change in changes if change.kind != "vanished"]
-        now_ms, source = today.klines.server_time_ms, today.klines.source
-        keep_damaged(deps.lake, series, today.damaged, now_ms)
-        keys.append(record_corrections(deps.lake, series, month, changes, now_ms, source))
+        seen = today.server_time_ms, today.source
+        keep_damaged(deps.lake, series, today.damaged, today.server_time_ms)
+        keys.append(record_corrections(deps.lake, series, month, changes, *seen))
         if any(change.kind != "vanished" for change in changes):
-            update_partition(
-                deps.lake, series, month, partial(_replaced, series.interval, today.klines)
-            )
-        found.update(_counts(changes), compared=had.num_rows, files=today.files)
-        found["requests"] += today.klines.requests
-        notes += today.notes
+            change = partial(_replaced, series.interval, today)
+            update_partition(deps.lake, series, month, change)
+        found.update(_counts(changes), compared=had.num_rows)
+        parts.append(today)
     return ReverifyFacts(
         compared=found["compared"],
         corrected=found["corrected"],
         appeared=found["appeared"],
         vanished=found["vanished"],
-        requests=found["requests"],
+        requests=sum(part.requests for part in parts),
         key=keys[0] if len(keys) == 1 else series.folder("corrections"),
         note="" if keys else "the lake has no such bars; fetch them first",
-        files=found["files"],
-        archive_note="; ".join(dict.fromkeys(notes)),
+        files=sum(part.files for part in parts),
+        archive_note="; ".join(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Today:
-    """What archive and API have now. from_exchange: whether the API answered."""
+def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> FetchedPart:
+    """Both sources' bars, the API's over the archive's; unverified if only the archive answered.
 
-    klines: Klines
-    files: int
-    damaged: tuple[Damaged, ...]
-    notes: tuple[str, ...]
-    from_exchange: bool
-
-
-def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> _Today:
-    """Both sources' bars, the API's over the archive's. Raises as the API does if it is alone."""
+    Raises as the API does if it is alone.
+    """
     history = KlineHistory(series.market, deps.exchange, deps.archive, deps.clock)
     months = list(history.archive_months(series.symbol, series.interval, asked))
-    tables = [month.table for month in months if month.table is not None]
+    filed = merge_klines([month.table for month in months if month.table is not None])
     damaged = tuple(one for month in months for one in month.damaged)
     sources = {source for month in months for source in month.sources}
     notes = [note for month in months for note in month.notes]
     notes += [f"quarantined {one}" for one in damaged]
-    requests, now_ms, answered = 0, deps.clock.now_ms(), True
-    filed = merge_klines([empty_klines(), *tables])
+    files, requests, now_ms = sum(month.files for month in months), 0, deps.clock.now_ms()
+    table, unverified = filed, tuple[TimeRange, ...]((asked,))
     try:
         rest = confirmed_klines(
             deps.exchange, series.symbol, series.interval, asked.start_ms, asked.end_ms
         )
     except GiveUp as error:
-        if not tables:
+        if not files:
             raise
         notes.append(f"compared with the archive alone: {error}")
-        table, answered = filed, False
     else:
-        table, requests, now_ms = rest.table, rest.requests, rest.server_time_ms
+        requests, now_ms, unverified = rest.requests, rest.server_time_ms, ()
         sources.add(rest.source)
-        apart = {one.open_ms for one in differences(filed, table) if one.kind == "corrected"}
+        apart = {one.open_ms for one in differences(filed, rest.table) if one.kind == "corrected"}
         if apart:
             notes.append(f"the archive differs from the API in {len(apart)} bars; the API's count")
-        table = merge_klines([filed, table])
-    klines = Klines(table, now_ms, requests, "+".join(sorted(sources)))
-    return _Today(klines, sum(month.files for month in months), damaged, tuple(notes), answered)
+        table = merge_klines([filed, rest.table])
+    source = "+".join(sorted(sources))
+    how = requests, source, files, damaged, tuple(notes), unverified
+    return FetchedPart(asked, table, now_ms, *how)
 
 
 def differences(had: pa.Table, now: pa.Table) -> list[Change]:
@@ -184,7 +174,7 @@ def _counts(changes: list[Change]) -> dict[str, int]:
 
 
 def _replaced(
-    interval: Interval, now: Klines, present: tuple[Partition, pa.Table] | None
+    interval: Interval, now: FetchedPart, present: tuple[Partition, pa.Table] | None
 ) -> tuple[pa.Table, MonthFacts] | None:
     """The exchange's bars over those that are there. A bar that it no longer has stays.
 
