@@ -6,7 +6,6 @@ change what is compared. Everything after it is computed: prompts, replies read,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,14 +13,14 @@ from itertools import zip_longest
 from alphamill.errors import GiveUp
 from alphamill.flow import plan
 from alphamill.frames import Interval
-from alphamill.jobs import PublishJob, RunSpec
+from alphamill.jobs import PublishJob
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobSpec
 from alphamill.llm.call import Call, PaidReply
-from alphamill.llm.journal.records import CallStatus
-from alphamill.llm.messages import ChatReply, TokenUsage
+from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.mill import InProcess
 from alphamill.runs.panels import read_refusal
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.schemas import SUMMARY, Row, RunDeps
 from alphamill.stages import publish
 
@@ -34,26 +33,15 @@ NOT_COMPARED = ("holdout_looks", "code_version")
 class JournalOnly:
     """A gateway without a model: replies that were paid for, and nothing else."""
 
-    def __init__(self, calls: Iterable[Row]) -> None:
-        self._settled = {
-            call["call_id"]: call for call in calls if call["status"] == CallStatus.SETTLED
-        }
+    def __init__(self, calls: Iterable[CallRecord]) -> None:
+        self._settled = {call.call_id: call for call in calls if call.status is CallStatus.SETTLED}
 
     def ask(self, call: Call) -> PaidReply:
         """The reply of then. Raises GiveUp for a call that was never answered."""
         found = self._settled.get(call.call_id)
         if found is None:
             raise GiveUp(f"call {call.call_id} has no reply in the journal")
-        counts = (found[f"{name}_tokens"] for name in ("prompt", "cached", "completion"))
-        reply = ChatReply(
-            text=found["reply_text"],
-            finish_reason=found["finish_reason"],
-            model=found["served_model"],
-            usage=TokenUsage(*counts),
-            latency_ms=found["latency_ms"],
-            asked_model=found["model"],
-        )
-        return PaidReply(reply, replayed=True, cost_usd_micros=found["cost_usd_micros"] or 0)
+        return PaidReply(found.reply, replayed=True, cost_usd_micros=found.cost_usd_micros or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +68,40 @@ class Replayed:
         return not self.differences
 
 
-def replay(run_id: str, source: Lake, scratch: Lake) -> Replayed:
-    """Do again in `scratch` what the run computed from its panel, and compare.
+def replay(run: PublishedRun, scratch: Lake) -> Replayed:
+    """Do again in `scratch` what a mining run computed from its panel, and compare.
 
-    Raises GiveUp for a run that `source` does not hold whole.
+    Raises GiveUp for a run that is not whole in its lake.
     """
-    try:
-        summary = json.loads(source.read_bytes(run_key(run_id, SUMMARY)))
-        calls = source.read(run_key(run_id, "calls.parquet")).to_pylist()
-    except FileNotFoundError as error:
-        raise GiveUp(f"{source.uri} has no published mining run {run_id}") from error
-    spec = RunSpec.from_message(summary["spec"])
-    _copy_inputs(run_id, source, scratch)
-    jobs = [job for job in plan(spec) if job.needs and not _refused(run_id, job, scratch)]
-    process = InProcess(JournalOnly(calls))
-    process.work_in_order(jobs, RunDeps(scratch, run_id, spec))
-    failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run_id))
-    publish.run(PublishJob(), publish.PublishDeps(scratch, run_id, spec, (), summary["missing"]))
+    _copy_inputs(run, scratch)
+    deps = RunDeps(scratch, run.id, run.spec)
+    process = InProcess(JournalOnly(run.calls))
+    jobs = [job for job in plan(run.spec) if job.needs and not _refused(job, deps)]
+    process.work_in_order(jobs, deps)
+    failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run.id))
+    missing = publish.missing_rows(run.dead)
+    publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, run.spec, (), missing))
     differences: list[RowDifference] = []
     sizes = {}
     for name in ("trials", "factors"):
-        key = run_key(run_id, f"{name}.parquet")
-        before, after = (lake.read(key).to_pylist() for lake in (source, scratch))
+        key = run_key(run.id, f"{name}.parquet")
+        before, after = (lake.read(key).to_pylist() for lake in (run.lake, scratch))
         differences += _compare(name, before, after)
         sizes[name] = len(before)
     return Replayed(sizes["trials"], sizes["factors"], tuple(differences), failed)
 
 
-def _copy_inputs(run_id: str, source: Lake, scratch: Lake) -> None:
-    folder = run_key(run_id, SUMMARY).removesuffix(f"/{SUMMARY}")
-    for key in source.list(folder):
+def _copy_inputs(run: PublishedRun, scratch: Lake) -> None:
+    folder = run_key(run.id, SUMMARY).removesuffix(f"/{SUMMARY}")
+    for key in run.lake.list(folder):
         inside = key.removeprefix(f"{folder}/")
         if "/" in inside and inside.partition("/")[0] not in _COMPUTED:
-            scratch.write_bytes(key, source.read_bytes(key))
+            scratch.write_bytes(key, run.lake.read_bytes(key))
 
 
-def _refused(run_id: str, job: JobSpec, lake: Lake) -> bool:
+def _refused(job: JobSpec, deps: RunDeps) -> bool:
     """Whether the job is of bars that make no panel: it was not done then either."""
-    return bool(read_refusal(lake, run_id, Interval(job.message["interval"])))
+    return bool(read_refusal(deps.lake, deps.run_id, Interval(job.message["interval"])))
 
 
 def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[RowDifference]:

@@ -76,10 +76,10 @@ class PublishedRun:
         """What was asked for as JSON values, word for word as the run wrote it."""
         return self._summary["spec"]  # type: ignore[no-any-return]
 
-    @cached_property
-    def missing(self) -> list[FailureGroup]:
-        """The jobs that the run ended without, grouped by what stopped them."""
-        return group_failures(
+    @property
+    def dead(self) -> list[JobRecord]:
+        """The jobs that failed, or needed one that did."""
+        return [
             JobRecord(
                 row["id"],
                 row["stage"],
@@ -89,7 +89,12 @@ class PublishedRun:
                 error=row["reason"],
             )
             for row in self._summary["missing"]
-        )
+        ]
+
+    @cached_property
+    def missing(self) -> list[FailureGroup]:
+        """The jobs that the run ended without, grouped by what stopped them."""
+        return group_failures(self.dead)
 
     @cached_property
     def trials(self) -> list[Trial]:

@@ -48,7 +48,7 @@ def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None
     found = finished_run(options.settings(), what, (RunKind.MINE,))
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
-        done = rerun(found.id, found.lake, scratch)
+        done = rerun(found, scratch)
     if as_json:
         options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:

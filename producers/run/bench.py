@@ -17,7 +17,7 @@ from alphamill.controls.calibration import Calibration, calibrate
 from alphamill.controls.direct import Alone
 from alphamill.controls.luck import Arm, arm_of_run, mine_luck
 from alphamill.controls.markets import ControlMarket
-from alphamill.controls.planted import Outcome, Search, judge_planted, mine_market
+from alphamill.controls.planted import Search, judge_planted, mine_market
 from alphamill.controls.survivors import spring
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
@@ -235,15 +235,11 @@ def _mine_all(
 ) -> tuple[Calibration, list[dict[str, Any]]]:
     """Mined, and a survivorship trap of each seed sprung."""
     with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
-        mine = partial(_mined, search=search, scratch=scratch)
+        mine = partial(mine_market, search=search, scratch=scratch)
         outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
     outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
     traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet))
     return calibrate(outcomes, traps), [one.to_dict() for one in outcomes]
-
-
-def _mined(market: ControlMarket, search: Search, scratch: str) -> Outcome:
-    return mine_market(market, search, scratch)
 
 
 @bench.command()

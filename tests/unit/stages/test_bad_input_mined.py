@@ -160,7 +160,7 @@ def test_bars_that_nothing_can_be_measured_on_are_a_row_and_cost_nothing(tmp_pat
     assert rows(got, "factors") == rows(got, "calls") == []
     for text in told(got):
         assert f"Nothing could be measured at 1h: {row['reason']}." in text
-    again = replay(got.spec.run_id, got.lake, Lake(str(tmp_path / "again")))
+    again = replay(got.published, Lake(str(tmp_path / "again")))
     assert (again.equal, again.failed) == (True, ())
 
 

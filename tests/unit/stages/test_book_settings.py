@@ -66,7 +66,7 @@ def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, se
     assert factors
     for factor in factors[:2]:
         assert recheck(factor, got.deps).equal
-    again = replay(spec.run_id, got.lake, Lake(str(tmp_path / "again")))
+    again = replay(got.published, Lake(str(tmp_path / "again")))
     assert (again.equal, again.failed) == (True, ())
 
 

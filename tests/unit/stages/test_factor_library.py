@@ -30,6 +30,7 @@ from alphamill.runs.library import (
     recorded,
     remove,
 )
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.schemas import LIBRARY, RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback
@@ -149,7 +150,7 @@ def test_likeness_to_the_library_is_what_the_values_say(tmp_path):
 
 def test_a_replay_uses_the_library_of_then(runs, tmp_path):
     _, (mill, spec, _) = runs
-    done = replay(spec.run_id, mill.lake, Lake(str(tmp_path)))
+    done = replay(PublishedRun.open(mill.lake, spec.run_id), Lake(str(tmp_path)))
     assert (done.equal, done.failed) == (True, ())
     row = mill.table(spec, "factors")[0]
     assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal

@@ -23,6 +23,7 @@ from alphamill.market import FakeFunding
 from alphamill.market.funding.parse import funding_table
 from alphamill.replay import run as replay
 from alphamill.runs.funnel import tier_funnels
+from alphamill.runs.published import PublishedRun
 from alphamill.settings import Price, Tier
 from alphamill.testing import ScriptedChat, work_market
 from producers.cli import main
@@ -195,7 +196,7 @@ def test_replies_that_are_not_json_leave_rows_and_the_run_ends_with_a_reason(tmp
 
 
 def test_a_run_is_replayed_from_what_it_paid_for_and_comes_out_equal(worked, tmp_path):
-    done = replay.replay(worked.spec.run_id, worked.lake, Lake(str(tmp_path / "scratch")))
+    done = replay.replay(worked.published, Lake(str(tmp_path / "scratch")))
     assert (done.differences, done.failed) == ((), ())
     assert done.trials == len(worked.table("trials"))
     assert done.verdicts == len(worked.table("factors")) > 0
@@ -211,7 +212,7 @@ def test_a_replay_says_what_came_out_otherwise(worked, tmp_path):
     calls[0]["reply_text"] = json.dumps(forged)
     calls[1]["status"] = "unknown"
     source.write(run_key(run_id, "calls.parquet"), pa.Table.from_pylist(calls), {})
-    done = replay.replay(run_id, source, Lake(str(tmp_path / "scratch")))
+    done = replay.replay(PublishedRun.open(source, run_id), Lake(str(tmp_path / "scratch")))
     assert not done.equal
     assert {one.table for one in done.differences} >= {"trials"}
     assert any("no reply in the journal" in text for text in done.failed)

@@ -63,7 +63,7 @@ def test_it_is_worked_where_the_plan_has_it_and_again_in_a_replay(toy, tmp_path,
     job = got.jobs[-2]
     assert (job.stage, job.queue, job.result) == ("toy", "evaluate", {"verdicts": 1})
     scratch = Lake(str(tmp_path / "scratch"))
-    again = replaying.replay(got.spec.run_id, got.lake, scratch)
+    again = replaying.replay(got.published, scratch)
     assert (again.equal, again.failed) == (True, ())
     assert scratch.read_bytes(run_key(got.spec.run_id, "toy.txt")) == b"1"
 
