@@ -39,7 +39,7 @@ from alphamill.settings import TierSettings
 
 CAP = 1_000_000
 PROCESSES, THREADS = 4, 16
-WORK_S = 240.0
+WORK_S = 900.0
 TIER = TierSettings(model="gpt-4o", max_tokens=60)
 RUN = "budget"
 SENT = "provider:sent"

@@ -46,7 +46,7 @@ from alphamill.stack.embedded_redis import EmbeddedRedis
 REPOSITORY = Path(__file__).resolve().parents[1]
 THREADS = 6  # of an LLM worker
 REPLY_S = 0.8
-WORK_S = 140.0
+WORK_S = 900.0
 DAY_MS = 86_400_000
 CAP_MICROS = 2_000_000
 # A job may meet every kill; leases are short, so that it is taken up again soon.

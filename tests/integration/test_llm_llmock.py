@@ -28,7 +28,9 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.replies import read_proposal
 from alphamill.llm.routes import OneEndpoint
 from alphamill.settings import TierSettings
+from tests.deadlines import slowness
 
+PATIENCE_S = 1.0
 TIER = TierSettings(
     model="gpt-4o-mini", fallbacks=("gpt-4o",), max_tokens=50, requests_per_minute=6000
 )
@@ -57,7 +59,7 @@ class World:
         self.counted: list[str] = []
         url = server.base_url("openai")
         gate = TierGate(RedisLimiter(client), tier_pool("quick_scan", url, TIER), 5.0)
-        self.chat = OpenAIChat(url, None, 1.0)
+        self.chat = OpenAIChat(url, None, PATIENCE_S * slowness())
         prices = PriceTable.shipped()
         routes = OneEndpoint(self.chat, prices, {"quick_scan": gate})
         self.gateway = Gateway(routes, prices, self.journal, self, SystemClock())
@@ -117,7 +119,7 @@ def test_an_account_without_money_is_not_asked_again_but_its_fallback_is(
 
 
 def test_a_server_that_falls_silent_costs_one_timeout(server: LLMockServer, world: World) -> None:
-    server.state.scenarios.add(*[Delay(2.0)] * 10)
+    server.state.scenarios.add(*[Delay(2 * PATIENCE_S * slowness())] * 10)
     with pytest.raises(failures.TimedOut):
         world.gateway.ask(CALL)
     single = CALL.tier_settings.model_copy(update={"fallbacks": ()})

@@ -24,7 +24,7 @@ def full_windows(exchange):
     time.sleep(window * WINDOW_S - time.time())
     for ends in range(window + 1, window + 1 + MOST_WINDOWS):
         psutil.cpu_percent()
-        time.sleep(ends * WINDOW_S - time.time())
+        time.sleep(max(0.0, ends * WINDOW_S - time.time()))
         busy_percent = psutil.cpu_percent()
         counted = {w["start_ms"]: w["weight"] for w in exchange.stats()["windows"]}
         yield counted.get((ends - 1) * SCALED_DOWN.window_ms, 0), busy_percent

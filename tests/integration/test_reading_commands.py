@@ -50,6 +50,7 @@ from alphamill.usage import RedisUsage, UsageEntry
 from producers.cli import main
 from producers.run.demo import show_planted, show_results
 from tests import rows
+from tests.deadlines import slowness
 
 H1_MS = 3_600_000
 JAN = Month(2024, 1)
@@ -774,7 +775,7 @@ def test_doctor_with_everything_dead_ends_in_time_and_hides_passwords(mill, tmp_
         began_s = time.monotonic()
         checks = _checks(mill, env, 1)
         took_s = time.monotonic() - began_s
-    assert took_s < 8
+    assert took_s < 8 * slowness()
     failed = {name for name, check in checks.items() if check["state"] == "fail"}
     assert failed == {"redis", "broker", "lake", "exchange", "llm"}
     assert "no answer within" not in str(checks)  # each probe gave up by itself
