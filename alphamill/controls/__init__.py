@@ -2,6 +2,9 @@
 
 markets      synthetic bars with planted formulas, listings, delistings and gaps
 planted      one such market mined, and what became of what was planted
-calibration  many of them: false discoveries, power, whether p-values are uniform
-luck         a run's own panel mined with as many random formulas
+direct       a formula that nobody searched for, judged by the same gates
+survivors    a market that misleads only whoever leaves its dead coins out
+calibration  many of all these: false discoveries, power, whether p-values are uniform
+luck         a run's own panel mined with as many random formulas (formulas)
+recovered    whether a run over a synthetic market found what was planted there
 """

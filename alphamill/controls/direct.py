@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.evaluation import (
     GateThresholds,
     Grade,
@@ -71,17 +70,6 @@ def _break_even_bps(scores: Sequence[Score]) -> float | None:
     return earned / sum(traded) if math.isfinite(earned) and sum(traded) > 0 else None
 
 
-def judge_directly(
-    market: ControlMarket,
-    expression: str,
-    segments: SegmentSettings = SegmentSettings(),
-    fees: FeeSettings = FeeSettings(),
-    gates: GateThresholds = GateThresholds(),
-) -> Verdict:
-    """The verdict on `expression` as the only trial, on the whole market cut as a run's is."""
-    return judge_panel(panel_of(market), expression, segments, fees, gates)
-
-
 def judge_panel(
     panel: Panel,
     expression: str,
@@ -89,7 +77,7 @@ def judge_panel(
     fees: FeeSettings = FeeSettings(),
     gates: GateThresholds = GateThresholds(),
 ) -> Verdict:
-    """As `judge_directly`, on a panel of kline fields."""
+    """The verdict on `expression` as the only trial, on a panel of kline fields cut as a run's."""
     return _judged(panel, expression, segments, fees, gates)[1]
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from scipy.stats import binomtest
 
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
-from alphamill.controls.direct import Alone, judge_alone, judge_directly, judge_panel
+from alphamill.controls.direct import Alone, judge_alone, judge_panel
 from alphamill.controls.formulas import random_formulas
 from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
 from alphamill.controls.markets import ControlMarket, panel_of
@@ -226,9 +226,9 @@ def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
 def test_a_strong_formula_judged_alone_is_predictive_and_a_weak_one_is_not():
     market = ControlMarket(7, 12, 3000, (PlantedFactor(REVERSAL, 0.12, 1),))
     once = SegmentSettings(horizon_bars=1)
-    assert judge_directly(market, REVERSAL, once).grade is not Grade.REJECTED
+    assert judge_panel(panel_of(market), REVERSAL, once).grade is not Grade.REJECTED
     noise = ControlMarket(7, 12, 1500)
-    assert judge_directly(noise, REVERSAL, once).grade is Grade.REJECTED
+    assert judge_panel(panel_of(noise), REVERSAL, once).grade is Grade.REJECTED
 
 
 def strong(formula, seed):

@@ -1,17 +1,27 @@
-"""What a pool loads: the compiler and the indicator library are for those who compute."""
+"""What a process loads: each stage's tools are for those who work its jobs."""
 
 import subprocess
 import sys
 
-HEAVY = ("numba", "llvmlite", "talib", "scipy", "matplotlib")
+COMPUTING = ("numba", "llvmlite", "talib", "scipy", "matplotlib")
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Those of the modules that are there once a process has run `code`."""
+    code = f"import sys; {code}; print(*(name for name in {names} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def test_no_worker_loads_a_compiler_or_a_numerical_library_before_its_first_job():
-    """Not even evaluate's, until it computes its first factor; all tasks and stages are there."""
-    code = (
-        "import sys; from workers.app import app; app.loader.import_default_modules();"
-        "assert 'alphamill.stages.verify' in sys.modules;"
-        f"print(*(name for name in {HEAVY} if name in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    """Not even evaluate's, until it computes its first factor; what all children need is there."""
+    code = "from workers.app import app; app.loader.import_default_modules()"
+    assert loaded(code, *COMPUTING, "alphamill.stages.verify") == ["alphamill.stages.verify"]
+
+
+def test_planning_and_routing_load_no_stage_no_client_and_no_model():
+    """Every command that submits waits for these imports."""
+    code = "import celeryconfig, alphamill.flow"
+    others = ("requests", "alphamill.market", "alphamill.llm", "alphamill.factors")
+    stages = ("alphamill.stages.fetch", "alphamill.stages.propose", "alphamill.stages.verify")
+    assert loaded(code, *COMPUTING, *others, *stages) == []
