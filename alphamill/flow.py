@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from alphamill.frames import Interval, months_between
+from alphamill.frames import Interval, TimeRange
 from alphamill.jobs import (
     EvaluateJob,
     FeaturesJob,
@@ -81,15 +81,15 @@ def _job(
 
 
 def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
-    months = list(_months(spec))
+    asked = TimeRange(spec.start_ms, spec.end_ms)
     for interval in spec.intervals:
         for symbol in spec.symbols:
             fetches = [
                 _job(
-                    FetchJob(spec.market, symbol, interval, start_ms, end_ms),
+                    FetchJob(spec.market, symbol, interval, part.start_ms, part.end_ms),
                     goal=spec.kind is RunKind.FETCH,
                 )
-                for start_ms, end_ms in months
+                for _, part in asked.by_month()
             ]
             yield from fetches
             if spec.kind is not RunKind.FETCH:
@@ -98,12 +98,6 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
-
-
-def _months(spec: RunSpec) -> Iterator[tuple[int, int]]:
-    """Start and end of each calendar month of the range, cut at the range."""
-    for month in months_between(spec.start_ms, spec.end_ms):
-        yield max(month.start_ms, spec.start_ms), min(month.end_ms, spec.end_ms)
 
 
 def _funding(spec: RunSpec) -> Iterator[JobSpec]:
@@ -123,8 +117,8 @@ def _reverified(spec: RunSpec) -> list[JobSpec]:
     drawn: list[tuple[float, JobSpec]] = []
     for interval in spec.intervals:
         for symbol in spec.symbols:
-            for start_ms, end_ms in _months(spec):
-                job = ReverifyJob(spec.market, symbol, interval, start_ms, end_ms)
+            for _, part in TimeRange(spec.start_ms, spec.end_ms).by_month():
+                job = ReverifyJob(spec.market, symbol, interval, part.start_ms, part.end_ms)
                 lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
                 drawn.append((int(lot, 16) / 16**8, _job(job, goal=True)))
     first = min((lot for lot, _ in drawn), default=0.0)

@@ -229,7 +229,7 @@ def union(ranges: Iterable[TimeRange]) -> list[TimeRange]:
 
 
 @dataclass(frozen=True, slots=True)
-class BarRange(TimeRange):
+class BarSpan(TimeRange):
     """`bars` bars that follow each other: start_ms <= open time < end_ms."""
 
     bars: int

@@ -13,7 +13,7 @@ from functools import partial
 import pyarrow as pa
 
 from alphamill.errors import RetryLater
-from alphamill.frames import BarRange, Month, TimeRange, rows_within, union
+from alphamill.frames import BarSpan, Month, TimeRange, rows_within, union
 from alphamill.lake.layout import AnySeries
 from alphamill.lake.months import MonthFacts, Partition, read_partition, update_partition
 from alphamill.lake.store import Lake, Unreadable
@@ -108,5 +108,5 @@ def _joined(
     return MonthFacts(
         source="+".join(sorted(sources)),
         asked=answered,
-        unverified=tuple(BarRange(one.start_ms, one.end_ms, 0) for one in unverified),
+        unverified=tuple(BarSpan(one.start_ms, one.end_ms, 0) for one in unverified),
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alphamill.errors import AlphamillError
-from alphamill.frames import BarRange, Interval, Market, Month, TimeRange
+from alphamill.frames import BarSpan, Interval, Market, Month, TimeRange
 from alphamill.lake.files import Stat
 from alphamill.lake.layout import Series, month_of, series_of
 from alphamill.lake.months import Partition, partition_of
@@ -100,7 +100,7 @@ class Manifest:
                 stretches += self._reasons(gap, facts.unverified)
         return sorted(stretches, key=lambda one: one.start_ms)
 
-    def _reasons(self, gap: BarRange, unverified: tuple[BarRange, ...]) -> Iterator[Missing]:
+    def _reasons(self, gap: BarSpan, unverified: tuple[BarSpan, ...]) -> Iterator[Missing]:
         """A gap, cut where only the archive was asked: for those bars nobody knows."""
         doubted = [part for doubt in unverified if (part := doubt.within(gap))]
         for part in sorted([*gap.without(*doubted), *doubted], key=lambda one: one.start_ms):

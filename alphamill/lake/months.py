@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from alphamill.frames import (
     KLINES,
-    BarRange,
+    BarSpan,
     Interval,
     Market,
     Month,
@@ -45,9 +45,9 @@ class MonthFacts:
 
     source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
     asked: TimeRange
-    gaps: tuple[BarRange, ...] = ()
-    halts: tuple[BarRange, ...] = ()
-    unverified: tuple[BarRange, ...] = ()
+    gaps: tuple[BarSpan, ...] = ()
+    halts: tuple[BarSpan, ...] = ()
+    unverified: tuple[BarSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +240,10 @@ def _is_complete(month: Month, facts: MonthFacts) -> bool:
     return facts.asked == month.range and not facts.unverified
 
 
-def _ranges_text(ranges: tuple[BarRange, ...]) -> str:
+def _ranges_text(ranges: tuple[BarSpan, ...]) -> str:
     rows = [[one.start_ms, one.end_ms, one.bars] for one in ranges]
     return json.dumps(rows, separators=(",", ":"))
 
 
-def _read_ranges(text: str) -> tuple[BarRange, ...]:
-    return tuple(BarRange(*row) for row in json.loads(text))
+def _read_ranges(text: str) -> tuple[BarSpan, ...]:
+    return tuple(BarSpan(*row) for row in json.loads(text))

@@ -16,7 +16,7 @@ import pyarrow as pa
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import (
-    BarRange,
+    BarSpan,
     Interval,
     TimeRange,
     is_symbol,
@@ -102,7 +102,7 @@ def describe(interval: Interval, facts: MonthFacts, bars: pa.Table) -> MonthFact
 def _facts(series: Series, asked: TimeRange, lake: Lake, brought: Brought) -> FetchFacts:
     """The range as the lake has it now."""
     months = months_between(asked.start_ms, asked.end_ms)
-    rows, gaps = 0, list[BarRange]()
+    rows, gaps = 0, list[BarSpan]()
     sources: set[str] = set()
     for month in months:
         present = load_partition(lake, series, month, ["open_time"])

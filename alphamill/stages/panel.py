@@ -173,8 +173,7 @@ def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
     table = read_klines(
         deps.lake, spec.market, symbol, interval, spec.start_ms, spec.end_ms, ["open_time"]
     )
-    times: IntArray = table["open_time"].cast(pa.int64()).to_numpy()
-    return times
+    return times_ms(table)
 
 
 def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, SegmentBars]:
@@ -262,7 +261,7 @@ def _batch(
     span, columns = (grid.interval, grid.start_ms, grid.end_ms), ["open_time", *names]
     for position, symbol in enumerate(grid.symbols):
         table = read(deps.lake, deps.spec.market, symbol, *span, columns)
-        offsets = table["open_time"].cast(pa.int64()).to_numpy() - grid.start_ms
+        offsets = times_ms(table, "open_time") - grid.start_ms
         rows, off_grid = np.divmod(offsets, grid.interval.ms)
         here = off_grid == 0
         for name in names:

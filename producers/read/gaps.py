@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.errors import GiveUp
-from alphamill.frames import BarRange, Interval, Market, Month, TimeRange
+from alphamill.frames import BarSpan, Interval, Market, Month, TimeRange
 from alphamill.lake import (
     Lake,
     Manifest,
@@ -29,7 +29,7 @@ from producers import options
 
 _STRETCHES_SHOWN = 40
 
-_Stretch = tuple["Holdings", Missing | BarRange, str]  # whose, where, why
+_Stretch = tuple["Holdings", Missing | BarSpan, str]  # whose, where, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Holdings:
     start_ms: int
     end_ms: int
     missing: tuple[Missing, ...]
-    halts: tuple[BarRange, ...]
+    halts: tuple[BarSpan, ...]
     asked_ms: Mapping[Month, int] = field(default_factory=dict)
     funding_unknown: tuple[TimeRange, ...] = ()
 
@@ -77,7 +77,7 @@ class Holdings:
             "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
         }
 
-    def _stretch(self, stretch: Missing | BarRange) -> dict[str, Any]:
+    def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:
         return asdict(stretch) | {"asked_ms": self.last_asked_ms(stretch.start_ms)}
 
 

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from alphamill.controls.recovered import search_planted
 from alphamill.evaluation import Gate, Grade, Segment, signal_correlation
 from alphamill.factors import compute, parse
-from alphamill.frames import KLINES, BarRange, Interval, Market, Month
+from alphamill.frames import KLINES, BarSpan, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
@@ -301,8 +301,8 @@ def _running(mill: Mill) -> str:
 
 def _write_klines(mill: Mill) -> None:
     gap, halt = (
-        BarRange(JAN.start_ms + 5 * H1_MS, JAN.start_ms + 8 * H1_MS, 3),
-        BarRange(0, H1_MS, 1),
+        BarSpan(JAN.start_ms + 5 * H1_MS, JAN.start_ms + 8 * H1_MS, 3),
+        BarSpan(0, H1_MS, 1),
     )
     opens = [JAN.start_ms + n * H1_MS for n in range(744) if not 5 <= n < 8]
     columns = {name: np.ones(len(opens)) for name in KLINES.names}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import (
     KLINES,
-    BarRange,
+    BarSpan,
     FloatArray,
     IntArray,
     Interval,
@@ -142,7 +142,7 @@ def closed(table: pa.Table, interval: Interval, server_time_ms: int) -> pa.Table
     return table if over.all() else table.filter(pa.array(over))
 
 
-def find_gaps(table: pa.Table, interval: Interval, asked: TimeRange) -> list[BarRange]:
+def find_gaps(table: pa.Table, interval: Interval, asked: TimeRange) -> list[BarSpan]:
     """Stretches of absent bars that would open within `asked`, in order.
 
     `table` is ordered. The phase of 3d bars is taken from the first bar there is.
@@ -158,11 +158,11 @@ def find_gaps(table: pa.Table, interval: Interval, asked: TimeRange) -> list[Bar
     for at in np.flatnonzero(np.diff(have) > 1):
         first, end = int(have[at]) + 1, int(have[at + 1])
         first_ms, end_open_ms = (grid.open_ms(interval, i) + phase for i in (first, end))
-        gaps.append(BarRange(first_ms, end_open_ms, end - first))
+        gaps.append(BarSpan(first_ms, end_open_ms, end - first))
     return gaps
 
 
-def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None) -> list[BarRange]:
+def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None) -> list[BarSpan]:
     """Flat stretches without volume of at least `min_bars` bars (default: an hour, or one bar).
 
     An absent bar ends a stretch. On a coin that rarely trades, such a stretch may be mere quiet.
@@ -177,7 +177,7 @@ def find_halts(table: pa.Table, interval: Interval, min_bars: int | None = None)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
     ends = np.concatenate((starts[1:], [flat.size]))
     return [
-        BarRange(int(times[flat[s]]), grid.next_ms(interval, int(times[flat[e - 1]])), int(e - s))
+        BarSpan(int(times[flat[s]]), grid.next_ms(interval, int(times[flat[e - 1]])), int(e - s))
         for s, e in zip(starts, ends, strict=True)
         if e - s >= min_bars
     ]

@@ -12,7 +12,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from alphamill.frames import KLINES, BarRange, Interval, Market, Month, TimeRange
+from alphamill.frames import KLINES, BarSpan, Interval, Market, Month, TimeRange
 from alphamill.lake import (
     Lake,
     MonthFacts,
@@ -80,7 +80,7 @@ def test_ranges_cross_months_and_skip_what_is_not_there(lake):
 
 
 def test_the_file_says_what_it_is(lake):
-    gap = BarRange(APRIL.start_ms + 2 * HOUR, APRIL.start_ms + 4 * HOUR, 2)
+    gap = BarSpan(APRIL.start_ms + 2 * HOUR, APRIL.start_ms + 4 * HOUR, 2)
     put(lake, APRIL, [0, 1, 4], asked=5, gaps=[gap])
     partition = read_partition(lake, Series(*WHERE), APRIL)
     assert (partition.rows, partition.expected) == (3, 5)
@@ -142,9 +142,9 @@ def test_pandas_and_duckdb_and_datasets_read_it_unaided(lake):
 
 
 def test_the_manifest_tells_what_is_missing_and_why(lake):
-    put(lake, APRIL, [], asked=720, gaps=[BarRange(APRIL.start_ms, APRIL.end_ms, 720)])
-    listed = BarRange(MAY.start_ms, MAY.start_ms + 3 * HOUR, 3)
-    outage = BarRange(MAY.start_ms + 5 * HOUR, MAY.start_ms + 6 * HOUR, 1)
+    put(lake, APRIL, [], asked=720, gaps=[BarSpan(APRIL.start_ms, APRIL.end_ms, 720)])
+    listed = BarSpan(MAY.start_ms, MAY.start_ms + 3 * HOUR, 3)
+    outage = BarSpan(MAY.start_ms + 5 * HOUR, MAY.start_ms + 6 * HOUR, 1)
     put(lake, MAY, [3, 4, 6, 7], asked=8, gaps=[listed, outage])
     found = manifest(lake, *WHERE)
     assert [entry.month for entry in found.entries] == [APRIL, MAY]

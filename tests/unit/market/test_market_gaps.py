@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphamill.frames import KLINES, BarRange, Interval, TimeRange, times_ms
+from alphamill.frames import KLINES, BarSpan, Interval, TimeRange, times_ms
 from alphamill.market import grid
 from alphamill.market.klines.parse import find_gaps, find_halts, merge_klines
 
@@ -68,21 +68,21 @@ def test_numbering_is_one_grid(interval, time_ms):
 def test_months_have_no_fixed_length():
     times = [ms(2021, 1, 1), ms(2021, 2, 1), ms(2021, 5, 1)]
     gaps = find_gaps(klines(times), Interval.MO1, TimeRange(ms(2021, 1, 1), ms(2021, 6, 1)))
-    assert gaps == [BarRange(ms(2021, 3, 1), ms(2021, 5, 1), 2)]
+    assert gaps == [BarSpan(ms(2021, 3, 1), ms(2021, 5, 1), 2)]
 
 
 def test_gaps_at_both_ends_and_between():
     table = klines([START + i * HOUR for i in (1, 2, 5)])
     assert find_gaps(table, Interval.H1, TimeRange(START, START + 8 * HOUR)) == [
-        BarRange(START, START + HOUR, 1),
-        BarRange(START + 3 * HOUR, START + 5 * HOUR, 2),
-        BarRange(START + 6 * HOUR, START + 8 * HOUR, 2),
+        BarSpan(START, START + HOUR, 1),
+        BarSpan(START + 3 * HOUR, START + 5 * HOUR, 2),
+        BarSpan(START + 6 * HOUR, START + 8 * HOUR, 2),
     ]
 
 
 def test_no_bars_is_one_gap_and_no_range_is_none():
     assert find_gaps(klines([]), Interval.W1, TimeRange(ms(2021, 4, 1), ms(2021, 5, 1))) == [
-        BarRange(ms(2021, 4, 5), ms(2021, 5, 3), 4)
+        BarSpan(ms(2021, 4, 5), ms(2021, 5, 3), 4)
     ]
     assert find_gaps(klines([]), Interval.H1, TimeRange(START, START)) == []
 
@@ -92,7 +92,7 @@ def test_three_day_bars_of_any_phase_have_gaps_of_their_own(phase_days):
     first = START // (3 * DAY) * 3 * DAY + phase_days * DAY
     table = klines([first, first + 3 * DAY, first + 9 * DAY])
     gaps = find_gaps(table, Interval.D3, TimeRange(first, first + 12 * DAY))
-    assert gaps == [BarRange(first + 6 * DAY, first + 9 * DAY, 1)]
+    assert gaps == [BarSpan(first + 6 * DAY, first + 9 * DAY, 1)]
 
 
 @given(
@@ -117,11 +117,11 @@ def test_halts_need_no_volume_and_no_move():
     volume = np.array([1, 0, 0, 1, 0, 1], dtype=float)
     table = klines([START + i * HOUR for i in range(6)], volume=volume)
     assert find_halts(table, Interval.H1) == [
-        BarRange(START + HOUR, START + 3 * HOUR, 2),
-        BarRange(START + 4 * HOUR, START + 5 * HOUR, 1),
+        BarSpan(START + HOUR, START + 3 * HOUR, 2),
+        BarSpan(START + 4 * HOUR, START + 5 * HOUR, 1),
     ]
     assert find_halts(table, Interval.H1, min_bars=2) == [
-        BarRange(START + HOUR, START + 3 * HOUR, 2)
+        BarSpan(START + HOUR, START + 3 * HOUR, 2)
     ]
     moved = table.set_column(2, KLINES.field("high"), pa.array(np.full(6, 9.0)))
     assert find_halts(moved, Interval.H1) == []
@@ -149,11 +149,13 @@ def test_the_halt_of_2023_03_24_shows_both_ways():
     bars = pq.read_table(DATA / "klines/spot/BTCUSDT-1m.parquet")
     stamp = pa.timestamp("ms", tz="UTC")
     opens = bars["open_time"]
-    table = bars.set_column(0, "open_time", opens.cast(stamp)).append_column(
-        "close_time", pa.array(opens.to_numpy() + 59_999).cast(stamp)
-    ).select(KLINES.names)  # fmt: skip
+    table = (
+        bars.set_column(0, "open_time", opens.cast(stamp))
+        .append_column("close_time", pa.array(opens.to_numpy() + 59_999).cast(stamp))
+        .select(KLINES.names)
+    )
     span = ms(2023, 2, 1), ms(2023, 6, 1)
-    missing = BarRange(ms(2023, 3, 24, 12, 40), ms(2023, 3, 24, 14, 0), 80)
+    missing = BarSpan(ms(2023, 3, 24, 12, 40), ms(2023, 3, 24, 14, 0), 80)
     assert find_gaps(table, Interval.M1, TimeRange(*span)) == [missing]
-    flat = BarRange(ms(2023, 3, 24, 11, 28), ms(2023, 3, 24, 12, 40), 72)
+    flat = BarSpan(ms(2023, 3, 24, 11, 28), ms(2023, 3, 24, 12, 40), 72)
     assert find_halts(table, Interval.M1) == [flat]

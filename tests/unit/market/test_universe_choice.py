@@ -12,9 +12,13 @@ def info(symbol, status="TRADING", quote="USDT"):
 
 
 INFOS = [
-    info("AUSDT"), info("BUSDT"), info("CUSDT"), info("OLDUSDT", "BREAK"),
-    info("ABTC", quote="BTC"), info("币USDT"),
-]  # fmt: skip
+    info("AUSDT"),
+    info("BUSDT"),
+    info("CUSDT"),
+    info("OLDUSDT", "BREAK"),
+    info("ABTC", quote="BTC"),
+    info("币USDT"),
+]
 LISTING = Listing(
     {one.symbol: one for one in INFOS},
     {"AUSDT": 5.0, "BUSDT": 50.0, "OLDUSDT": 900.0, "ABTC": 7.0, "币USDT": 800.0},

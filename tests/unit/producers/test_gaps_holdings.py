@@ -12,7 +12,7 @@ from rich.console import Console
 from alphamill.clock import ManualClock
 from alphamill.frames import (
     KLINES,
-    BarRange,
+    BarSpan,
     Interval,
     Market,
     Month,
@@ -52,9 +52,9 @@ def entry(month, start_ms=None, end_ms=None, gaps=(), halts=(), first_ms=None):
 
 def test_each_kind_of_hole_has_its_reason():
     listed_ms = JAN.start_ms + 10 * H1_MS
-    before = BarRange(JAN.start_ms, listed_ms, 10)
-    absent = BarRange(JAN.start_ms + 100 * H1_MS, JAN.start_ms + 103 * H1_MS, 3)
-    halt = BarRange(FEB.start_ms, FEB.start_ms + 2 * H1_MS, 2)
+    before = BarSpan(JAN.start_ms, listed_ms, 10)
+    absent = BarSpan(JAN.start_ms + 100 * H1_MS, JAN.start_ms + 103 * H1_MS, 3)
+    halt = BarSpan(FEB.start_ms, FEB.start_ms + 2 * H1_MS, 2)
     january = entry(JAN, gaps=[before, absent], first_ms=listed_ms)
     april = entry(APR, end_ms=APR.start_ms + 5 * H1_MS)
     held = Manifest(SERIES, (january, entry(FEB, halts=[halt]), april))
@@ -71,8 +71,13 @@ def test_each_kind_of_hole_has_its_reason():
     assert found.rows == found.expected - 13
     assert found.share == found.rows / found.expected
     told = found.to_dict()
-    assert told["missing"][1] == {"start_ms": absent.start_ms, "end_ms": absent.end_ms, "bars": 3,
-                                  "why": "absent at the exchange", "asked_ms": 0}  # fmt: skip
+    assert told["missing"][1] == {
+        "start_ms": absent.start_ms,
+        "end_ms": absent.end_ms,
+        "bars": 3,
+        "why": "absent at the exchange",
+        "asked_ms": 0,
+    }
 
 
 def test_a_series_of_damaged_files_alone_is_missing_altogether():
@@ -84,7 +89,7 @@ def test_a_series_of_damaged_files_alone_is_missing_altogether():
 def test_the_tables_fit_80_columns():
     console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
     minutes = Series(Market.USD_M, "1000SATSUSDT", Interval.M15)
-    january = entry(JAN, gaps=[BarRange(JAN.start_ms, JAN.start_ms + 44 * H1_MS, 44)])
+    january = entry(JAN, gaps=[BarSpan(JAN.start_ms, JAN.start_ms + 44 * H1_MS, 44)])
     _show([holdings_of(Manifest(minutes, (january, Entry(MAR, None, 1, 0))))], ["X"], console)
     text = console.file.getvalue()
     assert "…" not in text

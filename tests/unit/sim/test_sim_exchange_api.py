@@ -26,11 +26,17 @@ class FewBars:
         n = len(times)
         close = np.round(100 + np.arange(n) * 0.01, 2)
         self._bars = Bars(
-            open_ms=times, open=close - 1, high=close + 2, low=close - 3, close=close,
-            volume=np.full(n, 8.0), quote_volume=np.full(n, 800.0),
+            open_ms=times,
+            open=close - 1,
+            high=close + 2,
+            low=close - 3,
+            close=close,
+            volume=np.full(n, 8.0),
+            quote_volume=np.full(n, 800.0),
             trades=np.full(n, 12, dtype=np.int64),
-            taker_buy_base=np.full(n, 4.0), taker_buy_quote=np.full(n, 400.0),
-        )  # fmt: skip
+            taker_buy_base=np.full(n, 4.0),
+            taker_buy_quote=np.full(n, 400.0),
+        )
 
     def symbols(self, market):
         return ["BTCUSD_PERP"] if market is Market.COIN_M else ["BTCUSDT"]
@@ -129,9 +135,21 @@ def test_coin_margined_ranges_over_200_days_are_refused(api):
 def test_rows_have_the_recorded_shape(api):
     _, rows = ask(api, "/api/v3/klines", symbol="BTCUSDT", interval="1h", startTime=START, limit=1)
     assert rows == [
-        [START, "99.00000000", "102.00000000", "97.00000000", "100.00000000", "8.00000000",
-         START + HOUR - 1, "800.00000000", 12, "4.00000000", "400.00000000", "0"]
-    ]  # fmt: skip
+        [
+            START,
+            "99.00000000",
+            "102.00000000",
+            "97.00000000",
+            "100.00000000",
+            "8.00000000",
+            START + HOUR - 1,
+            "800.00000000",
+            12,
+            "4.00000000",
+            "400.00000000",
+            "0",
+        ]
+    ]
 
 
 def test_the_running_bar_is_returned_unfinished(api, clock):
@@ -148,8 +166,14 @@ def test_the_running_bar_is_returned_unfinished(api, clock):
     assert rows[0][0] == START + 10 * HOUR  # its last millisecond: still running
     clock.advance(0.001)
     _, rows = ask(api, "/api/v3/klines", symbol="BTCUSDT", interval="1h", limit=2)
-    assert rows[0][:6] == [START + 10 * HOUR, "99.10000000", "102.10000000", "97.10000000",
-                           "100.10000000", "8.00000000"]  # fmt: skip
+    assert rows[0][:6] == [
+        START + 10 * HOUR,
+        "99.10000000",
+        "102.10000000",
+        "97.10000000",
+        "100.10000000",
+        "8.00000000",
+    ]
 
 
 def test_bars_after_now_do_not_exist_yet(api, clock):
@@ -170,11 +194,14 @@ def test_bars_after_now_do_not_exist_yet(api, clock):
         ({"symbol": "BTCUSDT", "interval": "1h", "limit": "0"}, -1130, "'limit' is not valid"),
         ({"symbol": "BTCUSDT", "interval": "1h", "startTime": "9" * 20}, -1108, "overflowed"),
         ({"symbol": "BTCUSDT", "interval": "1h", "x": "1"}, -1104, "read '2' "),
-        ({"symbol": "BTCUSDT", "interval": "1h", "startTime": "9", "endTime": "8"},
-         -1128, "Combination"),
+        (
+            {"symbol": "BTCUSDT", "interval": "1h", "startTime": "9", "endTime": "8"},
+            -1128,
+            "Combination",
+        ),
         ({"symbol": "BTCUSDT", "interval": "1h", "timeZone": "15"}, -1130, "'timeZone'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_parameters_are_refused_in_the_exchanges_words(api, query, code, words):
     status, body = ask(api, "/api/v3/klines", **query)
     assert (status, body["code"]) == (400, code)
@@ -200,10 +227,12 @@ def test_futures_name_a_start_after_the_end_differently_and_know_no_seconds(api)
     ("name", "query"),
     [
         ("error_400_1100_lowercase_symbol_2020", {"symbol": "ltcusdt", "interval": "1h"}),
-        ("error_400_1100_endTime_None_2019",
-         {"symbol": "BNBBTC", "interval": "1m", "endTime": "None"}),
+        (
+            "error_400_1100_endTime_None_2019",
+            {"symbol": "BNBBTC", "interval": "1m", "endTime": "None"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_equal_the_recorded_ones(api, name, query):
     recorded = json.loads((RECORDED / f"{name}.json").read_text())
     assert ask(api, "/api/v3/klines", **query) == (recorded["status"], recorded["body"])
@@ -235,11 +264,17 @@ def test_refusals_carry_the_documented_bodies_and_headers(clock):
     limits = dict.fromkeys(Market, Limits(weight=2, tolerated=1))
     api = ExchangeApi(FewBars(), limits, clock.now_ms)
     for path, first, then in [
-        ("/api/v3/time", "Too much request weight used; current limit is 2 request weight per 1 "
-         "MINUTE.", "Way too much request weight used; IP banned until "),
-        ("/fapi/v1/time", "Too many requests; current limit of IP(a) is 2 requests per minute.",
-         "Way too many requests; IP(a) banned until "),
-    ]:  # fmt: skip
+        (
+            "/api/v3/time",
+            "Too much request weight used; current limit is 2 request weight per 1 MINUTE.",
+            "Way too much request weight used; IP banned until ",
+        ),
+        (
+            "/fapi/v1/time",
+            "Too many requests; current limit of IP(a) is 2 requests per minute.",
+            "Way too many requests; IP(a) banned until ",
+        ),
+    ]:
         answers = [api.reply(path, [], "a") for _ in range(4)]
         assert [a.status for a in answers] == [200, 200, 429, 418]
         bodies = [json.loads(a.body) for a in answers[2:]]

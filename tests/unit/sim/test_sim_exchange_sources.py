@@ -25,10 +25,17 @@ MONDAY = 1_609_718_400_000  # 2021-01-04
 def some_bars(n, start_ms=MONDAY, step_ms=HOUR):
     values = np.arange(n) + 10.0
     return Bars(
-        open_ms=start_ms + np.arange(n, dtype=np.int64) * step_ms, open=values, high=values + 2,
-        low=values - 2, close=values + 1, volume=values, quote_volume=values * 2,
-        trades=np.ones(n, dtype=np.int64), taker_buy_base=values / 2, taker_buy_quote=values,
-    )  # fmt: skip
+        open_ms=start_ms + np.arange(n, dtype=np.int64) * step_ms,
+        open=values,
+        high=values + 2,
+        low=values - 2,
+        close=values + 1,
+        volume=values,
+        quote_volume=values * 2,
+        trades=np.ones(n, dtype=np.int64),
+        taker_buy_base=values / 2,
+        taker_buy_quote=values,
+    )
 
 
 def write(path: Path, **columns):
@@ -71,8 +78,12 @@ def test_six_columns_get_the_stated_stand_ins(tmp_path):
 
 
 def test_ten_columns_are_taken_as_they_are_and_sorted(tmp_path):
-    extra = {"quote_volume": [7.0, 8, 9], "trades": [1, 2, 3],
-             "taker_buy_base": [0.1, 0.2, 0.3], "taker_buy_quote": [4.0, 5, 6]}  # fmt: skip
+    extra = {
+        "quote_volume": [7.0, 8, 9],
+        "trades": [1, 2, 3],
+        "taker_buy_base": [0.1, 0.2, 0.3],
+        "taker_buy_quote": [4.0, 5, 6],
+    }
     table = {name: list(values)[::-1] for name, values in {**six(), **extra}.items()}
     write(tmp_path / "BTCUSDT-1h.parquet", **table)
     bars = read_recording(tmp_path / "BTCUSDT-1h.parquet")
@@ -168,8 +179,23 @@ def test_faults_strike_in_rhythm_and_at_their_rate_and_repeat_with_the_seed():
 
 def test_faults_strike_by_number_and_only_what_they_concern():
     plan = FaultPlan([Fault.parse("nulls:@2-3"), Fault.parse("clock:@2-"), Fault.parse("waf:@6")])
-    paths = ["/api/v3/time", "/api/v3/klines", "/api/v3/klines", "/api/v3/exchangeInfo",
-             "/api/v3/ping", "/data/x.zip", "/fapi/v1/klines", "/dapi/v1/time"]  # fmt: skip
+    paths = [
+        "/api/v3/time",
+        "/api/v3/klines",
+        "/api/v3/klines",
+        "/api/v3/exchangeInfo",
+        "/api/v3/ping",
+        "/data/x.zip",
+        "/fapi/v1/klines",
+        "/dapi/v1/time",
+    ]
     assert [plan.next(path) for path in paths] == [
-        None, None, "nulls", "clock", None, "waf", "nulls", "clock"
-    ]  # fmt: skip
+        None,
+        None,
+        "nulls",
+        "clock",
+        None,
+        "waf",
+        "nulls",
+        "clock",
+    ]

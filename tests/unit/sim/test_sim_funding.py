@@ -21,10 +21,13 @@ JANUARY, MARCH = Month(2023, 1), Month(2023, 3)
 NAMES = ["BTCUSDT", "ETHUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "SOLUSDT"]
 SOURCE = SyntheticSource(
     SyntheticMarket(
-        coins=coins_named(NAMES), interval=Interval.H1, planted=(),
-        start_ms=JANUARY.start_ms, end_ms=MARCH.end_ms,
+        coins=coins_named(NAMES),
+        interval=Interval.H1,
+        planted=(),
+        start_ms=JANUARY.start_ms,
+        end_ms=MARCH.end_ms,
     )
-)  # fmt: skip
+)
 LATER = Month(2024, 1).start_ms
 
 

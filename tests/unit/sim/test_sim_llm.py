@@ -132,9 +132,12 @@ def test_tokens_are_limited_by_what_a_call_may_take():
 
 @pytest.mark.parametrize(
     ("change", "status", "code"),
-    [({"model": "gpt-9"}, 404, "model_not_found"), ({"messages": []}, 400, "invalid_value"),
-     ({"messages": "hello"}, 400, "invalid_value")],
-)  # fmt: skip
+    [
+        ({"model": "gpt-9"}, 404, "model_not_found"),
+        ({"messages": []}, 400, "invalid_value"),
+        ({"messages": "hello"}, 400, "invalid_value"),
+    ],
+)
 def test_bad_requests_are_refused_as_openai_does(change, status, code):
     got, error, _ = Endpoint(LLMConfig()).complete(scan_body() | change)
     assert got == status

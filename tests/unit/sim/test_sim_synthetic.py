@@ -42,14 +42,15 @@ def formulas(market):
     returns = close.pct_change()
     return {
         "-ts_zscore(close, 24)": -(close - close.rolling(24).mean()) / close.rolling(24).std(),
-        "ts_mean(taker_buy_base / volume, 12)":
-            (table(market, "taker_buy_base") / volume).rolling(12).mean(),
+        "ts_mean(taker_buy_base / volume, 12)": (table(market, "taker_buy_base") / volume)
+        .rolling(12)
+        .mean(),
         "volatility": returns.rolling(24).std(),
         "volume": volume.rolling(6).mean() / volume.rolling(72).mean(),
         "old momentum": close.shift(100) / close.shift(200),
         "range": (table(market, "high") / table(market, "low")).rolling(10).mean(),
         "amihud": (returns.abs() / table(market, "quote_volume")).rolling(24).mean(),
-    }  # fmt: skip
+    }
 
 
 def rank_ic(values, market):

@@ -117,8 +117,9 @@ def test_files_first_and_rest_for_the_months_without_one():
     assert rows_of(parts).equals(table)
     adjoin(parts, JANUARY.start_ms, MARCH.end_ms)
     assert [span[1:] for span in fake.pages] == [
-        (JANUARY.start_ms, JANUARY.end_ms), (MARCH.start_ms, MARCH.end_ms),
-    ]  # fmt: skip
+        (JANUARY.start_ms, JANUARY.end_ms),
+        (MARCH.start_ms, MARCH.end_ms),
+    ]
 
 
 def test_a_file_is_not_asked_for_before_its_month_is_over_nor_for_a_few_days():

@@ -38,8 +38,11 @@ def test_what_is_asked():
     api, gate = Api(START + 3), Gate()
     BinanceFunding(api, gate).page("BTCUSDT", START, START + 8 * HOUR)
     query = {
-        "symbol": "BTCUSDT", "startTime": START, "endTime": START + 8 * HOUR - 1, "limit": 1000,
-    }  # fmt: skip
+        "symbol": "BTCUSDT",
+        "startTime": START,
+        "endTime": START + 8 * HOUR - 1,
+        "limit": 1000,
+    }
     assert api.asked == [("/fundingRate", query, 1, gate)]
     assert gate.limit == 2400
 

@@ -16,11 +16,19 @@ HOUR = 3_600_000
 JANUARY = Month(2023, 1)
 # The two rows of the exchange's documentation.
 TOLD = [
-    {"symbol": "BTCUSDT", "fundingRate": "-0.03750000", "fundingTime": 1570608000000,
-     "markPrice": "34287.54619963"},
-    {"symbol": "BTCUSDT", "fundingRate": "0.00010000", "fundingTime": 1570636800000,
-     "markPrice": "34287.54619963"},
-]  # fmt: skip
+    {
+        "symbol": "BTCUSDT",
+        "fundingRate": "-0.03750000",
+        "fundingTime": 1570608000000,
+        "markPrice": "34287.54619963",
+    },
+    {
+        "symbol": "BTCUSDT",
+        "fundingRate": "0.00010000",
+        "fundingTime": 1570636800000,
+        "markPrice": "34287.54619963",
+    },
+]
 
 
 def body(rows):

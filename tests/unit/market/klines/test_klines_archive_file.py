@@ -46,8 +46,9 @@ def test_names_are_the_archives():
     assert long.path == "data/futures/cm/monthly/klines/BTCUSD_PERP/1mo/BTCUSD_PERP-1mo-2021-04.zip"
     assert (month.source, BTC_DAY.source) == ("archive-monthly", "archive-daily")
     assert [utc_text(t) for t in (BTC_DAY.range.start_ms, BTC_DAY.range.end_ms)] == [
-        "2021-04-23 00:00", "2021-04-24 00:00"
-    ]  # fmt: skip
+        "2021-04-23 00:00",
+        "2021-04-24 00:00",
+    ]
     noon = int(datetime(2021, 4, 23, 12, tzinfo=UTC).timestamp() * 1000)
     assert KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2021, 4)).of_day(noon) == BTC_DAY
 

@@ -22,9 +22,16 @@ START = 1_617_235_200_000  # 2021-04-01 00:00 UTC
 
 def row(open_ms, step=HOUR, **changes):
     fields = {
-        "open": "1.5", "high": "2.0", "low": "1.0", "close": "1.75", "volume": "10.0",
-        "quote": "17.5", "trades": 3, "base_taken": "4.0", "quote_taken": "7.0",
-    }  # fmt: skip
+        "open": "1.5",
+        "high": "2.0",
+        "low": "1.0",
+        "close": "1.75",
+        "volume": "10.0",
+        "quote": "17.5",
+        "trades": 3,
+        "base_taken": "4.0",
+        "quote_taken": "7.0",
+    }
     fields |= changes
     f = list(fields.values())
     return [open_ms, *f[:5], open_ms + step - 1, f[5], f[6], f[7], f[8], "0"]
@@ -169,11 +176,18 @@ def test_real_bars_survive_the_wire():
     bars = pq.read_table(DATA / "klines/spot/BTCUSDT-1m.parquet").slice(70_000, 1000)
     names = ["open", "high", "low", "close", "volume"]
     rows = [
-        [b["open_time"], *(f"{b[n]:.8f}" for n in names), b["open_time"] + 59_999,
-         f"{b['quote_volume']:.8f}", b["trades"], f"{b['taker_buy_base']:.8f}",
-         f"{b['taker_buy_quote']:.8f}", "0"]
+        [
+            b["open_time"],
+            *(f"{b[n]:.8f}" for n in names),
+            b["open_time"] + 59_999,
+            f"{b['quote_volume']:.8f}",
+            b["trades"],
+            f"{b['taker_buy_base']:.8f}",
+            f"{b['taker_buy_quote']:.8f}",
+            "0",
+        ]
         for b in bars.to_pylist()
-    ]  # fmt: skip
+    ]
     table = parse(rows, Interval.M1)
     for name in [*names, "quote_volume", "trades", "taker_buy_base", "taker_buy_quote"]:
         assert table[name].combine_chunks().equals(bars[name].combine_chunks()), name
