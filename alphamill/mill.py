@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from alphamill.clock import Clock, ManualClock
 from alphamill.errors import GiveUp
@@ -26,7 +27,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
-from alphamill.runs.schemas import Row, RunDeps
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import Price, Tier
 from alphamill.stages.asking import Asks
 from alphamill.stages.registry import STAGES, JobContext
@@ -120,9 +121,11 @@ class Mill:
         )
         return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))
 
-    def table(self, spec: RunSpec, name: str) -> list[Row]:
+    def table(self, spec: RunSpec, name: str) -> list[dict[str, Any]]:
         """Rows of a published table: trials, factors, calls."""
-        rows: list[Row] = self.lake.read(run_key(spec.run_id, f"{name}.parquet")).to_pylist()
+        rows: list[dict[str, Any]] = self.lake.read(
+            run_key(spec.run_id, f"{name}.parquet")
+        ).to_pylist()
         return rows
 
     def _gateway(self, spec: RunSpec) -> Gateway:

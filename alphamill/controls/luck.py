@@ -23,21 +23,18 @@ from alphamill.lake import Lake, run_key
 from alphamill.runs.funnel import TierFunnel, tier_funnels
 from alphamill.runs.panels import read_manifest
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import JudgedFactor, Trial
+from alphamill.runs.rows import JudgedFactor, RankedTrial, Trial
 from alphamill.runs.schemas import (
     PROPOSALS,
-    Row,
     RunDeps,
-    association_t,
     proposals_key,
-    read_rows,
+    read_interval,
     read_trials,
     write_rows,
 )
 from alphamill.settings import Tier
 from alphamill.stages import evaluate, publish, rank, validate, verify
 
-COUNTED = ("evaluated", "fault", "duplicate")
 _LEAVES = (*KLINE_FIELDS, "vwap", "returns")
 
 
@@ -63,9 +60,23 @@ class Arm:
 def arm_of_run(lake: Lake, run_id: str, interval: Interval) -> Arm:
     """What the run itself found."""
     trials = read_trials(lake, run_id, interval)
-    ranking = read_rows(lake, run_key(run_id, f"ranking/interval={interval.value}"))
-    verdicts = read_rows(lake, run_key(run_id, f"verdicts/interval={interval.value}"))
-    return _arm(interval, trials, ranking, verdicts)
+    ranking = read_interval(lake, run_id, "ranking", interval, RankedTrial)
+    factors = read_interval(lake, run_id, "verdicts", interval, JudgedFactor)
+    held = sorted((one for one in factors if one.admitted), key=lambda one: one.rank)
+    oriented = [one.oriented_t for one in ranking if math.isfinite(one.oriented_t)]
+    found = (trial.discovery.association_t for trial in trials)
+    discovery = sorted(abs(t) for t in found if t is not None)
+    return Arm(
+        interval=interval.value,
+        trials=sum(trial.counted for trial in trials),
+        measured=len(oriented),
+        best_validation_t=max(oriented, default=None),
+        median_abs_t=discovery[len(discovery) // 2] if discovery else None,
+        finalists=len(factors),
+        predictive=len(held),
+        tradable=sum(one.verdict is Grade.TRADABLE for one in held),
+        best=held[0].expression if held else "",
+    )
 
 
 def mine_luck(
@@ -104,7 +115,7 @@ def _searched(
 ) -> Iterator[RunDeps]:
     """The search with its verdicts, in a lake that lasts as long as the block."""
     trials = read_trials(lake, spec.run_id, interval)
-    count = sum(row["status"] in COUNTED for row in trials)
+    count = sum(trial.counted for trial in trials)
     if not count or read_manifest(lake, spec.run_id, interval) is None:
         raise GiveUp(f"{spec.run_id} has no trials at {interval.value} to compare with")
     with tempfile.TemporaryDirectory(prefix="alphamill-luck-") as folder:
@@ -137,38 +148,22 @@ def _leaves(deps: RunDeps, interval: Interval) -> list[str]:
 
 
 def _propose(deps: RunDeps, interval: Interval, formulas: Iterable[Factor]) -> None:
-    rows = [
-        {
-            "interval": interval.value, "tier": Tier.QUICK_SCAN.value, "symbol": "", "round": 0,
-            "call_id": "", "proposed": factor.text, "expression": factor.text, "reason": "",
-            "hash": factor.hash, "hypothesis": "none: drawn at random", "status": "parsed",
-            "repair": "", "call_cost_usd_micros": 0,
-        }
+    proposals = (
+        Trial(
+            interval=interval,
+            status="parsed",
+            tier=Tier.QUICK_SCAN.value,
+            symbol="",
+            call_id="",
+            call_cost_usd_micros=0,
+            proposed=factor.text,
+            expression=factor.text,
+            hash=factor.hash,
+            hypothesis="none: drawn at random",
+            reason="",
+            repair="",
+        )
         for factor in formulas
-    ]  # fmt: skip
-    key = proposals_key(deps.run_id, interval, 0, Tier.QUICK_SCAN, "")
-    write_rows(deps.lake, key, rows, PROPOSALS)
-
-
-def _arm(
-    interval: Interval, trials: Sequence[Row], ranking: Sequence[Row], verdicts: Sequence[Row]
-) -> Arm:
-    held = [row for row in verdicts if row["verdict"] != Grade.REJECTED]
-    held.sort(key=lambda row: row["rank"])
-    oriented = _known(row["oriented_t"] for row in ranking)
-    discovery = sorted(abs(t) for t in _known(map(association_t, trials)))
-    return Arm(
-        interval=interval.value,
-        trials=sum(row["status"] in COUNTED for row in trials),
-        measured=len(oriented),
-        best_validation_t=max(oriented, default=None),
-        median_abs_t=discovery[len(discovery) // 2] if discovery else None,
-        finalists=len(verdicts),
-        predictive=len(held),
-        tradable=sum(row["verdict"] == Grade.TRADABLE for row in held),
-        best=held[0]["expression"] if held else "",
     )
-
-
-def _known(numbers: Iterable[float | None]) -> list[float]:
-    return [number for number in numbers if number is not None and math.isfinite(number)]
+    key = proposals_key(deps.run_id, interval, 0, Tier.QUICK_SCAN, "")
+    write_rows(deps.lake, key, proposals, PROPOSALS)

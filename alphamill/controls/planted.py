@@ -13,7 +13,7 @@ from typing import Any
 
 from alphamill.controls.direct import Alone, judge_alone
 from alphamill.controls.markets import ControlMarket, exchange_of, panel_of
-from alphamill.evaluation import GateThresholds, Segment, signal_correlation
+from alphamill.evaluation import GateThresholds, Grade, Segment, signal_correlation
 from alphamill.frames import FloatArray, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
@@ -21,8 +21,9 @@ from alphamill.language import read_expression
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.mill import Mill
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import Row
+from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import SegmentSettings, Tier, TierSettings
 from alphamill.sim.llm.prompt_reader import answer
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -113,7 +114,7 @@ def mine_market(market: ControlMarket, search: Search, scratch: str | None = Non
         spec = spec_of(market, search, folder)
         mill.work(spec)
         alone = judge_planted(market, search, bars)
-        return _outcome(market, mill, spec, alone)
+        return _outcome(market, PublishedRun.open(mill.lake, spec.run_id), alone)
 
 
 def judge_planted(
@@ -176,50 +177,45 @@ class OfflineChat:
         return [PROPOSER]
 
 
-def _outcome(market: ControlMarket, mill: Mill, spec: RunSpec, alone: Sequence[Alone]) -> Outcome:
-    trials, factors = mill.table(spec, "trials"), mill.table(spec, "factors")
-    reader = SegmentReader(mill.lake, spec.run_id, market.interval, Segment.DISCOVERY)
+def _outcome(market: ControlMarket, run: PublishedRun, alone: Sequence[Alone]) -> Outcome:
+    reader = SegmentReader(run.lake, run.id, market.interval, Segment.DISCOVERY)
     planted = {p.expression: _values(reader, p.expression) for p in market.planted}
-    likeness = [_likeness(row, planted, reader) for row in factors]
-    measured = [row for row in trials if row["validation_p_value"] is not None]
+    judged = [(factor, _likeness(factor, planted, reader)) for factor in run.factors]
+    p_values = (trial.validation.p_value for trial in run.trials)
     return Outcome(
         market=market,
-        n_trials=sum(row["status"] in ("evaluated", "fault", "duplicate") for row in trials),
-        p_value=measured[0]["validation_p_value"] if measured else None,
+        n_trials=sum(trial.counted for trial in run.trials),
+        p_value=next((p for p in p_values if p is not None), None),
         factors=tuple(
             Found(
-                row["expression"],
-                row["verdict"],
+                factor.expression,
+                factor.verdict.value,
                 max(like.values(), default=None),
-                row["validation_rank_ic_t"],
-                row["holdout_rank_ic_t"],
+                factor.validation.rank_ic_t,
+                factor.holdout.rank_ic_t,
             )
-            for row, like in zip(factors, likeness, strict=True)
+            for factor, like in judged
         ),
         fates=tuple(
             Fate(
                 p.expression,
                 p.target_ic,
-                _met(planted[p.expression], trials, reader),
-                _best(
-                    row
-                    for row, like in zip(factors, likeness, strict=True)
-                    if like[p.expression] >= KEEPS
-                ),
+                _met(planted[p.expression], run.trials, reader),
+                _best(factor for factor, like in judged if like[p.expression] >= KEEPS),
                 own,
             )
             for p, own in zip(market.planted, alone, strict=True)
         ),
-        decoys={row["proposed"]: row["status"] for row in trials if row["proposed"] in DECOYS},
+        decoys={trial.proposed: trial.status for trial in run.trials if trial.proposed in DECOYS},
     )
 
 
 def _likeness(
-    factor: Row, planted: Mapping[str, FloatArray], reader: SegmentReader
+    factor: JudgedFactor, planted: Mapping[str, FloatArray], reader: SegmentReader
 ) -> dict[str, float]:
     """With each planted formula, in the direction that the factor trades."""
-    values = _values(reader, factor["expression"])
-    return {text: factor["direction"] * _alike(values, own) for text, own in planted.items()}
+    values = _values(reader, factor.expression)
+    return {text: factor.direction * _alike(values, own) for text, own in planted.items()}
 
 
 def _values(reader: SegmentReader, expression: str) -> FloatArray:
@@ -232,12 +228,12 @@ def _alike(values: FloatArray, other: FloatArray) -> float:
     return 0.0 if math.isnan(correlation) else correlation
 
 
-def _met(wanted: FloatArray, trials: Sequence[Row], reader: SegmentReader) -> bool:
+def _met(wanted: FloatArray, trials: Sequence[Trial], reader: SegmentReader) -> bool:
     """Whether a trial orders the symbols as the planted formula does."""
-    texts = {row["expression"] for row in trials if row["status"] == "evaluated"}
+    texts = {trial.text for trial in trials if trial.evaluated}
     return any(abs(_alike(_values(reader, text), wanted)) >= MEETS for text in sorted(texts))
 
 
-def _best(factors: Iterable[Row]) -> str:
-    order = ("tradable", "predictive", "rejected")
-    return min((row["verdict"] for row in factors), key=order.index, default="")
+def _best(factors: Iterable[JudgedFactor]) -> str:
+    order = list(Grade)
+    return max((factor.verdict for factor in factors), key=order.index, default="")

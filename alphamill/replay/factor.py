@@ -13,18 +13,17 @@ from typing import Any
 
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment
-from alphamill.frames import Interval
 from alphamill.lake import run_key
 from alphamill.language import read_expression
 from alphamill.replay.run import NOT_COMPARED
-from alphamill.runs.holdout_looks import Looks, looks_before
+from alphamill.runs.holdout_looks import HoldoutLooks, looks_before
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, recorded
-from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import VERDICTS, Row, RunDeps, read_rows, read_trials, score_columns
-from alphamill.stages.rank import ranked_rows
-from alphamill.stages.validate import validated_row
-from alphamill.stages.verify import by_hash, segment_readers, verdict_row
+from alphamill.runs.rows import JudgedFactor, ReviewedFinalist, ValidatedTrial
+from alphamill.runs.schemas import VERDICTS, RunDeps, read_by_hash, read_interval, read_trials
+from alphamill.stages.rank import ranked
+from alphamill.stages.validate import validated
+from alphamill.stages.verify import Finalist, judged, segment_readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +52,44 @@ class Recheck:
         return not self.differences
 
 
-def recheck(row: Row, deps: RunDeps) -> Recheck:
-    """Compute the verdict of a row of VERDICTS again and compare it.
+def recheck(factor: JudgedFactor, deps: RunDeps) -> Recheck:
+    """Compute the verdict of a published factor again and compare it.
 
     Raises GiveUp if the run's panel or trials are no longer in the lake, or are damaged.
     """
-    interval = Interval(row["interval"])
-    computed = _computed(row, interval, deps)
-    names = [name for name in VERDICTS.names if name not in NOT_COMPARED and name in row]
+    computed = _computed(factor, deps)
+    stored = deps.lake.read(run_key(deps.run_id, "factors.parquet")).column_names
+    names = [name for name in VERDICTS.names if name not in NOT_COMPARED and name in stored]
+    then, now = factor.to_row(), computed.to_row()
     differences = tuple(
-        ColumnDifference(name, row[name], computed.get(name))
+        ColumnDifference(name, then[name], now[name])
         for name in names
-        if not _same(row[name], computed.get(name))
+        if not _same(then[name], now[name])
     )
     return Recheck(
-        row["hash"], row["expression"], interval.value, computed["verdict"], len(names), differences
+        factor.hash, factor.expression, factor.interval, computed.verdict, len(names), differences
     )
 
 
-def _computed(row: Row, interval: Interval, deps: RunDeps) -> Row:
+def _computed(factor: JudgedFactor, deps: RunDeps) -> JudgedFactor:
+    interval = factor.interval
     readers = segment_readers(deps, interval)
     trials = read_trials(deps.lake, deps.run_id, interval)
-    own = [one for one in trials if one["hash"] == row["hash"] and one["status"] == "evaluated"]
-    validated = read_rows(deps.lake, run_key(deps.run_id, f"validation/interval={interval.value}"))
-    places = [at for at, one in enumerate(validated) if one["hash"] == row["hash"]]
-    if not own or not places:
+    own = [trial for trial in trials if trial.hash == factor.hash and trial.evaluated]
+    before = read_interval(deps.lake, deps.run_id, "validation", interval, ValidatedTrial)
+    if not own or factor.hash not in [one.hash for one in before]:
         raise GiveUp(f"the trials of {deps.run_id} are no longer in the lake")
-    trial = own[0] | _scored(row["expression"], readers[Segment.DISCOVERY], deps)
-    validated[places[0]] = validated_row(trial, readers[Segment.VALIDATION], deps)
-    ranking = ranked_rows(trials, validated, deps, interval)
-    veto = by_hash(deps.lake, deps.run_id, "veto", interval).get(row["hash"], {})
-    looks = Looks(looks_before(deps.lake, deps.run_id, interval), row["holdout_looks"])
+    score = readers[Segment.DISCOVERY].score(read_expression(factor.expression), deps.spec)
+    trial = own[0].with_score(score, own[0].lookback_bars or 0)
+    validation = validated(trial, readers[Segment.VALIDATION], deps)
+    beside = [validation if one.hash == factor.hash else one for one in before]
+    places = {one.hash: one for one in ranked(trials, beside, deps, interval)}
+    review = read_by_hash(deps, "veto", interval, ReviewedFinalist).get(factor.hash)
+    finalist = Finalist(trial, validation, places[factor.hash], review)
+    looks = HoldoutLooks(looks_before(deps.lake, deps.run_id, interval), factor.holdout_looks or 0)
     told = recorded(deps.lake, deps.run_id, interval, Moment.END) or ()
     known = KnownFactors(told, readers[Segment.VALIDATION])
-    ranked, validation = ranking[places[0]], validated[places[0]]
-    return verdict_row(ranked, trial, validation, veto, looks, known, readers, deps)
-
-
-def _scored(expression: str, reader: SegmentReader, deps: RunDeps) -> Row:
-    return score_columns(reader.score(read_expression(expression), deps.spec))
+    return judged(finalist, looks, known, readers, deps)
 
 
 def _same(stored: Any, computed: Any) -> bool:

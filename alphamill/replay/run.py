@@ -6,9 +6,10 @@ change what is compared. Everything after it is computed: prompts, replies read,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 from alphamill.errors import GiveUp
 from alphamill.flow import plan
@@ -21,7 +22,7 @@ from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.mill import InProcess
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.schemas import SUMMARY, Row, RunDeps
+from alphamill.runs.schemas import SUMMARY, RunDeps
 from alphamill.stages import publish
 
 # Computed again; what else lies in a run's folder is its input.
@@ -79,8 +80,7 @@ def replay(run: PublishedRun, scratch: Lake) -> Replayed:
     jobs = [job for job in plan(run.spec) if job.needs and not _refused(job, deps)]
     process.work_in_order(jobs, deps)
     failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run.id))
-    missing = publish.missing_rows(run.dead)
-    publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, run.spec, (), missing))
+    publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, run.spec, (), run.missing))
     differences: list[RowDifference] = []
     sizes = {}
     for name in ("trials", "factors"):
@@ -104,10 +104,12 @@ def _refused(job: JobSpec, deps: RunDeps) -> bool:
     return bool(read_refusal(deps.lake, deps.run_id, Interval(job.message["interval"])))
 
 
-def _compare(table: str, before: Sequence[Row], after: Sequence[Row]) -> list[RowDifference]:
+def _compare(
+    table: str, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> list[RowDifference]:
     """Row by row; numbers must be the same to the last bit."""
     found = []
-    nothing: Row = {}
+    nothing: Mapping[str, Any] = {}
     for one, two in zip_longest(before, after, fillvalue=nothing):
         row = one or two
         names = [name for name in row if repr(one.get(name)) != repr(two.get(name))]

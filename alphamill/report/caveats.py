@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind
 from alphamill.report.values import usd, whole
+from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
 from alphamill.runs.library import KNOWN
 from alphamill.runs.published import PublishedRun
@@ -44,7 +45,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         looks_line(run.factors),
         *(
             f"Missing: {group.jobs} {group.stage} job(s) {group.state}: {group.reason}"
-            for group in run.missing[:_FAILURES_TOLD]
+            for group in group_failures(run.missing)[:_FAILURES_TOLD]
         ),
     )
     return [sentence for sentence in sentences if sentence]

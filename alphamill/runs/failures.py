@@ -29,6 +29,29 @@ class FailureGroup:
         return f"{named}, ..." if named and self.jobs > len(self.subjects) else named
 
 
+def missing_row(job: JobRecord) -> dict[str, Any]:
+    """A job that a run ended without, as its summary in the lake has it."""
+    return {
+        "stage": job.stage,
+        "id": job.id,
+        "state": job.state.value,
+        "message": job.message,
+        "reason": job.error,
+    }
+
+
+def missing_job(row: Mapping[str, Any]) -> JobRecord:
+    """The reverse of `missing_row`; an old summary says only stage, id and reason."""
+    return JobRecord(
+        row["id"],
+        row["stage"],
+        queue="",
+        message=row.get("message", {}),
+        state=JobState(row.get("state", JobState.DEAD)),
+        error=row["reason"],
+    )
+
+
 def group_failures(jobs: Iterable[JobRecord]) -> list[FailureGroup]:
     """Dead jobs before skipped ones before those that will be tried again, large groups first."""
     found: dict[tuple[str, JobState, str], FailureGroup] = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,23 +21,23 @@ from alphamill.frames import Interval
 from alphamill.lake import Lake, run_key
 from alphamill.lake.store import Stored
 from alphamill.runs.panels import SegmentPanel
-from alphamill.runs.schemas import Row, RunDeps
+from alphamill.runs.schemas import RunDeps
 
 _NOTE = re.compile(r"/span=(?P<start>\d+)-(?P<end>\d+)/(?P<name>[^/]+)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class HoldoutLooks:
     """At any bar of a holdout. before: of other runs, when this one first opened it."""
 
     before: int
     so_far: int
 
 
-def count_looks(opened: Sequence[Row], holdout: SegmentPanel, deps: RunDeps) -> Looks:
+def count_looks(opened: Mapping[str, str], holdout: SegmentPanel, deps: RunDeps) -> HoldoutLooks:
     """Note the factors that are about to see the holdout; all looks so far at any bar of it.
 
-    opened: rows with `hash` and `expression`. Safe to repeat: a factor of a run is one look, and
+    opened: hash -> expression. Safe to repeat: a factor of a run is one look, and
     what was before the run is what it was the first time. Of two runs at once each notes its own
     looks before it counts, so that at least one counts the other's.
     """
@@ -45,9 +45,9 @@ def count_looks(opened: Sequence[Row], holdout: SegmentPanel, deps: RunDeps) -> 
     interval = holdout.panel.interval
     scored_ms = holdout.panel.times_ms[holdout.scored]
     start_ms, end_ms = int(scored_ms[0]), int(scored_ms[-1]) + interval.ms
-    for row in opened:
-        note = json.dumps({"expression": row["expression"]})
-        name = f"{deps.run_id}-{interval.value}-{row['hash']}.json"
+    for factor_hash, expression in opened.items():
+        note = json.dumps({"expression": expression})
+        name = f"{deps.run_id}-{interval.value}-{factor_hash}.json"
         deps.lake.write_bytes(f"{folder}/span={start_ms}-{end_ms}/{name}", note.encode())
     notes = (_NOTE.search(key) for key in deps.lake.list(folder))
     seen = [
@@ -56,7 +56,7 @@ def count_looks(opened: Sequence[Row], holdout: SegmentPanel, deps: RunDeps) -> 
         if note is not None and int(note["start"]) < end_ms and start_ms < int(note["end"])
     ]
     foreign = sum(not name.startswith(f"{deps.run_id}-") for name in seen)
-    return Looks(_kept(deps, interval, foreign), len(seen))
+    return HoldoutLooks(_kept(deps, interval, foreign), len(seen))
 
 
 def looks_before(lake: Lake, run_id: str, interval: Interval) -> int:

@@ -28,7 +28,7 @@ from alphamill.frames import FloatArray
 from alphamill.jobs import RunSpec
 from alphamill.language import read_expression
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.schemas import Row
+from alphamill.runs.rows import Admission
 
 STRIDE_BARS = 8  # of the bars on which two factors' values are compared
 _COMPARED_BARS = 4000  # at most; a longer segment is strided further
@@ -44,25 +44,45 @@ class Neighbour:
     correlation: float
 
 
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What is left of a factor's RankIC beside others, in the direction of discovery."""
+
+    rank_ic: float
+    t: float  # Newey-West
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """How new a factor is beside those of earlier runs; the columns of a verdict that say so."""
+
+    earlier_factors: int = 0  # that it was compared with
+    earlier_correlation: float | None = None  # with the nearest
+    earlier_nearest: str | None = None
+    earlier_run: str | None = None
+    earlier_residual_rank_ic: float | None = None  # beside the nearest ten
+    earlier_residual_t: float | None = None
+
+
 class KnownFactors:
     """Factors that earlier runs admitted, on the bars of one segment of this run's panel.
 
-    rows: of library.LIBRARY. One that this run cannot compute, for want of a field or a group or
+    One that this run cannot compute, for want of a field or a group or
     because the language has changed since, is left out.
     """
 
-    def __init__(self, rows: Sequence[Row], reader: SegmentReader) -> None:
+    def __init__(self, admissions: Sequence[Admission], reader: SegmentReader) -> None:
         self._reader = reader
         self._factors: list[Factor] = []
         self._runs: list[str] = []
-        for row in rows:
+        for admission in admissions:
             try:
-                factor = read_expression(row["expression"])
+                factor = read_expression(admission.expression)
                 reader.check(factor)
             except FactorError:
                 continue
             self._factors.append(factor)
-            self._runs.append(row["run"])
+            self._runs.append(admission.run)
         self._stride = 1
         self._values: dict[int, FloatArray] = {}
         if self._factors:
@@ -85,34 +105,31 @@ class KnownFactors:
         comparable = [one for one in found if not np.isnan(one.correlation)]
         return sorted(comparable, key=lambda one: (-abs(one.correlation), one.factor.hash))
 
-    def measure(self, values: FloatArray, direction: int, spec: RunSpec) -> Row:
-        """The `earlier_` columns of a verdict; those without a number are absent."""
+    def measure(self, values: FloatArray, direction: int, spec: RunSpec) -> Novelty:
+        """How new `values` are beside all that can be compared with them."""
         nearest = self.nearest_first(values)
-        row: Row = {"earlier_factors": len(nearest)}
         if not nearest:
-            return row
+            return Novelty()
         others = [self._reader.values(one.factor) for one in nearest[:_REGRESSED_ON]]
-        left = residual_figures(values, others, direction, self._reader, spec)
-        return row | nearest_columns(nearest[0]) | {f"earlier_{name}": left[name] for name in left}
+        left = what_is_left(values, others, direction, self._reader, spec)
+        return Novelty(
+            len(nearest),
+            nearest[0].correlation,
+            nearest[0].factor.text,
+            nearest[0].run,
+            left.rank_ic,
+            left.t,
+        )
 
 
-def nearest_columns(nearest: Neighbour) -> Row:
-    """A neighbour as columns."""
-    return {
-        "earlier_correlation": nearest.correlation,
-        "earlier_nearest": nearest.factor.text,
-        "earlier_run": nearest.run,
-    }
-
-
-def residual_figures(
+def what_is_left(
     values: FloatArray,
     others: Sequence[FloatArray],
     direction: int,
     reader: SegmentReader,
     spec: RunSpec,
-) -> Row:
-    """The RankIC that is left beside other factors, and its t; NaN without a cross-section."""
+) -> Residual:
+    """The RankIC that is left beside other factors; NaN without a cross-section."""
     segment, cut = reader.panel(()), spec.segments
     log = cut.returns == "log"
     forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars, log)
@@ -120,4 +137,4 @@ def residual_figures(
     ranks = rank_rows(forward[segment.scored])  # the residual is of ranks already
     ic = information_coefficient(residual[segment.scored], ranks, "pearson")
     lags = default_lags(int(np.isfinite(ic).sum()), LAGS_PER_HORIZON * cut.horizon_bars)
-    return {"residual_rank_ic": mean_ic(ic), "residual_t": newey_west_t(ic, lags)}
+    return Residual(mean_ic(ic), newey_west_t(ic, lags))

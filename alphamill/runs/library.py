@@ -12,8 +12,8 @@ it was compared with all that is in it, so that of two runs at once one finds th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pyarrow as pa
@@ -23,11 +23,11 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.lake.store import Stored
-from alphamill.runs.schemas import LIBRARY, Row
+from alphamill.runs.rows import Admission, JudgedFactor
+from alphamill.runs.schemas import LIBRARY
 
 KNOWN = "admitted by"  # a run: begins the reason of a trial that says what the library has
 _SIZE = "library_factors"  # in a record's metadata: how many there were, told or not
-_OWN = ("hash", "expression", "verdict", "rank")
 _PLACE = re.compile(r"library/market=(\w+)/interval=(\w+)/admitted\.parquet")
 
 
@@ -47,66 +47,66 @@ def _key(market: Market, interval: Interval) -> str:
     return f"library/market={market.value}/interval={interval.value}/admitted.parquet"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An admission to one of a lake's libraries; `row` is of LIBRARY."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryEntry(Admission):
+    """An admission, and to which of a lake's libraries."""
 
     market: Market
     interval: Interval
-    row: Row
-
-    @property
-    def removed(self) -> bool:
-        """Whether a person took it out again."""
-        return self.row.get("removed_ms") is not None
 
 
-def entries(lake: Lake) -> list[Entry]:
+def entries(lake: Lake) -> list[LibraryEntry]:
     """All that was ever admitted in the lake: by market and interval, in order of admission."""
     places = (_PLACE.fullmatch(key) for key in sorted(lake.list("library")))
     return [
-        Entry(Market(place[1]), Interval(place[2]), row)
+        LibraryEntry.from_row(row | {"market": Market(place[1]), "interval": Interval(place[2])})
         for place in places
         if place is not None
         for row in lake.read(place[0]).to_pylist()
     ]
 
 
-def remove(lake: Lake, entry: Entry, now_ms: int, who: str, why: str) -> Entry:
+def remove(lake: Lake, entry: LibraryEntry, now_ms: int, who: str, why: str) -> LibraryEntry:
     """Mark the admission as removed: later runs may find it anew. The row stays as the record.
 
     Raises GiveUp if it was removed meanwhile. What runs have recorded of the library stays.
     """
-    removal = {"removed_ms": now_ms, "removed_by": who, "removed_why": why}
+    gone = replace(entry, removed_ms=now_ms, removed_by=who, removed_why=why)
 
     def marked(stored: Stored | None) -> Stored | None:
-        rows: list[Row] = [] if stored is None else stored[0].to_pylist()
-        at = entry.row["number"]
-        if at >= len(rows) or rows[at].get("removed_ms") is not None:
-            raise GiveUp(f"{entry.row['hash']} is no longer in the library")
-        rows[at] |= removal
-        return pa.Table.from_pylist(rows, schema=LIBRARY), {}
+        there = [] if stored is None else _admissions(stored[0])
+        if gone.number >= len(there) or there[gone.number].removed:
+            raise GiveUp(f"{gone.hash} is no longer in the library")
+        there[gone.number] = gone
+        return _table(there), {}
 
     lake.update(_key(entry.market, entry.interval), marked)
-    return Entry(entry.market, entry.interval, entry.row | removal)
+    return gone
 
 
-def look_up(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> list[Row]:
+def _admissions(table: pa.Table) -> list[Admission]:
+    return [Admission.from_row(row) for row in table.to_pylist()]
+
+
+def _table(admissions: Iterable[Admission]) -> pa.Table:
+    return pa.Table.from_pylist([one.to_row() for one in admissions], schema=LIBRARY)
+
+
+def look_up(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> list[Admission]:
     """What the run knows at that moment; looked up and recorded unless it was recorded before."""
     before = recorded(lake, spec.run_id, interval, moment)
     return _record(lake, spec, interval, moment) if before is None else before
 
 
-def recorded(lake: Lake, run_id: str, interval: Interval, moment: Moment) -> list[Row] | None:
-    """LIBRARY rows that the run was told then, newest first; None if it never looked."""
+def recorded(lake: Lake, run_id: str, interval: Interval, moment: Moment) -> list[Admission] | None:
+    """What the run was told then, newest first; None if it never looked."""
     try:
-        rows: list[Row] = lake.read(_record_key(run_id, interval, moment)).to_pylist()
+        return _admissions(lake.read(_record_key(run_id, interval, moment)))
     except FileNotFoundError:
         return None
-    return rows
 
 
-def admit(lake: Lake, spec: RunSpec, interval: Interval, verdicts: Sequence[Row]) -> bool:
+def admit(lake: Lake, spec: RunSpec, interval: Interval, factors: Sequence[JudgedFactor]) -> bool:
     """Add the run's admitted factors; False, and nothing added, if the library has grown.
 
     It has grown when it holds what `look_up` did not find at the END: the record is then renewed,
@@ -117,17 +117,24 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, verdicts: Sequence[Row]
 
     def added(stored: Stored | None) -> Stored | None:
         nonlocal grown
-        there: list[Row] = [] if stored is None else stored[0].to_pylist()
-        if not verdicts or any(row["run"] == spec.run_id for row in there):
+        there = [] if stored is None else _admissions(stored[0])
+        if not factors or any(one.run == spec.run_id for one in there):
             return None
         grown = bool(spec.search.library_factors) and len(there) > known
         if grown:
             return None
         own = [
-            {"number": len(there) + at, "run": spec.run_id, **{name: row[name] for name in _OWN}}
-            for at, row in enumerate(verdicts)
+            Admission(
+                number=number,
+                run=spec.run_id,
+                hash=factor.hash,
+                expression=factor.expression,
+                verdict=factor.verdict,
+                rank=factor.rank,
+            )
+            for number, factor in enumerate(factors, len(there))
         ]
-        return pa.Table.from_pylist([*there, *own], schema=LIBRARY), {}
+        return _table([*there, *own]), {}
 
     lake.update(library_key(spec, interval), added)
     if grown:
@@ -135,25 +142,21 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, verdicts: Sequence[Row]
     return not grown
 
 
-def _record(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> list[Row]:
+def _record(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> list[Admission]:
     """The newest of the library, the best of each run first, each expression once.
 
     What was removed is told to nobody; it still counts in the size that `admit` compares.
     """
     try:
-        rows = lake.read(library_key(spec, interval)).to_pylist()
+        there = _admissions(lake.read(library_key(spec, interval)))
     except FileNotFoundError:
-        rows = []
-    foreign = {
-        row["hash"]: row
-        for row in rows
-        if row["run"] != spec.run_id and row.get("removed_ms") is None
-    }
-    last = {row["run"]: row["number"] for row in foreign.values()}
-    newest = sorted(foreign.values(), key=lambda row: (-last[row["run"]], row["rank"]))
+        there = []
+    foreign = {one.hash: one for one in there if one.run != spec.run_id and not one.removed}
+    last = {one.run: one.number for one in foreign.values()}
+    newest = sorted(foreign.values(), key=lambda one: (-last[one.run], one.rank))
     newest = newest[: spec.search.library_factors]
     key = _record_key(spec.run_id, interval, moment)
-    lake.write(key, pa.Table.from_pylist(newest, schema=LIBRARY), {_SIZE: str(len(rows))})
+    lake.write(key, _table(newest), {_SIZE: str(len(there))})
     return newest
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -16,11 +16,11 @@ from alphamill.evaluation import Score
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import JobRecord, JobState
+from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord, CallStatus
-from alphamill.runs.failures import FailureGroup, group_failures
+from alphamill.runs.failures import missing_job
 from alphamill.runs.panels import PanelManifest, read_manifest
-from alphamill.runs.rows import JudgedFactor, TableRow, Trial
+from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
 from alphamill.runs.schemas import SUMMARY
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -32,8 +32,6 @@ OFFLINE_NOTICE = (
 )
 
 _NAMED = 10  # factors that an error names
-
-AnyRow = TypeVar("AnyRow", bound=TableRow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,25 +74,10 @@ class PublishedRun:
         """What was asked for as JSON values, word for word as the run wrote it."""
         return self._summary["spec"]  # type: ignore[no-any-return]
 
-    @property
-    def dead(self) -> list[JobRecord]:
-        """The jobs that failed, or needed one that did."""
-        return [
-            JobRecord(
-                row["id"],
-                row["stage"],
-                queue="",
-                message=row.get("message", {}),
-                state=JobState(row.get("state", JobState.DEAD)),
-                error=row["reason"],
-            )
-            for row in self._summary["missing"]
-        ]
-
     @cached_property
-    def missing(self) -> list[FailureGroup]:
-        """The jobs that the run ended without, grouped by what stopped them."""
-        return group_failures(self.dead)
+    def missing(self) -> list[JobRecord]:
+        """The jobs that the run ended without, by id; they say why, and not when."""
+        return [missing_job(row) for row in self._summary["missing"]]
 
     @cached_property
     def trials(self) -> list[Trial]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
@@ -113,6 +113,9 @@ def _columns(figures: Measures, prefix: str) -> dict[str, Any]:
     return {prefix + name: getattr(figures, name) for name in _names(type(figures))}
 
 
+AnyRow = TypeVar("AnyRow", bound="TableRow")
+
+
 class TableRow:
     """A row of one of a run's tables: `from_row` and `to_row` are each other's reverse."""
 
@@ -194,6 +197,28 @@ class Trial(TableRow):
     def _decoded(self) -> dict[str, Any]:
         return {"score": json.loads(self.score_text) if self.score_text else None}
 
+    def with_score(self, score: Score, lookback_bars: int) -> Self:
+        """As measured on discovery: evaluated, or a fault with its reason."""
+        return replace(
+            self,
+            status="fault" if score.fault else "evaluated",
+            reason=score.fault or self.reason,
+            lookback_bars=lookback_bars,
+            direction=score.direction,
+            discovery=Measures.of(score),
+            score_text=dump_score(score),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is a proposal that can be scored."""
+        return self.status in ("parsed", "repaired")
+
+    @property
+    def scored(self) -> bool:
+        """Whether it was scored, with figures or with a fault in their place."""
+        return self.status in ("evaluated", "fault")
+
     @property
     def evaluated(self) -> bool:
         """Whether it was measured on discovery."""
@@ -202,7 +227,7 @@ class Trial(TableRow):
     @property
     def counted(self) -> bool:
         """Whether it counts in N: every expression does, whatever became of it, duplicates too."""
-        return self.status in ("evaluated", "fault", "duplicate")
+        return self.scored or self.status == "duplicate"
 
     @property
     def text(self) -> str:
@@ -404,6 +429,8 @@ def dump_score(score: Score) -> str:
     return json.dumps(score.to_dict(), separators=(",", ":"))
 
 
-def load_score(text: str) -> Score:
-    """The Score that `dump_score` wrote."""
+def load_score(text: str | None) -> Score:
+    """The Score that `dump_score` wrote. ValueError for a trial that was not scored."""
+    if text is None:
+        raise ValueError("a trial that was not scored has no score")
     return Score.from_dict(json.loads(text))

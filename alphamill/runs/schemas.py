@@ -8,24 +8,18 @@ runs/run=ID/ranking/...     finalists; runs/run=ID/verdicts/... judged factors
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from alphamill.evaluation import Score
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord
-from alphamill.runs.rows import JUDGED_SEGMENTS, Measures
-from alphamill.runs.rows import UNMEASURED as UNMEASURED
+from alphamill.runs.rows import JUDGED_SEGMENTS, AnyRow, Measures, Trial
 from alphamill.settings import Tier
-
-Row = dict[str, Any]
 
 SUMMARY = "run.json"  # what was asked for and what is missing; written when a run is published
 
@@ -48,7 +42,6 @@ def _columns(kind: pa.DataType, names: str | Iterable[str]) -> list[pa.Field]:
 
 
 # The numbers of a Score that are columns of their own; `score` holds all of it as JSON.
-STABILITY_COLUMNS = ("walk_forward_rank_corr", "cpcv_same_sign_frac", "half_life_bars")
 SCORE_COLUMNS = tuple(one.name for one in fields(Measures))
 
 PROPOSALS = pa.schema(
@@ -156,47 +149,6 @@ CALLS = pa.schema(
 )
 
 
-def score_columns(score: Score) -> Row:
-    """A Score as columns: its main numbers, and all of it as JSON."""
-    plain = score.to_dict()
-    return {
-        **{name: plain[name] for name in SCORE_COLUMNS},
-        "direction": score.direction,
-        "score": json.dumps(plain, separators=(",", ":")),
-    }
-
-
-def score_of(row: Mapping[str, Any]) -> Score:
-    """The Score that `score_columns` wrote."""
-    return Score.from_dict(json.loads(row["score"]))
-
-
-def in_time(row: Mapping[str, Any], prefix: str = "") -> bool:
-    """Whether the row's numbers are of each symbol in time, for want of a cross-section."""
-    return _given(row, f"{prefix}rank_ic_t", f"{prefix}rank_ic_mean") is None and (
-        _given(row, f"{prefix}time_series_t", f"{prefix}time_series_rank_corr") is not None
-    )
-
-
-def association(row: Mapping[str, Any], prefix: str = "") -> float | None:
-    """The mean RankIC, or the rank correlation in time where there is none; None for neither.
-
-    prefix: of the columns, "validation_" for instance.
-    """
-    return _given(row, f"{prefix}rank_ic_mean", f"{prefix}time_series_rank_corr")
-
-
-def association_t(row: Mapping[str, Any], prefix: str = "") -> float | None:
-    """Newey-West t of `association`."""
-    return _given(row, f"{prefix}rank_ic_t", f"{prefix}time_series_t")
-
-
-def _given(row: Mapping[str, Any], *names: str) -> float | None:
-    """The first number that is there."""
-    numbers = (row.get(name) for name in names)
-    return next((n for n in numbers if n is not None and not math.isnan(n)), None)
-
-
 def proposals_key(run_id: str, interval: Interval, number: int, tier: Tier, symbol: str) -> str:
     """What one model call proposed; `symbol` "" for a call about all."""
     folder = f"proposals/interval={interval.value}/round={number}/tier={tier.value}"
@@ -214,27 +166,45 @@ def trials_key(run_id: str, interval: Interval, number: int, tier: Tier, shard: 
     return run_key(run_id, f"{folder}/shard-{shard}.parquet")
 
 
-def interval_key(run_id: str, kind: str, interval: Interval, name: str) -> str:
-    """A file of one kind and interval: validation, ranking, veto, verdicts."""
-    return run_key(run_id, f"{kind}/interval={interval.value}/{name}.parquet")
+def interval_key(run_id: str, table: str, interval: Interval, name: str) -> str:
+    """A file of one table and interval: validation, ranking, veto, verdicts."""
+    return run_key(run_id, f"{table}/interval={interval.value}/{name}.parquet")
 
 
-def read_rows(lake: Lake, prefix: str) -> list[Row]:
+def read_rows(lake: Lake, prefix: str, kind: type[AnyRow]) -> list[AnyRow]:
     """The rows of every parquet file under a prefix, files in order of their names."""
-    rows: list[Row] = []
-    for key in sorted(lake.list(prefix)):
-        if key.endswith(".parquet"):
-            rows.extend(lake.read(key).to_pylist())
-    return rows
+    keys = (key for key in sorted(lake.list(prefix)) if key.endswith(".parquet"))
+    return [kind.from_row(row) for key in keys for row in lake.read(key).to_pylist()]
 
 
-def read_trials(lake: Lake, run_id: str, interval: Interval) -> list[Row]:
+def read_trials(lake: Lake, run_id: str, interval: Interval) -> list[Trial]:
     """All trials of an interval so far, in order of round and tier."""
-    rows = read_rows(lake, run_key(run_id, f"trials/interval={interval.value}"))
+    trials = read_rows(lake, run_key(run_id, f"trials/interval={interval.value}"), Trial)
     order = [*Tier, "given"]
-    return sorted(rows, key=lambda row: (row["round"], order.index(row["tier"])))
+    return sorted(trials, key=lambda trial: (trial.round, order.index(trial.tier or "")))
 
 
-def write_rows(lake: Lake, key: str, rows: Sequence[Row], schema: pa.Schema) -> None:
-    """Write rows as one file; columns that a row lacks are null."""
-    lake.write(key, pa.Table.from_pylist(list(rows), schema=schema), {})
+def read_interval(
+    lake: Lake, run_id: str, table: str, interval: Interval, kind: type[AnyRow]
+) -> list[AnyRow]:
+    """An interval's rows of one table: validation, ranking, veto or verdicts."""
+    return read_rows(lake, run_key(run_id, f"{table}/interval={interval.value}"), kind)
+
+
+def read_by_hash(
+    deps: RunDeps, table: str, interval: Interval, kind: type[AnyRow]
+) -> dict[str, AnyRow]:
+    """As `read_interval`, by the factors' hashes."""
+    rows = read_interval(deps.lake, deps.run_id, table, interval, kind)
+    return {row.hash: row for row in rows}  # type: ignore[attr-defined]
+
+
+class HasColumns(Protocol):
+    """A `TableRow`, or a record of another room."""
+
+    def to_row(self) -> dict[str, Any]: ...
+
+
+def write_rows(lake: Lake, key: str, rows: Iterable[HasColumns], schema: pa.Schema) -> None:
+    """Write rows as one file; a column that a row does not know is null."""
+    lake.write(key, pa.Table.from_pylist([row.to_row() for row in rows], schema=schema), {})

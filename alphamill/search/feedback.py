@@ -15,7 +15,7 @@ from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, has_field, walk
 from alphamill.language import read_expression
 from alphamill.llm.prompts import Failed, Feedback, Tried
-from alphamill.runs.schemas import Row, association, association_t, in_time
+from alphamill.runs.rows import Admission, Trial
 
 BEST = 10
 OF_ONE_SHAPE = 3  # among the best
@@ -57,68 +57,72 @@ def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:
     return THEMES[(symbols.index(symbol) + 3 * number) % len(THEMES)]
 
 
-def feedback(trials: Sequence[Row], taken: Sequence[Row] = ()) -> Feedback:
+def feedback(trials: Sequence[Trial], taken: Sequence[Admission] = ()) -> Feedback:
     """The best trials, failures by reason, what both are made of, and what else was tried.
 
     taken: of the library, newest first. Told are expressions alone, in the order of the alphabet:
     neither a number nor a place says how one did behind discovery.
     """
-    measured = [row for row in trials if row["status"] == "evaluated"]
-    measured.sort(key=lambda row: (-abs(association_t(row) or 0.0), row["hash"]))
+    measured = [trial for trial in trials if trial.evaluated]
+    measured.sort(key=lambda trial: (-_abs_t(trial), trial.hash or ""))
     best, rest = _varied(measured)
     return Feedback(
-        worked=tuple(tried(row) for row in best),
+        worked=tuple(tried(trial) for trial in best),
         failed=_failures(trials),
         shared=_shared(best),
         fruitless=_fruitless(best, rest[len(rest) // 2 :]),
-        known=_short([row["expression"] for row in rest])[:KNOWN_SHOWN],
-        taken=tuple(sorted(_short([row["expression"] for row in taken])[:TAKEN_SHOWN])),
+        known=_short(trial.text for trial in rest)[:KNOWN_SHOWN],
+        taken=tuple(sorted(_short(one.expression for one in taken)[:TAKEN_SHOWN])),
     )
 
 
-def _varied(measured: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+def _varied(measured: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     """The best, few of them of one shape, and the rest: ten windows of one idea teach no more.
 
     What is weak is among the best only where all is.
     """
     all_weak = not any(map(_strong, measured))
-    best: list[Row] = []
-    rest: list[Row] = []
+    best: list[Trial] = []
+    rest: list[Trial] = []
     shapes: Counter[str] = Counter()
-    for row in measured:
-        of_it = shape(row["expression"])
+    for trial in measured:
+        of_it = shape(trial.text)
         shapes[of_it] += 1
-        fits = len(best) < BEST and shapes[of_it] <= OF_ONE_SHAPE and (all_weak or _strong(row))
-        (best if fits else rest).append(row)
+        fits = len(best) < BEST and shapes[of_it] <= OF_ONE_SHAPE and (all_weak or _strong(trial))
+        (best if fits else rest).append(trial)
     return best, rest
 
 
-def _strong(row: Row) -> bool:
-    return abs(association_t(row) or 0.0) >= WEAK_T
+def _abs_t(trial: Trial) -> float:
+    return abs(trial.discovery.association_t or 0.0)
 
 
-def _failures(trials: Sequence[Row]) -> tuple[Failed, ...]:
+def _strong(trial: Trial) -> bool:
+    return _abs_t(trial) >= WEAK_T
+
+
+def _failures(trials: Sequence[Trial]) -> tuple[Failed, ...]:
     """What failed, by reason, the commonest first; the latest of each reason is its example."""
     grouped: dict[str, list[tuple[str, str]]] = {}
-    for row in trials:
-        if (found := _failure(row)) is not None:
+    for trial in trials:
+        if (found := _failure(trial)) is not None:
             kind, said, example = found
             grouped.setdefault(kind, []).append((said, example))
     ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(Failed(rows[-1][0], len(rows), rows[-1][1]) for _, rows in ordered)
 
 
-def _failure(row: Row) -> tuple[str, str, str] | None:
+def _failure(trial: Trial) -> tuple[str, str, str] | None:
     """The kind of a failure, its reason in words, and the expression; None for a success."""
-    status, example = row["status"], row["expression"] or row["proposed"] or ""
+    status, example = trial.status, trial.text
     if status == "duplicate":
         return status, "proposed before, refused", example
-    if status == "evaluated":
-        return None if _strong(row) else ("weak", f"weak, t within {WEAK_T:g} of 0", example)
+    if trial.evaluated:
+        return None if _strong(trial) else ("weak", f"weak, t within {WEAK_T:g} of 0", example)
     if status not in _KINDS:
         return None
     # A fault names the part first that it is about: `ts_mean(close, 5): PROBLEM`.
-    reason = row["reason"] or ""
+    reason = trial.reason or ""
     said = reason.rpartition(": ")[2] if status == "unclean" else reason
     kind = _KINDS[status] + _PARTICULAR.sub("", said)
     return kind, _KINDS[status] + said, "" if status == "unreadable" else example
@@ -128,26 +132,27 @@ def _short(expressions: Iterable[str]) -> tuple[str, ...]:
     return tuple(text for text in expressions if len(text) <= _KNOWN_CHARS)
 
 
-def tried(row: Row) -> Tried:
+def tried(trial: Trial) -> Tried:
     """A trial as a prompt may name it: discovery numbers only."""
+    figures = trial.discovery
     return Tried(
-        expression=row["expression"] or row["proposed"],
-        ic=association(row),
-        ic_t=association_t(row),
-        in_time=in_time(row),
-        turnover_frac=row["turnover_per_bar"],
-        hypothesis=row["hypothesis"] or "",
+        expression=trial.text,
+        ic=figures.association,
+        ic_t=figures.association_t,
+        in_time=figures.in_time,
+        turnover_frac=figures.turnover_per_bar,
+        hypothesis=trial.hypothesis or "",
     )
 
 
-def _shared(best: Sequence[Row]) -> tuple[str, ...]:
+def _shared(best: Sequence[Trial]) -> tuple[str, ...]:
     """Parts of at least two of the best, the commonest first."""
     found = _parts(best)
     common = [(part, n) for part, n in _ordered(found) if n > 1]
     return tuple(f"{part} (in {n} of {len(best)})" for part, n in common[:PARTS_SHOWN])
 
 
-def _fruitless(best: Sequence[Row], worse: Sequence[Row]) -> tuple[str, ...]:
+def _fruitless(best: Sequence[Trial], worse: Sequence[Trial]) -> tuple[str, ...]:
     """Parts of at least three of the worse half and of none of the best."""
     good = set(_parts(best))
     bad = [(part, n) for part, n in _ordered(_parts(worse)) if n > 2 and part not in good]
@@ -158,12 +163,12 @@ def _ordered(found: Counter[str]) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda item: (-item[1], -len(item[0]), item[0]))
 
 
-def _parts(rows: Iterable[Row]) -> Counter[str]:
-    """In how many of the rows a small part occurs; a bare field or number is no part."""
+def _parts(trials: Iterable[Trial]) -> Counter[str]:
+    """In how many of the trials a small part occurs; a bare field or number is no part."""
     found: Counter[str] = Counter()
-    for row in rows:
+    for trial in trials:
         try:
-            tree = read_expression(row["expression"]).tree
+            tree = read_expression(trial.text).tree
         except FactorError:
             continue  # of a language that has changed since
         found.update(

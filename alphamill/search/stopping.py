@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alphamill.runs.schemas import Row, association_t
+from alphamill.runs.rows import Trial
 from alphamill.search.feedback import shape
 from alphamill.settings import SearchSettings
 
@@ -12,7 +12,7 @@ _ROUNDS_LOOKED_AT = 2
 
 
 def why_stop(
-    number: int, trials: Sequence[Row], search: SearchSettings, age_s: float
+    number: int, trials: Sequence[Trial], search: SearchSettings, age_s: float
 ) -> str | None:
     """Why round `number` (0-based) shall not be asked for, or None.
 
@@ -20,7 +20,7 @@ def why_stop(
     """
     if search.max_hours is not None and age_s >= search.max_hours * 3600:
         return f"search.max_hours: the run is older than {search.max_hours:g} h"
-    earlier = [row for row in trials if row["round"] < number]
+    earlier = [trial for trial in trials if trial.round < number]
     if not earlier:
         return None
     found = len(_promising(earlier, search))
@@ -36,23 +36,23 @@ def why_stop(
     return None
 
 
-def expected_micros(trials: Sequence[Row], search: SearchSettings) -> float:
+def expected_micros(trials: Sequence[Trial], search: SearchSettings) -> float:
     """What the next promising candidate costs at the rate of the last rounds, in micro-dollars.
 
     The rate is Jeffreys' estimate, (found + 1/2) / cost, which is finite where nothing was found.
     """
-    last = max(row["round"] for row in trials)
-    recent = [row for row in trials if row["round"] > last - _ROUNDS_LOOKED_AT]
-    costs = {row["call_id"]: row["call_cost_usd_micros"] or 0 for row in recent}
-    before = [row for row in trials if row["round"] <= last - _ROUNDS_LOOKED_AT]
+    last = max(trial.round for trial in trials)
+    recent = [trial for trial in trials if trial.round > last - _ROUNDS_LOOKED_AT]
+    costs = {trial.call_id: trial.call_cost_usd_micros or 0 for trial in recent}
+    before = [trial for trial in trials if trial.round <= last - _ROUNDS_LOOKED_AT]
     new = _promising(recent, search) - _promising(before, search)
     return sum(costs.values()) / (len(new) + 0.5)
 
 
-def _promising(trials: Sequence[Row], search: SearchSettings) -> set[str]:
+def _promising(trials: Sequence[Trial], search: SearchSettings) -> set[str]:
     """Shapes whose |t| on discovery is high enough: another window is no discovery."""
     return {
-        shape(row["expression"])
-        for row in trials
-        if row["status"] == "evaluated" and abs(association_t(row) or 0.0) >= search.promising_t
+        shape(trial.text)
+        for trial in trials
+        if trial.evaluated and abs(trial.discovery.association_t or 0.0) >= search.promising_t
     }

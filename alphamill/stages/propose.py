@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
@@ -37,9 +38,9 @@ from alphamill.llm.replies import (
 )
 from alphamill.runs.library import KNOWN, Moment, recorded
 from alphamill.runs.panels import load_last_bars
+from alphamill.runs.rows import Admission, Trial
 from alphamill.runs.schemas import (
     PROPOSALS,
-    Row,
     RunDeps,
     proposals_key,
     read_trials,
@@ -57,6 +58,8 @@ SHOWN = (
     "trade_size_ratio_20", "trades_ratio_20", "ema_gap_50", "adx_14", "aroon_osc_14",
     "efficiency_ratio_10", "volatility_1d", "bb_width", "donchian_position_20", "bar_range",
 )  # fmt: skip
+
+_REPEATED = "proposed before in this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def run(job: ProposeJob, deps: AskingDeps) -> ProposeFacts:
     An exhausted budget ends the asking, not the run: the file is then empty and says why.
     """
     all_trials = read_trials(deps.lake, deps.run_id, job.interval)
-    trials = [row for row in all_trials if _before(row, job)]
+    trials = [trial for trial in all_trials if _before(trial, job)]
     if stopped := why_stop(job.round, trials, deps.spec.search, deps.age_s):
         return _keep(job, deps, [], stopped=stopped)
     library = recorded(deps.lake, deps.run_id, job.interval, Moment.START) or []
@@ -90,35 +93,36 @@ def run(job: ProposeJob, deps: AskingDeps) -> ProposeFacts:
     except BudgetExhausted as error:
         return _keep(job, deps, [], stopped=str(error))
     reading = read_proposal(answer.reply.text, answer.reply.finish_reason)
-    rows = [_row(job, deps, candidate) for candidate in reading.candidates]
-    told = {row["proposed"] for row in trials}
-    cost = answer.cost_usd_micros + _mend(rows, deps, told)
-    for problem in reading.problems:
-        why = {"proposed": problem.excerpt, "status": "unreadable", "reason": problem.reason}
-        rows.append(_blank(job, deps) | why)
-    rows = [row | {"call_cost_usd_micros": cost} for row in _without_known(rows, trials, library)]
-    return _keep(job, deps, rows, cost_usd_micros=cost)
+    proposals = [_proposal(job, deps, candidate) for candidate in reading.candidates]
+    told = {trial.proposed for trial in trials}
+    cost = answer.cost_usd_micros + _mend(proposals, deps, told)
+    proposals += [
+        replace(_blank(job, deps, problem.excerpt), status="unreadable", reason=problem.reason)
+        for problem in reading.problems
+    ]
+    judged = _without_known(proposals, trials, library)
+    paid = [replace(proposal, call_cost_usd_micros=cost) for proposal in judged]
+    return _keep(job, deps, paid, cost_usd_micros=cost)
 
 
-def _mend(rows: list[Row], deps: AskingDeps, told: Collection[str]) -> int:
+def _mend(proposals: list[Trial], deps: AskingDeps, told: Collection[str | None]) -> int:
     """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
 
     Prose, such as the prompt's own words, is not worth a call, nor is what was proposed, and so was
-    mended or could not be, in an earlier step: `told`. Rows that it mends are replaced. A
+    mended or could not be, in an earlier step: `told`. Proposals that it mends are replaced. A
     call that fails is not repeated: what it would have mended keeps its first reason.
     """
     broken = [
         at
-        for at, row in enumerate(rows)
-        if row["status"] == "invalid"
-        and row["proposed"] not in told
-        and names_anything(row["proposed"])
+        for at, proposal in enumerate(proposals)
+        if proposal.status == "invalid"
+        and proposal.proposed not in told
+        and names_anything(proposal.text)
     ][:MAX_CANDIDATES]
     if not broken:
         return 0
-    said = [Broken(rows[at]["proposed"], rows[at]["reason"]) for at in broken]
-    setting = deps.setting(Interval(rows[0]["interval"]))
-    messages = repair_prompt(language_manual(), setting, said)
+    said = [Broken(proposals[at].text, proposals[at].reason or "") for at in broken]
+    messages = repair_prompt(language_manual(), deps.setting(proposals[0].interval), said)
     try:
         answer = deps.ask(Tier.QUICK_SCAN, messages, Repairs, part="repair")
     except GiveUp:
@@ -128,45 +132,43 @@ def _mend(rows: list[Row], deps: AskingDeps, told: Collection[str]) -> int:
             raise
         return 0
     for number, text in read_repairs(answer.reply.text, len(broken)).items():
-        row = rows[broken[number]]
-        mended = _read(row, text, deps.spec.groups, "model")
-        if mended["status"] != "invalid":
-            rows[broken[number]] = mended
+        at = broken[number]
+        mended = _read(proposals[at], text, deps.spec.groups, "model")
+        if mended.status != "invalid":
+            proposals[at] = mended
     return answer.cost_usd_micros
 
 
-def _without_known(rows: Sequence[Row], trials: Sequence[Row], library: Sequence[Row]) -> list[Row]:
+def _without_known(
+    proposals: Sequence[Trial], trials: Sequence[Trial], library: Sequence[Admission]
+) -> list[Trial]:
     """What is known or repeated is marked a duplicate and costs no evaluation."""
-    seen = dict.fromkeys(
-        (row["hash"] for row in trials if row["status"] in ("evaluated", "fault")),
-        "proposed before in this run",
-    )
-    seen |= {row["hash"]: f"{KNOWN} {row['run']}" for row in library}
+    seen: dict[str | None, str] = {trial.hash: _REPEATED for trial in trials if trial.scored}
+    seen |= {admission.hash: f"{KNOWN} {admission.run}" for admission in library}
     kept = []
-    for row in rows:
-        ready = row["status"] in ("parsed", "repaired")
-        repeats = seen.get(row["hash"]) if ready else None
-        if ready:
-            seen.setdefault(row["hash"], "proposed before in this run")
-        kept.append(row | {"status": "duplicate", "reason": repeats} if repeats else row)
+    for proposal in proposals:
+        known = seen.get(proposal.hash) if proposal.ready else None
+        if proposal.ready:
+            seen.setdefault(proposal.hash, _REPEATED)
+        kept.append(replace(proposal, status="duplicate", reason=known) if known else proposal)
     return kept
 
 
 def _keep(
     job: ProposeJob,
     deps: RunDeps,
-    rows: Sequence[Row],
+    proposals: Sequence[Trial],
     stopped: str | None = None,
     cost_usd_micros: int | None = None,
 ) -> ProposeFacts:
     key = proposals_key(deps.run_id, job.interval, job.round, job.tier, job.symbol)
-    write_rows(deps.lake, key, rows, PROPOSALS)
-    counts = dict(Counter(row["status"] for row in rows))
+    write_rows(deps.lake, key, proposals, PROPOSALS)
+    counts = dict(Counter(proposal.status for proposal in proposals))
     return ProposeFacts(key, counts, stopped, cost_usd_micros)
 
 
 def _prompt(
-    job: ProposeJob, deps: AskingDeps, trials: Sequence[Row], library: Sequence[Row]
+    job: ProposeJob, deps: AskingDeps, trials: Sequence[Trial], library: Sequence[Admission]
 ) -> tuple[Message, ...] | None:
     learned, setting = feedback(trials, library), deps.setting(job.interval)
     wanted = deps.spec.candidates
@@ -183,7 +185,7 @@ def _prompt(
     )
 
 
-def _indicators(bar: Row) -> dict[str, float]:
+def _indicators(bar: Mapping[str, Any]) -> dict[str, float]:
     """A bar's indicators that prompts show: none is in units of price."""
     shown = {name: bar.get(name) for name in SHOWN}
     return {
@@ -193,48 +195,48 @@ def _indicators(bar: Row) -> dict[str, float]:
     }
 
 
-def _before(row: Row, job: ProposeJob) -> bool:
+def _before(trial: Trial, job: ProposeJob) -> bool:
     """Whether a trial is from an earlier step: a job done again must ask the same again."""
-    order = list(Tier)
-    return (row["round"], order.index(Tier(row["tier"]))) < (job.round, order.index(job.tier))
+    order = [tier.value for tier in Tier]
+    step = trial.round, order.index(trial.tier or "")
+    return step < (job.round, order.index(job.tier))
 
 
-def _blank(job: ProposeJob, deps: AskingDeps) -> Row:
-    return {
-        "interval": job.interval.value,
-        "tier": job.tier.value,
-        "symbol": job.symbol,
-        "call_id": deps.call_id,
-        "round": job.round,
-    }
+def _blank(job: ProposeJob, deps: AskingDeps, proposed: str) -> Trial:
+    """A candidate of the job's call, before it was read."""
+    return Trial(
+        interval=job.interval,
+        status="invalid",
+        tier=job.tier.value,
+        symbol=job.symbol,
+        call_id=deps.call_id,
+        round=job.round,
+        proposed=proposed,
+    )
 
 
-def _row(job: ProposeJob, deps: AskingDeps, candidate: Candidate) -> Row:
+def _proposal(job: ProposeJob, deps: AskingDeps, candidate: Candidate) -> Trial:
     """A candidate parsed, mended where that is free, checked; or the reason why it is not."""
-    row = _blank(job, deps) | {
-        "proposed": candidate.expression,
-        "hypothesis": candidate.hypothesis,
-        "repair": "",
-        "cut": candidate.cut,
-    }
-    return _read(row, candidate.expression, deps.spec.groups)
+    text, blank = candidate.expression, _blank(job, deps, candidate.expression)
+    told = replace(blank, hypothesis=candidate.hypothesis, repair="", cut=candidate.cut)
+    return _read(told, text, deps.spec.groups)
 
 
-def _read(row: Row, text: str, groups: Collection[str], repair: str = "") -> Row:
-    """The row with what `text` says in the run's groups; repair: who wrote it, if anyone did."""
+def _read(proposal: Trial, text: str, groups: Collection[str], repair: str = "") -> Trial:
+    """With what `text` says in the run's groups; repair: who wrote it, if anyone did."""
     read = partial(read_expression, groups=groups)
-    interval = Interval(row["interval"])
+    interval = proposal.interval
     bar_ms = None if interval is Interval.MO1 else interval.ms
     repaired = mend(text, read, bar_ms)
     if repaired.error is not None:
-        return row | {"status": "invalid", "reason": str(repaired.error)}
+        return replace(proposal, status="invalid", reason=str(repaired.error))
     try:
         factor = read(repaired.text)
     except FactorError as error:
-        return row | {"status": "invalid", "reason": str(error)}
+        return replace(proposal, status="invalid", reason=str(error))
     by = repair or ("free" if repaired.text != text else "")
-    row = row | {"expression": factor.text, "hash": factor.hash, "repair": by}
+    known = replace(proposal, expression=factor.text, hash=factor.hash, repair=by)
     faults = check(factor)
     if faults:
-        return row | {"status": "unclean", "reason": "; ".join(faults)}
-    return row | {"status": "repaired" if by else "parsed", "reason": ""}
+        return replace(known, status="unclean", reason="; ".join(faults))
+    return replace(known, status="repaired" if by else "parsed", reason="")

@@ -200,11 +200,11 @@ def _verify(job: jobs.VerifyJob, context: JobContext) -> Facts:
 
 
 def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
-    from alphamill.stages.publish import PublishDeps, missing_rows, run
+    from alphamill.stages.publish import PublishDeps, run
 
     source, of = context.resources, context.run
-    calls, missing = source.calls(of.run_id), missing_rows(source.dead(of.run_id))
-    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing))
+    missing = sorted(source.dead(of.run_id), key=lambda lost: lost.id)
+    return run(job, PublishDeps(of.lake, of.run_id, of.spec, source.calls(of.run_id), missing))
 
 
 _DECLARED: tuple[Stage[Any], ...] = (

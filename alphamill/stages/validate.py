@@ -8,13 +8,12 @@ from alphamill.evaluation import Segment
 from alphamill.jobs import Facts, ValidateJob
 from alphamill.language import read_expression
 from alphamill.runs.reader import SegmentReader
+from alphamill.runs.rows import Measures, Trial, ValidatedTrial, dump_score
 from alphamill.runs.schemas import (
     VALIDATION,
-    Row,
     RunDeps,
     interval_key,
     read_trials,
-    score_columns,
     write_rows,
 )
 
@@ -29,29 +28,27 @@ class ValidateFacts(Facts):
 
 def run(job: ValidateJob, deps: RunDeps) -> ValidateFacts:
     """Score this shard's trials on validation, each in its discovery direction."""
-    trials = [
-        row
-        for row in read_trials(deps.lake, deps.run_id, job.interval)
-        if row["status"] == "evaluated"
-    ]
-    mine = sorted(trials, key=lambda row: row["hash"])[job.shard :: job.shards]
+    trials = read_trials(deps.lake, deps.run_id, job.interval)
+    measured = sorted((one for one in trials if one.evaluated), key=lambda one: one.hash or "")
     reader = SegmentReader(
         deps.lake, deps.run_id, job.interval, Segment.VALIDATION, deps.spec.groups
     )
-    rows = [validated_row(row, reader, deps) for row in mine]
+    mine = measured[job.shard :: job.shards]
     key = interval_key(deps.run_id, "validation", job.interval, f"shard-{job.shard}")
-    write_rows(deps.lake, key, rows, VALIDATION)
-    return ValidateFacts(key, len(rows))
+    write_rows(deps.lake, key, (validated(trial, reader, deps) for trial in mine), VALIDATION)
+    return ValidateFacts(key, len(mine))
 
 
-def validated_row(trial: Row, reader: SegmentReader, deps: RunDeps) -> Row:
+def validated(trial: Trial, reader: SegmentReader, deps: RunDeps) -> ValidatedTrial:
     """The trial on validation, with the gross returns that count its luck."""
-    factor = read_expression(trial["expression"])
-    result, book = reader.measure(factor, deps.spec, trial["direction"])
-    return {
-        "hash": trial["hash"],
-        "expression": trial["expression"],
-        "fault": result.fault,
-        **score_columns(result),
-        "gross_returns": book.gross_returns.tolist() if book else None,
-    }
+    factor = read_expression(trial.text)
+    result, book = reader.measure(factor, deps.spec, trial.direction)
+    return ValidatedTrial(
+        hash=trial.hash or "",
+        expression=trial.text,
+        direction=result.direction,
+        fault=result.fault,
+        figures=Measures.of(result),
+        score_text=dump_score(result),
+        gross_returns=book.gross_returns.tolist() if book else None,
+    )

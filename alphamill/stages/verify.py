@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import alphamill
-from alphamill.evaluation import Grade, Score, Segment, TrialFacts, judge
+from alphamill.evaluation import Grade, Segment, TrialFacts, judge
 from alphamill.factors import check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, VerifyJob
-from alphamill.lake import Lake, run_key
 from alphamill.language import read_expression
-from alphamill.runs.holdout_looks import Looks, count_looks
-from alphamill.runs.known_factors import KnownFactors
+from alphamill.runs.holdout_looks import HoldoutLooks, count_looks
+from alphamill.runs.known_factors import KnownFactors, Novelty
 from alphamill.runs.library import Moment, admit, look_up
-from alphamill.runs.panels import read_manifest
+from alphamill.runs.panels import SegmentPanel, read_manifest
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import JUDGED_SEGMENTS
+from alphamill.runs.rows import (
+    JUDGED_SEGMENTS,
+    DiscoveryFigures,
+    JudgedFactor,
+    RankedTrial,
+    ReviewedFinalist,
+    SegmentFigures,
+    Trial,
+    ValidatedTrial,
+    finite,
+    load_score,
+)
 from alphamill.runs.schemas import (
-    SCORE_COLUMNS,
-    STABILITY_COLUMNS,
     VERDICTS,
-    Row,
     RunDeps,
     interval_key,
-    read_rows,
+    read_by_hash,
     read_trials,
-    score_of,
     write_rows,
+)
+
+_OF_THE_TRIAL = (
+    "hash expression interval hypothesis tier symbol call_id call_cost_usd_micros round direction "
+    "lookback_bars"
+)
+_OF_THE_RANKING = (
+    "rank n_trials n_effective bh_p library_correlation n_clusters pbo discovery_pbo "
+    "residual_rank_ic residual_t shared_subtree_frac complexity_nodes"
 )
 
 
@@ -46,34 +60,35 @@ class VerifyFacts(Facts):
 
 def run(job: VerifyJob, deps: RunDeps) -> VerifyFacts:
     """Judge every finalist of the interval."""
-    ranking = by_hash(deps.lake, deps.run_id, "ranking", job.interval)
-    vetoes = by_hash(deps.lake, deps.run_id, "veto", job.interval)
-    validated = by_hash(deps.lake, deps.run_id, "validation", job.interval)
+    ranking = read_by_hash(deps, "ranking", job.interval, RankedTrial)
+    vetoes = read_by_hash(deps, "veto", job.interval, ReviewedFinalist)
+    validated = read_by_hash(deps, "validation", job.interval, ValidatedTrial)
     trials = {
-        row["hash"]: row
-        for row in reversed(read_trials(deps.lake, deps.run_id, job.interval))
-        if row["status"] == "evaluated"
+        trial.hash: trial
+        for trial in reversed(read_trials(deps.lake, deps.run_id, job.interval))
+        if trial.evaluated
     }
-    finalists = sorted((row for row in ranking.values() if row["finalist"]), key=_rank)
+    in_order = sorted(ranking.values(), key=lambda ranked: ranked.rank or 0)
+    finalists = [
+        Finalist(trials[one.hash], validated[one.hash], one, vetoes.get(one.hash))
+        for one in in_order
+        if one.finalist
+    ]
     readers = segment_readers(deps, job.interval)
-    opened = [row for row in finalists if not vetoes.get(row["hash"], {}).get("vetoed")]
+    opened = {one.ranked.hash: one.ranked.expression for one in finalists if not one.vetoed}
     looks = count_looks(opened, readers[Segment.HOLDOUT].panel(()), deps)
-    rows: list[Row] = []
+    factors: list[JudgedFactor] = []
     settled = False
     while not settled:  # once more for each run that admits factors meanwhile
         earlier = KnownFactors(
             look_up(deps.lake, deps.spec, job.interval, Moment.END), readers[Segment.VALIDATION]
         )
-        rows = [
-            verdict_row(ranked, trials[ranked["hash"]], validated[ranked["hash"]],
-                        vetoes.get(ranked["hash"], {}), looks, earlier, readers, deps)
-            for ranked in finalists
-        ]  # fmt: skip
-        admitted = [row for row in rows if row["verdict"] != Grade.REJECTED]
+        factors = [judged(finalist, looks, earlier, readers, deps) for finalist in finalists]
+        admitted = [factor for factor in factors if factor.admitted]
         settled = admit(deps.lake, deps.spec, job.interval, admitted)
     key = interval_key(deps.run_id, "verdicts", job.interval, "verdicts")
-    write_rows(deps.lake, key, rows, VERDICTS)
-    return VerifyFacts(key, dict(Counter(row["verdict"] for row in rows)))
+    write_rows(deps.lake, key, factors, VERDICTS)
+    return VerifyFacts(key, dict(Counter(factor.verdict.value for factor in factors)))
 
 
 def segment_readers(deps: RunDeps, interval: Interval) -> dict[Segment, SegmentReader]:
@@ -84,32 +99,34 @@ def segment_readers(deps: RunDeps, interval: Interval) -> dict[Segment, SegmentR
     }
 
 
-def _rank(row: Row) -> int:
-    return int(row["rank"])
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """All that earlier stages said of one finalist; review: None where no model was asked."""
+
+    trial: Trial
+    validated: ValidatedTrial
+    ranked: RankedTrial
+    review: ReviewedFinalist | None
+
+    @property
+    def vetoed(self) -> bool:
+        """Whether final_verification stopped it."""
+        return self.review is not None and self.review.vetoed
 
 
-def by_hash(lake: Lake, run_id: str, kind: str, interval: Interval) -> dict[str, Row]:
-    """An interval's rows of one kind by their factors' hashes."""
-    rows = read_rows(lake, run_key(run_id, f"{kind}/interval={interval.value}"))
-    return {row["hash"]: row for row in rows}
-
-
-def verdict_row(
-    ranked: Row,
-    trial: Row,
-    validated: Row,
-    veto: Row,
-    looks: Looks,
+def judged(
+    finalist: Finalist,
+    looks: HoldoutLooks,
     earlier: KnownFactors,
-    readers: dict[Segment, SegmentReader],
+    readers: Mapping[Segment, SegmentReader],
     deps: RunDeps,
-) -> Row:
-    """VERDICTS of one finalist; the holdout stays shut for one that was vetoed."""
-    factor = read_expression(trial["expression"])
-    discovery, validation = score_of(trial), score_of(validated)
-    vetoed = bool(veto.get("vetoed"))
+) -> JudgedFactor:
+    """The finalist with its verdict; the holdout stays shut for one that was vetoed."""
+    trial, ranked, review = finalist.trial, finalist.ranked, finalist.review
+    factor, validation = read_expression(trial.text), finalist.validated.score
+    discovery = load_score(trial.score_text)
     holdout = None
-    if not vetoed:
+    if not finalist.vetoed:
         holdout = readers[Segment.HOLDOUT].score(factor, deps.spec, discovery.direction)
     validating, known = readers[Segment.VALIDATION], readers[Segment.DISCOVERY]
     novelty = earlier.measure(validating.values(factor), discovery.direction, deps.spec)
@@ -118,70 +135,62 @@ def verdict_row(
         discovery,
         validation,
         holdout,
-        trials=TrialFacts(
-            ranked["n_trials"], ranked["n_effective"], ranked["sharpe_variance"], ranked["bh_p"]
-        ),
+        trials=TrialFacts(ranked.n_trials, ranked.n_effective, ranked.sharpe_variance, ranked.bh_p),
         thresholds=deps.spec.gates,
         library_correlation=_likest(ranked, novelty),
         look_ahead_ok=certified,
         check_faults=check(factor),
         looks_before=looks.before,
     )
-    plain = verdict.to_dict()
-    veto_reason = veto.get("reason") or ""
-    reasons = [f"Vetoed by final_verification: {veto_reason}"] if vetoed else plain["reasons"]
-    return {
-        **{name: trial[name] for name in ("hash", "expression", "interval", "hypothesis", "tier",
-                                          "symbol", "call_id", "call_cost_usd_micros", "round",
-                                          "lookback_bars")},
-        **{name: ranked[name] for name in ("rank", "n_trials", "n_effective", "bh_p",
-                                           "library_correlation", "n_clusters", "pbo",
-                                           "discovery_pbo", "residual_rank_ic", "residual_t",
-                                           "shared_subtree_frac", "complexity_nodes")},
-        **novelty,
-        "verdict": Grade.REJECTED.value if vetoed else plain["grade"],
-        "direction": discovery.direction,
-        "veto_reason": veto_reason,
-        "kept_by_model": bool(veto.get("kept")),
-        "look_ahead_ok": certified,
-        "holdout_looks": looks.so_far if holdout else 0,
-        "holdout_looks_before": looks.before if holdout else 0,
-        "deflated_sharpe": plain["deflated_sharpe"],
-        "deflated_sharpe_effective": plain["deflated_sharpe_effective"],
-        "deflated_sharpe_uncapped": plain["deflated_sharpe_uncapped"],
-        "reasons": json.dumps(reasons),
-        "gates": json.dumps(plain["gates"]),
-        "code_version": alphamill.__version__,
-        "snapshot": _snapshot(deps, trial["interval"]),
-        **_numbers(Segment.DISCOVERY, discovery, SCORE_COLUMNS + STABILITY_COLUMNS),
-        **_numbers(Segment.VALIDATION, validation),
-        **(_numbers(Segment.HOLDOUT, holdout) if holdout else {}),
-        **_dates(readers),
-    }  # fmt: skip
+    veto_reason = review.reason if review else ""
+    dates = {segment: _dates(reader.panel(())) for segment, reader in readers.items()}
+    return JudgedFactor(
+        **_same(trial, _OF_THE_TRIAL),
+        **_same(ranked, _OF_THE_RANKING),
+        **asdict(novelty),
+        verdict=Grade.REJECTED if finalist.vetoed else verdict.grade,
+        gates=verdict.gates,
+        reasons=(
+            (f"Vetoed by final_verification: {veto_reason}",)
+            if finalist.vetoed
+            else verdict.reasons
+        ),
+        veto_reason=veto_reason,
+        kept_by_model=review is not None and review.kept,
+        look_ahead_ok=certified,
+        holdout_looks=looks.so_far if holdout else 0,
+        holdout_looks_before=looks.before if holdout else 0,
+        deflated_sharpe=finite(verdict.deflated_sharpe),
+        deflated_sharpe_effective=finite(verdict.deflated_sharpe_effective),
+        deflated_sharpe_uncapped=finite(verdict.deflated_sharpe_uncapped),
+        code_version=alphamill.__version__,
+        snapshot=_snapshot(deps, trial.interval),
+        discovery=DiscoveryFigures.of(discovery, **dates[Segment.DISCOVERY]),
+        validation=SegmentFigures.of(validation, **dates[Segment.VALIDATION]),
+        holdout=(
+            SegmentFigures.of(holdout, **dates[Segment.HOLDOUT])
+            if holdout
+            else SegmentFigures(**dates[Segment.HOLDOUT])
+        ),
+    )
 
 
-def _likest(ranked: Row, novelty: Mapping[str, Any]) -> float:
+def _same(row: object, names: str) -> dict[str, Any]:
+    """The fields that a factor has as another row has them."""
+    return {name: getattr(row, name) for name in names.split()}
+
+
+def _likest(ranked: RankedTrial, novelty: Novelty) -> float:
     """The largest |correlation| with a better finalist or with what earlier runs admitted."""
-    within, earlier = ranked["library_correlation"], novelty.get("earlier_correlation", 0.0)
-    return max(float(within), abs(float(earlier)))
+    return max(ranked.library_correlation or 0.0, abs(novelty.earlier_correlation or 0.0))
 
 
-def _snapshot(deps: RunDeps, interval: str) -> str:
-    manifest = read_manifest(deps.lake, deps.run_id, Interval(interval))
+def _snapshot(deps: RunDeps, interval: Interval) -> str:
+    manifest = read_manifest(deps.lake, deps.run_id, interval)
     return manifest.snapshot if manifest else ""
 
 
-def _numbers(segment: Segment, result: Score, names: Sequence[str] = SCORE_COLUMNS) -> Row:
-    plain = result.to_dict()
-    return {f"{segment.value}_{name}": plain[name] for name in names}
-
-
-def _dates(readers: dict[Segment, SegmentReader]) -> Row:
-    """First and last bar that is scored, by segment; both are open times."""
-    dates: Row = {}
-    for name, reader in readers.items():
-        segment = reader.panel(())
-        scored = segment.panel.times_ms[segment.scored]
-        dates[f"{name.value}_start_ms"] = int(scored[0])
-        dates[f"{name.value}_end_ms"] = int(scored[-1])
-    return dates
+def _dates(segment: SegmentPanel) -> dict[str, int]:
+    """First and last bar that is scored; both are open times."""
+    scored = segment.panel.times_ms[segment.scored]
+    return {"start_ms": int(scored[0]), "end_ms": int(scored[-1])}

@@ -14,7 +14,8 @@ from alphamill.language import language_manual
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.prompts import final_verification_prompt
 from alphamill.llm.replies import Verification, read_review
-from alphamill.runs.schemas import VETO, Row, interval_key, read_trials, write_rows
+from alphamill.runs.rows import RankedTrial, ReviewedFinalist, Trial
+from alphamill.runs.schemas import VETO, interval_key, read_interval, read_trials, write_rows
 from alphamill.search.feedback import tried
 from alphamill.settings import Tier
 from alphamill.stages.asking import AskingDeps
@@ -39,7 +40,7 @@ def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
     kept: Sequence[int] = ()
     vetoes: dict[int, str] = {}
     if finalists:
-        setting, shown = deps.setting(job.interval), [tried(row) for row in finalists]
+        setting, shown = deps.setting(job.interval), [tried(trial) for trial in finalists]
         messages = final_verification_prompt(language_manual(), setting, shown)
         try:
             reply = deps.ask(Tier.FINAL_VERIFICATION, messages, Verification).reply
@@ -49,19 +50,22 @@ def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
             review = read_review(reply.text, reply.finish_reason, len(finalists))
             kept, vetoes = review.keep, dict(review.veto)
             facts = replace(facts, kept=len(kept), vetoed=len(vetoes))
-    rows = [
-        {"hash": row["hash"], "kept": at in kept, "vetoed": at in vetoes,
-         "reason": vetoes.get(at, "")}
-        for at, row in enumerate(finalists)
-    ]  # fmt: skip
-    write_rows(deps.lake, key, rows, VETO)
+    reviewed = (
+        ReviewedFinalist(
+            hash=finalist.hash or "",
+            kept=at in kept,
+            vetoed=at in vetoes,
+            reason=vetoes.get(at, ""),
+        )
+        for at, finalist in enumerate(finalists)
+    )
+    write_rows(deps.lake, key, reviewed, VETO)
     return facts
 
 
-def _finalists(job: VetoJob, deps: AskingDeps) -> list[Row]:
+def _finalists(job: VetoJob, deps: AskingDeps) -> list[Trial]:
     """Their discovery rows, in the order of their first appearance, which tells nothing."""
-    key = interval_key(deps.run_id, "ranking", job.interval, "ranking")
-    ranking = deps.lake.read(key, ["hash", "finalist"]).to_pylist()
-    chosen = {row["hash"] for row in ranking if row["finalist"]}
+    ranking = read_interval(deps.lake, deps.run_id, "ranking", job.interval, RankedTrial)
+    chosen = {ranked.hash for ranked in ranking if ranked.finalist}
     trials = read_trials(deps.lake, deps.run_id, job.interval)
-    return [row for row in trials if row["status"] == "evaluated" and row["hash"] in chosen]
+    return [trial for trial in trials if trial.evaluated and trial.hash in chosen]

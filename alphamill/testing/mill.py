@@ -18,7 +18,7 @@ from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.llm.scripted import ScriptedChat
 from alphamill.mill import Mill
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.schemas import Row, RunDeps
+from alphamill.runs.schemas import RunDeps
 from alphamill.sim.market import Bars
 
 
@@ -59,7 +59,7 @@ class WorkedRun:
         """Its jobs that failed, and those that needed them."""
         return [job for job in self.jobs if job.state is not JobState.DONE]
 
-    def table(self, name: str) -> list[Row]:
+    def table(self, name: str) -> list[dict[str, Any]]:
         """Rows of a published table: trials, factors, calls."""
         return self.mill.table(self.spec, name)
 

@@ -9,20 +9,18 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
-from alphamill.report.terminal.tables import empty_table
+from alphamill.report.terminal.library import HASH_SHOWN, library_table
 from alphamill.report.values import moment, plain, whole
-from alphamill.runs.library import Entry, entries, remove
+from alphamill.runs.library import LibraryEntry, entries, remove
+from alphamill.runs.schemas import LIBRARY
 from producers import options
 
 _SHOWN = 10
-_HASH = 12  # characters of a hash that are shown: enough to name it
 
 
 @click.group()
@@ -36,13 +34,15 @@ def library() -> None:
     """
 
 
+_INTERVALS = click.Choice([one.value for one in Interval])
+_MARKETS = click.Choice([one.value for one in Market])
+
+
 def _places(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--interval", type=click.Choice([one.value for one in Interval]),
-                     help="Of this bar length only."),
-        click.option("--market", type=click.Choice([one.value for one in Market]),
-                     help="Of this market only."),
-    ):  # fmt: skip
+        click.option("--interval", type=_INTERVALS, help="Of this bar length only."),
+        click.option("--market", type=_MARKETS, help="Of this market only."),
+    ):
         function = option(function)
     return function
 
@@ -68,7 +68,7 @@ def list_library(market: str | None, interval: str | None, removed: bool, as_jso
     if not shown:
         console.print(Text("The library is empty: no run of this lake has admitted a factor."))
         return
-    console.print(_table(shown))
+    console.print(library_table(shown))
     gone = sum(entry.removed for entry in found)
     if gone and not removed:
         console.print(Text(f"{whole(gone)} more were removed; see them with --removed", "dim"))
@@ -101,19 +101,21 @@ def remove_factor(
         options.print_json({"removed": _plain(done)})
         return
     where = f"{done.market.value} {done.interval.value}"
-    click.echo(f"{done.row['hash']} is removed from the library of {where}:")
-    click.echo(f"  {plain(done.row['expression'], 600)}")
+    click.echo(f"{done.hash} is removed from the library of {where}:")
+    click.echo(f"  {plain(done.expression, 600)}")
 
 
 def _lake() -> Lake:
     return Lake(options.settings().lake_uri)
 
 
-def _entries() -> list[Entry]:
+def _entries() -> list[LibraryEntry]:
     return entries(_lake())
 
 
-def _of(found: Sequence[Entry], market: str | None, interval: str | None) -> list[Entry]:
+def _of(
+    found: Sequence[LibraryEntry], market: str | None, interval: str | None
+) -> list[LibraryEntry]:
     return [
         entry
         for entry in found
@@ -121,21 +123,21 @@ def _of(found: Sequence[Entry], market: str | None, interval: str | None) -> lis
     ]
 
 
-def _chosen(found: Sequence[Entry], text: str) -> Entry:
+def _chosen(found: Sequence[LibraryEntry], text: str) -> LibraryEntry:
     """The one admission that still counts. Raises GiveUp, naming what there is."""
-    fitting = [entry for entry in found if text and entry.row["hash"].startswith(text)]
+    fitting = [entry for entry in found if text and entry.hash.startswith(text)]
     here = [entry for entry in fitting if not entry.removed]
     if len(here) == 1:
         return here[0]
     if not here and fitting:
-        row = fitting[-1].row
+        gone = fitting[-1]
         raise GiveUp(
-            f"{row['hash']} was removed on {moment(row['removed_ms'])} UTC by "
-            f"{plain(row['removed_by'], 60)}: {plain(row['removed_why'])}"
+            f"{gone.hash} was removed on {moment(gone.removed_ms)} UTC by "
+            f"{plain(gone.removed_by, 60)}: {plain(gone.removed_why)}"
         )
     known = here or [entry for entry in found if not entry.removed]
     names = ", ".join(
-        f"{entry.row['hash'][:_HASH]} ({entry.market.value} {entry.interval.value})"
+        f"{entry.hash[:HASH_SHOWN]} ({entry.market.value} {entry.interval.value})"
         for entry in known[:_SHOWN]
     )
     raise GiveUp(
@@ -151,35 +153,5 @@ def _user() -> str:
         return "unknown"
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
-    return {"market": entry.market.value, "interval": entry.interval.value, **entry.row}
-
-
-def _table(shown: Sequence[Entry]) -> Table:
-    table = empty_table("hash", "market", "bar", "verdict", "admitted by")
-    for entry in shown:
-        row = entry.row
-        table.add_row(
-            Text(plain(row["hash"][:_HASH], _HASH)),
-            Text(entry.market.value),
-            Text(entry.interval.value),
-            Text("removed" if entry.removed else plain(row["verdict"], 10)),
-            Text(plain(row["run"], 40)),
-        )
-    notes = Table.grid(padding=(0, 1, 0, 0))
-    notes.add_column(no_wrap=True)
-    notes.add_column(overflow="fold")
-    for entry in shown:
-        row = entry.row
-        note = Text(plain(row["expression"], 600))
-        if entry.removed:
-            note.append(
-                f"\nremoved {moment(row['removed_ms'])} UTC by {plain(row['removed_by'], 60)}: "
-                f"{plain(row['removed_why'])}",
-                style="dim",
-            )
-        notes.add_row(Text(plain(row["hash"][:_HASH], _HASH)), note)
-    whole_table = Table.grid()
-    whole_table.add_row(table)
-    whole_table.add_row(Padding(notes, (1, 0, 0, 0)))
-    return whole_table
+def _plain(entry: LibraryEntry) -> dict[str, Any]:
+    return {"market": entry.market, "interval": entry.interval} | entry.to_json(LIBRARY)

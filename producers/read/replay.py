@@ -69,7 +69,7 @@ def _say(run_id: str, done: Replayed) -> None:
 
 def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
     found = finished_run(options.settings(), run, (RunKind.MINE,))
-    done = recheck(found.factor(text).to_row(), RunDeps(found.lake, found.id, found.spec))
+    done = recheck(found.factor(text), RunDeps(found.lake, found.id, found.spec))
     if as_json:
         options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:

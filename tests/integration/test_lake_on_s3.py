@@ -233,7 +233,7 @@ def test_features_panel_and_scores_lie_on_s3_as_in_a_folder(s3_uri, tmp_path, mo
     for key in keys:
         assert there.read_bytes(key) == here.read_bytes(key), key
     assert load_panel(there, spec.run_id, Interval.H1, Segment.WHOLE).panel.n_bars == bars
-    assert [row["status"] for row in read_trials(there, spec.run_id, Interval.H1)] == [
+    assert [trial.status for trial in read_trials(there, spec.run_id, Interval.H1)] == [
         "evaluated",
         "invalid",
     ]

@@ -19,7 +19,7 @@ from alphamill.errors import AlphamillError
 from alphamill.flow import plan
 from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, PublishJob, RunKind, RunSpec
-from alphamill.lake import Lake
+from alphamill.lake import Lake, run_key
 from alphamill.limits import RedisLimiter, TierGate, tier_pool
 from alphamill.llm.breaker.protocol import BreakerTimes
 from alphamill.llm.breaker.redis import RedisBreaker
@@ -30,7 +30,9 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
-from alphamill.runs.schemas import TRIALS, trials_key, write_rows
+from alphamill.runs.failures import missing_job
+from alphamill.runs.rows import Trial
+from alphamill.runs.schemas import TRIALS, read_rows, trials_key, write_rows
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.stages import propose, publish
 from alphamill.stages.asking import AskingDeps
@@ -141,10 +143,7 @@ def test_no_key_is_anywhere_but_in_the_header(
     deps = AskingDeps(lake, spec.run_id, spec, gateway, 10**6, call_id="call")
     propose.run(ProposeJob(Tier.DETAILED_ANALYSIS, Interval.H1, 0), replace(deps))
     assert {key.get_secret_value() for key in opened if key} == {KEY, OTHER_KEY}
-    rows = lake.read(
-        "runs/run=" + spec.run_id + "/proposals/interval=1h/round=0/"
-        "tier=detailed_analysis/all.parquet"
-    ).to_pylist()
+    rows = read_rows(lake, run_key(spec.run_id, "proposals"), Trial)
     key = trials_key(spec.run_id, Interval.H1, 0, Tier.DETAILED_ANALYSIS, 0)
     write_rows(lake, key, rows, TRIALS)
     publish.run(
@@ -154,7 +153,7 @@ def test_no_key_is_anywhere_but_in_the_header(
             spec.run_id,
             spec,
             journal.calls(spec.run_id),
-            [{"stage": "x", "id": "y", "reason": str(error)} for error in errors],
+            [missing_job({"stage": "x", "id": "y", "reason": str(error)}) for error in errors],
         ),
     )
 

@@ -21,8 +21,8 @@ def look(lake, salt, first_bar, last_bar, hashes, interval=Interval.H1, market=M
     spec = replace(spec_of(ControlMarket(1), Search(), lake.uri), salt=salt, market=market)
     bars = np.arange(first_bar - 5, last_bar + 1, dtype=np.int64)
     holdout = SegmentPanel(Panel(interval, bars * interval.ms, ("BTCUSDT",), {}), 3, 2)
-    rows = [{"hash": text, "expression": f"delay(close, {text})"} for text in hashes]
-    return count_looks(rows, holdout, RunDeps(lake, spec.run_id, spec)).so_far
+    opened = {text: f"delay(close, {text})" for text in hashes}
+    return count_looks(opened, holdout, RunDeps(lake, spec.run_id, spec)).so_far
 
 
 @pytest.fixture

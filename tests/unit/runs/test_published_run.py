@@ -12,6 +12,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobState
 from alphamill.runs import schemas
+from alphamill.runs.failures import group_failures
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import (
     Admission,
@@ -106,7 +107,7 @@ def test_json_has_the_columns_of_the_table_in_their_order_and_decoded(lake):
 
 def test_what_is_missing_is_grouped_and_an_old_summary_says_only_stage_and_reason(lake):
     missing = [{"stage": "fetch", "id": f"fetch-{n}", "reason": "HTTP 451"} for n in range(2)]
-    (group,) = publish(lake, missing=missing).missing
+    (group,) = group_failures(publish(lake, missing=missing).missing)
     assert (group.stage, group.state, group.jobs) == ("fetch", JobState.DEAD, 2)
 
 

@@ -62,7 +62,7 @@ def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, se
     assert score["participation_frac"] == book.participation_frac
     assert score["entry_lag_bars"] == lag
     assert score["log_returns"] is (spec.segments.returns == "log")
-    factors = got.table("factors")
+    factors = got.published.factors
     assert factors
     for factor in factors[:2]:
         assert recheck(factor, got.deps).equal

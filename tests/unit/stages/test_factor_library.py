@@ -13,7 +13,7 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.controls.planted import spec_of as mining
 from alphamill.errors import GiveUp
-from alphamill.evaluation import GateThresholds, Segment, information_coefficient
+from alphamill.evaluation import GateThresholds, Grade, Segment, information_coefficient
 from alphamill.frames import Interval
 from alphamill.jobs import VerifyJob
 from alphamill.lake import Lake, run_key
@@ -32,6 +32,7 @@ from alphamill.runs.library import (
 )
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
+from alphamill.runs.rows import Admission
 from alphamill.runs.schemas import LIBRARY, RunDeps
 from alphamill.search.feedback import TAKEN_SHOWN, feedback
 from alphamill.settings import SearchSettings, SegmentSettings
@@ -39,6 +40,7 @@ from alphamill.sim.market import PlantedFactor
 from alphamill.stages import verify
 from alphamill.testing import ProposingChat, work_market
 from producers.cli import main
+from tests import rows
 
 PLANTED = "-ts_zscore(close, 24)"
 VARIANT = "-ts_zscore(close, 26)"
@@ -88,10 +90,10 @@ def test_what_a_run_admitted_is_in_the_library_and_nothing_else(runs):
     (mill, spec, _), _ = runs
     assert grades(mill, spec)[PLANTED] in ("predictive", "tradable")
     admitted = [e for e, verdict in grades(mill, spec).items() if verdict != "rejected"]
-    rows = mill.lake.read(library_key(spec, H1)).to_pylist()
-    own = [row for row in rows if row["run"] == spec.run_id]
+    there = mill.lake.read(library_key(spec, H1)).to_pylist()
+    own = [row for row in there if row["run"] == spec.run_id]
     assert [row["expression"] for row in own] == admitted
-    assert [row["number"] for row in rows] == list(range(len(rows)))
+    assert [row["number"] for row in there] == list(range(len(there)))
 
 
 def test_the_first_run_knew_nothing_and_says_so(runs):
@@ -152,8 +154,8 @@ def test_a_replay_uses_the_library_of_then(runs, tmp_path):
     _, (mill, spec, _) = runs
     done = replay(PublishedRun.open(mill.lake, spec.run_id), Lake(str(tmp_path)))
     assert (done.equal, done.failed) == (True, ())
-    row = mill.table(spec, "factors")[0]
-    assert recheck(row, RunDeps(mill.lake, spec.run_id, spec)).equal
+    factor = PublishedRun.open(mill.lake, spec.run_id).factors[0]
+    assert recheck(factor, RunDeps(mill.lake, spec.run_id, spec)).equal
 
 
 def test_each_look_of_an_earlier_run_raises_the_hurdle_of_the_next(runs):
@@ -177,9 +179,21 @@ def test_without_a_library_the_same_is_found_again(tmp_path):
     assert not any("## Taken" in prompt for prompt in prompts(chat))
 
 
-def row_of(expression, rank=1):
+def judged(expression, rank=1):
     factor = read_expression(expression)
-    return {"hash": factor.hash, "expression": factor.text, "verdict": "predictive", "rank": rank}
+    return replace(
+        rows.FACTOR,
+        hash=factor.hash,
+        expression=factor.text,
+        verdict=Grade.PREDICTIVE,
+        rank=rank,
+    )
+
+
+def admitted(expression):
+    return Admission(
+        number=0, run="mine-1", hash="", expression=expression, verdict="predictive", rank=1
+    )
 
 
 def spec_of(folder, salt, **search):
@@ -191,11 +205,11 @@ def spec_of(folder, salt, **search):
 def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
     lake, one, two = Lake(str(tmp_path)), *(spec_of(tmp_path, salt) for salt in "ab")
     assert look_up(lake, one, H1, Moment.END) == look_up(lake, two, H1, Moment.END) == []
-    assert admit(lake, two, H1, [row_of(PLANTED)])
-    assert not admit(lake, one, H1, [row_of(VARIANT)])
+    assert admit(lake, two, H1, [judged(PLANTED)])
+    assert not admit(lake, one, H1, [judged(VARIANT)])
     (met,) = look_up(lake, one, H1, Moment.END)  # renewed
-    assert (met["expression"], met["run"]) == (PLANTED, two.run_id)
-    assert admit(lake, one, H1, [row_of(OTHER)])
+    assert (met.expression, met.run) == (PLANTED, two.run_id)
+    assert admit(lake, one, H1, [judged(OTHER)])
     assert [row["run"] for row in lake.read(library_key(one, H1)).to_pylist()] == [
         two.run_id,
         one.run_id,
@@ -209,14 +223,14 @@ def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_
     other = replace(spec, salt="other")
     mill.lake.delete(library_key(spec, H1))
     mill.lake.delete(run_key(spec.run_id, "library/interval=1h/end.parquet"))
-    judged = verify.verdict_row
+    judge = verify.judged
 
     def meanwhile(*args):
         if not mill.lake.exists(library_key(spec, H1)):
-            admit(mill.lake, other, H1, [row_of(VARIANT)])
-        return judged(*args)
+            admit(mill.lake, other, H1, [judged(VARIANT)])
+        return judge(*args)
 
-    monkeypatch.setattr(verify, "verdict_row", meanwhile)
+    monkeypatch.setattr(verify, "judged", meanwhile)
     assert verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec)).counts["rejected"] == 1
     (row,) = mill.lake.read(
         run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet")
@@ -231,7 +245,7 @@ def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
     def work(number, spec):
         lake = Lake(str(tmp_path))
         look_up(lake, spec, H1, Moment.END)
-        while not admit(lake, spec, H1, [row_of(f"-ts_zscore(close, {10 + number})")]):
+        while not admit(lake, spec, H1, [judged(f"-ts_zscore(close, {10 + number})")]):
             pass
 
     threads = [threading.Thread(target=work, args=task) for task in enumerate(specs)]
@@ -240,11 +254,11 @@ def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
     for thread in threads:
         thread.join(30)
     lake = Lake(str(tmp_path))
-    rows = lake.read(library_key(specs[0], H1)).to_pylist()
-    assert sorted(row["run"] for row in rows) == sorted(spec.run_id for spec in specs)
-    for row in rows:
+    there = lake.read(library_key(specs[0], H1)).to_pylist()
+    assert sorted(row["run"] for row in there) == sorted(spec.run_id for spec in specs)
+    for row in there:
         met = recorded(lake, row["run"], H1, Moment.END)
-        assert {one["number"] for one in met} == set(range(row["number"]))
+        assert {one.number for one in met} == set(range(row["number"]))
 
 
 def test_a_worker_killed_after_admission_admits_once_and_judges_as_before(tmp_path):
@@ -257,7 +271,7 @@ def test_a_worker_killed_after_admission_admits_once_and_judges_as_before(tmp_pa
     mill.lake.delete(run_key(spec.run_id, "verdicts/interval=1h/verdicts.parquet"))
     later = replace(spec, salt="later")
     look_up(mill.lake, later, H1, Moment.END)
-    admit(mill.lake, later, H1, [row_of(VARIANT)])  # the library goes on meanwhile
+    admit(mill.lake, later, H1, [judged(VARIANT)])  # the library goes on meanwhile
     verify.run(VerifyJob(H1), RunDeps(mill.lake, spec.run_id, spec))
     for key, data in before.items():
         if key != library_key(spec, H1):
@@ -275,23 +289,23 @@ def test_the_newest_come_first_each_once_and_no_more_than_are_asked_for(tmp_path
     for number, own in enumerate(texts):
         spec = spec_of(tmp_path, str(number), library_factors=0)
         look_up(lake, spec, H1, Moment.END)
-        assert admit(lake, spec, H1, [row_of(text, rank) for rank, text in enumerate(own, 1)])
+        assert admit(lake, spec, H1, [judged(text, rank) for rank, text in enumerate(own, 1)])
     told = look_up(lake, spec_of(tmp_path, "reader", library_factors=5), H1, Moment.START)
-    assert [row["expression"] for row in told] == [*texts[2], *texts[1][:2]]
+    assert [one.expression for one in told] == [*texts[2], *texts[1][:2]]
 
 
 def test_a_bounded_library_does_not_make_a_run_judge_for_ever(tmp_path):
     lake = Lake(str(tmp_path))
     first = spec_of(tmp_path, "first")
-    admit(lake, first, H1, [row_of(f"-ts_zscore(close, {n})", n) for n in range(3, 9)])
+    admit(lake, first, H1, [judged(f"-ts_zscore(close, {n})", n) for n in range(3, 9)])
     spec = spec_of(tmp_path, "second", library_factors=2)
     assert len(look_up(lake, spec, H1, Moment.END)) == 2
-    assert admit(lake, spec, H1, [row_of(OTHER)])
+    assert admit(lake, spec, H1, [judged(OTHER)])
 
 
 def test_the_library_is_of_one_market_and_interval(tmp_path):
     lake, spec = Lake(str(tmp_path)), spec_of(tmp_path, "a")
-    admit(lake, spec, Interval.H4, [row_of(PLANTED)])
+    admit(lake, spec, Interval.H4, [judged(PLANTED)])
     assert look_up(lake, spec_of(tmp_path, "b"), H1, Moment.START) == []
 
 
@@ -299,7 +313,7 @@ def test_what_this_run_cannot_compute_is_left_out(runs):
     _, (mill, spec, _) = runs
     reader = SegmentReader(mill.lake, spec.run_id, H1, Segment.VALIDATION)
     texts = (PLANTED, "rsi_14 - 50", "group_rank(returns, sector)", "no_such(close, 3)")
-    known = KnownFactors([{"expression": text, "run": "mine-1"} for text in texts], reader)
+    known = KnownFactors([admitted(text) for text in texts], reader)
     assert len(known) == 1
     values = reader.values(read_expression(f"-({PLANTED})"))
     (nearest,) = known.nearest_first(values)
@@ -307,11 +321,11 @@ def test_what_this_run_cannot_compute_is_left_out(runs):
 
 
 def test_the_prompt_names_few_short_formulas_in_an_order_that_tells_nothing():
-    rows = [{"expression": f"-ts_zscore(close, {100 - n})"} for n in range(40)]
-    rows.insert(0, {"expression": "rank(" * 20 + "close" + ")" * 20})
-    taken = feedback((), rows).taken
+    texts = [f"-ts_zscore(close, {100 - n})" for n in range(40)]
+    long = "rank(" * 20 + "close" + ")" * 20
+    taken = feedback((), [admitted(text) for text in (long, *texts)]).taken
     assert len(taken) == TAKEN_SHOWN
-    assert list(taken) == sorted(row["expression"] for row in rows[1 : TAKEN_SHOWN + 1])
+    assert list(taken) == sorted(texts[:TAKEN_SHOWN])
 
 
 def test_the_library_is_plain_parquet(runs):
@@ -324,9 +338,9 @@ def stocked(tmp_path):
     """A lake whose library holds three admissions, and how to ask about it."""
     lake = Lake(str(tmp_path))
     one, two = (spec_of(tmp_path, salt) for salt in "ab")
-    for spec, rows in ((one, [row_of(PLANTED), row_of(OTHER, 2)]), (two, [row_of("-returns")])):
+    for spec, own in ((one, [judged(PLANTED), judged(OTHER, 2)]), (two, [judged("-returns")])):
         look_up(lake, spec, H1, Moment.END)
-        assert admit(lake, spec, H1, rows)
+        assert admit(lake, spec, H1, own)
     runner = CliRunner(env={"ALPHAMILL_LAKE": lake.uri, "COLUMNS": "80"})
 
     def ask(*arguments, code=0):
@@ -339,7 +353,7 @@ def stocked(tmp_path):
 
 def test_what_is_removed_is_told_to_no_later_run_and_stays_on_record(stocked, tmp_path):
     lake, one, ask = stocked
-    gone = row_of(PLANTED)["hash"]
+    gone = judged(PLANTED).hash
     before = lake.read(library_key(one, H1)).to_pylist()
     done = ask("remove", gone[:9], "--why", " delisted ", "--by", "ada", "--json")["removed"]
     assert (done["hash"], done["removed_by"], done["removed_why"]) == (gone, "ada", "delisted")
@@ -347,10 +361,10 @@ def test_what_is_removed_is_told_to_no_later_run_and_stays_on_record(stocked, tm
     kept = [{**row, **dict.fromkeys(("removed_ms", "removed_by", "removed_why"))} for row in after]
     assert kept == before
     later = spec_of(tmp_path, "later")
-    told = [row["expression"] for row in look_up(lake, later, H1, Moment.START)]
+    told = [one.expression for one in look_up(lake, later, H1, Moment.START)]
     assert sorted(told) == sorted(["-returns", OTHER])
     look_up(lake, later, H1, Moment.END)
-    assert admit(lake, later, H1, [row_of(PLANTED)]), "it may be found anew"
+    assert admit(lake, later, H1, [judged(PLANTED)]), "it may be found anew"
     assert [row["expression"] for row in ask("list", "--json")["library"]] == [
         OTHER,
         "-returns",
@@ -359,12 +373,12 @@ def test_what_is_removed_is_told_to_no_later_run_and_stays_on_record(stocked, tm
     everything = ask("list", "--removed", "--json")["library"]
     assert [row["removed_by"] for row in everything] == ["ada", None, None, None]
     again = spec_of(tmp_path, "again")
-    assert PLANTED in [row["expression"] for row in look_up(lake, again, H1, Moment.START)]
+    assert PLANTED in [one.expression for one in look_up(lake, again, H1, Moment.START)]
 
 
 def test_the_list_shows_who_removed_what_and_when(stocked):
     _, _, ask = stocked
-    ask("remove", row_of(OTHER)["hash"], "--why", "[b]too[/b] slow", "--by", "grace")
+    ask("remove", judged(OTHER).hash, "--why", "[b]too[/b] slow", "--by", "grace")
     plain, full = ask("list"), ask("list", "--removed")
     assert OTHER not in plain
     assert "1 more were removed" in plain
@@ -382,13 +396,13 @@ def test_what_is_not_in_the_library_cannot_be_removed(stocked, text):
     before = lake.read_bytes(library_key(one, H1))
     shown = ask("remove", text, "--why", "no", code=1)
     assert "fits 0 factors of the library; name one of:" in shown
-    assert f"{row_of(PLANTED)['hash'][:12]} (spot 1h)" in shown
+    assert f"{judged(PLANTED).hash[:12]} (spot 1h)" in shown
     assert lake.read_bytes(library_key(one, H1)) == before
 
 
 def test_a_removal_needs_a_reason_and_happens_once(stocked):
     _, _, ask = stocked
-    gone = row_of(PLANTED)["hash"]
+    gone = judged(PLANTED).hash
     assert "--why" in ask("remove", gone, code=2)
     assert "--why needs a reason" in ask("remove", gone, "--why", "  ", code=2)
     ask("remove", gone, "--why", "once", "--by", "ada")
@@ -401,7 +415,7 @@ def test_two_removals_at_once_leave_one_record(stocked):
     remove(lake, entry, 1, "ada", "first")
     with pytest.raises(GiveUp, match="no longer in the library"):
         remove(lake, entry, 2, "grace", "second")
-    assert entries(lake)[0].row["removed_by"] == "ada"
+    assert entries(lake)[0].removed_by == "ada"
 
 
 def test_a_removed_formula_is_mined_and_admitted_again(tmp_path):
@@ -412,5 +426,5 @@ def test_a_removed_formula_is_mined_and_admitted_again(tmp_path):
     assert not any("## Taken" in prompt for prompt in prompts(chat))
     assert grades(mill, second)[PLANTED] != "rejected"
     assert [one.removed for one in entries(mill.lake)] == [True, False]
-    row = mill.table(first, "factors")[0]  # what was is what is replayed
-    assert recheck(row, RunDeps(mill.lake, first.run_id, first)).equal
+    factor = PublishedRun.open(mill.lake, first.run_id).factors[0]
+    assert recheck(factor, RunDeps(mill.lake, first.run_id, first)).equal  # what was is replayed

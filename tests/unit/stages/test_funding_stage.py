@@ -16,7 +16,7 @@ from alphamill.market import Damaged, FakeFunding
 from alphamill.market.funding.archive_file import FUNDING_FILE
 from alphamill.market.funding.parse import funding_table
 from alphamill.runs.panels import load_last_bars, load_panel, read_manifest
-from alphamill.runs.schemas import RunDeps, read_trials, score_of
+from alphamill.runs.schemas import RunDeps, read_trials
 from alphamill.stages import funding, panel, score
 from alphamill.stages.funding import FundingDeps, KnownFunding, read_funding
 from alphamill.stages.panel import PanelDeps, funding_column
@@ -242,8 +242,8 @@ def test_scores_charge_it(lake, fake):
     make_panel(lake, spec)
     score.run(ScoreJob(Interval.H1), RunDeps(lake, spec.run_id, spec))
     (trial,) = read_trials(lake, spec.run_id, Interval.H1)
-    assert trial["status"] == "evaluated"
-    told = score_of(trial)
+    assert trial.evaluated
+    told = trial.score
     assert told.funding_per_bar != 0
     unfunded = spec_of(Market.USD_M, salt="x", expressions=spec.expressions)
     for key in lake.list("funding"):
@@ -251,6 +251,6 @@ def test_scores_charge_it(lake, fake):
     make_panel(lake, unfunded)
     score.run(ScoreJob(Interval.H1), RunDeps(lake, unfunded.run_id, unfunded))
     (other,) = read_trials(lake, unfunded.run_id, Interval.H1)
-    assert score_of(other).funding_per_bar == 0
-    assert other["net_sharpe"] != trial["net_sharpe"]
-    assert other["gross_sharpe"] == trial["gross_sharpe"]
+    assert other.score.funding_per_bar == 0
+    assert other.discovery.net_sharpe != trial.discovery.net_sharpe
+    assert other.discovery.gross_sharpe == trial.discovery.gross_sharpe

@@ -15,7 +15,7 @@ from alphamill.runs.panels import (
     write_field,
     write_manifest,
 )
-from alphamill.runs.schemas import RunDeps, read_trials, score_of
+from alphamill.runs.schemas import RunDeps, read_trials
 from alphamill.stages import score
 
 H1, BARS = Interval.H1, 400
@@ -56,7 +56,7 @@ def scored(lake, spec):
     write_manifest(lake, spec.run_id, PanelManifest(H1, SYMBOLS, (), "x", {Segment.WHOLE: whole}))
     score.run(ScoreJob(H1), RunDeps(lake, spec.run_id, spec))
     rows = read_trials(lake, spec.run_id, H1)
-    return {row["proposed"]: row for row in rows}
+    return {row.proposed: row for row in rows}
 
 
 def test_the_whole_zoo_is_scored_by_name_and_what_cannot_be_says_why(lake):
@@ -66,41 +66,41 @@ def test_the_whole_zoo_is_scored_by_name_and_what_cannot_be_says_why(lake):
         names=tuple(entry.name for entry in entries),
     )
     rows = scored(lake, RunSpec.from_message(spec.to_message()))
-    assert {rows[entry.expression]["hypothesis"] for entry in entries} == {
+    assert {rows[entry.expression].hypothesis for entry in entries} == {
         entry.name for entry in entries
     }
-    by_name = {row["hypothesis"]: row for row in rows.values()}
-    assert by_name["alpha101_056"]["status"] == "invalid"
-    assert "the run's panel has no field 'cap'" in by_name["alpha101_056"]["reason"]
-    silent = {name for name, row in by_name.items() if row["status"] != "evaluated"}
+    by_name = {row.hypothesis: row for row in rows.values()}
+    assert by_name["alpha101_056"].status == "invalid"
+    assert "the run's panel has no field 'cap'" in by_name["alpha101_056"].reason
+    silent = {name for name, row in by_name.items() if row.status != "evaluated"}
     assert len(silent) < 15, silent
-    assert all(by_name[name]["reason"] for name in silent)
-    assert "price" in by_name["alpha101_041"]["reason"]  # sqrt(high * low) - vwap: not comparable
+    assert all(by_name[name].reason for name in silent)
+    assert "price" in by_name["alpha101_041"].reason  # sqrt(high * low) - vwap: not comparable
 
 
 def test_a_table_of_groups_is_used_and_without_one_all_are_one_group(lake):
     text = "group_rank(returns, sector)"
     alone = scored(lake, spec_of(expressions=(text, "rank(returns)", "group_rank(returns, moon)")))
-    assert alone[text]["rank_ic_mean"] == alone["rank(returns)"]["rank_ic_mean"]
-    assert "no group table 'moon'" in alone["group_rank(returns, moon)"]["reason"]
+    assert alone[text].discovery.rank_ic_mean == alone["rank(returns)"].discovery.rank_ic_mean
+    assert "no group table 'moon'" in alone["group_rank(returns, moon)"].reason
     sectors = {symbol: "ab"[at % 2] for at, symbol in enumerate(SYMBOLS)}
     grouped = scored(lake, spec_of(expressions=(text,), groups={"sector": sectors}))
-    assert grouped[text]["rank_ic_mean"] != alone[text]["rank_ic_mean"]
+    assert grouped[text].discovery.rank_ic_mean != alone[text].discovery.rank_ic_mean
 
 
 def test_each_sharpe_ratio_stands_beside_its_trials_and_what_luck_leaves_of_it(lake):
     texts = ("-returns", "rank(volume)", "close / open", "sign(close) * 0", "rank(")
     rows = scored(lake, spec_of(expressions=texts))
     good = [rows[text] for text in texts[:3]]
-    assert {row["n_trials"] for row in rows.values()} == {8}  # four that parse, in two directions
+    assert {row.n_trials for row in rows.values()} == {8}  # four that parse, in two directions
     for row in good:
-        one = score_of(row)
+        one = row.score
         expected = deflated_sharpe_ratio(
             one.gross_sharpe_per_bar, 1 / (one.n_obs - 1), 8, one.n_obs, one.skew, one.kurtosis
         )
-        assert row["deflated_sharpe"] == pytest.approx(expected, rel=1e-12)
-        assert row["deflated_sharpe"] < 0.95  # of noise
-    assert [rows[text]["deflated_sharpe"] for text in texts[3:]] == [None, None]
+        assert row.deflated_sharpe == pytest.approx(expected, rel=1e-12)
+        assert row.deflated_sharpe < 0.95  # of noise
+    assert [rows[text].deflated_sharpe for text in texts[3:]] == [None, None]
     alone = scored(lake, spec_of(expressions=("-returns",)))["-returns"]
-    assert alone["n_trials"] == 2
-    assert alone["deflated_sharpe"] > rows["-returns"]["deflated_sharpe"]
+    assert alone.n_trials == 2
+    assert alone.deflated_sharpe > rows["-returns"].deflated_sharpe

@@ -18,6 +18,7 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
+from alphamill.runs.rows import Measures, Trial
 from alphamill.runs.schemas import (
     PROPOSALS,
     RANKING,
@@ -33,6 +34,7 @@ from alphamill.search.stopping import expected_micros, why_stop
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
 from alphamill.stages.asking import AskingDeps
+from tests.rows import figures_of
 
 SPEC = RunSpec(
     kind=RunKind.MINE,
@@ -74,20 +76,20 @@ def proposed(lake, model, job=JOB, spec=SPEC, **deps):
 
 
 def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more):
-    row = dict.fromkeys(TRIALS.names) | {
+    own = {
+        "interval": Interval.H1,
         "expression": text,
         "proposed": text,
         "status": status,
-        "rank_ic_t": t,
+        "discovery": Measures(rank_ic_t=t),
         "round": number,
         "tier": "quick_scan",
         "call_id": call,
         "call_cost_usd_micros": cost,
-        "interval": "1h",
     }
     if status not in ("invalid", "unreadable"):
-        row["hash"] = read_expression(text).hash
-    return row | more
+        own["hash"] = read_expression(text).hash
+    return Trial(**own | more)
 
 
 # --- repair ---
@@ -226,7 +228,7 @@ def test_the_best_share_parts_and_failures_have_their_own():
     assert "ts_mean(volume, 12) (in 10 of 10)" in told.shared
     assert any(part.startswith("ts_std(returns, 7)") for part in told.fruitless)
     assert not set(told.shared) & set(told.fruitless)
-    assert [one.expression for one in told.worked] == [row["expression"] for row in best]
+    assert [one.expression for one in told.worked] == [one.expression for one in best]
     assert told.known
     assert not {one.expression for one in told.worked} & set(told.known)
 
@@ -239,17 +241,17 @@ def test_the_best_are_not_windows_of_one_idea():
     ]
     told = feedback([*other, *same])
     assert [one.expression for one in told.worked] == [
-        row["expression"] for row in (*same[:3], *other)
+        row.expression for row in (*same[:3], *other)
     ]
-    assert told.known[0] == same[3]["expression"]
+    assert told.known[0] == same[3].expression
     shapes = [shape(text) for text in ("ts_mean(adv20, 5) * 0.5", "rsi_14 / ts_std(rsi_14, 1e3)")]
     assert shapes == ["ts_mean(adv20, #) * #", "rsi_14 / ts_std(rsi_14, #)"]
 
 
 def test_what_is_weak_did_not_work_unless_nothing_did_better():
     weak, strong = trial("rank(low / vwap)", 0.3), trial("rank(high / vwap)", -1.5)
-    assert [one.expression for one in feedback([weak, strong]).worked] == [strong["expression"]]
-    assert [one.expression for one in feedback([weak]).worked] == [weak["expression"]]
+    assert [one.expression for one in feedback([weak, strong]).worked] == [strong.expression]
+    assert [one.expression for one in feedback([weak]).worked] == [weak.expression]
 
 
 def test_feedback_of_nothing_and_of_failures_alone():
@@ -308,7 +310,7 @@ UNTOLD = {field.name: field.type for table in TABLES for field in table if field
 def as_told(rows):
     """All that three tiers say to models of these trials."""
     setting, learned = Setting("1h"), feedback(rows)
-    best = [tried(row) for row in rows if row["status"] == "evaluated"]
+    best = [tried(row) for row in rows if row.evaluated]
     prompts = [
         quick_scan_prompt("", setting, learned, "BTCUSDT", [], {}, 4),
         detailed_analysis_prompt("", setting, learned, 4),
@@ -317,8 +319,11 @@ def as_told(rows):
     return "".join(messages[-1].content for messages in prompts)
 
 
-def of_type(kind, number):
+def value_of(column, number):
     """A value that would be noticed."""
+    kind = UNTOLD[column]
+    if column == "interval":
+        return ("4h", "1d", "1w")[number - 1]
     if pa.types.is_string(kind):
         return f"leaked{number}"
     return number % 2 == 0 if pa.types.is_boolean(kind) else 77_770 + number
@@ -327,25 +332,35 @@ def of_type(kind, number):
 @pytest.mark.parametrize("column", UNTOLD)
 def test_no_column_but_those_meant_reaches_a_prompt(column):
     """Validation, holdout, verdicts and costs: with each of them changed the prompts stay equal."""
-    more = {"rank_ic_mean": 0.02, "turnover_per_bar": 0.1, "hypothesis": "why", "direction": 1}
-    rows = [trial("rank(returns)", 2.0, **more), trial("rank(vwap / close)", 0.5, **more)]
+    more = {"hypothesis": "why", "direction": 1}
+    rows = [
+        figures_of(
+            trial(text, t, **more), discovery={"rank_ic_mean": 0.02, "turnover_per_bar": 0.1}
+        )
+        for text, t in (("rank(returns)", 2.0), ("rank(vwap / close)", 0.5))
+    ]
     for number in (1, 2):
         changed = [
-            row | {column: of_type(UNTOLD[column], number + at)} for at, row in enumerate(rows)
+            Trial.from_row(row.to_row() | {column: value_of(column, number + at)})
+            for at, row in enumerate(rows)
         ]
         assert as_told(changed) == as_told(rows)
 
 
-def test_the_columns_that_are_told_do_reach_a_prompt():
-    row = trial("rank(returns)", 2.0, rank_ic_mean=0.02, turnover_per_bar=0.1, hypothesis="why")
-    for name, value in {
-        "rank_ic_t": 3.0,
-        "rank_ic_mean": 0.5,
-        "turnover_per_bar": 1.5,
-        "hypothesis": "other",
-        "expression": "rank(vwap)",
-    }.items():
-        assert as_told([row | {name: value}]) != as_told([row])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rank_ic_t": 3.0},
+        {"rank_ic_mean": 0.5},
+        {"turnover_per_bar": 1.5},
+        {"hypothesis": "other"},
+        {"expression": "rank(vwap)"},
+    ],
+)
+def test_the_columns_that_are_told_do_reach_a_prompt(change):
+    figures = {"rank_ic_mean": 0.02, "turnover_per_bar": 0.1}
+    row = figures_of(trial("rank(returns)", 2.0, hypothesis="why"), discovery=figures)
+    assert as_told([Trial.from_row(row.to_row() | change)]) != as_told([row])
 
 
 # --- stopping ---
@@ -393,7 +408,9 @@ def test_a_search_that_finds_windows_of_one_idea_alone_is_ended():
     search = SearchSettings(max_usd_per_promising=0.0012)
     rounds = [trial(f"ts_mean(returns, {n + 2})", 5.0, n, call=str(n), cost=400) for n in range(4)]
     names = ("close", "open", "high", "low")
-    fresh = [row | {"expression": f"rank({name})"} for row, name in zip(rounds, names, strict=True)]
+    fresh = [
+        replace(one, expression=f"rank({name})") for one, name in zip(rounds, names, strict=True)
+    ]
     assert why_stop(4, fresh, search, 0) is None
     assert "$0.0016" in (why_stop(4, rounds, search, 0) or "")
 
@@ -409,7 +426,7 @@ def test_a_search_that_finds_windows_of_one_idea_alone_is_ended():
 @pytest.mark.parametrize("tier", [Tier.QUICK_SCAN, Tier.DETAILED_ANALYSIS])
 def test_a_stopped_round_asks_nobody_and_says_why(lake, search, reason, tier):
     key = trials_key("run", Interval.H1, 0, Tier.QUICK_SCAN, 0)
-    write_rows(lake, key, [row for row in ROUNDS if row["status"] == "evaluated"], TRIALS)
+    write_rows(lake, key, [one for one in ROUNDS if one.evaluated], TRIALS)
     spec = replace(SPEC, search=SearchSettings(**search))
     model = Model()
     job = ProposeJob(tier, Interval.H1, 3, "BTCUSDT" if tier is Tier.QUICK_SCAN else "")

@@ -12,6 +12,7 @@ from alphamill.factors import parse
 from alphamill.factors.likeness import complexity_nodes, shared_subtree_frac
 from alphamill.lake import run_key
 from alphamill.replay.factor import recheck
+from alphamill.runs.rows import JudgedFactor, ValidatedTrial
 from alphamill.runs.schemas import read_rows
 from alphamill.testing import work_market
 
@@ -25,13 +26,13 @@ def worked(tmp_path_factory):
 
 def test_every_verdict_is_recomputed_to_the_last_digit_and_leaves_no_trace(worked):
     files = {key: worked.lake.read_bytes(key) for key in worked.lake.list("")}
-    factors = worked.table("factors")
+    factors = worked.published.factors
     assert len(factors) > 2
-    for row in factors:
-        done = recheck(row, worked.deps)
+    for factor in factors:
+        done = recheck(factor, worked.deps)
         assert done.equal, done.differences
         assert done.columns > 70
-        assert done.verdict == row["verdict"]
+        assert done.verdict == factor.verdict
     assert {key: worked.lake.read_bytes(key) for key in worked.lake.list("")} == files
 
 
@@ -42,13 +43,14 @@ def test_every_verdict_is_recomputed_to_the_last_digit_and_leaves_no_trace(worke
 def test_a_last_digit_that_was_changed_is_found(worked, column):
     row = worked.table("factors")[1]
     forged = row | {column: float(np.nextafter(row[column], np.inf))}
-    done = recheck(forged, worked.deps)
+    done = recheck(JudgedFactor.from_row(forged), worked.deps)
     assert [one.column for one in done.differences] == [column]
 
 
 def test_pbo_is_of_all_trials_and_the_clusters_are_no_more_than_they(worked):
-    rows = read_rows(worked.lake, run_key(worked.spec.run_id, "validation"))
-    series = [row["gross_returns"] for row in rows if row["gross_returns"]]
+    prefix = run_key(worked.spec.run_id, "validation")
+    rows = read_rows(worked.lake, prefix, ValidatedTrial)
+    series = [row.gross_returns for row in rows if row.gross_returns]
     length = min(map(len, series))
     matrix = np.array([one[-length:] for one in series]).T
     expected = probability_of_backtest_overfitting(matrix, 12)
@@ -96,4 +98,4 @@ def test_one_symbol_has_figures_in_time_and_no_ic(tmp_path):
         gates = {gate["name"]: gate for gate in json.loads(row["gates"])}
         assert gates["validation_t"]["value"] is not None
         assert row["validation_rank_ic_mean"] is None
-        assert recheck(row, worked.deps).equal
+        assert recheck(JudgedFactor.from_row(row), worked.deps).equal
