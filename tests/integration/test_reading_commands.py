@@ -32,7 +32,7 @@ from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
-from alphamill.report.page import page_of
+from alphamill.report.page import page_of, render
 from alphamill.runs.panels import (
     PanelManifest,
     SegmentFacts,
@@ -468,22 +468,26 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
 
 
 def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
-    report = page_of(PublishedRun.open(mill.lake, mill.mined))
-    assert {step["name"]: step["count"] for step in report["funnel"]} == {
-        "proposed": 4, "read as an expression": 3, "measured on discovery": 2,
-        "same sign on validation": 1, "finalists": 1, "predictive": 1, "tradable": 0,
-    }  # fmt: skip
-    assert report["segments"] == [
-        {"name": "discovery", "interval": "1h", "start_ms": JAN.start_ms + HISTORY * H1_MS,
-         "end_ms": JAN.start_ms + 400 * H1_MS, "bars": 310, "history_bars": HISTORY,
-         "embargo_bars": 5}
-    ]  # fmt: skip
-    first = report["factors"][0]
-    assert first["validation"] == {"correlation": 0.05, "t": 6.25}
-    assert (
-        first["reasons"][0]["gate"] == "net_validation: what net_validation means"
-    )  # what failed comes first
-    assert any("shown to 2 factors so far" in caveat for caveat in report["caveats"])
+    page = page_of(PublishedRun.open(mill.lake, mill.mined))
+    assert page.funnel == {
+        "proposed": 4,
+        "read as an expression": 3,
+        "measured on discovery": 2,
+        "same sign on validation": 1,
+        "finalists": 1,
+        "predictive": 1,
+        "tradable": 0,
+    }
+    ((interval, segment, facts),) = page.segments
+    assert (interval, segment) == (Interval.H1, Segment.DISCOVERY)
+    assert (facts.bars, facts.history_bars, facts.embargo_bars) == (400, HISTORY, 5)
+    text = render(page)
+    assert "2024-01-04 18:00" in text  # where the 90 hours of history end
+    assert "2024-01-17 16:00" in text
+    assert "310" in text  # of its own
+    gates = [text.index(name) for name in ("net_validation:", "validation_t:", "deflated_sharpe:")]
+    assert gates[0] == min(gates)  # what failed comes first
+    assert any("shown to 2 factors so far" in caveat for caveat in page.caveats)
 
 
 def test_prompt_shows_what_was_sent(mill):
