@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alphamill.frames import Market
+from alphamill.frames import Market, TimeRange
 from alphamill.lake import read_klines
 from alphamill.ledger import JobState
 from alphamill.sim.exchange import Limits
@@ -26,7 +26,7 @@ def funding_is_whole(mill, spec):
         times = found.table["funding_time"].cast("int64").to_numpy()
         np.testing.assert_array_equal(times, known.stamp_ms[inside])
         np.testing.assert_array_equal(found.table["funding_rate"].to_numpy(), known.rate[inside])
-        assert found.known == ((spec.start_ms, spec.end_ms),)
+        assert found.known == (TimeRange(spec.start_ms, spec.end_ms),)
         rows += len(times)
     return rows
 
