@@ -64,5 +64,5 @@ timezone = "UTC"
 
 # Exactly one beat. A tick that nobody could serve is worth nothing later.
 beat_schedule = {
-    "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": 0}},
+    "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": 0}}
 }

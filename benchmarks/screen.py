@@ -23,12 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from alphamill.controls.formulas import random_formulas
-from alphamill.evaluation import (
-    Scorer,
-    forward_returns,
-    information_coefficient,
-    newey_west_t,
-)
+from alphamill.evaluation import Scorer, forward_returns, information_coefficient, newey_west_t
 from alphamill.factors import compute_many
 
 N_SYMBOLS = 50

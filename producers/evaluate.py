@@ -20,10 +20,11 @@ class _Negatable(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = [
-            f" {text}" if text.startswith("-") and not text.startswith("--") and len(text) > 2
+            f" {text}"
+            if text.startswith("-") and not text.startswith("--") and len(text) > 2
             else text
             for text in args
-        ]  # fmt: skip
+        ]
         return super().parse_args(ctx, given)
 
 

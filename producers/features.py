@@ -15,11 +15,7 @@ from producers.submit.universe import Universe, chosen_symbols, universe_options
 @options.range_options
 @options.submit_options
 @options.exits
-def features(
-    universe: Universe,
-    bars: options.BarRange,
-    how: options.Submission,
-) -> None:
+def features(universe: Universe, bars: options.BarRange, how: options.Submission) -> None:
     """Compute indicators into the lake, after fetching what is missing.
 
     Prints the run's id as its last line.

@@ -124,26 +124,46 @@ symbols_option = click.option(
 range_options = gathered(
     "bars",
     BarRange,
-    click.option("--interval", "intervals", required=True, type=Intervals(), metavar="1h[,4h,...]",
-                 help="Bar length, as Binance spells it (1m is a minute, 1M a month)."),
-    click.option("--start", "start_ms", required=True, type=Day(), metavar="DATE",
-                 help="First day, UTC."),
-    click.option("--end", "end_ms", type=Day(), metavar="DATE",
-                 help="Day after the last, UTC; default: up to the last closed bar."),
-    click.option("--market", type=click.Choice([market.value for market in Market]),
-                 default=Market.SPOT.value, show_default=True,
-                 callback=lambda _ctx, _param, value: Market(value)),
-)  # fmt: skip
+    click.option(
+        "--interval",
+        "intervals",
+        required=True,
+        type=Intervals(),
+        metavar="1h[,4h,...]",
+        help="Bar length, as Binance spells it (1m is a minute, 1M a month).",
+    ),
+    click.option(
+        "--start", "start_ms", required=True, type=Day(), metavar="DATE", help="First day, UTC."
+    ),
+    click.option(
+        "--end",
+        "end_ms",
+        type=Day(),
+        metavar="DATE",
+        help="Day after the last, UTC; default: up to the last closed bar.",
+    ),
+    click.option(
+        "--market",
+        type=click.Choice([market.value for market in Market]),
+        default=Market.SPOT.value,
+        show_default=True,
+        callback=lambda _ctx, _param, value: Market(value),
+    ),
+)
 submit_options = gathered(
     "how",
     Submission,
-    click.option("--priority", type=click.IntRange(0, 9), default=0, show_default=True,
-                 help="Higher goes first."),
-    click.option("--again", is_flag=True,
-                 help="A new run even if the same was asked for before."),
+    click.option(
+        "--priority",
+        type=click.IntRange(0, 9),
+        default=0,
+        show_default=True,
+        help="Higher goes first.",
+    ),
+    click.option("--again", is_flag=True, help="A new run even if the same was asked for before."),
     click.option("--wait", is_flag=True, help="Show progress until the run has ended."),
     json_option,
-)  # fmt: skip
+)
 
 
 def print_json(value: Any) -> None:

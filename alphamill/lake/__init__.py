@@ -8,12 +8,7 @@ from alphamill.lake.corrections import (
     read_corrections,
     record_corrections,
 )
-from alphamill.lake.layout import (
-    AnySeries,
-    FundingSeries,
-    Series,
-    run_key,
-)
+from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key
 from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
 from alphamill.lake.months import (
     MonthFacts,

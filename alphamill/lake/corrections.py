@@ -52,12 +52,7 @@ class Change:
 
 
 def record_corrections(
-    lake: Lake,
-    series: Series,
-    month: Month,
-    changes: Sequence[Change],
-    seen_ms: int,
-    source: str,
+    lake: Lake, series: Series, month: Month, changes: Sequence[Change], seen_ms: int, source: str
 ) -> str:
     """Add the changes to the month's record; the key.
 

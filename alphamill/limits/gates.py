@@ -6,14 +6,7 @@ from urllib.parse import urlsplit
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
-from alphamill.limits.protocol import (
-    Concurrent,
-    FixedWindow,
-    Limiter,
-    Pool,
-    Slot,
-    SteadyRate,
-)
+from alphamill.limits.protocol import Concurrent, FixedWindow, Limiter, Pool, Slot, SteadyRate
 from alphamill.redis_store import ScriptCall
 from alphamill.settings import BinanceSettings, TierSettings
 

@@ -387,10 +387,7 @@ class JudgedFactor(TableRow):
         )
 
     def _decoded(self) -> dict[str, Any]:
-        return {
-            "reasons": list(self.reasons),
-            "gates": [gate.to_dict() for gate in self.gates],
-        }
+        return {"reasons": list(self.reasons), "gates": [gate.to_dict() for gate in self.gates]}
 
     @property
     def admitted(self) -> bool:

@@ -27,12 +27,7 @@ from alphamill.frames import (
     rows_within,
     times_ms,
 )
-from alphamill.indicators import (
-    compute_indicators,
-    history_bars,
-    indicator_names,
-    registry_version,
-)
+from alphamill.indicators import compute_indicators, history_bars, indicator_names, registry_version
 from alphamill.jobs import Facts, FeaturesJob
 from alphamill.lake import Lake, Series, read_partition
 

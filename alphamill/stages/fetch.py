@@ -15,14 +15,7 @@ import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.frames import (
-    BarSpan,
-    Interval,
-    TimeRange,
-    is_symbol,
-    months_between,
-    rows_within,
-)
+from alphamill.frames import BarSpan, Interval, TimeRange, is_symbol, months_between, rows_within
 from alphamill.jobs import Facts, FetchJob
 from alphamill.lake import Lake, MonthFacts, Series, load_partition
 from alphamill.market import Exchange, KlineArchive, KlineHistory, find_gaps, find_halts

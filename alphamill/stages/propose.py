@@ -22,12 +22,7 @@ from alphamill.jobs import Facts, ProposeJob
 from alphamill.language import language_manual, names_anything, read_expression
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import Message
-from alphamill.llm.prompts import (
-    Broken,
-    detailed_analysis_prompt,
-    quick_scan_prompt,
-    repair_prompt,
-)
+from alphamill.llm.prompts import Broken, detailed_analysis_prompt, quick_scan_prompt, repair_prompt
 from alphamill.llm.replies import (
     MAX_CANDIDATES,
     Candidate,
@@ -39,13 +34,7 @@ from alphamill.llm.replies import (
 from alphamill.runs.library import KNOWN, Moment, recorded
 from alphamill.runs.panels import load_last_bars
 from alphamill.runs.rows import Admission, Trial
-from alphamill.runs.schemas import (
-    PROPOSALS,
-    RunDeps,
-    proposals_key,
-    read_trials,
-    write_rows,
-)
+from alphamill.runs.schemas import PROPOSALS, RunDeps, proposals_key, read_trials, write_rows
 from alphamill.search.feedback import feedback, theme_of
 from alphamill.search.stopping import why_stop
 from alphamill.settings import Tier
@@ -53,11 +42,27 @@ from alphamill.stages.asking import AskingDeps
 
 # One of each kind: another of the same kind says the same, and data are paid for in every call.
 SHOWN = (
-    "returns_1d", "roc_10", "rsi_14", "mfi_14", "volume_zscore_20", "obv_flow_20",
-    "price_volume_corr_20", "vwap_gap", "taker_imbalance_20", "taker_imbalance_z_20",
-    "trade_size_ratio_20", "trades_ratio_20", "ema_gap_50", "adx_14", "aroon_osc_14",
-    "efficiency_ratio_10", "volatility_1d", "bb_width", "donchian_position_20", "bar_range",
-)  # fmt: skip
+    "returns_1d",
+    "roc_10",
+    "rsi_14",
+    "mfi_14",
+    "volume_zscore_20",
+    "obv_flow_20",
+    "price_volume_corr_20",
+    "vwap_gap",
+    "taker_imbalance_20",
+    "taker_imbalance_z_20",
+    "trade_size_ratio_20",
+    "trades_ratio_20",
+    "ema_gap_50",
+    "adx_14",
+    "aroon_osc_14",
+    "efficiency_ratio_10",
+    "volatility_1d",
+    "bb_width",
+    "donchian_position_20",
+    "bar_range",
+)
 
 _REPEATED = "proposed before in this run"
 

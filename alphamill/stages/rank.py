@@ -63,10 +63,7 @@ def run(job: RankJob, deps: RunDeps) -> RankFacts:
 
 
 def ranked(
-    trials: Sequence[Trial],
-    validated: Sequence[ValidatedTrial],
-    deps: RunDeps,
-    interval: Interval,
+    trials: Sequence[Trial], validated: Sequence[ValidatedTrial], deps: RunDeps, interval: Interval
 ) -> list[RankedTrial]:
     """An interval's trials beside each other, in the order of `validated`."""
     search = _search_facts(trials, validated)

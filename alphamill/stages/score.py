@@ -15,12 +15,7 @@ from alphamill.jobs import Facts, RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import Trial, load_score
-from alphamill.runs.schemas import (
-    GIVEN_TRIALS,
-    RunDeps,
-    interval_key,
-    write_rows,
-)
+from alphamill.runs.schemas import GIVEN_TRIALS, RunDeps, interval_key, write_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,7 @@ from alphamill.jobs import Facts, ValidateJob
 from alphamill.language import read_expression
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import Measures, Trial, ValidatedTrial, dump_score
-from alphamill.runs.schemas import (
-    VALIDATION,
-    RunDeps,
-    interval_key,
-    read_trials,
-    write_rows,
-)
+from alphamill.runs.schemas import VALIDATION, RunDeps, interval_key, read_trials, write_rows
 
 
 @dataclass(frozen=True, slots=True)

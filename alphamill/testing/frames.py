@@ -43,10 +43,7 @@ def klines_at(
 
 
 def random_klines(
-    n_bars: int,
-    start_ms: int = START_MS,
-    interval: Interval = Interval.H1,
-    seed: int = 0,
+    n_bars: int, start_ms: int = START_MS, interval: Interval = Interval.H1, seed: int = 0
 ) -> pa.Table:
     """KLINES of bars in a row whose close is a random walk. Equal arguments, equal bars."""
     close = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, n_bars)))

@@ -13,15 +13,7 @@ from rich.text import Text
 
 from alphamill.errors import GiveUp
 from alphamill.frames import BarSpan, Interval, Market, Month, TimeRange
-from alphamill.lake import (
-    Lake,
-    Manifest,
-    Missing,
-    Series,
-    compared_at_ms,
-    manifest,
-    partitions,
-)
+from alphamill.lake import Lake, Manifest, Missing, Series, compared_at_ms, manifest, partitions
 from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, moment, percent, plain, whole
 from alphamill.stages.funding import read_funding

@@ -26,8 +26,11 @@ _HASH = re.compile(r"[0-9a-f]{1,16}")  # a run's id begins with its kind and a d
 @click.command()
 @click.argument("what", metavar="RUN|FACTOR")
 @click.option("--run", metavar="RUN", help="The run that a factor is of; default: the newest.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
-              help="A folder for what is computed; default: a temporary one.")  # fmt: skip
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for what is computed; default: a temporary one.",
+)
 @options.json_option
 @options.exits
 def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None:

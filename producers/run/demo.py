@@ -119,7 +119,7 @@ def demo(
     Example:
       alphamill demo
       alphamill demo --replay ../shared/data/klines/spot --interval 1h
-    """  # fmt: skip
+    """
     folder = (home or load_settings().home / "demo").resolve()
     if replay is not None:
         ReplaySource(replay)  # names what is wrong with the folder before anything starts
@@ -186,11 +186,19 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
         }
         say(f"Redis is up; starting exchange, offline LLM and workers; logs in {home / 'logs'}")
         simulators = [
-            Service("exchange", command("sim", "exchange", "--port", str(exchange_port), *source),
-                    env, lambda: _reads(f"{exchange_url}/api/v3/ping")),
-            Service("llm", command("sim", "llm", "--port", str(llm_port)),
-                    env, lambda: _reads(f"http://127.0.0.1:{llm_port}/v1/models")),
-        ]  # fmt: skip
+            Service(
+                "exchange",
+                command("sim", "exchange", "--port", str(exchange_port), *source),
+                env,
+                lambda: _reads(f"{exchange_url}/api/v3/ping"),
+            ),
+            Service(
+                "llm",
+                command("sim", "llm", "--port", str(llm_port)),
+                env,
+                lambda: _reads(f"http://127.0.0.1:{llm_port}/v1/models"),
+            ),
+        ]
         supervisor.start([*simulators, *worker_services(home, env, flower_port)])
         say(f"all is up; Flower on http://127.0.0.1:{flower_port} while this runs")
         os.environ.update(env)  # this process submits to that stack and to no other

@@ -74,9 +74,7 @@ def _say_port(what: str, port: int) -> None:
     help="How many times faster its clock goes; limits and streams follow it.",
 )
 @click.option(
-    "--stream-life-s",
-    type=click.FloatRange(0, min_open=True),
-    help="Of a websocket; default 24 h.",
+    "--stream-life-s", type=click.FloatRange(0, min_open=True), help="Of a websocket; default 24 h."
 )
 @click.option(
     "--stream-ping-s",
@@ -129,7 +127,7 @@ def exchange(
     \b
     Example:
       alphamill sim exchange --port 8001 --replay ../shared/data/klines/spot
-    """  # fmt: skip
+    """
     from alphamill.sim.exchange import ExchangeConfig, run_exchange
     from alphamill.sim.market import SyntheticMarket
 
@@ -187,7 +185,7 @@ def llm(
     \b
     Example:
       alphamill sim llm --port 8002 --seed 7
-    """  # fmt: skip
+    """
     from alphamill.sim.llm.server import LLMConfig, run_llm
 
     config = LLMConfig(port, seed, requests_per_minute, tokens_per_minute, latency_ms, api_key)

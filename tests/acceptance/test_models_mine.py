@@ -183,8 +183,7 @@ class Ended:
 
 
 @pytest.fixture(
-    scope="module",
-    params=["llmock", pytest.param("small model", marks=pytest.mark.small_model)],
+    scope="module", params=["llmock", pytest.param("small model", marks=pytest.mark.small_model)]
 )
 def ended(request, launch, small_market, tmp_path_factory) -> Iterator[Ended]:
     folder = tmp_path_factory.mktemp("models")

@@ -368,11 +368,7 @@ calls = st.lists(
 @MANY
 @given(calls, st.integers(-2000, 2000), st.integers(0, WINDOW_MS), st.integers(40, 120))
 def test_no_window_of_the_exchange_ever_sees_more_than_its_limit(
-    make: Make,
-    calls: list[tuple[int, int, int]],
-    offset_ms: int,
-    start_ms: int,
-    limit: int,
+    make: Make, calls: list[tuple[int, int, int]], offset_ms: int, start_ms: int, limit: int
 ) -> None:
     clock = at_window_start(start_ms)
     limiter, pool, exchange = make(clock), fixed(limit), Exchange(offset_ms)

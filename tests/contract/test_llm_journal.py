@@ -180,10 +180,7 @@ def test_two_live_callers_both_pay_and_the_first_reply_counts(journal: Journal) 
     assert settle(journal, first, 60, "from the first").reply_text == "from the second"
     assert amounts(journal) == (110, 0, 0, 0)
     statuses = {record.attempt: record.status for record in journal.calls("run")}
-    assert statuses == {
-        first.attempt: CallStatus.DUPLICATE,
-        second.attempt: CallStatus.SETTLED,
-    }
+    assert statuses == {first.attempt: CallStatus.DUPLICATE, second.attempt: CallStatus.SETTLED}
 
 
 def test_a_call_settled_meanwhile_is_not_reserved_again(journal: Journal) -> None:
@@ -281,9 +278,7 @@ steps = st.tuples(
 
 
 @settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(history=st.lists(steps, max_size=40), cap=st.integers(0, 1_500))
 def test_no_history_of_calls_passes_the_cap(

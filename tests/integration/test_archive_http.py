@@ -169,8 +169,7 @@ def test_a_day_is_published_when_it_is_over_and_a_month_on_the_first_monday(sour
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("bad_checksum", "sha256"), ("corrupt_zip", "not a zip")],
+    ("fault", "reason"), [("bad_checksum", "sha256"), ("corrupt_zip", "not a zip")]
 )
 def test_a_file_that_cannot_be_trusted(serve, fault, reason):
     file = KlineFile(*SPOT, DECEMBER)

@@ -12,13 +12,7 @@ from alphamill.errors import Misconfigured, RetryLater
 from alphamill.evaluation import Segment
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec, ScoreJob
-from alphamill.lake import (
-    Lake,
-    MonthFacts,
-    manifest,
-    read_klines,
-    write_klines,
-)
+from alphamill.lake import Lake, MonthFacts, manifest, read_klines, write_klines
 from alphamill.lake.s3 import S3Files
 from alphamill.runs.panels import load_panel
 from alphamill.runs.schemas import RunDeps, read_trials

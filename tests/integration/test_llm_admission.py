@@ -84,13 +84,7 @@ def place(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Place]:
 
 def held(call: str = "a", micros: int = 100) -> CallRecord:
     record = CallRecord.begin(
-        "run",
-        call,
-        "tier",
-        REQUEST,
-        prompt_version="1",
-        started_ms=1,
-        reserved_usd_micros=micros,
+        "run", call, "tier", REQUEST, prompt_version="1", started_ms=1, reserved_usd_micros=micros
     )
     return replace(record, day=DAY)
 

@@ -592,10 +592,7 @@ class NoUsage:
 
 
 def test_the_key_is_nowhere_but_in_its_header(
-    server: Script,
-    chat: OpenAIChat,
-    redis_url: str,
-    caplog: pytest.LogCaptureFixture,
+    server: Script, chat: OpenAIChat, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     breaker = MemoryBreaker(times=BreakerTimes(first_open_ms=0))
     call = Call(

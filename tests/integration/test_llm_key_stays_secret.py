@@ -82,9 +82,7 @@ def everything_in_redis(client: redis.Redis) -> bytes:
 
 
 def test_no_key_is_anywhere_but_in_the_header(
-    settings: Settings,
-    server: LLMockServer,
-    caplog: pytest.LogCaptureFixture,
+    settings: Settings, server: LLMockServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client = redis.Redis.from_url(settings.redis_url)

@@ -115,9 +115,17 @@ def mill(redis_server, tmp_path_factory):
 def _spec(kind: RunKind, lake: Lake, **more: Any) -> RunSpec:
     tiers = {tier: TierSettings(model=PROPOSER) for tier in Tier} if kind is RunKind.MINE else {}
     return RunSpec(
-        kind=kind, lake=lake.uri, market=Market.SPOT, symbols=SYMBOLS, intervals=(Interval.H1,),
-        start_ms=JAN.start_ms, end_ms=JAN.end_ms, budget_usd_micros=1_000_000, tiers=tiers, **more,
-    )  # fmt: skip
+        kind=kind,
+        lake=lake.uri,
+        market=Market.SPOT,
+        symbols=SYMBOLS,
+        intervals=(Interval.H1,),
+        start_ms=JAN.start_ms,
+        end_ms=JAN.end_ms,
+        budget_usd_micros=1_000_000,
+        tiers=tiers,
+        **more,
+    )
 
 
 def _open(mill: Mill, spec: RunSpec, *jobs: JobSpec) -> str:
@@ -144,19 +152,28 @@ def _mined(mill: Mill) -> str:
     """A mining run that is done, though one fetch failed for good and its features were skipped."""
     lost = _job("busdt", "fetch")
     run = _open(
-        mill, _spec(RunKind.MINE, mill.lake), _job("ausdt", "fetch"), lost,
-        _job("busdt", "features", needs=(lost.id,)), _job("all", "publish", goal=True),
-    )  # fmt: skip
+        mill,
+        _spec(RunKind.MINE, mill.lake),
+        _job("ausdt", "fetch"),
+        lost,
+        _job("busdt", "features", needs=(lost.id,)),
+        _job("all", "publish", goal=True),
+    )
     mill.ledger.finish(_claim(mill, run, "fetch-ausdt"), {})
     mill.ledger.fail(_claim(mill, run, lost.id), "HTTP 451: [red]not served here[/]")
     mill.ledger.finish(_claim(mill, run, "publish-all"), {})
     _write_panel(mill, run)
     _ask_models(mill, run)
     missing = [
-        {"stage": job.stage, "id": job.id, "state": job.state.value, "message": job.message,
-         "reason": job.error}
+        {
+            "stage": job.stage,
+            "id": job.id,
+            "state": job.state.value,
+            "message": job.message,
+            "reason": job.error,
+        }
         for job in mill.ledger.dead(run)
-    ]  # fmt: skip
+    ]
     calls = list(RedisJournal(mill.client).calls(run))
     spec = mill.ledger.run(run).spec
     rows.publish(mill.lake, run, spec, _trials(), _factors(), calls, missing)
@@ -238,10 +255,10 @@ def _write_panel(mill: Mill, run: str) -> None:
     }
     facts = SegmentFacts(JAN.start_ms, bars, HISTORY, 5, hashes)
     write_manifest(
-        mill.lake, run,
-        PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts},
-                      ended=()),
-    )  # fmt: skip
+        mill.lake,
+        run,
+        PanelManifest(Interval.H1, SYMBOLS, (), "snapshot", {Segment.DISCOVERY: facts}, ended=()),
+    )
 
 
 def _ask_models(mill: Mill, run: str) -> None:
@@ -306,8 +323,11 @@ def _write_klines(mill: Mill) -> None:
     )
     opens = [JAN.start_ms + n * H1_MS for n in range(744) if not 5 <= n < 8]
     columns = {name: np.ones(len(opens)) for name in KLINES.names}
-    columns |= {"open_time": np.array(opens), "close_time": np.array(opens) + H1_MS - 1,
-                "trades": np.ones(len(opens), dtype=np.int64)}  # fmt: skip
+    columns |= {
+        "open_time": np.array(opens),
+        "close_time": np.array(opens) + H1_MS - 1,
+        "trades": np.ones(len(opens), dtype=np.int64),
+    }
     table = pa.table({name: pa.array(columns[name]) for name in KLINES.names}).cast(KLINES)
     facts = MonthFacts("rest", JAN.range, (gap,), (halt,))
     write_klines(mill.lake, Market.SPOT, "AUSDT", Interval.H1, JAN, table, facts)
@@ -319,8 +339,11 @@ def _write_klines(mill: Mill) -> None:
 def test_status_lists_the_runs_newest_first_and_who_is_here(mill):
     told = mill.told("status")
     assert [run["id"] for run in told["runs"]] == [
-        mill.running, mill.failed, mill.scored, mill.mined,
-    ]  # fmt: skip
+        mill.running,
+        mill.failed,
+        mill.scored,
+        mill.mined,
+    ]
     mined = told["runs"][-1]
     assert (mined["state"], mined["done"], mined["failed"], mined["total"]) == ("done", 2, 2, 4)
     assert mined["priority"] == 3
@@ -339,8 +362,9 @@ def test_status_of_a_run_says_what_failed_and_what_it_spent(mill):
     assert "$0.000642 spent of $1.000000" in result.stdout
     told = mill.told("status", mill.mined)
     assert [(job["stage"], job["state"]) for job in told["jobs"]] == [
-        ("features", "skipped"), ("fetch", "dead"),
-    ]  # fmt: skip
+        ("features", "skipped"),
+        ("fetch", "dead"),
+    ]
     assert told["budget"]["spent_usd_micros"] == 642
     assert told["stages"]["fetch"] == {"done": 1, "dead": 1}
 
@@ -456,8 +480,16 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert result.stdout.strip() == str(out)
     page = out.read_text(encoding="utf-8")
-    for part in (mill.mined, "-ts_rank(close, 24)", "offline proposer", "read as an expression",
-                 "Survivorship: each of the", "HTTP 451", "discovery", "$0.000642"):  # fmt: skip
+    for part in (
+        mill.mined,
+        "-ts_rank(close, 24)",
+        "offline proposer",
+        "read as an expression",
+        "Survivorship: each of the",
+        "HTTP 451",
+        "discovery",
+        "$0.000642",
+    ):
         assert part in page, part
     assert "<script" not in page
     monkeypatch.chdir(tmp_path)
@@ -497,8 +529,9 @@ def test_prompt_shows_what_was_sent(mill):
     told = mill.told("prompt", "quick_scan", "--run", mill.mined, "--call", "quick_scan-0")
     assert told["call_id"] == "quick_scan-0aa"
     assert told["messages"] == [
-        {"role": "system", "content": "The manual."}, {"role": "user", "content": "first"},
-    ]  # fmt: skip
+        {"role": "system", "content": "The manual."},
+        {"role": "user", "content": "first"},
+    ]
     exact = mill.told("prompt", "quick_scan", "--run", mill.mined)
     assert exact["messages"][1]["content"] == "second \x1b[31m[bold]raw[/]"
 
@@ -517,9 +550,12 @@ def test_operators_is_the_manual_or_one_record_an_operator(mill):
     assert "ts_mean(x, bars)" in mill.ask("operators").stdout
     told = {row["name"]: row for row in mill.told("operators")}
     assert told["ts_mean"]["params"][1] == {
-        "name": "bars", "kind": "bars", "low": told["ts_mean"]["params"][1]["low"], "high": None,
+        "name": "bars",
+        "kind": "bars",
+        "low": told["ts_mean"]["params"][1]["low"],
+        "high": None,
         "default": None,
-    }  # fmt: skip
+    }
 
 
 # --- gaps ---------------------------------------------------------------------------------------
@@ -532,9 +568,13 @@ def test_gaps_reads_the_lake_alone(mill):
     assert (series["rows"], series["expected"]) == (741, 744)
     assert series["missing"][0].pop("asked_ms") > JAN.end_ms
     assert series["missing"] == [
-        {"start_ms": JAN.start_ms + 5 * H1_MS, "end_ms": JAN.start_ms + 8 * H1_MS, "bars": 3,
-         "why": "absent at the exchange"}
-    ]  # fmt: skip
+        {
+            "start_ms": JAN.start_ms + 5 * H1_MS,
+            "end_ms": JAN.start_ms + 8 * H1_MS,
+            "bars": 3,
+            "why": "absent at the exchange",
+        }
+    ]
     assert series["halts"] == [{"start_ms": 0, "end_ms": H1_MS, "bars": 1, "asked_ms": None}]
     assert told["absent"] == ["ZUSDT"]
     text = mill.ask("gaps", "AUSDT", **dead).stdout
@@ -641,8 +681,12 @@ class _Neighbour(BaseHTTPRequestHandler):
         if self.path.startswith("/api/v3/time"):
             return 200, {"serverTime": int(time.time() * 1000) + self.skew_ms}
         if self.path.startswith("/api/v3/exchangeInfo"):
-            rule = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                    "limit": 6000}  # fmt: skip
+            rule = {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": 6000,
+            }
             return 200, {"symbols": [], "rateLimits": [rule]}
         if self.path != "/v1/models":
             return 404, {}
@@ -728,9 +772,23 @@ def staffed(mill):
 def test_doctor_finds_a_healthy_stack_healthy(mill, neighbour, staffed):
     neighbour.handler.key = SECRET
     checks = _checks(mill, neighbour.env | {"ALPHAMILL_LLM_API_KEY": SECRET}, 0)
-    assert list(checks) == ["python", "settings", "redis", "persistence", "eviction", "workers",
-                            "beat", "broker", "lake", "exchange", "clock", "limits", "llm",
-                            "models", "prices"]  # fmt: skip
+    assert list(checks) == [
+        "python",
+        "settings",
+        "redis",
+        "persistence",
+        "eviction",
+        "workers",
+        "beat",
+        "broker",
+        "lake",
+        "exchange",
+        "clock",
+        "limits",
+        "llm",
+        "models",
+        "prices",
+    ]
     assert {name for name, check in checks.items() if check["state"] == "fail"} == set()
     assert "2,940 kline requests" in checks["limits"]["detail"]
     text = mill.ask("doctor", **neighbour.env, ALPHAMILL_LLM_API_KEY=SECRET).stdout
@@ -806,18 +864,35 @@ def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
     monkeypatch.setattr(tasks, "publish", len)
     assert tasks.sweep() == "0 published"
     assert 0 < mill.client.ttl("alphamill:swept") <= 30
-    checks = _checks(mill, {"ALPHAMILL_LLM_URL": "http://127.0.0.1:1/v1",
-                            "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:1"}, 1)  # fmt: skip
+    checks = _checks(
+        mill,
+        {
+            "ALPHAMILL_LLM_URL": "http://127.0.0.1:1/v1",
+            "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:1",
+        },
+        1,
+    )
     assert checks["beat"]["state"] == "ok"
     mill.client.delete("alphamill:swept")
 
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "usage", "factors", "library list", "library remove", "gaps", "report", "prompt",
-     "operators", "models", "cost",
-     "doctor"],
-)  # fmt: skip
+    [
+        "status",
+        "usage",
+        "factors",
+        "library list",
+        "library remove",
+        "gaps",
+        "report",
+        "prompt",
+        "operators",
+        "models",
+        "cost",
+        "doctor",
+    ],
+)
 def test_help_has_an_example_and_every_reader_speaks_json(mill, command):
     text = mill.ask(*command.split(), "--help").stdout
     assert "Example:\n" in text

@@ -176,9 +176,7 @@ def test_who_is_stopped_while_reading_leaves_no_answer_for_others(
 LOG = "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 
 
-def test_what_rides_behind_goes_in_the_same_round_trip_and_heals_a_lost_script(
-    line: Line,
-) -> None:
+def test_what_rides_behind_goes_in_the_same_round_trip_and_heals_a_lost_script(line: Line) -> None:
     client = line.client
     line.connection.go.set()
     note, other = client.register_script(LOG), client.register_script(LOG + " -- another")

@@ -70,9 +70,7 @@ def test_the_board_has_its_factors_and_what_belongs_to_them(
     assert "$0.002801 for 9 model calls" in " ".join(shown.split())
 
 
-def test_given_expressions_are_shown_with_their_figures(
-    alphamill: Callable[..., Result],
-) -> None:
+def test_given_expressions_are_shown_with_their_figures(alphamill: Callable[..., Result]) -> None:
     trials = json.loads(alphamill("factors", "--run", SCORED, "--json").stdout)["trials"]
     figures = {row["expression"]: round(row["rank_ic_mean"], 4) for row in trials}
     assert figures == {

@@ -165,10 +165,7 @@ def test_the_official_sdk_reads_klines_and_the_weight_used(official, source):
 def test_the_official_sdk_reads_the_listing_the_time_and_the_ticker(official, source):
     info = official.exchange_info().data()
     assert [item.symbol for item in info.symbols] == ["BTCUSDT", "ETHUSDT"]
-    assert {rule.rate_limit_type for rule in info.rate_limits} == {
-        "REQUEST_WEIGHT",
-        "RAW_REQUESTS",
-    }
+    assert {rule.rate_limit_type for rule in info.rate_limits} == {"REQUEST_WEIGHT", "RAW_REQUESTS"}
     assert abs(official.time().data().server_time - info.server_time) < 60_000
     ticker = official.ticker24hr(symbol="ETHUSDT").data().actual_instance
     assert float(ticker.last_price) == source.bars("spot", "ETHUSDT", "1h").close[-1]

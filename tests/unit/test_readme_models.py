@@ -36,8 +36,9 @@ def test_the_example_is_taken_as_it_stands_and_every_model_has_a_price(tmp_path:
     (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     llm = settings_of(tmp_path, example).llm
     prices = PriceTable.shipped(llm.prices)
-    asked = {chosen.model: llm.endpoint(chosen)
-             for tier in Tier for chosen in llm.tiers[tier].models}  # fmt: skip
+    asked = {
+        chosen.model: llm.endpoint(chosen) for tier in Tier for chosen in llm.tiers[tier].models
+    }
     assert len(asked) == 4
     for tier in Tier:
         for chosen in llm.tiers[tier].models:

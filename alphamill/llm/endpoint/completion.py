@@ -47,10 +47,7 @@ def read_usage(usage: Mapping[str, Any], request: ChatRequest) -> TokenUsage:
     total = _count(usage.get("total_tokens")) or 0  # may count thinking that completion leaves out
     cached = min(cached, prompt)
     return TokenUsage(
-        prompt,
-        cached,
-        max(completion, total - prompt),
-        cache_write=min(written, prompt - cached),
+        prompt, cached, max(completion, total - prompt), cache_write=min(written, prompt - cached)
     )
 
 

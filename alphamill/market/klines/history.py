@@ -74,11 +74,7 @@ class KlineHistory:
             yield found
 
     def _from_rest(
-        self,
-        symbol: str,
-        interval: Interval,
-        asked: TimeRange,
-        in_vain: Sequence[ArchiveMonth],
+        self, symbol: str, interval: Interval, asked: TimeRange, in_vain: Sequence[ArchiveMonth]
     ) -> Iterator[FetchedPart]:
         klines = confirmed_klines(self.exchange, symbol, interval, asked.start_ms, asked.end_ms)
         notes = [note for month in in_vain for note in month.notes]

@@ -63,10 +63,7 @@ class ExchangeApi:
     """Answers requests and counts them. Not thread-safe: one event loop owns it."""
 
     def __init__(
-        self,
-        source: BarSource,
-        limits: Mapping[Market, Limits],
-        now_ms: Callable[[], int],
+        self, source: BarSource, limits: Mapping[Market, Limits], now_ms: Callable[[], int]
     ) -> None:
         self._source = source
         self._now_ms = now_ms

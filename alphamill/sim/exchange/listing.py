@@ -38,9 +38,7 @@ def decimals_of(values: FloatArray) -> int:
 
 def rate_limits(limits: Limits) -> list[dict[str, Any]]:
     """The limits in force. A minute here lasts `limits.window_ms`, which only tests change."""
-    stated: list[dict[str, Any]] = [
-        _rate_limit("REQUEST_WEIGHT", 1, limits.weight),
-    ]
+    stated: list[dict[str, Any]] = [_rate_limit("REQUEST_WEIGHT", 1, limits.weight)]
     if limits.requests is not None:
         stated.append(_rate_limit("RAW_REQUESTS", limits.request_windows, limits.requests))
     return stated
@@ -88,12 +86,7 @@ def _filters(price_decimals: int, quantity_decimals: int) -> list[dict[str, Any]
             "maxPrice": "1000000.00000000",
             "tickSize": tick,
         },
-        {
-            "filterType": "LOT_SIZE",
-            "minQty": step,
-            "maxQty": "9000000.00000000",
-            "stepSize": step,
-        },
+        {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000000.00000000", "stepSize": step},
         {
             "filterType": "MARKET_LOT_SIZE",
             "minQty": "0.00000000",

@@ -36,9 +36,7 @@ def _silent(_handler: RequestHandler) -> None:
 
 
 async def _serve(
-    exchange: SimulatedExchange,
-    stop: asyncio.Event,
-    ready: Callable[[int], None],
+    exchange: SimulatedExchange, stop: asyncio.Event, ready: Callable[[int], None]
 ) -> None:
     """Listen until `stop` is set; replies under way are cut off then."""
     routes: list[Any] = [

@@ -305,10 +305,7 @@ def test_quantile_returns_equal_the_pooled_mean_when_every_bar_is_alike():
     rng = np.random.default_rng(15)
     values, forward = rng.normal(size=(2, 100, 10))
     rows = pd.DataFrame(
-        {
-            "label": [pd.qcut(row, 5, labels=False) for row in values],
-            "forward": list(forward),
-        }
+        {"label": [pd.qcut(row, 5, labels=False) for row in values], "forward": list(forward)}
     ).explode(["label", "forward"])
     pooled = rows.astype(float).groupby("label")["forward"].mean()
     np.testing.assert_allclose(quantile_returns(values, forward, 5), pooled)

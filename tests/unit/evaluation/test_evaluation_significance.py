@@ -80,11 +80,7 @@ def test_p_value_is_two_sided_normal(t):
 
 @pytest.mark.parametrize(
     ("benchmark", "skewness", "raw_kurtosis", "psr"),
-    [
-        (0.0, -2.448, 10.164, 0.9134),
-        (0.1, -2.448, 10.164, 0.8564),
-        (0.1, 0.0, 3.0, 0.9488),
-    ],
+    [(0.0, -2.448, 10.164, 0.9134), (0.1, -2.448, 10.164, 0.8564), (0.1, 0.0, 3.0, 0.9488)],
 )
 def test_probabilistic_sharpe_of_the_paper(benchmark, skewness, raw_kurtosis, psr):
     assert probabilistic_sharpe_ratio(

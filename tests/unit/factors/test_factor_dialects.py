@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from alphamill.factors import (
-    DIFFERENCES,
-    OPERATORS,
-    FactorError,
-    compute,
-    dialect_table,
-    parse,
-)
+from alphamill.factors import DIFFERENCES, OPERATORS, FactorError, compute, dialect_table, parse
 from alphamill.factors.dialects import DIALECTS
 from alphamill.factors.spellings import LOOSE, refusal
 

@@ -43,62 +43,101 @@ def test_a_factor_says_what_it_needs():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rank(close) - ts_mean(close)",
-         "col 15: ts_mean needs (x, bars), as in close / ts_mean(close, 20); 1 argument given"),
-        ("delay(close, -1)",
-         "col 14: delay by -1 bars would look ahead; "
-         "expected a whole number, 1 to 5000; did you mean 1?"),
-        ("ts_mean(close, 20.5)",
-         "col 16: ts_mean cannot have 20.5 bars; "
-         "expected a whole number, 1 to 5000; did you mean 20?"),
-        ("ts_mean(close, 0)",
-         "col 16: ts_mean cannot have 0 bars; "
-         "expected a whole number, 1 to 5000; did you mean 1?"),
-        ("ts_std(close, 1)",
-         "col 15: ts_std cannot have 1 bars; "
-         "expected a whole number, 2 to 5000; did you mean 2?"),
-        ("ts_mean(close, open)",
-         "col 16: bars of ts_mean must be written as a number; expected a whole number, 1 to 5000"),
-        ("delay(close, 1 - 2)",
-         "col 14: bars of delay must be written as a number; expected a whole number, 1 to 5000"),
+        (
+            "rank(close) - ts_mean(close)",
+            "col 15: ts_mean needs (x, bars), as in close / ts_mean(close, 20); 1 argument given",
+        ),
+        (
+            "delay(close, -1)",
+            "col 14: delay by -1 bars would look ahead; "
+            "expected a whole number, 1 to 5000; did you mean 1?",
+        ),
+        (
+            "ts_mean(close, 20.5)",
+            "col 16: ts_mean cannot have 20.5 bars; "
+            "expected a whole number, 1 to 5000; did you mean 20?",
+        ),
+        (
+            "ts_mean(close, 0)",
+            "col 16: ts_mean cannot have 0 bars; "
+            "expected a whole number, 1 to 5000; did you mean 1?",
+        ),
+        (
+            "ts_std(close, 1)",
+            "col 15: ts_std cannot have 1 bars; "
+            "expected a whole number, 2 to 5000; did you mean 2?",
+        ),
+        (
+            "ts_mean(close, open)",
+            "col 16: bars of ts_mean must be written as a number; "
+            "expected a whole number, 1 to 5000",
+        ),
+        (
+            "delay(close, 1 - 2)",
+            "col 14: bars of delay must be written as a number; expected a whole number, 1 to 5000",
+        ),
         ("ts_maen(close, 2)", "col 1: unknown operator 'ts_maen'; did you mean ts_mean?"),
         ("rank(closse)", "col 6: unknown field 'closse'; did you mean close?"),
         ("rank", "col 1: rank is an operator; expected rank(x)"),
-        ("close(open)",
-         "col 1: close is a field, not an operator; expected close without brackets"),
+        (
+            "close(open)",
+            "col 1: close is a field, not an operator; expected close without brackets",
+        ),
         ("1 + 2", "col 1: a factor needs at least one field; expected a field such as close"),
-        ("ts_mean(5, 10) + close",
-         "col 1: ts_mean of a constant says nothing; expected a field such as close in x"),
+        (
+            "ts_mean(5, 10) + close",
+            "col 1: ts_mean of a constant says nothing; expected a field such as close in x",
+        ),
         ("", "col 1: the expression is empty; expected one such as close / open"),
-        ("close +", "col 8: the expression ends too early; "
-                    "expected a field, a number, an operator's name or '('"),
+        (
+            "close +",
+            "col 8: the expression ends too early; "
+            "expected a field, a number, an operator's name or '('",
+        ),
         ("(close", "col 7: the expression ends too early; expected ')'"),
         ("close close", "col 7: 'close' does not fit here; expected an operator or the end"),
-        ("rank(close, )", "col 13: ')' does not fit here; "
-                          "expected a field, a number, an operator's name or '('"),
-        ("close < open < high",
-         "col 14: comparisons do not chain; expected 'and' between two comparisons"),
+        (
+            "rank(close, )",
+            "col 13: ')' does not fit here; expected a field, a number, an operator's name or '('",
+        ),
+        (
+            "close < open < high",
+            "col 14: comparisons do not chain; expected 'and' between two comparisons",
+        ),
         ("close ? open", "col 13: the expression ends too early; expected ':'"),
-        ("close; open", "col 6: ';' is not part of the language; "
-                        "expected ',' between arguments, nothing at the end"),
-        ("cl\u043ese", "col 3: '\\u043e' is not part of the language; "
-                       "expected a name, a number, an operator or a bracket"),
-        ("__import__('os')", "col 12: \"'\" is not part of the language; "
-                             "expected names without quotes"),
-        ("close.__class__",
-         "col 1: unknown field 'close.__class__'; expected open, high, low, close, volume, "
-         "quote_volume, trades, taker_buy_base, taker_buy_quote, vwap, returns, adv20"),
+        (
+            "close; open",
+            "col 6: ';' is not part of the language; "
+            "expected ',' between arguments, nothing at the end",
+        ),
+        (
+            "cl\u043ese",
+            "col 3: '\\u043e' is not part of the language; "
+            "expected a name, a number, an operator or a bracket",
+        ),
+        (
+            "__import__('os')",
+            'col 12: "\'" is not part of the language; expected names without quotes',
+        ),
+        (
+            "close.__class__",
+            "col 1: unknown field 'close.__class__'; expected open, high, low, close, volume, "
+            "quote_volume, trades, taker_buy_base, taker_buy_quote, vwap, returns, adv20",
+        ),
         ("close / 0", "col 1: close / 0 is not a number"),
         ("close + 1 / 0", "col 1: 1 / 0 is not a finite number"),
         ("close + 1e999", "col 9: inf is too large; expected at most 1e+12"),
-        ("clip(close, open, 3)",
-         "col 13: low of clip must be written as a number; expected a number"),
-        ("ts_quantile(close, 9, 1.5)",
-         "col 23: ts_quantile: q is 1.5; expected 0 to 1"),
-        ("group_rank(close, 5)",
-         "col 19: '5' does not fit here; expected the name of a group table"),
+        (
+            "clip(close, open, 3)",
+            "col 13: low of clip must be written as a number; expected a number",
+        ),
+        ("ts_quantile(close, 9, 1.5)", "col 23: ts_quantile: q is 1.5; expected 0 to 1"),
+        (
+            "group_rank(close, 5)",
+            "col 19: '5' does not fit here; expected the name of a group table",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_speak(text, message):
     with pytest.raises(FactorError) as caught:
         parse(text)

@@ -3,12 +3,7 @@
 import pytest
 
 from alphamill.frames import Interval, Market, Month
-from alphamill.lake.layout import (
-    Series,
-    month_of,
-    run_key,
-    series_of,
-)
+from alphamill.lake.layout import Series, month_of, run_key, series_of
 
 
 def test_the_documented_paths():

@@ -12,8 +12,11 @@ def test_a_market_of_each_strength_and_seed():
     truth = Truth((0.0, 0.05), 2, 6, 700, 3)
     markets = truth.markets(Repeats(2, 5, 1).range)
     assert [(market.seed, len(market.planted)) for market in markets] == [
-        (5, 0), (5, 2), (6, 0), (6, 2)
-    ]  # fmt: skip
+        (5, 0),
+        (5, 2),
+        (6, 0),
+        (6, 2),
+    ]
     assert {p.horizon_bars for market in markets for p in market.planted} == {3}
     assert {(market.n_symbols, market.n_bars) for market in markets} == {(6, 700)}
 

@@ -59,8 +59,9 @@ def invoke(*arguments, columns="80"):
 
 
 def test_every_priced_model_at_three_volumes():
-    result = invoke("--json", "--prompt-tokens", "1000", "--completion-tokens", "100",
-                    "--cached-frac", "0.5")  # fmt: skip
+    result = invoke(
+        "--json", "--prompt-tokens", "1000", "--completion-tokens", "100", "--cached-frac", "0.5"
+    )
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     assert {row["model"] for row in told["models"]} == set(PriceTable.shipped().listed)

@@ -23,9 +23,14 @@ KEY = "sk-very-secret-key"
 
 @pytest.mark.parametrize(
     ("skew_ms", "error_ms", "state", "words"),
-    [(200, 50, "ok", "within"), (-900, 10, "ok", "within"), (1200, 500, "ok", "within"),
-     (2300, 100, "warn", "2.3 s behind"), (-5000, 100, "warn", "5.0 s ahead of")],
-)  # fmt: skip
+    [
+        (200, 50, "ok", "within"),
+        (-900, 10, "ok", "within"),
+        (1200, 500, "ok", "within"),
+        (2300, 100, "warn", "2.3 s behind"),
+        (-5000, 100, "warn", "5.0 s ahead of"),
+    ],
+)
 def test_a_clock_is_off_only_if_the_round_trip_cannot_explain_it(skew_ms, error_ms, state, words):
     check = remote.clock_check(skew_ms, error_ms)
     assert check.state == state
@@ -61,10 +66,12 @@ def test_a_worker_with_queues_of_its_own_choice_counts():
 
 @pytest.mark.parametrize(
     ("info", "state"),
-    [({"maxmemory_policy": "noeviction"}, "ok"),
-     ({"maxmemory_policy": "allkeys-lru", "maxmemory": 0}, "warn"),
-     ({"maxmemory_policy": "allkeys-lru", "maxmemory": 10}, "fail")],
-)  # fmt: skip
+    [
+        ({"maxmemory_policy": "noeviction"}, "ok"),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": 0}, "warn"),
+        ({"maxmemory_policy": "allkeys-lru", "maxmemory": 10}, "fail"),
+    ],
+)
 def test_a_server_that_evicts_loses_jobs(info, state):
     assert local._eviction(info).state == state
 
@@ -87,10 +94,13 @@ class Configured:
 
 @pytest.mark.parametrize(
     ("info", "save", "state"),
-    [({"aof_enabled": 1}, "", "ok"), ({"aof_enabled": 0}, "3600 1", "warn"),
-     ({"aof_enabled": 0}, "", "fail"),
-     ({"aof_enabled": 1, "aof_last_write_status": "err"}, "", "fail")],
-)  # fmt: skip
+    [
+        ({"aof_enabled": 1}, "", "ok"),
+        ({"aof_enabled": 0}, "3600 1", "warn"),
+        ({"aof_enabled": 0}, "", "fail"),
+        ({"aof_enabled": 1, "aof_last_write_status": "err"}, "", "fail"),
+    ],
+)
 def test_persistence(info, save, state):
     assert local._persistence(info, Configured(save)).state == state
 
@@ -148,8 +158,12 @@ def test_probes_are_answered_in_order_and_one_that_fails_hides_no_other():
 
     checks = ask_all({"a": misconfigured, "b": broken, "c": later, "d": fine("d")}, patience_s=20.0)
     assert [(check.name, check.state) for check in checks] == [
-        ("redis", "ok"), ("a", "fail"), ("b", "fail"), ("c", "fail"), ("d", "ok"),
-    ]  # fmt: skip
+        ("redis", "ok"),
+        ("a", "fail"),
+        ("b", "fail"),
+        ("c", "fail"),
+        ("d", "ok"),
+    ]
     assert checks[1].cure == "ALPHAMILL_LAKE: free some"
     assert checks[2].detail == "the check broke (KeyError)"
     assert KEY not in str(checks)
@@ -167,8 +181,10 @@ def test_a_probe_that_hangs_is_left_behind():
     release.set()
     assert time.monotonic() - began_s < ANSWER_S
     assert [(check.name, check.state) for check in checks] == [
-        ("first", "ok"), ("slow", "fail"), ("quick", "ok"),
-    ]  # fmt: skip
+        ("first", "ok"),
+        ("slow", "fail"),
+        ("quick", "ok"),
+    ]
     assert "no answer within 1 s" in checks[1].detail
 
 

@@ -18,8 +18,11 @@ def table(tmp_path, text):
 
 
 def test_a_table_gives_a_label_a_symbol_and_group(tmp_path):
-    path = table(tmp_path, "\ufeffsymbol,Sector,industry\nBTCUSDT,money,pow\n\nethusdt, chain ,\n"
-                           "UNIUSDT,defi,dex\nXRPUSDT,money,pay\n")  # fmt: skip
+    path = table(
+        tmp_path,
+        "\ufeffsymbol,Sector,industry\nBTCUSDT,money,pow\n\nethusdt, chain ,\n"
+        "UNIUSDT,defi,dex\nXRPUSDT,money,pay\n",
+    )
     assert read_groups(path, SYMBOLS) == {
         "sector": {"BTCUSDT": "money", "ETHUSDT": "chain", "UNIUSDT": "defi"},
         "industry": {"BTCUSDT": "pow", "UNIUSDT": "dex"},  # ETHUSDT is in none
@@ -58,12 +61,14 @@ RANGE = ["--symbols", "BTCUSDT", "--interval", "1h", "--start", "2022-01-01"]
         (["ts_maen(close, 5)"], "unknown operator 'ts_maen'; did you mean ts_mean?"),
         (["close / rsi_41"], "expected rsi_6 or rsi_14"),
         (["ts_mean(close)"], "needs (x, bars), as in close / ts_mean(close, 20); 1 argument given"),
-        (["group_rank(returns, banana)"],
-         "no group table 'banana'; expected sector or industry or subindustry"),
+        (
+            ["group_rank(returns, banana)"],
+            "no group table 'banana'; expected sector or industry or subindustry",
+        ),
         (["group_rank(returns, banana)"], "a table is a column of the file given with --groups"),
         (["--zoo", "alpha191"], "alpha101"),
     ],
-)  # fmt: skip
+)
 def test_evaluate_says_what_is_wrong_before_it_submits(arguments, words):
     done = CliRunner().invoke(evaluate, [*arguments, *RANGE])
     assert done.exit_code == 2

@@ -23,11 +23,7 @@ def asked(start_ms, end_ms=None, market=Market.SPOT):
 
 @pytest.mark.parametrize(
     ("market", "opened"),
-    [
-        (Market.SPOT, (2017, 7)),
-        (Market.USD_M, (2019, 9)),
-        (Market.COIN_M, (2020, 8)),
-    ],
+    [(Market.SPOT, (2017, 7)), (Market.USD_M, (2019, 9)), (Market.COIN_M, (2020, 8))],
 )
 def test_a_start_before_the_market_opened_is_moved_and_said(market, opened, capsys):
     assert asked(ms(201), ms(2022), market) == (ms(*opened), ms(2022))
@@ -52,10 +48,7 @@ def test_the_end_is_the_last_bar_that_closed():
 
 @pytest.mark.parametrize(
     ("start_ms", "end_ms", "words"),
-    [
-        (ms(9000), None, "lies in the future"),
-        (ms(2021), ms(2021), "--end must come after"),
-    ],
+    [(ms(9000), None, "lies in the future"), (ms(2021), ms(2021), "--end must come after")],
 )
 def test_ranges_without_a_bar(start_ms, end_ms, words):
     with pytest.raises(click.UsageError, match=words):

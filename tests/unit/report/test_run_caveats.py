@@ -74,9 +74,7 @@ def test_trials_that_the_library_has_are_counted_once():
         replace(rows.TRIAL, reason="admitted by mine-1"),
         replace(rows.TRIAL, why_not_finalist="admitted by mine-1 as rank(close)"),
         replace(
-            rows.TRIAL,
-            reason="proposed before in this run",
-            why_not_finalist="not among the best",
+            rows.TRIAL, reason="proposed before in this run", why_not_finalist="not among the best"
         ),
     ]
     assert known_line(trials).startswith("2 trials")

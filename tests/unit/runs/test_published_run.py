@@ -14,13 +14,7 @@ from alphamill.ledger import JobState
 from alphamill.runs import schemas
 from alphamill.runs.failures import group_failures
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import (
-    Admission,
-    Measures,
-    RankedTrial,
-    ReviewedFinalist,
-    ValidatedTrial,
-)
+from alphamill.runs.rows import Admission, Measures, RankedTrial, ReviewedFinalist, ValidatedTrial
 from tests import rows
 
 H1 = Interval.H1

@@ -21,15 +21,7 @@ from alphamill.language import read_expression
 from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
 from alphamill.runs.known_factors import KnownFactors
-from alphamill.runs.library import (
-    Moment,
-    admit,
-    entries,
-    library_key,
-    look_up,
-    recorded,
-    remove,
-)
+from alphamill.runs.library import Moment, admit, entries, library_key, look_up, recorded, remove
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import Admission
@@ -182,11 +174,7 @@ def test_without_a_library_the_same_is_found_again(tmp_path):
 def judged(expression, rank=1):
     factor = read_expression(expression)
     return replace(
-        rows.FACTOR,
-        hash=factor.hash,
-        expression=factor.text,
-        verdict=Grade.PREDICTIVE,
-        rank=rank,
+        rows.FACTOR, hash=factor.hash, expression=factor.text, verdict=Grade.PREDICTIVE, rank=rank
     )
 
 

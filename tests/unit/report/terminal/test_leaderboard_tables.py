@@ -70,8 +70,18 @@ def test_every_figure_is_shown_whole_at_any_width(width):
     long = "rank(ts_mean(close / open, 24)) + " * 6 + "rank(volume / adv20)"
     found = [factor(), factor(rank=65, expression=long), factor(verdict=Grade.PREDICTIVE)]
     text = shown(factors_board(found), width)
-    for part in ("-13.9", "-8.3", "-16.6", "13%", "0.413", "<0.0001", "predictive", "1,208", "8.3",
-                 "$0.000449"):  # fmt: skip
+    for part in (
+        "-13.9",
+        "-8.3",
+        "-16.6",
+        "13%",
+        "0.413",
+        "<0.0001",
+        "predictive",
+        "1,208",
+        "8.3",
+        "$0.000449",
+    ):
         assert part in text, part
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
@@ -132,9 +142,18 @@ def test_capacity_and_folds_are_columns_where_there_is_room_and_words_where_ther
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0, "0"), (999.4, "999"), (999.6, "1.00k"), (1250, "1.25k"),
-     (34_000_000, "34.0M"), (999_600_000, "1.00B"), (-1250, "-1.25k"), (float("inf"), "–")],
-)  # fmt: skip
+    [
+        (None, "–"),
+        (0, "0"),
+        (999.4, "999"),
+        (999.6, "1.00k"),
+        (1250, "1.25k"),
+        (34_000_000, "34.0M"),
+        (999_600_000, "1.00B"),
+        (-1250, "-1.25k"),
+        (float("inf"), "–"),
+    ],
+)
 def test_an_amount_has_three_digits(value, text):
     assert amount(value) == text
 

@@ -46,9 +46,18 @@ def test_every_stage_of_a_run_fits_a_narrow_terminal() -> None:
 
 @pytest.mark.parametrize(
     ("micros", "text"),
-    [(0, "$0.000000"), (1, "$0.000001"), (1_234_567, "$1.234567"), (-5, "-$0.000005"),
-     (10**12, "$1,000,000.000000"), (None, "–"), (math.inf, "–"), (True, "–"), ("7", "–")],
-)  # fmt: skip
+    [
+        (0, "$0.000000"),
+        (1, "$0.000001"),
+        (1_234_567, "$1.234567"),
+        (-5, "-$0.000005"),
+        (10**12, "$1,000,000.000000"),
+        (None, "–"),
+        (math.inf, "–"),
+        (True, "–"),
+        ("7", "–"),
+    ],
+)
 def test_money_to_the_micro_dollar(micros: object, text: str) -> None:
     assert values.usd(micros) == text
 

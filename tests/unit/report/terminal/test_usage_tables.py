@@ -23,9 +23,19 @@ def counters():
         ]
     ):
         found.record(
-            UsageEntry(f"c{n}", run, day, tier, "offline-proposer", 1_234_567, 1_000, 99_999,
-                       12_345_678, 2_000)
-        )  # fmt: skip
+            UsageEntry(
+                f"c{n}",
+                run,
+                day,
+                tier,
+                "offline-proposer",
+                1_234_567,
+                1_000,
+                99_999,
+                12_345_678,
+                2_000,
+            )
+        )
     found.record_error(RUN, "2026-01-30", "quick_scan", "offline-proposer", "timeout")
     return found
 
@@ -57,9 +67,18 @@ def test_a_line_a_day_and_run_adds_up_its_tiers(counters):
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (99_999, "99,999"), (99_999.5, "100k"), (123_456, "123k"), (999_499, "999k"),
-     (999_600, "1.0M"), (12_345_678, "12.3M"), (99_960_000, "100M"), (7.25e9, "7.2G")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (99_999, "99,999"),
+        (99_999.5, "100k"),
+        (123_456, "123k"),
+        (999_499, "999k"),
+        (999_600, "1.0M"),
+        (12_345_678, "12.3M"),
+        (99_960_000, "100M"),
+        (7.25e9, "7.2G"),
+    ],
+)
 def test_rounded_counts_have_at_most_six_characters(count, text):
     assert rounded(count) == text
     assert len(rounded(count)) <= 6
