@@ -1,4 +1,5 @@
-"""What people read: tables for the terminal and one self-contained page a run.
+"""What people read of a run: views for the terminal and one self-contained page.
 
-Pure functions of plain dicts. Text that a model or a user wrote is data: it is never markup.
+Values in, text out: nothing here calls out or submits. Text that a model or a user wrote is data:
+it is never markup.
 """

@@ -31,10 +31,11 @@ from alphamill.lake import (
     compared_at_ms,
     manifest,
 )
+from alphamill.lake.holdings import holdings_of
 from alphamill.market import FakeExchange
+from alphamill.report.terminal.gaps import gaps_view
 from alphamill.stages import fetch, reverify
 from alphamill.stages.fetch import FetchDeps
-from producers.read.gaps import _show, holdings_of
 
 H1_MS = 3_600_000
 SERIES = Series(Market.SPOT, "BTCUSDT", Interval.H1)
@@ -90,7 +91,8 @@ def test_the_tables_fit_80_columns():
     console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
     minutes = Series(Market.USD_M, "1000SATSUSDT", Interval.M15)
     january = entry(JAN, gaps=[BarSpan(JAN.start_ms, JAN.start_ms + 44 * H1_MS, 44)])
-    _show([holdings_of(Manifest(minutes, (january, Entry(MAR, None, 1, 0))))], ["X"], console)
+    held = Manifest(minutes, (january, Entry(MAR, None, 1, 0)))
+    console.print(gaps_view([holdings_of(held)], ["X"]))
     text = console.file.getvalue()
     assert "…" not in text
     assert "44+" in text  # and the stretches whose bars are not known
@@ -121,7 +123,7 @@ def test_the_outage_of_2023_03_24_shows_both_ways(shared_data, tmp_path):
     assert [h.bars for h in halts] == [72]
     assert found.last_asked_ms(first) >= compared[march] == march.end_ms + 86_400_000
     console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
-    _show([found], [], console)
+    console.print(gaps_view([found], []))
     text = console.file.getvalue()
     assert "2023-03-24 12:40 14:00" in text
     assert "flat bars, no trade" in text

@@ -1,0 +1,81 @@
+"""What the lake has of a series, over the whole range that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alphamill.frames import BarSpan, Month, TimeRange
+from alphamill.lake.layout import Series
+from alphamill.lake.manifest import Manifest, Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """A series in the lake. share: of the expected bars that are there; None if none is expected.
+
+    missing: stretches without bars between the first and the last bar asked for. halts: stretches
+    of flat bars without volume, which are there. funding_unknown: stretches of a futures series
+    whose settlements the lake does not know, empty on spot. asked_ms: by month, when the exchange
+    was last asked; a month that is not there was never asked for.
+    """
+
+    series: Series
+    rows: int
+    expected: int
+    start_ms: int
+    end_ms: int
+    missing: tuple[Missing, ...]
+    halts: tuple[BarSpan, ...]
+    asked_ms: Mapping[Month, int] = field(default_factory=dict)
+    funding_unknown: tuple[TimeRange, ...] = ()
+
+    def last_asked_ms(self, start_ms: int) -> int | None:
+        """When the exchange was last asked for the bars from here on."""
+        return self.asked_ms.get(Month.of_ms(start_ms))
+
+    @property
+    def share(self) -> float | None:
+        """Bars there of bars expected."""
+        return self.rows / self.expected if self.expected else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "market": self.series.market.value,
+            "symbol": self.series.symbol,
+            "interval": self.series.interval.value,
+            "rows": self.rows,
+            "expected": self.expected,
+            "share": self.share,
+            "start_ms": self.start_ms,
+            "end_ms": self.end_ms,
+            "missing": [self._stretch(stretch) for stretch in self.missing],
+            "halts": [self._stretch(halt) for halt in self.halts],
+            "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
+        }
+
+    def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:
+        return asdict(stretch) | {"asked_ms": self.last_asked_ms(stretch.start_ms)}
+
+
+def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) -> Holdings:
+    """From a manifest: the range is from the first bar asked for to the last.
+
+    compared_ms: by month, when its bars were last compared with the exchange.
+    """
+    compared_ms = compared_ms or {}
+    # A damaged file does not say what was asked for: its whole month counts.
+    asked = [e.partition.facts.asked if e.partition else e.month.range for e in held.entries]
+    start_ms, end_ms = min(one.start_ms for one in asked), max(one.end_ms for one in asked)
+    return Holdings(
+        held.series,
+        held.rows,
+        held.expected,
+        start_ms,
+        end_ms,
+        tuple(held.missing(start_ms, end_ms)),
+        tuple(halt for partition in held.partitions for halt in partition.facts.halts),
+        {e.month: max(e.written_ms, compared_ms.get(e.month, 0)) for e in held.entries},
+    )

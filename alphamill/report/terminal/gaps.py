@@ -1,0 +1,96 @@
+"""What the lake has of each series, what is missing, and why, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alphamill.frames import BarSpan
+from alphamill.lake import Missing
+from alphamill.lake.holdings import Holdings
+from alphamill.report.terminal.tables import empty_table
+from alphamill.report.values import NOTHING, moment, percent, plain, whole
+
+_STRETCHES_SHOWN = 40
+_FUNDING_SHOWN = 4  # stretches of a symbol without known funding
+
+_Stretch = tuple[Holdings, Missing | BarSpan, str]  # whose, where, why
+
+
+def gaps_view(holdings: Sequence[Holdings], absent: Sequence[str]) -> RenderableType:
+    """A line a series, then every stretch that is missing or halted; absent: symbols."""
+    missing = [(one, stretch, stretch.why) for one in holdings for stretch in one.missing]
+    halts = [(one, halt, "flat bars, no trade") for one in holdings for halt in one.halts]
+    parts: list[RenderableType] = [_series_table(holdings), Text()]
+    parts += _stretches("missing", missing) or [Text("no bar is missing", style="green")]
+    if unknown := _funding_lines(holdings):
+        parts += [Text(), *(Text(line, style="yellow") for line in unknown)]
+    if halts:
+        parts += [Text(), *_stretches("halted", halts)]
+    if absent:
+        parts.append(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
+    return Group(*parts)
+
+
+def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
+    """For example "funding of BTCUSDT (um) not known: 2023-01-01 00:00 to 2023-02-01 00:00"."""
+    lines = []
+    for one in holdings:
+        shown = one.funding_unknown[:_FUNDING_SHOWN]
+        parts = ", ".join(f"{moment(part.start_ms)} to {moment(part.end_ms)}" for part in shown)
+        more = len(one.funding_unknown) - len(shown)
+        if shown:
+            whose = f"funding of {one.series.symbol} ({one.series.market.value}) not known"
+            lines.append(f"{whose}: {parts}" + (f" and {more} more" if more else ""))
+    return list(dict.fromkeys(lines))  # a symbol's intervals often say the same
+
+
+def _series_table(holdings: Sequence[Holdings]) -> Table:
+    table = empty_table(
+        "market", "symbol", "bar", "from (UTC)", "to", ">bars", ">share", ">missing", ">halted"
+    )
+    for one in holdings:
+        missing = [stretch.bars for stretch in one.missing]
+        known = [bars for bars in missing if bars is not None]
+        count = whole(sum(known)) + ("+" if len(known) < len(missing) else "")
+        table.add(
+            one.series.market,
+            one.series.symbol,
+            one.series.interval,
+            moment(one.start_ms)[:10],
+            moment(one.end_ms)[:10],
+            whole(one.rows),
+            percent(one.share, 2 if one.rows < one.expected else 0),
+            Text(count, style="yellow" if missing else "dim"),
+            whole(sum(halt.bars for halt in one.halts)),
+        )
+    return table
+
+
+def _stretches(title: str, stretches: Sequence[_Stretch]) -> list[RenderableType]:
+    if not stretches:
+        return []
+    table = empty_table(title, "bar", "from (UTC)", "to", ">bars", "why (last asked)")
+    table.columns[-1].no_wrap = False
+    for one, stretch, why in stretches[:_STRETCHES_SHOWN]:
+        asked_ms = one.last_asked_ms(stretch.start_ms)
+        table.add(
+            one.series.symbol,
+            one.series.interval,
+            moment(stretch.start_ms),
+            _until(stretch.start_ms, stretch.end_ms),
+            NOTHING if stretch.bars is None else whole(stretch.bars),
+            plain(why) if asked_ms is None else f"{plain(why)} ({moment(asked_ms)[:10]})",
+        )
+    more = len(stretches) - _STRETCHES_SHOWN
+    note = Text(f"and {more} more stretches: --json", style="dim")
+    return [table, note] if more > 0 else [table]
+
+
+def _until(start_ms: int, end_ms: int) -> str:
+    """The end, without the date if that is the start's."""
+    start, end = moment(start_ms), moment(end_ms)
+    return end.removeprefix(start[:10]).strip()
