@@ -22,9 +22,11 @@ from alphamill.stack.embedded_redis import find_redis_binary, free_port
 from tests.deadlines import ANSWER_S, end_s, slowness, start_s, wait_for
 from tests.loopback import listens
 
-# No property depends on how long an example takes; what lands is judged by the same examples.
-hypothesis.settings.register_profile("here", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+# No property depends on how long an example takes, or on how long it takes to make one; what lands
+# is judged by the same examples.
+UNHURRIED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("here", **UNHURRIED)
+hypothesis.settings.register_profile("ci", **UNHURRIED, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

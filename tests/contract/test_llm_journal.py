@@ -278,7 +278,8 @@ steps = st.tuples(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=st.lists(steps, max_size=40), cap=st.integers(0, 1_500))
 def test_no_history_of_calls_passes_the_cap(
