@@ -14,8 +14,9 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.runs.figures import DiscoveryFigures, Measures, SegmentFigures
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import DiscoveryFigures, JudgedFactor, Measures, SegmentFigures, Trial
+from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.runs.schemas import CALLS, GIVEN_TRIALS, MINED_TRIALS, SUMMARY, VERDICTS
 
 FACTOR = JudgedFactor(

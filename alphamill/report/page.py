@@ -21,9 +21,10 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.report import values
 from alphamill.report.caveats import page_caveats, spent_line
 from alphamill.report.legend import correlation, factors_legend, trials_legend
+from alphamill.runs.figures import Measures
 from alphamill.runs.panels import SegmentFacts
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
-from alphamill.runs.rows import UNMEASURED, JudgedFactor, Measures, Trial
+from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
 
 _READ = ("evaluated", "duplicate", "fault", "unclean")  # candidates that were read as an expression
 # Even text that slipped through the escaping could then load and run nothing.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -19,6 +18,7 @@ from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.runs.failures import missing_job
+from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
 from alphamill.runs.schemas import SUMMARY
@@ -144,13 +144,8 @@ class PublishedRun:
     def _plain(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table; None for what is not a finite number."""
         table = _file(self.lake, self.id, f"{name}.parquet", self.lake.read)
-        return [
-            {
-                name: None if isinstance(value, float) and not math.isfinite(value) else value
-                for name, value in row.items()
-            }
-            for row in table.to_pylist()
-        ]
+        rows = table.to_pylist()
+        return [{name: finite(value) for name, value in row.items()} for row in rows]
 
 
 def asks_offline(spec: Mapping[str, Any]) -> bool:

@@ -1,98 +1,31 @@
 """The rows of a run's tables as objects: candidates, what later stages say of them, verdicts.
 
-A figure that cannot be had is None. What a row says of several segments lies in the lake as columns
-with a prefix ("validation_net_sharpe"); here and nowhere else are they made one object a segment,
-and columns again.
+What a row says of several segments lies in the lake as columns with a prefix
+("validation_net_sharpe"); here and nowhere else are they made one object a segment, and columns
+again.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
-from alphamill.evaluation import Gate, Grade, Score, Segment
+from alphamill.evaluation import Gate, Grade, Score
 from alphamill.frames import Interval
+from alphamill.runs.figures import (
+    NO_FIGURES,
+    DiscoveryFigures,
+    Measures,
+    SegmentFigures,
+    dump_score,
+    load_score,
+)
 
-JUDGED_SEGMENTS = (Segment.DISCOVERY, Segment.VALIDATION, Segment.HOLDOUT)  # in order of time
 UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """A factor's main figures on one stretch of bars. None where a figure cannot be had.
-
-    Correlations are of the factor as written; the book trades it in the direction that discovery
-    found. rank_ic_* and ic_* are of a cross-section; below three symbols time_series_* stand in.
-    """
-
-    rank_ic_mean: float | None = None
-    rank_ic_t: float | None = None  # Newey-West
-    time_series_rank_corr: float | None = None
-    time_series_t: float | None = None  # Newey-West
-    p_value: float | None = None  # of whichever t there is; one-sided after discovery
-    ic_mean: float | None = None
-    icir: float | None = None  # mean / std over bars, not annualised
-    coverage: float | None = None  # of existing bars, the share with a value
-    turnover_per_bar: float | None = None  # one-way
-    gross_sharpe: float | None = None  # annualised
-    net_sharpe: float | None = None  # annualised
-    gross_sharpe_per_bar: float | None = None
-    net_sharpe_per_bar: float | None = None
-    max_drawdown_frac: float | None = None
-    break_even_bps: float | None = None  # one-way cost of trading at which the profit is gone
-    capacity_quote: float | None = None  # capital, in quote currency
-
-    @classmethod
-    def of(cls, score: Score, **more: Any) -> Self:
-        """The figures of a Score, and what it does not know."""
-        names = [one.name for one in fields(cls) if one.name not in more]
-        return cls(**{name: finite(getattr(score, name)) for name in names}, **more)
-
-    @property
-    def in_time(self) -> bool:
-        """Whether the figures are of each symbol in time, for want of a cross-section."""
-        alone = (self.time_series_t, self.time_series_rank_corr)
-        return self.rank_ic_t is None and self.rank_ic_mean is None and alone != (None, None)
-
-    @property
-    def association(self) -> float | None:
-        """Mean RankIC, or the mean rank correlation in time where there is no cross-section."""
-        return self.time_series_rank_corr if self.rank_ic_mean is None else self.rank_ic_mean
-
-    @property
-    def association_t(self) -> float | None:
-        """Newey-West t of `association`."""
-        return self.time_series_t if self.rank_ic_t is None else self.rank_ic_t
-
-
-Kind = TypeVar("Kind", bound=Measures)
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFigures(Measures):
-    """Measures on one segment of a run, with the open times of its first and last scored bar."""
-
-    start_ms: int | None = None
-    end_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DiscoveryFigures(SegmentFigures):
-    """What its folds say as well; no later segment has folds. See `evaluation.stability`."""
-
-    walk_forward_rank_corr: float | None = None  # in the direction that the bars before show
-    cpcv_same_sign_frac: float | None = None  # of the splits, those whose test keeps the sign
-    half_life_bars: float | None = None  # of the correlation as the horizon grows
-
-
-def finite(value: Any) -> Any:
-    """The value; None for NaN and infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _names(kind: Any) -> Collection[str]:
@@ -103,14 +36,6 @@ def _names(kind: Any) -> Collection[str]:
 def _own(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """What the row has of the class's fields; a column that an old lake lacks stays the default."""
     return {name: row[name] for name in _names(kind) if name in row}
-
-
-def _figures(kind: type[Kind], row: Mapping[str, Any], prefix: str) -> Kind:
-    return kind(**{name: row.get(prefix + name) for name in _names(kind)})
-
-
-def _columns(figures: Measures, prefix: str) -> dict[str, Any]:
-    return {prefix + name: getattr(figures, name) for name in _names(type(figures))}
 
 
 AnyRow = TypeVar("AnyRow", bound="TableRow")
@@ -143,8 +68,8 @@ class TableRow:
 class Trial(TableRow):
     """A candidate, from its proposal to the published table; what a later step adds is None before.
 
-    discovery: figures on discovery; in an `evaluate` run over its whole range, and then with
-    `n_trials` and `deflated_sharpe` in place of all that follows them.
+    discovery: figures on discovery; in an `evaluate` run, over its whole range. `n_trials` and
+    `deflated_sharpe` are of such a run, what stands behind them is of a mining run.
     """
 
     interval: Interval
@@ -163,11 +88,11 @@ class Trial(TableRow):
     cut: bool | None = None  # the reply broke off behind it: the hypothesis may be missing
     lookback_bars: int | None = None
     direction: int | None = None  # +1 or -1, as discovery found
-    discovery: Measures = Measures()
+    discovery: Measures = NO_FIGURES
     score_text: str | None = None  # see `score`
     n_trials: int | None = None  # given expressions, each in both directions
     deflated_sharpe: float | None = None  # in-sample, gross
-    validation: Measures = Measures()
+    validation: Measures = NO_FIGURES
     validation_rank: int | None = None  # 1 is the best of the interval
     finalist: bool | None = None
     why_not_finalist: str | None = None
@@ -179,8 +104,8 @@ class Trial(TableRow):
             **_own(cls, row)
             | {
                 "interval": Interval(row["interval"]),
-                "discovery": _figures(Measures, row, ""),
-                "validation": _figures(Measures, row, "validation_"),
+                "discovery": Measures.from_columns(row),
+                "validation": Measures.from_columns(row, "validation_"),
                 "score_text": row.get("score"),
             }
         )
@@ -190,8 +115,8 @@ class Trial(TableRow):
         return (
             {name: getattr(self, name) for name in _names(Trial)}
             | {"score": self.score_text}
-            | _columns(self.discovery, "")
-            | _columns(self.validation, "validation_")
+            | self.discovery.to_columns()
+            | self.validation.to_columns("validation_")
         )
 
     def _decoded(self) -> dict[str, Any]:
@@ -255,13 +180,13 @@ class ValidatedTrial(TableRow):
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """From a row of VALIDATION."""
-        own = {"figures": _figures(Measures, row, ""), "score_text": row["score"]}
+        own = {"figures": Measures.from_columns(row), "score_text": row["score"]}
         return cls(**_own(cls, row) | own)
 
     def to_row(self) -> dict[str, Any]:
         """Plain values by column."""
         own = {name: getattr(self, name) for name in _names(ValidatedTrial)}
-        return own | _columns(self.figures, "") | {"score": self.score_text}
+        return own | self.figures.to_columns() | {"score": self.score_text}
 
     @property
     def score(self) -> Score:
@@ -370,9 +295,9 @@ class JudgedFactor(TableRow):
                 "verdict": Grade(row["verdict"]),
                 "gates": tuple(Gate.from_dict(gate) for gate in gates),
                 "reasons": tuple(json.loads(row["reasons"]) if row["reasons"] else ()),
-                "discovery": _figures(DiscoveryFigures, row, "discovery_"),
-                "validation": _figures(SegmentFigures, row, "validation_"),
-                "holdout": _figures(SegmentFigures, row, "holdout_"),
+                "discovery": DiscoveryFigures.from_columns(row, "discovery_"),
+                "validation": SegmentFigures.from_columns(row, "validation_"),
+                "holdout": SegmentFigures.from_columns(row, "holdout_"),
             }
         )
 
@@ -380,9 +305,9 @@ class JudgedFactor(TableRow):
         """Plain values by column."""
         return (
             {name: getattr(self, name) for name in _names(JudgedFactor)}
-            | _columns(self.discovery, "discovery_")
-            | _columns(self.validation, "validation_")
-            | _columns(self.holdout, "holdout_")
+            | self.discovery.to_columns("discovery_")
+            | self.validation.to_columns("validation_")
+            | self.holdout.to_columns("holdout_")
             | {name: json.dumps(value) for name, value in self._decoded().items()}
         )
 
@@ -419,15 +344,3 @@ class Admission(TableRow):
     def removed(self) -> bool:
         """Whether a person took it out again."""
         return self.removed_ms is not None
-
-
-def dump_score(score: Score) -> str:
-    """All of a Score, as a table keeps it."""
-    return json.dumps(score.to_dict(), separators=(",", ":"))
-
-
-def load_score(text: str | None) -> Score:
-    """The Score that `dump_score` wrote. ValueError for a trial that was not scored."""
-    if text is None:
-        raise ValueError("a trial that was not scored has no score")
-    return Score.from_dict(json.loads(text))

@@ -18,7 +18,8 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord
-from alphamill.runs.rows import JUDGED_SEGMENTS, AnyRow, Measures, Trial
+from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
+from alphamill.runs.rows import AnyRow, Trial
 from alphamill.settings import Tier
 
 SUMMARY = "run.json"  # what was asked for and what is missing; written when a run is published

@@ -16,15 +16,9 @@ from alphamill.lake import run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.failures import missing_row
+from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
-from alphamill.runs.rows import (
-    UNMEASURED,
-    JudgedFactor,
-    Measures,
-    RankedTrial,
-    Trial,
-    ValidatedTrial,
-)
+from alphamill.runs.rows import UNMEASURED, JudgedFactor, RankedTrial, Trial, ValidatedTrial
 from alphamill.runs.schemas import (
     CALLS,
     GIVEN_TRIALS,
@@ -97,7 +91,7 @@ def _joined(deps: PublishDeps, interval: Interval) -> Iterator[Trial]:
         later, ranked = validated.get(own), ranking.get(own)
         yield replace(
             trial,
-            validation=later.figures if later else Measures(),
+            validation=later.figures if later else NO_FIGURES,
             validation_rank=ranked.rank if ranked else None,
             finalist=ranked.finalist if ranked else None,
             why_not_finalist=ranked.why if ranked else None,

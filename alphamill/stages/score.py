@@ -13,8 +13,9 @@ from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import Facts, RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
+from alphamill.runs.figures import load_score
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import Trial, load_score
+from alphamill.runs.rows import Trial
 from alphamill.runs.schemas import GIVEN_TRIALS, RunDeps, interval_key, write_rows
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from alphamill.evaluation import Segment
 from alphamill.jobs import Facts, ValidateJob
 from alphamill.language import read_expression
+from alphamill.runs.figures import Measures, dump_score
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import Measures, Trial, ValidatedTrial, dump_score
+from alphamill.runs.rows import Trial, ValidatedTrial
 from alphamill.runs.schemas import VALIDATION, RunDeps, interval_key, read_trials, write_rows
 
 

@@ -14,23 +14,19 @@ from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, VerifyJob
 from alphamill.language import read_expression
+from alphamill.runs.figures import (
+    JUDGED_SEGMENTS,
+    DiscoveryFigures,
+    SegmentFigures,
+    finite,
+    load_score,
+)
 from alphamill.runs.holdout_looks import HoldoutLooks, count_looks
 from alphamill.runs.known_factors import KnownFactors, Novelty
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import SegmentPanel, read_manifest
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import (
-    JUDGED_SEGMENTS,
-    DiscoveryFigures,
-    JudgedFactor,
-    RankedTrial,
-    ReviewedFinalist,
-    SegmentFigures,
-    Trial,
-    ValidatedTrial,
-    finite,
-    load_score,
-)
+from alphamill.runs.rows import JudgedFactor, RankedTrial, ReviewedFinalist, Trial, ValidatedTrial
 from alphamill.runs.schemas import (
     VERDICTS,
     RunDeps,

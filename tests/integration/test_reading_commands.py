@@ -33,6 +33,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.report.page import page_of, render
+from alphamill.runs.figures import Measures, dump_score
 from alphamill.runs.panels import (
     PanelManifest,
     SegmentFacts,
@@ -42,7 +43,7 @@ from alphamill.runs.panels import (
     write_manifest,
 )
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import JudgedFactor, Measures, Trial, dump_score
+from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.runs.schemas import VERDICTS
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER

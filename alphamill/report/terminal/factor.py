@@ -25,8 +25,9 @@ from alphamill.report.values import (
     usd,
     whole,
 )
+from alphamill.runs.figures import JUDGED_SEGMENTS, SegmentFigures
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import JUDGED_SEGMENTS, JudgedFactor, SegmentFigures
+from alphamill.runs.rows import JudgedFactor
 
 _NAME_COLUMNS = 13  # of the terminal, before what is said
 

@@ -18,8 +18,9 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.report.page import RunPage, SearchFacts, render
 from alphamill.report.values import NOTHING
+from alphamill.runs.figures import DiscoveryFigures, Measures, SegmentFigures
 from alphamill.runs.panels import SegmentFacts
-from alphamill.runs.rows import DiscoveryFigures, JudgedFactor, Measures, SegmentFigures, Trial
+from alphamill.runs.rows import JudgedFactor, Trial
 
 HOSTILE = "</code></td><script>alert(1)</script><img src=x onerror=alert(1)>\" ' & [bold] \x1b[31m"
 VOID = {"meta"}

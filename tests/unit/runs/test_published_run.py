@@ -13,8 +13,9 @@ from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobState
 from alphamill.runs import schemas
 from alphamill.runs.failures import group_failures
+from alphamill.runs.figures import Measures
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import Admission, Measures, RankedTrial, ReviewedFinalist, ValidatedTrial
+from alphamill.runs.rows import Admission, RankedTrial, ReviewedFinalist, ValidatedTrial
 from tests import rows
 
 H1 = Interval.H1

@@ -18,7 +18,8 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
-from alphamill.runs.rows import Measures, Trial
+from alphamill.runs.figures import Measures
+from alphamill.runs.rows import Trial
 from alphamill.runs.schemas import (
     PROPOSALS,
     RANKING,

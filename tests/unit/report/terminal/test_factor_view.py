@@ -13,7 +13,7 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.report.terminal.factor import factor_view
-from alphamill.runs.rows import dump_score
+from alphamill.runs.figures import dump_score
 from tests import rows
 
 SPEC = RunSpec(RunKind.MINE, "/lake", Market.SPOT, ("AUSDT",), (Interval.H1,), 0, 3_600_000)

@@ -16,7 +16,7 @@ from alphamill.report.terminal.leaderboard import (
     verdicts_line,
 )
 from alphamill.report.values import amount
-from alphamill.runs.rows import Measures
+from alphamill.runs.figures import Measures
 from tests import rows
 from tests.rendering import shown
 from tests.rows import gate
