@@ -38,7 +38,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.llm.tokens import bound_tokens, debited_tokens, estimate_tokens
 from alphamill.redis_store import ScriptCall
 from alphamill.settings import ModelSettings
-from alphamill.usage.protocol import Usage, UsageEntry
+from alphamill.usage.protocol import Usage
 
 BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 60.0
@@ -270,7 +270,7 @@ class Gateway:
 
         def also() -> None:
             attempt.route.breaker.alive(attempt.route.model)
-            self._count(paid)
+            self._usage.record(paid.usage)
             turn.end()
 
         answer = self._store(paid, also)
@@ -299,34 +299,10 @@ class Gateway:
                 self._clock.sleep(wait_s)
         raise AssertionError("the last wait is zero")
 
-    def _count(self, record: CallRecord) -> None:
-        self._usage.record(
-            UsageEntry(
-                call_id=f"{record.call_id}#{record.attempt}",  # a second paid reply counts too
-                run=record.run,
-                day=record.day,
-                tier=record.tier,
-                model=record.model,
-                prompt_tokens=record.prompt_tokens,
-                cached_tokens=record.cached_tokens,
-                completion_tokens=record.completion_tokens,
-                cost_usd_micros=record.cost_usd_micros or 0,
-                latency_ms=record.latency_ms,
-                provider_cost_usd_micros=record.provider_cost_usd_micros or 0,
-                compared_cost_usd_micros=_compared(record),
-            )
-        )
-
     def _answer(self, record: CallRecord, replayed: bool) -> PaidReply:
         if replayed:  # its first caller may have died before counting
-            self._count(record)
+            self._usage.record(record.usage)
         return PaidReply(record.reply, replayed, record.cost_usd_micros or 0)
-
-
-def _compared(record: CallRecord) -> int:
-    """Our price of a call that the provider priced too."""
-    stated = record.provider_cost_usd_micros is not None
-    return record.table_cost_usd_micros or 0 if stated else 0
 
 
 def _debit(call: Call, reply: ChatReply) -> int:

@@ -12,7 +12,6 @@ from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import Tier
 
-_PAID = (CallStatus.SETTLED, CallStatus.DUPLICATE)
 _DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)
 
 
@@ -74,7 +73,7 @@ def tier_funnels(
 
 def spending(calls: Sequence[CallRecord]) -> tuple[int, int, int]:
     """Answers paid for, their cost, and what else may have been billed, in micro-dollars."""
-    paid = [call for call in calls if call.status in _PAID]
+    paid = [call for call in calls if call.paid]
     doubtful = [call for call in calls if call.status in _DOUBTFUL]
     return (
         len(paid),
@@ -88,7 +87,7 @@ def _counts(
 ) -> dict[str, Any]:
     fates = Counter(trial.status for trial in trials)
     mended = Counter(trial.repair for trial in trials)
-    paid = [call for call in calls if call.status in _PAID]
+    paid = [call for call in calls if call.paid]
     _, cost, unknown = spending(calls)
     return {
         "asked": len({call.call_id for call in paid}),
@@ -115,7 +114,7 @@ def _counts(
 
 def _derived(counts: Mapping[str, Any], calls: Sequence[CallRecord]) -> dict[str, Any]:
     spent = counts["cost_usd_micros"] + counts["unknown_usd_micros"]
-    latencies = sorted(call.latency_ms for call in calls if call.status in _PAID)
+    latencies = sorted(call.latency_ms for call in calls if call.paid)
     errors = Counter(call.error_class for call in calls if call.error_class)
     return {
         "cost_per_admitted_usd_micros": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord
-from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.failures import missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
@@ -24,7 +24,7 @@ from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
 from alphamill.runs.schemas import SUMMARY
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.usage import MemoryUsage, UsageEntry
+from alphamill.usage import MemoryUsage
 
 OFFLINE_NOTICE = (
     "The models' answers came from the offline proposer, a seeded grammar: a control arm that "
@@ -91,8 +91,8 @@ class PublishedRun:
 
     @cached_property
     def calls(self) -> list[CallRecord]:
-        """Every attempt at a model call by start time, without the prompt; see `_call`."""
-        return [_call(row) for row in self._plain("calls")] if self.kind is RunKind.MINE else []
+        """Every attempt at a model call by start time; the prompts are not kept here."""
+        return self._rows("calls", CallRecord) if self.kind is RunKind.MINE else []
 
     def factor(self, text: str) -> JudgedFactor:
         """The one with this hash or unique beginning. Raises GiveUp, naming what there is."""
@@ -132,20 +132,16 @@ class PublishedRun:
         """Tokens, cost and latencies, added up again from the calls; see `usage.build_report`."""
         counters = MemoryUsage()
         for call in self.calls:
-            if call.status in (CallStatus.SETTLED, CallStatus.DUPLICATE):
-                counters.record(_usage_entry(call))
+            if call.paid:
+                counters.record(call.usage)
             elif call.error_class:
                 counters.record_error(call.run, call.day, call.tier, call.model, call.error_class)
         return counters.report(self.id)
 
     def _rows(self, name: str, kind: type[AnyRow]) -> list[AnyRow]:
-        return [kind.from_row(row) for row in self._plain(name)]
-
-    def _plain(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a table; None for what is not a finite number."""
-        table = _file(self.lake, self.id, f"{name}.parquet", self.lake.read)
-        rows = table.to_pylist()
-        return [{name: finite(value) for name, value in row.items()} for row in rows]
+        """A table; None for what is not a finite number."""
+        rows = _file(self.lake, self.id, f"{name}.parquet", self.lake.read).to_pylist()
+        return [kind.from_row({name: finite(row[name]) for name in row}) for row in rows]
 
 
 def asks_offline(spec: Mapping[str, Any]) -> bool:
@@ -162,33 +158,3 @@ def _file(lake: Lake, run_id: str, name: str, read: Any) -> Any:
             f"{run_id} is done, but {lake.uri} has no {name} of it; "
             "ask on a machine that sees that lake"
         ) from error
-
-
-def _call(row: Mapping[str, Any]) -> CallRecord:
-    """An attempt as its table has it; the roles of the prompt's messages are not kept there."""
-    known = {one.name for one in fields(CallRecord)}
-    digests = (row["message_digests"] or "").split()
-    return CallRecord(
-        **{name: value for name, value in row.items() if name in known and value is not None}
-        | {
-            "message_digests": tuple(("", digest) for digest in digests),
-            "status": CallStatus(row["status"]),
-        }
-    )
-
-
-def _usage_entry(call: CallRecord) -> UsageEntry:
-    theirs, ours = call.provider_cost_usd_micros, call.table_cost_usd_micros
-    return UsageEntry(
-        call.attempt,
-        call.run,
-        call.day,
-        call.tier,
-        call.model,
-        call.prompt_tokens,
-        call.cached_tokens,
-        call.completion_tokens,
-        call.cost_usd_micros or 0,
-        call.latency_ms,
-        *((0, 0) if theirs is None else (theirs, ours or 0)),
-    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
@@ -38,7 +38,15 @@ def _own(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _names(kind) if name in row}
 
 
-AnyRow = TypeVar("AnyRow", bound="TableRow")
+class Columns(Protocol):
+    """What is a row of a table: a `TableRow`, or a record of another room."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self: ...
+    def to_row(self) -> dict[str, Any]: ...
+
+
+AnyRow = TypeVar("AnyRow", bound=Columns)
 
 
 class TableRow:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -19,7 +18,7 @@ from alphamill.jobs import RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
-from alphamill.runs.rows import AnyRow, Trial
+from alphamill.runs.rows import AnyRow, Columns, Trial
 from alphamill.settings import Tier
 
 SUMMARY = "run.json"  # what was asked for and what is missing; written when a run is published
@@ -200,12 +199,6 @@ def read_by_hash(
     return {row.hash: row for row in rows}  # type: ignore[attr-defined]
 
 
-class HasColumns(Protocol):
-    """A `TableRow`, or a record of another room."""
-
-    def to_row(self) -> dict[str, Any]: ...
-
-
-def write_rows(lake: Lake, key: str, rows: Iterable[HasColumns], schema: pa.Schema) -> None:
+def write_rows(lake: Lake, key: str, rows: Iterable[Columns], schema: pa.Schema) -> None:
     """Write rows as one file; a column that a row does not know is null."""
     lake.write(key, pa.Table.from_pylist([row.to_row() for row in rows], schema=schema), {})

@@ -22,12 +22,12 @@ from alphamill.llm.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class JobTotals:
-    """How many jobs there are, and of them: settled, done, and failed (dead or skipped)."""
+    """How many jobs are settled, and of them done and failed (dead or skipped), of how many."""
 
-    total: int
     settled: int
     done: int
     failed: int
+    total: int
 
 
 def job_totals(counts: Counts, stages: Iterable[str] | None = None) -> JobTotals:
@@ -38,7 +38,7 @@ def job_totals(counts: Counts, stages: Iterable[str] | None = None) -> JobTotals
         return sum(stage.get(state, 0) for stage in states for state in among)
 
     total = sum(sum(stage.values()) for stage in states)
-    return JobTotals(total, number(SETTLED), number((JobState.DONE,)), number(FAILED))
+    return JobTotals(number(SETTLED), number((JobState.DONE,)), number(FAILED), total)
 
 
 def failing_jobs(run: RunRecord, ledger: Ledger) -> list[JobRecord]:

@@ -18,14 +18,20 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.failures import missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
-from alphamill.runs.rows import UNMEASURED, JudgedFactor, RankedTrial, Trial, ValidatedTrial
+from alphamill.runs.rows import (
+    UNMEASURED,
+    Columns,
+    JudgedFactor,
+    RankedTrial,
+    Trial,
+    ValidatedTrial,
+)
 from alphamill.runs.schemas import (
     CALLS,
     GIVEN_TRIALS,
     MINED_TRIALS,
     SUMMARY,
     VERDICTS,
-    HasColumns,
     RunDeps,
     read_by_hash,
     read_rows,
@@ -108,5 +114,5 @@ def _refused(deps: PublishDeps, interval: Interval) -> list[Trial]:
     return [Trial(interval=interval, status=UNMEASURED, reason=reason)]
 
 
-def _write(deps: PublishDeps, name: str, rows: Iterable[HasColumns], schema: pa.Schema) -> None:
+def _write(deps: PublishDeps, name: str, rows: Iterable[Columns], schema: pa.Schema) -> None:
     write_rows(deps.lake, run_key(deps.run_id, f"{name}.parquet"), rows, schema)

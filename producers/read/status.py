@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alphamill.jobs import RunKind
-from alphamill.ledger import JobRecord, Ledger, RedisLedger, RunRecord, RunState
+from alphamill.ledger import Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.redis_store import connect
 from alphamill.report.terminal.progress import bars_line, progress_table
@@ -34,6 +34,8 @@ from producers import options
 from producers.read.watch import wait_for_run
 
 _RUNS_SHOWN = 20
+_OF_A_RUN = ("id", "kind", "state", "priority", "created_ms", "finished_ms")  # as --json has it
+_OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
 
 
 @click.command()
@@ -85,20 +87,8 @@ def _show_all(runs: Sequence[RunRecord], workers: Sequence[Worker], as_json: boo
 
 def _head(run: RunRecord) -> dict[str, Any]:
     """A run in short, as --json has it."""
-    jobs = job_totals(run.counts)
-    return {
-        "id": run.id,
-        "kind": run.kind,
-        "state": run.state.value,
-        "priority": run.priority,
-        "created_ms": run.created_ms,
-        "finished_ms": run.finished_ms,
-        "elapsed_s": elapsed_s(run, _now_ms()),
-        "settled": jobs.settled,
-        "done": jobs.done,
-        "failed": jobs.failed,
-        "total": jobs.total,
-    }
+    of_run = {name: getattr(run, name) for name in _OF_A_RUN}
+    return of_run | {"elapsed_s": elapsed_s(run, _now_ms())} | asdict(job_totals(run.counts))
 
 
 def _show_run(
@@ -113,7 +103,7 @@ def _show_run(
             {
                 **_head(run),
                 "stages": run.counts,
-                "jobs": [_job(job) for job in jobs],
+                "jobs": [{name: getattr(job, name) for name in _OF_A_JOB} for job in jobs],
                 "budget": asdict(account) if account else None,
                 "budget_usd_micros": cap_usd_micros,
                 "bars": bars.to_dict() if bars else None,
@@ -132,17 +122,6 @@ def _show_run(
         console.print(failures_table(group_failures(jobs)))
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         console.print(Text(f"\ngo on with: alphamill resume {run.id}"))
-
-
-def _job(job: JobRecord) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "stage": job.stage,
-        "state": job.state.value,
-        "attempts": job.attempts,
-        "error": job.error,
-        "message": job.message,
-    }
 
 
 def _now_ms() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -11,6 +12,7 @@ import msgspec
 
 from alphamill.llm.journal.budget import utc_day
 from alphamill.llm.messages import ChatReply, ChatRequest, TokenUsage, prompt_digest
+from alphamill.usage.protocol import UsageEntry
 
 
 class CallStatus(StrEnum):
@@ -149,6 +151,30 @@ class CallRecord:
         )
 
     @property
+    def paid(self) -> bool:
+        """Whether there is a reply that was paid for, used or not."""
+        return self.status in (CallStatus.SETTLED, CallStatus.DUPLICATE)
+
+    @property
+    def usage(self) -> UsageEntry:
+        """What a paid attempt adds to the counters."""
+        priced = self.provider_cost_usd_micros is not None
+        return UsageEntry(
+            call_id=f"{self.call_id}#{self.attempt}",  # a second paid reply counts too
+            run=self.run,
+            day=self.day,
+            tier=self.tier,
+            model=self.model,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.completion_tokens,
+            cost_usd_micros=self.cost_usd_micros or 0,
+            latency_ms=self.latency_ms,
+            provider_cost_usd_micros=self.provider_cost_usd_micros or 0,
+            compared_cost_usd_micros=(self.table_cost_usd_micros or 0) if priced else 0,
+        )
+
+    @property
     def cost_difference_usd_micros(self) -> int | None:
         """How much more the provider says than our table; None where it does not say."""
         theirs, ours = self.provider_cost_usd_micros, self.table_cost_usd_micros
@@ -161,6 +187,17 @@ class CallRecord:
         row["status"] = self.status.value
         row["message_digests"] = " ".join(digest for _, digest in self.message_digests)
         return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The reverse of `to_row`, but for the roles of the prompt's messages, which it leaves out.
+
+        A field that an old table lacks is the default.
+        """
+        names = [name for name in cls.__dataclass_fields__ if row.get(name) is not None]
+        digests = tuple(("", digest) for digest in (row["message_digests"] or "").split())
+        known = {name: row[name] for name in names}
+        return cls(**known | {"message_digests": digests, "status": CallStatus(row["status"])})
 
     def to_json(self) -> str:
         """The reverse of `from_json`."""
