@@ -33,7 +33,7 @@ def test_the_limit_is_used_up_and_nobody_is_refused(
 ) -> None:
     seen = []
     for _ in range(3):  # a window may be lower where other programs left no time to send
-        seen.append(bench.measure(3, stranger_frac, redis_url, windows=2))
+        seen.append(bench.measure(3, stranger_frac, redis_url, windows=1))
         if seen[-1].utilisation_frac >= 0.96:
             break
     assert [measured.refused for measured in seen] == [0] * len(seen)
