@@ -19,6 +19,7 @@ from alphamill.clock import Clock, SystemClock
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.llm.breaker.protocol import CircuitState
 from alphamill.llm.call import Call, CallGate, PaidReply, Route, Routes
+from alphamill.llm.charges import charge
 from alphamill.llm.endpoint.failures import (
     AccessRefused,
     CallFailure,
@@ -220,6 +221,8 @@ class Gateway:
             log.warning(
                 "%s asked for %s and was served %s", call.tier, reply.asked_model, reply.model
             )
+        if reply.upstream_calls > 1:
+            log.warning("%s: its gateway made %d calls of one", call.tier, reply.upstream_calls)
         return reply
 
     def _fail(self, attempt: _Attempt, failure: CallFailure) -> None:
@@ -264,9 +267,11 @@ class Gateway:
     def _settle(self, attempt: _Attempt, reply: ChatReply, turn: _Turn) -> CallRecord:
         """Pay, store the reply, count, end the turn; the record that answers the call."""
         now_ms, record = self._clock.now_ms(), attempt.record
-        ours = attempt.route.price.cost_micros(reply.usage, (record.started_ms, now_ms))
-        charged = self._charge(reply, record.reserved_usd_micros, ours)
-        paid = record.settled(reply, charged, now_ms, ours)
+        price, during_ms = attempt.route.price, (record.started_ms, now_ms)
+        due = charge(reply, price, self._prices, record.reserved_usd_micros, during_ms)
+        paid = record.settled(reply, due, now_ms)
+        if paid.usage_doubt:
+            log.warning("%s: $%f, because %s", paid.call_id, due.micros / 1e6, paid.usage_doubt)
 
         def also() -> None:
             attempt.route.breaker.alive(attempt.route.model)
@@ -276,18 +281,6 @@ class Gateway:
         answer = self._store(paid, also)
         turn.over = True
         return answer
-
-    def _charge(self, reply: ChatReply, reserved: int, ours: int) -> int:
-        """What to charge: the dearest of our price, the served model's and the provider's figure.
-
-        Without stated usage the whole reservation is charged.
-        """
-        if reply.usage.estimated:
-            return reserved
-        known = [ours, reply.provider_cost_usd_micros or 0]
-        if not reply.served_as_asked and reply.model in self._prices:
-            known.append(self._prices[reply.model].cost_micros(reply.usage))
-        return max(known)
 
     def _store(self, paid: CallRecord, also: Callable[[], None]) -> CallRecord:
         for wait_s in SETTLE_WAITS_S:

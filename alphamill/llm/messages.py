@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 
-_DATED = r"(?:[-@:](?:latest|preview|\d[\d.-]*|v\d[\d.]*))*"
+# A lone digit after a dash is no date: "claude-sonnet-4-5" is another model than "claude-sonnet-4".
+_DATED = r"(?:[-@:](?:latest|preview|\d{2}[\d.-]*|v\d[\d.]*)|[@:]\d[\d.-]*)*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class TokenUsage:
     where that has a price) are parts of `prompt`; reasoning is part of `completion`.
 
     `estimated` when the provider stated no usable usage: then these are upper bounds.
+    doubt: why these are not the figures that were stated; "" where they are.
     """
 
     prompt: int
@@ -65,6 +67,7 @@ class TokenUsage:
     completion: int
     estimated: bool = False
     cache_write: int = 0
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class ChatReply:
 
     model: what the provider says it served; asked_model: what was asked for.
     provider_cost_usd_micros: the provider's own figure, where it states one.
+    upstream_calls: how many calls a gateway says it made of this one.
     """
 
     text: str
@@ -82,6 +86,7 @@ class ChatReply:
     latency_ms: int
     asked_model: str
     provider_cost_usd_micros: int | None = None
+    upstream_calls: int = 1
 
     @property
     def served_as_asked(self) -> bool:

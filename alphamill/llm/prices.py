@@ -16,7 +16,7 @@ from typing import Any
 
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
-from alphamill.llm.messages import TokenUsage
+from alphamill.llm.messages import TokenUsage, same_model
 from alphamill.settings import ModelSettings, PeakPrice, Price
 
 _FRIDAY = 4
@@ -128,6 +128,12 @@ class PriceTable:
                 f'add [llm.prices."{model}"] with input and output (USD per million tokens) '
                 "to the TOML file named by ALPHAMILL_CONFIG",
             ) from None
+
+    def served(self, model: str) -> list[ListedPrice]:
+        """Prices that a served model may have: of its very name, else of the names it dates."""
+        if model in self.listed:
+            return [self.listed[model]]
+        return [row for name, row in self.listed.items() if same_model(name, model)]
 
     def of(self, chosen: ModelSettings) -> ListedPrice:
         """The price of a tier's model: its own, the named entry's, or that of its name.

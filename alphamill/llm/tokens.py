@@ -1,7 +1,8 @@
 """How many tokens a prompt may have, without any provider's tokenizer.
 
-Two answers, because two things hang on them. Money needs a bound that no tokenizer exceeds; pace
-needs a figure near the truth, corrected by `settle` when the reply states its usage.
+Three answers, because three things hang on them. Money needs a bound that no tokenizer exceeds;
+pace needs a figure near the truth, corrected by `settle` when the reply states its usage; and what
+a provider states is believed only from a count that no tokenizer goes below.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from alphamill.llm.messages import Message, TokenUsage
 MESSAGE_OVERHEAD_TOKENS = 8  # role and delimiters; OpenAI documents 3, other templates use more
 REPLY_OVERHEAD_TOKENS = 8  # the primed reply, begin and end marks
 
+_LONGEST_PIECE = 12  # characters of a word that one token may hold, on the average over its words
+_WORD = re.compile(r"[^\W_]+")
 _PIECES = re.compile(r"[A-Za-z]+|[^A-Za-z ]")
 
 
@@ -25,6 +28,16 @@ def bound_tokens(messages: Sequence[Message]) -> int:
     return _overhead(messages) + sum(
         len(message.content.encode("utf-8", "surrogatepass")) for message in messages
     )
+
+
+def least_tokens(text: str) -> int:
+    """Lower bound: a token for each dozen letters and digits, a word of more counting as a dozen.
+
+    Real text has four to five characters a token. Spaces, signs and their repetitions, of which
+    some tokenizers hold a hundred in one token, count for nothing.
+    """
+    letters = sum(min(len(word), _LONGEST_PIECE) for word in _WORD.findall(text))
+    return max(letters // _LONGEST_PIECE, 1) if text else 0
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
@@ -47,11 +60,11 @@ def debited_tokens(
     prompt's tokens and a quarter of the request's characters (OpenAI, and who copies it); None
     where only what was used counts.
     """
+    prompt = estimate_tokens(messages) if usage.estimated else usage.prompt
     if allowed_tokens is None:
-        return usage.prompt + usage.completion
+        return prompt + usage.completion
     chars = len(_FRAME) + _json_chars(schema) + sum(map(_message_chars, messages))
     guessed = chars // 4 + _overhead(messages)
-    prompt = estimate_tokens(messages) if usage.estimated else usage.prompt
     return max(prompt, guessed) + allowed_tokens
 
 

@@ -18,6 +18,10 @@ MEASURES = (
     "cost_usd_micros",
     "provider_cost_usd_micros",
     "compared_cost_usd_micros",
+    "estimated_requests",
+    "estimated_cost_usd_micros",
+    "doubted_requests",
+    "gateway_retries",
 )
 
 
@@ -27,6 +31,9 @@ class UsageEntry:
 
     provider_cost_usd_micros: the provider's own figure, 0 where it states none; then
     compared_cost_usd_micros, ours for the same call by the price table, is 0 too.
+    estimated_requests, estimated_cost_usd_micros: 1 and the cost, if that is only estimated, since
+    tokens or price are not known. doubted_requests: 1 if its figures contradict each other and were
+    read the dearer way. gateway_retries: further calls that its gateway made of it.
     """
 
     call_id: str
@@ -41,6 +48,10 @@ class UsageEntry:
     latency_ms: int
     provider_cost_usd_micros: int = 0
     compared_cost_usd_micros: int = 0
+    estimated_requests: int = 0
+    estimated_cost_usd_micros: int = 0
+    doubted_requests: int = 0
+    gateway_retries: int = 0
 
     def __post_init__(self) -> None:
         check_row(self.run, self.day, self.tier, self.model)
@@ -104,8 +115,9 @@ def build_report(rows: Mapping[Row, Tally]) -> dict[str, Any]:
 
     Measures: requests (answered calls), prompt_tokens, cached_tokens, completion_tokens,
     cost_usd_micros, provider_cost_usd_micros, compared_cost_usd_micros (over the calls that the
-    provider priced too), errors {class: count}, latency_ms {p50, p99, mean}. Percentiles are within
-    2.5 %, 0 without a latency. Rows are in order of run, day, tier and model.
+    provider priced too), estimated_requests, estimated_cost_usd_micros, doubted_requests,
+    gateway_retries (see `UsageEntry`), errors {class: count}, latency_ms {p50, p99, mean}.
+    Percentiles are within 2.5 %, 0 without a latency. Rows are in order of run, day, tier, model.
     """
     keyed = sorted(rows.items())
     return {

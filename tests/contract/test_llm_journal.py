@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphamill.errors import RetryLater
+from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.protocol import Journal
@@ -61,7 +62,7 @@ def reserve(
 
 
 def settle(journal: Journal, record: CallRecord, actual: int, text: str = "hello") -> CallRecord:
-    return journal.settle(record.settled(replace(REPLY, text=text), actual, 5))
+    return journal.settle(record.settled(replace(REPLY, text=text), Charge(actual, actual), 5))
 
 
 def amounts(journal: Journal, run: str = "run", day: str = DAY) -> tuple[int, int, int, int]:
@@ -256,7 +257,7 @@ class Caller:
             if op == "settle":
                 paid = min(micros, held.reserved_usd_micros)
                 self.spent += paid
-                self.journal.settle(held.settled(REPLY, paid, 5))
+                self.journal.settle(held.settled(REPLY, Charge(paid, paid), 5))
             elif op == "release":
                 self.journal.release(held)
             elif op == "cancel":

@@ -29,6 +29,10 @@ MEASURES = (
     "cost_usd_micros",
     "provider_cost_usd_micros",
     "compared_cost_usd_micros",
+    "estimated_requests",
+    "estimated_cost_usd_micros",
+    "doubted_requests",
+    "gateway_retries",
 )
 REPOSITORY = Path(__file__).resolve().parents[2]
 Make = Callable[[], Usage]
@@ -79,20 +83,27 @@ def test_an_empty_report_has_the_whole_shape(make: Make) -> None:
 
 def test_one_call_is_a_row_and_the_totals(make: Make) -> None:
     usage = make()
-    assert usage.record(entry(provider_cost_usd_micros=900, compared_cost_usd_micros=875)) is True
+    more = {
+        "provider_cost_usd_micros": 900,
+        "compared_cost_usd_micros": 875,
+        "estimated_requests": 1,
+        "estimated_cost_usd_micros": 875,
+        "doubted_requests": 1,
+        "gateway_retries": 2,
+    }
+    assert usage.record(entry(**more)) is True
     measures = {
         "requests": 1,
         "prompt_tokens": 1000,
         "cached_tokens": 200,
         "completion_tokens": 300,
         "cost_usd_micros": 875,
-        "provider_cost_usd_micros": 900,
-        "compared_cost_usd_micros": 875,
         "errors": {},
     }
     report = json.loads(json.dumps(usage.report()))
     (row,) = report["by"]
     latency_ms = row.pop("latency_ms")
+    measures |= more
     assert row == measures | {
         "run": "run-1",
         "day": "2026-01-31",

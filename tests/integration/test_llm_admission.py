@@ -12,6 +12,7 @@ import redis
 
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.limits import Concurrent, Pool, RedisLimiter, Slot, SteadyRate, TierGate
+from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
@@ -65,7 +66,7 @@ class Place:
         return self.journal.admit(record, PROMPT, Caps(cap, day_cap), turn)
 
     def settle(self, record: CallRecord) -> None:
-        self.journal.settle(record.settled(REPLY, 60, 5))
+        self.journal.settle(record.settled(REPLY, Charge(60, 60), 5))
 
     @property
     def booked(self) -> tuple[int, int, int]:

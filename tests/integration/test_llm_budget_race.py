@@ -9,6 +9,7 @@ from typing import NamedTuple
 import redis
 
 from alphamill.errors import RetryLater
+from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import BudgetExhausted, Caps
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.journal.redis import RedisJournal
@@ -57,7 +58,7 @@ def spend(url: str, seed: int) -> Spent:
             outcome = rng.random()
             if outcome < 0.8:
                 actual = rng.randint(0, micros)
-                journal.settle(record.settled(REPLY, actual, number))
+                journal.settle(record.settled(REPLY, Charge(actual, actual), number))
                 settled += actual
             elif outcome < 0.9:
                 journal.release(record)

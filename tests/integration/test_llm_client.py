@@ -45,6 +45,10 @@ REQUEST = ChatRequest(
 )
 
 
+UNUSABLE = TokenUsage(21, 0, 50, True, doubt="no token counts are stated")
+REST_IS_OUTPUT = "is more than its parts: the rest is taken for output"
+
+
 def completion(**changes: Any) -> dict[str, Any]:
     body = {
         "model": "gpt-4.1-mini-2025-04-14",
@@ -145,12 +149,12 @@ def test_a_reply_is_read_and_the_request_is_as_asked(server: Script, chat: OpenA
         ),
         (
             {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 31},  # hidden thinking
-            TokenUsage(9, 0, 22),
+            TokenUsage(9, 0, 22, doubt=f"the total of 31 {REST_IS_OUTPUT}"),
         ),
-        ({"prompt_tokens": "9", "completion_tokens": 2}, TokenUsage(21, 0, 50, True)),
-        ({"prompt_tokens": 9, "completion_tokens": -2}, TokenUsage(21, 0, 50, True)),
-        (None, TokenUsage(21, 0, 50, True)),
-        ([], TokenUsage(21, 0, 50, True)),
+        ({"prompt_tokens": "9", "completion_tokens": 2}, UNUSABLE),
+        ({"prompt_tokens": 9, "completion_tokens": -2}, UNUSABLE),
+        (None, UNUSABLE),
+        ([], UNUSABLE),
     ],
 )
 def test_usage_in_its_dialects(
@@ -164,6 +168,13 @@ def test_the_providers_own_cost_is_read(server: Script, chat: OpenAIChat) -> Non
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.00012345}
     server.says(200, completion(usage=usage))
     assert chat.complete(REQUEST).provider_cost_usd_micros == 124
+
+
+def test_what_a_gateways_headers_tell_is_read(server: Script, chat: OpenAIChat) -> None:
+    told = {"x_litellm_response_cost": "0.0032", "x_litellm_attempted_fallbacks": "1"}
+    server.says(200, completion(), **told)
+    reply = chat.complete(REQUEST)
+    assert (reply.provider_cost_usd_micros, reply.upstream_calls) == (3200, 2)
 
 
 def test_odd_but_paid_replies_are_replies(server: Script, chat: OpenAIChat) -> None:
@@ -354,6 +365,7 @@ OPENROUTER = completion(
 OLLAMA = completion(
     model="llama3.2", usage={"prompt_tokens": 26, "completion_tokens": 9, "total_tokens": 35}
 )
+THOUGHTS_AS_OUTPUT = TokenUsage(10, 0, 140, doubt=f"the total of 150 {REST_IS_OUTPUT}")
 GEMINI_THINKING = completion(  # its thoughts are in the total alone
     model="gemini-2.5-flash",
     usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 150},
@@ -368,7 +380,12 @@ GEMINI_THINKING = completion(  # its thoughts are in the total alone
         (DEEPSEEK, TokenUsage(100, 64, 20), None, False),
         (OPENROUTER, TokenUsage(10, 0, 5), 13, True),
         (OLLAMA, TokenUsage(26, 0, 9), None, False),
-        (GEMINI_THINKING, TokenUsage(10, 0, 140), None, False),
+        (
+            GEMINI_THINKING,
+            TokenUsage(10, 0, 140, doubt=f"the total of 150 {REST_IS_OUTPUT}"),
+            None,
+            False,
+        ),
     ],
 )
 def test_each_providers_reply_is_read(

@@ -28,6 +28,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.presence import Presence, Worker
+from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import Caps
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
@@ -280,7 +281,7 @@ def _ask_models(mill: Mill, run: str) -> None:
         record = replace(begun, day="2026-01-31", attempt=f"attempt-{number}")
         journal.reserve(record, messages, Caps(1_000_000, 10_000_000))
         reply = ChatReply("a reply", "stop", PROPOSER, TokenUsage(30, 10, 5), 40, PROPOSER)
-        journal.settle(record.settled(reply, 321, 2000))
+        journal.settle(record.settled(reply, Charge(321, 321), 2000))
         counters.record(
             UsageEntry(call, run, "2026-01-31", "quick_scan", PROPOSER, 30, 10, 5, 321, 40)
         )

@@ -102,7 +102,7 @@ class OpenAIChat:
             refusal = replace(answer, body=json.dumps(error).encode())
             raise classify(self._error(refusal), request.model, self._key.name)
         try:
-            reply = read_completion(value, request, latency_ms)
+            reply = read_completion(value, request, latency_ms, answer.headers)
         except ValueError as reason:
             raise InvalidReply(f"HTTP 200 without a completion ({reason})", 2.0) from None
         text, model = self._key.redact(reply.text), self._key.redact(reply.model)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
+from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import utc_day
 from alphamill.llm.messages import ChatReply, ChatRequest, TokenUsage, prompt_digest
 from alphamill.usage.protocol import UsageEntry
@@ -35,6 +36,9 @@ class CallRecord:
     cost_usd_micros: what was charged to the budget; None unless settled.
     table_cost_usd_micros: what the price table says; provider_cost_usd_micros: what the provider
         says, where it does. The budget is charged the dearer.
+    usage_estimated: the tokens are upper bounds. cost_estimated: it was charged what was reserved
+        or more, because the tokens or the served model's price are not known.
+    usage_doubt: why tokens or cost are not as stated. upstream_calls: as its gateway tells.
     """
 
     run: str
@@ -67,6 +71,9 @@ class CallRecord:
     cache_write_tokens: int = 0
     table_cost_usd_micros: int | None = None
     endpoint: str = ""  # its host
+    usage_doubt: str = ""
+    cost_estimated: bool = False
+    upstream_calls: int = 1
 
     @classmethod
     def begin(
@@ -101,13 +108,7 @@ class CallRecord:
             endpoint=endpoint,
         )
 
-    def settled(
-        self,
-        reply: ChatReply,
-        cost_usd_micros: int,
-        finished_ms: int,
-        table_cost_usd_micros: int | None = None,
-    ) -> CallRecord:
+    def settled(self, reply: ChatReply, due: Charge, finished_ms: int) -> CallRecord:
         """With the reply and what it cost."""
         return replace(
             self,
@@ -122,9 +123,12 @@ class CallRecord:
             usage_estimated=reply.usage.estimated,
             latency_ms=reply.latency_ms,
             provider_cost_usd_micros=reply.provider_cost_usd_micros,
-            cost_usd_micros=cost_usd_micros,
+            cost_usd_micros=due.micros,
             cache_write_tokens=reply.usage.cache_write,
-            table_cost_usd_micros=table_cost_usd_micros,
+            table_cost_usd_micros=due.table_micros,
+            usage_doubt="; ".join(filter(None, (reply.usage.doubt, due.doubt))),
+            cost_estimated=reply.usage.estimated or bool(due.doubt),
+            upstream_calls=reply.upstream_calls,
         )
 
     def failed(self, error_class: str, error: str, finished_ms: int) -> CallRecord:
@@ -144,10 +148,12 @@ class CallRecord:
                 self.completion_tokens,
                 self.usage_estimated,
                 self.cache_write_tokens,
+                self.usage_doubt,
             ),
             latency_ms=self.latency_ms,
             asked_model=self.model,
             provider_cost_usd_micros=self.provider_cost_usd_micros,
+            upstream_calls=self.upstream_calls,
         )
 
     @property
@@ -158,6 +164,7 @@ class CallRecord:
     @property
     def usage(self) -> UsageEntry:
         """What a paid attempt adds to the counters."""
+        charged = self.cost_usd_micros or 0
         priced = self.provider_cost_usd_micros is not None
         return UsageEntry(
             call_id=f"{self.call_id}#{self.attempt}",  # a second paid reply counts too
@@ -168,11 +175,20 @@ class CallRecord:
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens,
-            cost_usd_micros=self.cost_usd_micros or 0,
+            cost_usd_micros=charged,
             latency_ms=self.latency_ms,
             provider_cost_usd_micros=self.provider_cost_usd_micros or 0,
             compared_cost_usd_micros=(self.table_cost_usd_micros or 0) if priced else 0,
+            estimated_requests=int(self.estimated),
+            estimated_cost_usd_micros=charged if self.estimated else 0,
+            doubted_requests=int(bool(self.usage_doubt) and not self.estimated),
+            gateway_retries=self.upstream_calls - 1,
         )
+
+    @property
+    def estimated(self) -> bool:
+        """Whether what was charged is no more than estimated; of records of any age."""
+        return self.usage_estimated or self.cost_estimated
 
     @property
     def cost_difference_usd_micros(self) -> int | None:

@@ -75,8 +75,9 @@ class UsageTable:
         if errors := self.totals.get("errors"):
             kinds = ", ".join(f"{plain(kind, 40)} {whole(n)}" for kind, n in errors.items())
             yield Text(f"failed: {kinds}", style="yellow")
-        if said := provider_difference(self.totals):
-            yield Text(said, style="yellow")
+        for said in (*doubts(self.totals), provider_difference(self.totals)):
+            if said:
+                yield Text(said, style="yellow")
 
     def _cells(self, row: Mapping[str, Any], wide: bool) -> list[str]:
         tokens = whole if wide else rounded
@@ -89,6 +90,28 @@ class UsageTable:
         if self.latencies:
             cells += [whole(row["latency_ms"]["p50"]), whole(row["latency_ms"]["p99"])]
         return cells
+
+
+def doubts(totals: Mapping[str, Any]) -> list[str]:
+    """What of the cost is estimated, read the dearer way, or may be more than one call each."""
+    estimated, doubted = totals.get("estimated_requests", 0), totals.get("doubted_requests", 0)
+    again = totals.get("gateway_retries", 0)
+    said = []
+    if estimated:
+        cost = usd(totals["estimated_cost_usd_micros"])
+        said.append(
+            f"estimated: {cost} for {_calls(estimated)} without usable token counts or a known "
+            "price, charged as reserved"
+        )
+    if doubted:
+        said.append(f"contradictory token counts: {_calls(doubted)}, read the dearer way")
+    if again:
+        said.append(f"gateways made {_calls(again)} more than were asked for: they may be billed")
+    return said
+
+
+def _calls(count: int) -> str:
+    return f"{whole(count)} {'call' if count == 1 else 'calls'}"
 
 
 def provider_difference(totals: Mapping[str, Any]) -> str:

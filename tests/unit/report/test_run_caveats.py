@@ -35,6 +35,12 @@ def factor(verdict=Grade.PREDICTIVE, looks=3, before=0):
             "$0.006000 a factor not rejected",
         ),
         ([rows.CALL], [Grade.REJECTED], "$0.001000 for 1 model call"),
+        (
+            [rows.CALL, replace(rows.CALL, usage_estimated=True), UNKNOWN],
+            [Grade.REJECTED],
+            "$0.002000 for 2 model calls, of which $0.001000 for 1 is estimated, $0.005000 more "
+            "possibly billed",
+        ),
     ],
 )
 def test_what_was_paid_and_may_have_been_billed_and_what_a_factor_cost(
