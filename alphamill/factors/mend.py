@@ -15,7 +15,17 @@ _ASSIGNED = re.compile(r"^\s*[A-Za-z_]\w*\s*=(?!=)\s*")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _DURATION = re.compile(r"(?<![\w.])([1-9]\d*)(m|min|h|d|w)(?![\w.(])")
 _UNIT_MS = {"m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "“": "", "”": ""})
+# Every sign here says one thing only. Not the em dash, which is also prose, nor raised digits.
+_SIGNS = str.maketrans(
+    {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width ASCII
+    | {ord(sign): "-" for sign in "−–‐‑‒﹣"}
+    | {ord(sign): "*" for sign in "×·∗⋅✕﹡"}
+    | {ord(sign): "/" for sign in "÷∕⁄"}
+    | {ord(sign): "" for sign in "“”「」『』"}
+    | dict(zip(map(ord, "、﹐﹙﹚﹢"), ",,()+", strict=True))
+    | {ord("\u3000"): " ", ord("≤"): "<=", ord("≥"): ">=", ord("≠"): "!="}
+)
+_TWO_DASHES = re.compile(r"[−–‐‑‒﹣－]\s*[-−–‐‑‒﹣－]|-\s*[−–‐‑‒﹣－]")
 
 
 class Mended(NamedTuple):
@@ -28,10 +38,10 @@ class Mended(NamedTuple):
 def mend(text: str, parse: Callable[[str], object], bar_ms: int | None = None) -> Mended:
     """The text with its slips mended, as far as the parser's errors show them; no meaning guessed.
 
-    Mended are quotes, fences and `name =` around the expression, typographic signs, missing or
-    surplus closing parentheses at the end, windows such as 20.0, windows such as 4h that are whole
-    bars of `bar_ms`, and the name that the parser suggests. `parse` raises FactorError for text
-    that does not parse.
+    Mended are quotes, fences and `name =` around the expression, typographic and full-width signs
+    (but not two dashes in a row, which may be one), missing or surplus closing parentheses at the
+    end, windows such as 20.0, windows such as 4h that are whole bars of `bar_ms`, and the name that
+    the parser suggests. `parse` raises FactorError for text that does not parse.
     """
     error = _try(text, parse)
     if error is None:
@@ -60,7 +70,8 @@ def _try(text: str, parse: Callable[[str], object]) -> FactorError | None:
 
 def _candidates(text: str, error: FactorError, bar_ms: int | None) -> Iterator[str]:
     """What the next text may be, the surest first."""
-    yield _ASSIGNED.sub("", text.translate(_SIGNS)).strip(" \t`\"';")
+    if not _TWO_DASHES.search(text):
+        yield _ASSIGNED.sub("", text.translate(_SIGNS)).strip(" \t`\"';")
     yield _with_suggestion(text, error)
     yield _balanced(text)
     yield _WHOLE_FLOAT.sub(r"\1", text)

@@ -3,25 +3,32 @@
 The pydantic models are the one source of the JSON schema that is sent and of what is accepted. The
 reading is more forgiving than the schema: a candidate that is whole counts even if the reply around
 it is fenced, wrapped in prose or of the wrong shape, and so does one whose expression is whole in a
-reply that broke off behind it.
+reply that broke off behind it. Only a reply's answer is read: what stands last, outside thoughts.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alphamill.llm.json_text import Found, find_json
+from alphamill.llm.json_text import Answer, Form, Found, find_answer
 
 MAX_EXPRESSION_CHARS = 500
 MAX_HYPOTHESIS_CHARS = 500
 MAX_REASON_CHARS = 300
 MAX_CANDIDATES = 64
 MAX_KEEP = 3
+MAX_PROBLEMS = 20  # that are kept of a reply
+
+_NONE = ("", "none", "null", "n/a", "-")
+_NUMBER = re.compile(
+    r"(?:factor|index|number|no\.?)?\s*#?\s*(\d{1,6})(?:\.0*)?[.:)]?", re.IGNORECASE
+)
 
 
 class _Reply(BaseModel):
@@ -39,7 +46,7 @@ class ProposedFactor(_Reply):
     @field_validator("expression", mode="before")
     @classmethod
     def _printable(cls, value: Any) -> Any:
-        return clean(value) if isinstance(value, str) else value
+        return clean_expression(value) if isinstance(value, str) else value
 
     @field_validator("hypothesis", mode="before")
     @classmethod
@@ -111,6 +118,9 @@ class Problem:
     reason: str
     excerpt: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.excerpt}" if self.excerpt else self.reason
+
 
 class ProposalReading(NamedTuple):
     """What could be used of a proposal, and what could not."""
@@ -127,63 +137,102 @@ class Review(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class RepairReading(NamedTuple):
+    """Mended expressions by position in the list that was sent, from 0; None: it cannot be said.
+
+    unread: why one that is not in `mended` could not be read, a line a problem.
+    """
+
+    mended: Mapping[int, str | None]
+    unread: Mapping[int, str]
+
+
+_PROPOSAL = Form(("candidates",), ("expression",))
+_REVIEW = Form(("keep", "veto"), ("index", "reason"))
+_REPAIRS = Form(("repairs",), ("index", "expression"))
+
+
 def read_proposal(text: str, finish_reason: str = "stop") -> ProposalReading:
-    """All candidates of a reply whose expression is whole, in order, without repeats."""
-    values, whole = find_json(text, "expression")
-    problems = _about_the_whole(values, whole, text, finish_reason)
+    """The answer's candidates whose expression is whole, in order, without repeats."""
+    answer = find_answer(text, _PROPOSAL)
+    problems = _about_the_whole(answer, text, finish_reason)
     found: dict[str, Candidate] = {}
-    rows = [Found(row, cut) for value, cut in values for row in _rows(value)]
+    rows = [Found(row, cut) for value, cut in answer.values for row in _rows(value)]
     for row, cut in rows[:MAX_CANDIDATES]:
         candidate = _candidate(row, cut)
         if isinstance(candidate, Problem):
             problems.append(candidate)
         else:
             found.setdefault(candidate.expression, candidate)
+    others = (_candidate(row, cut=False) for row in answer.behind)
+    new = [row for row in others if isinstance(row, Candidate) and row.expression not in found]
+    problems += _left_out(new)
     if len(rows) > MAX_CANDIDATES:
         problems.append(Problem(f"{len(rows)} candidates; only {MAX_CANDIDATES} are read"))
-    if values and not rows:
+    if answer.values and not rows:
         problems.append(Problem("no candidates in the reply", _excerpt(text)))
     return ProposalReading(tuple(found.values()), tuple(problems))
 
 
 def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
-    """Which of `n_factors` to keep and to stop. Unreadable: nothing kept, nothing vetoed."""
-    values, whole = find_json(text, "index", "reason")
-    problems = _about_the_whole(values, whole, text, finish_reason)
+    """Which of `n_factors` to keep and to stop. Unreadable: nothing kept, nothing vetoed.
+
+    A number written as text, and one row in place of a list, are read as they are meant.
+    """
+    answer = find_answer(text, _REVIEW)
+    problems = _about_the_whole(answer, text, finish_reason)
     keep: list[int] = []
     veto: dict[int, str] = {}
-    for value, _ in values:
-        if not isinstance(value, Mapping):
-            continue
-        for number in _listed(value.get("keep")):
-            _note(number, n_factors, problems, keep.append)
-        for row in _listed(value.get("veto", [value] if "index" in value else [])):
-            number = row.get("index") if isinstance(row, Mapping) else row
+    for value, _ in answer.values:
+        stated = value if _REVIEW.names(value) else {}
+        if _REVIEW.is_row(value) or (isinstance(value, list) and _REVIEW.is_answer(value)):
+            stated = {"veto": value}
+        elif not stated:
+            problems.append(Problem("it names neither keep nor veto", _excerpt(str(value))))
+        for row in _listed(stated.get("keep")):
+            keep += _positions(row, n_factors, problems)
+        for row in _listed(stated.get("veto")):
             reason = row.get("reason") if isinstance(row, Mapping) else None
             why = clean(reason)[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
-            _note(number, n_factors, problems, lambda at, why=why: veto.setdefault(at, why))
+            for at in _positions(row, n_factors, problems):
+                veto.setdefault(at, why)
+    problems += _left_out(answer.behind)
     kept = tuple(at for at in dict.fromkeys(keep) if at not in veto)
     return Review(kept[:MAX_KEEP], veto, tuple(problems))
 
 
-def read_repairs(text: str, n_expressions: int) -> Mapping[int, str]:
-    """Mended expressions by position in the list that was sent, from 0; the first word counts."""
-    values, _ = find_json(text, "index", "expression")
-    mended: dict[int, str] = {}
-    rows = [row for value, _ in values for row in _numbered(value)]
+def read_repairs(text: str, finish_reason: str, n_expressions: int) -> RepairReading:
+    """What is said of each of `n_expressions`; of several repairs of one the last counts."""
+    answer = find_answer(text, _REPAIRS)
+    problems = _about_the_whole(answer, text, finish_reason)
+    mended: dict[int, str | None] = {}
+    problems += _left_out(answer.behind)
+    bad: dict[int, Problem] = {}
+    rows = [row for value, _ in answer.values for row in _repair_rows(value)]
     for row in rows[:MAX_CANDIDATES]:
-        number, found = row.get("index"), row.get("expression")
-        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(found, str):
-            continue
-        found = clean(found)
-        if 0 < len(found) <= MAX_EXPRESSION_CHARS and 1 <= number <= n_expressions:
-            mended.setdefault(number - 1, found)
-    return mended
+        for at in _positions(row, n_expressions, problems):
+            said = row.get("expression", "") if isinstance(row, Mapping) else ""
+            found = clean_expression(said) if isinstance(said, str) else said
+            if found is None or (isinstance(found, str) and 0 < len(found) <= MAX_EXPRESSION_CHARS):
+                mended[at] = found
+            else:
+                bad[at] = Problem("the repair is no expression", _excerpt(str(row)))
+    unread = {}
+    for at in set(range(n_expressions)) - set(mended):
+        own = [bad[at]] if at in bad else problems
+        unread[at] = problem_lines(own) or "the reply does not name it"
+    return RepairReading(mended, unread)
 
 
-def _numbered(value: Any) -> list[Mapping[str, Any]]:
-    rows = value.get("repairs", [value]) if isinstance(value, Mapping) else value
-    return [row for row in _listed(rows) if isinstance(row, Mapping)]
+def problem_lines(problems: Iterable[Problem]) -> str:
+    """A line a problem, at most MAX_PROBLEMS of them."""
+    return "\n".join(map(str, tuple(problems)[:MAX_PROBLEMS]))
+
+
+def _repair_rows(value: Any) -> list[Any]:
+    if isinstance(value, Mapping) and not _REPAIRS.is_row(value):
+        value = value.get("repairs")
+    return _listed(value)
 
 
 def clean(text: str) -> str:
@@ -192,6 +241,12 @@ def clean(text: str) -> str:
     return "".join(char for char in line if unicodedata.category(char) not in _UNPRINTABLE)
 
 
+def clean_expression(text: str) -> str:
+    """As `clean`, but what some fonts show as an operator stays to be seen, and is refused."""
+    return clean(_MAYBE_OPERATORS.sub("\ufffd", text))
+
+
+_MAYBE_OPERATORS = re.compile("[\u00ad\u2061-\u2064\ue000-\uf8ff]")  # a soft hyphen, for one
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -226,16 +281,20 @@ def _strict(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str
     return out
 
 
-def _about_the_whole(
-    values: Sequence[Found], whole: bool, text: str, finish_reason: str
-) -> list[Problem]:
+def _about_the_whole(answer: Answer, text: str, finish_reason: str) -> list[Problem]:
     if finish_reason == "length":
         return [Problem("the reply was cut at max_tokens", _excerpt(text[-80:]))]
     if not text.strip():
         return [Problem("the reply is empty")]
-    if not values:
+    if answer.in_thoughts:
+        return [Problem("no JSON outside the model's thoughts", _excerpt(text[-80:]))]
+    if not answer.values:
         return [Problem("no JSON in the reply", _excerpt(text))]
-    return [] if whole else [Problem("the reply's JSON is damaged", _excerpt(text[-80:]))]
+    return [] if answer.whole else [Problem("the reply's JSON is damaged", _excerpt(text[-80:]))]
+
+
+def _left_out(behind: Sequence[Any]) -> list[Problem]:
+    return [Problem("rows behind the answer are not read", _excerpt(str(behind)))] if behind else []
 
 
 def _rows(value: Any) -> list[Any]:
@@ -246,8 +305,11 @@ def _rows(value: Any) -> list[Any]:
         return []
     if "expression" in value:
         return [value]
-    if isinstance(named := value.get("candidates"), list):
-        return named
+    named = value.get("candidates")
+    if isinstance(named, Mapping) and "expression" not in named:
+        return list(named.values())
+    if isinstance(named, str | list | Mapping):
+        return _listed(named)
     lists = [item for item in value.values() if isinstance(item, list)]
     return lists[0] if len(lists) == 1 else []
 
@@ -275,17 +337,38 @@ def _or_none(value: Any, handler: Any) -> Any:
 
 
 def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    """The rows of a list, or the one that stands in its place; reasons by number are rows too."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, Mapping) and value and all(map(_whole, value)):
+        return [{"index": key, "reason": said, "expression": said} for key, said in value.items()]
+    nothing = not value or (isinstance(value, str) and value.strip().lower() in _NONE)
+    return [] if nothing else [value]
 
 
-def _note(number: Any, n_factors: int, problems: list[Problem], take: Any) -> None:
-    whole = isinstance(number, int) and not isinstance(number, bool)
-    if whole and 1 <= number <= n_factors:
-        take(number - 1)
-    else:
-        problems.append(
-            Problem(f"no factor of that number among {n_factors}", _excerpt(str(number)))
-        )
+def _positions(row: Any, count: int, problems: list[Problem]) -> list[int]:
+    """Which of `count` things a row is about, from 0; what is no number of one is a problem."""
+    said = row.get("index") if isinstance(row, Mapping) else row
+    found = []
+    for one in said if isinstance(said, list) and said else [said]:
+        number = _whole(one)
+        if number is None:
+            problems.append(Problem("no number that can be read", _excerpt(str(row))))
+        elif not 1 <= number <= count:
+            problems.append(Problem(f"no number {number} among {count}", _excerpt(str(row))))
+        else:
+            found.append(number - 1)
+    return found
+
+
+def _whole(said: Any) -> int | None:
+    """A whole number, also one that is written as text or as 1.0."""
+    if isinstance(said, float) and said.is_integer():
+        return int(said)
+    if isinstance(said, int) and not isinstance(said, bool):
+        return said
+    found = _NUMBER.fullmatch(said.strip()) if isinstance(said, str) else None
+    return int(found[1]) if found else None
 
 
 def _excerpt(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind
-from alphamill.report.values import usd, whole
+from alphamill.report.values import plain, usd, whole
 from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
 from alphamill.runs.library import KNOWN
@@ -25,6 +25,7 @@ def caveats(run: PublishedRun) -> list[str]:
         *unmeasured_lines(run.trials),
         spent_line(run),
         looks_line(run.factors),
+        *unread_lines(run.trials, run.factors),
         known_line(run.trials),
         survivors_line(run),
         funding_line(run),
@@ -43,6 +44,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         survivors_line(run),
         funding_line(run),
         looks_line(run.factors),
+        *unread_lines(run.trials, run.factors),
         *(
             f"Missing: {group.jobs} {group.stage} job(s) {group.state}: {group.reason}"
             for group in group_failures(run.missing)[:_FAILURES_TOLD]
@@ -86,6 +88,32 @@ def known_line(trials: Sequence[Trial]) -> str:
         for why in (trial.reason, trial.why_not_finalist)
     )
     return f"{whole(known)} trials say what earlier runs have in the library." if known else ""
+
+
+def unread_lines(trials: Sequence[Trial], factors: Sequence[JudgedFactor]) -> list[str]:
+    """What of a review or of paid repairs could not be read; none where all of it was."""
+    lines = []
+    for interval, said in {factor.interval: factor.review_unread for factor in factors}.items():
+        if said:
+            lines.append(
+                f"final_verification's reply at {interval} could not be read in "
+                f"{_places(said.splitlines())}: a veto may be lost there."
+            )
+    lost = [trial.repair_unread for trial in trials if trial.repair_unread]
+    if lost:
+        (why, _), *_ = Counter(lost).most_common(1)
+        lines.append(f"Paid repairs that could not be read: {whole(len(lost))} ({_first(why)}).")
+    return lines
+
+
+def _places(problems: Sequence[str]) -> str:
+    count = "one place" if len(problems) == 1 else f"{len(problems)} places"
+    return f"{count} ({_first(problems[0])})"
+
+
+def _first(problems: str) -> str:
+    """The first line of some problems, as it fits into a sentence."""
+    return plain(problems.partition("\n")[0], 160)
 
 
 def looks_line(factors: Sequence[JudgedFactor]) -> str:

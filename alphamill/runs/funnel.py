@@ -29,6 +29,7 @@ class TierFunnel:
     parsed: int  # read as an expression, mended ones too
     repaired_free: int
     repaired_paid: int
+    repairs_unread: int  # of those asked for, that the reply does not say in a way that is read
     salvaged: int  # parsed, of a reply that broke off behind them
     unreadable: int
     unclean: int
@@ -37,6 +38,7 @@ class TierFunnel:
     evaluated: int
     passed_validation: int  # t at least `validation_t` in the direction found on discovery
     admitted: int
+    reviews_unread: int  # places in final_verification's replies; a veto may be lost in each
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
@@ -65,7 +67,8 @@ def tier_funnels(
     for tier in Tier:
         made = [call for call in calls if _tier(call, tier_of_call) == tier]
         own = [trial for trial in trials if trial.tier == tier]
-        counts = _counts(own, made, admitted[tier], validation_t)
+        reviewed = factors if tier is Tier.FINAL_VERIFICATION else ()
+        counts = _counts(own, made, admitted[tier], validation_t, _unread(reviewed))
         found.append(TierFunnel(tier.value, **counts, **_derived(counts, made)))
     total: dict[str, Any] = {name: sum(getattr(one, name) for one in found) for name in _COUNTS}
     return [*found, TierFunnel("total", **total, **_derived(total, calls))]
@@ -83,7 +86,11 @@ def spending(calls: Sequence[CallRecord]) -> tuple[int, int, int]:
 
 
 def _counts(
-    trials: Sequence[Trial], calls: Sequence[CallRecord], admitted: int, validation_t: float
+    trials: Sequence[Trial],
+    calls: Sequence[CallRecord],
+    admitted: int,
+    validation_t: float,
+    reviews_unread: int,
 ) -> dict[str, Any]:
     fates = Counter(trial.status for trial in trials)
     mended = Counter(trial.repair for trial in trials)
@@ -95,6 +102,7 @@ def _counts(
         "parsed": sum(bool(trial.hash) for trial in trials),
         "repaired_free": mended["free"],
         "repaired_paid": mended["model"],
+        "repairs_unread": sum(bool(trial.repair_unread) for trial in trials),
         "salvaged": sum(bool(trial.cut and trial.hash) for trial in trials),
         "unreadable": fates["unreadable"] + fates["invalid"],
         "unclean": fates["unclean"],
@@ -103,6 +111,7 @@ def _counts(
         "evaluated": fates["evaluated"],
         "passed_validation": sum(_passes(trial, validation_t) for trial in trials),
         "admitted": admitted,
+        "reviews_unread": reviews_unread,
         "prompt_tokens": sum(call.prompt_tokens for call in paid),
         "cached_tokens": sum(call.cached_tokens for call in paid),
         "completion_tokens": sum(call.completion_tokens for call in paid),
@@ -110,6 +119,12 @@ def _counts(
         "unknown_usd_micros": unknown,
         "failed_attempts": sum(bool(call.error_class) for call in calls),
     }
+
+
+def _unread(factors: Sequence[JudgedFactor]) -> int:
+    """How many places of an interval's review could not be read, added up; all have the same."""
+    said = {factor.interval: factor.review_unread or "" for factor in factors}
+    return sum(len(lines.splitlines()) for lines in said.values())
 
 
 def _derived(counts: Mapping[str, Any], calls: Sequence[CallRecord]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class Trial(TableRow):
     hypothesis: str | None = None  # the model's idea, or the name of a given expression
     reason: str | None = None  # why it was not scored, or what its units leave open
     repair: str | None = None  # "" as proposed, "free" mended by rule, "model" by a paid call
+    repair_unread: str | None = None  # why a paid repair of it could not be read, a line a problem
     cut: bool | None = None  # the reply broke off behind it: the hypothesis may be missing
     lookback_bars: int | None = None
     direction: int | None = None  # +1 or -1, as discovery found
@@ -240,6 +241,7 @@ class ReviewedFinalist(TableRow):
     kept: bool = False  # named as one that it would keep; raises no score
     vetoed: bool = False
     reason: str = ""  # of the veto
+    unread: str | None = None  # of the reply about all finalists, a line a problem; None: all read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +268,7 @@ class JudgedFactor(TableRow):
     lookback_bars: int | None = None
     veto_reason: str | None = None  # "" without a veto
     kept_by_model: bool | None = None
+    review_unread: str | None = None  # of final_verification's reply, a line a problem
     look_ahead_ok: bool | None = None  # cutting off the future changes no past value
     holdout_looks: int | None = None  # factors shown these bars so far, by any run; 0: vetoed
     holdout_looks_before: int | None = None  # of them, by earlier runs

@@ -47,7 +47,7 @@ SCORE_COLUMNS = tuple(one.name for one in fields(Measures))
 PROPOSALS = pa.schema(
     [
         *_columns(_TEXT, "interval tier symbol call_id proposed expression hash hypothesis"),
-        *_columns(_TEXT, "status reason repair"),
+        *_columns(_TEXT, "status reason repair repair_unread"),
         pa.field("round", pa.int32()),
         pa.field("call_cost_usd_micros", pa.int64()),
         pa.field("cut", _BOOL),
@@ -101,13 +101,11 @@ RANKING = pa.schema(
         pa.field("complexity_nodes", pa.int32()),
     ]
 )
-VETO = pa.schema(
-    [pa.field("hash", _TEXT), *_columns(_BOOL, "kept vetoed"), pa.field("reason", _TEXT)]
-)
+VETO = pa.schema([*_columns(_TEXT, "hash reason unread"), *_columns(_BOOL, "kept vetoed")])
 VERDICTS = pa.schema(
     [
         *_columns(_TEXT, "hash expression interval verdict hypothesis tier symbol call_id"),
-        *_columns(_TEXT, "veto_reason reasons gates snapshot code_version"),
+        *_columns(_TEXT, "veto_reason review_unread reasons gates snapshot code_version"),
         *_columns(_TEXT, "earlier_nearest earlier_run"),
         *_columns(pa.int32(), "round rank"),
         pa.field("direction", pa.int8()),

@@ -136,11 +136,15 @@ def _mend(proposals: list[Trial], deps: AskingDeps, told: Collection[str | None]
         if not error.counts:  # nothing was sent
             raise
         return 0
-    for number, text in read_repairs(answer.reply.text, len(broken)).items():
+    repairs = read_repairs(answer.reply.text, answer.reply.finish_reason, len(broken))
+    for number, text in repairs.mended.items():
         at = broken[number]
-        mended = _read(proposals[at], text, deps.spec.groups, "model")
+        mended = _read(proposals[at], text or "", deps.spec.groups, "model")
         if mended.status != "invalid":
             proposals[at] = mended
+    for number, why in repairs.unread.items():
+        at = broken[number]
+        proposals[at] = replace(proposals[at], repair_unread=why)
     return answer.cost_usd_micros
 
 

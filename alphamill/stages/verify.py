@@ -153,6 +153,7 @@ def judged(
         ),
         veto_reason=veto_reason,
         kept_by_model=review is not None and review.kept,
+        review_unread=review.unread if review else None,
         look_ahead_ok=certified,
         holdout_looks=looks.so_far if holdout else 0,
         holdout_looks_before=looks.before if holdout else 0,

@@ -13,7 +13,7 @@ from alphamill.jobs import Facts, VetoJob
 from alphamill.language import language_manual
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.prompts import final_verification_prompt
-from alphamill.llm.replies import Verification, read_review
+from alphamill.llm.replies import Verification, problem_lines, read_review
 from alphamill.runs.rows import RankedTrial, ReviewedFinalist, Trial
 from alphamill.runs.schemas import VETO, interval_key, read_interval, read_trials, write_rows
 from alphamill.search.feedback import tried
@@ -23,13 +23,17 @@ from alphamill.stages.asking import AskingDeps
 
 @dataclass(frozen=True, slots=True)
 class VetoFacts(Facts):
-    """The file of the vetoes; kept, vetoed: None where no model was asked. stopped: why not."""
+    """The file of the vetoes; kept, vetoed: None where no model was asked. stopped: why not.
+
+    unread: what of the reply could not be read, a line a problem; None where all was.
+    """
 
     key: str
     finalists: int
     stopped: str | None = None
     kept: int | None = None
     vetoed: int | None = None
+    unread: str | None = None
 
 
 def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
@@ -49,13 +53,15 @@ def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
         else:
             review = read_review(reply.text, reply.finish_reason, len(finalists))
             kept, vetoes = review.keep, dict(review.veto)
-            facts = replace(facts, kept=len(kept), vetoed=len(vetoes))
+            unread = problem_lines(review.problems) or None
+            facts = replace(facts, kept=len(kept), vetoed=len(vetoes), unread=unread)
     reviewed = (
         ReviewedFinalist(
             hash=finalist.hash or "",
             kept=at in kept,
             vetoed=at in vetoes,
             reason=vetoes.get(at, ""),
+            unread=facts.unread,
         )
         for at, finalist in enumerate(finalists)
     )

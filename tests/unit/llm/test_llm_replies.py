@@ -118,9 +118,11 @@ def test_damage_behind_an_expression_costs_what_is_behind_it(behind: str) -> Non
 
 def test_a_cut_repair_needs_its_number_and_its_expression() -> None:
     text = '{"repairs": [{"index": 1, "expression": "close"}, {"index": 2, "expression": "open"'
-    assert read_repairs(text, 2) == {0: "close", 1: "open"}
-    assert read_repairs(text[:-1], 2) == {0: "close"}
-    assert read_repairs('[{"expression": "close", "index": 1', 20) == {}  # it may have been 12
+    assert read_repairs(text, "length", 2).mended == {0: "close", 1: "open"}
+    assert read_repairs(text[:-1], "length", 2).mended == {0: "close"}
+    assert (
+        read_repairs('[{"expression": "close", "index": 1', "length", 20).mended == {}
+    )  # it may have been 12
 
 
 @pytest.mark.parametrize(
