@@ -137,7 +137,8 @@ class Command:
             processes = [f"{pid} {words[:120]}" for pid, words in living(self.home).items()]
             return processes + [f"port {port}" for port in sorted(self.ports) if listens(port)]
 
-        wait_for(lambda: not left(), f"the last of {self.name} to go", left, within_s=within_s)
+        what = f"the last of {self.name} to go"
+        wait_for(lambda: not left(), what, left, within_s=within_s, poll_s=0.2)
 
     def state(self) -> str:
         """What it has said, and what its newest run has done."""
