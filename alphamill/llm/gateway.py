@@ -31,6 +31,7 @@ from alphamill.llm.endpoint.failures import (
     ProviderDown,
     QuotaExhausted,
     RateLimited,
+    RequestTooLarge,
 )
 from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
@@ -58,6 +59,7 @@ _PASSED_OVER = (
     EndpointNotFound,
     CircuitOpen,
     ProviderDown,
+    RequestTooLarge,
 )
 _REFUSALS = {
     cls.opens: cls

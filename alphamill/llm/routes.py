@@ -103,4 +103,11 @@ def open_chat(
     waits = (llm.connect_timeout_s, first_s, llm.timeout_s)
     timeouts = Timeouts(*(min(wait_s, most_s) for wait_s in waits))
     key_name = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
-    return OpenAIChat(endpoint.url, llm.key(endpoint), timeouts, key_name, dialects=dialects)
+    return OpenAIChat(
+        endpoint.url,
+        llm.key(endpoint),
+        timeouts,
+        key_name,
+        dialects=dialects,
+        headers=llm.headers_of(endpoint),
+    )

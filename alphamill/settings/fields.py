@@ -15,6 +15,8 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")]  # no key in it: it is written down
 
+Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
 
 class Frozen(BaseModel):
     """What all settings are."""

@@ -11,8 +11,23 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
 
 from alphamill.errors import Misconfigured
-from alphamill.settings.fields import Count, Day, Frozen, Hours, Positive, Url, Usd, Variable
+from alphamill.settings.fields import (
+    Count,
+    Day,
+    Frozen,
+    Header,
+    Hours,
+    Positive,
+    Url,
+    Usd,
+    Variable,
+)
 
+# What the key or the connection sets.
+_OWN_HEADERS = {
+    "authorization",
+    *("host", "content-length", "content-type", "transfer-encoding", "connection"),
+}
 KEY_VARIABLE = "ALPHAMILL_LLM_API_KEY"  # the common key
 
 
@@ -126,6 +141,8 @@ class LLMSettings(Frozen):
     """The endpoints of models, the tiers and their prices.
 
     timeout_s: for a whole reply, from the start; first_byte_timeout_s: None as timeout_s.
+    headers: more headers by the endpoint's url, for gateways that ask for some; headers_env: the
+        variables that hold their values. Both are as secret as keys, and never part of a run.
     """
 
     url: str = "https://api.openai.com/v1"
@@ -136,7 +153,10 @@ class LLMSettings(Frozen):
     patience_s: Positive = 900.0  # how long calls wait for a model that does not answer
     tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
     prices: dict[str, Prices] = Field(default_factory=dict)  # added to the shipped table
+    headers: dict[Url, dict[Header, SecretStr]] = Field(default_factory=dict)
+    headers_env: dict[Url, dict[Header, Variable]] = Field(default_factory=dict)
     _keys: dict[Endpoint, SecretStr] = PrivateAttr(default_factory=dict)
+    _header_values: dict[str, SecretStr] = PrivateAttr(default_factory=dict)  # by variable
 
     @field_validator("api_key")
     @classmethod
@@ -145,6 +165,17 @@ class LLMSettings(Frozen):
         if not could_be_key(key):
             raise ValueError("holds characters that no key has: paste the key again")
         return SecretStr(key) if key else None
+
+    @field_validator("headers", "headers_env")
+    @classmethod
+    def _are_headers_to_set(cls, value: dict[str, dict[str, Any]]) -> Any:
+        for url, headers in value.items():
+            for name, text in headers.items():
+                if name.lower() in _OWN_HEADERS:
+                    raise ValueError(f"{name} of {url} is set by the client itself")
+                if isinstance(text, SecretStr) and not could_be_header(text.get_secret_value()):
+                    raise ValueError(f"{name} of {url} holds characters that no header has")
+        return value
 
     @field_validator("tiers", mode="before")
     @classmethod
@@ -198,6 +229,21 @@ class LLMSettings(Frozen):
             raise Misconfigured(endpoint.key_env, "is not set", "set it to the key of that API")
         return None
 
+    def headers_of(self, endpoint: Endpoint) -> dict[str, SecretStr]:
+        """What else is sent there. Raises Misconfigured where a variable is named and not set."""
+        found: dict[str, SecretStr] = {}
+        for url, headers in self.headers.items():
+            if url.rstrip("/") == endpoint.url:
+                found |= headers
+        for url, variables in self.headers_env.items():
+            for name, variable in variables.items():
+                if url.rstrip("/") != endpoint.url:
+                    continue
+                if variable not in self._header_values:
+                    raise Misconfigured(variable, "is not set", f"set it to the {name} of {url}")
+                found[name] = self._header_values[variable]
+        return found
+
     def with_keys(self, environ: Mapping[str, str]) -> Self:
         """These settings with the keys that their endpoints name, as far as they are there."""
         keys: dict[Endpoint, SecretStr] = {}
@@ -210,7 +256,16 @@ class LLMSettings(Frozen):
                 keys[endpoint] = SecretStr(key)
         changed = self.model_copy()
         changed._keys = keys  # noqa: SLF001 - its own, just made
+        changed._header_values = self._read_headers(environ)  # noqa: SLF001
         return changed
+
+    def _read_headers(self, environ: Mapping[str, str]) -> dict[str, SecretStr]:
+        names = {name for variables in self.headers_env.values() for name in variables.values()}
+        values = {name: environ.get(name, "").strip() for name in names}
+        for name, text in values.items():
+            if not could_be_header(text):
+                raise Misconfigured(name, "holds characters that no header has", "set it again")
+        return {name: SecretStr(text) for name, text in values.items() if text}
 
 
 class BudgetSettings(Frozen):
@@ -223,6 +278,11 @@ class BudgetSettings(Frozen):
 def could_be_key(text: str) -> bool:
     """Whether a header could hold it."""
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def could_be_header(text: str) -> bool:
+    """Whether it is one line that a header could hold."""
+    return text.isascii() and text.isprintable()
 
 
 def read_key(path: Path, setting: str) -> str:

@@ -125,6 +125,7 @@ def test_a_reply_is_read_and_the_request_is_as_asked(server: Script, chat: OpenA
         "model": "gpt-4.1-mini",
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": 50,
+        "stream": False,
         "temperature": 0.9,
         "seed": 7,
         "response_format": {
@@ -179,12 +180,12 @@ def test_what_a_gateways_headers_tell_is_read(server: Script, chat: OpenAIChat) 
 
 def test_odd_but_paid_replies_are_replies(server: Script, chat: OpenAIChat) -> None:
     cut = [{"message": {"content": '{"a": 1'}, "finish_reason": "length"}]
-    refusal = [{"message": {"content": None, "refusal": "no"}, "finish_reason": None}]
+    refusal = [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": None}]
     halves = [{"message": {"content": "half \ud800 pair"}, "finish_reason": "stop"}]
     for choices in (cut, refusal, halves):
         server.says(200, completion(choices=choices, model="llama-alias"))
     assert chat.complete(REQUEST).finish_reason == "length"
-    assert chat.complete(REQUEST).text == ""
+    assert chat.complete(REQUEST).text == "I cannot"
     reply = chat.complete(REQUEST)
     assert reply.text == "half ? pair"
     assert not reply.served_as_asked
@@ -395,6 +396,71 @@ def test_each_providers_reply_is_read(
     reply = chat.complete(REQUEST)
     assert (reply.text, reply.usage) == ("hi", usage)
     assert (reply.provider_cost_usd_micros, reply.served_as_asked) == (cost, as_asked)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            b"<html><title>Sign in to the hotel</title>" + b"x" * 9000,
+            "not JSON: '<html><title>Sign in",
+        ),
+        (
+            b'data: {"choices": [{"delta": {}}]}\n\n',
+            "a stream, although none was asked for: 'data:",
+        ),
+        ({"html-message": "<p>hello"}, r"without a completion \(no choices\): '.*html-message"),
+        (b"[3]", r"no object: '\[3\]'"),
+        (f"<p>{KEY}".encode(), r"<p>\[key\]"),
+    ],
+)
+def test_what_came_instead_of_a_completion_is_quoted(
+    server: Script, chat: OpenAIChat, body: Any, words: str
+) -> None:
+    server.says(200, body)
+    with pytest.raises(failures.InvalidReply, match=words) as raised:
+        chat.complete(REQUEST)
+    assert len(str(raised.value)) < 200
+
+
+def test_comments_while_a_request_is_queued_are_no_part_of_the_reply(
+    server: Script, chat: OpenAIChat
+) -> None:
+    waiting = b": OPENROUTER PROCESSING\n\n" * 3
+    server.says(200, waiting + json.dumps(completion()).encode())
+    assert chat.complete(REQUEST).text == "hi"
+
+
+def test_a_schema_refused_as_a_failure_of_the_server_is_learned_and_costs_nothing(
+    server: Script, chat: OpenAIChat
+) -> None:
+    told = (
+        "1 validation error:\n {'loc': ('response_format',), 'msg': 'Input should be json_object'}"
+    )
+    server.says(500, {"error": {"message": told, "type": "internal_server_error"}})
+    server.says(200, completion())
+    assert chat.complete(REQUEST).text == "hi"
+    assert [seen["response_format"]["type"] for seen in server.seen] == [
+        "json_schema",
+        "json_object",
+    ]
+
+
+def test_headers_of_an_endpoint_are_sent_and_stay_secret(server: Script) -> None:
+    secret = "pk-planted-9876543210"
+    headers = {"x-portkey-provider": SecretStr("openai"), "x-portkey-api-key": SecretStr(secret)}
+    chat = OpenAIChat(server.url, SecretStr(KEY), ANSWER_S, headers=headers)
+    server.says(200, completion(choices=[{"message": {"content": f"openai {secret}"}}]))
+    server.says(400, {"error": {"message": f"bad {secret}"}})
+    assert chat.complete(REQUEST).text == "openai [key]"
+    with pytest.raises(failures.RequestRefused) as raised:
+        chat.complete(REQUEST)
+    for sent in server.headers:
+        assert sent["x-portkey-provider"] == "openai"
+        assert sent["x-portkey-api-key"] == secret
+        assert sent["Authorization"] == f"Bearer {KEY}"
+    assert secret not in str(raised.value) + repr(chat) + repr(vars(chat))
+    chat.close()
 
 
 def test_blank_lines_while_a_request_is_queued_are_no_part_of_the_reply(

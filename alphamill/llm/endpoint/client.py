@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -19,6 +21,9 @@ from alphamill.llm.endpoint.http import Connections, HttpReply, Timeouts
 from alphamill.llm.endpoint.provider_errors import ProviderError, classify, read_error
 from alphamill.llm.messages import ChatReply, ChatRequest
 from alphamill.settings import KEY_VARIABLE, could_be_key
+
+_COMMENTS = re.compile(rb"^:[^\n]*$", re.MULTILINE)  # OpenRouter's, while a request is queued
+_STREAM = re.compile(rb"(data|event|id|retry): ?")
 
 
 class Chat(Protocol):
@@ -37,6 +42,7 @@ class OpenAIChat:
     timeouts: seconds mean that for the first byte and for the whole reply.
     key_name: the setting that a person must change when the key is refused.
     dialects: what is known of this endpoint; None: only what this client learns.
+    headers: sent with every request, and as secret as the key.
     Safe to share between threads. The key goes into the Authorization header and nowhere else.
     Sources: platform.openai.com/docs/api-reference/chat.
     """
@@ -49,10 +55,11 @@ class OpenAIChat:
         key_name: str = KEY_VARIABLE,
         clock: Clock | None = None,
         dialects: Dialects | None = None,
+        headers: Mapping[str, SecretStr] | None = None,
     ) -> None:
         base_url = _checked_url(base_url)
         self._shown_url = _without_userinfo(base_url)
-        self._key = _Key(api_key, key_name)
+        self._key = _Key(api_key, key_name, headers or {})
         self._clock = clock or SystemClock()
         waits = timeouts if isinstance(timeouts, Timeouts) else Timeouts.of(timeouts)
         self._connections = Connections(self._shown_url, waits, self._clock)
@@ -69,7 +76,7 @@ class OpenAIChat:
             if answer.status == 200:
                 return self._read(answer, request, latency_ms)
             error = self._error(answer)
-            learned = dialect.after(error) if error.status in (400, 422) else None
+            learned = dialect.after(error)
             if learned is None and recalled and dialect.doubted(error):
                 learned = Dialect()  # the endpoint has changed since
             if learned is None:
@@ -82,7 +89,7 @@ class OpenAIChat:
         answer = self._send("GET", "/models", None)
         if answer.status != 200:
             raise classify(self._error(answer), "any model", self._key.name)
-        rows = _json_object(answer.body).get("data")
+        rows = _json_object(answer.body, self._key).get("data")
         names = [row.get("id") for row in rows or [] if isinstance(row, dict)]
         return sorted(name for name in names if isinstance(name, str))
 
@@ -97,14 +104,16 @@ class OpenAIChat:
         return self._connections.exchange(method, path, body, self._key.headers())
 
     def _read(self, answer: HttpReply, request: ChatRequest, latency_ms: int) -> ChatReply:
-        value = _json_object(answer.body)
+        value = _json_object(answer.body, self._key)
         if error := _error_within(value):
             refusal = replace(answer, body=json.dumps(error).encode())
             raise classify(self._error(refusal), request.model, self._key.name)
         try:
             reply = read_completion(value, request, latency_ms, answer.headers)
         except ValueError as reason:
-            raise InvalidReply(f"HTTP 200 without a completion ({reason})", 2.0) from None
+            shown = _excerpt(answer.body, self._key)
+            problem = f"HTTP 200 without a completion ({reason}): {shown}"
+            raise InvalidReply(problem, 2.0) from None
         text, model = self._key.redact(reply.text), self._key.redact(reply.model)
         clean = text is reply.text and model is reply.model
         return reply if clean else replace(reply, text=text, model=model)
@@ -115,30 +124,42 @@ class OpenAIChat:
 
 
 class _Key:
-    """A key that shows itself in one header only. `name`: the setting that it comes from."""
+    """A key and headers that show themselves in requests only. `name`: the key's setting."""
 
-    def __init__(self, key: SecretStr | None, name: str) -> None:
+    def __init__(
+        self, key: SecretStr | None, name: str, headers: Mapping[str, SecretStr] | None = None
+    ) -> None:
         self.name = name
         self._key = key.get_secret_value().strip() if key is not None else ""
         if not could_be_key(self._key):
             raise Misconfigured(name, "holds characters that no key has", "paste the key again")
+        self._headers = {name: value.get_secret_value() for name, value in (headers or {}).items()}
+        # Short values are names that a reply may well hold, such as a provider's.
+        self._secrets = [value for value in self._headers.values() if len(value) >= 16]
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
+        if len(self._key) >= 8:
+            self._secrets.append(self._key)
 
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
 
     def __repr__(self) -> str:
         return "_Key(**)"
 
     def redact(self, text: str) -> str:
-        """`text` with the key blotted out, for providers that echo it."""
-        found = len(self._key) >= 8 and self._key in text
-        return text.replace(self._key, "[key]") if found else text
+        """`text` with what is secret blotted out, for providers that echo it."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, "[key]")
+        return text
 
 
 def _payload(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "model": request.model,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "stream": False,  # some gateways stream unless told not to
         dialect.limit_field: request.max_tokens,
     }
     if dialect.temperature:
@@ -171,16 +192,26 @@ def _encoded(payload: dict[str, Any]) -> bytes:
         return json.dumps(payload).encode()
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes, key: _Key) -> dict[str, Any]:
     try:
-        value = _decoded(body)
+        value = _decoded(_COMMENTS.sub(b"", body) if body.lstrip().startswith(b":") else body)
     except (ValueError, RecursionError):
-        raise InvalidReply("HTTP 200 with a body that is not JSON", 2.0) from None
+        shown = _excerpt(body, key)
+        if _STREAM.match(body.lstrip()):
+            problem = f"HTTP 200 with a stream, although none was asked for: {shown}"
+            raise InvalidReply(problem, 2.0) from None
+        raise InvalidReply(f"HTTP 200 with a body that is not JSON: {shown}", 2.0) from None
     if isinstance(value, list) and value and isinstance(value[0], dict):
         value = value[0]
     if not isinstance(value, dict):
-        raise InvalidReply("HTTP 200 with JSON that is no object", 2.0)
+        raise InvalidReply(f"HTTP 200 with JSON that is no object: {_excerpt(body, key)}", 2.0)
     return value
+
+
+def _excerpt(body: bytes, key: _Key) -> str:
+    """The first words of a body on one line, for a person."""
+    words = " ".join(key.redact(body[:4000].decode("utf-8", "replace")).split())
+    return repr(words[:80])
 
 
 def _decoded(body: bytes) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from alphamill.llm.endpoint.billing import read_cost_micros, read_upstream_calls, read_usage
 from alphamill.llm.messages import ChatReply, ChatRequest
+
+_ENDS_IN_JSON = re.compile(r"[}\]]\s*(```)?\s*$")
 
 
 def read_completion(
@@ -28,9 +31,12 @@ def read_completion(
         raise ValueError("a choice without a message")
     stated = body.get("usage")
     usage = stated if isinstance(stated, dict) else {}
-    text = _content(message.get("content"))
-    written = text + _thoughts(message)
+    content, thoughts = _content(message.get("content")), _thoughts(message)
     finish_reason = str(choice.get("finish_reason") or "")
+    text = content or _content(message.get("refusal"))
+    if not text and finish_reason != "length" and _ENDS_IN_JSON.search(thoughts):
+        text = thoughts  # the answer of a server that takes all for thoughts
+    written = text if text == thoughts else text + thoughts
     return ChatReply(
         text=text,
         finish_reason=finish_reason,

@@ -7,6 +7,7 @@ A lesson is kept for a day: endpoints change, and one that is too careful would 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -23,6 +24,15 @@ KNOWN_S = 60.0  # for so long a process takes what it read as known
 Format = Literal["json_schema", "json_object", "text"]
 _WEAKER: dict[str, Format] = {"json_schema": "json_object", "json_object": "text"}
 
+_SENTENCE = re.compile(r"[.;!?]\s|\n")
+_SIZE = re.compile(r"too (large|small|long|high|low)|at most|greater|less than", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"unsupported|n[o']t (?:\w+ )?support|n[o']t (?:available|allowed|permitted|accepted)"
+    r"|unavailable|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|invalid|deprecated"
+    r"|should be|must be|only .{0,60}(?:supported|allowed)",
+    re.IGNORECASE,
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -37,29 +47,50 @@ class Dialect:
 
     def after(self, error: ProviderError) -> Dialect | None:
         """The dialect to try next, or None if the refusal is about something else."""
-        words = _words(error)
-        if "max_tokens" in words and "max_completion_tokens" in words:
+        if error.about_length or not _is_refusal(error):
+            return None
+        if _refuses(error, "max_tokens") and _names(error.message, "max_completion_tokens"):
             tried = self.limit_field == "max_completion_tokens"
             return None if tried else replace(self, limit_field="max_completion_tokens")
-        if "response_format" in words or "json_schema" in words or "json_object" in words:
+        if _refuses(error, "response_format", "json_schema", "json_object"):
             weaker = _WEAKER.get(self.response_format)
             return replace(self, response_format=weaker) if weaker else None
-        if "temperature" in words and self.temperature:
+        if _refuses(error, "temperature") and self.temperature:
             return replace(self, temperature=False)
-        if "seed" in words and self.seed:
+        if _refuses(error, "seed") and self.seed:
             return replace(self, seed=False)
         return None
 
     def doubted(self, error: ProviderError) -> bool:
         """Whether what was learned may be what is refused now."""
-        words = _words(error)
-        other_limit = self.limit_field != "max_tokens" and "max_" in words
-        weaker = self.response_format != "json_schema" and "response_format" in words
-        return other_limit or weaker or (not self.temperature and "temperature" in words)
+        if error.about_length or not _is_refusal(error):
+            return False
+        other_limit = self.limit_field != "max_tokens" and _refuses(
+            error, "max_tokens", "max_completion_tokens"
+        )
+        weaker = self.response_format != "json_schema" and _refuses(error, "response_format")
+        return other_limit or weaker or (not self.temperature and _refuses(error, "temperature"))
 
 
-def _words(error: ProviderError) -> str:
-    return f"{error.param} {error.message}".lower()
+def _is_refusal(error: ProviderError) -> bool:
+    """Of a request as it is written. Some servers say 500 where their own check fails."""
+    return error.status in (400, 422) or (error.status >= 500 and error.structured)
+
+
+def _refuses(error: ProviderError, *fields: str) -> bool:
+    """Whether a field is refused: the error is about it, or one sentence says so of it."""
+    if error.status < 500 and error.param.split(".")[0] in fields:
+        return _SIZE.search(error.message) is None
+    sentences = _SENTENCE.split(error.message)
+    return any(
+        _REFUSED.search(sentence) and any(_names(sentence, field) for field in fields)
+        for sentence in sentences
+    )
+
+
+def _names(text: str, field: str) -> bool:
+    """Whether a field is named as such, and not as a part of another name."""
+    return re.search(rf"(?<![\w-]){field}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 class Dialects(Protocol):

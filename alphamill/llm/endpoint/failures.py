@@ -3,7 +3,7 @@
 CallFailure               the endpoint was asked
 ├── and RetryLater        RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost,
 │                         NotConnected, InvalidReply
-├── and GiveUp            QuotaExhausted, ContextTooLong, RequestRefused
+├── and GiveUp            QuotaExhausted, ContextTooLong, RequestTooLarge, RequestRefused
 └── and Misconfigured     KeyRefused (AccessRefused is one), ModelNotFound, EndpointNotFound
 
 CircuitOpen (RetryLater) and ProviderDown (GiveUp) come before a call: the endpoint was not asked.
@@ -96,6 +96,13 @@ class QuotaExhausted(GiveUp, CallFailure):
 
 class ContextTooLong(GiveUp, CallFailure):
     """The prompt does not fit into the model's context."""
+
+    error_class = "bad_request"
+    unbilled = True
+
+
+class RequestTooLarge(GiveUp, CallFailure):
+    """One request is above the account's limit of tokens per minute: it would never pass."""
 
     error_class = "bad_request"
     unbilled = True

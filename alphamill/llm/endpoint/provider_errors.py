@@ -20,11 +20,14 @@ from alphamill.llm.endpoint.failures import (
     QuotaExhausted,
     RateLimited,
     RequestRefused,
+    RequestTooLarge,
     ServerFailed,
 )
 
 DEFAULT_WAIT_S = 5.0
 MAX_WAIT_S = 3600.0
+
+_PASSED_ON = "llm_provider-"
 
 _QUOTA = {
     "insufficient_quota",
@@ -37,14 +40,45 @@ _CONTEXT = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|window|size)|prompt is too long",
     re.IGNORECASE,
 )
-_BAD_KEY = re.compile(r"api[ _]key[ _](not valid|invalid)|invalid[ _]api[ _]key", re.IGNORECASE)
+_BAD_KEY = re.compile(
+    r"api[ _]key[ _](not valid|invalid)|invalid[ _]api[ _]key"
+    r"|no_db_connection|no connected db",  # LiteLLM without a database, of any key but its own
+    re.IGNORECASE,
+)
 _NO_MODEL = re.compile(
     r"model_not_found|not a valid model|unknown model|no such model|invalid model"
+    r"|no healthy deployments|no endpoints found for"  # LiteLLM, OpenRouter
     r"|model\b.{0,120}?\b(not found|not exist|does not exist|not supported)",
     re.IGNORECASE,
 )
+# Gateways that word an error anew lose its code and keep its text.
+_NO_MONEY = re.compile(
+    r"insufficient[_ ](quota|balance|credit|funds)|exceeded(_| your )current[_ ]quota"
+    r"|credit balance is too low|billing[_ ]hard[_ ]limit",
+    re.IGNORECASE,
+)
+_NO_REGION = re.compile(
+    r"unsupported_country|(country|region|territory|location)\b.{0,60}\bnot (supported|available)",
+    re.IGNORECASE,
+)
+_NO_HEADER = re.compile(
+    r"\bheaders?\b.{0,40}\b(is|are) (required|missing)|missing.{0,40}\bheader", re.IGNORECASE
+)
+_TOO_LARGE = re.compile(
+    r"\blimit:?\s*(\d[\d,]*)\b.{0,80}?\brequested:?\s*(\d[\d,]*)", re.IGNORECASE | re.DOTALL
+)
+# Said by the API of itself; a status in words ("Service Unavailable") may be any proxy's.
+_OVERLOADED = re.compile(
+    r"overload|capacity|busy|loading|high demand|too many|try again", re.IGNORECASE
+)
+_WAIT_IN_WORDS = re.compile(
+    r"(?:try again|retry|retrydelay|wait)\W+(?:after |in |for |about )*"
+    r"((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|h|hours?|m|minutes?|s|seconds?)(?![a-z])[\s,]*)+)",
+    re.IGNORECASE,
+)
+_WORDED = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|h|m|s)[a-z]*", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_S = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +97,11 @@ class ProviderError:
     def text(self) -> str:
         """All that was said, for matching."""
         return f"{self.code} {self.type} {self.param} {self.message}"
+
+    @property
+    def about_length(self) -> bool:
+        """Whether the prompt is too long for the model, whatever fields that names."""
+        return _CONTEXT.search(self.text) is not None
 
     @property
     def summary(self) -> str:
@@ -84,14 +123,17 @@ def read_error(status: int, body: bytes, headers: Mapping[str, str], now_ms: int
     code = _plain(found.get("code"))
     kind = _plain(found.get("type")) or _plain(found.get("status"))
     inner = _status_within(code, kind) if status == 200 else status
+    message = _plain(found.get("message")) or _plain(found.get("detail"))
     if wait_s is None:
         wait_s = _wait_in_body(found)
+    if wait_s is None:
+        wait_s = wait_in_words(message)
     return ProviderError(
         status=inner,
         code=code,
         type=kind,
         param=_plain(found.get("param")),
-        message=_plain(found.get("message")) or _plain(found.get("detail")),
+        message=message,
         wait_s=wait_s,
         structured=True,
     )
@@ -101,19 +143,33 @@ def classify(
     error: ProviderError, model: str, key_name: str = "ALPHAMILL_LLM_API_KEY"
 ) -> CallFailure:
     """The failure that says what to do next. key_name: the setting that holds the key."""
-    if error.status in (402, 429):
+    if error.status < 500 and (sizes := _too_large(error)):
+        return _request_too_large(error, model, *sizes)
+    no_money = error.status in (400, 403) and _NO_MONEY.search(error.text)  # Anthropic says 400
+    if error.status in (402, 429) or no_money:
         return _exhausted(error)
-    if error.status in (401, 403) or (error.status == 400 and _BAD_KEY.search(error.text)):
-        kind = AccessRefused if error.status == 403 else KeyRefused
-        problem = f"the endpoint refused the key ({error.summary})"
-        return kind(key_name, problem, "set a key that is valid there and for the model")
+    about_access = _BAD_KEY.search(error.text) or _NO_REGION.search(error.text)
+    if error.status in (401, 403) or (error.status == 400 and about_access):
+        return _access(error, key_name)
     if error.status < 500 and error.status not in (200, 408):
         return _bad_request(error, model)
     wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
-    # A proxy may say 503 for a connection that broke half-way; the API's own words are trusted.
-    if error.status in (503, 529) and error.structured:
+    # A proxy may say 503 for a connection that broke half-way, and a gateway may put that into
+    # JSON; only the API's own words are trusted.
+    if error.status in (503, 529) and error.structured and _OVERLOADED.search(error.text):
         return Overloaded(f"the server is overloaded ({error.summary})", wait_s)
     return ServerFailed(f"the server failed ({error.summary})", wait_s)
+
+
+def _access(error: ProviderError, key_name: str) -> CallFailure:
+    """401, 403, and a 400 that is about a key or a region."""
+    if _NO_REGION.search(error.text):
+        problem = f"the provider does not serve this region ({error.summary})"
+        cure = "ask from a region that it serves, or name another endpoint"
+        return AccessRefused("ALPHAMILL_LLM_URL", problem, cure)
+    kind = AccessRefused if error.status == 403 else KeyRefused
+    problem = f"the endpoint refused the key ({error.summary})"
+    return kind(key_name, problem, "set a key that is valid there and for the model")
 
 
 def _exhausted(error: ProviderError) -> CallFailure:
@@ -121,12 +177,33 @@ def _exhausted(error: ProviderError) -> CallFailure:
     for_good = bool(_QUOTA & {error.type, error.code}) or error.status == 402
     if for_good and not (error.status == 402 and error.wait_s is not None):
         return QuotaExhausted(f"the account has no money left ({error.summary})")
+    # Gemini says the same words of a passing limit, and then how long to wait.
+    if error.wait_s is None and _NO_MONEY.search(error.text):
+        return QuotaExhausted(f"the account has no money left ({error.summary})")
     wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
     return RateLimited(f"rate limited ({error.summary})", wait_s, counts=False)
 
 
+def _too_large(error: ProviderError) -> tuple[int, int] | None:
+    """The limit and what was requested, where one request alone is above it."""
+    found = _TOO_LARGE.search(error.message)
+    if found is None:
+        return None
+    limit, requested = (int(number.replace(",", "")) for number in found.groups())
+    return (limit, requested) if requested > limit else None
+
+
+def _request_too_large(
+    error: ProviderError, model: str, limit: int, requested: int
+) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"one request takes {requested} tokens and the account's limit at {model} is {limit}: "
+        f"lower max_tokens or have the limit raised ({error.summary})"
+    )
+
+
 def _bad_request(error: ProviderError, model: str) -> CallFailure:
-    if _CONTEXT.search(error.text):
+    if error.about_length:
         return ContextTooLong(f"the prompt is too long for {model} ({error.summary})")
     if _NO_MODEL.search(error.text):
         return ModelNotFound(
@@ -140,12 +217,17 @@ def _bad_request(error: ProviderError, model: str) -> CallFailure:
             f"no chat completions there ({error.summary})",
             "give the base URL up to and including its version, such as https://host/v1",
         )
-    return RequestRefused(f"the endpoint refused the request ({error.summary})")
+    cure = ": set it under [llm.headers]" if _NO_HEADER.search(error.text) else ""
+    return RequestRefused(f"the endpoint refused the request ({error.summary}){cure}")
 
 
 def read_wait_s(headers: Mapping[str, str], now_ms: int) -> float | None:
-    """Seconds to wait by Retry-After (seconds or a date), else by the limit that is used up."""
-    lower = {name.lower(): value.strip() for name, value in headers.items()}
+    """Seconds to wait by Retry-After (seconds or a date), else by the limit that is used up.
+
+    LiteLLM passes the provider's on under a prefix.
+    """
+    named = {name.lower(): value.strip() for name, value in headers.items()}
+    lower = {name.removeprefix(_PASSED_ON): value for name, value in named.items()} | named
     if "retry-after-ms" in lower and (ms := _number(lower["retry-after-ms"])) is not None:
         return _bounded(ms / 1000)
     if "retry-after" in lower and (wait := _retry_after(lower["retry-after"], now_ms)) is not None:
@@ -167,6 +249,15 @@ def read_duration_s(text: str) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def wait_in_words(text: str) -> float | None:
+    """Seconds of "try again in 7h12m3s" or "retry after 20 seconds" in a sentence; None if none."""
+    found = _WAIT_IN_WORDS.search(text)
+    if found is None:
+        return None
+    parts = _WORDED.findall(found.group(1).lower())
+    return _bounded(sum(float(number) * _UNIT_S[unit] for number, unit in parts))
 
 
 def _number(text: str) -> float | None:

@@ -299,6 +299,7 @@ OTHER_COST = 1650  # 500 * 2.00 + 500 * 0.50 + 50 * 8.00
     [
         failures.QuotaExhausted("no money"),
         failures.ModelNotFound("llm.tiers.*.model", "retired", "name another"),
+        failures.RequestTooLarge("one request takes 14500 tokens"),
     ],
 )
 def test_a_fallback_is_asked_and_paid_at_its_own_price(failure: failures.CallFailure) -> None:

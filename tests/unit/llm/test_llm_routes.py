@@ -166,3 +166,55 @@ def test_a_key_with_odd_characters_is_refused_by_the_name_of_its_variable(load: 
         load(DEEPSEEK="two words")
     assert raised.value.setting == "DEEPSEEK"
     assert "two words" not in str(raised.value)
+
+
+HEADERS = (
+    CONFIG
+    + """
+[llm.headers."http://127.0.0.1:8080/v1/"]
+x-portkey-provider = "openai"
+[llm.headers_env."http://127.0.0.1:8080/v1"]
+x-portkey-api-key = "PORTKEY"
+[llm.headers_env."https://api.deepseek.com/v1"]
+x-team = "TEAM"
+"""
+)
+
+
+def test_headers_of_an_endpoint_go_there_alone_and_are_as_secret_as_keys(load: Load) -> None:
+    llm = load(HEADERS, PORTKEY=" pk-0123456789abcdef ")
+    primary, _, other, local, _ = llm.tiers[Tier.QUICK_SCAN].models
+    sent = llm.headers_of(llm.endpoint(local))
+    assert {name: value.get_secret_value() for name, value in sent.items()} == {
+        "x-portkey-provider": "openai",
+        "x-portkey-api-key": "pk-0123456789abcdef",
+    }
+    assert llm.headers_of(llm.endpoint(primary)) == {}
+    with pytest.raises(Misconfigured, match="x-team") as raised:
+        llm.headers_of(llm.endpoint(other))
+    assert raised.value.setting == "TEAM"
+    assert routes(llm).route("quick_scan", local).host == "127.0.0.1:8080"
+    dumped = llm.tiers[Tier.QUICK_SCAN].model_dump_json()  # what a run's message holds
+    assert "pk-0123" not in repr(llm) + llm.model_dump_json() + dumped
+    assert "portkey" not in dumped
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ('Authorization = "Bearer x"', "set by the client itself"),
+        ('x-one = "two\\nlines"', "characters that no header has"),
+        ('"x one" = "1"', "should match pattern"),
+    ],
+)
+def test_headers_that_cannot_be_are_refused(load: Load, headers: str, why: str) -> None:
+    with pytest.raises(Misconfigured, match=why) as raised:
+        load(f'{CONFIG}\n[llm.headers."http://127.0.0.1:8080/v1"]\n{headers}\n')
+    assert "two" not in str(raised.value)
+
+
+def test_a_variable_that_no_header_can_hold_is_refused_and_not_repeated(load: Load) -> None:
+    with pytest.raises(Misconfigured, match="no header has") as raised:
+        load(HEADERS, PORTKEY="pk-one\nline")
+    assert raised.value.setting == "PORTKEY"
+    assert "pk-one" not in str(raised.value)
