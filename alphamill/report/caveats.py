@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind
 from alphamill.report.values import plain, usd, whole
+from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
 from alphamill.runs.library import KNOWN
@@ -24,6 +25,7 @@ def caveats(run: PublishedRun) -> list[str]:
     sentences = (
         *unmeasured_lines(run.trials),
         spent_line(run),
+        *cut_lines(run),
         looks_line(run.factors),
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
@@ -44,6 +46,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         survivors_line(run),
         funding_line(run),
         looks_line(run.factors),
+        *cut_lines(run),
         *unread_lines(run.trials, run.factors),
         *(
             f"Missing: {group.jobs} {group.stage} job(s) {group.state}: {group.reason}"
@@ -64,6 +67,11 @@ def spent_line(run: PublishedRun) -> str:
         line += f", of which {usd(cost)} for {whole(len(guessed))} is estimated"
     line += f", {usd(unknown)} more possibly billed" if unknown else ""
     return line + (f"; {usd((cost + unknown) / held)} a factor not rejected" if held else "")
+
+
+def cut_lines(run: PublishedRun) -> list[str]:
+    """Which models read less than they were sent, and what to do."""
+    return [f"{plain(cut, 240)}; {CURE}." for cut in cut_prompts(run.calls)]
 
 
 def unmeasured_lines(trials: Sequence[Trial]) -> list[str]:

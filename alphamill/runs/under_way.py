@@ -61,6 +61,11 @@ def account_of(client: redis.Redis, run_id: str) -> Account:
     return RedisJournal(client).state(run_id, utc_day(int(time.time() * 1000))).run
 
 
+def calls_so_far(client: redis.Redis, run_id: str) -> list[CallRecord]:
+    """Every attempt at a model call of a run, by start time."""
+    return list(RedisJournal(client).calls(run_id))
+
+
 def prompt_sent(
     client: redis.Redis, run_id: str, tier: str, call: str | None
 ) -> tuple[CallRecord, tuple[Message, ...]]:

@@ -70,6 +70,7 @@ def _probed(settings: Settings, market: Market) -> list[Check]:
     return ask_all(
         {
             "redis": lambda: local.redis_checks(settings),
+            "prompts": lambda: local.prompts_checks(settings),
             "broker": lambda: local.broker_checks(settings),
             "lake": lambda: local.lake_checks(settings),
             "exchange": lambda: remote.exchange_checks(settings, market),

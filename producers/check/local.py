@@ -15,16 +15,21 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from alphamill.errors import AlphamillError, Misconfigured
-from alphamill.jobs import Queue
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.jobs import Queue, RunKind
 from alphamill.lake import Lake
+from alphamill.ledger import RedisLedger
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
+from alphamill.llm.journal.records import CallRecord
 from alphamill.report.values import plain
+from alphamill.runs.cut_prompts import CURE, cut_prompts
+from alphamill.runs.under_way import calls_so_far
 from alphamill.settings import Settings
 from alphamill.stack.pools import POOLS
 
 _CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0
+_RUNS_LOOKED_AT = 5  # for one that has asked a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,24 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
     presence = Presence(client)
     yield workers_check(presence.here())
     yield _sweep(presence)
+
+
+def prompts_checks(settings: Settings) -> Iterator[Check]:
+    """Whether models cut their prompts in the newest mining run that asked any; else nothing."""
+    try:
+        client = quick_client(settings.redis_url)
+        runs = RedisLedger(client, settings.ledger).runs()
+        mined = [run.id for run in runs if run.kind == RunKind.MINE][:_RUNS_LOOKED_AT]
+        calls = next(filter(None, (calls_so_far(client, run) for run in mined)), [])
+    except (redis.RedisError, ValueError, RetryLater):
+        return  # which the check of Redis says
+    yield from prompts_found(calls)
+
+
+def prompts_found(calls: Sequence[CallRecord]) -> Iterator[Check]:
+    """A warning for each model that read less than it was sent."""
+    for cut in cut_prompts(calls):
+        yield warn("prompts", f"{cut} (newest mining run)", CURE)
 
 
 def server_check(server: str, version: str, where: str) -> Check:

@@ -49,6 +49,7 @@ from alphamill.runs.schemas import VERDICTS
 from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import RedisUsage, UsageEntry
+from producers.check import local
 from producers.cli import main
 from producers.run.demo import show_planted, show_results
 from tests import rows
@@ -408,6 +409,20 @@ def test_usage_as_json_is_the_counters_report_and_nothing_else(mill):
     assert "failed: timeout 1" in text
     assert mill.mined in mill.ask("usage").stdout
     assert "no model call" in mill.ask("usage", "--run", mill.scored).stdout
+
+
+def test_usage_and_doctor_say_that_a_server_cuts_its_prompts(mill, monkeypatch):
+    """The mined run's calls state 30 tokens each, far fewer than the manual has."""
+    told = "read no more than 30 tokens of 2 different prompts"
+    assert told not in " ".join(mill.ask("usage", "--run", mill.mined).stdout.split())
+    monkeypatch.setattr("alphamill.runs.cut_prompts.PROMPT_VERSION", "1")
+    usage = " ".join(mill.ask("usage", "--run", mill.mined).stdout.split())
+    assert told in usage
+    assert "raise the server's context" in usage
+    (check,) = local.prompts_checks(mill.settings)
+    assert (check.state, told in check.detail) == ("warn", True)
+    lost = mill.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    assert list(local.prompts_checks(lost)) == []
 
 
 @pytest.mark.parametrize("columns", [80, 160])

@@ -163,6 +163,7 @@ CLOSE, OPEN = '{"expression": "close"}', '{"expression": "open"}'
         '{"candidates"：［{"expression"： "close"}，{"expression"："open"}］｝',
         f'First: {{"expression": "draft"}}. No, rather:\n{CLOSE}, {OPEN}',
         f'{{"candidates": [{{"expression": "draft"}}, {{"expr\nAgain:\n[{CLOSE}, {OPEN}]',
+        f'{{"candidates": [{CLOSE[:-1]}, "parts": [{{"x": oops}}]}}, {OPEN}]}}',
         f'{{"candidates": ["draft"]}} Wait. {{"candidates": [{CLOSE}, {OPEN[:-1]}, ',
     ],
 )
