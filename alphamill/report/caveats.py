@@ -63,8 +63,8 @@ def spent_line(run: PublishedRun) -> str:
     line = f"{usd(cost)} for {whole(answers)} model {'call' if answers == 1 else 'calls'}"
     guessed = [call for call in run.calls if call.estimated and call.cost_usd_micros is not None]
     if guessed:
-        cost = sum(call.cost_usd_micros or 0 for call in guessed)
-        line += f", of which {usd(cost)} for {whole(len(guessed))} is estimated"
+        estimated = sum(call.cost_usd_micros or 0 for call in guessed)
+        line += f", of which {usd(estimated)} for {whole(len(guessed))} is estimated"
     line += f", {usd(unknown)} more possibly billed" if unknown else ""
     return line + (f"; {usd((cost + unknown) / held)} a factor not rejected" if held else "")
 

@@ -37,9 +37,9 @@ def factor(verdict=Grade.PREDICTIVE, looks=3, before=0):
         ([rows.CALL], [Grade.REJECTED], "$0.001000 for 1 model call"),
         (
             [rows.CALL, replace(rows.CALL, usage_estimated=True), UNKNOWN],
-            [Grade.REJECTED],
+            [Grade.PREDICTIVE],
             "$0.002000 for 2 model calls, of which $0.001000 for 1 is estimated, $0.005000 more "
-            "possibly billed",
+            "possibly billed; $0.007000 a factor not rejected",
         ),
     ],
 )
