@@ -4,17 +4,19 @@ from kombu.entity import Exchange
 from kombu.entity import Queue as KombuQueue
 
 from alphamill.jobs import Queue
+from alphamill.redis_address import for_celery
 from alphamill.settings import load_settings
 from alphamill.stages.registry import STAGES, task_name
 
 _settings = load_settings()
 _SWEEP = task_name("sweep")
 
-broker_url = _settings.broker_url or _settings.redis_url
+broker_url, _address = for_celery(_settings.broker_url or _settings.redis_url)
 broker_connection_retry_on_startup = True  # workers may start before Redis does
 broker_connection_max_retries = None  # and outlive its restarts
 
 broker_transport_options = {
+    **_address,  # which master the Sentinels are asked for
     # Longer than the longest task with its limiter waits: a shorter one runs live tasks twice.
     "visibility_timeout": 900,
     # kombu's defaults look for lapsed messages once in about 100 s.
@@ -22,7 +24,6 @@ broker_transport_options = {
     "unacked_restore_throttle": 1,
     "queue_order_strategy": "round_robin",  # no queue of a worker starves another
     "priority_steps": list(range(10)),  # 0 is served first on Redis; see workers.send
-    "sep": ":",
     "socket_timeout": 30,
     "socket_keepalive": True,
     "health_check_interval": 25,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -10,14 +11,38 @@ from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 import redis
+import redis.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from alphamill.errors import Misconfigured, RetryLater
+from alphamill.redis_address import CLUSTER, fault, is_cluster, open_client
 from alphamill.settings import Settings
 
-# A server that is not there, is loading (a ConnectionError), is a replica, or is full. Each of them
-# passes, with a person's help or without; any other answer is a defect and stays what it is.
-GONE = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
+# What a server says that is there and cannot serve. Each of them passes, with a person's help or
+# without; any other answer is a defect and stays what it is.
+_STATES = {
+    "OOM": "Redis is full: raise its maxmemory or give it more memory",
+    "MISCONF": "Redis cannot write to its disk: free space there",
+    "READONLY": "this Redis is a replica: the address must be its master's",
+    "MASTERDOWN": "this Redis is a replica that has lost its master",
+    "NOREPLICAS": "Redis has too few replicas to take writes (min-replicas-to-write)",
+    "LOADING": "Redis is loading its data",
+    "BUSY": "Redis is busy with somebody's script",
+    "UNBLOCKED": "Redis has become a replica",
+}
+_CODES: dict[type[redis.RedisError], str] = {  # redis-py takes the code of these out of the text
+    redis.OutOfMemoryError: "OOM",
+    redis.ReadOnlyError: "READONLY",
+    redis.BusyLoadingError: "LOADING",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+}
+# At the beginning; further on where redis-py says which command of a pipeline it was, and, behind a
+# minus, in an error within a script before Redis 7.
+_CODE = re.compile(rf"(?:^|-|: )({'|'.join(_STATES)}) ")
 AGAIN_S = 2.0
+_TIMEOUTS = {"socket_connect_timeout": 3, "socket_timeout": 30}
+_HASTY: dict[str, Any] = {**_TIMEOUTS, "socket_timeout": 3, "retry": Retry(NoBackoff(), 1)}
 
 ReadT = TypeVar("ReadT", covariant=True)
 
@@ -38,43 +63,60 @@ class ScriptCall(Generic[ReadT]):
 def connect(settings: Settings) -> redis.Redis:
     """A client of the settings' Redis that has answered.
 
-    Raises Misconfigured, without the password, if it does not.
+    Raises Misconfigured, without the password, if it does not, or is a Redis Cluster.
     """
+    url = settings.redis_url
     try:
-        client = redis.Redis.from_url(
-            settings.redis_url, socket_connect_timeout=3, socket_timeout=30
-        )
-        client.ping()
-    except ValueError as error:
-        raise Misconfigured(
-            "ALPHAMILL_REDIS_URL", "not a Redis URL", "write redis://[:password@]host:6379/0"
-        ) from error
-    except redis.AuthenticationError as error:
-        raise Misconfigured(
-            "ALPHAMILL_REDIS_URL",
-            "Redis refuses the password",
-            "write redis://:PASSWORD@host:6379/0",
-        ) from error
-    except redis.RedisError as error:
-        where = settings.redis_url.rpartition("@")[2].removeprefix("redis://")
-        raise Misconfigured(
-            "ALPHAMILL_REDIS_URL",
-            f"no Redis answers at {where}",
-            "start the stack with `alphamill up`, or set it to a running server",
-        ) from error
-    return client
+        # Asked twice and no more: whoever waits for this is a person.
+        with open_client(url, **_HASTY) as client:
+            client.ping()
+            in_cluster = is_cluster(cluster_info(client))
+    except (redis.RedisError, ValueError) as error:
+        raise Misconfigured("ALPHAMILL_REDIS_URL", *fault_of(error, url)) from error
+    if in_cluster:
+        raise Misconfigured("ALPHAMILL_REDIS_URL", *CLUSTER)
+    return open_client(url, **_TIMEOUTS)
+
+
+def cluster_info(client: redis.Redis) -> Mapping[str, Any]:
+    """What the server says of itself as a node of a cluster; nothing to a user who may not ask."""
+    try:
+        found: Mapping[str, Any] = client.info("cluster")
+    except redis.exceptions.NoPermissionError:
+        return {}
+    return found
+
+
+def fault_of(error: Exception, url: str) -> tuple[str, str]:
+    """What is the matter with a Redis, without secrets, and the cure."""
+    state = state_of(error) if isinstance(error, redis.RedisError) else ""
+    problem, _, cure = state.partition(": ")
+    return (problem, cure or "wait for it") if state else fault(error, url)
+
+
+def state_of(error: redis.RedisError) -> str:
+    """What keeps a server that answers from serving, in a sentence; "" for any other error."""
+    code = _CODES.get(type(error))
+    if code is None and isinstance(error, redis.ResponseError):
+        found = _CODE.search(str(error))
+        code = found[1] if found else None
+    return "" if code is None else _STATES[code]
 
 
 @contextmanager
 def reached(otherwise: str) -> Iterator[None]:
-    """Turn a Redis that cannot serve now (`GONE`) into RetryLater, which costs no attempt.
+    """Turn a Redis that is not there or cannot serve now into RetryLater, which costs no attempt.
 
-    otherwise: begins its reason, such as "ledger unreachable"; what Redis said follows.
+    otherwise: begins its reason, such as "ledger unreachable"; what is the matter follows.
     """
     try:
         yield
-    except GONE as error:
-        raise RetryLater(f"{otherwise} ({error})", AGAIN_S, counts=False) from error
+    except redis.RedisError as error:
+        gone = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+        why = state_of(error) or (str(error) if gone else "")
+        if not why:
+            raise
+        raise RetryLater(f"{otherwise} ({why})", AGAIN_S, counts=False) from error
 
 
 def as_text(value: bytes | str) -> str:

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,7 +79,9 @@ def _comes_up(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: 
     return process.poll() is None
 
 
-def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _start(
+    binary: str, folder: Path, more: Sequence[str] = ()
+) -> tuple[subprocess.Popen[bytes], int]:
     """A server that answers, and its port; another port if somebody took the first one."""
     for _ in range(5):
         port = free_port()
@@ -86,7 +89,7 @@ def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         process = subprocess.Popen(
             [
                 *(binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
-                *("--save", "", "--appendonly", "no", "--logfile", str(log)),
+                *("--save", "", "--appendonly", "no", "--logfile", str(log), *more),
             ]
         )
         if _comes_up(process, functools.partial(_answers, port), log):
@@ -103,14 +106,21 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real server of this test session, without persistence, on a free loopback port."""
-    process, port = _start(str(find_redis_binary()), tmp_path_factory.mktemp("redis"))
+@contextmanager
+def server_of_my_own(folder: Path, *more: str) -> Iterator[str]:
+    """URL of a real server with the options `more`, without persistence, on a free port."""
+    process, port = _start(str(find_redis_binary()), folder, more)
     try:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         _stop(process)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the server of this test session."""
+    with server_of_my_own(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
     Joins the run if the same thing was asked for before: nothing is done twice. A producer that
     dies half way leaves a run in `submitting`; submitting again completes it.
     """
-    from workers.send import publish
+    from workers.send import check_broker, publish
 
+    check_broker()
     run = ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), priority)
     if run.state is RunState.SUBMITTING:
         ledger.add_jobs(run.id, plan(spec))

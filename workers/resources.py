@@ -30,6 +30,7 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
+from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import Settings, Tier, load_settings
 from alphamill.usage import RedisUsage
@@ -59,7 +60,8 @@ class Resources:
 
     @cached_property
     def redis(self) -> PipelinedRedis:
-        return PipelinedRedis.from_url(
+        return open_as(
+            PipelinedRedis,
             self.settings.redis_url,
             socket_timeout=30,
             socket_connect_timeout=5,

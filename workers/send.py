@@ -9,12 +9,23 @@ from typing import Any
 from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
+from alphamill.errors import Misconfigured
 from alphamill.ledger import Hint
 from alphamill.stages.registry import task_name
 from workers.app import app
 
 _log = logging.getLogger(__name__)
 _LOWEST = 9
+
+
+def check_broker() -> None:
+    """Raise Misconfigured for a broker that no worker could use: before anything is written."""
+    try:
+        app.connection_for_write().get_transport_cls()
+    except (KeyError, ImportError) as error:
+        raise Misconfigured(
+            "ALPHAMILL_BROKER_URL", "no such kind of broker", "write redis:// or amqp://"
+        ) from error
 
 
 def publish(hints: Iterable[Hint]) -> int:

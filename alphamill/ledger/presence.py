@@ -34,11 +34,19 @@ class Presence:
         self._swept = f"{prefix}:swept"
 
     def announce(self, worker: Worker) -> None:
-        """Say that `worker` is here for the next SILENCE_S seconds."""
-        with self._redis.pipeline() as pipe:
-            pipe.set(self._prefix + worker.name, json.dumps(asdict(worker)), ex=SILENCE_S)
-            pipe.sadd(self._index, worker.name)
-            pipe.execute()
+        """Say that `worker` is here for the next SILENCE_S seconds.
+
+        A full server takes nothing new, but still keeps for longer what it has.
+        """
+        key = self._prefix + worker.name
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.set(key, json.dumps(asdict(worker)), ex=SILENCE_S)
+                pipe.sadd(self._index, worker.name)
+                pipe.execute()
+        except redis.OutOfMemoryError:
+            if not self._redis.expire(key, SILENCE_S):
+                raise
 
     def leave(self, name: str) -> None:
         """The worker stops."""

@@ -227,12 +227,14 @@ class RedisLedger:
     def _job_page(self, run_id: str, ids: list[str]) -> Iterator[JobRecord]:
         if not ids:
             return
-        with _reached(), self._client.pipeline() as pipe:
+        # No MULTI: a full Redis before 8 refuses all in it. So the job comes first, and its result,
+        # which is there when the job is done, after it; a run may be forgotten in between.
+        with _reached(), self._client.pipeline(transaction=False) as pipe:
             for name in ("jobs", "messages", "results"):
                 pipe.hmget(self._key(run_id, name), ids)
             columns = pipe.execute()
         for job_id, job, message, result in zip(ids, *columns, strict=True):
-            if job is not None:
+            if job is not None and message is not None:
                 text = None if result is None else as_text(result)
                 yield _job_record(job_id, as_text(job), as_text(message), text)
 

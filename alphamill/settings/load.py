@@ -7,6 +7,7 @@ naming the setting; nothing starts with half a configuration.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 KEY_FILE = f"{KEY_VARIABLE}_FILE"  # a file that holds the key; the variable above wins
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
+QUOTED = "write / ? # @ % in the password as %2F %3F %23 %40 %25"
 REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
 
 
@@ -64,6 +66,7 @@ class Settings(Frozen):
 
     home: Path = Path(".alphamill")
     lake: str = ""  # folder or s3://bucket/prefix; "" means HOME/lake
+    # redis://, rediss://, unix:///path/of.sock or redis+sentinel://HOST,HOST/MASTER/DB
     redis_url: str = ""  # "" means the embedded server of HOME if it runs, else LOCAL_REDIS
     broker_url: str = ""  # "" means the same Redis
     binance: BinanceSettings = BinanceSettings()
@@ -104,9 +107,22 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         raise _as_misconfigured(error, environ) from None
     settings = settings.model_copy(update={"llm": settings.llm.with_keys(environ)})
+    _check_address("ALPHAMILL_REDIS_URL", settings.redis_url)
+    _check_address("ALPHAMILL_BROKER_URL", settings.broker_url)
     if not settings.redis_url:
         settings = settings.model_copy(update={"redis_url": _embedded_url(settings.home)})
     return settings
+
+
+def _check_address(setting: str, url: str) -> None:
+    """Raise Misconfigured for a password that cuts its URL in two.
+
+    Whoever reads such a URL takes part of the password for a host, a port or a database, and would
+    show it in messages.
+    """
+    rest = url.partition("://")[2]
+    if "@" in rest[len(re.split("[/?#]", rest, maxsplit=1)[0]) :] and not url.startswith("unix:"):
+        raise Misconfigured(setting, "a character of the password ends it too early", QUOTED)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

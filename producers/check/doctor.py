@@ -18,6 +18,7 @@ from alphamill.report.values import plain
 from alphamill.settings import Settings, load_settings
 from producers import options
 from producers.check import local, remote
+from producers.check.brokers import broker_checks
 from producers.check.local import Check, fail, failed, ok
 
 _PATIENCE_S = 7.0  # for all probes together; a name server may hang longer than any socket
@@ -71,7 +72,7 @@ def _probed(settings: Settings, market: Market) -> list[Check]:
         {
             "redis": lambda: local.redis_checks(settings),
             "prompts": lambda: local.prompts_checks(settings),
-            "broker": lambda: local.broker_checks(settings),
+            "broker": lambda: broker_checks(settings),
             "lake": lambda: local.lake_checks(settings),
             "exchange": lambda: remote.exchange_checks(settings, market),
             "llm": lambda: remote.llm_checks(settings),

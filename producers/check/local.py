@@ -1,17 +1,16 @@
-"""What `doctor` finds, and asks of this side: interpreter, Redis, broker, lake, workers."""
+"""What `doctor` finds, and asks of this side: interpreter, Redis, lake, workers."""
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import redis
+import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,15 +20,17 @@ from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.llm.journal.records import CallRecord
+from alphamill.redis_address import CLUSTER, is_cluster, open_client, shown
+from alphamill.redis_store import fault_of
 from alphamill.report.values import plain
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.under_way import calls_so_far
 from alphamill.settings import Settings
 from alphamill.stack.pools import POOLS
 
-_CONNECT_TIMEOUT_S = 5.0
 _REDIS_TIMEOUT_S = 2.0
 _RUNS_LOOKED_AT = 5  # for one that has asked a model
+_NEARLY_FULL_FRAC = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,36 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
     """The server, what it forgets, the workers and the sweep; without a server only that."""
     try:
         client = quick_client(settings.redis_url)
+        client.ping()
         info: Mapping[str, Any] = client.info()
+    except redis.exceptions.NoPermissionError:
+        yield warn(
+            "redis", "its user may not ask INFO: memory and persistence not checked", "+info"
+        )
+        yield from _presence_checks(client)
+        return
     except (redis.RedisError, ValueError) as error:
         yield _redis_problem(error, settings.redis_url)
         return
+    if is_cluster(info):
+        yield fail("redis", *CLUSTER)
+        return
     server = "valkey" if info.get("server_name") == "valkey" else "redis"
     version = info.get(f"{server}_version") or info.get("redis_version", "?")
-    yield server_check(server, str(version), _host(settings.redis_url))
+    yield server_check(server, str(version), shown(settings.redis_url))
     yield _persistence(info, client)
     yield _eviction(info)
+    memory = memory_check(info)
+    yield memory
+    if memory.state == "fail":
+        yield warn(
+            "workers", "not known: a full Redis takes no announcements", "free its memory first"
+        )
+        return
+    yield from _presence_checks(client)
+
+
+def _presence_checks(client: redis.Redis) -> Iterator[Check]:
     presence = Presence(client)
     yield workers_check(presence.here())
     yield _sweep(presence)
@@ -112,41 +134,14 @@ def server_check(server: str, version: str, where: str) -> Check:
 
 def quick_client(url: str, timeout_s: float = _REDIS_TIMEOUT_S) -> redis.Redis:
     """A client that gives up at its first failure."""
-    return redis.Redis.from_url(
+    return open_client(
         url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
 
 
 def _redis_problem(error: Exception, url: str) -> Check:
-    where = _host(url)
-    if isinstance(error, ValueError):
-        return fail(
-            "redis",
-            "ALPHAMILL_REDIS_URL is not a Redis URL",
-            "write redis://[:password@]host:6379/0",
-        )
-    if isinstance(error, redis.AuthenticationError):
-        return fail(
-            "redis",
-            f"{where} refuses the password",
-            "write it into ALPHAMILL_REDIS_URL: redis://:PASSWORD@host:6379/0",
-        )
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return fail(
-            "redis",
-            f"nothing answers at {where}",
-            "start the stack with `alphamill up`, or set ALPHAMILL_REDIS_URL",
-        )
-    return fail("redis", f"{where}: {plain(error, 160)}", "see the server's log")
-
-
-def _host(url: str) -> str:
-    """Host and port, never the password."""
-    parts = urlsplit(url)
-    try:
-        return f"{parts.hostname or '?'}:{parts.port or 6379}"
-    except ValueError:  # a port that is no number
-        return parts.hostname or "?"
+    problem, cure = fault_of(error, url)
+    return fail("redis", plain(problem, 160), f"ALPHAMILL_REDIS_URL: {cure}")
 
 
 def _persistence(info: Mapping[str, Any], client: redis.Redis) -> Check:
@@ -194,6 +189,27 @@ def _eviction(info: Mapping[str, Any]) -> Check:
     )
 
 
+def memory_check(info: Mapping[str, Any]) -> Check:
+    """How full the server is: a full one takes no jobs, and every run stands still."""
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if not limit:
+        return ok("memory", f"{_megabytes(used)} used, no limit")
+    found = f"{_megabytes(used)} of {_megabytes(limit)} used"
+    if used >= limit:
+        return fail(
+            "memory",
+            f"Redis is full ({found}): it takes nothing new, so every run stands still",
+            "raise its maxmemory or give it more memory; runs go on by themselves",
+        )
+    if used >= _NEARLY_FULL_FRAC * limit:
+        return warn("memory", found, "raise its maxmemory: every run stands still in a full Redis")
+    return ok("memory", found)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
 def workers_check(here: Sequence[Worker]) -> Check:
     """Which pools have a worker; a queue that nobody reads stops every run."""
     counts = {pool: sum(worker.pool == pool for worker in here) for pool in POOLS}
@@ -224,44 +240,6 @@ def _sweep(presence: Presence) -> Check:
         )
     ago_s = max(0.0, time.time() - last_ms / 1000)
     return ok("beat", f"the ledger was swept {ago_s:.0f} s ago")
-
-
-def broker_checks(settings: Settings) -> Iterator[Check]:
-    """The broker, where it is not the ledger's Redis; others than Redis by their port alone."""
-    url = settings.broker_url
-    if not url or url == settings.redis_url:
-        yield ok("broker", "the same Redis")
-        return
-    parts = urlsplit(url)
-    if parts.scheme in ("redis", "rediss"):
-        try:
-            quick_client(url).ping()
-        except (redis.RedisError, ValueError):
-            yield fail(
-                "broker",
-                f"no Redis answers at {_host(url)}",
-                "start it, or correct ALPHAMILL_BROKER_URL",
-            )
-        else:
-            yield ok("broker", f"redis at {_host(url)}")
-        return
-    ports = {"amqp": 5672, "amqps": 5671, "pyamqp": 5672}
-    if parts.scheme not in ports or not parts.hostname:
-        yield warn(
-            "broker", f"{parts.scheme or 'no'} scheme: not checked", "look at the workers' logs"
-        )
-        return
-    where = (parts.hostname, parts.port or ports[parts.scheme])
-    try:
-        socket.create_connection(where, _CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        yield fail(
-            "broker",
-            f"nothing listens at {where[0]}:{where[1]} ({error})",
-            "start it, or correct ALPHAMILL_BROKER_URL",
-        )
-    else:
-        yield ok("broker", f"{parts.scheme} listens at {where[0]}:{where[1]}")
 
 
 def lake_checks(settings: Settings) -> Iterator[Check]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import redis
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -25,6 +24,7 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger, RunRecord, RunState
+from alphamill.redis_address import open_client
 from alphamill.redis_store import connect
 from alphamill.report.terminal.control_arms import recovered_table
 from alphamill.report.terminal.leaderboard import run_board
@@ -286,7 +286,7 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
         fees=settings.fees,
         gates=settings.gates,
     )
-    client = redis.Redis.from_url(settings.redis_url)
+    client = open_client(settings.redis_url)
     ledger = RedisLedger(client, settings.ledger)
     run = flows.submit(spec, ledger)
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import redis
 
 from alphamill.errors import Misconfigured
 from alphamill.ledger.presence import Presence
+from alphamill.redis_address import open_client
 from alphamill.redis_store import connect
 from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
@@ -31,7 +31,7 @@ def command(*arguments: str) -> list[str]:
 
 def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> list[Service]:
     """A worker a pool, beat and Flower; ready when it says so in Redis, or its port answers."""
-    presence = Presence(redis.Redis.from_url(env["ALPHAMILL_REDIS_URL"], socket_timeout=5))
+    presence = Presence(open_client(env["ALPHAMILL_REDIS_URL"], socket_timeout=5))
     # Workers of other machines, and dead ones that Redis has not forgotten yet, are not ours.
     others = {worker.name for worker in presence.here()}
 

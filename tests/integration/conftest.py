@@ -30,6 +30,7 @@ from alphamill.lake import Lake, Series, load_partition
 from alphamill.lake.months import content_hash
 from alphamill.ledger import RedisLedger, RunRecord
 from alphamill.ledger.presence import Presence
+from alphamill.redis_address import for_celery, open_client
 from alphamill.settings import Settings, load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
 from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
@@ -145,7 +146,7 @@ class Mill:
             "ALPHAMILL_BINANCE_UM_URL": exchange.url,
         }
         self.settings: Settings = load_settings(self.env)
-        self.redis = redis.Redis.from_url(redis_url)
+        self.redis = open_client(redis_url)
         self.ledger = RedisLedger(self.redis, self.settings.ledger)
         self.presence = Presence(self.redis)
         self.lake = Lake(self.settings.lake_uri)
@@ -231,7 +232,10 @@ class Mill:
 
     def bind(self) -> None:
         """Let this process publish to this mill's broker; Celery reads the variable each time."""
-        self._patch.setenv("CELERY_BROKER_URL", self.env["ALPHAMILL_REDIS_URL"])
+        url, options = for_celery(self.env["ALPHAMILL_REDIS_URL"])
+        self._patch.setenv("CELERY_BROKER_URL", url)
+        for name, value in options.items():
+            self._patch.setitem(app.conf.broker_transport_options, name, value)
         app.close()
         app.__dict__.pop("amqp", None)
 

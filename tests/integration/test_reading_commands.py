@@ -795,6 +795,7 @@ def test_doctor_finds_a_healthy_stack_healthy(mill, neighbour, staffed):
         "redis",
         "persistence",
         "eviction",
+        "memory",
         "workers",
         "beat",
         "broker",
@@ -858,7 +859,9 @@ def test_doctor_with_everything_dead_ends_in_time_and_hides_passwords(mill, tmp_
     failed = {name for name, check in checks.items() if check["state"] == "fail"}
     assert failed == {"redis", "broker", "lake", "exchange", "llm"}
     assert "no answer within" not in str(checks)  # each probe gave up by itself
-    assert checks["redis"]["detail"] == f"nothing answers at {where}"
+    assert checks["redis"]["detail"] == (
+        f"what listens at {where}/0 does not answer as Redis without TLS"
+    )
 
 
 def test_doctor_names_a_bad_setting(mill, tmp_path):

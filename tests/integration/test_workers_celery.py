@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from celery import Celery
 from celery.exceptions import QueueNotFound
 from kombu import Producer
 
@@ -69,6 +70,23 @@ def test_a_worker_started_by_hand_does_a_run_and_answers_ping(mill, by_hand):
     )
     assert "1 node online" in answer.stdout
     assert "pong" in answer.stdout
+
+
+def test_a_monitor_that_knows_the_address_alone_is_answered(mill, by_hand):
+    """A client with kombu's defaults, as exporters are and `celery -b URL inspect`."""
+    mill.redis.sadd("_kombu.binding.alphamill", "fetch::fetch")  # as bound before 0.1.0
+    url = mill.env["ALPHAMILL_REDIS_URL"]
+    with Celery(broker=url, set_as_current=False) as stranger:
+        [answer] = stranger.control.ping([f"celery@{HOST}"], timeout=ANSWER_S, limit=1)
+        assert answer == {f"celery@{HOST}": {"ok": "pong"}}
+        found = stranger.control.inspect([f"celery@{HOST}"], timeout=ANSWER_S, limit=1).stats()
+        assert found[f"celery@{HOST}"]["pool"]["max-concurrency"] == 8
+    assert "Control command error" not in by_hand.log.read_text()
+    second = mill.worker("fetch", 1)
+    mill.wait_until_here(second)
+    assert not mill.redis.sismember("_kombu.binding.alphamill", "fetch::fetch")
+    assert_serves(mill, by_hand, "after a monitor")
+    assert second.terminate() == 0
 
 
 def test_alphamill_worker_becomes_the_same_program(mill, by_hand):

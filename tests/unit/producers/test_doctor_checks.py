@@ -12,6 +12,7 @@ from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.ledger.presence import Worker
 from alphamill.llm.endpoint.failures import KeyRefused
+from alphamill.redis_address import shown
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
 from producers.check import local, remote
 from producers.check.doctor import ask_all
@@ -93,6 +94,21 @@ class Configured:
 
 
 @pytest.mark.parametrize(
+    ("used", "limit", "state", "detail"),
+    [
+        (5_000_000, 0, "ok", "5.0 MB used, no limit"),
+        (5_000_000, 10_000_000, "ok", "5.0 MB of 10.0 MB used"),
+        (8_000_000, 10_000_000, "warn", "8.0 MB of 10.0 MB used"),
+        (10_000_000, 10_000_000, "fail", "Redis is full (10.0 MB of 10.0 MB used): it takes"),
+    ],
+)
+def test_memory(used, limit, state, detail):
+    check = local.memory_check({"used_memory": used, "maxmemory": limit})
+    assert check.state == state
+    assert check.detail.startswith(detail)
+
+
+@pytest.mark.parametrize(
     ("info", "save", "state"),
     [
         ({"aof_enabled": 1}, "", "ok"),
@@ -109,7 +125,7 @@ def test_persistence(info, save, state):
     "url", ["redis://:hunter2@host:6380/0", "redis://user:hunter2@host:no", "hunter2-is-no-url"]
 )
 def test_no_address_is_shown_with_its_password(url):
-    assert "hunter2" not in local._host(url)
+    assert "hunter2" not in shown(url)
 
 
 def test_a_refused_key_is_named_by_its_status_and_never_repeated():
