@@ -16,6 +16,7 @@ import redis
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from alphamill.errors import Misconfigured
 from alphamill.settings.load import QUOTED
 
 _SENTINEL = "redis+sentinel://"
@@ -105,14 +106,24 @@ def _behind_sentinels(
 
 
 def for_celery(url: str) -> tuple[str, dict[str, Any]]:
-    """The same address as kombu writes it, and the transport options that go with it."""
+    """The same address as kombu writes it, and the transport options that go with it.
+
+    Raises Misconfigured for a Sentinel address that is none.
+    """
     parts = urlsplit(url)
     if url.startswith("unix://"):
         asked = dict(parse_qsl(parts.query))
         return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={asked.get('db', '0')}", {}
     if not url.startswith(_SENTINEL):
         return url, {}
-    found = SentinelAddress.parse(url)
+    try:
+        found = SentinelAddress.parse(url)
+    except ValueError as error:
+        raise Misconfigured(
+            "ALPHAMILL_BROKER_URL",
+            "not a Sentinel address",
+            f"write {_SENTINEL}HOST:26379/MASTER/0",
+        ) from error
     login = ":".join(quote(found.login.get(key, ""), safe="") for key in ("username", "password"))
     before = f"sentinel://{login}@" if found.login else "sentinel://"
     hosts = ";".join(f"{before}{host}:{port}" for host, port in found.hosts)
