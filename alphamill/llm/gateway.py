@@ -272,8 +272,8 @@ class Gateway:
         price, during_ms = attempt.route.price, (record.started_ms, now_ms)
         due = charge(reply, price, self._prices, record.reserved_usd_micros, during_ms)
         paid = record.settled(reply, due, now_ms)
-        if paid.usage_doubt:
-            log.warning("%s: $%f, because %s", paid.call_id, due.micros / 1e6, paid.usage_doubt)
+        for doubt in filter(None, (paid.usage_doubt, paid.cost_doubt)):
+            log.warning("%s: $%f, because %s", paid.call_id, due.micros / 1e6, doubt)
 
         def also() -> None:
             attempt.route.breaker.alive(attempt.route.model)

@@ -36,9 +36,9 @@ class CallRecord:
     cost_usd_micros: what was charged to the budget; None unless settled.
     table_cost_usd_micros: what the price table says; provider_cost_usd_micros: what the provider
         says, where it does. The budget is charged the dearer.
-    usage_estimated: the tokens are upper bounds. cost_estimated: it was charged what was reserved
-        or more, because the tokens or the served model's price are not known.
-    usage_doubt: why tokens or cost are not as stated. upstream_calls: as its gateway tells.
+    usage_estimated: the tokens are upper bounds. usage_doubt: why they are not as stated.
+    cost_doubt: why the cost is not known although the tokens are. upstream_calls: as its gateway
+        tells.
     """
 
     run: str
@@ -72,7 +72,7 @@ class CallRecord:
     table_cost_usd_micros: int | None = None
     endpoint: str = ""  # its host
     usage_doubt: str = ""
-    cost_estimated: bool = False
+    cost_doubt: str = ""
     upstream_calls: int = 1
 
     @classmethod
@@ -126,8 +126,8 @@ class CallRecord:
             cost_usd_micros=due.micros,
             cache_write_tokens=reply.usage.cache_write,
             table_cost_usd_micros=due.table_micros,
-            usage_doubt="; ".join(filter(None, (reply.usage.doubt, due.doubt))),
-            cost_estimated=reply.usage.estimated or bool(due.doubt),
+            usage_doubt=reply.usage.doubt,
+            cost_doubt=due.doubt,
             upstream_calls=reply.upstream_calls,
         )
 
@@ -188,7 +188,7 @@ class CallRecord:
     @property
     def estimated(self) -> bool:
         """Whether what was charged is no more than estimated; of records of any age."""
-        return self.usage_estimated or self.cost_estimated
+        return self.usage_estimated or bool(self.cost_doubt)
 
     @property
     def cost_difference_usd_micros(self) -> int | None:

@@ -373,7 +373,73 @@ def test_calls_without_usable_usage_fill_the_budget_and_are_shown_as_estimated()
     assert totals["doubted_requests"] == 1
     assert totals["gateway_retries"] == 8
     records = list(journal.calls("run"))
-    assert [record.cost_estimated for record in records].count(True) == 4
+    assert [record.estimated for record in records].count(True) == 4
     assert all(record.usage_doubt for record in records)
     again = gateway.ask(replace(first, call_id="c1"))
     assert (again.replayed, again.reply) == (True, reply)
+
+
+def test_a_call_whose_served_model_has_no_price_is_shown_as_estimated() -> None:
+    usage = {"prompt_tokens": 1200, "completion_tokens": 400, "total_tokens": 1600}
+    reply = read_completion(answered(usage, model="nobody-knows-it"), REQUEST, 5)
+    clock, counters = ManualClock(), MemoryUsage()
+    chat = ScriptedChat([reply])
+    routes = OneEndpoint(chat, TABLE, {"quick_scan": OpenGate()}, MemoryBreaker(clock))
+    journal = MemoryJournal(clock)
+    gateway = Gateway(routes, TABLE, journal, counters, clock)
+    tier = TierSettings(model="gpt-4.1-mini", max_tokens=900)
+    call = Call("run", "c", "quick_scan", tier, REQUEST.messages, Caps(10**6, 10**6))
+    assert gateway.ask(call).cost_usd_micros == RESERVED
+    (record,) = journal.calls("run")
+    assert "nobody-knows-it was served" in record.cost_doubt
+    assert not record.usage_estimated  # the tokens are as stated
+    totals = counters.report("run")["totals"]
+    assert (totals["estimated_requests"], totals["doubted_requests"]) == (1, 0)
+    assert (totals["estimated_cost_usd_micros"], totals["prompt_tokens"]) == (RESERVED, 1200)
+    assert gateway.ask(call).reply == reply
+
+
+# As providers and gateways word 1,200 and 400 tokens, and what is due for them by hand.
+PLAIN = {"prompt_tokens": 1200, "completion_tokens": 400, "total_tokens": 1600}
+SOUND = [
+    ("OpenAI", PLAIN | {"prompt_tokens_details": {"cached_tokens": 1024}}, "gpt-4.1-mini", 813),
+    (
+        "OpenAI, thinking",
+        PLAIN | {"completion_tokens_details": {"reasoning_tokens": 300}},
+        "gpt-4.1-mini",
+        1120,
+    ),
+    (
+        "DeepSeek",
+        PLAIN | {"prompt_cache_hit_tokens": 1024, "prompt_cache_miss_tokens": 176},
+        "deepseek-flash",
+        270,
+    ),
+    (
+        "OpenRouter",
+        PLAIN | {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 512}},
+        "gpt-4.1-mini",
+        1120,
+    ),
+    ("Ollama", PLAIN, "gpt-4.1-mini", 1120),
+    (
+        "LiteLLM before Anthropic",
+        PLAIN
+        | {
+            "cache_read_input_tokens": 1000,
+            "cache_creation_input_tokens": 100,
+            "prompt_tokens_details": {"cached_tokens": 1000, "cache_creation_tokens": 100},
+        },
+        "gpt-4.1-mini",
+        820,
+    ),
+]
+
+
+@pytest.mark.parametrize(("whose", "usage", "model", "due"), SOUND)
+def test_what_is_stated_soundly_is_charged_to_the_micro_dollar(
+    whose: str, usage: dict[str, Any], model: str, due: int
+) -> None:
+    reply = read_completion(answered(usage, model=model), replace(REQUEST, model=model), 5)
+    assert charged(reply) == due
+    assert (reply.usage.estimated, reply.usage.doubt) == (False, "")
