@@ -29,12 +29,15 @@ def _cache_folder() -> Path:
     for pattern in _SOURCES:
         for source in sorted(Path(__file__).parent.glob(pattern)):
             digest.update(source.read_bytes())
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    base = os.environ.get("NUMBA_CACHE_DIR") or Path(caches) / "alphamill"
-    folder = Path(base) / f"kernels-{digest.hexdigest()[:12]}"
     try:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base = os.environ.get("NUMBA_CACHE_DIR") or Path(caches) / "alphamill"
+        folder = Path(base) / f"kernels-{digest.hexdigest()[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # nowhere to keep it: compiled anew by each process
+    except (
+        OSError,
+        RuntimeError,
+    ):  # no HOME and no such user, or nowhere to keep it: compiled anew by each process
         folder = Path(tempfile.mkdtemp(prefix="alphamill-kernels-"))
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -176,11 +177,22 @@ def settings() -> Settings:
     return load_settings()
 
 
+_BREAKING = {"strict", "surrogateescape"}  # ways to write text that end in an exception
+
+
+def _print_what_can_be_printed() -> None:
+    """A terminal that is not UTF-8 gets ? for what it cannot show, rather than a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in _BREAKING:
+            stream.reconfigure(errors="replace")
+
+
 def exits(function: Function) -> Function:
     """Errors as one line on stderr, with the exit codes that README.md states."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        _print_what_can_be_printed()
         try:
             return function(*args, **kwargs)
         except Misconfigured as error:

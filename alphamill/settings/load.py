@@ -127,7 +127,7 @@ def _check_address(setting: str, url: str) -> None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise Misconfigured(
             "ALPHAMILL_CONFIG", f"cannot read {path} ({error.strerror})", "name a readable file"

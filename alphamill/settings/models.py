@@ -288,7 +288,7 @@ def could_be_header(text: str) -> bool:
 def read_key(path: Path, setting: str) -> str:
     """The key that a file holds. Raises Misconfigured naming `setting`."""
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        key = path.read_text(encoding="utf-8-sig").strip()  # an editor may mark it
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(
             setting, f"cannot read {path} ({type(error).__name__})", "name a readable text file"

@@ -181,7 +181,7 @@ def _configuration(folder: Path, port: int, password: str) -> str:
             "bind 127.0.0.1",
             f"port {port}",
             f"requirepass {password}",
-            f'dir "{folder}"',
+            f'dir "{_quoted(folder)}"',
             "daemonize no",
             'save ""',
             "appendonly yes",
@@ -189,6 +189,14 @@ def _configuration(folder: Path, port: int, password: str) -> str:
             "maxmemory-policy noeviction",  # an evicted binding loses messages without a word
             "",
         ]
+    )
+
+
+def _quoted(path: Path) -> str:
+    """A path as a server's configuration takes it between quotes, whatever letters it has."""
+    return "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}"
+        for byte in os.fsencode(path)
     )
 
 

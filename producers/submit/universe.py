@@ -81,7 +81,7 @@ def read_symbols(path: Path) -> list[str]:
     """The symbols of a file. Raises click.UsageError naming the line that is none."""
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, 1):

@@ -84,6 +84,16 @@ def test_the_key_may_stand_in_a_file_and_the_variable_wins(tmp_path):
     assert load_settings(environ).llm.api_key.get_secret_value() == "sk-variable"
 
 
+def test_files_that_an_editor_has_marked_are_read(tmp_path):
+    key, config = tmp_path / "key", tmp_path / "alphamill.toml"
+    key.write_text("\ufeffsk-from-the-file\r\n", encoding="utf-8")
+    config.write_text("\ufeff[binance]\r\nrequests_per_minute = 7\r\n", encoding="utf-8")
+    environ = {"ALPHAMILL_LLM_API_KEY_FILE": str(key), "ALPHAMILL_CONFIG": str(config)}
+    settings = load_settings(environ)
+    assert settings.llm.api_key.get_secret_value() == "sk-from-the-file"
+    assert settings.binance.requests_per_minute == 7
+
+
 @pytest.mark.parametrize("content", [None, "", "  \n"])
 def test_a_key_file_without_a_key_is_named(tmp_path, content):
     file = tmp_path / "key"

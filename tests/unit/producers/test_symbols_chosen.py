@@ -18,6 +18,12 @@ def test_named_and_from_a_file_each_once_in_order(tmp_path):
     assert chosen([("SOLUSDT", "BTCUSDT")], file) == ("SOLUSDT", "BTCUSDT", "ETHUSDT", "LUNAUSDT")
 
 
+def test_a_file_that_an_editor_has_marked_is_read(tmp_path):
+    file = tmp_path / "universe.txt"
+    file.write_text("\ufeffETHUSDT\r\nBTCUSDT\r\n", encoding="utf-8")
+    assert chosen((), file) == ("ETHUSDT", "BTCUSDT")
+
+
 def test_a_bad_line_is_named(tmp_path):
     file = tmp_path / "universe.txt"
     file.write_text("BTCUSDT\nbtc/usdt\n")
