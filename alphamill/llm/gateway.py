@@ -31,6 +31,7 @@ from alphamill.llm.endpoint.failures import (
     ProviderDown,
     QuotaExhausted,
     RateLimited,
+    RegionBarred,
     RequestTooLarge,
 )
 from alphamill.llm.journal.protocol import Journal
@@ -56,15 +57,21 @@ _PASSED_OVER = (
     QuotaExhausted,
     ModelNotFound,
     KeyRefused,
+    RegionBarred,
     EndpointNotFound,
     CircuitOpen,
     ProviderDown,
     RequestTooLarge,
 )
-_REFUSALS = {
-    cls.opens: cls
-    for cls in (AccessRefused, KeyRefused, EndpointNotFound, ModelNotFound, QuotaExhausted)
-}
+_TO_MEND = (
+    AccessRefused,
+    KeyRefused,
+    RegionBarred,
+    EndpointNotFound,
+    ModelNotFound,
+    QuotaExhausted,
+)
+_REFUSALS = {cls.opens: cls for cls in _TO_MEND}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import redis
 
 from alphamill.clock import SystemClock
-from alphamill.errors import Misconfigured, RetryLater
+from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.limits import OpenGate, RedisLimiter, binance_pool
 from alphamill.llm.endpoint.failures import EndpointNotFound, KeyRefused
@@ -130,6 +130,9 @@ def _endpoint_checks(
         return
     except RetryLater as error:
         yield fail("llm", f"{host}: {plain(error, 160)}", f"correct {url_setting} or the network")
+        return
+    except AlphamillError as error:  # what one refuses must not hide the others
+        yield failed("llm", error)
         return
     finally:
         client.close()

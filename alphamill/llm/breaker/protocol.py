@@ -26,6 +26,7 @@ class FailureKind(Enum):
     BROKEN = ("breaks", "model", 5, False)
     KEY_REFUSED = ("refuses the key", "endpoint", 1, True)
     NO_ACCESS = ("refuses access", "endpoint", 3, True)  # may be about one prompt
+    NO_REGION = ("is not served here", "endpoint", 1, True)
     NO_API = ("has no such API", "endpoint", 1, True)
     NO_MODEL = ("is not served", "model", 1, True)
     NO_QUOTA = ("has no quota", "model", 1, True)

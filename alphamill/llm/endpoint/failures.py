@@ -4,7 +4,8 @@ CallFailure               the endpoint was asked
 ├── and RetryLater        RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost,
 │                         NotConnected, InvalidReply
 ├── and GiveUp            QuotaExhausted, ContextTooLong, RequestTooLarge, RequestRefused
-└── and Misconfigured     KeyRefused (AccessRefused is one), ModelNotFound, EndpointNotFound
+└── and Misconfigured     KeyRefused (AccessRefused is one), RegionBarred, ModelNotFound,
+                          EndpointNotFound
 
 CircuitOpen (RetryLater) and ProviderDown (GiveUp) come before a call: the endpoint was not asked.
 """
@@ -127,6 +128,14 @@ class AccessRefused(KeyRefused):
     """403: the key may not have this, be it the model, the region or this very prompt."""
 
     opens = FailureKind.NO_ACCESS
+
+
+class RegionBarred(Misconfigured, CallFailure):
+    """The provider does not serve where the call comes from: no key cures that."""
+
+    error_class = "auth"
+    unbilled = True
+    opens = FailureKind.NO_REGION
 
 
 class ModelNotFound(Misconfigured, CallFailure):

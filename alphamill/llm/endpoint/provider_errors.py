@@ -19,6 +19,7 @@ from alphamill.llm.endpoint.failures import (
     Overloaded,
     QuotaExhausted,
     RateLimited,
+    RegionBarred,
     RequestRefused,
     RequestTooLarge,
     ServerFailed,
@@ -166,7 +167,7 @@ def _access(error: ProviderError, key_name: str) -> CallFailure:
     if _NO_REGION.search(error.text):
         problem = f"the provider does not serve this region ({error.summary})"
         cure = "ask from a region that it serves, or name another endpoint"
-        return AccessRefused("ALPHAMILL_LLM_URL", problem, cure)
+        return RegionBarred("ALPHAMILL_LLM_URL", problem, cure)
     kind = AccessRefused if error.status == 403 else KeyRefused
     problem = f"the endpoint refused the key ({error.summary})"
     return kind(key_name, problem, "set a key that is valid there and for the model")

@@ -380,6 +380,7 @@ KINDS_OF_DOWN = (failures.NotConnected, failures.CircuitOpen, failures.ProviderD
     "failure",
     [
         failures.KeyRefused("ALPHAMILL_LLM_API_KEY", "no (HTTP 401: wrong)", "set it"),
+        failures.RegionBarred("ALPHAMILL_LLM_URL", "not served here", "another endpoint"),
         failures.EndpointNotFound("ALPHAMILL_LLM_URL", "nothing there", "correct it"),
         failures.ModelNotFound("llm.tiers.quick_scan.model", "not there", "name another"),
         failures.QuotaExhausted("no money"),

@@ -82,11 +82,11 @@ POOR = said("Your credit balance is too low to access the Anthropic API.", "inva
         (400, NO_DEPLOYMENT, failures.ModelNotFound, "does not serve 'first'"),
         (404, said("No endpoints found for x/y."), failures.ModelNotFound, "does not serve"),
         (400, said("No connected db.", "no_db_connection", "400"), failures.KeyRefused, "THE_KEY"),
-        (403, REGION, failures.AccessRefused, "does not serve this region"),
+        (403, REGION, failures.RegionBarred, "does not serve this region"),
         (
             400,
             said("User location is not supported for the API use."),
-            failures.AccessRefused,
+            failures.RegionBarred,
             "does not serve this region",
         ),
         (503, HTML_503, failures.ServerFailed, "the server failed"),
@@ -113,6 +113,7 @@ def test_words_decide_where_codes_are_lost(
 def test_a_barred_region_is_not_cured_by_a_key() -> None:
     barred = failure(403, REGION)
     assert isinstance(barred, Misconfigured)
+    assert not isinstance(barred, failures.KeyRefused)
     assert "key" not in barred.cure
     assert "region" in barred.cure
 

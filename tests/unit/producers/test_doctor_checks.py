@@ -18,6 +18,7 @@ from producers.check import local, remote
 from producers.check.doctor import ask_all
 from producers.check.local import failed, ok
 from tests.deadlines import ANSWER_S
+from tests.loopback import Handler, serving
 
 KEY = "sk-very-secret-key"
 
@@ -214,6 +215,30 @@ def test_each_endpoint_is_checked_with_its_own_key_and_models():
     assert "NOT_SET" in f"{checks[1].detail} {checks[1].cure}"  # named, and nothing was sent
     assert checks[0].cure.startswith("correct ALPHAMILL_LLM_URL")
     assert checks[2].cure.startswith("correct the url of 127.0.0.1")
+
+
+def test_what_one_endpoint_refuses_is_told_with_its_cure_and_hides_no_other():
+    region = {"message": "Country, region, or territory not supported"}
+    header = {"message": "Either x-portkey-config or x-portkey-provider header is required"}
+    answers = {
+        "/region/v1/models": (403, {"error": region}),
+        "/portkey/v1/models": (400, header),
+        "/good/v1/models": (200, {"data": [{"id": "gpt-4.1"}]}),
+    }
+
+    class Provider(Handler):
+        def do_GET(self) -> None:
+            self.reply(*answers[self.path])
+
+    with serving(Provider) as (_, url):
+        others = ({"model": "gpt-4.1", "url": f"{url}/{name}/v1"} for name in ("portkey", "good"))
+        tier = TierSettings(model="gpt-4.1", fallbacks=tuple(others))
+        llm = LLMSettings(url=f"{url}/region/v1", tiers=dict.fromkeys(Tier, tier))
+        checks = list(remote.llm_checks(Settings(llm=llm)))
+    assert [check.state for check in checks] == ["fail", "fail", "ok", "ok"]
+    assert "does not serve this region" in checks[0].detail
+    assert "key" not in checks[0].cure
+    assert "set it under [llm.headers]" in f"{checks[1].detail} {checks[1].cure}"
 
 
 def test_a_fallback_without_a_price_fails_too_and_a_tiers_own_price_counts():
