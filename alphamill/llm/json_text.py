@@ -25,6 +25,7 @@ _COLON = re.compile(r"\s*:\s*")
 _AFTER_NUMBER = re.compile(r"\s*[,}]")
 _AFTER_TEXT = re.compile(r"\s*(?:[,}]|$)")
 _NOTHING = object()
+_PLACEHOLDERS = ("...", "…")
 
 # Thoughts as models and their servers mark them; of some the opening mark stays in the prompt.
 _TAG = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
@@ -41,6 +42,10 @@ _SIGNS = str.maketrans("，：｛｝［］", ",:{}[]")
 # What may stand between the parts of one answer: marks, numbers, fences and headings.
 _LABELS = re.compile(
     r"(?:[\W\d_]|json|candidates?|factors?|ideas?|alphas?|repairs?|keep|veto|number|and)*",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(
+    r"[\s#*_>(-]*(?:(?:candidate|factor|idea|alpha|expression|repair|veto)\s*)?#?\d{1,2}[.):*\s]",
     re.IGNORECASE,
 )
 _OPENS_LIST = re.compile(r'[\s,]*"[^"\\]*"\s*:\s*\[')
@@ -60,27 +65,30 @@ class Answer(NamedTuple):
     """The JSON values of a reply's answer, in order.
 
     whole: nothing of it is damaged. in_thoughts: the reply has thoughts, and no JSON beside them.
-    behind: rows that stand alone behind a whole answer, such as one that a remark repeats.
+    apart: rows that stand alone behind a whole answer, such as one that a remark repeats, or words
+    before the rows that are the answer.
     """
 
     values: tuple[Found, ...]
     whole: bool
     in_thoughts: bool = False
-    behind: tuple[Any, ...] = ()
+    apart: tuple[Any, ...] = ()
 
 
 class Form(NamedTuple):
     """How an answer is known: the names of its lists, and the members that each row has.
 
-    The first of the members tells a row; a row that is not whole needs all of them.
+    The first of the members tells a row; a row that is not whole needs all of them. continues:
+    answers without a word between are one list; otherwise the last of them counts.
     """
 
     lists: tuple[str, ...]
     row: tuple[str, ...]
+    continues: bool = False
 
     def is_row(self, value: Any) -> bool:
-        """Whether a value is one row."""
-        return isinstance(value, dict) and self.row[0] in value
+        """Whether a value is one row, and not the form of one: {"expression": "..."}."""
+        return isinstance(value, dict) and value.get(self.row[0], "...") not in _PLACEHOLDERS
 
     def is_answer(self, value: Any) -> bool:
         """Whether a value is a whole answer: its lists under their names, or a list of rows."""
@@ -88,11 +96,15 @@ class Form(NamedTuple):
             return any(map(self.is_row, value))
         if not isinstance(value, dict):
             return False
-        named = any(name in value for name in self.lists)
-        return named or (
-            not self.is_row(value)
-            and any(isinstance(rows, list) and self.is_answer(rows) for rows in value.values())
-        )
+        lists = [rows for rows in value.values() if isinstance(rows, list)]
+        if any(name in value for name in self.lists):
+            shown = [row for rows in lists for row in rows]
+            return not shown or not all(map(self._is_placeholder, shown))
+        return not self.is_row(value) and any(map(self.is_answer, lists))
+
+    def _is_placeholder(self, row: Any) -> bool:
+        said = row.get(self.row[0]) if isinstance(row, dict) else row
+        return said in _PLACEHOLDERS
 
     def names(self, value: Any) -> set[str]:
         """The lists that an answer states."""
@@ -194,7 +206,7 @@ def _last_answer(text: str, pieces: list[_Piece], form: Form) -> Answer:
     parts: list[_Piece] = []  # of the run of rows, or of the answer that broke off, under way
     rows: list[_Piece] = []  # the last of these that has any
     answer: list[_Piece] = []
-    behind: list[Any] = []
+    apart: list[Any] = []
     others: list[_Piece] = []
     broken_from: int | None = None
     for piece in pieces:
@@ -203,43 +215,45 @@ def _last_answer(text: str, pieces: list[_Piece], form: Form) -> Answer:
             parts, broken_from = [], piece.start
         elif piece.found and not piece.found.cut and form.is_answer(value):
             answer = [*_beside(text, answer, piece, form), piece]
-            parts, rows, behind, broken_from = [], [], [], None
+            parts, rows, apart, broken_from = [], [], [], None
         elif piece.found and (piece.found.cut or form.is_row(value)):
             if parts and broken_from is None and not _linked(text, parts[-1], piece):
+                apart += [one.found.value for one in rows if one.found]
                 parts = []
             parts.append(piece)
             if broken_from is not None or not answer:
                 rows = parts
             else:
-                behind.append(value)
+                apart.append(value)
         elif piece.found:
             others.append(piece)
-    chosen = rows or answer or others[-1:]
+    damaged = [piece for piece in pieces if _is_damage(text, piece)]
+    chosen = rows or answer or ([] if damaged else others[-1:])
     whole = bool(chosen) and broken_from is None
     if chosen is rows:
-        behind = []
         begin = chosen[0].start if chosen else 0
-        whole &= not any(_is_damage(text, piece) for piece in pieces if piece.start >= begin)
+        whole &= not any(piece.start >= begin for piece in damaged)
     values = tuple(piece.found for piece in chosen if piece.found)
-    return Answer(values, whole, behind=tuple(behind))
+    return Answer(values, whole, apart=tuple(apart))
 
 
 def _beside(text: str, before: list[_Piece], piece: _Piece, form: Form) -> list[_Piece]:
-    """The parts of the same answer that stand before one: other lists, and no word between."""
+    """The parts of the same answer before one: other lists, or its own; no word stands between."""
     if not before or not before[-1].found or not piece.found:
         return []
     said = set().union(*(form.names(one.found.value) for one in before if one.found))
     own = form.names(piece.found.value)
     apart = bool(said) and bool(own) and not said & own
-    return before if apart and _linked(text, before[-1], piece) else []
+    return before if (apart or form.continues) and _linked(text, before[-1], piece) else []
 
 
 def _linked(text: str, one: _Piece, two: _Piece) -> bool:
-    """Whether no word stands between; words stand between an answer and its correction."""
+    """Whether marks or a numbered heading stand between, not words as before a correction."""
     between = text[one.end : two.start]
     if one.found and one.found.cut:
         between = between.rpartition("}")[2]
-    return _LABELS.fullmatch(between) is not None
+    heading = between.rstrip(" \t\n`").removesuffix("```json").rstrip().rpartition("\n")[2]
+    return bool(_LABELS.fullmatch(between) or _NUMBERED.match(heading))
 
 
 def _is_damage(text: str, piece: _Piece) -> bool:

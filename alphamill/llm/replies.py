@@ -147,9 +147,9 @@ class RepairReading(NamedTuple):
     unread: Mapping[int, str]
 
 
-_PROPOSAL = Form(("candidates",), ("expression",))
+_PROPOSAL = Form(("candidates",), ("expression",), continues=True)
 _REVIEW = Form(("keep", "veto"), ("index", "reason"))
-_REPAIRS = Form(("repairs",), ("index", "expression"))
+_REPAIRS = Form(("repairs",), ("index", "expression"), continues=True)
 
 
 def read_proposal(text: str, finish_reason: str = "stop") -> ProposalReading:
@@ -164,7 +164,7 @@ def read_proposal(text: str, finish_reason: str = "stop") -> ProposalReading:
             problems.append(candidate)
         else:
             found.setdefault(candidate.expression, candidate)
-    others = (_candidate(row, cut=False) for row in answer.behind)
+    others = (_candidate(row, cut=False) for row in answer.apart)
     new = [row for row in others if isinstance(row, Candidate) and row.expression not in found]
     problems += _left_out(new)
     if len(rows) > MAX_CANDIDATES:
@@ -196,7 +196,7 @@ def read_review(text: str, finish_reason: str, n_factors: int) -> Review:
             why = clean(reason)[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
             for at in _positions(row, n_factors, problems):
                 veto.setdefault(at, why)
-    problems += _left_out(answer.behind)
+    problems += _left_out(answer.apart)
     kept = tuple(at for at in dict.fromkeys(keep) if at not in veto)
     return Review(kept[:MAX_KEEP], veto, tuple(problems))
 
@@ -206,7 +206,7 @@ def read_repairs(text: str, finish_reason: str, n_expressions: int) -> RepairRea
     answer = find_answer(text, _REPAIRS)
     problems = _about_the_whole(answer, text, finish_reason)
     mended: dict[int, str | None] = {}
-    problems += _left_out(answer.behind)
+    problems += _left_out(answer.apart)
     bad: dict[int, Problem] = {}
     rows = [row for value, _ in answer.values for row in _repair_rows(value)]
     for row in rows[:MAX_CANDIDATES]:
@@ -293,8 +293,8 @@ def _about_the_whole(answer: Answer, text: str, finish_reason: str) -> list[Prob
     return [] if answer.whole else [Problem("the reply's JSON is damaged", _excerpt(text[-80:]))]
 
 
-def _left_out(behind: Sequence[Any]) -> list[Problem]:
-    return [Problem("rows behind the answer are not read", _excerpt(str(behind)))] if behind else []
+def _left_out(rows: Sequence[Any]) -> list[Problem]:
+    return [Problem("rows apart from the answer are not read", _excerpt(str(rows)))] if rows else []
 
 
 def _rows(value: Any) -> list[Any]:

@@ -164,11 +164,28 @@ CLOSE, OPEN = '{"expression": "close"}', '{"expression": "open"}'
         f'First: {{"expression": "draft"}}. No, rather:\n{CLOSE}, {OPEN}',
         f'{{"candidates": [{{"expression": "draft"}}, {{"expr\nAgain:\n[{CLOSE}, {OPEN}]',
         f'{{"candidates": [{CLOSE[:-1]}, "parts": [{{"x": oops}}]}}, {OPEN}]}}',
+        f'{{"candidates": [{CLOSE}]}}\n{{"candidates": [{OPEN}]}}',
+        f"**1.** `{CLOSE}` - momentum\n\n**2.** `{OPEN}` - reversal",
+        f"### Candidate 1: Up\n```json\n{CLOSE}\n```\n### Candidate 2: Down\n```json\n{OPEN}\n```",
+        f'{CLOSE}, {OPEN}\nThe form was {{"expression": "..."}}.',
+        f'[{CLOSE}, {OPEN}]\nThe form was {{"candidates": [{{"expression": "…"}}]}}.',
+        f"1. [{CLOSE}]\n2. [{OPEN}]",
+        f'{CLOSE[:-1]}, "hypothesis": oops}}\n{OPEN}',
         f'{{"candidates": ["draft"]}} Wait. {{"candidates": [{CLOSE}, {OPEN[:-1]}, ',
     ],
 )
 def test_rows_of_one_answer_belong_together(text: str) -> None:
     assert [one.expression for one in read_proposal(text).candidates] == ["close", "open"]
+
+
+def test_rows_with_words_between_are_drafts_but_the_last_and_said_to_be() -> None:
+    candidates, problems = read_proposal(f"First {CLOSE}, but no, rather {OPEN}")
+    assert [one.expression for one in candidates] == ["open"]
+    (problem,) = problems
+    assert problem.reason == "rows apart from the answer are not read"
+    assert "expression='close'" in problem.excerpt
+    again = read_proposal(f'{{"candidates": [{CLOSE}, {OPEN}]}} My favourite is {OPEN}.')
+    assert ([one.expression for one in again.candidates], again.problems) == (["close", "open"], ())
 
 
 def test_one_candidate_in_place_of_a_list_is_read() -> None:
@@ -212,6 +229,11 @@ def test_both_halves_of_a_review_count() -> None:
     assert read_review(text, "stop", 3) == ((0,), {1: "luck"}, ())
 
 
+def test_a_review_that_is_said_twice_is_what_it_says_last() -> None:
+    text = '{"keep": [2], "veto": [{"index": 1, "reason": "x"}]}\n{"keep": [1], "veto": []}'
+    assert read_review(text, "stop", 3) == ((0,), {}, ())
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -222,8 +244,12 @@ def test_both_halves_of_a_review_count() -> None:
         ('{"keep": [], "veto": "all of them"}', "no number that can be read: all of them"),
         ('{"vetoed": [1]}', "it names neither keep nor veto"),
         ("[1, 2]", "it names neither keep nor veto"),
-        ('{"keep": [1], "veto": []} And {"index": 2, "reason": "x"}.', "rows behind the answer"),
+        (
+            '{"keep": [1], "veto": []} And {"index": 2, "reason": "x"}.',
+            "rows apart from the answer",
+        ),
         ('{"keep": [1], "veto": []} Or: {"keep": [', "the reply's JSON is damaged"),
+        ("{'keep': [1], 'veto': [{'index': 2}]}", "no JSON in the reply"),
         ("I veto the first.", "no JSON in the reply"),
     ],
 )
