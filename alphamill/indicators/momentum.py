@@ -7,7 +7,17 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators import kernels
 from alphamill.indicators.bars import Bars, Series
-from alphamill.indicators.registry import DAY_MS, HOUR_MS, Memory, Unit, indicator, wilder, window
+from alphamill.indicators.registry import (
+    DAY_MS,
+    HOUR_MS,
+    REST_BARS,
+    Memory,
+    Unit,
+    indicator,
+    ratio_of,
+    wilder,
+    window,
+)
 from alphamill.indicators.rolling import (
     change,
     channel_index,
@@ -50,6 +60,7 @@ def mom_10(bars: Bars) -> FloatArray:
 
 
 _RSI_BARS = (6, 14)
+_LEAST_SPAN = 1e-7  # of rsi_14 in points: below it rounding is more than 1e-6 of the position
 
 
 def _rsi(bars: Bars, length_bars: int) -> FloatArray:
@@ -58,30 +69,36 @@ def _rsi(bars: Bars, length_bars: int) -> FloatArray:
 
 def _make_rsis(bars: Bars) -> Series:
     rows = bars.buffer("rsi_6"), bars.buffer("rsi_14")
-    kernels.recursive.two_rsis(bars["close"], *_RSI_BARS, rows)
+    kernels.recursive.two_rsis(bars["close"], *_RSI_BARS, REST_BARS, rows)
     return rows
 
 
-@indicator("Wilder (1978); as TA-Lib RSI", wilder(6), low=0, high=100)
+@indicator("Wilder (1978); as TA-Lib RSI", ratio_of(wilder(6)), low=0, high=100)
 def rsi_6(bars: Bars) -> FloatArray:
-    """Relative strength index of 6 bars; 50 while the price has never moved."""
+    """Relative strength index of 6 bars; 50 before the price moves, and after 512 bars of rest."""
     return _rsi(bars, 6)
 
 
-@indicator("Wilder (1978); as TA-Lib RSI", wilder(14), low=0, high=100)
+@indicator("Wilder (1978); as TA-Lib RSI", ratio_of(wilder(14)), low=0, high=100)
 def rsi_14(bars: Bars) -> FloatArray:
-    """Relative strength index of 14 bars; 50 while the price has never moved."""
+    """Relative strength index of 14 bars; 50 before the price moves, and after 512 bars of rest."""
     return _rsi(bars, 14)
 
 
-@indicator("Chande and Kroll (1994); as TA-Lib STOCHRSI", wilder(14, stages=2), low=0, high=100)
+@indicator(
+    "Chande and Kroll (1994); as TA-Lib STOCHRSI", ratio_of(wilder(14, stages=2)), low=0, high=100
+)
 def stoch_rsi_14(bars: Bars) -> FloatArray:
-    """The position of rsi_14 in its own span of 14 bars, 0 to 100; NaN if that did not move."""
-    strength = _rsi(bars, 14)
+    """The position of rsi_14 in its own span of 14 bars, 0 to 100; NaN if that did not move.
+
+    It does not move while the price is at rest, nor by less than 1e-7 points.
+    """
+    strength, close = _rsi(bars, 14)[14:], bars["close"][14:]
+    highest, lowest = moving_extremes(strength, strength, 14)
+    dearest, cheapest = moving_extremes(close, close, 14)
+    still = (highest - lowest < _LEAST_SPAN) | (dearest == cheapest)
     result = np.full(len(bars), np.nan)
-    known = strength[14:]
-    highest, lowest = moving_extremes(known, known, 14)
-    result[14:] = position(known, lowest, highest, 100.0)
+    result[14:] = np.where(still, np.nan, position(strength, lowest, highest, 100.0))
     return result
 
 
@@ -126,7 +143,9 @@ def cci_20(bars: Bars) -> FloatArray:
     return channel_index(bars.typical, 20)
 
 
-@indicator("Chande (1994); as TA-Lib CMO (Wilder-smoothed)", wilder(14), low=-100, high=100)
+@indicator(
+    "Chande (1994); as TA-Lib CMO (Wilder-smoothed)", ratio_of(wilder(14)), low=-100, high=100
+)
 def cmo_14(bars: Bars) -> FloatArray:
     """Chande momentum: gains minus losses over their sum, in percent; 2 rsi_14 - 100."""
     return 2 * _rsi(bars, 14) - 100

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from alphamill.frames import FloatArray
+from alphamill.indicators import kernels
 from alphamill.indicators.bars import Bars
 from alphamill.indicators.registry import Unit, indicator, window
 from alphamill.indicators.rolling import divide, moving_mean, moving_moments, moving_sum
@@ -62,6 +63,7 @@ def taker_imbalance_z_20(bars: Bars) -> FloatArray:
     """
     values = _imbalance(bars)
     mean, deviation = moving_moments(values, 20)
+    deviation[deviation <= kernels.GRID] = np.nan  # shares that differ by rounding alone
     return divide(values - mean, deviation)
 
 

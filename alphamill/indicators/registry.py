@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from alphamill.frames import FloatArray, Interval
 from alphamill.indicators.bars import Bars
 
-_CODE_VERSION = 5  # raise it when a formula changes and its record does not
+_CODE_VERSION = 6  # raise it when a formula changes and its record does not
 
+REST_BARS = 512  # without movement, after which what moved before counts for nothing
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
@@ -130,6 +131,15 @@ def wilder(length_bars: int, stages: int = 1) -> Memory:
     """Chained smoothings by Wilder (alpha 1/n) of bars' changes, which begin with the second."""
     settle_bars = _settle_bars(1 - 1 / length_bars, stages)
     return Memory(length_bars, stages * (length_bars - 1) + 1, settle_bars)
+
+
+def ratio_of(memory: Memory) -> Memory:
+    """`memory` of averages that are divided by each other, and forget at once after a rest.
+
+    At rest both die away alike, and the ratio stays that of the bars before, until `REST_BARS` bars
+    have not moved.
+    """
+    return replace(memory, settle_bars=memory.settle_bars + REST_BARS)
 
 
 def _settle_bars(decay: float, stages: int) -> int:

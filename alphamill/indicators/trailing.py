@@ -46,7 +46,7 @@ def _anchored(bars: Bars, key: str, recursion: Callable[[Bars, slice], FloatArra
 
 
 @indicator(
-    "Wilder (1978); TA-Lib SAR begun anew every 512 bars",
+    "Wilder (1978); as TA-Lib SAR begun anew every 512 bars",
     Memory(first_bar=1, settle_bars=_HISTORY_BARS - 1),
     low=-1,
     acceleration_frac=0.02,
@@ -54,12 +54,15 @@ def _anchored(bars: Bars, key: str, recursion: Callable[[Bars, slice], FloatArra
 )
 def psar_gap(bars: Bars) -> FloatArray:
     """Close over the parabolic stop, minus 1; above 0 while the stop lies below the price."""
-    import talib
-
-    stop = _anchored(
-        bars, "psar", lambda b, rows: talib.SAR(b["high"][rows], b["low"][rows], 0.02, 0.2)
-    )
+    stop = _anchored(bars, "psar", _stop)
     return divide(bars["close"], stop, 1.0, -1.0)
+
+
+def _stop(bars: Bars, rows: slice) -> FloatArray:
+    high, low = bars["high"][rows], bars["low"][rows]
+    result = np.empty(len(high))
+    kernels.recursive.parabolic_stop(high, low, 0.02, 0.2, result)
+    return result
 
 
 @indicator(

@@ -11,7 +11,16 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators import kernels
 from alphamill.indicators.bars import Bars, Series
-from alphamill.indicators.registry import Memory, Unit, ema, indicator, wilder, window
+from alphamill.indicators.registry import (
+    REST_BARS,
+    Memory,
+    Unit,
+    ema,
+    indicator,
+    ratio_of,
+    wilder,
+    window,
+)
 from alphamill.indicators.rolling import (
     delay,
     divide,
@@ -30,13 +39,18 @@ def _gap(bars: Bars, level: FloatArray) -> FloatArray:
 
 
 def close_ema(bars: Bars, length_bars: int) -> FloatArray:
-    """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n: 12, 20, 26 or 50."""
+    """EMA of the close, alpha 2/(n+1), seeded by the mean of the first n: 12, 26 or 50."""
     return bars.over_history("emas", _make_emas)[_EMA_BARS.index(length_bars)]
+
+
+def gap_over_ema_20(bars: Bars) -> FloatArray:
+    """Close less its 20-bar EMA, in the coin's price."""
+    return bars.over_history("emas", _make_emas)[_EMA_BARS.index(20)]
 
 
 def _make_emas(bars: Bars) -> Series:
     rows = np.empty((len(_EMA_BARS), len(bars)))
-    kernels.recursive.four_emas(bars["close"], *_EMA_BARS, rows)
+    kernels.recursive.emas_and_gap(bars["close"], *_EMA_BARS, rows)
     return tuple(rows)
 
 
@@ -140,23 +154,23 @@ def _directional(bars: Bars) -> Series:
 def _make_directional(bars: Bars) -> Series:
     """+DI, -DI and ADX of 14 bars."""
     rows = bars.buffer("plus_di_14"), bars.buffer("minus_di_14"), bars.buffer("adx_14")
-    kernels.recursive.directional(bars.hlc, 14, rows)
+    kernels.recursive.directional(bars.hlc, 14, REST_BARS, rows)
     return rows
 
 
-@indicator("Wilder (1978); as TA-Lib ADX", wilder(14, stages=2), low=0, high=100)
+@indicator("Wilder (1978); as TA-Lib ADX", ratio_of(wilder(14, stages=2)), low=0, high=100)
 def adx_14(bars: Bars) -> FloatArray:
     """Average directional index: strength of a trend, either way; 0 without movement."""
     return _directional(bars)[2]
 
 
-@indicator("Wilder (1978); as TA-Lib PLUS_DI", wilder(14), low=0, high=100)
+@indicator("Wilder (1978); as TA-Lib PLUS_DI", ratio_of(wilder(14)), low=0, high=100)
 def plus_di_14(bars: Bars) -> FloatArray:
     """Upward directional movement in percent of the true range."""
     return _directional(bars)[0]
 
 
-@indicator("Wilder (1978); as TA-Lib MINUS_DI", wilder(14), low=0, high=100)
+@indicator("Wilder (1978); as TA-Lib MINUS_DI", ratio_of(wilder(14)), low=0, high=100)
 def minus_di_14(bars: Bars) -> FloatArray:
     """Downward directional movement in percent of the true range."""
     return _directional(bars)[1]

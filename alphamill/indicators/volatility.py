@@ -9,9 +9,19 @@ import numpy as np
 from alphamill.frames import FloatArray
 from alphamill.indicators import kernels
 from alphamill.indicators.bars import Bars, Series
-from alphamill.indicators.registry import DAY_MS, Memory, Unit, ema, indicator, wilder, window
+from alphamill.indicators.registry import (
+    DAY_MS,
+    REST_BARS,
+    Memory,
+    Unit,
+    ema,
+    indicator,
+    ratio_of,
+    wilder,
+    window,
+)
 from alphamill.indicators.rolling import divide, moving_mean, moving_std, position
-from alphamill.indicators.trend import close_ema
+from alphamill.indicators.trend import gap_over_ema_20
 
 
 @indicator("definition", window(20, before=1), low=0)
@@ -53,7 +63,7 @@ def _atr(bars: Bars, length_bars: int) -> FloatArray:
 
 def _make_atrs(bars: Bars) -> Series:
     rows = np.empty(len(bars)), bars.buffer("atr_14")
-    kernels.recursive.two_atrs(bars.hlc, *_ATR_BARS, rows)
+    kernels.recursive.two_atrs(bars.hlc, *_ATR_BARS, REST_BARS, rows)
     return rows
 
 
@@ -79,14 +89,17 @@ def bb_position(bars: Bars) -> FloatArray:
 
 @indicator(
     "Keltner; Raschke: EMA 20 and 2 ATR 10 (TA-Lib)",
-    Memory(first_bar=19, settle_bars=max(ema(20).settle_bars, wilder(10).settle_bars)),
+    ratio_of(Memory(first_bar=19, settle_bars=max(ema(20).settle_bars, wilder(10).settle_bars))),
     ema_bars=20,
     atr_bars=10,
     multiple=2,
 )
 def keltner_position_20(bars: Bars) -> FloatArray:
-    """Close's position in the Keltner channel, 0 lower and 1 upper edge."""
-    return divide(bars["close"] - close_ema(bars, 20), _atr(bars, 10), 0.25, 0.5)
+    """Close's position in the Keltner channel, 0 lower and 1 upper edge.
+
+    NaN once the price has not moved for 512 bars, by when the channel is nothing but its past.
+    """
+    return divide(gap_over_ema_20(bars), _atr(bars, 10), 0.25, 0.5)
 
 
 @indicator("as TA-Lib DONCHIAN", window(20), low=0, high=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from alphamill.frames import FloatArray
 from alphamill.indicators import kernels
-from alphamill.indicators.bars import Bars
+from alphamill.indicators.bars import Bars, Series
 from alphamill.indicators.registry import Memory, Unit, ema, indicator, window
 from alphamill.indicators.rolling import (
     delay,
@@ -74,7 +74,7 @@ def force_13(bars: Bars) -> FloatArray:
 
 
 @indicator(
-    "Chaikin; TA-Lib ADOSC over volume",
+    "Chaikin; as TA-Lib ADOSC, over volume",
     Memory(first_bar=19, settle_bars=ema(10).settle_bars),
     inputs=_VOLUME,
     fast_bars=3,
@@ -82,12 +82,24 @@ def force_13(bars: Bars) -> FloatArray:
 )
 def chaikin_osc(bars: Bars) -> FloatArray:
     """EMA 3 minus EMA 10 of the accumulation line, over the 20-bar mean volume."""
-    import talib
+    (gap,) = bars.over_history("accumulation gap", _make_accumulation_gap)
+    return divide(gap, volume_sum(bars, 20), 20.0)
 
-    (flow,) = bars.over_history(
-        "flow", lambda whole: (talib.ADOSC(*whole.hlc, whole["volume"], 3, 10),)
-    )
-    return divide(flow, volume_sum(bars, 20), 20.0)
+
+def _make_accumulation_gap(bars: Bars) -> Series:
+    gap = np.empty(len(bars))
+    kernels.recursive.accumulation_gap(_accumulation(bars), 3, 10, gap)
+    return (gap,)
+
+
+def _accumulation(bars: Bars) -> FloatArray:
+    return bars.memo("accumulation", lambda: _make_accumulation(bars))
+
+
+def _make_accumulation(bars: Bars) -> FloatArray:
+    flow = np.empty(len(bars))
+    kernels.bars.accumulation(bars.hlc, bars["volume"], flow)
+    return flow
 
 
 @indicator("Chaikin; as TA-Lib CMF", window(20), inputs=_VOLUME, low=-1, high=1)
@@ -96,9 +108,7 @@ def cmf_20(bars: Bars) -> FloatArray:
 
     A bar with high = low weighs 0; NaN if nothing traded.
     """
-    flow = np.empty(len(bars))
-    kernels.bars.accumulation(bars.hlc, bars["volume"], flow)
-    return divide(moving_sum(flow, 20), volume_sum(bars, 20))
+    return divide(moving_sum(_accumulation(bars), 20), volume_sum(bars, 20))
 
 
 @indicator(
@@ -107,7 +117,7 @@ def cmf_20(bars: Bars) -> FloatArray:
 def mfi_14(bars: Bars) -> FloatArray:
     """Share, in percent, of typical price times volume that flowed while that price rose.
 
-    NaN if no money flowed either way. TA-Lib says 0 if it was less than 1, in whatever currency.
+    It rises or stays as a decimal does. NaN if no money flowed either way.
     """
     gained, moved = np.empty(len(bars)), np.empty(len(bars))
     kernels.bars.money_flow(bars.typical, bars["volume"], gained, moved)

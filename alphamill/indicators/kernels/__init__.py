@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from alphamill.frames import FloatArray
 
-__all__ = ["HighLowClose", "Pair", "Triple", "bars", "oscillators", "recursive", "windows"]
+__all__ = ["GRID", "HighLowClose", "Pair", "Triple", "bars", "oscillators", "recursive", "windows"]
+
+GRID = 2.0**-48
+"""Sums and differences of prices that differ by no more than this fraction of the price are equal.
+
+Prices are decimals: as doubles each is off by at most u = 2**-53 of itself (2u once scaled), so two
+sums of three prices that are equal as decimals differ by at most 12u (24u) of them, and what is
+unequal differs by a tick, a third of one for a mean of three. 2**-48 is 32u: it ties all that is
+equal and nothing else, as long as a price has at most 13 digits.
+"""
 
 Pair = tuple[FloatArray, FloatArray]
 Triple = tuple[FloatArray, FloatArray, FloatArray]

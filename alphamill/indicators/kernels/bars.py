@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray
-from alphamill.indicators.kernels import HighLowClose
+from alphamill.indicators.kernels import GRID, HighLowClose
 from alphamill.jit import inline, kernel
 
 _ROUNDING = 1e-9  # how far a value may exceed its range, and a part its whole, relative to it
@@ -109,14 +109,18 @@ def power_balance(first: FloatArray, prices: HighLowClose, out: FloatArray) -> N
 def money_flow(
     typical: FloatArray, volume: FloatArray, gained: FloatArray, moved: FloatArray
 ) -> None:
-    """Typical price times volume of bars that rose, and of bars that did not stay; first NaN."""
+    """Typical price times volume of bars that rose, and of bars that did not stay; first NaN.
+
+    A typical price stays where it is the same decimal, whatever double its sum came to.
+    """
     gained[:1] = moved[:1] = np.nan
     before, price, amount = typical[:-1], typical[1:], volume[1:]
     rose, changed = gained[1:], moved[1:]
     for i in range(price.shape[0]):
         flow = price[i] * amount[i]
-        rose[i] = flow if price[i] > before[i] else 0.0
-        changed[i] = flow if price[i] != before[i] else 0.0
+        step, same = price[i] - before[i], GRID * price[i]
+        rose[i] = flow if step > same else 0.0
+        changed[i] = flow if abs(step) > same else 0.0
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.frames import FloatArray
-from alphamill.indicators.kernels import HighLowClose
+from alphamill.indicators.kernels import GRID, HighLowClose
 from alphamill.indicators.kernels.windows import piece, sums
 from alphamill.jit import inline, kernel
 
@@ -33,7 +33,8 @@ def _four_distances(
 def channel_index(x: FloatArray, w: int, out: FloatArray) -> None:
     """The newest bar's distance from the mean in 0.015 mean absolute deviations; NaN if constant.
 
-    All is taken from the newest bar, so that equal bars differ by exactly 0.
+    All is taken from the newest bar, so that equal bars differ by exactly 0, and means of prices
+    that are equal as decimals by rounding alone.
     """
     n = x.shape[0]
     out[: w - 1] = np.nan
@@ -61,7 +62,7 @@ def channel_index(x: FloatArray, w: int, out: FloatArray) -> None:
                 spread[j] += abs(older[j] - newest[j] - mean[j])
         filled = out[first + w - 1 :]
         for j in range(windows):
-            even = spread[j] == 0
+            even = spread[j] <= GRID * w * abs(newest[j])
             filled[j] = np.nan if even else -mean[j] * w / (0.015 * spread[j])
 
 
