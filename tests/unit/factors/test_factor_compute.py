@@ -77,6 +77,24 @@ def test_a_missing_field_is_named(panel):
         compute(parse("adv20 / quote_volume"), {"volume": panel["volume"]})
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_gathering_a_product_s_constants_changes_no_bit(seed, panel):
+    rng = np.random.default_rng(seed)
+    tree = Field("close")
+    for _ in range(6):
+        constant = [2.0 ** int(rng.integers(-9, 10)), float(rng.uniform(0.1, 9)), 3.0, 0.1]
+        factor = [Field("volume"), *map(Number, constant)][rng.integers(0, 5)]
+        tree = Call("mul", (tree, factor) if rng.random() < 0.5 else (factor, tree))
+    as_written, settled = factor_of(tree), factor_of(canonical(tree))
+    assert compute(as_written, panel).tobytes() == compute(settled, panel).tobytes()
+    assert parse(settled.text).tree == settled.tree
+
+
+def test_a_constant_that_could_not_be_written_is_not_made():
+    factor = parse("close * 1e12 * 2 * 2 * 2")
+    assert parse(factor.text).hash == factor.hash
+
+
 def test_the_panel_is_neither_changed_nor_handed_out(panel):
     before = {k: v.copy() for k, v in panel.items()}
     for text in ("close", "-close", "rank(close)", "fill(close, 0)", "close ^ 2 + abs(close)"):

@@ -173,6 +173,11 @@ def test_bounds_hold_before_anything_is_computed():
         ("- -close", "close"),
         ("-1 * close", "-close"),
         ("close * (2 * 3)", "6 * close"),
+        ("close * 2 * 3", "6 * close"),
+        ("2 * (close * 0.1)", "close * 0.2"),
+        ("close * -4 * 0.5", "-(2 * close)"),
+        ("2 * close * volume", "close * (volume * 2)"),
+        ("2 * close * volume * 3", "close * volume * 6"),
         ("close - -1", "close + 1"),
         ("-(close - open)", "open - close"),
         ("0 - close", "-close"),
@@ -202,6 +207,8 @@ def test_the_same_meaning_has_one_hash(one, other):
         ("close - (open - high)", "close - open - high"),
         ("not close < open", "(not close) < open"),
         ("ts_mean(close, 5)", "ts_mean(close, 6)"),
+        ("close * 3 * 5", "close * 15"),  # twice rounded, and once
+        ("close * 0.1 * 10", "close"),
         ("ts_beta(close, open, 5)", "ts_beta(open, close, 5)"),
     ],
 )
