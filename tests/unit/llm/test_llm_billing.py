@@ -70,6 +70,13 @@ def test_usage_that_cannot_be_true_is_none(usage: Any, why: str) -> None:
     assert charged(reply) == RESERVED
 
 
+def test_without_usage_the_dearest_that_it_can_have_been_is_charged() -> None:
+    """Writing to the cache is dearer than input there, which the token bounds alone do not say."""
+    prices = PriceTable.shipped({"mine": Price(input=1, output=1, cache_write=1.25)})
+    reply = read_completion(answered(None, model="mine"), replace(REQUEST, model="mine"), 5)
+    assert charged(reply, prices) == -(-(BOUNDS[0] * 125 + 900 * 100) // 100)
+
+
 def test_thoughts_that_came_are_paid_for_too() -> None:
     usage = {"prompt_tokens": 1200, "completion_tokens": 100, "total_tokens": 1300}
     assert not read_completion(answered(usage), REQUEST, 5).usage.estimated
@@ -211,14 +218,18 @@ WORDS = st.lists(
 @given(ANY_USAGE, st.one_of(WORDS, st.text(), WORDS.map(lambda text: text * 300)))
 @example({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, TEXT)
 @example({"prompt_tokens": 4000, "completion_tokens": 0}, TEXT)
+@example({"prompt_tokens": 9, "completion_tokens": 400}, TEXT)
 @example({"prompt_tokens": 300, "completion_tokens": 400, "cache_read_input_tokens": 900}, TEXT)
 @example(None, TEXT * 300)
 def test_the_charge_is_never_below_the_price_of_the_text(usage: Any, text: str) -> None:
     reply = read_completion(answered(usage, text), REQUEST, 5)
     sent = sum(least_tokens(message.content) for message in REQUEST.messages)
-    # All of the prompt may have been in the cache; nothing of the reply can have been.
-    floor = TABLE["gpt-4.1-mini"].cost_micros(TokenUsage(sent, sent, least_tokens(text)))
+    read = reply.usage
+    # The prompt as it is charged, and on top of it the text at the price of output.
+    floor = TABLE["gpt-4.1-mini"].cost_micros(replace(read, completion=least_tokens(text)))
     assert charged(reply) >= floor
+    assert read.prompt >= sent
+    assert read.completion >= least_tokens(text)
     if reply.usage.estimated:
         assert charged(reply) >= RESERVED
         assert reply.usage.doubt

@@ -188,6 +188,7 @@ RENAMED = (
         (400, said("max_tokens is too large", param="max_tokens"), None),
         (400, said("The prompt was refused by doubao-seed-1-6", "invalid_request_error"), None),
         (400, said("doubao-seed-1-6 is not supported"), None),
+        (400, said("the model big-seed is not supported"), None),
         (400, said("Unknown user. Its seed was 7."), None),
         (400, said("this content raised the temperature of the debate"), None),
         (500, said("temperature sensor failed"), None),
