@@ -86,7 +86,11 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
         return
     server = "valkey" if info.get("server_name") == "valkey" else "redis"
     version = info.get(f"{server}_version") or info.get("redis_version", "?")
-    yield server_check(server, str(version), shown(settings.redis_url))
+    where = shown(settings.redis_url)
+    if info.get("role") == "slave":
+        yield fail("redis", f"{where} is a replica: it takes no jobs", "name its master")
+        return
+    yield server_check(server, str(version), where)
     yield _persistence(info, client)
     yield _eviction(info)
     memory = memory_check(info)

@@ -22,6 +22,8 @@ from alphamill.errors import Misconfigured, RetryLater
 from alphamill.redis_store import connect
 from alphamill.settings import Settings, load_settings
 from alphamill.stack.embedded_redis import find_redis_binary, free_port
+from producers.check.brokers import broker_checks
+from producers.check.local import redis_checks
 from tests.conftest import server_of_my_own
 from tests.deadlines import start_s, wait_for
 from tests.integration.conftest import REPOSITORY
@@ -66,15 +68,43 @@ def test_a_cluster_is_refused_by_name_and_nothing_is_written(tmp_path, command):
 
 
 def test_doctor_refuses_a_cluster_as_ledger_and_as_broker(tmp_path, redis_url):
-    from producers.check.brokers import broker_checks
-    from producers.check.local import redis_checks
-
     with server_of_my_own(tmp_path, "--cluster-enabled", "yes") as url:
         [ledger] = redis_checks(Settings(redis_url=url))
         [broker] = broker_checks(Settings(redis_url=redis_url, broker_url=url))
     for check in (ledger, broker):
         assert check.state == "fail"
         assert "Redis Cluster" in check.detail
+
+
+def test_doctor_refuses_a_replica(tmp_path, redis_url):
+    with server_of_my_own(tmp_path) as url, redis.Redis.from_url(url) as client:
+        client.replicaof("127.0.0.1", urlsplit(redis_url).port)
+        [check] = redis_checks(Settings(redis_url=url))
+        assert check.state == "fail"
+        assert "is a replica" in check.detail
+        told = call(tmp_path, url, *FETCH)
+        assert told.returncode == 1
+        assert "the address must be its master's" in told.stderr
+
+
+def test_a_server_without_a_disk_is_said(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with server_of_my_own(folder) as url, redis.Redis.from_url(url) as client:
+        client.config_set("save", "3600 1")
+        shutil.rmtree(folder)
+        client.bgsave()
+        wait_for(
+            lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err",
+            "a snapshot that fails",
+            lambda: client.info("persistence"),
+            within_s=start_s(),
+        )
+        [check] = redis_checks(Settings(redis_url=url))
+        told = refused(url)
+        client.config_set("save", "")  # else it does not end either
+        assert (check.state, check.detail) == ("fail", "Redis cannot write to its disk")
+        assert "Redis cannot write to its disk; free space there" in told
 
 
 @pytest.fixture

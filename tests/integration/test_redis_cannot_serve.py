@@ -32,6 +32,15 @@ REFUSALS = {
     "loading": "LOADING Redis is loading the dataset in memory",
     "replica": "READONLY You can't write against a read only replica.",
     "full": "OOM command not allowed when used memory > 'maxmemory'.",
+    "full, in a script of Redis 6": "ERR Error running script (call to f_1): @user_script:12: "
+    "@user_script: 12: -OOM command not allowed when used memory > 'maxmemory'.",
+    "no disk": "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
+    "persist to disk.",
+    "lost its master": "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set "
+    "to 'no'.",
+    "too few replicas": "NOREPLICAS Not enough good replicas to write.",
+    "in a script": "BUSY Redis is busy running a script. You can only call SCRIPT KILL or "
+    "SHUTDOWN NOSAVE.",
 }
 GREETINGS = {b"HELLO", b"CLIENT", b"SELECT", b"MULTI"}
 PROMPT = (Message("user", "data"),)
