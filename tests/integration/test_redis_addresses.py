@@ -317,7 +317,7 @@ def replicas(client) -> int:
         known = client.sentinel_slaves("mill")
     except redis.RedisError:
         return 0
-    return sum(not one["is_sdown"] and one["flags"] == "slave" for one in known)
+    return sum(not one["is_sdown"] and one["master-link-status"] == "ok" for one in known)
 
 
 def test_sentinels_lead_ledger_and_broker_to_the_master_of_the_day(make_mill, market, sentinel):
