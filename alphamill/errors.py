@@ -5,12 +5,12 @@ AlphamillError
 │   └── RateLimited, Overloaded, ServerFailed, TimedOut, ConnectionLost, NotConnected,
 │       InvalidReply, CircuitOpen            a model's endpoint: llm/endpoint/failures.py
 ├── GiveUp         the job cannot succeed; it goes to the dead letters with its reason
-│   ├── QuotaExhausted, ContextTooLong, RequestRefused, ProviderDown   a model's endpoint
+│   ├── QuotaExhausted, ContextTooLong, RequestTooLarge, RequestRefused, ProviderDown   likewise
 │   ├── BudgetExhausted                      llm/journal/budget.py
 │   ├── NoSuchRun                            ledger/
 │   └── Unreadable, Unfit                    a file of the lake; a range that makes no panel
 ├── Misconfigured  a person must change a setting; names it and the cure
-│   └── KeyRefused (AccessRefused is one), ModelNotFound, EndpointNotFound   a model's endpoint
+│   └── KeyRefused (AccessRefused is one), RegionBarred, ModelNotFound, EndpointNotFound   likewise
 ├── FactorError    an expression that does not parse or is out of bounds; carries the position
 ├── CallFailure    a second parent of what a model's endpoint did: how it is counted, who paid
 └── Damaged        a file of the exchange's archive that is not what it should be: market/
