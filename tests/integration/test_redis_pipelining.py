@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from alphamill.redis_pipelining import PipelinedRedis
+from tests.deadlines import ANSWER_S
 
 COUNT = "return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)"
 
@@ -57,7 +58,7 @@ class Held(redis.Connection):
         packed = b"".join(command)
         if commands := packed.count(b"HGET\r\n") + packed.count(b"EVALSHA\r\n"):
             self.sent.append(commands)
-            self.go.wait(10)
+            self.go.wait(ANSWER_S)
             if self.failure is not None:
                 raise self.failure
         super().send_packed_command(command, check_health)

@@ -33,6 +33,7 @@ from alphamill.stages import verify
 from alphamill.testing import ProposingChat, work_market
 from producers.cli import main
 from tests import rows
+from tests.deadlines import work_s
 
 PLANTED = "-ts_zscore(close, 24)"
 VARIANT = "-ts_zscore(close, 26)"
@@ -240,7 +241,7 @@ def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(work_s())
     lake = Lake(str(tmp_path))
     there = lake.read(library_key(specs[0], H1)).to_pylist()
     assert sorted(row["run"] for row in there) == sorted(spec.run_id for spec in specs)
