@@ -41,6 +41,7 @@ class Route:
     gate: CallGate
     breaker: Breaker
     host: str = ""
+    reasoning_effort: str = ""
 
 
 class Routes(Protocol):
@@ -68,15 +69,16 @@ class Call:
     prompt_version: str = ""
     retries: int = 0
 
-    def request(self, model: str) -> ChatRequest:
+    def request(self, route: Route) -> ChatRequest:
         """What is sent to the endpoint."""
         return ChatRequest(
-            model=model,
+            model=route.model,
             messages=self.messages,
             max_tokens=self.tier_settings.max_tokens,
             temperature=self.tier_settings.temperature,
             schema=self.schema,
             seed=self.seed,
+            reasoning_effort=route.reasoning_effort,
         )
 
 

@@ -187,7 +187,7 @@ class Gateway:
             call.run,
             call.call_id,
             call.tier,
-            call.request(route.model),
+            call.request(route),
             prompt_version=call.prompt_version,
             started_ms=now_ms,
             reserved_usd_micros=micros,
@@ -221,7 +221,7 @@ class Gateway:
         call, route = attempt.call, attempt.route
         started_s = self._clock.monotonic_s()
         try:
-            reply = route.chat.complete(call.request(route.model))
+            reply = route.chat.complete(call.request(route))
         except CallFailure as failure:
             took_s = self._clock.monotonic_s() - started_s
             self._fail(attempt, failure)
@@ -252,8 +252,10 @@ class Gateway:
         if isinstance(failure, RateLimited):
             self._hold_back(route, failure)
         elif isinstance(failure, ModelNotFound):
-            tiers = f"llm.tiers.{call.tier}.model"
-            failure = ModelNotFound(tiers, failure.problem, failure.cure)
+            ended = route.price.ended(self._clock.now_ms())
+            problem = f"{ended}; {failure.problem}" if ended else failure.problem
+            cure = route.price.cure if ended else failure.cure
+            failure = ModelNotFound(f"llm.tiers.{call.tier}.model", problem, cure)
         if failure.opens is not None:
             route.breaker.failed(route.model, failure.opens, took_s, json.dumps(failure.args))
         elif not isinstance(failure, RateLimited):

@@ -51,6 +51,7 @@ class ChatRequest:
     temperature: float = 0.7
     schema: Mapping[str, Any] | None = None
     seed: int | None = None
+    reasoning_effort: str = ""  # "": not sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
@@ -27,7 +27,8 @@ _CALL_MS = 3_600_000  # no call, waits included, lasts longer than this after it
 class ListedPrice:
     """A model's prices by the day from which they hold, and where they come from.
 
-    `retires` is a date, "" if none is known.
+    retires: the day on which its maker ends it, "" if none is known; retires_source: where that
+    was read, and when; successor: the one that its maker names.
     """
 
     model: str
@@ -35,6 +36,8 @@ class ListedPrice:
     source: str
     retires: str = ""
     note: str = ""
+    retires_source: str = ""
+    successor: str = ""
 
     @property
     def price(self) -> Price:
@@ -46,6 +49,18 @@ class ListedPrice:
         today = _moment(now_ms).date().isoformat()
         begun = [price for price in self.prices if price.effective_from <= today]
         return begun[-1] if begun else self.prices[0]
+
+    def ended(self, now_ms: int) -> str:
+        """That the model was to end by now, in words; "" if not."""
+        if not self.retires or self.retires > _moment(now_ms).date().isoformat():
+            return ""
+        return f"{self.model} retired on {self.retires} ({self.retires_source})"
+
+    @property
+    def cure(self) -> str:
+        """What to do about a model that ends."""
+        named = f", such as {self.successor}," if self.successor else ""
+        return f"set a successor{named} in llm.tiers"
 
     def worst_case_micros(self, prompt_tokens: int, max_tokens: int, now_ms: int) -> int:
         """The most that a call made now can cost, at any hour: nothing cached, every token written.
@@ -107,8 +122,10 @@ class PriceTable:
         """The table of `prices.toml`; `extra` (settings.llm.prices) is added and wins."""
         text = files("alphamill.llm").joinpath("prices.toml").read_text(encoding="utf-8")
         listed = {name: _listed(name, row) for name, row in tomllib.loads(text)["models"].items()}
+        shipped = cls(dict(listed))
         for name, given in (extra or {}).items():
-            listed[name] = _given(name, [given] if isinstance(given, Price) else given)
+            prices = [given] if isinstance(given, Price) else given
+            listed[name] = shipped.until(_given(name, prices))
         return cls(listed)
 
     def __iter__(self) -> Iterator[ListedPrice]:
@@ -141,16 +158,27 @@ class PriceTable:
         Raises Misconfigured for one that has none.
         """
         if not isinstance(chosen.price, str):
-            return _given(chosen.model, chosen.price)
+            return self.until(_given(chosen.model, chosen.price))
         return self[chosen.price or chosen.model]
+
+    def until(self, priced: ListedPrice) -> ListedPrice:
+        """With the end of the model that its name dates, whoever gave its price."""
+        for row in self.served(priced.model):
+            if row.retires:
+                return replace(
+                    priced,
+                    retires=row.retires,
+                    retires_source=row.retires_source,
+                    successor=row.successor,
+                )
+        return priced
 
 
 def _listed(name: str, row: Mapping[str, Any]) -> ListedPrice:
     fields = {key: value for key, value in row.items() if key in Price.model_fields}
     price = Price.model_validate(fields)
-    return ListedPrice(
-        name, (price,), str(row["source"]), str(row.get("retires", "")), str(row.get("note", ""))
-    )
+    words = ("retires", "note", "retires_source", "successor")
+    return ListedPrice(name, (price,), str(row["source"]), *(row.get(word, "") for word in words))
 
 
 def _given(name: str, prices: Sequence[Price]) -> ListedPrice:

@@ -36,7 +36,8 @@ class OneEndpoint:
     def route(self, tier: str, chosen: ModelSettings) -> Route:
         """See `call.Routes`."""
         price = self._prices.of(chosen)
-        return Route(chosen.model, price, self._chat, self._gates[tier], self._breaker)
+        gate, effort = self._gates[tier], chosen.reasoning_effort
+        return Route(chosen.model, price, self._chat, gate, self._breaker, reasoning_effort=effort)
 
 
 class SettingsRoutes:
@@ -83,7 +84,8 @@ class SettingsRoutes:
             where = tier, endpoint.url
             if where not in self._gates:
                 self._gates[where] = self._make_gate(*where)
-        return Route(chosen.model, price, chat, self._gates[where], breaker, host)
+        gate, effort = self._gates[where], chosen.reasoning_effort
+        return Route(chosen.model, price, chat, gate, breaker, host, effort)
 
     def _connect(self, endpoint: Endpoint) -> tuple[OpenAIChat, Breaker]:
         key = self._llm.key(endpoint)

@@ -12,6 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(ge=0)]
 Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3])-([01]\d|2[0-4])$")]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Word = Annotated[str, Field(pattern=r"^[a-z]*$")]
 Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")]  # no key in it: it is written down
 

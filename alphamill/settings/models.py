@@ -8,7 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from alphamill.errors import Misconfigured
 from alphamill.settings.fields import (
@@ -21,6 +29,7 @@ from alphamill.settings.fields import (
     Url,
     Usd,
     Variable,
+    Word,
 )
 
 # What the key or the connection sets.
@@ -79,6 +88,8 @@ class ModelSettings(Frozen):
     url: "" the common one, `llm.url`. key_env, key_file: the variable or the file with its key; a
         url of its own without either is sent no key, since the common key is the common url's.
     price: its own, or the name of an entry of the price table; "" the entry of the model's name.
+    reasoning_effort: how much it shall think, in the API's word ("none", "low", "high"); "" is not
+        sent, and leaves it to the API. Thinking counts as output, within max_tokens.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -86,6 +97,15 @@ class ModelSettings(Frozen):
     key_env: Variable = ""
     key_file: str = ""
     price: str | Prices = ""
+    reasoning_effort: Word = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_sent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs of older code name no effort, and asked again they have their old ids."""
+        fields: dict[str, Any] = write(self)
+        if not self.reasoning_effort:
+            fields.pop("reasoning_effort", None)
+        return fields
 
 
 def _as_model(value: object) -> object:
@@ -118,10 +138,32 @@ class TierSettings(ModelSettings):
 
 
 _DEFAULT_TIERS: Mapping[Tier, Mapping[str, Any]] = {
-    Tier.QUICK_SCAN: {"model": "gpt-4.1-mini", "max_tokens": 900, "temperature": 0.9},
-    Tier.DETAILED_ANALYSIS: {"model": "gpt-4.1", "max_tokens": 1200, "requests_per_minute": 30},
-    Tier.FINAL_VERIFICATION: {"model": "gpt-4.1-mini", "max_tokens": 400, "temperature": 0.0},
+    Tier.QUICK_SCAN: {
+        "model": "gpt-6-luna",
+        "reasoning_effort": "none",
+        "max_tokens": 900,
+        "temperature": 0.9,
+    },
+    Tier.DETAILED_ANALYSIS: {
+        "model": "gpt-6.1-terra",
+        "reasoning_effort": "none",
+        "max_tokens": 1200,
+        "requests_per_minute": 30,
+    },
+    Tier.FINAL_VERIFICATION: {
+        "model": "gpt-6-luna",
+        "reasoning_effort": "none",
+        "max_tokens": 400,
+        "temperature": 0.0,
+    },
 }
+
+
+def _default_for(tier: Tier, given: Mapping[str, Any]) -> dict[str, Any]:
+    default = dict(_DEFAULT_TIERS[tier])
+    if given.get("model", default["model"]) != default["model"]:
+        del default["reasoning_effort"]
+    return default
 
 
 def _default_tiers() -> dict[Tier, TierSettings]:
@@ -180,13 +222,13 @@ class LLMSettings(Frozen):
     @field_validator("tiers", mode="before")
     @classmethod
     def _over_the_defaults(cls, value: Any) -> Any:
-        """What is not given of a tier, or of all, is the default's."""
+        """What is not given of a tier, or of all, is the default's; effort is of its own model."""
         if not isinstance(value, dict):
             return value
         tiers: dict[Any, Any] = dict(_DEFAULT_TIERS)
         for name, given in value.items():
             merge = isinstance(given, dict) and name in tiers
-            tiers[name] = {**_DEFAULT_TIERS[name], **given} if merge else given
+            tiers[name] = {**_default_for(name, given), **given} if merge else given
         return tiers
 
     def endpoint(self, chosen: ModelSettings) -> Endpoint:

@@ -16,7 +16,7 @@ from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.frames import Market
 from alphamill.limits import OpenGate, RedisLimiter, binance_pool
 from alphamill.llm.endpoint.failures import EndpointNotFound, KeyRefused
-from alphamill.llm.prices import PriceTable
+from alphamill.llm.prices import ListedPrice, PriceTable
 from alphamill.llm.routes import open_chat
 from alphamill.market import Binance
 from alphamill.market.venues import VENUES
@@ -27,7 +27,7 @@ from producers.check.models import not_offered
 
 _TIMEOUT_S = 5.0
 _SKEW_MS = 1000.0
-_RETIRES_SOON = timedelta(days=30)
+_RETIRES_SOON = timedelta(days=60)
 
 
 def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
@@ -168,6 +168,11 @@ def _key_problem(
     )
 
 
+def _end(listed: ListedPrice, today: date) -> str:
+    verb = "retired" if date.fromisoformat(listed.retires) <= today else "retires"
+    return f"{verb} on {listed.retires} ({listed.retires_source})"
+
+
 def prices_check(settings: Settings, today: date | None = None) -> Check:
     """Whether each tier's model has a price, and how long it will be served."""
     prices = PriceTable.shipped(settings.llm.prices)
@@ -184,12 +189,13 @@ def prices_check(settings: Settings, today: date | None = None) -> Check:
                 f"no price for {name}: it cannot be budgeted",
                 f'add [llm.prices."{name}"] to the file of ALPHAMILL_CONFIG',
             )
-    for one in listed:
-        if one.retires and date.fromisoformat(one.retires) <= today + _RETIRES_SOON:
-            return warn(
-                "prices",
-                f"{one.model} retires on {one.retires}",
-                "choose its successor in llm.tiers",
-            )
+    ending = [
+        one
+        for one in listed
+        if one.retires and date.fromisoformat(one.retires) <= today + _RETIRES_SOON
+    ]
+    if ending:
+        said = "; ".join(f"{one.model} {_end(one, today)}" for one in ending)
+        return warn("prices", said, "; ".join(dict.fromkeys(one.cure for one in ending)))
     dates = sorted({one.price.as_of or "no date" for one in listed})
     return ok("prices", f"each tier's model has one, as of {', '.join(dates)}")

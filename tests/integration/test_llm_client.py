@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -515,6 +515,55 @@ def test_what_an_endpoint_refuses_is_learned_once(server: Script, chat: OpenAICh
     assert server.seen[4]["max_completion_tokens"] == 50
     assert server.seen[4]["response_format"] == {"type": "json_object"}
     assert "temperature" not in server.seen[4]
+
+
+REASONING = replace(REQUEST, model="gpt-6-luna", reasoning_effort="none")
+
+
+def test_a_model_of_the_defaults_is_asked_in_its_own_form(server: Script, chat: OpenAIChat) -> None:
+    """As OpenAI words it: two fields have other names and rules in the gpt-6 line."""
+    told = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. "
+        "Use 'max_completion_tokens' instead."
+    )
+    refusal = {"message": told, "param": "max_tokens", "code": "unsupported_parameter"}
+    server.says(400, {"error": refusal})
+    for _ in range(2):
+        server.says(200, completion())
+    chat.complete(REASONING)
+    chat.complete(REASONING)
+    assert [seen["reasoning_effort"] for seen in server.seen] == ["none"] * 3
+    assert [seen.get("max_completion_tokens") for seen in server.seen] == [None, 50, 50]
+    assert server.seen[2]["temperature"] == 0.9  # taken by a model that does not think
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        (  # gpt-6.1-sol cannot do without thinking
+            "Unsupported value: 'none' is not supported with this model. Supported values are: "
+            "'low', 'medium', 'high', 'xhigh' and 'max'.",
+            "reasoning_effort",
+        ),
+        ("Unrecognized request argument supplied: reasoning_effort", ""),
+    ],
+)
+def test_an_effort_that_is_not_known_there_is_left_out(
+    server: Script, chat: OpenAIChat, message: str, param: str
+) -> None:
+    server.says(400, {"error": {"message": message, "param": param}})
+    told = "Unsupported value: 'temperature' does not support 0.9 with this model."
+    server.says(400, {"error": {"message": told, "param": "temperature"}})
+    server.says(200, completion())
+    chat.complete(REASONING)
+    assert ["reasoning_effort" in seen for seen in server.seen] == [True, False, False]
+    assert ["temperature" in seen for seen in server.seen] == [True, True, False]
+
+
+def test_no_effort_is_sent_where_none_is_named(server: Script, chat: OpenAIChat) -> None:
+    server.says(200, completion())
+    chat.complete(REQUEST)
+    assert "reasoning_effort" not in server.seen[0]
 
 
 def test_what_one_worker_learned_the_next_knows(server: Script, redis_url: str) -> None:

@@ -710,7 +710,7 @@ class _Neighbour(BaseHTTPRequestHandler):
         sent = self.headers.get("Authorization", "")
         if self.key is not None and sent != f"Bearer {self.key}":
             return 401, {"error": {"message": f"Incorrect API key provided: {sent[-8:]}"}}
-        return 200, {"data": [{"id": "gpt-4.1-2025-04-14"}, {"id": "gpt-4.1-mini"}]}
+        return 200, {"data": [{"id": "gpt-6.1-terra-2026-10-26"}, {"id": "gpt-6-luna"}]}
 
     def date_time_string(self, timestamp=None):
         return super().date_time_string(time.time() + self.skew_ms / 1000)
@@ -740,11 +740,12 @@ def test_models_lists_what_the_endpoint_offers(mill, neighbour):
     told = mill.told("models", **neighbour.env)
     assert told["source"] == "endpoint"
     by_name = {row["model"]: row for row in told["models"]}
-    assert by_name["gpt-4.1"]["listed"] is True  # served by its dated version
-    assert by_name["gpt-4.1"]["tiers"] == ["detailed_analysis"]
-    assert by_name["gpt-4.1-2025-04-14"]["input"] is None  # a dated name has no price of its own
+    assert by_name["gpt-6.1-terra"]["listed"] is True  # served by its dated version
+    assert by_name["gpt-6.1-terra"]["tiers"] == ["detailed_analysis"]
+    dated = by_name["gpt-6.1-terra-2026-10-26"]
+    assert dated["input"] is None  # a dated name has no price of its own
     text = mill.ask("models", **neighbour.env).stdout
-    assert "2026-11-22" in text
+    assert "2026-11-30" in text
 
 
 @pytest.mark.parametrize("path", ["/nothing/v1", "/v1"])

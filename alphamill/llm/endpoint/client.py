@@ -162,6 +162,8 @@ def _payload(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
         "stream": False,  # some gateways stream unless told not to
         dialect.limit_field: request.max_tokens,
     }
+    if dialect.reasoning_effort and request.reasoning_effort:
+        payload["reasoning_effort"] = request.reasoning_effort
     if dialect.temperature:
         payload["temperature"] = request.temperature
     if dialect.seed and request.seed is not None:

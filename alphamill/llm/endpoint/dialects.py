@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import redis
@@ -24,6 +24,7 @@ KNOWN_S = 60.0  # for so long a process takes what it read as known
 Format = Literal["json_schema", "json_object", "text"]
 _WEAKER: dict[str, Format] = {"json_schema": "json_object", "json_object": "text"}
 
+_MAY_BE_LEFT_OUT = ("temperature", "seed", "reasoning_effort")
 _SENTENCE = re.compile(r"[.;!?]\s|\n")
 _SIZE = re.compile(r"too (large|small|long|high|low)|at most|greater|less than", re.IGNORECASE)
 _REFUSED = re.compile(
@@ -44,6 +45,7 @@ class Dialect:
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     temperature: bool = True
     seed: bool = True
+    reasoning_effort: bool = True
 
     def after(self, error: ProviderError) -> Dialect | None:
         """The dialect to try next, or None if the refusal is about something else."""
@@ -55,10 +57,10 @@ class Dialect:
         if _refuses(error, "response_format", "json_schema", "json_object"):
             weaker = _WEAKER.get(self.response_format)
             return replace(self, response_format=weaker) if weaker else None
-        if _refuses(error, "temperature") and self.temperature:
-            return replace(self, temperature=False)
-        if _refuses(error, "seed") and self.seed:
-            return replace(self, seed=False)
+        for name in _MAY_BE_LEFT_OUT:
+            if getattr(self, name) and _refuses(error, name):
+                left_out: dict[str, Any] = {name: False}
+                return replace(self, **left_out)
         return None
 
     def doubted(self, error: ProviderError) -> bool:

@@ -49,7 +49,9 @@ _BAD_KEY = re.compile(
 _NO_MODEL = re.compile(
     r"model_not_found|not a valid model|unknown model|no such model|invalid model"
     r"|no healthy deployments|no endpoints found for"  # LiteLLM, OpenRouter
-    r"|model\b.{0,120}?\b(not found|not exist|does not exist|not supported)",
+    r"|model\b.{0,120}?\b(not found|not exist|does not exist|not supported)"
+    r"|model\b(?:(?!\. ).){0,120}?\b(no longer (available|supported|accessible|served|offered)"
+    r"|been (deprecated|retired|shut ?down|discontinued|decommissioned))",
     re.IGNORECASE,
 )
 # Gateways that word an error anew lose its code and keep its text.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -177,6 +178,30 @@ def test_an_unknown_model_names_the_tier() -> None:
     with pytest.raises(Misconfigured) as raised:
         world.gateway.ask(CALL)
     assert raised.value.setting == "llm.tiers.quick_scan.model"
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2027-01-13", "not there"),
+        ("2027-01-14", "gpt-4.1-mini retired on 2027-01-14 (OpenAI's deprecations page"),
+    ],
+)
+def test_a_call_of_a_model_that_retired_says_so_and_names_its_successor(
+    day: str, said: str
+) -> None:
+    world = World(failures.ModelNotFound("llm.tiers.*.model", "not there", "name another"))
+    world.clock.advance(
+        datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() - world.clock.monotonic_s()
+    )
+    with pytest.raises(failures.ModelNotFound) as raised:
+        world.gateway.ask(CALL)
+    assert raised.value.problem.startswith(said)
+    assert raised.value.problem.endswith("not there")
+    assert ("gpt-6-luna" in raised.value.cure) == (said != "not there")
+    with pytest.raises(failures.ModelNotFound) as again:  # of the circuit, which remembers it
+        world.gateway.ask(CALL)
+    assert again.value.problem == raised.value.problem
 
 
 def test_missing_usage_charges_the_reservation() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import pytest
@@ -36,6 +37,10 @@ def test_every_default_tier_has_a_price_and_every_price_a_date_and_a_source() ->
     for row in TABLE:
         assert date.fromisoformat(row.price.as_of)
         assert row.source
+        if row.retires:
+            assert date.fromisoformat(row.retires)
+            assert re.search(r"20\d\d-\d\d-\d\d", row.retires_source)  # when that was read
+            assert row.successor
 
 
 def test_a_users_price_wins_and_without_a_cached_price_nothing_is_discounted() -> None:

@@ -81,6 +81,25 @@ POOR = said("Your credit balance is too low to access the Anthropic API.", "inva
         (429, PASSING, failures.RateLimited, "rate limited"),
         (400, NO_DEPLOYMENT, failures.ModelNotFound, "does not serve 'first'"),
         (404, said("No endpoints found for x/y."), failures.ModelNotFound, "does not serve"),
+        (
+            400,
+            said("The model `x` has been decommissioned and is no longer supported."),
+            failures.ModelNotFound,
+            "does not serve 'first'",
+        ),
+        (410, said("model gpt-4.1 has been shut down"), failures.ModelNotFound, "does not serve"),
+        (
+            404,
+            said("This model models/x is no longer available to new users."),
+            failures.ModelNotFound,
+            "does not serve",
+        ),
+        (
+            400,
+            said("No model for you. The `foo` field has been deprecated"),
+            failures.RequestRefused,
+            "refused the request",
+        ),
         (400, said("No connected db.", "no_db_connection", "400"), failures.KeyRefused, "THE_KEY"),
         (403, REGION, failures.RegionBarred, "does not serve this region"),
         (

@@ -140,7 +140,25 @@ def test_the_environment_points_a_tier_elsewhere(load: Load) -> None:
     key = llm.key(llm.endpoint(tier))
     assert key is not None
     assert key.get_secret_value() == "sk-detail-0123"
-    assert llm.tiers[Tier.FINAL_VERIFICATION].model == "gpt-4.1-mini"  # the others as they were
+    assert tier.reasoning_effort == ""  # another model may not know the default one's word
+    final = llm.tiers[Tier.FINAL_VERIFICATION]  # the others as they were
+    assert (final.model, final.reasoning_effort) == ("gpt-6-luna", "none")
+
+
+def test_the_effort_is_the_models_own(load: Load) -> None:
+    text = """
+[llm.tiers.quick_scan]
+max_tokens = 500
+fallbacks = ["gpt-4.1", { model = "gpt-6.1-terra", reasoning_effort = "low" }]
+"""
+    tier = load(text).tiers[Tier.QUICK_SCAN]
+    ways = [routes(load(text)).route("quick_scan", chosen) for chosen in tier.models]
+    assert [(way.model, way.reasoning_effort) for way in ways] == [
+        ("gpt-6-luna", "none"),
+        ("gpt-4.1", ""),
+        ("gpt-6.1-terra", "low"),
+    ]
+    assert "reasoning_effort" not in tier.model_dump(mode="json")["fallbacks"][0]  # old runs' ids
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,36 @@ def test_a_tier_without_a_price_fails_and_one_that_retires_warns():
     assert unpriced.state == "fail"
     assert "unheard-of" in unpriced.detail
     assert remote.prices_check(settings_of("mine", as_of="2026-01-01")).state == "ok"
-    soon = remote.prices_check(settings_of("gpt-4.1"), today=date(2026, 12, 20))
-    assert (soon.state, soon.detail) == ("warn", "gpt-4.1 retires on 2027-01-14")
-    assert remote.prices_check(settings_of("gpt-4.1"), date(2026, 12, 1)).state == "ok"
+    soon = remote.prices_check(settings_of("gpt-4.1"), today=date(2026, 11, 15))
+    assert soon.state == "warn"
+    assert soon.detail.startswith("gpt-4.1 retires on 2027-01-14 (OpenAI's deprecations page")
+    assert soon.cure == "set a successor, such as gpt-6-luna, in llm.tiers"
+    assert remote.prices_check(settings_of("gpt-4.1"), date(2026, 11, 14)).state == "ok"
+    gone = remote.prices_check(settings_of("gpt-4.1"), date(2027, 1, 14))
+    assert gone.detail.startswith("gpt-4.1 retired on 2027-01-14")
+
+
+def test_each_model_that_ends_is_named_whoever_gave_its_price():
+    """A fallback's too, and under a vendor's prefix."""
+    other = {"model": "openai/gpt-4o-mini", "price": {"input": 1, "output": 1}}
+    tier = TierSettings(model="mine", fallbacks=("gpt-4.1", other, "claude-sonnet-4.5"))
+    prices = {"mine": Price(input=1, output=1), "gpt-4.1": Price(input=2, output=8)}
+    llm = LLMSettings(tiers=dict.fromkeys(Tier, tier), prices=prices)
+    check = remote.prices_check(Settings(llm=llm), date(2026, 12, 1))
+    assert check.state == "warn"
+    for said in (
+        "gpt-4.1 retires on 2027-01-14",
+        "openai/gpt-4o-mini retires on 2027-01-14",
+        "claude-sonnet-4.5 retired on 2026-11-30",
+    ):
+        assert said in check.detail
+    assert "claude-sonnet-5.5" in check.cure
+    assert "mine" not in check.detail
+
+
+def test_the_models_of_the_defaults_do_not_retire_soon():
+    check = remote.prices_check(Settings(), date(2026, 11, 30))
+    assert (check.state, check.detail) == ("ok", "each tier's model has one, as of 2026-11-30")
 
 
 def fine(name):
