@@ -14,15 +14,18 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.session
 import pyarrow as pa
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
+from botocore.utils import get_environ_proxies
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
 from alphamill.lake.files import PROBE, SETTING, Stat
+from alphamill.proxies import proxy_for
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +215,14 @@ class S3Files:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
-            self._opened = os.getpid(), session.create_client("s3", config=settings)
+            client = session.create_client("s3", config=settings)
+            url = client.meta.endpoint_url
+            if (proxy := proxy_for(url)) != get_environ_proxies(url).get(urlsplit(url).scheme):
+                # botocore asks a proxy for this machine too, knows no ALL_PROXY and takes SOCKS
+                # for HTTP. Only a client knows where it asks.
+                proxies = {urlsplit(url).scheme: proxy} if proxy else {}
+                client = session.create_client("s3", config=settings.merge(Config(proxies=proxies)))
+            self._opened = os.getpid(), client
         return self._opened[1]
 
     def _call(self, operation: str, key: str, **more: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,9 +9,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from alphamill.errors import Misconfigured
+from alphamill.proxies import proxy_for
 
-_LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+|::1")
 _POOL = 32  # connections kept alive; threads beyond it open their own
 BAD_URL = (
     requests.exceptions.InvalidURL,
@@ -35,22 +32,10 @@ class _Session(requests.Session):
         key = (*urlsplit(url)[:2], bool(proxies), stream, verify, cert)
         if key not in self._of_host:
             merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            merged["proxies"] = _usable(merged["proxies"], url)
+            proxy = proxy_for(url)
+            merged["proxies"] = {urlsplit(url).scheme: proxy} if proxy else {}
             self._of_host[key] = merged
         return dict(self._of_host[key])
-
-
-def _usable(proxies: Mapping[str, str], url: str) -> dict[str, str]:
-    """Of the environment's proxies those to use: none for this machine itself.
-
-    Raises Misconfigured for one that nothing here can speak to.
-    """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or _LOOPBACK.fullmatch(host):
-        return {}
-    if (requests.utils.select_proxy(url, proxies) or "").lower().startswith("socks"):
-        raise Misconfigured("HTTPS_PROXY", "names a SOCKS proxy", "name an HTTP proxy")
-    return dict(proxies)
 
 
 def open_session() -> requests.Session:

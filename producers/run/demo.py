@@ -225,7 +225,8 @@ def _told(stack: _Stack) -> Any:
 
 
 def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  our own loopback URL
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # on this machine
+    with straight.open(url, timeout=60) as reply:
         return json.load(reply)
 
 

@@ -11,6 +11,7 @@ from alphamill.errors import AlphamillError, Misconfigured
 from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
+from alphamill.proxies import is_loopback
 from alphamill.report.values import plain
 from alphamill.settings import KEY_VARIABLE, Endpoint, LLMSettings, Settings, Tier
 from producers.check.models import not_offered
@@ -73,17 +74,13 @@ def _check_key(llm: LLMSettings, endpoint: Endpoint) -> None:
         raise Misconfigured(
             "ALPHAMILL_LLM_URL", f"{endpoint.url!r} is not a URL", "write https://host/v1"
         )
-    if llm.key(endpoint) is not None or _loopback(host):
+    if llm.key(endpoint) is not None or is_loopback(host):
         return
     if endpoint == llm.common:
         raise Misconfigured(KEY_VARIABLE, f"not set, and {host} wants one", "set it to your key")
     raise Misconfigured(
         "llm.tiers", f"{host} wants a key and none is named", "write key_env beside that url"
     )
-
-
-def _loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _host(url: str) -> str:

@@ -16,9 +16,13 @@ from alphamill import jit
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
+from alphamill.lake.s3 import S3Files
 from alphamill.limits import OpenGate
+from alphamill.llm.endpoint.client import OpenAIChat
 from alphamill.market import Binance
+from alphamill.proxies import is_loopback
 from alphamill.stack.embedded_redis import EmbeddedRedis
+from producers.run import demo
 from tests.deadlines import ANSWER_S, start_s
 from tests.integration.conftest import REPOSITORY, _mills
 from tests.loopback import Handler, serving
@@ -103,41 +107,106 @@ def test_kernels_find_a_place_without_any_home(monkeypatch):
     folder.rmdir()
 
 
-class Clock(Handler):
+class Anything(Handler):
+    """An exchange and a model endpoint, or a proxy before them."""
+
     def do_GET(self) -> None:
-        self.reply(200, {"serverTime": round(time.time() * 1000)})
+        self.server.seen.append(self.path)
+        self.reply(200, {"serverTime": round(time.time() * 1000), "data": [{"id": "m"}]})
+
+    def do_HEAD(self) -> None:
+        self.server.seen.append(self.path)
+        self.reply(404, b"")
 
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
-def proxied(patch: pytest.MonkeyPatch, proxy: str) -> None:
+def proxied(patch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = PROXIES) -> None:
     for name in ("NO_PROXY", "no_proxy", *PROXIES):
         patch.delenv(name, raising=False)
-    for name in PROXIES:
+    for name in names:
         patch.setenv(name, proxy)
 
 
-def asked(url: str) -> int:
-    """What an exchange there says of the time."""
+def ask_exchange(url: str, _patch: pytest.MonkeyPatch) -> bool:
     exchange = Binance(Market.SPOT, url, OpenGate(), SystemClock(), ANSWER_S, tries=1)
     try:
-        return exchange.server_time_ms()
+        return exchange.server_time_ms() > 1_700_000_000_000
     finally:
         exchange.close()
 
 
+def ask_model(url: str, _patch: pytest.MonkeyPatch) -> bool:
+    chat = OpenAIChat(f"{url}/v1", None, ANSWER_S)
+    try:
+        return chat.models() == ["m"]
+    finally:
+        chat.close()
+
+
+def ask_lake(url: str, patch: pytest.MonkeyPatch) -> bool:
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return S3Files("s3://bucket/lake").stat("none") is None
+
+
+every_client = pytest.mark.parametrize("ask", [ask_exchange, ask_model, ask_lake])
+
+
+@every_client
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_this_machine_is_never_reached_through_a_proxy(monkeypatch, proxy, host):
+def test_this_machine_is_never_reached_through_a_proxy(monkeypatch, ask, proxy, host):
     proxied(monkeypatch, proxy)
-    with serving(Clock) as (_, url):
-        assert asked(url.replace("127.0.0.1", host)) > 1_700_000_000_000
+    with serving(Anything) as (server, url):
+        server.seen = []
+        assert ask(url.replace("127.0.0.1", host), monkeypatch)
+        assert server.seen
 
 
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_the_demo_asks_its_own_exchange_without_a_proxy(monkeypatch, proxy):
+    proxied(monkeypatch, proxy)
+    with serving(Anything) as (server, url):
+        server.seen = []
+        assert demo._get(f"{url}/__sim__/market")["data"] == [{"id": "m"}]
+
+
+@every_client
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("form", ["http://{}", "{}"])
+def test_other_machines_are_reached_through_the_proxy(monkeypatch, ask, name, form):
+    with serving(Anything) as (server, url):
+        server.seen = []
+        proxied(monkeypatch, form.format(url.removeprefix("http://")), (name,))
+        assert ask("http://far.away.test:8080", monkeypatch)
+        assert server.seen[0].startswith("http://far.away.test:8080/")
+
+
+@every_client
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "SOCKS5"])
-def test_a_socks_proxy_is_refused_by_name(monkeypatch, scheme):
-    proxied(monkeypatch, f"{scheme}://user:secret@127.0.0.1:9")
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_a_socks_proxy_is_refused_by_the_name_of_its_variable(monkeypatch, ask, scheme, name):
+    proxied(monkeypatch, f"{scheme}://user:secret@127.0.0.1:9", (name,))
     with pytest.raises(Misconfigured) as raised:
-        asked("https://api.exchange.test")
-    assert str(raised.value) == "HTTPS_PROXY: names a SOCKS proxy; name an HTTP proxy"
+        ask("https://api.exchange.test", monkeypatch)
+    assert str(raised.value) == f"{name}: names a SOCKS proxy; name an HTTP proxy"
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("api.localhost", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("", False),
+        ("10.0.0.1", False),
+        ("127.example.com", False),
+        ("notlocalhost", False),
+    ],
+)
+def test_which_hosts_are_this_machine(host, here):
+    assert is_loopback(host) is here

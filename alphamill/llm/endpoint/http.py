@@ -14,12 +14,10 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import certifi
-import requests
 import urllib3
 from urllib3 import exceptions as broken
 
 from alphamill.clock import Clock
-from alphamill.errors import Misconfigured
 from alphamill.llm.endpoint.failures import (
     CallFailure,
     ConnectionLost,
@@ -27,6 +25,7 @@ from alphamill.llm.endpoint.failures import (
     NotConnected,
     TimedOut,
 )
+from alphamill.proxies import proxy_for
 
 CONNECT_S = 10.0
 MAX_BODY_BYTES = 8_000_000
@@ -114,7 +113,7 @@ class Connections:
         self._timeout = urllib3.Timeout(
             connect=timeouts.connect_s, read=min(timeouts.first_byte_s, timeouts.whole_s)
         )
-        proxy = _proxy(base_url)
+        proxy = proxy_for(base_url)
         self._manager = _manager(proxy)
         self._base_url = base_url
         # Straight to the pool where the URL need not be looked at again.
@@ -203,15 +202,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, broken.ConnectTimeoutError):  # the others are kinds of it
         return "no connection within its time"
     return type(error).__name__
-
-
-def _proxy(base_url: str) -> str | None:
-    found = requests.utils.select_proxy(base_url, requests.utils.get_environ_proxies(base_url))
-    if found and not found.startswith(("http://", "https://")):
-        found = f"http://{found}" if "://" not in found else found
-        if found.startswith("socks"):
-            raise Misconfigured("HTTPS_PROXY", "names a SOCKS proxy", "name an HTTP proxy")
-    return found or None
 
 
 def _manager(proxy: str | None) -> urllib3.PoolManager:
