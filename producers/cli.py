@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
+import inspect
+from importlib.abc import InspectLoader
 
 import click
 
 import alphamill
 
-# name -> (module, attribute, section). Loaded when called, so that `--help` is quick.
-_COMMANDS = {
+# name -> (module, attribute, section). Loaded when called; `--help` reads their sources only.
+COMMANDS = {
     "demo": ("producers.run.demo", "demo", "Start here"),
     "up": ("producers.run.up", "up", "Run"),
     "worker": ("producers.run.pools", "worker", "Run"),
@@ -43,27 +47,44 @@ class _Commands(click.Group):
     """Loads a command's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            close = [name for name in _COMMANDS if name.startswith(cmd_name[:3])]
+        if cmd_name not in COMMANDS:
+            close = [name for name in COMMANDS if name.startswith(cmd_name[:3])]
             hint = f"; did you mean {close[0]}?" if close else ""
             ctx.fail(f"no command {cmd_name!r}{hint}")
-        module, attribute, _ = _COMMANDS[cmd_name]
+        module, attribute, _ = COMMANDS[cmd_name]
         found = getattr(importlib.import_module(module), attribute)
         assert isinstance(found, click.Command)  # noqa: S101  the table above is ours
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in dict.fromkeys(section for _, _, section in _COMMANDS.values()):
-            rows = []
-            for name, (_, _, where) in _COMMANDS.items():
-                command = self.get_command(ctx, name) if where == section else None
-                if command is not None:
-                    rows.append((name, command.get_short_help_str(80)))
+    def format_commands(
+        self,
+        ctx: click.Context,
+        formatter: click.HelpFormatter,  # noqa: ARG002  click's signature
+    ) -> None:
+        for section in dict.fromkeys(section for _, _, section in COMMANDS.values()):
             with formatter.section(section):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [
+                        (name, summary(module, attribute))
+                        for name, (module, attribute, where) in COMMANDS.items()
+                        if where == section
+                    ]
+                )
+
+
+def summary(module: str, attribute: str) -> str:
+    """A command's first sentence, from its docstring, without an import of what it works with."""
+    spec = importlib.util.find_spec(module)
+    loader = spec.loader if spec else None
+    source = loader.get_source(module) if isinstance(loader, InspectLoader) else None
+    for node in ast.parse(source or "").body:
+        if isinstance(node, ast.FunctionDef) and node.name == attribute:
+            text = inspect.cleandoc(ast.get_docstring(node) or "")
+            return click.Command(attribute, help=text).get_short_help_str(80)
+    return ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
