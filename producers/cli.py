@@ -61,8 +61,8 @@ class _Commands(click.Group):
 
     def format_commands(
         self,
-        ctx: click.Context,
-        formatter: click.HelpFormatter,  # noqa: ARG002  click's signature
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        formatter: click.HelpFormatter,
     ) -> None:
         for section in dict.fromkeys(section for _, _, section in COMMANDS.values()):
             with formatter.section(section):
