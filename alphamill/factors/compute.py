@@ -16,7 +16,7 @@ import numpy as np
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.factor import Factor
-from alphamill.factors.fields import definition
+from alphamill.factors.fields import definition, is_as_sent
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.schedule import Schedule, alike_in_turn
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
@@ -67,6 +67,13 @@ def compute_many(
         values[: factors[index].lookback_bars] = np.nan  # `where` and `fill` can answer before
         yield index, values
         del values  # the caller may drop it before the next is made
+
+
+def _tie(node: Node) -> float:
+    """The fraction to which two of its values agree that share a rank."""
+    from alphamill.factors.kernels import TIE
+
+    return 0.0 if is_as_sent(node) else TIE
 
 
 class _Evaluation:
@@ -155,7 +162,7 @@ class _Evaluation:
         return self._tiled(node)
 
     def _window(self, node: Call) -> FloatArray:
-        from alphamill.factors.kernels.table import WINDOW  # loads numba
+        from alphamill.factors.kernels.table import RANKING, WINDOW  # loads numba
 
         args: list[FloatArray | float] = []
         for arg in node.args:
@@ -165,6 +172,8 @@ class _Evaluation:
                 args.append(self._ready[arg])
         if node.name == "ts_quantile":
             args[-1] = float(args[-1])
+        if node.name in RANKING:
+            args += [_tie(arg) for arg in node.args if not isinstance(arg, Number)]
         return WINDOW[node.name](*args)
 
     def _tiled(self, node: Node) -> FloatArray:
@@ -197,7 +206,8 @@ class _Evaluation:
         second = node.args[1] if len(node.args) > 1 else None
         amount = second.value if isinstance(second, Number) else None
         group = second.name if isinstance(second, Group) else ""
-        return table.across(node.name, x, amount, self._group(group, x.shape[1]))
+        codes = self._group(group, x.shape[1])
+        return table.across(node.name, x, amount, codes, _tie(node.args[0]))
 
     def _group(self, name: str, n_symbols: int) -> IntArray:
         """The symbols' group numbers; the name "" puts all into one."""

@@ -26,6 +26,11 @@ BASE_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 """Names that are always allowed -> their units."""
 
+AS_SENT = frozenset(BASE_FIELDS) - {"vwap", "returns"}
+"""Columns that hold the exchange's own decimals, each as the double next to it."""
+
+_SELECTING = frozenset({"neg", "abs", "min", "max", "delay", "ts_min", "ts_max"})
+
 _ADV = re.compile(r"adv([1-9][0-9]{0,4})")
 
 
@@ -44,6 +49,16 @@ def unit_of(name: str, extra: Mapping[str, str]) -> Unit | None:
     """The field's unit; None if nobody said."""
     named = BASE_FIELDS.get(name) or extra.get(name) or ("quote" if adv_bars(name) else None)
     return UNITS.get(named) if named else None
+
+
+def is_as_sent(node: Node) -> bool:
+    """Whether its values are the exchange's decimals, picked or turned in sign but never rounded.
+
+    Such values tie where they are equal; whatever is computed ties within its rounding.
+    """
+    if isinstance(node, Call):
+        return node.name in _SELECTING and all(map(is_as_sent, node.args))
+    return isinstance(node, Number) or (isinstance(node, Field) and node.name in AS_SENT)
 
 
 def history_bars(name: str) -> int:

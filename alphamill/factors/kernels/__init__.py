@@ -10,4 +10,5 @@ NOISE = 4 * 2.0**-52
 """A spread below this fraction of the level is rounding, not a spread."""
 
 TIE = 2.0**-40
-"""Values that agree to this fraction (12 digits) tie in a ranking."""
+"""Computed values that agree to this fraction (12 digits) tie in a ranking; those as sent do so
+where they are equal."""

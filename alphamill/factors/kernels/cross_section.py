@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels import NOISE, TIE
+from alphamill.factors.kernels import NOISE
 from alphamill.factors.kernels.moments import shape
 from alphamill.frames import FloatArray, IntArray
 from alphamill.jit import inline, kernel
@@ -30,11 +30,13 @@ def _count_below(values: FloatArray, n: int, bound: FloatArray, below: FloatArra
 
 
 @inline
-def _count_ranks(values: FloatArray, n: int, scratch: FloatArray, twice: FloatArray) -> None:
+def _count_ranks(
+    values: FloatArray, n: int, tie: float, scratch: FloatArray, twice: FloatArray
+) -> None:
     """As `_twice_ranks`, by counting the smaller ones, and those that tie only where some do."""
     bound, below = scratch[0], scratch[1]
     for i in range(n):
-        bound[i] = values[i] - TIE * np.abs(values[i])
+        bound[i] = values[i] - tie * np.abs(values[i])
     _count_below(values, n, bound, below)
     total = 0.0
     for i in range(n):
@@ -43,7 +45,7 @@ def _count_ranks(values: FloatArray, n: int, scratch: FloatArray, twice: FloatAr
     if total == 0.5 * n * (n - 1):  # each pair is in order: nothing ties
         return
     for i in range(n):
-        bound[i] = values[i] + TIE * np.abs(values[i])
+        bound[i] = values[i] + tie * np.abs(values[i])
         twice[i] = below[i] + 1.0
     for k in range(n):
         for i in range(n):
@@ -51,14 +53,16 @@ def _count_ranks(values: FloatArray, n: int, scratch: FloatArray, twice: FloatAr
 
 
 @inline
-def _twice_ranks(values: FloatArray, n: int, scratch: FloatArray, twice: FloatArray) -> None:
-    """Doubled average ranks from 1; values that agree to 12 digits tie."""
+def _twice_ranks(
+    values: FloatArray, n: int, tie: float, scratch: FloatArray, twice: FloatArray
+) -> None:
+    """Doubled average ranks from 1; values within the fraction `tie` of each other share theirs."""
     if n <= _COUNTED:
-        _count_ranks(values, n, scratch, twice)
+        _count_ranks(values, n, tie, scratch, twice)
         return
     ordered = np.sort(values[:n])
     for i in range(n):
-        band = TIE * np.abs(values[i])
+        band = tie * np.abs(values[i])
         below = np.searchsorted(ordered, values[i] - band, side="left")
         upto = np.searchsorted(ordered, values[i] + band, side="right")
         twice[i] = below + upto + 1.0
@@ -173,7 +177,13 @@ def _winsorize(
 
 @inline
 def _rank(
-    values: FloatArray, n: int, mode: int, amount: float, scratch: FloatArray, result: FloatArray
+    values: FloatArray,
+    n: int,
+    mode: int,
+    amount: float,
+    tie: float,
+    scratch: FloatArray,
+    result: FloatArray,
 ) -> None:
     """A statistic of the order of the n values."""
     if mode == MEDIAN:
@@ -182,7 +192,7 @@ def _rank(
     elif mode == WINSORIZE:
         _winsorize(values, n, amount, scratch, result)
     else:
-        _twice_ranks(values, n, scratch, result)
+        _twice_ranks(values, n, tie, scratch, result)
         for i in range(n):
             part = result[i] * 0.5 / n
             result[i] = part if mode == RANK else np.ceil(result[i] * amount / (2.0 * n))
@@ -195,11 +205,12 @@ def _apply(
     n: int,
     mode: int,
     amount: float,
+    tie: float,
     scratch: FloatArray,
     result: FloatArray,
 ) -> None:
     if mode in (RANK, QUANTILE, WINSORIZE, MEDIAN):
-        _rank(values, n, mode, amount, scratch, result)
+        _rank(values, n, mode, amount, tie, scratch, result)
     else:
         _sum_up(values, known, n, mode, amount, result)
 
@@ -247,7 +258,13 @@ def _pick(
 
 @kernel
 def across(
-    x: FloatArray, groups: IntArray, n_groups: int, mode: int, amount: float, out: FloatArray
+    x: FloatArray,
+    groups: IntArray,
+    n_groups: int,
+    mode: int,
+    amount: float,
+    tie: float,
+    out: FloatArray,
 ) -> None:
     """`mode` within each group of symbols; groups: 0 to n_groups - 1 a symbol, -1 for none."""
     n_bars, n = x.shape
@@ -258,12 +275,12 @@ def across(
     for i in range(n_bars):
         row, line = x[i], out[i]
         if one_group and _count_known(row) == n:
-            _apply(row, all_known, n, mode, amount, scratch, line)
+            _apply(row, all_known, n, mode, amount, tie, scratch, line)
             continue
         if any_order:
             size = _fill(row, values, known)
             if size > 0:
-                _apply(values, known, size, mode, amount, scratch, line)
+                _apply(values, known, size, mode, amount, tie, scratch, line)
             for j in range(n):
                 line[j] = line[j] if known[j] > 0.0 else np.nan
             continue
@@ -272,7 +289,7 @@ def across(
         for g in range(n_groups):
             size = _pick(row, groups, g, values, where)
             if size > 0:
-                _apply(values[:size], all_known, size, mode, amount, scratch, result[:size])
+                _apply(values[:size], all_known, size, mode, amount, tie, scratch, result[:size])
             for s in range(size):
                 line[where[s]] = result[s]
 

@@ -1,10 +1,9 @@
-"""Window ranks and quantiles; values that agree to 12 digits tie."""
+"""Window ranks and quantiles; values tie that agree to a given fraction of them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from alphamill.factors.kernels import TIE
 from alphamill.frames import FloatArray, IntArray
 from alphamill.jit import inline, kernel
 
@@ -12,14 +11,14 @@ _MANY, _NARROW = 16, 64  # from so many symbols, up to so many bars, windows go 
 
 
 @kernel
-def window_rank(x: FloatArray, w: int, out: FloatArray) -> None:
-    """Average rank of the newest of w bars, over w."""
+def window_rank(x: FloatArray, w: int, tie: float, out: FloatArray) -> None:
+    """Average rank of the newest of w bars, over w; values within `tie` of each other share it."""
     n_bars, n = x.shape
     low, high, twice = np.empty(n), np.empty(n), np.empty(n)
     run = np.zeros(n)  # bars since the last NaN
     for i in range(n_bars):
         for j in range(n):
-            band = TIE * np.abs(x[i, j])
+            band = tie * np.abs(x[i, j])
             low[j] = x[i, j] - band
             high[j] = x[i, j] + band
             twice[j] = 1.0
@@ -168,27 +167,29 @@ def window_medad(x: FloatArray, w: int, out: FloatArray) -> None:
 
 
 @inline
-def _above(a: float, b: float) -> int:
+def _above(a: float, b: float, tie: float) -> int:
     """2 if a is above b, 1 if they tie, 0 if below or NaN."""
-    if np.abs(a - b) <= TIE * max(np.abs(a), np.abs(b)):
+    if np.abs(a - b) <= tie * max(np.abs(a), np.abs(b)):
         return 1
     return 2 if a > b else 0
 
 
 @inline
-def _reseat(values: FloatArray, twice: IntArray, at: int, new: float) -> None:
+def _reseat(values: FloatArray, twice: IntArray, at: int, new: float, tie: float) -> None:
     """Replace values[at] and bring the doubled ranks of all others up to date."""
     old, own = values[at], 0
     for t in range(values.shape[0]):
         if t != at:
-            twice[t] += _above(values[t], new) - _above(values[t], old)
-            own += _above(new, values[t])
+            twice[t] += _above(values[t], new, tie) - _above(values[t], old, tie)
+            own += _above(new, values[t], tie)
     values[at] = new
     twice[at] = own + 2
 
 
 @kernel
-def window_rank_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> None:
+def window_rank_corr(
+    x: FloatArray, y: FloatArray, w: int, x_tie: float, y_tie: float, out: FloatArray
+) -> None:
     """Spearman correlation of the last w bars; the ranks are kept as exact integers."""
     n_bars, n = x.shape
     xs, ys = np.empty(w), np.empty(w)
@@ -202,8 +203,8 @@ def window_rank_corr(x: FloatArray, y: FloatArray, w: int, out: FloatArray) -> N
         for i in range(n_bars):
             known = np.isfinite(x[i, j]) and np.isfinite(y[i, j])
             run = run + 1 if known else 0
-            _reseat(xs, x_twice, i % w, x[i, j])
-            _reseat(ys, y_twice, i % w, y[i, j])
+            _reseat(xs, x_twice, i % w, x[i, j], x_tie)
+            _reseat(ys, y_twice, i % w, y[i, j], y_tie)
             out[i, j] = np.nan
             if run >= w:
                 xx = yy = xy = 0

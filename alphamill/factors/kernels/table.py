@@ -33,7 +33,7 @@ def _run(kernel: Callable[..., None], *inputs: FloatArray) -> Window:
 
 
 def _one(kernel: Callable[..., None], *mode: float) -> Window:
-    return lambda x, w: _run(kernel, x)(w, *mode)
+    return lambda x, w, *more: _run(kernel, x)(w, *mode, *more)
 
 
 def _two(mode: int) -> Window:
@@ -114,7 +114,7 @@ WINDOW: Mapping[str, Window] = {
     "ts_argmax": _one(extremes.window_extreme_age, 1.0),
     "ts_median": lambda x, w: _run(order.window_quantile, x)(w, 0.5),
     "ts_quantile": lambda x, w, q: _run(order.window_quantile, x)(w, q),
-    "ts_rank": _one(order.window_rank),
+    "ts_rank": _one(order.window_rank),  # and how near values tie
     "ts_mad": _mad,
     "ts_medad": lambda x, w: _run(order.window_medad, x)(w),
     "ts_scale": _range_position,
@@ -131,10 +131,13 @@ WINDOW: Mapping[str, Window] = {
     "ts_cov": _two(pairs.COV),
     "ts_beta": _two(pairs.BETA),
     "ts_regress_resid": _two(pairs.RESID),
-    "ts_rank_corr": lambda x, y, w: _run(order.window_rank_corr, x, y)(w),
+    "ts_rank_corr": lambda x, y, w, *ties: _run(order.window_rank_corr, x, y)(w, *ties),
     "ts_autocorr": _autocorr,
 }
 """Operators over a window: full arrays, then literals -> a new array."""
+
+RANKING = frozenset({"ts_rank", "ts_rank_corr"})
+"""Those that are told, after the literals, how near the values of each array tie."""
 
 _MODES = {
     "rank": cross_section.RANK,
@@ -157,12 +160,18 @@ _MODES = {
 }
 
 
-def across(name: str, x: FloatArray, amount: float | None, groups: IntArray) -> FloatArray:
-    """An operator over the symbols of each bar. groups: 0, 1, ... a symbol, -1 for none."""
+def across(
+    name: str, x: FloatArray, amount: float | None, groups: IntArray, tie: float
+) -> FloatArray:
+    """An operator over the symbols of each bar. groups: 0, 1, ... a symbol, -1 for none.
+
+    tie: values that agree to this fraction share a rank.
+    """
     if amount is None:
         amount = OPERATORS[name].params[-1].default or 0.0
     out = np.empty_like(x)
-    cross_section.across(x, groups, int(groups.max(initial=0)) + 1, _MODES[name], amount, out)
+    n_groups = int(groups.max(initial=0)) + 1
+    cross_section.across(x, groups, n_groups, _MODES[name], amount, tie, out)
     return out
 
 

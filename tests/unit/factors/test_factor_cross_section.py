@@ -183,6 +183,82 @@ def test_ranked_covariances_of_ranks_tie_exactly():
     assert tied > n_bars / 8
 
 
+NEAR = 17_000_000_000_000.0  # in the currency of a small country; a unit is its 14th digit
+
+
+def near_equals(n_bars=60, n=7, seed=5):
+    """Decimals that agree to 12 digits, some of them equal."""
+    rng = np.random.default_rng(seed)
+    columns = ("open", "high", "low", "close", "volume", "quote_volume", "trades")
+    return {name: NEAR + rng.integers(0, 4, (n_bars, n)).astype(float) for name in columns}
+
+
+def average_ranks(values):
+    """By the definition, in integers: twice the average rank of each."""
+    return [sum((v < u) + (v <= u) for v in values) + 1 for u in values]
+
+
+AS_SENT = ["close", "quote_volume", "-trades", "delay(close, 2)", "max(ts_min(low, 3), abs(open))"]
+ROUNDED = ["close * 1.0001", "ts_mean(close, 2)", "vwap", "close + volume"]
+
+
+@pytest.mark.parametrize("text", AS_SENT)
+def test_what_the_exchange_sent_ties_where_it_is_equal_and_nowhere_else(text):
+    panel, groups = near_equals(), {"g": ["a", "b", "a", "a", "b", "b", "a"]}
+    x = compute(parse(text), panel)
+    got = {
+        name: compute(parse(f"{name}({text}{more})"), panel, groups)
+        for name, more in (
+            ("rank", ""),
+            ("group_rank", ", g"),
+            ("quantile", ", 3"),
+            ("ts_rank", ", 9"),
+        )
+    }
+    n = x.shape[1]
+    for t in range(20, len(x)):
+        twice = np.array(average_ranks(x[t].tolist()))
+        assert np.array_equal(got["rank"][t], twice * 0.5 / n)
+        assert np.array_equal(got["quantile"][t], np.ceil(twice * 3 / (2 * n)))
+        for label in "ab":
+            members = [j for j, name in enumerate(groups["g"]) if name == label]
+            ranks = np.array(average_ranks(x[t, members].tolist())) * 0.5 / len(members)
+            assert np.array_equal(got["group_rank"][t, members], ranks)
+        for j in range(n):
+            newest = average_ranks(x[t - 8 : t + 1, j].tolist())[-1]
+            assert got["ts_rank"][t, j] == newest * 0.5 / 9
+
+
+@pytest.mark.parametrize("text", ROUNDED)
+def test_what_is_computed_ties_within_12_digits(text):
+    panel = near_equals()
+    assert np.all(compute(parse(f"rank({text})"), panel)[20:] == 4 / 7)  # all share the middle one
+    assert np.all(compute(parse(f"ts_rank({text}, 9)"), panel)[20:] == 5 / 9)
+    assert np.isnan(compute(parse(f"ts_rank_corr({text}, open, 9)"), panel)).all()  # no spread
+
+
+@pytest.mark.parametrize("many", [7, 200])
+def test_ranks_of_many_symbols_are_as_exact(many):
+    """Above a number of symbols they are sorted, not counted."""
+    x = near_equals(n=many)["close"]
+    got = compute(parse("rank(close)"), {"close": x})
+    for t in range(0, len(x), 7):
+        assert np.array_equal(got[t], np.array(average_ranks(x[t].tolist())) * 0.5 / many)
+
+
+def test_rank_correlations_of_what_was_sent_are_exact():
+    panel, w = near_equals(), 9
+    got = compute(parse("ts_rank_corr(close, -volume, 9)"), panel)
+    for t in range(w - 1, 60):
+        for j in range(7):
+            a = average_ranks(panel["close"][t - w + 1 : t + 1, j].tolist())
+            b = average_ranks((-panel["volume"][t - w + 1 : t + 1, j]).tolist())
+            a, b = [value - (w + 1) for value in a], [value - (w + 1) for value in b]
+            xx, yy = sum(v * v for v in a), sum(v * v for v in b)
+            want = sum(u * v for u, v in zip(a, b, strict=True)) / math.sqrt(xx) / math.sqrt(yy)
+            assert got[t, j] == pytest.approx(want, rel=1e-14, abs=0)
+
+
 BY_HAND = [
     ("close / open", 1, 0, math.nan),
     ("close ^ open", -8, 1 / 3, math.nan),
