@@ -121,6 +121,10 @@ class LocalFiles:
                 self.write(key, after)
 
     def check(self) -> None:
+        with _faults(f"write {self._root}", absent_passes=False):
+            if not self._root.exists():  # whoever only asks leaves no folder behind
+                _check_makeable(self._root)
+                return
         self.write(PROBE, b"writable")
         self.delete(PROBE)
 
@@ -151,6 +155,16 @@ class LocalFiles:
             with contextlib.suppress(OSError):
                 if aside.stat().st_mtime < limit_s:
                     aside.unlink()
+
+
+def _check_makeable(folder: Path) -> None:
+    """Raise the OSError that making it would meet, without making it."""
+    above = next(one for one in folder.absolute().parents if one.exists())
+    fault = 0 if above.is_dir() else errno.ENOTDIR
+    if not fault and not os.access(above, os.W_OK | os.X_OK):
+        fault = errno.EACCES
+    if fault:
+        raise OSError(fault, os.strerror(fault), str(above))
 
 
 def _local_stat(stat: os.stat_result) -> Stat:

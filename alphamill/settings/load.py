@@ -6,14 +6,16 @@ naming the setting; nothing starts with half a configuration.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from alphamill.errors import Misconfigured
 from alphamill.evaluation import GateThresholds
@@ -49,6 +51,7 @@ KEY_FILE = f"{KEY_VARIABLE}_FILE"  # a file that holds the key; the variable abo
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 QUOTED = "write / ? # @ % in the password as %2F %3F %23 %40 %25"
+_FOLDER = ".alphamill"
 REDIS_ENDPOINT_FILE = "redis.url"  # in HOME, written by the embedded server, mode 0600
 
 
@@ -61,10 +64,29 @@ class LedgerSettings(Frozen):
     republish_after_s: Positive = 20.0  # a message not claimed by then is published again
 
 
+def default_home() -> Path:
+    """The nearest `.alphamill` of this user at or above the current folder, else `~/.alphamill`.
+
+    So a running stack is found from every folder, and a project may have a home of its own. One
+    that another user owns is passed by: whoever can write above us must not name our Redis.
+    """
+    try:
+        here = Path.cwd()
+        fallback = Path.home() / _FOLDER
+    except (OSError, RuntimeError):  # a folder that is gone, or a user without a home
+        return Path(_FOLDER)
+    for folder in (here, *here.parents):
+        with contextlib.suppress(OSError):
+            found = (folder / _FOLDER).stat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                return folder / _FOLDER
+    return fallback
+
+
 class Settings(Frozen):
     """Everything that can be set. Environment variables: see `ENVIRONMENT`."""
 
-    home: Path = Path(".alphamill")
+    home: Path = Field(default_factory=default_home)
     lake: str = ""  # folder or s3://bucket/prefix; "" means HOME/lake
     # redis://, rediss://, unix:///path/of.sock or redis+sentinel://HOST,HOST/MASTER/DB
     redis_url: str = ""  # "" means the embedded server of HOME if it runs, else LOCAL_REDIS

@@ -929,3 +929,11 @@ def test_without_redis_the_setting_is_named(mill, command):
     assert result.exit_code == 3
     assert "ALPHAMILL_REDIS_URL" in result.stderr
     assert "pw" not in result.stderr
+
+
+def test_what_only_reads_leaves_no_folder(mill, tmp_path):
+    nobody = {"ALPHAMILL_BINANCE_URL": "http://127.0.0.1:9", "ALPHAMILL_LLM_URL": ""}
+    new = {"ALPHAMILL_HOME": str(tmp_path / "home"), "ALPHAMILL_LAKE": None, **nobody}
+    for words in (["status"], ["doctor"], ["factors"], ["gaps"], ["library", "list"], ["usage"]):
+        mill.ask(*words, **new)
+        assert list(tmp_path.iterdir()) == [], words

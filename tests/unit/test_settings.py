@@ -1,5 +1,7 @@
 """Settings come from the environment over a file over defaults, and a bad one names itself."""
 
+from pathlib import Path
+
 import pytest
 
 from alphamill.errors import Misconfigured
@@ -12,6 +14,43 @@ def test_defaults_are_the_documented_ones(tmp_path):
     assert settings.lake_uri == str(tmp_path / "lake")
     assert settings.binance.requests_per_minute == 1200
     assert set(settings.llm.tiers) == {"quick_scan", "detailed_analysis", "final_verification"}
+
+
+@pytest.fixture
+def person(tmp_path, monkeypatch):
+    """A person's folder, with a project and a folder in it, which is the current one."""
+    deep = tmp_path / "project" / "notebooks"
+    deep.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(deep)
+    return tmp_path
+
+
+def test_one_home_from_every_folder(person, monkeypatch):
+    assert load_settings({}).home == person / ".alphamill"
+    monkeypatch.chdir("/")
+    assert load_settings({}).home == person / ".alphamill"
+
+
+def test_a_project_may_have_a_home_of_its_own(person):
+    (person / "project" / ".alphamill").mkdir()
+    (person / "project" / "notebooks" / ".alphamill").write_text("no folder")
+    assert load_settings({}).home == person / "project" / ".alphamill"
+    assert load_settings({"ALPHAMILL_HOME": "here"}).home == Path("here")
+
+
+def test_the_home_of_another_user_is_passed_by(person, monkeypatch):
+    (person / "project" / ".alphamill").mkdir()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    assert load_settings({}).home == person / ".alphamill"
+
+
+def test_a_user_without_a_home_has_one_where_they_stand(person, monkeypatch):
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    assert load_settings({}).home == Path(".alphamill")
 
 
 def test_environment_wins_over_the_file(tmp_path):

@@ -100,6 +100,17 @@ def test_a_lake_without_permission(tmp_path):
         Lake(str(tmp_path / "lake")).check_writable()
 
 
+def test_to_ask_whether_a_lake_can_be_made_makes_none(tmp_path):
+    Lake(str(tmp_path / "new" / "lake")).check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lake_that_cannot_be_made_is_told_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(Misconfigured, match="may write to"):
+        Lake(str(tmp_path / "new" / "lake")).check_writable()
+
+
 def test_leftovers_of_dead_writers_are_unseen_and_swept(lake):
     lake.write_bytes("a/t.json", b"1")
     folder = Path(lake.uri) / "a"
