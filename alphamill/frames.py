@@ -2,7 +2,8 @@
 
 KLINES  a pyarrow table of one symbol and interval, one row a closed bar, ascending `open_time`, no
         duplicates; missing bars are missing rows, never filled
-FUNDING a pyarrow table of one perpetual contract, one row a settlement, ascending `funding_time`
+FUNDING a pyarrow table of one perpetual contract, one row a payment, ascending `funding_time`: of
+        one instant (see `market.funding.parse.settled_ms`) one of each kind, and all of them count
 PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN, and
         so is an infinity
 """
@@ -44,6 +45,7 @@ FUNDING = pa.schema(
     [
         pa.field("funding_time", _TIME, nullable=False),  # as the exchange says: some ms off
         pa.field("funding_rate", pa.float64(), nullable=False),  # of the position; longs pay it
+        pa.field("rate_type", pa.string()),  # "Regular", "Special"; null where the source is silent
     ]
 )
 
@@ -159,6 +161,11 @@ class Month:
 
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"
+
+
+# From here on an instant of USD-M funding may have a Special payment beside the Regular one, and
+# only the API says which is which; its rateType came on 2026-07-28.
+SPECIAL_FUNDING_FROM = Month(2026, 7)
 
 
 def months_between(start_ms: int, end_ms: int) -> list[Month]:

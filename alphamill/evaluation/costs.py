@@ -50,7 +50,8 @@ def funding_by_bar(
     times_ms: the bars' open times. settled_ms, rates: the exchange's settlements (USD-M
     /fapi/v1/fundingRate: fundingTime and fundingRate), positive where longs pay shorts. Row t sums
     those after the open of bar t up to and including its end, which whoever traded at that open
-    pays; a settlement at the very open is paid by the position from before.
+    pays; a settlement at the very open is paid by the position from before. Of several payments at
+    one instant (rateType Regular and Special) each is owed.
     """
     ends = np.asarray(times_ms) + interval_ms
     row = np.searchsorted(ends, settled_ms, side="left")

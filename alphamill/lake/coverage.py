@@ -6,7 +6,7 @@ for, and does not have, is doubted and asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,13 +26,16 @@ class Wanted(TimeRange):
     doubt: bool = False
 
 
-def still_wanted(lake: Lake, series: AnySeries, asked: TimeRange) -> list[Wanted]:
+def still_wanted(
+    lake: Lake, series: AnySeries, asked: TimeRange, again: Iterable[TimeRange] = ()
+) -> list[Wanted]:
     """What to ask for, in order; stretches that touch over a month's end are one.
 
-    A damaged file counts as none and will be replaced.
+    again: what is doubted although a file has it. A damaged file counts as none and will be
+    replaced.
     """
     new: list[TimeRange] = []
-    doubted: list[TimeRange] = []
+    doubted = [part for one in again if (part := one.within(asked))]
     for month, part in asked.by_month():
         partition = _partition(lake, series, month)
         if partition is None:

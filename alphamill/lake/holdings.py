@@ -17,8 +17,9 @@ class Holdings:
 
     missing: stretches without bars between the first and the last bar asked for. halts: stretches
     of flat bars without volume, which are there. funding_unknown: stretches of a futures series
-    whose settlements the lake does not know, empty on spot. asked_ms: by month, when the exchange
-    was last asked; a month that is not there was never asked for.
+    whose settlements the lake does not know, empty on spot. funding_silent: those of them in which
+    the contract traded and the exchange, when asked, had no settlement. asked_ms: by month, when
+    the exchange was last asked; a month that is not there was never asked for.
     """
 
     series: Series
@@ -30,6 +31,7 @@ class Holdings:
     halts: tuple[BarSpan, ...]
     asked_ms: Mapping[Month, int] = field(default_factory=dict)
     funding_unknown: tuple[TimeRange, ...] = ()
+    funding_silent: tuple[TimeRange, ...] = ()
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -54,6 +56,7 @@ class Holdings:
             "missing": [self._stretch(stretch) for stretch in self.missing],
             "halts": [self._stretch(halt) for halt in self.halts],
             "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
+            "funding_silent": [asdict(stretch) for stretch in self.funding_silent],
         }
 
     def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:

@@ -8,13 +8,15 @@ one folder on a file system that ignores case.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import FUNDING, KLINES, Interval, Market, Month, is_symbol
+from alphamill.frames import FUNDING, KLINES, Interval, Market, Month, is_symbol, times_ms
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.\-]{0,120}")
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
@@ -44,6 +46,11 @@ class Series:
         if not is_symbol(self.symbol):
             raise ValueError(f"not a symbol: {self.symbol!r}")
 
+    @staticmethod
+    def in_order(table: pa.Table) -> bool:
+        """Whether every row of a month is later than the one before."""
+        return bool((np.diff(times_ms(table)) > 0).all())
+
     def folder(self, kind: str) -> str:
         """The key prefix of `kind` ("klines", "features"), without a slash at its end."""
         interval = "1mo" if self.interval is Interval.MO1 else self.interval.value
@@ -68,6 +75,13 @@ class FundingSeries:
     def __post_init__(self) -> None:
         if not is_symbol(self.symbol) or not self.market.has_funding:
             raise ValueError(f"no funding of {self.symbol!r} on {self.market}")
+
+    @staticmethod
+    def in_order(table: pa.Table) -> bool:
+        """Whether every row is later than the one before, or of its time and another kind."""
+        kinds = table["rate_type"].fill_null("").to_pylist()
+        keys = zip(times_ms(table).tolist(), kinds, strict=True)
+        return all(one < other for one, other in itertools.pairwise(keys))
 
     def folder(self, kind: str) -> str:
         """The key prefix of `kind` ("funding", "quarantine"), without a slash at its end."""

@@ -139,7 +139,7 @@ def manifest(lake: Lake, market: Market, symbol: str, interval: Interval) -> Man
             continue  # deleted meanwhile
         if metadata is not None and time.time_ns() - version.written_ns > _SETTLED_NS:
             remembered[name] = {"version": _stamp(version), "metadata": dict(metadata)}
-        partition = _partition(month, metadata)
+        partition = _partition(series, month, metadata)
         entries.append(Entry(month, partition, version.size_bytes, version.written_ms))
     if remembered != cached:
         _write_cache(lake, f"{folder}/{CACHE}", remembered)
@@ -176,9 +176,11 @@ def _metadata(
     return metadata, Stat(before.size_bytes, time.time_ns(), before.tag)
 
 
-def _partition(month: Month, metadata: Mapping[str, str] | None) -> Partition | None:
+def _partition(
+    series: Series, month: Month, metadata: Mapping[str, str] | None
+) -> Partition | None:
     try:
-        return partition_of(month, metadata) if metadata is not None else None
+        return partition_of(series, month, metadata) if metadata is not None else None
     except (KeyError, ValueError, TypeError):
         return None
 

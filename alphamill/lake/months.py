@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 
 from alphamill.frames import (
     KLINES,
+    SPECIAL_FUNDING_FROM,
     BarSpan,
     Interval,
     Market,
@@ -23,10 +23,11 @@ from alphamill.frames import (
     rows_within,
     times_ms,
 )
-from alphamill.lake.layout import AnySeries, Series
+from alphamill.lake.layout import AnySeries, FundingSeries, Series
 from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
+_RATE_TYPES = "kept"  # what a file of funding says that has a row for each payment of an instant
 _READERS = 4  # months read side by side
 
 
@@ -101,7 +102,7 @@ def update_partition(
         present = None
         if before is not None:
             with contextlib.suppress(Unreadable):
-                present = _partition(month, before[1], key), before[0]
+                present = _partition(series, month, before[1], key), before[0]
         after = change(present)
         return None if after is None else _stored(series, month, *after)
 
@@ -113,9 +114,10 @@ def _stored(series: AnySeries, month: Month, table: pa.Table, facts: MonthFacts)
     times = times_ms(table)
     if times.size and not (month.start_ms <= times[0] and times[-1] < month.end_ms):
         raise ValueError(f"{series.folder(series.kind)}: rows from outside {month}")
-    if not (np.diff(times) > 0).all():
+    if not series.in_order(table):
         raise ValueError(f"{series.folder(series.kind)} {month}: rows out of order or twice")
-    return table, _metadata(month, table, facts)
+    kinds = {} if isinstance(series, Series) else {"rate_types": _RATE_TYPES}
+    return table, _metadata(month, table, facts) | kinds
 
 
 def read_klines(
@@ -154,8 +156,16 @@ def read_partition(lake: Lake, series: AnySeries, month: Month) -> Partition | N
     """What the lake has of a month; None for no file. Raises Unreadable for a damaged one."""
     key = series.key(series.kind, month)
     try:
-        return _partition(month, lake.metadata(key), key)
+        return _partition(series, month, lake.metadata(key), key)
     except FileNotFoundError:
+        return None
+
+
+def kinds_kept(lake: Lake, series: FundingSeries, month: Month) -> bool | None:
+    """Whether a month of funding has all payments of an instant; None if there is no month."""
+    try:
+        return lake.metadata(series.key(series.kind, month)).get("rate_types") == _RATE_TYPES
+    except (FileNotFoundError, Unreadable):
         return None
 
 
@@ -166,19 +176,19 @@ def load_partition(
     key = series.key(series.kind, month)
     try:
         table, metadata = lake.load(key, columns)
-        return _partition(month, metadata, key), table
+        return _partition(series, month, metadata, key), table
     except (FileNotFoundError, Unreadable):
         return None
 
 
-def _partition(month: Month, metadata: Mapping[str, str], key: str) -> Partition:
+def _partition(series: AnySeries, month: Month, metadata: Mapping[str, str], key: str) -> Partition:
     try:
-        return partition_of(month, metadata)
+        return partition_of(series, month, metadata)
     except (KeyError, ValueError, TypeError) as error:
         raise Unreadable(f"{key} does not say what it holds ({error!r}); fetch it again") from error
 
 
-def partition_of(month: Month, metadata: Mapping[str, str]) -> Partition:
+def partition_of(series: AnySeries, month: Month, metadata: Mapping[str, str]) -> Partition:
     """From a file's metadata. KeyError, ValueError or TypeError if it was not written here."""
     if metadata["format"] != FORMAT:
         raise ValueError(f"format {metadata['format']}")
@@ -189,6 +199,8 @@ def partition_of(month: Month, metadata: Mapping[str, str]) -> Partition:
         halts=_read_ranges(metadata["halts"]),
         unverified=_read_ranges(metadata.get("unverified", "[]")),
     )
+    if not isinstance(series, Series) and metadata.get("rate_types") != _RATE_TYPES:
+        facts = _doubted(series, facts)
     return Partition(
         month=month,
         rows=int(metadata["rows"]),
@@ -200,12 +212,24 @@ def partition_of(month: Month, metadata: Mapping[str, str]) -> Partition:
     )
 
 
+def _doubted(series: FundingSeries, facts: MonthFacts) -> MonthFacts:
+    """Those of a month that was written when one payment of an instant was kept and others lost."""
+    asked = facts.asked
+    start_ms = max(asked.start_ms, SPECIAL_FUNDING_FROM.start_ms)
+    if series.market is not Market.USD_M or start_ms >= asked.end_ms:
+        return facts
+    return replace(facts, unverified=(*facts.unverified, BarSpan(start_ms, asked.end_ms, 0)))
+
+
 def content_hash(table: pa.Table) -> str:
     """sha256 of the values, column by column, whatever the file's encoding or chunks."""
     digest = hashlib.sha256()
     for name in table.column_names:
         column = table[name].combine_chunks()
         digest.update(f"{name}:{column.type}:{len(column)};".encode())
+        if pa.types.is_string(column.type):
+            digest.update(json.dumps(column.to_pylist()).encode())
+            continue
         if column.null_count:
             digest.update(column.is_null().to_numpy(zero_copy_only=False).tobytes())
             column = column.cast(_plain(column.type)).fill_null(0)

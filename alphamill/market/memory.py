@@ -100,6 +100,7 @@ class FakeFunding:
 
     `failures` are raised by the next pages, one each, in order; `pages` remembers what was asked
     for. `files`: stems -> FUNDING_FILE or an error, of the archive; `stems`: those asked for.
+    `page_rows`: the most that a page has.
     """
 
     clock: Clock
@@ -108,6 +109,7 @@ class FakeFunding:
     failures: list[AlphamillError] = field(default_factory=list)
     pages: list[tuple[str, int, int]] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)
+    page_rows: int = PAGE_ROWS
 
     def reached_ms(self, wanted_ms: int) -> int:  # noqa: ARG002  the fake's clock is exact
         return self.clock.now_ms()
@@ -119,7 +121,7 @@ class FakeFunding:
         if symbol not in self.tables:
             raise unknown_symbol(symbol, self.tables)
         asked = TimeRange(start_ms, max(start_ms, min(end_ms, self.clock.now_ms())))
-        return rows_within(self.tables[symbol], asked).slice(0, PAGE_ROWS)
+        return rows_within(self.tables[symbol], asked).slice(0, self.page_rows)
 
     def read(self, file: FundingFile) -> pa.Table | None:
         self.stems.append(file.stem)

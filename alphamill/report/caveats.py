@@ -169,7 +169,7 @@ def funding_line(run: PublishedRun) -> str:
     worst = [f"{symbol} {whole(bars)}" for symbol, bars in unknown.most_common()]
     return (
         f"Funding is not known in {whole(unknown.total())} bars, where none is charged: "
-        f"{_some(worst)}."
+        f"{_some(worst)}. Where, and what asks for it again: alphamill gaps."
     )
 
 

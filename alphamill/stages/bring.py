@@ -56,13 +56,15 @@ def bring(
     merge: Callable[[list[pa.Table]], pa.Table],
     describe: Callable[[MonthFacts, pa.Table], MonthFacts],
     rows: str,
+    again: Iterable[TimeRange] = (),
 ) -> Brought:
     """Each part is in the lake before the next is asked for; safe beside another worker.
 
     parts_of: a history's. merge, describe: as those of `extend`. rows: "bars", or what they are
-    called. Raises as the history does, but not GiveUp where there were only doubts to ask about.
+    called. again: what to ask about although the lake has it. Raises as the history does, but not
+    GiveUp where there were only doubts to ask about.
     """
-    wanted = still_wanted(lake, series, asked)
+    wanted = still_wanted(lake, series, asked, again)
     brought = Brought(skipped=not wanted)
     for stretch in wanted:
         try:

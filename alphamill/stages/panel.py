@@ -40,7 +40,7 @@ from alphamill.runs.panels import (
 )
 from alphamill.runs.segments import NO_GRID, cut_segments, too_short
 from alphamill.stages.features import read_features
-from alphamill.stages.funding import KnownFunding, read_funding
+from alphamill.stages.funding import KnownFunding, read_owed
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
@@ -221,7 +221,7 @@ def _funding(grid: _Grid, deps: PanelDeps) -> FloatArray:
     spec, end_ms = deps.spec, grid.end_ms + MINUTE_MS
     columns = [
         funding_column(
-            read_funding(deps.lake, spec.market, symbol, grid.start_ms, end_ms),
+            read_owed(deps.lake, spec.market, symbol, grid.interval, grid.start_ms, end_ms),
             grid.times_ms,
             grid.interval.ms,
         )
@@ -234,7 +234,8 @@ def funding_column(funding: KnownFunding, open_ms: IntArray, interval_ms: int) -
     """One symbol's funding, (bars,): see `funding_by_bar`; NaN where it is not known.
 
     open_ms: of the bars, ascending. A stamp is read as the minute that it is nearest to: funding is
-    owed by who holds on the hour, and who trades at the open of that hour's bar does not yet.
+    owed by who holds on the hour, and who trades at the open of that hour's bar does not yet. All
+    payments of an instant are owed.
     """
     stamps = settled_ms(times_ms(funding.table))
     rates = funding.table["funding_rate"].to_numpy()

@@ -11,8 +11,8 @@ from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market, TimeRange
 from alphamill.lake import Lake, compared_at_ms, manifest, partitions
 from alphamill.lake.holdings import Holdings, holdings_of
-from alphamill.report.terminal.gaps import gaps_view
-from alphamill.stages.funding import read_funding
+from alphamill.report.terminal.gaps import funding_cure, gaps_view
+from alphamill.stages.funding import read_owed
 from producers import options
 
 
@@ -74,12 +74,14 @@ def gaps(
         )
         return
     Console().print(gaps_view(holdings, absent))
+    for line in funding_cure(holdings):
+        click.echo(line)
 
 
 def _with_funding(lake: Lake, held: Holdings) -> Holdings:
     market, symbol = held.series.market, held.series.symbol
     if not market.has_funding:
         return held
-    known = read_funding(lake, market, symbol, held.start_ms, held.end_ms)
-    unknown = TimeRange(held.start_ms, held.end_ms).without(*known.known)
-    return replace(held, funding_unknown=tuple(unknown))
+    owed = read_owed(lake, market, symbol, held.series.interval, held.start_ms, held.end_ms)
+    unknown = TimeRange(held.start_ms, held.end_ms).without(*owed.known)
+    return replace(held, funding_unknown=tuple(unknown), funding_silent=owed.silent)

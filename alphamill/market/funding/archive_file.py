@@ -1,7 +1,8 @@
 """The archive's files of funding: one a symbol and month, on futures only; there are no daily ones.
 
 Source: data.binance.vision, futures/{um,cm}/monthly/fundingRate: calc_time, the hours since the
-settlement before, and the rate.
+settlement before, and the rate. No file says of what kind a rate is, so that the month of the first
+Special rates on USD-M and all later ones are not read from here.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import FUNDING, Market, Month, TimeRange, is_symbol, times_ms
+from alphamill.frames import FUNDING, Market, Month, TimeRange, is_symbol, times_ms, union
 from alphamill.market.archive import MARKET_FOLDERS
 from alphamill.market.archive_zip import only_csv
-from alphamill.market.funding.parse import LONGEST_MS, MINUTE_MS, funding_table
+from alphamill.market.funding.parse import LONGEST_MS, MINUTE_MS, funding_rows, settled_ms
 
 FUNDING_FILE = pa.schema([*FUNDING, pa.field("interval_hours", pa.int64(), nullable=False)])
 _HOUR_MS = 3_600_000
@@ -64,7 +65,8 @@ class FundingFile:
 def parse_funding_csv(text: bytes) -> pa.Table:
     """FUNDING_FILE of a CSV with or without a header row, which is told by its first byte.
 
-    Raises ValueError for anything malformed, and for two settlements in one minute.
+    Rows are as they stand there, also several of one instant. Raises ValueError for anything
+    malformed.
     """
     lines = text.decode("ascii").splitlines()
     if text[:1].isalpha():
@@ -73,17 +75,18 @@ def parse_funding_csv(text: bytes) -> pa.Table:
     if any(len(row) < _FIELDS for row in rows):
         raise ValueError("its CSV has rows of too few fields")
     hours = np.array([int(row[1]) for row in rows], dtype=np.int64)
-    table = funding_table([int(row[0]) for row in rows], [float(row[2]) for row in rows])
-    if table.num_rows != len(rows) or (hours < 0).any():
-        raise ValueError("its CSV has settlements twice, or less than no hours apart")
+    table = funding_rows([int(row[0]) for row in rows], [float(row[2]) for row in rows])
+    if (hours < 0).any():
+        raise ValueError("its CSV has settlements less than no hours apart")
     order = np.argsort([int(row[0]) for row in rows], kind="stable")
     return table.append_column(FUNDING_FILE.field("interval_hours"), pa.array(hours[order]))
 
 
 def holes(table: pa.Table, asked: TimeRange) -> list[TimeRange]:
-    """Stretches of `asked` where a file of settlements may lack one.
+    """Stretches of `asked` of which a file of settlements cannot say what was paid, in order.
 
-    Longer than what either settlement beside it states as its interval. `table` has rows.
+    Where it may lack one: longer than what either settlement beside states as its interval. And
+    instants of several rows, which may be payments or repeats. `table` has rows.
     """
     times = times_ms(table)
     hours = table["interval_hours"].to_numpy()
@@ -93,4 +96,8 @@ def holes(table: pa.Table, asked: TimeRange) -> list[TimeRange]:
     closes = np.concatenate((times, [asked.end_ms]))
     most = np.maximum(np.concatenate((allowed[:1], allowed)), np.append(allowed, allowed[-1]))
     found = np.flatnonzero(closes - opens > most)
-    return [TimeRange(int(opens[at]), int(closes[at])) for at in found]
+    lacking = [TimeRange(int(opens[at]), int(closes[at])) for at in found]
+    minutes, rows = np.unique(settled_ms(times), return_counts=True)
+    half = MINUTE_MS // 2
+    several = [TimeRange(at - half, at + half) for at in minutes[rows > 1].tolist()]
+    return union([*lacking, *several])

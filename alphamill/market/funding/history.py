@@ -1,6 +1,8 @@
 """A range of settlements: the archive's monthly files first, and REST for the rest.
 
-A page of REST's that is empty is asked for a second time before anyone believes it.
+What REST does not have is asked for a second time before anyone believes it: a page that is empty,
+and a stretch of a page without a settlement that is longer than any interval. Where a page may be
+cut, the next begins with its last instant anew, since that may have payments on both sides.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.frames import FUNDING, Market, TimeRange, rows_within, times_ms
+from alphamill.frames import FUNDING, SPECIAL_FUNDING_FROM, Market, TimeRange, rows_within, times_ms
 from alphamill.market.archive_first import (
     SHORT_MS,
     ArchiveMonth,
@@ -22,11 +25,17 @@ from alphamill.market.archive_first import (
     archive_first,
 )
 from alphamill.market.exchange import SETTLE_MS
-from alphamill.market.funding.api import PAGE_ROWS
 from alphamill.market.funding.archive_file import FundingFile, holes
-from alphamill.market.funding.parse import LONGEST_MS, merge_funding
+from alphamill.market.funding.parse import (
+    LONGEST_MS,
+    MINUTE_MS,
+    merge_funding,
+    payments,
+    settled_ms,
+)
 
-_TIMES_ASKED = 2  # for a page that is empty
+_TIMES_ASKED = 2  # for what is not there
+_ROUND = 100  # venues cap pages at such numbers of rows, and not all at the documented one
 
 FundingArchive = FileArchive[FundingFile]
 
@@ -65,10 +74,12 @@ class FundingHistory:
         for month, part in asked.by_month():
             if month.end_ms > self.clock.now_ms() or part.length_ms <= SHORT_MS:
                 continue
+            if self.market is Market.USD_M and month >= SPECIAL_FUNDING_FROM:
+                return  # its files cannot say that they have every payment
             found = ArchiveMonth(part)
             table = found.read(self.archive, FundingFile(self.market, symbol, month))
             if table is not None and table.num_rows:
-                found.table = rows_within(table.select(FUNDING.names), part)
+                found.table = rows_within(payments(table.select(FUNDING.names)), part)
                 missing = holes(table, month.range)
                 found.holes = [hole for one in missing if (hole := one.within(part))]
             yield found
@@ -85,15 +96,39 @@ class FundingHistory:
             requests += 1
             if not table.num_rows and requests < _TIMES_ASKED:
                 continue
-            part = TimeRange(cursor_ms, _answered_until_ms(table, until_ms))
+            table, answered_ms = _certain(table, until_ms)
+            part = TimeRange(cursor_ms, answered_ms)
+            while (silence := _silence(table, part)) is not None:
+                again = self.exchange.page(symbol, silence.start_ms, silence.end_ms)
+                table, had = merge_funding([table, again]), table.num_rows
+                requests += 1
+                if table.num_rows == had:
+                    break
             yield FetchedPart(part, table, now_ms, requests, damaged=damaged, notes=notes)
             cursor_ms, requests, damaged, notes = part.end_ms, 0, (), ()
 
 
-def _answered_until_ms(table: pa.Table, until_ms: int) -> int:
-    """Where a page's settlements are known to end: at the last, unless no other can follow."""
+def _certain(table: pa.Table, until_ms: int) -> tuple[pa.Table, int]:
+    """The rows of a page that are all there are up to a time, and that time.
+
+    A page that may be cut is known up to its last instant, which is left for the next.
+    """
     if not table.num_rows:
-        return until_ms
-    last_ms = int(times_ms(table)[-1])
-    whole = table.num_rows < PAGE_ROWS and until_ms - last_ms <= LONGEST_MS
-    return until_ms if whole else last_ms + 1
+        return table, until_ms
+    times = times_ms(table)
+    minutes = settled_ms(times)
+    if until_ms - int(times[-1]) <= LONGEST_MS and table.num_rows % _ROUND:
+        return table, until_ms
+    first_of_last = int(np.searchsorted(minutes, minutes[-1]))
+    if first_of_last:
+        return table.slice(0, first_of_last), int(times[first_of_last])
+    return table, int(times[-1]) + 1
+
+
+def _silence(table: pa.Table, answered: TimeRange) -> TimeRange | None:
+    """From the first to the last stretch of an answer that lacks a settlement; None for none."""
+    edges = np.concatenate(([answered.start_ms], times_ms(table), [answered.end_ms]))
+    longer = np.flatnonzero(np.diff(edges) > LONGEST_MS + MINUTE_MS)
+    if not table.num_rows or not longer.size:
+        return None
+    return TimeRange(int(edges[longer[0]]), int(edges[longer[-1] + 1]))

@@ -15,6 +15,7 @@ from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, moment, percent, plain, whole
 
 _STRETCHES_SHOWN = 40
+_DAY_MS = 86_400_000
 _FUNDING_SHOWN = 4  # stretches of a symbol without known funding
 
 _Stretch = tuple[Holdings, Missing | BarSpan, str]  # whose, where, why
@@ -46,6 +47,28 @@ def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
             whose = f"funding of {one.series.symbol} ({one.series.market.value}) not known"
             lines.append(f"{whose}: {parts}" + (f" and {more} more" if more else ""))
     return list(dict.fromkeys(lines))  # a symbol's intervals often say the same
+
+
+def funding_cure(holdings: Sequence[Holdings]) -> list[str]:
+    """What to do about unknown funding: a command a market, whole, and why it may be in vain."""
+    lines = []
+    for market in dict.fromkeys(one.series.market for one in holdings if one.funding_unknown):
+        own = [one for one in holdings if one.funding_unknown and one.series.market is market]
+        parts = [part for one in own for part in one.funding_unknown]
+        first = min(part.start_ms for part in parts)
+        last = max(part.end_ms for part in parts) + _DAY_MS - 1
+        symbols = dict.fromkeys(one.series.symbol for one in own)
+        lines.append(
+            f"ask again: alphamill fetch {' '.join(symbols)} --market {market} --interval "
+            f"{own[0].series.interval} --start {moment(first)[:10]} --end {moment(last)[:10]} "
+            "--again --wait"
+        )
+    if any(one.funding_silent for one in holdings):
+        lines.append(
+            "where the contract traded and the exchange has no settlement for over 8 hours, it is "
+            "not 0, and books are charged nothing; it may have it another day"
+        )
+    return lines
 
 
 def _series_table(holdings: Sequence[Holdings]) -> Table:

@@ -64,7 +64,7 @@ def test_what_was_had_before_a_failure_is_not_asked_for_again(lake, fake):
     fake_page = replace_page(fake, page)
     with pytest.raises(RetryLater):
         funding.run(job, replace(deps, exchange=fake_page))
-    assert known(lake).table.num_rows == 1000
+    assert known(lake).table.num_rows == 999  # the last instant of a full page is asked for anew
     facts = funding.run(job, deps)
     assert (facts.requests, facts.settlements) == (1, 1416)
     assert known(lake).table.equals(every(1))

@@ -145,7 +145,6 @@ def test_hours_stay_with_their_rows():
         csv(f"{at(0)},8,nan"),
         csv(f"{at(0)},-8,0.1"),
         csv(f"{2**70},8,0.1"),
-        csv(f"{at(0)},8,0.1", f"{at(0, 5)},8,0.1"),
         csv(f"{at(-1)},8,0.1"),
         csv(f"{JANUARY.end_ms},8,0.1"),
         "calc_tïme\n1,8,0.1\n".encode(),
@@ -156,9 +155,13 @@ def test_a_file_that_is_not_what_it_should_be(text):
         FILE.parse(zipped(text))
 
 
-def test_a_settlement_twice_in_a_file_is_said():
-    with pytest.raises(ValueError, match="settlements twice"):
-        parse_funding_csv(csv(f"{at(0)},8,0.1", f"{at(0, 5)},8,0.1"))
+@pytest.mark.parametrize("second", [f"{at(8, 5)},8,0.1", f"{at(8)},8,-0.0065"])
+def test_an_instant_twice_in_a_file_is_kept_and_only_the_api_says_what_was_paid(second):
+    text = csv(f"{at(0)},8,0.1", f"{at(8)},8,0.1", second, f"{at(16)},8,0.1")
+    table = FILE.parse(zipped(text))
+    assert table.num_rows == 4
+    (doubted,) = holes(table, TimeRange(at(0), at(24)))
+    assert doubted == TimeRange(at(8, -30_000), at(8, 30_000))
 
 
 def test_the_first_settlement_of_a_month_may_be_stamped_before_it():
