@@ -26,16 +26,17 @@ def features(universe: Universe, bars: options.BarRange, how: options.Submission
     """
     settings = options.settings()
     start_ms, end_ms = checked_range(bars)
+    chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.FEATURES,
         lake=settings.lake_uri,
         market=bars.market,
-        symbols=chosen_symbols(settings, bars.market, universe),
+        symbols=chosen.symbols,
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
     )
-    submit(spec, settings, how)
+    submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

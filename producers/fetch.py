@@ -49,11 +49,12 @@ def fetch(
     if sample is not None and not verify:
         raise click.UsageError("--sample goes with --verify")
     start_ms, end_ms = checked_range(bars)
+    chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.FETCH,
         lake=settings.lake_uri,
         market=bars.market,
-        symbols=chosen_symbols(settings, bars.market, universe),
+        symbols=chosen.symbols,
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
@@ -61,7 +62,7 @@ def fetch(
         # The exchange of today is another question than that of yesterday.
         salt=datetime.now(UTC).date().isoformat() if verify else "",
     )
-    submit(spec, settings, how)
+    submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

@@ -59,12 +59,12 @@ def mine(
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     if not usd * 1_000_000 >= 1:  # NaN too
         raise click.UsageError("--budget-usd must be at least a millionth of a dollar")
-    symbols = chosen_symbols(settings, bars.market, universe)
+    chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
         market=bars.market,
-        symbols=symbols,
+        symbols=chosen.symbols,
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
@@ -72,7 +72,7 @@ def mine(
         candidates=candidates,
         budget_usd_micros=int(usd * 1_000_000),
         strategy=strategy,
-        groups=read_groups(groups_file, symbols) if groups_file else {},
+        groups=read_groups(groups_file, chosen.symbols) if groups_file else {},
         llm_url=settings.llm.url,
         tiers=dict(settings.llm.tiers),
         search=settings.search,
@@ -82,7 +82,7 @@ def mine(
         gates=settings.gates,
     )
     check_segments(spec)
-    submit(spec, settings, how)
+    submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from alphamill.errors import AlphamillError, Misconfigured
-from alphamill.frames import Interval, Market, is_symbol
+from alphamill.frames import SYMBOL_SPELLING, Interval, Market, is_symbol, symbol_meant
 from alphamill.settings import Settings, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISCONFIGURED, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -68,10 +68,15 @@ class Symbols(click.ParamType):  # type: ignore[type-arg]  # generic only from c
             return value
         for text in value.split(","):
             if not is_symbol(text):
-                upper = text.upper().replace("/", "").replace("-", "")
-                hint = f"; did you mean {upper}?" if is_symbol(upper) else ""
-                self.fail(f"{text!r} is not spelled as the exchange does{hint}", param, ctx)
+                self.fail(misspelt(text), param, ctx)
         return tuple(value.split(","))
+
+
+def misspelt(text: str) -> str:
+    """What is wrong with a text that is no symbol."""
+    meant = symbol_meant(text)
+    hint = f"; did you mean {meant}?" if meant else f" ({SYMBOL_SPELLING})"
+    return f"{text!r} is not spelled as the exchange does{hint}"
 
 
 def flat(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -3,32 +3,61 @@
 `klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet`, the same under `features/`;
 `funding/market=um/symbol=BTCUSDT/2021-04.parquet`, since funding has no interval; and
 `runs/run=ID/NAME`. A bar of one month is spelled 1mo, as in Binance's archive: 1M and 1m would be
-one folder on a file system that ignores case.
+one folder on a file system that ignores case. A symbol stands there as the exchange spells it, in
+whatever script.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from alphamill.frames import FUNDING, KLINES, Interval, Market, Month, is_symbol, times_ms
+from alphamill.frames import (
+    FUNDING,
+    KLINES,
+    Interval,
+    Market,
+    Month,
+    is_letter_or_number,
+    is_symbol,
+    times_ms,
+)
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.\-]{0,120}")
+_SEGMENT = re.compile(r"[\w=][\w=.\-]*")
+_SEGMENT_BYTES = 217  # of the 255 that file systems take; a local writer's own name adds 38
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 _MONTH_FILE = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
 _FOLDER = re.compile(r"\w+/market=(\w+)/interval=(\w+)/symbol=(\w+)/")
 
 
 def checked_key(key: str) -> str:
-    """The key itself. ValueError for anything but plain relative segments: no "..", no hidden."""
-    if not key or any(_SEGMENT.fullmatch(segment) is None for segment in key.split("/")):
+    """The key itself. ValueError for anything but plain relative segments: no "..", no hidden.
+
+    A segment is made of letters and numbers of any script, in Unicode's NFC, and of _ = . and -; it
+    is at most 217 bytes long.
+    """
+    if not all(map(_is_segment, key.split("/"))):
         raise ValueError(f"not a key of the lake: {key!r}")
     return key
+
+
+def _is_segment(text: str) -> bool:
+    return (
+        _SEGMENT.fullmatch(text) is not None
+        and (text.isascii() or _is_plain(text))
+        and len(text.encode()) <= _SEGMENT_BYTES
+    )
+
+
+def _is_plain(text: str) -> bool:
+    plain = all(char in "_=.-" or is_letter_or_number(char) for char in text)
+    return plain and unicodedata.is_normalized("NFC", text)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from typing import Literal, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 import requests
@@ -57,7 +58,7 @@ class ArchiveFile(Protocol):
 
     @property
     def path(self) -> str:
-        """Below the archive's URL, without a slash before it."""
+        """Below the archive's URL, without a slash before it; not percent-encoded."""
 
     @property
     def source(self) -> Literal["archive-monthly", "archive-daily"]:
@@ -141,7 +142,7 @@ class Archive:
             raise
 
     def _send(self, path: str, most_bytes: int) -> bytes | None:
-        url, body = f"{self._url}/{path}", bytearray()
+        url, body = f"{self._url}/{quote(path)}", bytearray()
         try:
             with (
                 self._turns,

@@ -19,6 +19,7 @@ MAX_CSV_BYTES = 128 * 2**20  # sixteen times a month of BTCUSDT 1m
 _LOCAL_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
+_SAID_TO_BE_UTF8 = 0x800
 
 
 def only_csv(content: bytes, name: str) -> bytes:
@@ -28,11 +29,18 @@ def only_csv(content: bytes, name: str) -> bytes:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
         raise ValueError(f"it is not a zip ({error})") from error
-    if [member.filename for member in members] != [name]:
+    if [_name_of(member) for member in members] != [name]:
         raise ValueError(f"it holds {[m.filename[:60] for m in members[:3]]}, not {name} alone")
     if members[0].file_size > MAX_CSV_BYTES or members[0].flag_bits & _ENCRYPTED:
         raise ValueError("its CSV is encrypted or too large")
     return _inflated(content, members[0])
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    """Of a member whose writer did not say that its name is UTF-8, which is code page 437 then."""
+    if member.flag_bits & _SAID_TO_BE_UTF8:
+        return member.filename
+    return member.filename.encode("cp437").decode("utf-8", "replace")
 
 
 def _inflated(content: bytes, member: zipfile.ZipInfo) -> bytes:

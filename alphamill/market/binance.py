@@ -302,7 +302,7 @@ def _milliseconds(value: object) -> int | None:
 
 def _read_info(data: Mapping[str, Any], now_s: float, url: str) -> _Info:
     try:
-        symbols = {item["symbol"]: _symbol(item) for item in data["symbols"]}
+        symbols = {item["symbol"]: read_symbol(item) for item in data["symbols"]}
         limits = [
             int(rule["limit"] * 60 / (_SECONDS[rule["interval"]] * rule["intervalNum"]))
             for rule in data["rateLimits"]
@@ -316,14 +316,25 @@ def _read_info(data: Mapping[str, Any], now_s: float, url: str) -> _Info:
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 
 
-def _symbol(item: Mapping[str, Any]) -> SymbolInfo:
+def read_symbol(item: Mapping[str, Any]) -> SymbolInfo:
+    """A row of exchangeInfo; what a market does not say of its symbols is "", None or False."""
     return SymbolInfo(
         symbol=item["symbol"],
         status=item.get("status") or item.get("contractStatus", ""),  # COIN-M has the latter
         base=item["baseAsset"],
         quote=item["quoteAsset"],
+        contract_type=item.get("contractType") or "",
+        underlying_type=item.get("underlyingType") or "",
         onboard_ms=_milliseconds(item.get("onboardDate")),
+        delivery_ms=_milliseconds(item.get("deliveryDate")),
+        leveraged="LEVERAGED" in _permissions(item),
     )
+
+
+def _permissions(item: Mapping[str, Any]) -> set[str]:
+    """Of spot: `permissions` in old listings, a list of lists in `permissionSets` since 2023."""
+    sets = [item.get("permissions") or [], *(item.get("permissionSets") or [])]
+    return {name for names in sets if isinstance(names, list) for name in names}
 
 
 def _quote_volume(item: Mapping[str, Any]) -> float:

@@ -22,7 +22,11 @@ class SymbolInfo:
     status: str  # TRADING, HALT, BREAK, ...
     base: str
     quote: str
+    contract_type: str = ""  # futures only: PERPETUAL, TRADIFI_PERPETUAL, CURRENT_QUARTER, ...
+    underlying_type: str = ""  # futures only: COIN, EQUITY, COMMODITY, ...
     onboard_ms: int | None = None  # futures only; spot does not say when a symbol was listed
+    delivery_ms: int | None = None  # futures only; of a perpetual that goes on, in the year 2100
+    leveraged: bool = False  # its permissions say LEVERAGED, as those of spot's tokens do
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ import pyarrow as pa
 
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.frames import BarSpan, Interval, TimeRange, is_symbol, months_between, rows_within
+from alphamill.frames import (
+    SYMBOL_SPELLING,
+    BarSpan,
+    Interval,
+    TimeRange,
+    is_symbol,
+    months_between,
+    rows_within,
+)
 from alphamill.jobs import Facts, FetchJob
 from alphamill.lake import Lake, MonthFacts, Series, load_partition
 from alphamill.market import Exchange, KlineArchive, KlineHistory, find_gaps, find_halts
@@ -77,7 +85,7 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
 def _unusable(symbol: str, exchange: Exchange) -> GiveUp:
     known = exchange.symbols()
     if symbol in known:
-        return GiveUp(f"{symbol!r} cannot name a file of the lake (letters A-Z and digits can)")
+        return GiveUp(f"{symbol!r} cannot name a file of the lake ({SYMBOL_SPELLING} can)")
     return unknown_symbol(symbol, known)
 
 

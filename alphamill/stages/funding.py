@@ -18,6 +18,7 @@ import pyarrow as pa
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import (
+    SYMBOL_SPELLING,
     Interval,
     Market,
     Month,
@@ -99,7 +100,7 @@ def run(job: FundingJob, deps: FundingDeps) -> FundingFacts:
     the exchange had nothing although the contract traded. A dated contract pays none.
     """
     if not is_symbol(job.symbol):
-        raise GiveUp(f"{job.symbol!r} cannot name a file of the lake (letters A-Z and digits can)")
+        raise GiveUp(f"{job.symbol!r} cannot name a file of the lake ({SYMBOL_SPELLING} can)")
     series = FundingSeries(job.market, job.symbol)
     if is_dated(job.symbol):
         return FundingFacts(0, 0, "", series.folder(series.kind), skipped=True)

@@ -133,7 +133,7 @@ def exchange(
 
     if replay is not None and seed is not None:
         raise click.UsageError("--replay and --synthetic exclude each other")
-    market = SyntheticMarket() if seed is None else SyntheticMarket(seed=seed)
+    market = SyntheticMarket(wide=True) if seed is None else SyntheticMarket(seed=seed, wide=True)
     if intervals:
         market = replace(market, interval=intervals[0])
     config = ExchangeConfig(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -69,8 +71,13 @@ def check_segments(spec: RunSpec) -> None:
             raise click.UsageError(f"the range from --start to --end is too short: {problem}")
 
 
-def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
-    """Write and publish the run; its id is the last line, or `run_id` of one JSON object."""
+def submit(
+    spec: RunSpec, settings: Settings, how: Submission, told: Mapping[str, Any] | None = None
+) -> None:
+    """Write and publish the run; its id is the last line, or `run_id` of one JSON object.
+
+    told: what else the object says.
+    """
     if how.again:
         spec = replace(spec, salt=uuid.uuid4().hex)
     client = connect(settings)
@@ -87,7 +94,7 @@ def submit(spec: RunSpec, settings: Settings, how: Submission) -> None:
     if how.wait:
         run = watched(ledger, run.id, FetchRate(client, settings), quiet=how.as_json)
     if how.as_json:
-        print_json({"run_id": run.id, "state": run.state, "joined": known})
+        print_json({"run_id": run.id, "state": run.state, "joined": known, **(told or {})})
     else:
         click.echo(run.id)
     if how.wait and run.state is not RunState.DONE:

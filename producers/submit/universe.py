@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -14,7 +15,8 @@ from alphamill.clock import SystemClock
 from alphamill.frames import Market, is_symbol
 from alphamill.limits import ExchangeGate, RedisLimiter, binance_pool
 from alphamill.market import Binance
-from alphamill.market.universe import read_listing, top_symbols
+from alphamill.market.kinds import Kind
+from alphamill.market.universe import TopSymbols, read_listing, said, top_symbols
 from alphamill.redis_store import connect, reached
 from alphamill.settings import Settings
 from producers import options
@@ -32,6 +34,36 @@ class Universe:
     symbols_file: Path | None
     top: int | None
     quote: str
+    include: tuple[tuple[Kind, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The symbols of a run, each once, in order; `top`: what --top took and passed over."""
+
+    symbols: tuple[str, ...]
+    top: TopSymbols | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What one JSON object of the command says of it."""
+        return {} if self.top is None else {"top": self.top.to_dict()}
+
+
+class _Kinds(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """One or more kinds of symbols, separated by commas."""
+
+    name = "kind"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Kind, ...]:
+        if isinstance(value, tuple):
+            return value
+        known = [kind.value for kind in Kind]
+        for text in value.split(","):
+            if text not in known:
+                self.fail(f"{text!r} is not one of {' '.join(known)}", param, ctx)
+        return tuple(Kind(text) for text in value.split(","))
 
 
 universe_options = options.gathered(
@@ -47,7 +79,7 @@ universe_options = options.gathered(
         "--top",
         type=click.IntRange(1, _MOST),
         metavar="N",
-        help="Add the N most traded symbols of the last 24 hours.",
+        help="Add the N most traded coins of the last 24 hours.",
     ),
     click.option(
         "--quote",
@@ -56,25 +88,45 @@ universe_options = options.gathered(
         metavar="ASSET",
         help="What --top symbols are quoted in (USD on COIN-M).",
     ),
+    click.option(
+        "--include",
+        type=_Kinds(),
+        multiple=True,
+        metavar="KIND[,...]",
+        help=f"Take with --top what is no coin of its own too: {', '.join(Kind)}.",
+    ),
 )
 
 
-def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> tuple[str, ...]:
-    """All of them, each once, in order; those of --top are told on stderr.
+def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> Chosen:
+    """All of them; what --top took and what it passed over is told on stderr.
 
-    Raises click.UsageError without any symbol, and for a line that is none.
+    What is named, also in a file, is taken as it is. Raises click.UsageError without any symbol,
+    and for a line that is none.
     """
-    symbols = list(options.flat(universe.symbols))
+    symbols, top = list(options.flat(universe.symbols)), None
+    if universe.include and universe.top is None:
+        raise click.UsageError("--include goes with --top: what is named is always taken")
     if universe.symbols_file is not None:
         symbols += read_symbols(universe.symbols_file)
     if universe.top is not None:
-        quote = universe.quote.upper()
-        most = _most_traded(settings, market, quote, universe.top)
-        click.echo(f"top {len(most)} by 24 h volume in {quote}: {_some(most)}", err=True)
-        symbols += most
+        top = _most_traded(settings, market, universe, universe.top)
+        for line in _told(top):
+            click.echo(line, err=True)
+        symbols += top.symbols
     if not symbols:
         raise click.UsageError("name symbols (BTCUSDT), --symbols-file FILE or --top N")
-    return tuple(dict.fromkeys(symbols))
+    return Chosen(tuple(dict.fromkeys(symbols)), top)
+
+
+def _told(top: TopSymbols) -> list[str]:
+    """What was taken and, a line a reason, what was passed over: how many, which, and the cure."""
+    count = len(top.symbols)
+    lines = [f"top {count} by 24 h volume in {top.quote}: {_some(top.symbols)}"]
+    for reason, names in top.left_out.items():
+        cure = f"; --include {reason} takes them" if reason in tuple(Kind) else ""
+        lines.append(f"left out, {len(names)} {said(reason)}: {_some(names)}{cure}")
+    return lines
 
 
 def read_symbols(path: Path) -> list[str]:
@@ -89,9 +141,7 @@ def read_symbols(path: Path) -> list[str]:
         if not text:
             continue
         if not is_symbol(text):
-            raise click.UsageError(
-                f"{path}, line {number}: {text!r} is not spelled as the exchange does"
-            )
+            raise click.UsageError(f"{path}, line {number}: {options.misspelt(text)}")
         found.append(text)
     return found
 
@@ -101,7 +151,7 @@ def _some(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:5]) + more
 
 
-def _most_traded(settings: Settings, market: Market, quote: str, top: int) -> tuple[str, ...]:
+def _most_traded(settings: Settings, market: Market, universe: Universe, count: int) -> TopSymbols:
     """Asks the exchange through the workers' own gate, so that their limit holds here too."""
     client, binance = connect(settings), settings.binance
     url = binance.url(market)
@@ -112,7 +162,8 @@ def _most_traded(settings: Settings, market: Market, quote: str, top: int) -> tu
         listing = read_listing(exchange, _RedisShelf(client), f"{market.value}:{_host(url)}")
     finally:
         exchange.close()
-    return top_symbols(listing, quote, top)
+    include = {kind for kinds in universe.include for kind in kinds}
+    return top_symbols(listing, universe.quote.upper(), count, include)
 
 
 def _host(url: str) -> str:

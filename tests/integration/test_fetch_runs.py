@@ -88,11 +88,11 @@ def weight(url):
 def test_the_most_traded_cost_weight_once_an_hour(served, settings, market, quote, cost):
     url = served[1]
     before = weight(url)
-    first = chosen_symbols(settings, market, Universe((), None, 2, quote))
+    first = chosen_symbols(settings, market, Universe((), None, 2, quote)).symbols
     assert len(first) == 2
     assert weight(url) - before == cost
     named = Universe((("AAAUSDT",),), None, 2, quote)
-    assert chosen_symbols(settings, market, named) == ("AAAUSDT", *first)
+    assert chosen_symbols(settings, market, named).symbols == ("AAAUSDT", *first)
     assert weight(url) - before == cost
     kept = redis.Redis.from_url(settings.redis_url).keys("alphamill:listing:*")
     assert len(kept) == 1

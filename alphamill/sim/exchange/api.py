@@ -239,7 +239,7 @@ def _place(path: str) -> tuple[Market | None, str]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _symbol_list(text: str) -> list[str]:

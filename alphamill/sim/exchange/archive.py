@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from alphamill.frames import Interval, Market, Month, TimeRange
+from alphamill.frames import Interval, Market, Month, TimeRange, is_symbol
 from alphamill.sim.exchange.funding import funding_csv
 from alphamill.sim.exchange.messages import Reply
 from alphamill.sim.exchange.print_rows import print_rows
@@ -30,7 +30,7 @@ from alphamill.sim.market import BarSource
 
 _PATH = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/"
-    r"(?P<kind>klines|fundingRate)/(?P<symbol>[A-Z0-9_]{2,30})/"
+    r"(?P<kind>klines|fundingRate)/(?P<symbol>\w{2,30})/"
     r"(?:(?P<interval>\d{1,2}(?:[smhdw]|mo))/)?"
     r"(?P<stem>(?P=symbol)-(?P<of>\w+)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
     r"\.zip(?P<checksum>\.CHECKSUM)?"
@@ -217,6 +217,8 @@ def _file(match: re.Match[str]) -> _File | None:
         known = market.has_funding and day is None and interval is None
     else:
         known = interval in tuple(Interval) and not (interval == "1s" and market.has_funding)
+    if not is_symbol(match["symbol"]):
+        return None
     if not known or not fits or match["of"] != (match["interval"] or match["kind"]):
         return None
     kept = None if interval is None else Interval(interval)

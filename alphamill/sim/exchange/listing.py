@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,12 @@ from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.print_rows import number_text
 from alphamill.sim.market import Bars, BarSource
 from alphamill.sim.market.bars import EMPTY, close_ms
+from alphamill.sim.market.instruments import Instrument, split_pair
 
-_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "USD")
 _DAY_MS = 86_400_000
+_SILENT_MS = 2 * _DAY_MS  # without a bar, and a symbol has ended; longer than any halt recorded
 _NO_DELIVERY_MS = 4_133_404_800_000  # how the exchange dates a perpetual contract's end
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET"]
-
-
-def split_symbol(symbol: str) -> tuple[str, str]:
-    """Base and quote asset by the longest known quote; the quote is "" if none fits."""
-    name = symbol.removesuffix("_PERP")
-    for quote in _QUOTES:
-        if name.endswith(quote) and len(name) > len(quote):
-            return name.removesuffix(quote), quote
-    return name, ""
 
 
 def decimals_of(values: FloatArray) -> int:
@@ -52,15 +45,58 @@ def exchange_info(
     source: BarSource, market: Market, symbols: Sequence[str], limits: Limits, now_ms: int
 ) -> dict[str, Any]:
     """The body for `symbols`; `sim` says that this is a simulation and of what kind."""
-    describe = _describe_spot if market is Market.SPOT else _describe_futures
+    lives = _lives(source, market, now_ms)
     return {
         "timezone": "UTC",
         "serverTime": now_ms,
         "rateLimits": rate_limits(limits),
         "exchangeFilters": [],
-        "symbols": [describe(source, market, symbol) for symbol in symbols],
+        "symbols": [
+            _describe_spot(source, symbol, lives[symbol])
+            if market is Market.SPOT
+            else _describe_futures(source, market, symbol, lives[symbol])
+            for symbol in symbols
+        ],
         "sim": {"kind": source.describe()["kind"]},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """When a symbol's bars begin and end, and what time it is on its market: no later than bars go.
+
+    A symbol has ended whose last bar closed long before the market's, or which was delivered.
+    """
+
+    begins_ms: int
+    ends_ms: int
+    now_ms: int
+
+    def ended(self, delivery_ms: int | None) -> bool:
+        if delivery_ms is not None and delivery_ms <= self.now_ms:
+            return True
+        return self.ends_ms + _SILENT_MS < self.now_ms
+
+    def status(self, delivery_ms: int | None, before: str, after: str) -> str:
+        """TRADING, or what the exchange calls a symbol before its first bar or after its last."""
+        if self.begins_ms > self.now_ms:
+            return before
+        return after if self.ended(delivery_ms) else "TRADING"
+
+
+def _lives(source: BarSource, market: Market, now_ms: int) -> dict[str, _Life]:
+    spans = {symbol: _span(source, market, symbol) for symbol in source.symbols(market)}
+    today_ms = min(now_ms, max((end_ms for _, end_ms in spans.values()), default=now_ms))
+    return {symbol: _Life(*span, today_ms) for symbol, span in spans.items()}
+
+
+def _span(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
+    """From the open of the first bar to the end of the last, of the shortest interval."""
+    for interval in source.intervals(market, symbol):
+        bars = source.bars(market, symbol, interval)
+        if bars is not None and len(bars):
+            return int(bars.open_ms[0]), close_ms(int(bars.open_ms[-1]), interval) + 1
+    return 0, 0
 
 
 def _ticks(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
@@ -96,8 +132,8 @@ def _filters(price_decimals: int, quantity_decimals: int) -> list[dict[str, Any]
     ]
 
 
-def _describe_spot(source: BarSource, market: Market, symbol: str) -> dict[str, Any]:
-    base, quote = split_symbol(symbol)
+def _describe_spot(source: BarSource, symbol: str, life: _Life) -> dict[str, Any]:
+    base, quote = split_pair(symbol)
     notional = {
         "filterType": "NOTIONAL",
         "minNotional": "5.00000000",
@@ -108,7 +144,7 @@ def _describe_spot(source: BarSource, market: Market, symbol: str) -> dict[str, 
     }
     return {
         "symbol": symbol,
-        "status": "TRADING",
+        "status": life.status(None, "BREAK", "BREAK"),
         "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,
@@ -122,25 +158,31 @@ def _describe_spot(source: BarSource, market: Market, symbol: str) -> dict[str, 
         "quoteOrderQtyMarketAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": [*_filters(*_ticks(source, market, symbol)), notional],
+        "filters": [*_filters(*_ticks(source, Market.SPOT, symbol)), notional],
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
 
 
-def _describe_futures(source: BarSource, market: Market, symbol: str) -> dict[str, Any]:
-    base, quote = split_symbol(symbol)
+def _describe_futures(
+    source: BarSource, market: Market, symbol: str, life: _Life
+) -> dict[str, Any]:
+    contract = Instrument.named(symbol)
+    base, quote, delivery_ms = contract.base, contract.quote, contract.delivery_ms
     price_decimals, quantity_decimals = _ticks(source, market, symbol)
     coin_margined = market is Market.COIN_M
     status = "contractStatus" if coin_margined else "status"
     minimum = {"filterType": "MIN_NOTIONAL", "notional": "5"}
     described: dict[str, Any] = {
         "symbol": symbol,
-        "pair": base + quote,
-        "contractType": "PERPETUAL",
-        "deliveryDate": _NO_DELIVERY_MS,
-        "onboardDate": 0,
-        status: "TRADING",
+        "pair": contract.pair,
+        "contractType": contract.contract_type(life.now_ms),
+        "deliveryDate": delivery_ms
+        or (life.ends_ms if life.ended(None) else _NO_DELIVERY_MS),  # a delisting has its day
+        "onboardDate": life.begins_ms,
+        status: life.status(delivery_ms, "PENDING_TRADING", "SETTLING"),
+        "maintMarginPercent": "2.5000",
+        "requiredMarginPercent": "5.0000",
         "baseAsset": base,
         "quoteAsset": quote,
         "marginAsset": base if coin_margined else quote,
@@ -148,11 +190,15 @@ def _describe_futures(source: BarSource, market: Market, symbol: str) -> dict[st
         "quantityPrecision": quantity_decimals,
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
+        "underlyingType": contract.underlying,
+        "underlyingSubType": [] if contract.underlying == "COIN" else ["TradFi"],
         "orderTypes": _ORDER_TYPES[::2],
         "filters": [*_filters(price_decimals, quantity_decimals), minimum],
     }
     if coin_margined:
         described["contractSize"] = 100 if base == "BTC" else 10
+    else:
+        described["permissionSets"] = ["GRID", "COPY"]
     return described
 
 

@@ -9,12 +9,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-SYMBOL = "^[A-Z0-9-_.]{1,20}$"
+SYMBOL = "^[A-Z0-9-_.]{1,20}$"  # the words of its refusal, as recorded; since December 2025 the
+# exchange takes names of other scripts too, and how it words the refusal now is not known
 NUMBER = "^[0-9]{1,20}$"
 _LARGEST = 2**63 - 1
 
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
-    SYMBOL: re.compile(r"[A-Z0-9\-_.]{1,20}"),
+    SYMBOL: re.compile(r"(?:[A-Z0-9\-_.]|(?![\x00-\x7f])\w){1,20}"),
     NUMBER: re.compile(r"[0-9]{1,20}"),
 }
 

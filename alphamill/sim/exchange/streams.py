@@ -20,7 +20,7 @@ from alphamill.sim.market.bars import close_ms, unfinished
 
 Event = dict[str, Any]
 
-_NAME = re.compile(r"(?P<symbol>[a-z0-9_]{1,30})@kline_(?P<interval>\d{1,2}[smhdwM])")
+_NAME = re.compile(r"(?P<symbol>\w{1,30})@kline_(?P<interval>\d{1,2}[smhdwM])")
 _ATTEMPTS_SPAN_S = 300.0
 
 
@@ -188,7 +188,7 @@ class KlineStreams:
         if match is None or match["interval"] not in tuple(Interval):
             return None
         symbol, interval = match["symbol"].upper(), Interval(match["interval"])
-        if symbol not in self.source.symbols(market):
+        if match["symbol"] != symbol.lower() or symbol not in self.source.symbols(market):
             return None
         bars = self.source.bars(market, symbol, interval)
         if bars is None:

@@ -135,7 +135,7 @@ class StreamHandler(WebSocketHandler):
 
     def _write(self, message: dict[str, Any]) -> None:
         try:
-            self.write_message(json.dumps(message, separators=(",", ":")))
+            self.write_message(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
         except WebSocketClosedError:
             self._streams.leave(self)
 

@@ -2,6 +2,7 @@
 
 from alphamill.sim.market.bars import Bars, BarSource, Settlements
 from alphamill.sim.market.coins import COINS, DEFAULT_START_MS, Coin, SyntheticMarket, coins_named
+from alphamill.sim.market.instruments import Instrument
 from alphamill.sim.market.planted import DEFAULT_PLANTED, FORMULAS, PlantedFactor
 from alphamill.sim.market.price_paths import generate
 from alphamill.sim.market.recordings import ReplaySource
@@ -15,6 +16,7 @@ __all__ = [
     "BarSource",
     "Bars",
     "Coin",
+    "Instrument",
     "PlantedFactor",
     "ReplaySource",
     "Settlements",

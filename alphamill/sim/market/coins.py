@@ -44,7 +44,11 @@ COINS = (
 
 @dataclass(frozen=True, slots=True)
 class SyntheticMarket:
-    """What to generate. `planted` empty gives a market in which nothing predicts anything."""
+    """What to generate. `planted` empty gives a market in which nothing predicts anything.
+
+    wide: beside the coins, which stay as they are to the bit, trade a coin whose name is of another
+    script and, on USD-M, a TradFi perpetual and a quarterly contract.
+    """
 
     seed: int = 7
     coins: Sequence[Coin] = COINS
@@ -52,6 +56,7 @@ class SyntheticMarket:
     start_ms: int = DEFAULT_START_MS
     end_ms: int = DEFAULT_END_MS
     planted: Sequence[PlantedFactor] = DEFAULT_PLANTED
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if self.interval is Interval.MO1:

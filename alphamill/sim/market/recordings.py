@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from alphamill.errors import Misconfigured
 from alphamill.frames import FloatArray, IntArray, Interval, Market, is_symbol
 from alphamill.sim.market.bars import Bars, Settlements
 
-_FILE = re.compile(r"(?P<symbol>[A-Z0-9_]+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
+_FILE = re.compile(r"(?P<symbol>\w+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
+_log = logging.getLogger(__name__)
 _FUNDING = "-fundingRate.parquet"
+_NAMED = 20  # of the files that are not served
 _HOUR_MS = 3_600_000
 _PRICES = ("open", "high", "low", "close", "volume")
 _EXTRAS = ("quote_volume", "trades", "taker_buy_base", "taker_buy_quote")
@@ -30,7 +34,8 @@ class ReplaySource:
     quote_volume, trades, taker_buy_base, taker_buy_quote. Stand-ins for what a recording lacks:
     quote_volume is volume x (high + low + close) / 3, the others are 0. Funding, where it is
     recorded: `SYMBOL-fundingRate.parquet` of funding_time and funding_rate. Only recorded intervals
-    are served; nothing is derived from them. Files are read when first asked for.
+    are served; nothing is derived from them. Files are read when first asked for. What is named
+    otherwise is not served, and said in the log.
     """
 
     def __init__(self, folder: Path, market: Market = Market.SPOT) -> None:
@@ -90,13 +95,25 @@ class ReplaySource:
         return {"kind": "replay", "folder": self._folder.name, "markets": markets}
 
     def _find(self, folder: Path, market: Market) -> None:
+        passed_over = []
         for path in sorted(folder.glob("*.parquet")):
-            match = _FILE.fullmatch(path.name)
+            # Some file systems (HFS+) give back other code points than those of the exchange.
+            name = unicodedata.normalize("NFC", path.name)
+            match = _FILE.fullmatch(name)
             if match and is_symbol(match["symbol"]) and match["interval"] in _INTERVALS:
                 files = self._files.setdefault((market, match["symbol"]), {})
                 files[Interval(match["interval"])] = path
-        for path in sorted(folder.glob(f"*{_FUNDING}")):
-            self._rates[market, path.name.removesuffix(_FUNDING)] = path
+            elif name.endswith(_FUNDING) and is_symbol(name.removesuffix(_FUNDING)):
+                self._rates[market, name.removesuffix(_FUNDING)] = path
+            else:
+                passed_over.append(path.name)
+        if passed_over:
+            _log.warning(
+                "%s: %d files are not named SYMBOL-INTERVAL.parquet and not served: %s",
+                folder,
+                len(passed_over),
+                ", ".join(map(ascii, passed_over[:_NAMED])),
+            )
 
 
 def read_recording(path: Path) -> Bars:

@@ -12,6 +12,7 @@ import numpy as np
 from alphamill.frames import IntArray, Interval, Market
 from alphamill.sim.market.bars import Bars, Settlements, resample
 from alphamill.sim.market.coins import SyntheticMarket
+from alphamill.sim.market.instruments import Instrument, others
 from alphamill.sim.market.price_paths import generate
 
 _HOUR_MS = 3_600_000
@@ -25,18 +26,20 @@ class SyntheticSource:
     """The market served as spot, as USD-M and, under names like BTCUSD_PERP, as COIN-M.
 
     Longer intervals than the market's own are summed from it (not 1M); shorter ones do not exist.
+    What a wide market has beside its coins comes after them.
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
         self.market = market
         self._bars = generate(market)
+        self._others = others(market, self._bars) if market.wide else {}
         self._funding: dict[tuple[Market, str], Settlements] = {}
         self._derived: dict[tuple[bool, str, Interval], Bars] = {}
 
     def symbols(self, market: Market) -> Sequence[str]:
         """In the order of the coins."""
         if market is not Market.COIN_M:
-            return list(self._bars)
+            return [*self._bars, *self._others.get(market, ())]
         return [_coin_margined_name(name) for name in self._bars if name.endswith("USDT")]
 
     def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
@@ -55,16 +58,17 @@ class SyntheticSource:
         name = symbol.replace("USD_PERP", "USDT") if coin_margined else symbol
         key = (coin_margined, name, interval)
         if key not in self._derived:
-            bars = self._bars[name]
+            bars = self._bars[name] if name in self._bars else self._others[market][name]
             if interval is not self.market.interval:
                 bars = resample(bars, interval)
             self._derived[key] = _coin_margined(name, bars) if coin_margined else bars
         return self._derived[key]
 
     def funding(self, market: Market, symbol: str) -> Settlements | None:
-        """Of both futures markets, on the bars' own hours."""
+        """Of the perpetuals of both futures markets, on the bars' own hours."""
         bars = self.bars(market, symbol, self.market.interval)
-        if bars is None or not market.has_funding or not len(bars):
+        dated = Instrument.named(symbol).delivery_ms is not None
+        if bars is None or not market.has_funding or dated or not len(bars):
             return None
         if (market, symbol) not in self._funding:
             self._funding[market, symbol] = _settlements(symbol, bars, self.market.seed)

@@ -9,7 +9,8 @@ from producers.submit.universe import Universe, chosen_symbols
 
 
 def chosen(named=(), file=None):
-    return chosen_symbols(Settings(), Market.SPOT, Universe(tuple(named), file, None, "USDT"))
+    universe = Universe(tuple(named), file, None, "USDT")
+    return chosen_symbols(Settings(), Market.SPOT, universe).symbols
 
 
 def test_named_and_from_a_file_each_once_in_order(tmp_path):
