@@ -38,9 +38,12 @@ def only_csv(content: bytes, name: str) -> bytes:
 
 def _name_of(member: zipfile.ZipInfo) -> str:
     """Of a member whose writer did not say that its name is UTF-8, which is code page 437 then."""
-    if member.flag_bits & _SAID_TO_BE_UTF8:
+    if member.flag_bits & _SAID_TO_BE_UTF8 or member.filename.isascii():
         return member.filename
-    return member.filename.encode("cp437").decode("utf-8", "replace")
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _inflated(content: bytes, member: zipfile.ZipInfo) -> bytes:

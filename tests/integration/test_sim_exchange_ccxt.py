@@ -111,3 +111,17 @@ def test_futures_markets_and_bars(source):
         client.session.close()
     assert [row[0] for row in linear] == [DEFAULT_START_MS + i * HOUR for i in range(3)]
     assert [row[0] for row in inverse] == [DEFAULT_START_MS + i * HOUR for i in range(3)]
+
+
+def test_contracts_of_every_kind_and_a_name_of_another_script():
+    market = SyntheticMarket(end_ms=DEFAULT_START_MS + 2500 * HOUR, wide=True)
+    with ExchangeServer(source=SyntheticSource(market)) as exchange:
+        client = client_of(exchange, ["spot", "linear"])
+        client.load_markets()
+        names = ["币安人生/USDT", "币安人生/USDT:USDT", "XAU/USDT:USDT", "BTC/USDT:USDT-230630"]
+        kinds = {name: client.market(name)["type"] for name in names}
+        bars = {name: client.fetch_ohlcv(name, "1h", limit=3) for name in names}
+        client.session.close()
+    assert kinds == dict(zip(names, ("spot", "swap", "swap", "future"), strict=True))
+    last = DEFAULT_START_MS + 2499 * HOUR
+    assert {name: rows[-1][0] for name, rows in bars.items()} == dict.fromkeys(names, last)

@@ -200,3 +200,32 @@ def test_the_official_sdk_in_microseconds(exchange, source):
     assert [row[0] for row in rows.data()] == [
         (DEFAULT_START_MS + at * HOUR) * 1000 for at in range(2)
     ]
+
+
+@pytest.fixture(scope="module")
+def wide():
+    coins = coins_named(["BTCUSDT"])
+    end_ms = DEFAULT_START_MS + 200 * HOUR
+    market = SyntheticMarket(coins=coins, end_ms=end_ms, planted=(), wide=True)
+    return SyntheticSource(market)
+
+
+@pytest.mark.parametrize("symbol", ["币安人生USDT", "XAUUSDT", "BTCUSDT_230331"])
+def test_python_binance_reads_contracts_of_every_kind(wide, symbol):
+    with ExchangeServer(source=wide) as exchange:
+        client = python_binance_of(exchange.url)
+        listed = {item["symbol"]: item for item in client.futures_exchange_info()["symbols"]}
+        rows = client.futures_klines(symbol=symbol, interval="1h", limit=9)
+        client.close_connection()
+    types = {"XAUUSDT": "TRADIFI_PERPETUAL", "BTCUSDT_230331": "CURRENT_QUARTER"}
+    assert listed[symbol]["contractType"] == types.get(symbol, "PERPETUAL")
+    assert as_columns(rows) == market_columns(wide, "um", symbol, 191, 200)
+
+
+def test_the_official_sdk_reads_a_name_of_another_script(wide):
+    with ExchangeServer(source=wide) as exchange:
+        client = sdk_of(exchange.url)
+        info = client.exchange_info(symbol="币安人生USDT").data()
+        rows = client.klines("币安人生USDT", "1h", limit=9).data()
+    assert [item.base_asset for item in info.symbols] == ["币安人生"]
+    assert as_columns(rows) == market_columns(wide, "spot", "币安人生USDT", 191, 200)

@@ -53,7 +53,31 @@ def test_names_are_the_archives():
     assert KlineFile(Market.SPOT, "BTCUSDT", Interval.M1, Month(2021, 4)).of_day(noon) == BTC_DAY
 
 
-@pytest.mark.parametrize("symbol", ["../x", "btcusdt", "BTC/USDT", ""])
+def unflagged(content):
+    """The zip as a writer makes it that does not say that its names are UTF-8."""
+    changed = bytearray(content)
+    for magic, flags in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        at = content.index(magic) + flags
+        assert changed[at] & 0x08
+        changed[at] &= ~0x08
+    return bytes(changed)
+
+
+def test_a_name_of_another_script_with_and_without_the_flag_of_utf8(inflater):
+    file = KlineFile(Market.SPOT, "币安人生USDT", Interval.M1, Month(2021, 4), 23)
+    folder = "data/spot/daily/klines/币安人生USDT/1m"
+    assert file.path == f"{folder}/币安人生USDT-1m-2021-04-23.zip"
+    content = zipped((f"{file.stem}.csv", ROW))
+    assert zipfile.ZipFile(io.BytesIO(unflagged(content))).namelist() != [f"{file.stem}.csv"]
+    for whole in (content, unflagged(content)):
+        assert parse_zip(whole, file).num_rows == 1
+    other = zipped((f"{file.stem.replace('币', '幣')}.csv", ROW))
+    for wrong in (other, unflagged(other)):
+        with pytest.raises(ValueError, match="not 币安人生USDT-1m-2021-04-23"):
+            parse_zip(wrong, file)
+
+
+@pytest.mark.parametrize("symbol", ["../x", "btcusdt", "BTC/USDT", "", "币/..", "币\u202eUSDT"])
 def test_a_symbol_that_could_change_the_path_makes_no_name(symbol):
     with pytest.raises(ValueError, match="not a symbol"):
         KlineFile(Market.SPOT, symbol, Interval.M1, Month(2021, 4))
