@@ -55,22 +55,28 @@ def _faults(what: str, *, absent_passes: bool = True) -> Iterator[None]:
 
 
 class LocalFiles:
-    """A folder. Files are written aside under a hidden name, synced, then renamed."""
+    """A folder. Files are written aside under a hidden name, synced, then renamed.
+
+    Names are UTF-8 on the disk, whatever encoding the locale takes them to have.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def _path(self, key: str) -> Path:
+        return self._root / os.fsdecode(key.encode("utf-8", "surrogateescape"))
+
     def read(self, key: str) -> pa.Buffer:
-        path = self._root / key
+        path = self._path(key)
         with _faults(f"read {path}"):
             return pa.py_buffer(path.read_bytes())
 
     def open(self, key: str) -> pa.NativeFile:
-        with _faults(f"read {self._root / key}"):
-            return pa.OSFile(str(self._root / key))
+        with _faults(f"read {self._path(key)}"):
+            return pa.OSFile(os.fsencode(self._path(key)))  # of text it takes UTF-8
 
     def write(self, key: str, data: pa.Buffer | bytes) -> None:
-        path = self._root / key
+        path = self._path(key)
         with _faults(f"write {path}", absent_passes=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._sweep(path.parent)
@@ -85,9 +91,9 @@ class LocalFiles:
             _sync_folder(path.parent)
 
     def stat(self, key: str) -> Stat | None:
-        with _faults(f"read {self._root / key}"):
+        with _faults(f"read {self._path(key)}"):
             try:
-                return _local_stat((self._root / key).stat())
+                return _local_stat(self._path(key).stat())
             except FileNotFoundError:
                 return None
 
@@ -98,7 +104,8 @@ class LocalFiles:
             while folders:
                 folder = folders.pop()
                 for entry in self._entries(folder):
-                    key = f"{folder}/{entry.name}" if folder else entry.name
+                    name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+                    key = f"{folder}/{name}" if folder else name
                     if entry.is_dir():
                         folders.append(key)
                         continue
@@ -107,11 +114,11 @@ class LocalFiles:
         return dict(sorted(found.items()))
 
     def delete(self, key: str) -> None:
-        with _faults(f"delete {self._root / key}"):
-            (self._root / key).unlink(missing_ok=True)
+        with _faults(f"delete {self._path(key)}"):
+            self._path(key).unlink(missing_ok=True)
 
     def update(self, key: str, change: Callable[[pa.Buffer | None], pa.Buffer | None]) -> None:
-        with self._lock((self._root / key).parent):
+        with self._lock(self._path(key).parent):
             try:
                 before: pa.Buffer | None = self.read(key)
             except FileNotFoundError:
@@ -142,7 +149,7 @@ class LocalFiles:
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
-            with os.scandir(self._root / folder) as entries:
+            with os.scandir(self._path(folder)) as entries:
                 yield from (entry for entry in entries if not entry.name.startswith("."))
         except FileNotFoundError:
             return

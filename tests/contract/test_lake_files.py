@@ -29,6 +29,16 @@ def test_a_table_and_its_metadata_come_back(lake):
     assert lake.load("a/b.parquet") == (TABLE, {"why": "because", "ünï": "çödé"})
 
 
+def test_a_key_of_any_script(lake):
+    lake.write("symbol=币安人生USDT/é.parquet", TABLE, {"v": "1"})
+    assert list(lake.list("symbol=币安人生USDT")) == ["symbol=币安人生USDT/é.parquet"]
+    assert lake.load("symbol=币安人生USDT/é.parquet") == (TABLE, {"v": "1"})
+    lake.update("symbol=币安人生USDT/é.parquet", lambda stored: (stored[0].slice(0, 1), {"v": "2"}))
+    assert lake.read("symbol=币安人生USDT/é.parquet").num_rows == 1
+    lake.delete("symbol=币安人生USDT/é.parquet")
+    assert not lake.exists("symbol=币安人生USDT/é.parquet")
+
+
 def test_equal_content_is_equal_bytes(lake):
     lake.write("one.parquet", TABLE, {"a": "1", "b": "2"})
     chunks = pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)])
@@ -85,7 +95,11 @@ def test_a_flipped_bit_in_the_data_is_seen(lake):
 
 
 @pytest.mark.parametrize(
-    "key", ["", "/etc/passwd", "a/../b", "..", "a//b", ".hidden", "a/.b", "a\\b", "a b", "é", "a/"]
+    "key",
+    [
+        *("", "/etc/passwd", "a/../b", "..", "a//b", ".hidden", "a/.b", "a\\b", "a b", "a/"),
+        *("e\u0301", "币/../b", ".币", "币\u202eb", "币\u3000b", "币\ud800", "币" * 73),
+    ],
 )
 def test_no_key_leaves_the_lake(lake, key):
     for use in (lake.read, lake.exists, lake.metadata, lake.read_bytes):

@@ -4,6 +4,8 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -154,3 +156,37 @@ def test_a_reader_sees_whole_files_while_writers_replace_them(lake):
         for writer in writers:
             writer.join()
     assert len(files_of(lake)) == 1
+
+
+ELSEWHERE = """
+import sys
+import pyarrow as pa
+from alphamill.lake import Lake
+assert sys.getfilesystemencoding() == "ascii", sys.getfilesystemencoding()
+lake, key = Lake(sys.argv[1]), "klines/symbol=\\u5e01\\u5b89USDT/2024-01.parquet"
+assert lake.read(key)["x"].to_pylist() == [1.0]
+lake.update(key, lambda stored: (pa.table({"x": [1.0, 2.0]}), {"v": "2"}))
+assert lake.metadata(key) == {"v": "2"}
+assert list(lake.list("klines")) == [key]
+lake.write("klines/symbol=\\u5e01\\u5b89USDT/2024-02.parquet", pa.table({"x": [3.0]}), {})
+"""
+
+
+def test_names_are_utf8_on_the_disk_whatever_the_locale(lake):
+    """A worker under another locale than the producer's finds and makes the same files."""
+    folder = "klines/symbol=币安USDT"
+    lake.write(f"{folder}/2024-01.parquet", pa.table({"x": [1.0]}), {"v": "1"})
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", ELSEWHERE, lake.uri], env=os.environ | plain, check=True)
+    assert list(lake.list("klines")) == [f"{folder}/2024-01.parquet", f"{folder}/2024-02.parquet"]
+    assert lake.read(f"{folder}/2024-01.parquet")["x"].to_pylist() == [1.0, 2.0]
+    (named,) = Path(lake.uri, "klines").iterdir()
+    assert bytes(named).endswith("/symbol=币安USDT".encode())
+
+
+def test_the_longest_name_of_a_key_can_be_written(lake):
+    for name in ("A" * 217, "币" * 72 + "A", "A" * 209 + ".parquet"):
+        lake.write(name, TABLE, {})
+        assert lake.metadata(name) == {}
+    with pytest.raises(ValueError, match="not a key"):
+        lake.write("A" * 218, TABLE, {})
