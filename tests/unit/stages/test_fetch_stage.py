@@ -192,9 +192,9 @@ def test_the_nearest_symbol_is_named(deps):
 
 
 def test_a_symbol_that_cannot_name_a_file(deps, exchange):
-    exchange.add("币安USDT", Interval.H1, hours())
-    with pytest.raises(GiveUp, match="cannot name a file"):
-        fetch.run(job(symbol="币安USDT"), deps)
+    exchange.add("币 安USDT", Interval.H1, hours())
+    with pytest.raises(GiveUp, match=r"the lake \(2 to 30 upper-case letters"):
+        fetch.run(job(symbol="币 安USDT"), deps)
 
 
 def test_a_failed_request_changes_nothing_and_the_next_try_succeeds(deps, exchange):
