@@ -12,10 +12,12 @@ import pytest
 from alphamill.frames import Interval
 from alphamill.indicators import INDICATORS, Unit, compute_indicators
 from tests.unit.indicators.exact_oracle import Exact
+from tests.unit.indicators.exact_windows import ExactWindows
 
 KLINES_DIR = Path(__file__).parents[4] / "shared" / "data" / "klines"
 PRICES = ("open", "high", "low", "close")
 HOUR_MS = 3_600_000
+FACTORS = (1.0, 0.001, 1e5)
 
 
 def klines_of(
@@ -51,12 +53,23 @@ def first_number(klines: pd.DataFrame) -> int:
 
 
 def assert_exact(klines: pd.DataFrame, expected: dict[str, np.ndarray], factor: float = 1) -> None:
-    """Off by no more than 1e-9 of the column's scale, and NaN where the decimals say so."""
+    """Off by no more than 1e-9 of the column's usual size, and NaN where the decimals say so.
+
+    factor: of the prices and what is paid in them, against those of `expected`.
+    """
     frame = compute_indicators(klines, list(expected))
+    units = {Unit.PRICE: factor, Unit.PER_TRADE: factor, Unit.PER_QUOTE: 1 / factor}
     for name, values in expected.items():
-        wanted = values * (factor if INDICATORS[name].unit is Unit.PRICE else 1)
-        scale = np.nanmax(np.abs(wanted))
-        np.testing.assert_allclose(frame[name], wanted, rtol=0, atol=1e-9 * scale, err_msg=name)
+        wanted = values * units.get(INDICATORS[name].unit, 1)
+        sizes = np.abs(wanted[~np.isnan(wanted)])
+        size = (np.median(sizes) or np.max(sizes)) if sizes.size else 0
+        np.testing.assert_allclose(frame[name], wanted, rtol=0, atol=1e-9 * size, err_msg=name)
+
+
+def at_prices_times(factor: float, klines: pd.DataFrame) -> pd.DataFrame:
+    """Which rounds each once more."""
+    fields = [*PRICES, *({"quote_volume"} & set(klines.columns))]
+    return klines.assign(**{field: klines[field] * factor for field in fields})
 
 
 RECORDED = [
@@ -72,10 +85,41 @@ def test_recorded_bars_have_the_values_of_exact_arithmetic(
     path: str, first: int, count: int
 ) -> None:
     klines = recorded(path, first, count)
-    expected = Exact(klines, first_number(klines)).columns()
-    for factor in (1.0, 0.001, 1e5):  # which rounds each price once more
-        scaled = klines.assign(**{price: klines[price] * factor for price in PRICES})
-        assert_exact(scaled, expected, factor)
+    expected = Exact(klines, first_number(klines)).columns() | ExactWindows(klines).columns()
+    for factor in FACTORS:
+        assert_exact(at_prices_times(factor, klines), expected, factor)
+
+
+def test_the_two_oracles_know_every_column() -> None:
+    klines = recorded("um/NEARUSDT-1m", 0, 60)
+    assert {*Exact(klines, 0).columns(), *ExactWindows(klines).columns()} == set(INDICATORS)
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("spot/BTCUSDT-1m", 72_500),  # ends with 72 bars without trade
+        ("um/NEARUSDT-1m", 20_000),
+    ],
+)
+def test_windows_of_a_day_have_the_values_of_exact_arithmetic(path: str, first: int) -> None:
+    klines = recorded(path, first, 1_700)
+    expected = ExactWindows(klines).columns()
+    assert np.isfinite(expected["vwap_session_gap"]).sum() > 200
+    for factor in FACTORS:
+        assert_exact(at_prices_times(factor, klines), expected, factor)
+
+
+@pytest.mark.parametrize("path", ["spot/BTCUSDT-1m", "um/NEARUSDT-1m"])
+@pytest.mark.parametrize("factor", [0.001, 1e5])
+def test_no_column_depends_on_the_unit_of_prices(path: str, factor: float) -> None:
+    """Over a whole recording; a constant column may have no other scale than what it is."""
+    klines = recorded(path, 0, 43_000)
+    one = compute_indicators(klines)
+    assert set(one) == set(INDICATORS)
+    assert_exact(
+        at_prices_times(factor, klines), {str(name): one[name].to_numpy() for name in one}, factor
+    )
 
 
 @pytest.mark.parametrize("ticks", [12, 123, 7_919, 3_000_017])
