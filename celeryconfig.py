@@ -64,6 +64,7 @@ enable_utc = True
 timezone = "UTC"
 
 # Exactly one beat. A tick that nobody could serve is worth nothing later.
+beat_scheduler = "workers.beat:Scheduler"  # one line a minute for a broker that takes nothing
 beat_schedule = {
     "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": 0}}
 }

@@ -87,6 +87,29 @@ def test_workers_outlive_it_commands_name_it_and_the_run_goes_on(make_mill, mark
         assert "Unrecoverable" not in worker.log.read_text()
 
 
+def test_beat_says_so_once_and_goes_on(make_mill, market, server):
+    mill = make_mill(market(symbols=2, months=2), url=server)
+    schedule = str(mill.home / "schedule")
+    command = ["-m", "celery", "-A", "workers.app", "beat", "-l", "INFO", "-s", schedule]
+    with redis.Redis.from_url(server) as client:
+        client.config_set("maxmemory", 1)
+        beat = mill.start("beat", [sys.executable, *command, "--pidfile="])
+
+        def lines(words):
+            assert beat.popen.poll() is None, beat.last_words()
+            return [line for line in beat.log.read_text().splitlines() if words in line]
+
+        wait_for(
+            lambda: refusals(client) >= 4, "refusals", lambda: refusals(client), within_s=start_s()
+        )
+        [told] = lines("cannot be sent")
+        assert "Redis is full: raise its maxmemory" in told
+        assert not lines("Traceback")
+        assert not lines("Message Error")
+        client.config_set("maxmemory", 0)
+        wait_for(lambda: lines("is sent again"), "a sweep", beat.last_words, within_s=start_s())
+
+
 def test_a_worker_that_starts_in_it_waits_for_room(make_mill, market, url, server):
     mill = make_mill(market(symbols=2, months=2), url=url)
     with redis.Redis.from_url(server) as client:
