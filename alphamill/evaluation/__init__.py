@@ -27,7 +27,7 @@ from alphamill.evaluation.overfitting import (
     probability_of_backtest_overfitting,
     trial_correlation,
 )
-from alphamill.evaluation.portfolio import Backtest, backtest
+from alphamill.evaluation.portfolio import Backtest, BookSeries, backtest
 from alphamill.evaluation.quantiles import (
     monotonicity,
     quantile_returns,
@@ -38,6 +38,7 @@ from alphamill.evaluation.quantiles import (
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.scorer import Scorer, score
+from alphamill.evaluation.series import SegmentSeries
 from alphamill.evaluation.significance import (
     benjamini_hochberg,
     default_lags,
@@ -54,6 +55,7 @@ from alphamill.evaluation.weights import portfolio_weights, turnover
 
 __all__ = [
     "Backtest",
+    "BookSeries",
     "EffectiveTrials",
     "Fees",
     "Gate",
@@ -64,6 +66,7 @@ __all__ = [
     "Scorer",
     "Segment",
     "SegmentBars",
+    "SegmentSeries",
     "TrialFacts",
     "Verdict",
     "backtest",

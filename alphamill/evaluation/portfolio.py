@@ -43,6 +43,25 @@ class Backtest:
     capacity_quote: float  # capital, see `backtest`; NaN where the panel has no quote volume
 
 
+@dataclass(frozen=True, slots=True)
+class BookSeries:
+    """A book bar by bar, as fractions of its capital; row k holds what bar first_bar + k decided.
+
+    (n_obs,) each: gross, net = gross + funding - costs, funding received less paid, traded (both
+    sides, so that a turnover is half of it), room (capital of which a trade is all that may be
+    traded of its symbol; infinite without a trade, NaN where the panel has no quote volume).
+    earned_by_symbol: (symbols,) gross, added up over the bars.
+    """
+
+    first_bar: int
+    gross: FloatArray
+    net: FloatArray
+    funding: FloatArray
+    traded: FloatArray
+    room: FloatArray
+    earned_by_symbol: FloatArray
+
+
 def backtest(
     values: FloatArray,
     panel: Mapping[str, FloatArray],
@@ -110,11 +129,23 @@ class MarketToTrade:
         self, targets: FloatArray, fee_bps: float, horizon_bars: int, bars_per_year: float
     ) -> Backtest:
         """The book of these target weights (bars, symbols), one tranche a bar; as `backtest`."""
+        book, rows = self._book(targets, horizon_bars)
+        return _summary(self._traded(book, rows, fee_bps / 1e4), fee_bps, bars_per_year)
+
+    def series(self, targets: FloatArray, fee_bps: float, horizon_bars: int) -> BookSeries:
+        """The same book bar by bar."""
+        book, rows = self._book(targets, horizon_bars)
+        gross, net, funding, traded, room = self._traded(book, rows, fee_bps / 1e4)
+        earned = (book * self.holding.returns[rows]).sum(axis=0)
+        return BookSeries(rows.start, gross, net, funding, traded, room, earned)
+
+    def _book(self, targets: FloatArray, horizon_bars: int) -> tuple[FloatArray, slice]:
+        """What is held, from the first decision that is held at all, and on which rows."""
         holding = self.holding
         book = _held(_averaged(targets, horizon_bars)[: len(holding.returns)], holding)
         started = np.flatnonzero(book.any(axis=1))
-        rows = slice(started[0] if started.size else len(book), None)
-        return _summary(self._traded(book[rows], rows, fee_bps / 1e4), fee_bps, bars_per_year)
+        rows = slice(int(started[0]) if started.size else len(book), None)
+        return book[rows], rows
 
     def _traded(self, book: FloatArray, rows: slice, cost_frac: float) -> FloatArray:
         """`kernels.trade` of the book on those rows."""
@@ -177,16 +208,33 @@ def _summary(traded: FloatArray, fee_bps: float, bars_per_year: float) -> Backte
         turnover_per_bar=0.5 * float(volume.mean()) if len(gross) else math.nan,
         funding_per_bar=float(funding.mean()) if len(gross) else math.nan,
         break_even_bps=fee_bps + 1e4 * float(net.sum()) / total if total > 0 else math.nan,
-        capacity_quote=_capacity(room),
+        capacity_quote=capacity(room),
     )
 
 
-def _capacity(room: FloatArray) -> float:
-    """The quantile over bars that trade of the capital that each has room for."""
+def capacity(room: FloatArray) -> float:
+    """The quantile over bars that trade of the capital that each has room for; see BookSeries.
+
+    NaN where no bar trades or the room is unknown.
+    """
     trading = room[~np.isinf(room)]
     if not trading.size or np.isnan(trading).any():
         return math.nan
     return float(np.quantile(trading, CAPACITY_QUANTILE))
+
+
+def compounded(returns: FloatArray) -> FloatArray:
+    """What 1 has become after each bar: (bars,); nothing is left once all of it was lost."""
+    equity: FloatArray = np.multiply.accumulate(np.maximum(1.0 + returns, 0.0))
+    return equity
+
+
+def underwater(returns: FloatArray) -> FloatArray:
+    """How far compounded returns stand below their peak after each bar: (bars,), 0 down to -1."""
+    equity = compounded(returns)
+    peaks = np.maximum(np.maximum.accumulate(equity), 1.0)
+    depth: FloatArray = equity / peaks - 1.0
+    return depth
 
 
 def drawdown(returns: FloatArray) -> tuple[float, int]:
@@ -196,7 +244,7 @@ def drawdown(returns: FloatArray) -> tuple[float, int]:
     """
     if not len(returns):
         return math.nan, 0
-    equity = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + returns, 0.0))))
+    equity = np.concatenate(([1.0], compounded(returns)))
     peaks = np.maximum.accumulate(equity)
     depths = 1.0 - equity / peaks
     lowest = int(depths.argmax())

@@ -19,10 +19,16 @@ from alphamill.evaluation.correlation import (
     time_series_products,
 )
 from alphamill.evaluation.portfolio import Backtest, MarketToTrade
-from alphamill.evaluation.quantiles import monotonicity, quantile_returns, quantile_spread
+from alphamill.evaluation.quantiles import (
+    monotonicity,
+    quantile_returns,
+    quantile_returns_by_bar,
+    quantile_spread,
+)
 from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan, rank_rows
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import LAGS_PER_HORIZON, MIN_OBSERVATIONS, Score, scheme_for
+from alphamill.evaluation.series import SegmentSeries
 from alphamill.evaluation.significance import default_lags, newey_west_t, one_sided_p, two_sided_p
 from alphamill.evaluation.stability import Folds
 from alphamill.evaluation.weights import Scheme, portfolio_weights
@@ -133,11 +139,7 @@ class Scorer:
         be the one found on discovery, never chosen anew.
         Raises ValueError only for arguments that do not fit each other.
         """
-        if values.shape != self._shape:
-            raise ValueError(f"values {values.shape} do not fit the panel {self._shape}")
-        if direction not in (None, -1, 1):
-            raise ValueError(f"direction {direction} must be None, 1 or -1")
-        values = finite_or_nan(values)
+        values = self._checked(values, direction)
         scored = values[self._base.skip_bars :]
         base = replace(
             self._base, direction=direction or 1, coverage=coverage(scored, self._present)
@@ -151,6 +153,40 @@ class Scorer:
             return associated, None
         chosen = direction or (-1 if associated.association < 0 else 1)
         return self._trade(values, ranked, replace(associated, direction=chosen))
+
+    def _checked(self, values: FloatArray, direction: int | None) -> FloatArray:
+        if values.shape != self._shape:
+            raise ValueError(f"values {values.shape} do not fit the panel {self._shape}")
+        if direction not in (None, -1, 1):
+            raise ValueError(f"direction {direction} must be None, 1 or -1")
+        return finite_or_nan(values)
+
+    def series(self, values: FloatArray, direction: int) -> SegmentSeries | None:
+        """The factor bar by bar, in its direction; None for one that cannot be measured.
+
+        What `score` says of the same values are the means and sums of these, so that a plot of them
+        shows the figures of record. values, direction: as `measure`.
+        """
+        values = self._checked(values, direction)
+        scored = values[self._base.skip_bars :]
+        if self._fault or _factor_fault(scored, self._base):
+            return None
+        ranked, base = Ranked.of(scored), self._base
+        found = {horizon: self._measure(ranked, label) for horizon, label in self._labels.items()}
+        if np.isfinite(found[base.horizon_bars]).sum() < MIN_OBSERVATIONS:
+            return None
+        quantiles = np.empty((len(scored), 0))
+        if self._across:
+            count = min(QUANTILES, base.n_symbols)
+            quantiles = quantile_returns_by_bar(ranked, self._forward, count)[:, ::direction]
+        targets = self._targets(values, ranked, direction)
+        return SegmentSeries(
+            direction=direction,
+            horizon_bars=base.horizon_bars,
+            by_horizon={horizon: direction * series for horizon, series in found.items()},
+            quantile_returns=quantiles,
+            book=self._market.series(targets, base.fee_bps, base.horizon_bars),
+        )
 
     def _measure(self, ranked: Ranked, label: FloatArray) -> FloatArray:
         """One correlation a bar, with a label of `_labels`."""
@@ -204,16 +240,22 @@ class Scorer:
 
     def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> tuple[Score, Backtest]:
         """With the book's figures filled in, and the book."""
-        targets = np.zeros(self._shape)
-        if self._across:
-            scored = portfolio_weights(ranked.values, self._scheme, self._quantiles, ranked)
-        else:  # a z-score in time also reads the bars before
-            scored = portfolio_weights(values, self._scheme)[base.skip_bars :]
-        targets[base.skip_bars :] = scored
-        targets *= base.direction
+        targets = self._targets(values, ranked, base.direction)
         book = self._market.run(targets, base.fee_bps, base.horizon_bars, base.bars_per_year)
         names = {entry.name for entry in fields(Score)} & {entry.name for entry in fields(book)}
         return replace(base, **{name: getattr(book, name) for name in names}), book
+
+    def _targets(self, values: FloatArray, ranked: Ranked, direction: int) -> FloatArray:
+        """Target weights of one tranche, (bars, symbols); none before the first scored bar."""
+        targets = np.zeros(self._shape)
+        skip = self._base.skip_bars
+        if self._across:
+            scored = portfolio_weights(ranked.values, self._scheme, self._quantiles, ranked)
+        else:  # a z-score in time also reads the bars before
+            scored = portfolio_weights(values, self._scheme)[skip:]
+        targets[skip:] = scored
+        targets *= direction
+        return targets
 
 
 def segment_fault(

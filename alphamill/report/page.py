@@ -6,29 +6,38 @@ escaped, and every text is one line of bounded length; see `values.plain`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from alphamill.evaluation import Gate, Grade, Score, Segment
+from alphamill.evaluation import Grade, Segment
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.report import values
 from alphamill.report.caveats import page_caveats, spent_line
+from alphamill.report.factor.certificate import Certificate, certificate, deflated_after_costs
+from alphamill.report.factor.laid_out import turned
+from alphamill.report.factor.plots import figures
+from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, by_strength, subjects
 from alphamill.report.legend import correlation, factors_legend, trials_legend
+from alphamill.report.plots.figures import Figure
 from alphamill.runs.figures import Measures
+from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.panels import SegmentFacts
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
-from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
+from alphamill.runs.rows import JudgedFactor, Trial
 
-_READ = ("evaluated", "duplicate", "fault", "unclean")  # candidates that were read as an expression
 # Even text that slipped through the escaping could then load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+PLOTTED = 10  # factors of a run that are shown in full, unless others are asked for
+_IS_PATH = re.compile(r"[-0-9Mlz ]*")
+_ORIENTED = ". Correlations and their t are turned in the direction that the factor is traded"
 _BAR_PX, _STEP_PX, _HALF_PX = 12, 18, 14  # of the small bars under three correlations
 
 
@@ -41,10 +50,19 @@ class SearchFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FactorPage:
+    """One factor: its series, its plots and what stands behind its verdict."""
+
+    sheet: TearSheet
+    figures: Sequence[Figure]
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
     """What the page shows. A part that is empty is left out.
 
-    factors: of a mining run; given: of an `evaluate` run. scores: by hash, for their folds.
+    factors: of a mining run; given: of an `evaluate` run. sheets: of those that are shown in full.
     funnel: steps with counts. usage: see `usage.build_report`.
     """
 
@@ -52,7 +70,7 @@ class RunPage:
     spec: RunSpec
     factors: Sequence[JudgedFactor] = ()
     given: Sequence[Trial] = ()
-    scores: Mapping[str, Score] = field(default_factory=dict)
+    sheets: Sequence[FactorPage] = ()
     searches: Mapping[Interval, SearchFacts] = field(default_factory=dict)
     funnel: Mapping[str, int] = field(default_factory=dict)
     segments: Sequence[tuple[Interval, Segment, SegmentFacts]] = ()
@@ -64,29 +82,34 @@ class RunPage:
     legend: str = ""
 
     @property
+    def anchors(self) -> dict[str, str]:
+        """Where on the page each factor is shown in full, by hash."""
+        return {one.sheet.subject.hash: f"f{at}" for at, one in enumerate(self.sheets, 1)}
+
+    @property
     def grades(self) -> dict[Grade, int]:
         """How many factors have each verdict, the best first."""
         verdicts = [factor.verdict for factor in self.factors]
         return {grade: verdicts.count(grade) for grade in reversed(Grade)}
 
 
-def page_of(run: PublishedRun) -> RunPage:
-    """What there is to show of a finished run."""
+def page_of(run: PublishedRun, chosen: Sequence[Subject] | None = None) -> RunPage:
+    """What there is to show of a finished run. chosen: in full; None for the first PLOTTED."""
     mined = run.kind is RunKind.MINE
     in_time = any(trial.discovery.in_time for trial in run.trials)
     book = run.spec.portfolio.participation_frac
+    shown = subjects(run)[:PLOTTED] if chosen is None else chosen
     return RunPage(
         run_id=run.id,
         spec=run.spec,
         factors=run.factors,
-        given=() if mined else run.trials,
-        scores={
-            trial.hash: trial.score
-            for trial in run.trials
-            if mined and trial.hash and trial.score and trial.evaluated
-        },
+        given=() if mined else by_strength(run.trials),
+        sheets=[
+            FactorPage(sheet, figures(sheet), certificate(run, sheet))
+            for sheet in Sheets(run).of(shown)
+        ],
         searches={row.interval: SearchFacts(row.n_trials, row.pbo) for row in run.factors},
-        funnel=_funnel(run.trials, run.factors) if mined else {},
+        funnel=_funnel(run) if mined else {},
         segments=[
             (panel.interval, segment, panel.segments[segment])
             for panel in run.manifests
@@ -98,36 +121,37 @@ def page_of(run: PublishedRun) -> RunPage:
         notice=OFFLINE_NOTICE if run.offline else "",
         spent=spent_line(run) if mined else "",
         correlation=correlation(in_time),
-        legend=factors_legend(in_time, book) if mined else trials_legend(in_time),
+        legend=(factors_legend(in_time, book) if mined else trials_legend(in_time)) + _ORIENTED,
     )
 
 
-def _funnel(trials: Sequence[Trial], factors: Sequence[JudgedFactor]) -> dict[str, int]:
-    """How many candidates came how far."""
+def _funnel(run: PublishedRun) -> dict[str, int]:
+    """How many candidates came how far, in the words and counts of `alphamill funnel`."""
+    total = tier_funnels(run.trials, run.factors, run.calls, run.spec.gates.validation_t)[-1]
     return {
-        "proposed": sum(trial.status != UNMEASURED for trial in trials),
-        "read as an expression": sum(trial.status in _READ for trial in trials),
-        "measured on discovery": sum(trial.evaluated for trial in trials),
-        "same sign on validation": sum(_keeps_sign(trial) for trial in trials),
-        "finalists": sum(bool(trial.finalist) for trial in trials),
-        "predictive": sum(factor.admitted for factor in factors),
-        "tradable": sum(factor.verdict is Grade.TRADABLE for factor in factors),
+        "candidates": total.proposed,
+        "read as an expression": total.parsed,
+        "evaluated": total.evaluated,
+        "passed validation": total.passed_validation,
+        "finalists": len(run.factors),
+        "admitted": total.admitted,
+        "tradable": sum(factor.verdict is Grade.TRADABLE for factor in run.factors),
     }
-
-
-def _keeps_sign(trial: Trial) -> bool:
-    later = trial.validation.association
-    return bool(later is not None and trial.direction and later * trial.direction > 0)
 
 
 def render(page: RunPage) -> str:
     """The page as HTML text."""
-    style = files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
-    return _template().render(page=page, style=Markup(style), policy=_POLICY)  # noqa: S704  ours
+    return _rendered("page.html.j2", page=page)
+
+
+def _rendered(template: str, **values: Any) -> str:
+    text = files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = Markup(text)  # noqa: S704  ours
+    return _environment().get_template(template).render(**values, style=style, policy=_POLICY)
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(lambda name: files(__package__).joinpath(name).read_text("utf-8")),
         autoescape=True,
@@ -150,8 +174,14 @@ def _template() -> Template:
         values.whole,
     ):
         environment.filters[show.__name__] = show
-    environment.filters |= {"bars": _bars, "gate_text": _gate_text}
-    return environment.get_template("page.html.j2")
+    environment.filters |= {
+        "after_costs": deflated_after_costs,
+        "bars": _bars,
+        "path": _path,
+        "pixels": _pixels,
+        "turned": turned,
+    }
+    return environment
 
 
 def _shown(value: object) -> object:
@@ -171,9 +201,9 @@ class _Bar:
     side: str  # of the zero line
 
 
-def _bars(figures: Sequence[Measures]) -> Iterator[_Bar]:
+def _bars(figures: Sequence[Measures], direction: int) -> Iterator[_Bar]:
     """The correlations as bars, the largest as high as there is room; none of what is unknown."""
-    known = [values.real(one.association) for one in figures]
+    known = [values.real(turned(one.association, direction)) for one in figures]
     top = max((abs(value) for value in known if value is not None), default=0.0)
     for position, value in enumerate(known):
         if value is not None and top > 0:
@@ -186,11 +216,11 @@ def _bars(figures: Sequence[Measures]) -> Iterator[_Bar]:
             )
 
 
-def _gate_text(gate: Gate) -> str:
-    """What was asked, the figure, and what was needed."""
-    text = f"{gate.name}: {gate.meaning}"
-    if values.real(gate.value) is not None:
-        text += f" {gate.value:.4g}"
-        if values.real(gate.threshold) is not None:
-            text += f" (needs {gate.threshold:.4g})"
-    return text
+def _pixels(value: float) -> Markup:
+    """A number for an attribute, to a tenth."""
+    return Markup(f"{value:.1f}".removesuffix(".0"))  # noqa: S704  a number
+
+
+def _path(text: str) -> Markup:
+    """The points of a line; anything else would be no path."""
+    return Markup(text if _IS_PATH.fullmatch(text) else "")  # noqa: S704  digits, letters of a path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from alphamill.evaluation import Grade
 
 VERDICT_STYLES = {Grade.TRADABLE: "bold green", Grade.PREDICTIVE: "cyan", Grade.REJECTED: "dim"}
 NOTHING = "–"  # what is not known, not measured, or not a number
+_PLAIN = re.compile(r"(?:[!-~]+(?: [!-~]+)*)?")  # visible ASCII, single spaces between
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, surrogates
 
 
@@ -18,6 +20,8 @@ def plain(text: object, limit: int = 400) -> str:
     """Foreign text on one line: white space is a space, what a screen would obey is "�", cut."""
     if text is None:
         return NOTHING
+    if isinstance(text, str) and len(text) <= limit and _PLAIN.fullmatch(text):
+        return text  # most of what a page shows, by far
     shown = " ".join(str(text)[: 4 * limit].split())
     shown = "".join("�" if unicodedata.category(c) in _HIDDEN else c for c in shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

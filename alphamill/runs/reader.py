@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from alphamill.evaluation import Backtest, Score, Scorer, Segment, one_way_bps
+from alphamill.evaluation import Backtest, Score, Scorer, Segment, SegmentSeries, one_way_bps
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -96,6 +96,10 @@ class SegmentReader:
     ) -> tuple[Score, Backtest | None]:
         """The factor's Score and its book, which one with a fault does not have."""
         return self._scorer_of(spec).measure(self.values(factor), direction)
+
+    def series(self, factor: Factor, spec: RunSpec, direction: int) -> SegmentSeries | None:
+        """The factor bar by bar, as `score` measures it; None for one with a fault."""
+        return self._scorer_of(spec).series(self.values(factor), direction)
 
     def _scorer_of(self, spec: RunSpec) -> Scorer:
         """Made once: what all factors of this segment are measured against."""

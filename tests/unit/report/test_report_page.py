@@ -26,8 +26,9 @@ HOSTILE = "</code></td><script>alert(1)</script><img src=x onerror=alert(1)>\" '
 VOID = {"meta"}
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2"),
-    *("p", "div", "b", "span", "i", "dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr"),
-    *("th", "td", "details", "summary", "code", "small", "svg", "line", "rect"),
+    *("h3", "h4", "p", "div", "b", "span", "i", "a", "dl", "dt", "dd", "ul", "li", "table"),
+    *("thead", "tbody", "tr", "th", "td", "details", "summary", "code", "small"),
+    *("figure", "figcaption", "svg", "line", "rect", "path", "text"),
 }
 FACTOR = JudgedFactor(
     hash="ab12",
@@ -36,7 +37,10 @@ FACTOR = JudgedFactor(
     verdict=Grade.PREDICTIVE,
     rank=1,
     direction=1,
-    gates=(Gate("net_validation", False, -0.4, 0.0, "net Sharpe above 0", Grade.TRADABLE),),
+    gates=(
+        Gate("net_validation", False, -0.4, 0.0, "net Sharpe above 0", Grade.TRADABLE),
+        Gate("net_deflated_sharpe", False, 0.214, 0.95, "beats the luckiest", Grade.TRADABLE),
+    ),
     reasons=(),
     discovery=DiscoveryFigures(
         rank_ic_mean=0.04,
@@ -104,6 +108,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: set[str] = set()
+        self.links: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
         self.texts: list[str] = []
         self.feed(text)
@@ -112,6 +117,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes += attrs
+        self.links |= {value or "" for name, value in attrs if name == "href"}
         if tag not in VOID:
             self.open.append(tag)
 
@@ -129,33 +135,46 @@ def words(page: RunPage) -> str:
 def cells(page: RunPage) -> list[str]:
     """The first factor's figures behind its correlations."""
     line = render(page).split("<tbody>")[1].split("</tr>")[0]
-    return re.findall(r'<td class="figure">([^<]*)</td>', line)[1:]
+    return re.findall(r'<td class="figure">([^<]+)</td>', line)[1:]
 
 
 def test_shows_what_it_is_given() -> None:
     text = words(PAGE)
     for part in (
-        *("mine-1", "rank(close / ma_20) - 0.5", "prices return to their mean", "predictive"),
+        *("mine-1", "rank(close / ma_20) - 0.5", "predictive", "2021-01-01 00:00"),
         *("+0.040 / +0.030 / -0.010", "$0.001234", "One market regime.", "reversals", "timeout 1"),
-        *("✗ net_validation: net Sharpe above 0 -0.4 (needs 0)", "2021-01-01 00:00"),
         *("0.01 probability that the best", "$0.01 for 3 answers", "t: Newey-West t"),
-        "Sharpe before costs +3.50 · coverage 99.0 %",
     ):
         assert part in text, part
 
 
 def test_trials_deflation_and_both_costs_stand_beside_the_sharpe_ratio() -> None:
     assert cells(PAGE) == [
-        *("+3.60", "-0.90", "+1.25", "+0.75", "311", "0.963", "&lt;0.0001", NOTHING, "8.3"),
-        *("93 %", "1.25M", "$0.000449"),
+        *("+3.60", "-0.90", "+1.25", "+0.75", "311", "0.963", "0.214", "&lt;0.0001", NOTHING),
+        *("8.3", "93 %", "1.25M", "$0.000449"),
     ]
 
 
-def test_a_veto_stands_before_the_gates_and_what_failed_before_what_passed() -> None:
-    passed = Gate("coverage", True, 0.99, 0.8, "share of bars with a value", Grade.PREDICTIVE)
-    factor = replace(FACTOR, gates=(passed, *FACTOR.gates), veto_reason="a copy of momentum")
-    text = words(replace(PAGE, factors=(factor,)))
-    assert text.index("copy of momentum") < text.index("✗ net_validation") < text.index("✓ cover")
+def test_a_factor_that_is_sold_is_shown_as_it_is_traded() -> None:
+    sold = replace(
+        FACTOR,
+        direction=-1,
+        discovery=DiscoveryFigures(rank_ic_mean=-0.04),
+        validation=SegmentFigures(rank_ic_mean=-0.03, rank_ic_t=-3.6),
+        holdout=SegmentFigures(rank_ic_mean=0.01, rank_ic_t=0.9),
+    )
+    page = replace(PAGE, factors=(sold,))
+    assert "+0.040 / +0.030 / -0.010" in words(page)
+    assert "sell rank(close / ma_20) - 0.5" in words(page)
+    assert cells(page)[:2] == ["+3.60", "-0.90"]
+    assert re.findall(r'class="(up|down)"', render(page)) == ["up", "up", "down"]
+
+
+def test_a_veto_stands_in_a_row_as_wide_as_the_table() -> None:
+    page = replace(PAGE, factors=(replace(FACTOR, veto_reason="a copy of momentum"),))
+    row = render(page).split('<tr class="below">')[1].split("</tr>")[0]
+    assert 'colspan="15"' in row
+    assert "✗ vetoed by final_verification: a copy of momentum" in row
 
 
 def test_bars_of_the_rank_ics_stand_on_the_zero_line() -> None:
@@ -200,7 +219,8 @@ def test_is_self_contained() -> None:
     text = render(PAGE)
     page = Page(text)
     names = {name for name, _ in page.attributes}
-    assert not names & {"src", "href", "action", "srcset", "xlink:href"}
+    assert not names & {"src", "action", "srcset", "xlink:href"}
+    assert all(link.startswith("#") for link in page.links)
     assert not re.search(r"https?:|url\(|@import", text)
     assert "prefers-color-scheme: dark" in text
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes

@@ -1,0 +1,171 @@
+"""Eight questions at most, each with its axes, its words and its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alphamill.evaluation import Segment
+from alphamill.report.factor.plots import figures, side_by_side
+from alphamill.report.page import FactorPage, page_of, render
+from alphamill.report.values import number
+
+WORDS = {  # of those who come from alphalens and quantstats
+    *("Cumulative IC", "rolling IC", "IC decay", "Mean return by quantile"),
+    *("cumulative return by quantile", "Cumulative returns", "underwater", "Sharpe ratio"),
+    *("Max drawdown", "turnover", "Monthly returns", "Newey-West"),
+}
+
+
+@pytest.fixture(scope="module")
+def plots(sheets):
+    return [figures(sheet) for sheet in sheets]
+
+
+def test_at_most_eight_each_with_a_question_and_its_data(plots):
+    for own in plots:
+        questions = [one.question for one in own]
+        assert 6 <= len(own) <= 8
+        assert len(set(questions)) == len(own)
+        assert all(question.endswith("?") for question in questions)
+        assert all(one.table.rows for one in own)
+        assert all(len(row) == len(one.table.columns) for one in own for row in one.table.rows)
+
+
+def test_every_axis_has_ticks_and_a_unit(plots):
+    for one in (one for own in plots for one in own[:-1]):
+        for axes in one.panels:
+            assert axes.unit
+            assert 2 <= len(axes.y_ticks) <= 8, (one.question, axes.unit)
+        assert one.panels[-1].x_ticks or one.panels[-1].words
+
+
+def test_everything_is_within_its_plot(plots):
+    for one in (one for own in plots for one in own):
+        for axes in one.panels:
+            assert 0 <= axes.left < axes.right <= one.width
+            assert 0 <= axes.top < axes.bottom <= one.height
+            for box in (*axes.boxes, *axes.backgrounds):
+                assert box.height >= 0
+                assert box.width >= 0
+                assert -4 <= box.x <= box.x + box.width <= one.width + 4
+
+
+def test_ticks_and_labels_do_not_overlap(plots):
+    """At about 6.2 pixels a letter, as they are set."""
+    for one in (one for own in plots for one in own):
+        for axes in one.panels:
+            places = sorted((tick.at, 3.1 * len(tick.text)) for tick in axes.x_ticks)
+            for (at, half), (after, its_half) in pairwise(places):
+                assert after - at >= half + its_half, (one.question, axes.x_ticks)
+            heights = sorted(tick.at for tick in axes.y_ticks)
+            assert all(gap >= 12 for gap in np.diff(heights)), (one.question, axes.y_ticks)
+
+
+def test_the_words_are_those_that_researchers_look_for(plots):
+    said = " ".join(
+        " ".join((one.caption, one.table.note, *(axes.unit for axes in one.panels)))
+        for one in plots[0]
+    )
+    missing = [word for word in WORDS if word.lower() not in said.lower()]
+    assert not missing
+
+
+def test_captions_have_the_figures_of_record_turned_as_they_are_traded(plots, sheets):
+    for own, sheet in zip(plots, sheets, strict=True):
+        ics = [
+            number(sheet.subject.direction * one.rank_ic_mean, 4, True)
+            for one in sheet.subject.figures.values()
+        ]
+        assert " / ".join(ics) in own[0].caption
+        equity = next(one for one in own if "costs" in one.question)
+        net = [number(one.net_sharpe, 2, True) for one in sheet.subject.figures.values()]
+        assert " / ".join(net) in equity.caption
+
+
+def test_a_sold_factor_s_cumulative_ic_rises(plots, sheets):
+    assert sheets[1].subject.direction == -1
+    assert sheets[1].subject.figures[Segment.DISCOVERY].rank_ic_mean < 0
+    last = plots[1][0].table.rows
+    discovery_end = next(row for row in last if float(row[3]) != 0)
+    assert float(discovery_end[3]) > 0
+
+
+def test_what_is_sealed_is_greyed_and_has_no_line(plots, sheets):
+    own = plots[2][0]
+    sealed = [box for axes in own.panels for box in axes.backgrounds if box.kind == "sealed"]
+    assert len(sealed) == 2
+    assert "sealed: this factor has not seen it" in own.caption
+    assert any(word.text == "holdout, sealed" for word in own.panels[0].words)
+    for line in own.panels[0].lines:
+        start, _, steps = line.path.removeprefix("M").partition("l")
+        numbers = [int(n) for n in (start + " " + steps).replace("-", " -").split()]
+        assert np.cumsum(numbers[::2]).max() / 10 <= sealed[0].x + 0.1
+    seen = [box for axes in plots[0][0].panels for box in axes.backgrounds]
+    assert "segment holdout" in {box.kind for box in seen}
+    assert "2 factors were shown its bars so far" in plots[0][0].caption
+    assert sheets[0].sealed == []
+
+
+def test_two_factors_side_by_side_are_drawn_on_the_same_axes(sheets):
+    first, second = side_by_side(sheets[:2])
+    for one, other in zip(first, second, strict=True):
+        for mine, theirs in zip(one.panels, other.panels, strict=True):
+            assert (mine.y.low, mine.y.high) == (theirs.y.low, theirs.y.high), one.question
+    alone = figures(sheets[1])[0].panels[0].y
+    assert second[0].panels[0].y.high >= alone.high
+
+
+HOSTILE = '</text></svg><script>alert(1)</script>" onload="x" \' & \x1b[31m'
+
+
+def poisoned(value: Any) -> Any:
+    """The same shape with hostile text in place of every text."""
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return HOSTILE
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value,
+            **{one.name: poisoned(getattr(value, one.name)) for one in fields(value) if one.init},
+        )
+    if isinstance(value, Mapping):
+        return {key: poisoned(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(poisoned(item) for item in value)
+    return value
+
+
+def harmless(text: str) -> bool:
+    tags = set(re.findall(r"<\s*([a-z]+)", text))
+    handlers = re.findall(r"<[^>]*\son\w+\s*=\s*[\"']?[^>]*>", text)
+    return "script" not in tags and not handlers and "\x1b" not in text
+
+
+def test_hostile_names_stay_text_in_every_plot(mined, sheets):
+    """In what the run says: its expressions, hypotheses and symbols; and in what is drawn of it."""
+    page = page_of(mined)
+    dirty_sheet = poisoned(sheets[0])
+    of_the_sheet = FactorPage(dirty_sheet, figures(dirty_sheet), page.sheets[0].certificate)
+    shown = render(replace(page, sheets=[of_the_sheet]))
+    assert harmless(shown)
+    assert "&lt;script&gt;" in shown
+    drawn = render(replace(page, sheets=[poisoned(page.sheets[0])]))
+    assert harmless(drawn)
+    assert 'd="&lt;' not in drawn  # what is no path is not drawn
+    assert "&lt;/text&gt;" in drawn
+
+
+def test_a_run_whose_panel_is_gone_says_so_in_place_of_its_plots(mined, monkeypatch):
+    monkeypatch.setattr(type(mined), "manifest", lambda self, interval: None)
+    page = page_of(mined)
+    assert all(not one.figures for one in page.sheets)
+    assert "No plots: the run&#39;s panel at 1h is no longer in the lake" in render(page)
