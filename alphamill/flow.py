@@ -33,6 +33,7 @@ from alphamill.jobs import (
     content_id,
 )
 from alphamill.ledger import JobSpec
+from alphamill.market.grid import floor_ms
 from alphamill.settings import Tier
 from alphamill.stages.registry import stage_of
 
@@ -81,8 +82,8 @@ def _job(
 
 
 def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
-    asked = TimeRange(spec.start_ms, spec.end_ms)
     for interval in spec.intervals:
+        asked = _bars_of(spec, interval)
         for symbol in spec.symbols:
             fetches = [
                 _job(
@@ -94,10 +95,18 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
             yield from fetches
             if spec.kind is not RunKind.FETCH:
                 yield _job(
-                    FeaturesJob(spec.market, symbol, interval, spec.start_ms, spec.end_ms),
+                    FeaturesJob(spec.market, symbol, interval, asked.start_ms, asked.end_ms),
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
+
+
+def _bars_of(spec: RunSpec, interval: Interval) -> TimeRange:
+    """From the bar that holds the start: the first bar of a coin opens before it was listed.
+
+    What a run measures still begins with the first bar that opens in the range asked for.
+    """
+    return TimeRange(floor_ms(interval, spec.start_ms), spec.end_ms)
 
 
 def _funding(spec: RunSpec) -> Iterator[JobSpec]:
@@ -117,7 +126,7 @@ def _reverified(spec: RunSpec) -> list[JobSpec]:
     drawn: list[tuple[float, JobSpec]] = []
     for interval in spec.intervals:
         for symbol in spec.symbols:
-            for _, part in TimeRange(spec.start_ms, spec.end_ms).by_month():
+            for _, part in _bars_of(spec, interval).by_month():
                 job = ReverifyJob(spec.market, symbol, interval, part.start_ms, part.end_ms)
                 lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
                 drawn.append((int(lot, 16) / 16**8, _job(job, goal=True)))

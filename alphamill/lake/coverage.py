@@ -1,7 +1,8 @@
 """What of a range the lake has been told of, and what is still to ask for.
 
 Each month's file states the range that was asked for, in one piece; what only the archive was asked
-for, and does not have, is doubted and asked for again.
+for, and does not have, is doubted and asked for again, and so is what an older version may have
+missed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from alphamill.lake.store import Lake, Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Wanted(TimeRange):
-    """doubt: only the archive was asked for these times, and has nothing there."""
+    """doubt: a file covers these times, but what it lacks there may be at the exchange."""
 
     doubt: bool = False
 
@@ -63,20 +64,24 @@ def extend(
     rows: pa.Table,
     source: str,
     doubts: Sequence[TimeRange],
+    off_grid: Sequence[int],
     merge: Callable[[list[pa.Table]], pa.Table],
     describe: Callable[[MonthFacts, pa.Table], MonthFacts],
 ) -> None:
     """Put an answer beside what the lake has, month by month.
 
-    rows: all that there is of `answered`. doubts: where only the archive was asked. merge: tables
-    to one in order, of which the later wins. describe: what a month's rows add to its facts.
+    rows: all that there is of `answered`. doubts: where only the archive was asked. off_grid: times
+    of rows that were left out. merge: tables to one in order, of which the later wins. describe:
+    what a month's rows add to its facts.
     Raises RetryLater where the answer does not touch what is there.
     """
 
     def extended(
         part: TimeRange, present: tuple[Partition, pa.Table] | None
     ) -> tuple[pa.Table, MonthFacts]:
-        facts = _joined(series, part, source, doubts, present[0] if present else None)
+        strays = [time_ms for time_ms in off_grid if part.start_ms <= time_ms < part.end_ms]
+        before = present[0] if present else None
+        facts = _joined(series, part, source, doubts, strays, before)
         table = rows_within(rows, part)
         table = merge([present[1], table] if present else [table])
         return table, describe(facts, table)
@@ -90,6 +95,7 @@ def _joined(
     answered: TimeRange,
     source: str,
     doubts: Sequence[TimeRange],
+    off_grid: Sequence[int],
     present: Partition | None,
 ) -> MonthFacts:
     """The facts of a month with an answer beside what is there now; of unknown numbers of bars.
@@ -98,7 +104,7 @@ def _joined(
     would count as asked for.
     """
     unverified = [part for doubt in doubts if (part := doubt.within(answered))]
-    sources = {source}
+    sources, strays = {source}, {*off_grid}
     if present is not None:
         had = present.facts
         if not answered.touches(had.asked):
@@ -106,10 +112,12 @@ def _joined(
             raise RetryLater(f"{where} was written by another worker", counts=False)
         unverified += [left for doubt in had.unverified for left in doubt.without(answered)]
         sources |= {*had.source.split("+")}
+        strays |= {*had.off_grid}
         answered = answered.hull(had.asked)
     unverified.sort(key=lambda one: one.start_ms)
     return MonthFacts(
         source="+".join(sorted(sources)),
         asked=answered,
         unverified=tuple(BarSpan(one.start_ms, one.end_ms, 0) for one in unverified),
+        off_grid=tuple(sorted(strays)),
     )

@@ -18,8 +18,9 @@ class Holdings:
     missing: stretches without bars between the first and the last bar asked for. halts: stretches
     of flat bars without volume, which are there. funding_unknown: stretches of a futures series
     whose settlements the lake does not know, empty on spot. funding_silent: those of them in which
-    the contract traded and the exchange, when asked, had no settlement. asked_ms: by month, when
-    the exchange was last asked; a month that is not there was never asked for.
+    the contract traded and the exchange, when asked, had no settlement. off_grid: times of rows
+    that the exchange has where no bar can open, which were left out. asked_ms: by month, when the
+    exchange was last asked; a month that is not there was never asked for.
     """
 
     series: Series
@@ -32,6 +33,7 @@ class Holdings:
     asked_ms: Mapping[Month, int] = field(default_factory=dict)
     funding_unknown: tuple[TimeRange, ...] = ()
     funding_silent: tuple[TimeRange, ...] = ()
+    off_grid: tuple[int, ...] = ()
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -57,6 +59,7 @@ class Holdings:
             "halts": [self._stretch(halt) for halt in self.halts],
             "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
             "funding_silent": [asdict(stretch) for stretch in self.funding_silent],
+            "off_grid_ms": [*self.off_grid],
         }
 
     def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:
@@ -81,4 +84,5 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
         tuple(held.missing(start_ms, end_ms)),
         tuple(halt for partition in held.partitions for halt in partition.facts.halts),
         {e.month: max(e.written_ms, compared_ms.get(e.month, 0)) for e in held.entries},
+        off_grid=tuple(time_ms for part in held.partitions for time_ms in part.facts.off_grid),
     )

@@ -28,6 +28,7 @@ from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
 _RATE_TYPES = "kept"  # what a file of funding says that has a row for each payment of an instant
+_GRID_3D = "1 modulo 3"  # and one of 3d bars whose writer knew at which days since the epoch
 _READERS = 4  # months read side by side
 
 
@@ -41,7 +42,8 @@ class MonthFacts:
 
     gaps: the bars of `asked` that are not there, unverified ones included. halts: flat bars without
     volume. How many settlements there should be is not known, so that a month of funding has
-    neither, and what is unverified of it counts 0 bars.
+    neither, and what is unverified of it counts 0 bars. off_grid: open times of rows that the
+    exchange has where no bar can open, which were left out.
     """
 
     source: str  # "rest", "archive-monthly", "archive-daily", or several joined by "+"
@@ -49,6 +51,7 @@ class MonthFacts:
     gaps: tuple[BarSpan, ...] = ()
     halts: tuple[BarSpan, ...] = ()
     unverified: tuple[BarSpan, ...] = ()
+    off_grid: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,7 @@ def _stored(series: AnySeries, month: Month, table: pa.Table, facts: MonthFacts)
         raise ValueError(f"{series.folder(series.kind)}: rows from outside {month}")
     if not series.in_order(table):
         raise ValueError(f"{series.folder(series.kind)} {month}: rows out of order or twice")
-    kinds = {} if isinstance(series, Series) else {"rate_types": _RATE_TYPES}
-    return table, _metadata(month, table, facts) | kinds
+    return table, _metadata(month, table, facts) | _known_since(series)
 
 
 def read_klines(
@@ -198,9 +200,11 @@ def partition_of(series: AnySeries, month: Month, metadata: Mapping[str, str]) -
         gaps=_read_ranges(metadata["gaps"]),
         halts=_read_ranges(metadata["halts"]),
         unverified=_read_ranges(metadata.get("unverified", "[]")),
+        off_grid=tuple(json.loads(metadata.get("off_grid", "[]"))),
     )
-    if not isinstance(series, Series) and metadata.get("rate_types") != _RATE_TYPES:
-        facts = _doubted(series, facts)
+    known = _known_since(series)
+    if any(metadata.get(name) != value for name, value in known.items()):
+        facts = _doubted(series, facts, int(metadata["rows"]))
     return Partition(
         month=month,
         rows=int(metadata["rows"]),
@@ -212,13 +216,30 @@ def partition_of(series: AnySeries, month: Month, metadata: Mapping[str, str]) -
     )
 
 
-def _doubted(series: FundingSeries, facts: MonthFacts) -> MonthFacts:
-    """Those of a month that was written when one payment of an instant was kept and others lost."""
-    asked = facts.asked
-    start_ms = max(asked.start_ms, SPECIAL_FUNDING_FROM.start_ms)
-    if series.market is not Market.USD_M or start_ms >= asked.end_ms:
+def _known_since(series: AnySeries) -> dict[str, str]:
+    """What a file says whose writer knew what versions before it did not; nothing for most."""
+    if not isinstance(series, Series):
+        return {"rate_types": _RATE_TYPES}
+    return {"grid": _GRID_3D} if series.interval is Interval.D3 else {}
+
+
+def _doubted(series: AnySeries, facts: MonthFacts, rows: int) -> MonthFacts:
+    """Those of a month whose writer did not know: what may be wrong there is unverified.
+
+    Of several payments of funding at one instant one was kept and the others lost. 3d bars were
+    asked for on a grid that the exchange does not have, which lost the first bar of one range in
+    three and called it absent: a month without a gap has lost none.
+    """
+    asked, bars = facts.asked, sum(gap.bars for gap in facts.gaps)
+    start_ms = asked.start_ms
+    if not isinstance(series, Series):
+        start_ms = max(start_ms, SPECIAL_FUNDING_FROM.start_ms)
+        lost = series.market is Market.USD_M and start_ms < asked.end_ms
+    else:
+        lost = bars > 0 or rows == 0
+    if not lost:
         return facts
-    return replace(facts, unverified=(*facts.unverified, BarSpan(start_ms, asked.end_ms, 0)))
+    return replace(facts, unverified=(*facts.unverified, BarSpan(start_ms, asked.end_ms, bars)))
 
 
 def content_hash(table: pa.Table) -> str:
@@ -243,8 +264,10 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _metadata(month: Month, table: pa.Table, facts: MonthFacts) -> dict[str, str]:
     times = times_ms(table)
-    doubts = {"unverified": _ranges_text(facts.unverified)} if facts.unverified else {}
-    return doubts | {
+    rare = {"unverified": _ranges_text(facts.unverified)} if facts.unverified else {}
+    if facts.off_grid:
+        rare["off_grid"] = json.dumps(facts.off_grid)
+    return rare | {
         "format": FORMAT,
         "source": facts.source,
         "rows": str(table.num_rows),

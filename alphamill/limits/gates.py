@@ -11,6 +11,7 @@ from alphamill.redis_store import ScriptCall
 from alphamill.settings import BinanceSettings, TierSettings
 
 MINUTE_MS = 60_000
+_FUTURES_HOST = "fapi.binance.com"
 MAX_WAIT_S = 30.0
 LEASE_S = 300.0
 FUNDING_REQUESTS = 500  # of fundingRate and fundingInfo together, an address
@@ -120,6 +121,9 @@ class OpenGate:
 def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
     """The limits of a market's host as seen from this egress.
 
+    USD-M and COIN-M have one: since 2026-06-30 fapi and dapi count an address's weight together.
+    Behind other hosts (a simulator, a proxy) they do where both have one host; two hosts are taken
+    for two addresses, and spot counts for itself everywhere.
     weight_limit: per window, as `exchangeInfo` states it.
     Misconfigured if the guard leaves too little of the window.
     """
@@ -132,12 +136,23 @@ def binance_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
         )
     weight = weight_limit * settings.weight_frac
     return Pool(
-        f"binance:{settings.egress}:{urlsplit(settings.url(market)).netloc}",
+        f"binance:{settings.egress}:{_counted_at(settings.url(market), market)}",
         (
             FixedWindow("weight", weight, window_ms, settings.guard_ms),
             FixedWindow("requests", settings.requests_per_minute, window_ms, settings.guard_ms),
         ),
     )
+
+
+def _counted_at(url: str, market: Market) -> str:
+    """Where the exchange counts what is sent to `url`, however that is spelled."""
+    parts = urlsplit(url.lower())
+    usual_port = ":80" if parts.scheme == "http" else ":443"
+    host = parts.netloc.rpartition("@")[2].removesuffix(usual_port)
+    if not market.has_funding:
+        return host
+    # One name for both, the one that workers of older versions know for USD-M.
+    return _FUTURES_HOST if host in (_FUTURES_HOST, "dapi.binance.com") else f"{host}/futures"
 
 
 def funding_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:

@@ -40,7 +40,7 @@ class FetchedPart:
     "archive-monthly", "archive-daily", or several joined by "+". files: archive files used.
     damaged: files that could not be. notes: what else there is to say of the archive, and of REST.
     unverified: stretches that the archive lacks and that REST refused to answer for, as it does
-    where Binance is barred or the symbol was removed.
+    where Binance is barred or the symbol was removed. off_grid: open times of rows left out.
     """
 
     range: TimeRange
@@ -52,6 +52,7 @@ class FetchedPart:
     damaged: tuple[Damaged, ...] = ()
     notes: tuple[str, ...] = ()
     unverified: tuple[TimeRange, ...] = ()
+    off_grid: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class ArchiveMonth:
     """What the archive gave of a part of one month, and what it was asked for in vain.
 
     table: rows of `range`; None if there was no file to use. holes: where it may lack some. absent:
-    names of files that are not there.
+    names of files that are not there. off_grid: open times of rows that its files have too much.
     """
 
     range: TimeRange
@@ -70,6 +71,7 @@ class ArchiveMonth:
     damaged: list[Damaged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    off_grid: tuple[int, ...] = ()
 
     def read(self, archive: FileArchive[File], file: File) -> pa.Table | None:
         """The file's table if it was there and good; why it was of no use is put down."""
@@ -149,6 +151,7 @@ def _completed(
         if found and hole.end_ms == month.range.end_ms:
             now_ms = found[-1].server_time_ms
     sources = month.sources | {part.source for part in found if part.table.num_rows}
+    off_grid = {*month.off_grid, *(time_ms for part in found for time_ms in part.off_grid)}
     return FetchedPart(
         month.range,
         merge([*(part.table for part in found), month.table]),
@@ -159,4 +162,5 @@ def _completed(
         damaged=tuple(month.damaged),
         notes=tuple(notes),
         unverified=unverified,
+        off_grid=tuple(sorted(off_grid)),
     )

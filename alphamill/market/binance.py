@@ -19,7 +19,7 @@ from alphamill.frames import Interval, Market, TimeRange, rows_within, times_ms
 from alphamill.market import grid, replies
 from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
 from alphamill.market.http import BAD_URL, cause_of, open_session
-from alphamill.market.klines.parse import closed, merge_klines, parse_klines
+from alphamill.market.klines.parse import closed, merge_klines, parse_klines, split_off_grid
 from alphamill.market.replies import Reply
 from alphamill.market.venues import VENUES
 
@@ -153,7 +153,8 @@ class Binance:
             else:
                 cursor_ms = window_end_ms
         table = rows_within(merge_klines(pages), TimeRange(start_ms, max(start_ms, end_ms)))
-        return Klines(closed(table, interval, now_ms), now_ms, requests_made)
+        table, off_grid = split_off_grid(table, interval)
+        return Klines(closed(table, interval, now_ms), now_ms, requests_made, off_grid=off_grid)
 
     def _page(
         self, symbol: str, interval: Interval, start_ms: int, end_ms: int

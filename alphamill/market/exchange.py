@@ -35,13 +35,15 @@ class Klines:
 
     table: KLINES. server_time_ms: a time that the exchange's clock had reached before the bars were
     asked for; every bar that closed before it is final. requests: calls made for these bars.
-    source: "rest", "archive-monthly", "archive-daily", or several joined by "+".
+    source: "rest", "archive-monthly", "archive-daily", or several joined by "+". off_grid: open
+    times of rows that are not in the table, since no bar of the interval can open there.
     """
 
     table: pa.Table
     server_time_ms: int
     requests: int
     source: str = "rest"
+    off_grid: tuple[int, ...] = ()
 
 
 class Exchange(Protocol):

@@ -1,7 +1,11 @@
 """The times at which bars open.
 
 Bars are numbered: bar `index` of an interval opens at `open_ms(interval, index)`. Fixed lengths
-count from the epoch, weeks from a Monday, months by the calendar; a gap is a jump in the numbers.
+count from the epoch, three days from the day after it, weeks from a Monday, months by the calendar;
+a gap is a jump in the numbers. A symbol's first bar opens on this grid as well, so that it may open
+before the first trade, on days, weeks and months even before the day of the listing.
+
+Source: recorded 1d, 3d and 1w bars of spot, 2017-08 to 2026-01; spot and USD-M agree.
 """
 
 from __future__ import annotations
@@ -9,15 +13,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.frames import IntArray, Interval
 
+BoolArray = NDArray[np.bool_]
+
 DAY_MS = 86_400_000
-_MONDAY_MS = 4 * DAY_MS  # 1970-01-05, the first Monday of the epoch
+# Where a bar opens that is not on the multiples of its length: weeks on 1970-01-05, a Monday.
+_ANCHORS_MS = {Interval.D3: DAY_MS, Interval.W1: 4 * DAY_MS}
 
 
 def _anchor_ms(interval: Interval) -> int:
-    return _MONDAY_MS if interval is Interval.W1 else 0
+    return _ANCHORS_MS.get(interval, 0)
 
 
 def index_at(interval: Interval, time_ms: int) -> int:
@@ -48,25 +56,8 @@ def ceil_ms(interval: Interval, time_ms: int) -> int:
 
 
 def next_ms(interval: Interval, time_ms: int) -> int:
-    """Where the bar after the one that holds `time_ms` opens.
-
-    From an open time of an unknown 3d phase it is still three days on.
-    """
-    if interval is Interval.MO1:
-        return open_ms(interval, index_at(interval, time_ms) + 1)
-    if interval is Interval.D3 and time_ms % DAY_MS == 0:
-        return time_ms + interval.ms
-    return floor_ms(interval, time_ms) + interval.ms
-
-
-def closed_until_ms(interval: Interval, server_time_ms: int) -> int:
-    """A time before which every bar that opened has closed by the exchange's clock.
-
-    The phase of 3d bars is not documented; a time that holds for any phase is given for them.
-    """
-    if interval is Interval.D3:
-        return server_time_ms // DAY_MS * DAY_MS - 2 * DAY_MS
-    return floor_ms(interval, server_time_ms)
+    """Where the bar after the one that holds `time_ms` opens."""
+    return open_ms(interval, index_at(interval, time_ms) + 1)
 
 
 def indices(interval: Interval, times_ms: IntArray) -> IntArray:
@@ -79,13 +70,11 @@ def indices(interval: Interval, times_ms: IntArray) -> IntArray:
     return (times_ms - _anchor_ms(interval)) // interval.ms
 
 
-def off_grid(interval: Interval, times_ms: IntArray) -> IntArray:
-    """The times at which no bar of this interval can open; any day will do for 3d."""
+def off_grid(interval: Interval, times_ms: IntArray) -> BoolArray:
+    """Which of the times are none at which a bar of this interval can open."""
     if interval is Interval.MO1:
         opens = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype("datetime64[ms]")
-        wrong = opens.astype(np.int64) != times_ms
+        wrong: BoolArray = opens.astype(np.int64) != times_ms
     else:
-        step_ms = DAY_MS if interval is Interval.D3 else interval.ms
-        wrong = (times_ms - _anchor_ms(interval)) % step_ms != 0
-    strays: IntArray = times_ms[wrong]
-    return strays
+        wrong = (times_ms - _anchor_ms(interval)) % interval.ms != 0
+    return wrong

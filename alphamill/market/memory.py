@@ -14,7 +14,7 @@ from alphamill.market.exchange import Klines, SymbolInfo
 from alphamill.market.funding.api import PAGE_ROWS
 from alphamill.market.funding.archive_file import FundingFile
 from alphamill.market.klines.archive_file import KlineFile
-from alphamill.market.klines.parse import closed, empty_klines
+from alphamill.market.klines.parse import closed, empty_klines, split_off_grid
 from alphamill.market.replies import unknown_symbol
 
 
@@ -69,7 +69,8 @@ class FakeExchange:
         asked = TimeRange(start_ms, max(start_ms, end_ms))
         table = rows_within(self.tables.get((symbol, interval), empty_klines()), asked)
         pages = max(1, -(-table.num_rows // self.page_bars))
-        return Klines(closed(table, interval, now_ms), now_ms, pages)
+        table, off_grid = split_off_grid(table, interval)
+        return Klines(closed(table, interval, now_ms), now_ms, pages, off_grid=off_grid)
 
 
 @dataclass(slots=True)

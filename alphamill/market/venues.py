@@ -50,8 +50,9 @@ class Venue:
         return self.pages[-1]
 
 
-# Weight by limit on futures: below 100 bars 1, below 500 2, to 1000 5, above 10.
-_FUTURES_PAGES = (Page(99, 1), Page(499, 2))
+# Weight by limit on futures: to 100 bars 1, to 500 2, to 1000 5, to 1500 10; 500 bars are the most
+# a weight (250, against 200 of 1000 bars and 150 of 1500).
+_FUTURES_PAGES = (Page(100, 1), Page(500, 2))
 
 VENUES: Mapping[Market, Venue] = {
     Market.SPOT: Venue(

@@ -43,7 +43,7 @@ class Brought:
 
     @property
     def archive_note(self) -> str:
-        """What of the archive could not be used, once each; what it lacks came from the API."""
+        """What of the archive could not be used, once each, and which rows were left out."""
         damaged = [f"quarantined {one}" for part in self.parts for one in part.damaged]
         return "; ".join(dict.fromkeys([*self.notes, *damaged]))
 
@@ -69,7 +69,7 @@ def bring(
     for stretch in wanted:
         try:
             for part in parts_of(stretch):
-                found = part.table, part.source, part.unverified
+                found = part.table, part.source, part.unverified, part.off_grid
                 extend(lake, series, part.range, *found, merge, describe)
                 keep_damaged(lake, series, part.damaged, part.server_time_ms)
                 brought.parts.append(part)

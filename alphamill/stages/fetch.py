@@ -49,7 +49,8 @@ class FetchFacts(Facts):
     rows + missing_bars = expected: bars that had closed by the exchange's clock. gaps: stretches
     that the exchange does not have. requests: of its API; files: of its archive. key: the month's
     file, or the folder for several months. skipped: all was there already and nothing was asked.
-    note: "" or why there is no bar. archive_note: "" or what of the archive could not be used.
+    note: "" or why there is no bar. archive_note: "" or what of the archive could not be used, and
+    which rows of either source were left out, since no bar can open there.
     """
 
     rows: int

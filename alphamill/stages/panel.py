@@ -27,6 +27,7 @@ from alphamill.indicators import indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.market.funding.parse import MINUTE_MS, settled_ms
+from alphamill.market.grid import off_grid
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
     PanelManifest,
@@ -160,9 +161,7 @@ def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
     if not times:
         raise Unfit(f"the lake has no {interval} bar of {', '.join(spec.symbols)} in the range")
     every = np.concatenate(list(times.values()))
-    phases, counts = np.unique(every % interval.ms, return_counts=True)
-    on_grid = every[every % interval.ms == phases[counts.argmax()]]
-    first, last = int(on_grid.min()), int(on_grid.max())
+    first, last = int(every.min()), int(every.max())
     gap_ms = max(_ENDED_MS, 2 * interval.ms)
     ended = tuple(symbol for symbol, own in times.items() if int(own.max()) < last - gap_ms)
     return _Grid(interval, first, (last - first) // interval.ms + 1, tuple(times), ended)
@@ -173,7 +172,8 @@ def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
     table = read_klines(
         deps.lake, spec.market, symbol, interval, spec.start_ms, spec.end_ms, ["open_time"]
     )
-    return times_ms(table)
+    times = times_ms(table)
+    return times[~off_grid(interval, times)]
 
 
 def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, SegmentBars]:
@@ -263,8 +263,8 @@ def _batch(
     for position, symbol in enumerate(grid.symbols):
         table = read(deps.lake, deps.spec.market, symbol, *span, columns)
         offsets = times_ms(table, "open_time") - grid.start_ms
-        rows, off_grid = np.divmod(offsets, grid.interval.ms)
-        here = off_grid == 0
+        rows, beside = np.divmod(offsets, grid.interval.ms)
+        here = beside == 0
         for name in names:
             column = table[name].cast(pa.float64()).to_numpy()
             values[name][rows[here], position] = column[here]

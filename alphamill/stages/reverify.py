@@ -41,6 +41,7 @@ from alphamill.lake import (
     update_partition,
 )
 from alphamill.market import FetchedPart, KlineHistory, confirmed_klines
+from alphamill.market.klines.history import strays_note
 from alphamill.market.klines.parse import merge_klines
 from alphamill.stages.bring import keep_damaged
 from alphamill.stages.fetch import FetchDeps, describe
@@ -124,6 +125,7 @@ def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> FetchedPart:
     sources = {source for month in months for source in month.sources}
     notes = [note for month in months for note in month.notes]
     notes += [f"quarantined {one}" for one in damaged]
+    strays = {time_ms for month in months for time_ms in month.off_grid}
     files, requests, now_ms = sum(month.files for month in months), 0, deps.clock.now_ms()
     table, unverified = filed, tuple[TimeRange, ...]((asked,))
     try:
@@ -137,10 +139,12 @@ def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> FetchedPart:
     else:
         requests, now_ms, unverified = rest.requests, rest.server_time_ms, ()
         sources.add(rest.source)
+        strays |= {*rest.off_grid}
         apart = {one.open_ms for one in differences(filed, rest.table) if one.kind == "corrected"}
         if apart:
             notes.append(f"the archive differs from the API in {len(apart)} bars; the API's count")
         table = merge_klines([filed, rest.table])
+    notes += strays_note(series.interval, sorted(strays))
     source = "+".join(sorted(sources))
     how = requests, source, files, damaged, tuple(notes), unverified
     return FetchedPart(asked, table, now_ms, *how)

@@ -74,13 +74,14 @@ def put_klines(
 def spec_of(*symbols: str, n_bars: int = 1000, **fields: Any) -> RunSpec:
     """A mining run over the first bars of `random_klines`; fields: what is otherwise."""
     interval = fields.get("intervals", (Interval.H1,))[0]
-    plain = {
+    plain: dict[str, Any] = {
         "kind": RunKind.MINE,
         "lake": "lake",
         "market": Market.SPOT,
         "symbols": symbols,
         "intervals": (interval,),
         "start_ms": START_MS,
-        "end_ms": START_MS + n_bars * interval.ms,
     }
+    if "end_ms" not in fields:
+        plain["end_ms"] = START_MS + n_bars * interval.ms
     return RunSpec(**plain | fields)

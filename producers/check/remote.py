@@ -84,7 +84,9 @@ def limit_check(weight_limit: int, binance: BinanceSettings, market: Market) -> 
     page = VENUES[market].pages[-1]
     allowed = int(weight_limit * binance.weight_frac / page.weight)
     used = binance.requests_per_minute
-    stated = f"exchange allows weight {whole(weight_limit)}/min, {whole(allowed)} kline requests"
+    shared = ", USD-M and COIN-M together" if _is_shared(binance, market) else ""
+    stated = f"exchange allows weight {whole(weight_limit)}/min{shared}, {whole(allowed)} kline "
+    stated += "requests"
     if used < allowed:
         return ok(
             "limits",
@@ -92,6 +94,11 @@ def limit_check(weight_limit: int, binance: BinanceSettings, market: Market) -> 
             "raise it to use more",
         )
     return ok("limits", f"{stated}; the weight binds before your {whole(used)}/min")
+
+
+def _is_shared(binance: BinanceSettings, market: Market) -> bool:
+    both = [binance_pool(binance, one, 1).name for one in Market if one.has_funding]
+    return market.has_funding and len({*both}) == 1
 
 
 def llm_checks(settings: Settings) -> Iterator[Check]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from alphamill.frames import Interval, Month
+from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence
+from alphamill.market.grid import floor_ms
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
 from alphamill.runs.failures import group_failures
@@ -47,17 +48,11 @@ def checked_range(bars: BarRange) -> tuple[int, int]:
     if start_ms < opened.start_ms:
         click.echo(f"the market opened in {opened}: fetching from there", err=True)
         start_ms = opened.start_ms
-    last_ms = max(_last_close_ms(interval, now_ms) for interval in bars.intervals)
+    last_ms = max(floor_ms(interval, now_ms) for interval in bars.intervals)
     end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
     if end_ms <= start_ms:
         raise click.UsageError("no bar of that interval has closed since --start")
     return start_ms, end_ms
-
-
-def _last_close_ms(interval: Interval, now_ms: int) -> int:
-    if interval is Interval.MO1:
-        return Month.of_ms(now_ms).start_ms
-    return now_ms - now_ms % interval.ms
 
 
 def check_segments(spec: RunSpec) -> None:

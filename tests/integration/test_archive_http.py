@@ -5,6 +5,7 @@ import io
 import re
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from alphamill.lake import Lake, Series, read_partition
 from alphamill.limits import OpenGate
 from alphamill.market import Archive, Binance, Damaged, KlineFile, parse_klines
 from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer, Fault
+from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.exchange.print_rows import print_rows
 from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages import fetch
@@ -50,6 +52,20 @@ class Holed:
                 bars = Bars(*(getattr(bars, name)[kept] for name in names))
             self._bars[where] = bars
         return self._bars[where]
+
+
+class Odd(Holed):
+    """The synthetic market with a bar that opens seven minutes late."""
+
+    AT_MS = DECEMBER.start_ms + 4 * 86_400_000 + 4 * 3_600_000 + 7 * 60_000
+
+    def bars(self, *where):
+        bars = self._source.bars(*where)
+        if bars is None or where[2] is not Interval.M15:
+            return bars
+        times = bars.open_ms.copy()
+        times[bars.stop_at(self.AT_MS) - 1] = self.AT_MS
+        return replace(bars, open_ms=times)
 
 
 @pytest.fixture(scope="module")
@@ -152,20 +168,61 @@ def test_other_keys_are_not_there(serve, path):
     assert "<Code>NoSuchKey</Code>" in got.text
 
 
-def test_a_day_is_published_when_it_is_over_and_a_month_on_the_first_monday(source):
-    """1 February 2025 is a Saturday: the Monday after it is the third."""
-    clock = ManualClock(JANUARY.end_ms)
+def test_a_day_is_published_on_the_next_morning_and_a_month_a_week_later(source):
+    clock, hour_s = ManualClock(JANUARY.end_ms), 3600
     month, last_day = KlineFile(*SPOT, JANUARY), KlineFile(*SPOT, JANUARY, 31)
     with (
         ExchangeServer(ExchangeConfig(), source, clock) as server,
         archive_at(server.url) as archive,
     ):
-        assert archive.read(month) is None
+        clock.advance(2 * hour_s - 1)
+        assert archive.read(last_day) is None
+        clock.advance(7 * hour_s + 1)
         assert archive.read(last_day).num_rows == 96
-        clock.advance(2 * 86_400 - 1)
+        clock.advance((7 * 24 - 7) * hour_s - 1)
         assert archive.read(month) is None
-        clock.advance(1)
+        clock.advance(7 * hour_s + 1)
         assert archive.read(month).num_rows == 31 * 96
+
+
+def test_files_are_published_at_times_of_their_own(source):
+    """Between two and nine hours after the day, and not all of them in one minute."""
+    noon = DECEMBER.start_ms + 12 * 3_600_000
+    clock = ManualClock(noon)
+    api = SimulatedArchive(source, clock.now_ms)
+    hours = []
+    for day in range(1, 21):
+        file = KlineFile(*SPOT, DECEMBER, day)
+        clock.advance((file.range.end_ms - clock.now_ms()) / 1000)
+        while api.body(f"/{file.path}") is None:
+            clock.advance(600)
+        hours.append((clock.now_ms() - file.range.end_ms) / 3_600_000)
+    api.close()
+    assert 2 <= min(hours) < 3.5
+    assert 7.5 < max(hours) <= 9 + 1 / 6
+
+
+def test_an_odd_row_of_both_sources_is_left_out_and_the_month_is_whole(tmp_path):
+    """As beside the outages of 2018: a part of a bar, under a time of its own."""
+    market = SyntheticMarket(
+        coins=coins_named(["BTCUSDT"]),
+        interval=Interval.M15,
+        start_ms=DECEMBER.start_ms,
+        end_ms=DECEMBER.end_ms,
+        planted=(),
+    )
+    source = Odd(SyntheticSource(market))
+    with ExchangeServer(ExchangeConfig(), source) as server:
+        plain, from_api, _ = run(tmp_path / "rest", server, "", SPOT)
+        filed, from_file, _ = run(tmp_path / "archive", server, server.url, SPOT)
+    assert (plain.source, filed.source) == ("rest", "archive-monthly")
+    note = "left out 1 bar, at 2024-12-05 04:07 UTC, off the grid of 15m"
+    assert plain.archive_note == filed.archive_note == note
+    for partition in (from_api, from_file):
+        assert (partition.rows, partition.complete) == (31 * 96 - 1, True)
+        assert [gap.bars for gap in partition.facts.gaps] == [1]
+        assert partition.facts.off_grid == (Odd.AT_MS,)
+    assert from_api.content_hash == from_file.content_hash
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ def test_paging_through_bars_gives_the_market_exactly(client, source):
     assert fetched == [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
 
+@pytest.mark.parametrize("interval", ["3d", "1w", "1M"])
+def test_long_bars_open_on_the_exchanges_grid(client, source, interval):
+    rows = client.fetch_ohlcv("BTC/USDT", interval, since=DEFAULT_START_MS - 40 * 24 * HOUR)
+    bars = source.bars("spot", "BTCUSDT", interval)
+    columns = (bars.open_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    assert rows == [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+    opens = {"3d": "2022-12-31", "1w": "2022-12-26", "1M": "2023-01-01"}
+    assert client.iso8601(rows[0][0]) == f"{opens[interval]}T00:00:00.000Z"
+
+
 def test_a_ticker_is_read(client, source):
     ticker = client.fetch_ticker("ETH/USDT")
     bars = source.bars("spot", "ETHUSDT", "1h")
@@ -108,6 +118,8 @@ def test_futures_markets_and_bars(source):
         client.load_markets()
         linear = client.fetch_ohlcv("ETH/USDT:USDT", "1h", since=DEFAULT_START_MS, limit=3)
         inverse = client.fetch_ohlcv("BTC/USD:BTC", "1h", since=DEFAULT_START_MS, limit=3)
+        with pytest.raises(ccxt.BadRequest, match="-1130"):
+            client.fapiPublicGetKlines({"symbol": "ETHUSDT", "interval": "1h", "limit": 1501})
         client.session.close()
     assert [row[0] for row in linear] == [DEFAULT_START_MS + i * HOUR for i in range(3)]
     assert [row[0] for row in inverse] == [DEFAULT_START_MS + i * HOUR for i in range(3)]

@@ -104,7 +104,13 @@ def test_python_binance_reads_the_listing_the_time_and_the_ticker(old, source):
 def test_python_binance_reads_both_futures_markets(old, source):
     usd = old.futures_klines(symbol="ETHUSDT", interval="1h", startTime=DEFAULT_START_MS, limit=9)
     assert as_columns(usd) == market_columns(source, "um", "ETHUSDT", 0, 9)
+    assert old.futures_klines(symbol="ethusdt", interval="1h", limit=9) == old.futures_klines(
+        symbol="ETHUSDT", interval="1h", limit=9
+    )
+    used = [int(old.response.headers["X-MBX-USED-WEIGHT-1M"])]
     coin = old.futures_coin_klines(symbol="BTCUSD_PERP", interval="1h", limit=9)
+    used.append(int(old.response.headers["X-MBX-USED-WEIGHT-1M"]))
+    assert used == [3, 4]  # one count of both markets
     assert as_columns(coin) == market_columns(source, "cm", "BTCUSD_PERP", 2491)
     assert len(old.futures_exchange_info()["symbols"]) == 2
     assert len(old.futures_coin_exchange_info()["symbols"]) == 2

@@ -1,7 +1,9 @@
 """The plan of a run: every job once, in order, with edges that mean what they say."""
 
 from collections import Counter
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from alphamill.flow import plan
@@ -10,6 +12,7 @@ from alphamill.jobs import FetchJob, FundingJob, RunKind, RunSpec
 from alphamill.testing import spec_of
 
 JAN_2024, MAR_2024 = 1_704_067_200_000, 1_709_251_200_000
+DAY = 86_400_000
 
 
 def spec(kind=RunKind.MINE, symbols=("AUSDT", "BUSDT"), **more):
@@ -40,6 +43,28 @@ def test_ids_are_unique_and_edges_point_back(kind):
         assert job.id not in seen
         assert set(job.needs) | set(job.after) <= seen
         seen.add(job.id)
+
+
+@pytest.mark.parametrize(
+    ("interval", "start", "opens"),
+    [
+        (Interval.W1, "2020-08-11", "2020-08-10"),  # SOLUSDT was listed on the 11th
+        (Interval.D1, "2020-08-11T06:00", "2020-08-11"),
+        (Interval.D3, "2024-01-02", "2024-01-01"),
+        (Interval.MO1, "2020-08-11", "2020-08-01"),
+        (Interval.W1, "2024-02-01", "2024-01-29"),  # in the month before
+        (Interval.H1, "2020-08-11", "2020-08-11"),
+    ],
+)
+def test_a_range_that_begins_on_the_day_of_listing_has_the_first_bar(interval, start, opens):
+    start_ms, opens_ms = (int(np.datetime64(t, "ms").astype(np.int64)) for t in (start, opens))
+    asked = spec(
+        RunKind.FETCH, intervals=(interval,), start_ms=start_ms, end_ms=JAN_2024 + 90 * DAY
+    )
+    jobs = [job.message for job in plan(asked) if job.message["symbol"] == "AUSDT"]
+    assert jobs[0]["start_ms"] == opens_ms
+    assert jobs[-1]["end_ms"] == asked.end_ms
+    assert all(a["end_ms"] == b["start_ms"] for a, b in pairwise(jobs))
 
 
 def test_equal_specs_have_equal_plans_and_ids():

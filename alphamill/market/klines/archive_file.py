@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from alphamill.errors import GiveUp, RetryLater
+from alphamill.errors import RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, is_symbol, times_ms
 from alphamill.market.archive import MARKET_FOLDERS
 from alphamill.market.archive_zip import only_csv
@@ -103,7 +103,7 @@ def parse_csv(text: bytes, symbol: str, interval: Interval) -> pa.Table:
     """KLINES of a CSV with or without a header row, in milliseconds or microseconds.
 
     Both are told by content: a first byte that is a letter; a time past the year 5138. Numbers
-    equal Python's float(). Raises ValueError for anything malformed, and for bars off the grid.
+    equal Python's float(). Bars off the grid are in it. Raises ValueError for anything malformed.
     """
     if text[:1].isalpha():
         text = text[text.find(b"\n") + 1 or len(text) :]
@@ -123,5 +123,5 @@ def parse_csv(text: bytes, symbol: str, interval: Interval) -> pa.Table:
         table = table.set_column(table.schema.get_field_index(name), name, times)
     try:
         return checked(table.cast(KLINES), symbol, interval)
-    except (RetryLater, GiveUp) as error:  # what a page of the API would mean does not apply
+    except RetryLater as error:  # what a page of the API would mean does not apply
         raise ValueError(str(error)) from error

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from alphamill.frames import Interval, TimeRange
 from alphamill.market.exchange import SETTLE_MS, Exchange, Klines
-from alphamill.market.grid import closed_until_ms
+from alphamill.market.grid import floor_ms
 from alphamill.market.klines.parse import find_gaps, merge_klines
 
-_PAGE_BARS = 99  # the smallest page that any market is asked for
+_PAGE_BARS = 100  # the smallest page that any market is asked for
 
 
 def confirmed_klines(
@@ -20,16 +20,18 @@ def confirmed_klines(
 ) -> Klines:
     """As `Exchange.klines`, with a second answer for what the first may have kept back."""
     first = exchange.klines(symbol, interval, start_ms, end_ms)
-    settled_ms = closed_until_ms(interval, first.server_time_ms - SETTLE_MS)
+    settled_ms = floor_ms(interval, first.server_time_ms - SETTLE_MS)
     until_ms = min(end_ms, settled_ms)
     if until_ms <= start_ms:
         return first
-    table, requests = first.table, first.requests
+    table, requests, off_grid = first.table, first.requests, {*first.off_grid}
     for gap in find_gaps(table, interval, TimeRange(start_ms, until_ms)):
         if gap.bars < _PAGE_BARS and gap.end_ms < until_ms:
             continue
         again = exchange.klines(symbol, interval, gap.start_ms, min(gap.end_ms, until_ms))
         requests += again.requests
+        off_grid |= {*again.off_grid}
         if again.table.num_rows:
             table = merge_klines([table, again.table])
-    return Klines(table, first.server_time_ms, requests, first.source)
+    strays = tuple(sorted(off_grid))
+    return Klines(table, first.server_time_ms, requests, first.source, strays)

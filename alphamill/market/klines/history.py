@@ -13,6 +13,7 @@ from functools import partial
 import pyarrow as pa
 
 from alphamill.clock import Clock
+from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market, Month, TimeRange, rows_within, times_ms
 from alphamill.market.archive_first import (
     SHORT_MS,
@@ -22,15 +23,16 @@ from alphamill.market.archive_first import (
     archive_first,
 )
 from alphamill.market.exchange import SETTLE_MS, Exchange
-from alphamill.market.grid import DAY_MS, closed_until_ms, next_ms
+from alphamill.market.grid import DAY_MS, floor_ms, next_ms
 from alphamill.market.klines.archive_file import KlineFile
 from alphamill.market.klines.confirm_absent import confirmed_klines
-from alphamill.market.klines.parse import find_gaps, merge_klines
+from alphamill.market.klines.parse import find_gaps, merge_klines, split_off_grid, utc_text
 
 # Monthly files that differ from the daily ones and from the API: binance-public-data issue 475.
 WRONG_MONTHS = frozenset({Month(2020, 12), Month(2021, 9)})
 _SAFE_DAYS = 2  # today and yesterday are not looked for: a daily file comes on the next day
 _REST_PAGE_BARS = 1000  # a part of a month that one REST page holds does not pay for daily files
+_FEW_STRAYS = 2  # rows off the grid that say nothing of the others, however few those are
 _ABSENT_DAYS = 2  # so many days in a row without a file end the search: not listed, or no longer
 
 KlineArchive = FileArchive[KlineFile]
@@ -48,13 +50,20 @@ class KlineHistory:
     def parts(self, symbol: str, interval: Interval, asked: TimeRange) -> Iterator[FetchedPart]:
         """Closed bars in adjoining parts, in order of time: see `archive_first`.
 
-        The last may end early, at what must have closed by now. Raises what `Exchange.klines`
-        raises; an archive that fails is noted and REST stands in.
+        The last may end early, at what must have closed by now. Rows off the interval's grid are
+        left out and noted. Raises what `Exchange.klines` raises, and GiveUp where most rows are off
+        the grid; an archive that fails is noted and REST stands in.
         """
         months = self.archive_months(symbol, interval, asked)
         rest = partial(self._from_rest, symbol, interval)
         for part in archive_first(asked, months, rest, merge_klines, "bars", self.clock):
-            yield replace(part, range=_answered(interval, part))
+            if _is_of_another_grid(part):
+                raise GiveUp(
+                    f"{symbol}: {_strays_text(part.off_grid)} of {interval}, and hardly any on it; "
+                    "fetch a shorter interval, whose bars can be summed"
+                )
+            notes = strays_note(interval, part.off_grid)
+            yield replace(part, range=_answered(interval, part), notes=(*part.notes, *notes))
 
     def archive_months(
         self, symbol: str, interval: Interval, asked: TimeRange
@@ -68,7 +77,8 @@ class KlineHistory:
             file = KlineFile(self.market, symbol, interval, month)
             tables = _search(self.archive, file, found, safe_ms)
             if tables:
-                found.table = merge_klines([rows_within(table, part) for table in tables])
+                table = merge_klines([rows_within(table, part) for table in tables])
+                found.table, found.off_grid = split_off_grid(table, interval)
                 gaps = find_gaps(found.table, interval, part)
                 found.holes = [hole for gap in gaps if (hole := gap.within(part))]
             yield found
@@ -89,12 +99,30 @@ class KlineHistory:
             klines.source,
             damaged=tuple(one for month in in_vain for one in month.damaged),
             notes=tuple(dict.fromkeys(notes)),
+            off_grid=klines.off_grid,
         )
+
+
+def _is_of_another_grid(part: FetchedPart) -> bool:
+    """Whether its rows are no bars with a few strays, but bars that we take for another kind."""
+    bars: int = part.table.num_rows
+    return len(part.off_grid) > max(_FEW_STRAYS, bars)
+
+
+def strays_note(interval: Interval, off_grid: Sequence[int]) -> tuple[str, ...]:
+    """What was left out, in words; none for nothing."""
+    return (f"left out {_strays_text(off_grid)} of {interval}",) if off_grid else ()
+
+
+def _strays_text(off_grid: Sequence[int]) -> str:
+    bars = "1 bar" if len(off_grid) == 1 else f"{len(off_grid)} bars"
+    first = "" if len(off_grid) == 1 else "the first "
+    return f"{bars}, {first}at {utc_text(off_grid[0])} UTC, off the grid"
 
 
 def _answered(interval: Interval, part: FetchedPart) -> TimeRange:
     """The stretch of it in which an absent bar is known not to be at the exchange."""
-    settled_ms = closed_until_ms(interval, part.server_time_ms - SETTLE_MS)
+    settled_ms = floor_ms(interval, part.server_time_ms - SETTLE_MS)
     if part.table.num_rows:
         settled_ms = max(settled_ms, next_ms(interval, int(times_ms(part.table)[-1])))
     start_ms = part.range.start_ms

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from alphamill.errors import GiveUp, RetryLater
+from alphamill.errors import RetryLater
 from alphamill.frames import (
     KLINES,
     BarSpan,
@@ -24,8 +23,7 @@ from alphamill.frames import (
     times_ms,
 )
 from alphamill.market import grid
-
-BoolArray = NDArray[np.bool_]
+from alphamill.market.grid import BoolArray
 
 _MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
 _HOUR_MS = 3_600_000
@@ -52,8 +50,8 @@ def parse_klines(body: bytes, symbol: str, interval: Interval) -> pa.Table:
     """KLINES of a page of rows as the exchange sends them; numbers equal Python's float().
 
     Sorted and de-duplicated (the later row wins); milliseconds or microseconds, told by value.
-    What a row has after the columns that are known is left alone. Raises RetryLater for a malformed
-    page, GiveUp for bars that open where none can.
+    What a row has after the columns that are known is left alone; bars off the grid are in it.
+    Raises RetryLater for a malformed page.
     """
     try:
         rows = _decoded(body)
@@ -105,18 +103,24 @@ def in_ms(times: IntArray) -> IntArray:
 
 
 def checked(table: pa.Table, symbol: str, interval: Interval) -> pa.Table:
-    """The same bars in order, each once. Raises as `parse_klines` does."""
+    """The same bars in order, each once. Raises RetryLater for a number that is not finite."""
     for name in _FLOATS:
         if not np.isfinite(table[name].to_numpy()).all():
             raise RetryLater(f"{symbol} {interval}: malformed klines ({name} is not finite)", 5.0)
-    table = merge_klines([table])
-    strays = grid.off_grid(interval, times_ms(table))
-    if strays.size:
-        raise GiveUp(
-            f"{symbol} {interval}: the exchange has {strays.size} bars off the grid, the first at "
-            f"{utc_text(int(strays[0]))} UTC; fetch a shorter interval, or a range without it"
-        )
-    return table
+    return merge_klines([table])
+
+
+def split_off_grid(table: pa.Table, interval: Interval) -> tuple[pa.Table, tuple[int, ...]]:
+    """The bars that open on the interval's grid, and the open times of those that do not.
+
+    The exchange has such rows beside the outages of 2018: parts of bars, under times of their own
+    (binance-public-data issues 14 and 77).
+    """
+    times = times_ms(table)
+    strays = grid.off_grid(interval, times)
+    if not strays.any():
+        return table, ()
+    return table.filter(pa.array(~strays)), tuple(times[strays].tolist())
 
 
 def merge_klines(tables: list[pa.Table]) -> pa.Table:
@@ -143,22 +147,19 @@ def closed(table: pa.Table, interval: Interval, server_time_ms: int) -> pa.Table
 
 
 def find_gaps(table: pa.Table, interval: Interval, asked: TimeRange) -> list[BarSpan]:
-    """Stretches of absent bars that would open within `asked`, in order.
-
-    `table` is ordered. The phase of 3d bars is taken from the first bar there is.
-    """
+    """Stretches of absent bars that would open within `asked`, in order; `table` is ordered."""
     times = times_ms(rows_within(table, asked))
-    phase = int(times[0] % interval.ms) if interval is Interval.D3 and times.size else 0
     first, end = (
-        grid.index_at(interval, grid.ceil_ms(interval, edge_ms - phase))
+        grid.index_at(interval, grid.ceil_ms(interval, edge_ms))
         for edge_ms in (asked.start_ms, asked.end_ms)
     )
-    have = np.concatenate(([first - 1], grid.indices(interval, times - phase), [end]))
+    have = np.concatenate(([first - 1], grid.indices(interval, times), [end]))
     gaps = []
     for at in np.flatnonzero(np.diff(have) > 1):
         first, end = int(have[at]) + 1, int(have[at + 1])
-        first_ms, end_open_ms = (grid.open_ms(interval, i) + phase for i in (first, end))
-        gaps.append(BarSpan(first_ms, end_open_ms, end - first))
+        gaps.append(
+            BarSpan(grid.open_ms(interval, first), grid.open_ms(interval, end), end - first)
+        )
     return gaps
 
 

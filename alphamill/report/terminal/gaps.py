@@ -16,6 +16,7 @@ from alphamill.report.values import NOTHING, moment, percent, plain, whole
 
 _STRETCHES_SHOWN = 40
 _DAY_MS = 86_400_000
+_STRAYS_SHOWN = 4
 _FUNDING_SHOWN = 4  # stretches of a symbol without known funding
 
 _Stretch = tuple[Holdings, Missing | BarSpan, str]  # whose, where, why
@@ -31,6 +32,8 @@ def gaps_view(holdings: Sequence[Holdings], absent: Sequence[str]) -> Renderable
         parts += [Text(), *(Text(line, style="yellow") for line in unknown)]
     if halts:
         parts += [Text(), *_stretches("halted", halts)]
+    if strays := _off_grid_lines(holdings):
+        parts += [Text(), *(Text(line, style="yellow") for line in strays)]
     if absent:
         parts.append(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
     return Group(*parts)
@@ -68,6 +71,21 @@ def funding_cure(holdings: Sequence[Holdings]) -> list[str]:
             "where the contract traded and the exchange has no settlement for over 8 hours, it is "
             "not 0, and books are charged nothing; it may have it another day"
         )
+    return lines
+
+
+def _off_grid_lines(holdings: Sequence[Holdings]) -> list[str]:
+    """For example "BTCUSDT 1h: 2 rows off the grid left out: 2018-02-09 09:28, ..."."""
+    lines = []
+    for one in holdings:
+        shown = ", ".join(moment(time_ms) for time_ms in one.off_grid[:_STRAYS_SHOWN])
+        more = len(one.off_grid) - _STRAYS_SHOWN
+        if one.off_grid:
+            rows = "row" if len(one.off_grid) == 1 else "rows"
+            text = f"{one.series.symbol} {one.series.interval}: {len(one.off_grid)} {rows} off the "
+            lines.append(
+                f"{text}grid left out: {shown}" + (f" and {more} more" if more > 0 else "")
+            )
     return lines
 
 

@@ -60,14 +60,20 @@ _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
 
 
 class ExchangeApi:
-    """Answers requests and counts them. Not thread-safe: one event loop owns it."""
+    """Answers requests and counts them. Not thread-safe: one event loop owns it.
+
+    limits: of spot, and of both futures markets as those of USD-M.
+    """
 
     def __init__(
         self, source: BarSource, limits: Mapping[Market, Limits], now_ms: Callable[[], int]
     ) -> None:
         self._source = source
         self._now_ms = now_ms
-        self._windows = {market: Windows(limits[market]) for market in Market}
+        # As of 2026-06-30: what is used of one futures market, the other has less.
+        spot, futures = Windows(limits[Market.SPOT]), Windows(limits[Market.USD_M])
+        self._pools = {"spot": spot, "um+cm": futures}
+        self._windows = {market: futures if market.has_funding else spot for market in Market}
         self._rows: dict[tuple[Market, str, Interval], PrintedRows] = {}
         self._totals: Counter[str] = Counter()
 
@@ -77,6 +83,8 @@ class ExchangeApi:
         market, endpoint = _place(path)
         if market is None or endpoint not in _WEIGHTS or _is_absent(market, endpoint):
             return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
+        if market is not Market.SPOT:  # takes symbols in lower case as well
+            pairs = [(name, text.upper() if name == "symbol" else text) for name, text in pairs]
         windows = self._windows[market]
         weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
         admission = windows.admit(address, weight, now_ms, funding=funding)
@@ -99,10 +107,10 @@ class ExchangeApi:
         return Reply(200, body, headers)
 
     def stats(self) -> dict[str, Any]:
-        """Every remembered window of every market and address, and sums over all time."""
+        """Every remembered window of every pool and address, and sums over all time."""
         windows = [
             {
-                "market": str(market),
+                "pool": pool,
                 "address": window.address,
                 "start_ms": window.start_ms,
                 "limit": window.limit,
@@ -110,7 +118,7 @@ class ExchangeApi:
                 "requests": window.requests,
                 "refused": window.refused,
             }
-            for market, counted in self._windows.items()
+            for pool, counted in self._pools.items()
             for window in counted.history()
         ]
         windows.sort(key=lambda window: int(str(window["start_ms"])))
@@ -118,9 +126,9 @@ class ExchangeApi:
             "requests": self._totals["status_200"],
             "refused": self._totals["status_429"] + self._totals["status_418"],
             **{name: self._totals[name] for name in _TOTALS},
-            "weight": sum(counted.total_weight for counted in self._windows.values()),
-            "bans": sum(counted.total_bans for counted in self._windows.values()),
-            "into_bans": sum(counted.total_into_bans for counted in self._windows.values()),
+            "weight": sum(counted.total_weight for counted in self._pools.values()),
+            "bans": sum(counted.total_bans for counted in self._pools.values()),
+            "into_bans": sum(counted.total_into_bans for counted in self._pools.values()),
         }
         return {"windows": windows, "totals": totals}
 

@@ -1,8 +1,8 @@
 """The simulated exchange's archive: the paths, zips and checksums of data.binance.vision.
 
 Spot CSVs have no header row and count microseconds from 2025 on; futures CSVs count milliseconds
-and have a header row from May 2022 on, as the real ones do. A day appears when the next one has
-begun, a month on the first Monday after it. Equal bars give equal bytes.
+and have a header row from May 2022 on, as the real ones do. A day appears two to nine hours after
+its end, a month a week later than that; when, is one file's own. Equal bars give equal bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -42,6 +42,8 @@ _HEADER = (
 _HEADER_FROM = Month(2022, 5)  # futures
 _MICROSECONDS_FROM = Month(2025, 1)  # spot
 _DAY_MS = 86_400_000
+_PUBLISHED_AFTER_MS = (2 * 3_600_000, 9 * 3_600_000)
+_MONTH_LATE_DAYS = 7
 _KEPT_BYTES = 256 * 2**20
 _UNZIPPED_ROWS = 3_000_000  # more than a month of seconds
 
@@ -91,11 +93,10 @@ class _File:
 
     @property
     def published_ms(self) -> int:
-        end_ms = self.range.end_ms
-        if self.day is not None:
-            return end_ms
-        end = datetime.fromtimestamp(end_ms // 1000, UTC)
-        return end_ms + timedelta(days=-end.weekday() % 7) // timedelta(milliseconds=1)
+        least_ms, most_ms = _PUBLISHED_AFTER_MS
+        after_ms = least_ms + zlib.crc32(self.stem.encode()) % (most_ms - least_ms)
+        days = 0 if self.day is not None else _MONTH_LATE_DAYS
+        return self.range.end_ms + days * _DAY_MS + after_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class ExchangeConfig:
     replay_market: Market = Market.SPOT  # of a folder without spot, um, cm folders in it
     synthetic: SyntheticMarket = field(default_factory=SyntheticMarket)
     spot_limits: Limits = _SPOT_LIMITS
-    futures_limits: Limits = _FUTURES_LIMITS  # USD-M and COIN-M each count for themselves
+    futures_limits: Limits = _FUTURES_LIMITS  # of USD-M and COIN-M together
     streams: StreamRules = field(default_factory=StreamRules)
     clock_offset_ms: int = 0
     speed: float = 1.0

@@ -27,30 +27,46 @@ def _spot_weight(_: int) -> int:
 
 
 def _futures_weight(limit: int) -> int:
-    if limit < 100:
+    if limit <= 100:
         return 1
-    if limit < 500:
+    if limit <= 500:
         return 2
     return 5 if limit <= 1000 else 10
 
 
 @dataclass(frozen=True, slots=True)
 class KlineRules:
-    """What differs between the markets' klines."""
+    """What differs between the markets' klines.
+
+    caps: whether a limit above the maximum counts as the maximum; else it is an error.
+    default_weight: of a request that names no limit, and gets 500 bars.
+    """
 
     max_limit: int
+    caps: bool
     weight: Callable[[int], int]
+    default_weight: int
     intervals: frozenset[Interval]
     accepted: tuple[Parameter, ...]
 
 
 _PARAMETERS = (RANGE_PARAMETERS[0], Parameter("interval", mandatory=True), *RANGE_PARAMETERS[1:])
 _FUTURES = KlineRules(
-    1500, _futures_weight, frozenset(Interval) - {Interval.S1}, accepted=_PARAMETERS
+    max_limit=1500,
+    caps=False,
+    weight=_futures_weight,
+    default_weight=5,  # though 500 bars that are asked for cost 2
+    intervals=frozenset(Interval) - {Interval.S1},
+    accepted=_PARAMETERS,
 )
 RULES: Mapping[Market, KlineRules] = {
     Market.SPOT: KlineRules(
-        1000, _spot_weight, frozenset(Interval), (*_PARAMETERS, Parameter("timeZone"))
+        max_limit=1000,
+        caps=True,
+        weight=_spot_weight,
+        default_weight=2,
+        intervals=frozenset(Interval),
+        accepted=(*_PARAMETERS, Parameter("timeZone")),
     ),
     Market.USD_M: _FUTURES,
     Market.COIN_M: _FUTURES,
@@ -71,8 +87,8 @@ class KlineQuery:
 def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQuery:
     """The query of a klines request; raises ApiError.
 
-    A limit above the maximum counts as the maximum. A start after the end is an error on every
-    market; how the live spot exchange answers it was not verified.
+    A start after the end is an error on every market; how the live spot exchange answers it was
+    not verified.
     """
     rules = RULES[market]
     values = read_parameters(pairs, rules.accepted)
@@ -80,7 +96,7 @@ def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQ
         raise ApiError(-1120, "Invalid interval.")
     interval = Interval(values["interval"])
     _check_time_zone(values.get("timeZone", "0"), interval)
-    limit = read_limit(values, 500, rules.max_limit)
+    limit = read_limit(values, 500, rules.max_limit, caps=rules.caps)
     start_ms, end_ms = whole_number(values, "startTime"), whole_number(values, "endTime")
     if start_ms is not None and start_ms >= _MICROSECONDS_FROM:
         start_ms = -(-start_ms // 1000)
@@ -94,9 +110,10 @@ def read_kline_query(market: Market, pairs: Sequence[tuple[str, str]]) -> KlineQ
 def kline_weight(market: Market, pairs: Sequence[tuple[str, str]]) -> int:
     """Request weight, known before the query is checked: a wrong one costs as much."""
     given = dict(pairs).get("limit", "")
-    limit = int(given) if re.fullmatch(r"[0-9]{1,20}", given) else 500
     rules = RULES[market]
-    return rules.weight(min(limit, rules.max_limit))
+    if not re.fullmatch(r"[0-9]{1,20}", given):
+        return rules.default_weight
+    return rules.weight(int(given))
 
 
 def select_bars(market: Market, query: KlineQuery, bars: Bars, now_ms: int) -> tuple[int, int]:

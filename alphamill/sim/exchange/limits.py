@@ -16,7 +16,7 @@ _LONGEST_BAN_MS = 3 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one address may use of one market's API.
+    """What one address may use of spot's API, or of both futures markets' together.
 
     weight: request weight a window. requests: raw requests in `request_windows` windows, or None.
     funding: requests of past funding in `funding_windows` windows.
@@ -24,7 +24,7 @@ class Limits:
     """
 
     weight: int = 6000
-    requests: int | None = 61_000
+    requests: int | None = 300_000
     funding: int = 500
     window_ms: int = 60_000
     request_windows: int = 5
@@ -90,7 +90,7 @@ class _Address:
 
 @dataclass(slots=True)
 class Windows:
-    """Counts of every address on one market. Not thread-safe: one event loop owns it."""
+    """Counts of every address on one pool. Not thread-safe: one event loop owns it."""
 
     limits: Limits
     keep: int = 2000  # windows remembered for the statistics

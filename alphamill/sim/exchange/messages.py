@@ -121,9 +121,12 @@ def whole_number(values: Mapping[str, str], name: str) -> int | None:
     return number
 
 
-def read_limit(values: Mapping[str, str], default: int, most: int) -> int:
-    """How many rows are asked for, at most `most`; raises ApiError."""
+def read_limit(values: Mapping[str, str], default: int, most: int, *, caps: bool = True) -> int:
+    """How many rows are asked for; more than `most` count as `most`, or without `caps` as a fault.
+
+    Raises ApiError.
+    """
     limit = whole_number(values, "limit")
-    if limit == 0:
+    if limit == 0 or (limit is not None and limit > most and not caps):
         raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
     return min(limit or default, most)

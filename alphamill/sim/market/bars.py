@@ -123,13 +123,27 @@ def unfinished(bar: Bars, interval: Interval, now_ms: int) -> Bars:
     return replace(bar, **reached, **traded, trades=(frac * bar.trades).astype(np.int64))
 
 
-_GROUP_EPOCH_MS = {Interval.W1: 4 * 86_400_000}  # weeks open on Mondays; the epoch was a Thursday
+_DAY_MS = 86_400_000
+# Three days open on the day after the epoch and every third from there, weeks on Mondays.
+_ANCHORS_MS = {Interval.D3: _DAY_MS, Interval.W1: 4 * _DAY_MS}
+
+
+def opens_ms(times_ms: IntArray, interval: Interval) -> IntArray:
+    """Where the bars open that hold these times, on the exchange's grid."""
+    if interval is Interval.MO1:
+        months = times_ms.astype("datetime64[ms]").astype("datetime64[M]")
+        first: IntArray = months.astype("datetime64[ms]").astype(np.int64)
+        return first
+    anchor_ms = _ANCHORS_MS.get(interval, 0)
+    return (times_ms - anchor_ms) // interval.ms * interval.ms + anchor_ms
 
 
 def resample(bars: Bars, interval: Interval) -> Bars:
-    """Longer bars from shorter; the last one may lack its end. Months are not supported."""
-    shift = _GROUP_EPOCH_MS.get(interval, 0)
-    groups = (bars.open_ms - shift) // interval.ms
+    """Longer bars from shorter. The last one may lack its end, and the first its beginning.
+
+    As on the exchange, the first bar opens on the grid, before the first trade.
+    """
+    groups = opens_ms(bars.open_ms, interval)
     first = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
     last = np.append(first[1:], len(bars)) - 1
 
@@ -137,7 +151,7 @@ def resample(bars: Bars, interval: Interval) -> Bars:
         return np.asarray(np.round(np.add.reduceat(values, first), 8), dtype=np.float64)
 
     return Bars(
-        open_ms=groups[first] * interval.ms + shift,
+        open_ms=groups[first],
         open=bars.open[first],
         high=np.maximum.reduceat(bars.high, first),
         low=np.minimum.reduceat(bars.low, first),

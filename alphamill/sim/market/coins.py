@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphamill.frames import Interval
+from alphamill.sim.market.bars import opens_ms
 from alphamill.sim.market.planted import DEFAULT_PLANTED, WARMUP_BARS, PlantedFactor
 
 DEFAULT_START_MS = 1_672_531_200_000  # 2023-01-01
@@ -46,6 +47,7 @@ COINS = (
 class SyntheticMarket:
     """What to generate. `planted` empty gives a market in which nothing predicts anything.
 
+    start_ms: of the first trade; it becomes the open of the bar that holds it.
     wide: beside the coins, which stay as they are to the bit, trade a coin whose name is of another
     script and, on USD-M, a TradFi perpetual and a quarterly contract.
     """
@@ -61,6 +63,8 @@ class SyntheticMarket:
     def __post_init__(self) -> None:
         if self.interval is Interval.MO1:
             raise ValueError("bars of a month are not generated")
+        first = opens_ms(np.array([self.start_ms], dtype=np.int64), self.interval)
+        object.__setattr__(self, "start_ms", int(first[0]))
         longest = max((planted.horizon_bars for planted in self.planted), default=0)
         needed = 4 * (WARMUP_BARS + longest)
         if self.planted and (len(self.coins) < 3 or self.n_bars < needed):

@@ -25,7 +25,7 @@ _HOURS = ((8, 8), (8, 4), (4, 1), (8, 8))
 class SyntheticSource:
     """The market served as spot, as USD-M and, under names like BTCUSD_PERP, as COIN-M.
 
-    Longer intervals than the market's own are summed from it (not 1M); shorter ones do not exist.
+    Longer intervals than the market's own are summed from it; shorter ones do not exist.
     What a wide market has beside its coins comes after them.
     """
 
@@ -43,12 +43,13 @@ class SyntheticSource:
         return [_coin_margined_name(name) for name in self._bars if name.endswith("USDT")]
 
     def intervals(self, market: Market, symbol: str) -> Sequence[Interval]:
-        """The market's own interval and every longer one that it divides."""
+        """The market's own interval and every longer one that it divides; days make up months."""
         own = self.market.interval
-        if symbol not in self.symbols(market) or own is Interval.MO1:
+        if symbol not in self.symbols(market):
             return []
-        longer = [other for other in Interval if other is not Interval.MO1]
-        return [other for other in longer if other.ms >= own.ms and other.ms % own.ms == 0]
+        fixed = [other for other in Interval if other is not Interval.MO1]
+        found = [other for other in fixed if other.ms >= own.ms and other.ms % own.ms == 0]
+        return [*found, Interval.MO1] if Interval.D1 in found else found
 
     def bars(self, market: Market, symbol: str, interval: Interval) -> Bars | None:
         """All bars of the symbol, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from alphamill.limits import (
     SteadyRate,
     TierGate,
     binance_pool,
+    funding_pool,
     tier_pool,
 )
 from alphamill.settings import BinanceSettings, TierSettings
@@ -70,6 +72,52 @@ def test_the_exchanges_pool_follows_the_settings() -> None:
         FixedWindow("requests", 700, 60_000, 100),
     )
     assert binance_pool(settings, Market.USD_M, 2400).name == "binance:nat-2:fapi.binance.com"
+
+
+def names(**urls: str) -> tuple[str, ...]:
+    settings = BinanceSettings(**{f"{market}_url": url for market, url in urls.items()})
+    return tuple(binance_pool(settings, Market(m), 2400).name for m in ("spot", "um", "cm"))
+
+
+def test_both_futures_markets_are_one_pool_and_spot_is_another() -> None:
+    spot, um, cm = names()
+    assert spot == "binance:default:api.binance.com"
+    assert um == cm == "binance:default:fapi.binance.com"
+    funding = [funding_pool(BinanceSettings(), m, 2400).name for m in (Market.USD_M, Market.COIN_M)]
+    assert funding == [um, cm]
+
+
+def test_one_server_is_one_pool_however_its_url_is_spelled() -> None:
+    spelled = (
+        "https://FAPI.binance.com:443/",
+        "https://dapi.Binance.com",
+        "https://api.binance.com/",
+    )
+    assert names(um=spelled[0], cm=spelled[1], spot=spelled[2]) == names()
+
+
+def test_behind_other_hosts_one_server_is_one_pool_of_futures() -> None:
+    sim = "http://127.0.0.1:8080"
+    spot, um, cm = names(spot=sim, um=sim, cm=sim)
+    assert spot == "binance:default:127.0.0.1:8080"
+    assert um == cm != spot
+    apart = names(um="https://proxy-1.example", cm="https://proxy-2.example")
+    assert apart[1] != apart[2]
+    assert names(um="https://proxy-1.example")[2] == names()[2]
+
+
+def test_runs_on_both_futures_markets_stay_within_the_one_limit() -> None:
+    clock = ManualClock(1_700_000_010_000)  # ten seconds before a minute ends
+    limiter, weight = MemoryLimiter(clock), {"weight": 2.0}
+    ample = BinanceSettings(requests_per_minute=1_000_000)
+    pools = [binance_pool(ample, market, 2400) for market in (Market.USD_M, Market.COIN_M)]
+    booked: Counter[int] = Counter()
+    while clock.now_ms() < 1_700_000_220_000:
+        for pool in pools:
+            booked[limiter.reserve(pool, weight, 120.0).windows["weight"]] += 2
+    full = sorted(booked.values())[-3:]  # windows from their beginning to their end
+    assert max(booked.values()) <= 2352
+    assert min(full) >= 0.98 * 2352
 
 
 def test_a_guard_too_wide_for_the_window_names_its_setting() -> None:

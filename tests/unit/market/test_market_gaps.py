@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -43,6 +44,8 @@ def klines(times, close=1.0, volume=1.0):
     [
         (Interval.S1, START + 1, START, START + 1000),
         (Interval.H4, START + 5 * HOUR, START + 4 * HOUR, START + 8 * HOUR),
+        (Interval.D3, ms(2024, 1, 3, 23), ms(2024, 1, 1), ms(2024, 1, 4)),
+        (Interval.D3, ms(1970, 1, 1), ms(1969, 12, 30), ms(1970, 1, 2)),
         (Interval.W1, ms(2021, 4, 1), ms(2021, 3, 29), ms(2021, 4, 5)),
         (Interval.MO1, ms(2021, 12, 31, 23), ms(2021, 12, 1), ms(2022, 1, 1)),
         (Interval.MO1, ms(2024, 2, 29), ms(2024, 2, 1), ms(2024, 3, 1)),
@@ -61,8 +64,8 @@ def test_numbering_is_one_grid(interval, time_ms):
     opens = grid.open_ms(interval, index)
     assert opens <= time_ms < grid.open_ms(interval, index + 1)
     assert grid.indices(interval, np.array([time_ms])).tolist() == [index]
-    assert grid.off_grid(interval, np.array([opens])).size == 0
-    assert grid.closed_until_ms(interval, time_ms) <= opens
+    assert grid.off_grid(interval, np.array([opens, opens + 1])).tolist() == [False, True]
+    assert grid.next_ms(interval, time_ms) == grid.open_ms(interval, index + 1)
 
 
 def test_months_have_no_fixed_length():
@@ -87,16 +90,34 @@ def test_no_bars_is_one_gap_and_no_range_is_none():
     assert find_gaps(klines([]), Interval.H1, TimeRange(START, START)) == []
 
 
-@pytest.mark.parametrize("phase_days", [0, 1, 2])
-def test_three_day_bars_of_any_phase_have_gaps_of_their_own(phase_days):
-    first = START // (3 * DAY) * 3 * DAY + phase_days * DAY
-    table = klines([first, first + 3 * DAY, first + 9 * DAY])
-    gaps = find_gaps(table, Interval.D3, TimeRange(first, first + 12 * DAY))
-    assert gaps == [BarSpan(first + 6 * DAY, first + 9 * DAY, 1)]
+@pytest.mark.parametrize("start_days", range(9))
+def test_three_day_bars_have_their_gaps_wherever_the_range_begins(start_days):
+    opens = [ms(2023, 12, 29) + 3 * n * DAY for n in range(7)]
+    table = klines([t for t in opens if t != ms(2024, 1, 13)])
+    start = opens[0] + start_days * DAY
+    gaps = find_gaps(table, Interval.D3, TimeRange(start, opens[-1]))
+    assert gaps == [BarSpan(ms(2024, 1, 13), ms(2024, 1, 16), 1)]
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="recorded data is not here")
+@pytest.mark.parametrize(
+    ("interval", "rows"), [(Interval.D1, 3065), (Interval.D3, 1023), (Interval.W1, 438)]
+)
+def test_the_exchanges_own_bars_of_eight_years_are_a_grid_without_a_gap(interval, rows):
+    days = pd.read_csv(DATA / f"bars_3d_1w/BTCUSDT_{interval}.csv")["timestamp"]
+    times = days.to_numpy("datetime64[ms]").astype(np.int64)
+    assert len(times) == rows
+    assert not grid.off_grid(interval, times).any()
+    # From any time within the first bar to the end of the last.
+    for early_ms in (0, DAY - 1):
+        asked = TimeRange(int(times[0]) - early_ms, grid.next_ms(interval, int(times[-1])))
+        assert find_gaps(klines(times), interval, asked) == []
 
 
 @given(
-    st.sampled_from([Interval.M1, Interval.H4, Interval.D1, Interval.W1, Interval.MO1]),
+    st.sampled_from(
+        [Interval.M1, Interval.H4, Interval.D1, Interval.D3, Interval.W1, Interval.MO1]
+    ),
     st.sets(st.integers(0, 60)),
     st.integers(0, 30),
     st.integers(0, 40),

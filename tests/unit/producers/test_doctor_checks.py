@@ -44,6 +44,11 @@ def test_the_limit_says_when_the_exchange_would_allow_more():
     assert "2,940 kline requests" in check.detail  # 98 % of 6,000, at weight 2
     assert check.detail.endswith("uses 1,200")
     assert check.cure == "raise it to use more"
+    both = remote.limit_check(2400, BinanceSettings(requests_per_minute=9000), Market.COIN_M)
+    assert "weight 2,400/min, USD-M and COIN-M together, 1,176 kline requests" in both.detail
+    apart = BinanceSettings(cm_url="https://proxy.example")
+    for market, settings in ((Market.COIN_M, apart), (Market.SPOT, BinanceSettings())):
+        assert "together" not in remote.limit_check(2400, settings, market).detail
     tight = remote.limit_check(1200, BinanceSettings(), Market.SPOT)
     assert "the weight binds" in tight.detail
 

@@ -8,7 +8,7 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange import Limits
+from alphamill.sim.exchange import ExchangeConfig, Limits
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.market import Bars
 
@@ -102,9 +102,49 @@ def test_a_missing_bar_stays_missing(api):
     assert opens(api, startTime=START + 99 * HOUR, limit=3) == [99, 101, 102]
 
 
-def test_a_limit_above_the_maximum_is_the_maximum(api):
+def test_a_limit_above_the_maximum_is_the_maximum_on_spot_and_an_error_on_futures(api):
     assert len(opens(api, startTime=START, limit=5000)) == 1000
-    assert len(opens(api, "/fapi/v1/klines", startTime=START, limit=5000)) == 1500
+    for path, symbol in (("/fapi/v1/klines", "BTCUSDT"), ("/dapi/v1/klines", "BTCUSD_PERP")):
+        query = {"symbol": symbol, "interval": "1h", "startTime": START}
+        assert len(ask(api, path, **query, limit=1500)[1]) == 1500
+        used = api.stats()["totals"]["weight"]
+        status, body = ask(api, path, **query, limit=1501)
+        assert (status, body["code"]) == (400, -1130)
+        assert api.stats()["totals"]["weight"] - used == 10  # a 400 costs what it asked for
+
+
+def test_futures_take_symbols_in_lower_case_and_spot_does_not(api):
+    for path, symbol in (("/fapi/v1", "btcusdt"), ("/dapi/v1", "BtcUsd_Perp")):
+        status, rows = ask(api, f"{path}/klines", symbol=symbol, interval="1h", limit=3)
+        assert (status, len(rows)) == (200, 3)
+        assert ask(api, f"{path}/ticker/24hr", symbol=symbol)[0] == 200
+    status, body = ask(api, "/api/v3/klines", symbol="btcusdt", interval="1h")
+    assert (status, body["code"]) == (400, -1100)
+
+
+def test_both_futures_markets_count_in_one_pool_and_spot_in_its_own(clock):
+    api = ExchangeApi(
+        FewBars(), dict.fromkeys(Market, Limits(weight=10, tolerated=1)), clock.now_ms
+    )
+
+    def used(path):
+        reply = api.reply(path, [], "1.2.3.4")
+        return reply.status, int(reply.headers["X-MBX-USED-WEIGHT-1M"])
+
+    paths = ["/fapi/v1/time", "/dapi/v1/time"] * 5
+    assert [used(path) for path in paths] == [(200, n) for n in range(1, 11)]
+    assert used("/dapi/v1/time")[0] == 429
+    assert used("/fapi/v1/time")[0] == 418  # of one address
+    assert used("/api/v3/time") == (200, 1)
+    pools = {window["pool"]: window["weight"] for window in api.stats()["windows"]}
+    assert pools == {"spot": 1, "um+cm": 10}
+    assert api.stats()["totals"]["weight"] == 11
+
+
+def test_the_exchanges_own_limits_are_the_defaults(clock):
+    config = ExchangeConfig()
+    assert (config.spot_limits.weight, config.spot_limits.requests) == (6000, 300_000)
+    assert config.futures_limits.weight == 2400
 
 
 def test_microseconds_are_understood_and_answered(api):
@@ -247,9 +287,10 @@ def test_errors_equal_the_recorded_ones(api, name, query):
         ("/api/v3/klines", {"symbol": "bad", "interval": "1h", "limit": 1000}, 2),
         ("/api/v3/ticker/24hr", {}, 80),
         ("/api/v3/ticker/24hr", {"symbol": "BTCUSDT"}, 2),
-        ("/fapi/v1/klines", {"limit": 99}, 1),
-        ("/fapi/v1/klines", {"limit": 100}, 2),
-        ("/fapi/v1/klines", {"limit": 499}, 2),
+        ("/fapi/v1/klines", {"limit": 100}, 1),
+        ("/fapi/v1/klines", {"limit": 101}, 2),
+        ("/dapi/v1/klines", {"limit": 500}, 2),
+        ("/dapi/v1/klines", {"limit": 501}, 5),
         ("/fapi/v1/klines", {}, 5),
         ("/fapi/v1/klines", {"limit": 1000}, 5),
         ("/fapi/v1/klines", {"limit": 1001}, 10),
@@ -323,8 +364,8 @@ def test_stats_agree_with_the_headers(api):
     ask(api, "/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=1)
     stats = api.stats()
     spot, futures = stats["windows"]
-    assert (spot["market"], spot["weight"], spot["requests"], spot["limit"]) == ("spot", 4, 2, 6000)
-    assert (futures["market"], futures["weight"], futures["refused"]) == ("um", 1, 0)
+    assert (spot["pool"], spot["weight"], spot["requests"], spot["limit"]) == ("spot", 4, 2, 6000)
+    assert (futures["pool"], futures["weight"], futures["refused"]) == ("um+cm", 1, 0)
     assert stats["totals"]["kline_rows"] == 501
     assert stats["totals"]["bad_requests"] == 1
 

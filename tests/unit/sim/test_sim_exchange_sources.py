@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +15,8 @@ from alphamill.frames import Interval, Market
 from alphamill.sim.exchange import Fault, FaultKind
 from alphamill.sim.exchange.faults import FaultPlan
 from alphamill.sim.exchange.print_rows import PrintedRows, number_text, print_rows
-from alphamill.sim.market import Bars, ReplaySource
-from alphamill.sim.market.bars import close_ms, resample
+from alphamill.sim.market import Bars, ReplaySource, SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.market.bars import close_ms, opens_ms, resample
 from alphamill.sim.market.recordings import read_recording
 
 HOUR = 3_600_000
@@ -148,6 +149,67 @@ def test_weeks_open_on_mondays_and_a_late_first_bar_keeps_the_grid():
     hours = some_bars(24 * 9, start_ms=MONDAY + 5 * HOUR)
     assert resample(hours, Interval.W1).open_ms.tolist() == [MONDAY, MONDAY + 7 * 24 * HOUR]
     assert resample(hours, Interval.H4).open_ms[0] == MONDAY + 4 * HOUR
+
+
+def test_three_days_open_where_the_exchanges_do():
+    saturday = 1_704_067_200_000 - 2 * 24 * HOUR  # 2023-12-30; the bar of 2024-01-01 follows
+    hours = some_bars(24 * 9, start_ms=saturday + 6 * HOUR)
+    opens = resample(hours, Interval.D3).open_ms.tolist()
+    assert opens == [saturday - 24 * HOUR + n * 72 * HOUR for n in range(4)]
+
+
+def test_the_first_bar_is_short_and_opens_before_the_listing():
+    listed = MONDAY + 24 * 45 * HOUR + 6 * HOUR  # 2021-02-18 06:00, a Thursday
+    hours = some_bars(24 * 20, start_ms=listed)
+    for interval, opens, parts in [
+        (Interval.D1, MONDAY + 45 * 24 * HOUR, 18),
+        (Interval.W1, MONDAY + 42 * 24 * HOUR, 24 * 4 - 6),
+        (Interval.MO1, 1_612_137_600_000, 24 * 11 - 6),
+    ]:
+        first = resample(hours, interval).rows(0, 1)
+        assert (first.open_ms[0], first.trades[0]) == (opens, parts)
+        assert first.close[0] == hours.close[parts - 1]
+
+
+def recorded_bars(shared_data, interval):
+    path = shared_data / f"bars_3d_1w/BTCUSDT_{interval}.csv"
+    rows = pd.read_csv(path)
+    times = rows["timestamp"].to_numpy("datetime64[ms]").astype(np.int64)
+    nothing = np.zeros(len(rows))
+    prices = {name: rows[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
+    rest = dict.fromkeys(("quote_volume", "taker_buy_base", "taker_buy_quote"), nothing)
+    return Bars(open_ms=times, trades=nothing.astype(np.int64), **prices, **rest)
+
+
+@pytest.mark.parametrize(
+    ("interval", "first", "rows"), [(Interval.D3, 0, 1021), (Interval.W1, 1, 437)]
+)
+def test_longer_bars_are_the_exchanges_own(shared_data, interval, first, rows):
+    """3d and 1w of eight years, from their days; the recorded weeks begin after the listing's."""
+    recorded = recorded_bars(shared_data, interval).rows(0, rows)
+    summed = resample(recorded_bars(shared_data, Interval.D1), interval).rows(first, first + rows)
+    assert np.array_equal(summed.open_ms, recorded.open_ms)
+    for name in ("open", "high", "low", "close"):
+        assert np.array_equal(getattr(summed, name), getattr(recorded, name))
+    np.testing.assert_allclose(summed.volume, recorded.volume, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("interval", [Interval.D1, Interval.D3, Interval.W1])
+def test_a_market_of_long_bars_is_on_the_grid_wherever_it_starts(interval):
+    for day in range(7):
+        start_ms = MONDAY + day * 24 * HOUR + 5 * HOUR
+        market = SyntheticMarket(
+            coins=coins_named(["BTCUSDT"]),
+            interval=interval,
+            start_ms=start_ms,
+            end_ms=start_ms + 90 * 24 * HOUR,
+            planted=(),
+        )
+        source = SyntheticSource(market)
+        opens = source.bars(Market.SPOT, "BTCUSDT", interval).open_ms
+        assert opens[0] <= start_ms < opens[1]
+        assert np.array_equal(opens, opens_ms(opens, interval))
+        assert market.start_ms == opens[0]
 
 
 def test_months_close_when_the_calendar_says():

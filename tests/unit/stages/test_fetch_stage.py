@@ -51,6 +51,11 @@ def stored(deps, interval=Interval.H1):
     return read_klines(deps.lake, Market.SPOT, "BTCUSDT", interval, start, end)
 
 
+def stored_from(deps, month, interval):
+    span = month.start_ms, month.end_ms
+    return read_klines(deps.lake, Market.SPOT, "BTCUSDT", interval, *span)
+
+
 def asked(exchange):
     return [
         ((a.start_ms - APRIL.start_ms) // HOUR, (a.end_ms - APRIL.start_ms) // HOUR)
@@ -246,9 +251,9 @@ def test_weeks_months_and_three_days(deps, exchange, interval):
     assert fetch.run(whole, deps).skipped
 
 
-def test_a_three_day_bar_of_another_phase_is_not_lost(deps, exchange):
+def test_a_three_day_bar_is_taken_once_it_has_closed(deps, exchange):
     day = 24 * HOUR
-    first = grid.ceil_ms(Interval.D3, APRIL.start_ms) + day
+    first = grid.ceil_ms(Interval.D3, APRIL.start_ms)
     times = [first + 3 * day * n for n in range(8)]
     exchange.add("BTCUSDT", Interval.D3, klines_at(times, Interval.D3))
     exchange.clock = ManualClock(times[4])
@@ -257,6 +262,88 @@ def test_a_three_day_bar_of_another_phase_is_not_lost(deps, exchange):
         fetch.run(whole, deps)
         exchange.clock.advance(86_400)
     assert stored(deps, Interval.D3).equals(klines_at(times, Interval.D3))
+
+
+def of_older_code(lake, key):
+    """Make the file one that does not say that its writer knew where 3d bars open."""
+    table, metadata = lake.load(key)
+    del metadata["grid"]
+    lake.write(key, table, metadata)
+
+
+@pytest.mark.parametrize("kept", [7, 0], ids=["one bar lost", "no bar left"])
+def test_what_an_older_version_missed_of_three_day_bars_is_asked_for_again(deps, exchange, kept):
+    """Started on a day with days % 3 == 1, it asked from two days later and lost the first bar."""
+    day, march = 24 * HOUR, Month(2024, 3)  # 1 March 2024 is such a day
+    times = [march.start_ms + 3 * day * n for n in range(8)]
+    bars = klines_at(times, Interval.D3)
+    where, end = (Market.SPOT, "BTCUSDT", Interval.D3), march.start_ms + 24 * day
+    months = FetchJob(*where, march.start_ms, end)
+    exchange.clock = ManualClock(end + 9 * day)
+    exchange.add("BTCUSDT", Interval.D3, bars.slice(1, kept))
+    assert fetch.run(months, deps).missing_bars == 8 - kept
+    assert fetch.run(months, deps).skipped  # what this version was told is believed
+    key = Series(*where).key("klines", march)
+    of_older_code(deps.lake, key)
+    held = manifest(deps.lake, *where).missing(march.start_ms, end)
+    assert [(one.bars, one.why) for one in held] == [(8 - kept, "not fetched")]
+
+    exchange.failures.append(GiveUp("no such symbol"))  # a name that is gone from the exchange
+    refused = fetch.run(months, deps)
+    assert (refused.rows, refused.archive_note) == (
+        kept,
+        "bars that the archive lacks could not be asked for: no such symbol",
+    )
+    exchange.add("BTCUSDT", Interval.D3, bars)
+    healed = fetch.run(months, deps)
+    assert (healed.rows, healed.gaps, healed.skipped) == (8, 0, False)
+    assert stored_from(deps, march, Interval.D3).equals(bars)
+    assert fetch.run(months, deps).skipped
+
+
+def test_a_whole_month_of_an_older_version_is_not_asked_for_again(deps, exchange):
+    march = Month(2024, 3)
+    times = range(march.start_ms, march.end_ms, 72 * HOUR)
+    exchange.clock = ManualClock(march.end_ms + 240 * HOUR)
+    exchange.add("BTCUSDT", Interval.D3, klines_at(times, Interval.D3))
+    month = FetchJob(Market.SPOT, "BTCUSDT", Interval.D3, march.start_ms, march.end_ms)
+    fetch.run(month, deps)
+    of_older_code(deps.lake, Series(Market.SPOT, "BTCUSDT", Interval.D3).key("klines", march))
+    assert fetch.run(month, deps).skipped
+
+
+def test_another_interval_of_an_older_version_is_believed(deps, exchange):
+    exchange.add("BTCUSDT", Interval.H1, hours(*range(5, 720)))
+    assert fetch.run(job(), deps).missing_bars == 5
+    assert "grid" not in deps.lake.metadata(KEY)
+    assert fetch.run(job(), deps).skipped
+
+
+def test_rows_off_the_grid_cost_themselves_and_are_said(deps, exchange):
+    odd = [APRIL.start_ms + 10 * HOUR + 1_680_000, APRIL.start_ms + 600 * HOUR + 60_000]
+    there = [n for n in range(720) if n != 10]
+    opens = sorted([*(APRIL.start_ms + n * HOUR for n in there), *odd])
+    exchange.add("BTCUSDT", Interval.H1, klines_at(opens))
+    facts = fetch.run(job(0, 300), deps)
+    assert (facts.rows, facts.missing_bars) == (299, 1)
+    assert facts.archive_note == "left out 1 bar, at 2021-04-01 10:28 UTC, off the grid of 1h"
+    fetch.run(job(), deps)
+    assert stored(deps).equals(hours(*there))
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).facts.off_grid == tuple(odd)
+    assert read_partition(deps.lake, Series(*WHERE), APRIL).complete
+
+
+@pytest.mark.parametrize(("interval", "shift"), [(Interval.D3, 24 * HOUR), (Interval.H4, HOUR)])
+def test_bars_of_another_grid_are_refused_and_the_shorter_ones_come(
+    deps, exchange, interval, shift
+):
+    """As a recording has them whose 3d bars were summed from its first day on."""
+    opens = range(APRIL.start_ms + shift, APRIL.end_ms, interval.ms)
+    exchange.add("BTCUSDT", interval, klines_at(opens, interval))
+    with pytest.raises(GiveUp, match=rf"off the grid of {interval}.* fetch a shorter interval"):
+        fetch.run(job(interval=interval), deps)
+    assert deps.lake.list("klines") == []
+    assert fetch.run(job(), deps).rows == 720
 
 
 def test_workers_at_one_month_leave_everything_whole(deps):

@@ -237,6 +237,30 @@ def test_seconds_are_never_read_by_the_month():
     assert "BTCUSDT-1s-2021-03" not in rig.archive.asked
 
 
+def test_rows_off_the_grid_hide_no_hole_and_are_noted():
+    """An outage's odd row, in the file and at the API, in the place of the bar of its time."""
+    lost, odd = APRIL.start_ms + 100 * 900_000, APRIL.start_ms + 100 * 900_000 + 120_000
+    rig = Rig(skip=[lost])
+    with_odd = merge_klines([rig.table, klines_at([odd], Interval.M15)])
+    rig.exchange.add("BTCUSDT", Interval.M15, with_odd)
+    rig.archive.tables["BTCUSDT", Interval.M15] = with_odd
+    first, second = rig.fetch(MARCH.start_ms, MAY.start_ms)
+    assert (first.off_grid, first.notes) == ((), ())
+    assert second.off_grid == (odd,)
+    assert second.notes == ("left out 1 bar, at 2021-04-02 01:02 UTC, off the grid of 15m",)
+    # The hole is asked for, and a second time, as an empty answer is before it is believed.
+    assert [(a.start_ms, a.end_ms) for a in rig.exchange.asked] == [(lost, lost + 900_000)] * 2
+
+
+def test_more_rows_off_the_grid_than_on_it_are_no_bars_of_the_interval():
+    rig = Rig()
+    shifted = klines_at(times_ms(rig.table) + 60_000, Interval.M15)
+    rig.exchange.add("BTCUSDT", Interval.M15, shifted)
+    rig.archive.tables["BTCUSDT", Interval.M15] = shifted
+    with pytest.raises(GiveUp, match="2976 bars, the first at 2021-03-01 00:01 UTC, off the grid"):
+        list(rig.history.parts("BTCUSDT", Interval.M15, MARCH.range))
+
+
 def test_without_an_archive_all_is_one_call():
     rig = Rig()
     alone = KlineHistory(Market.SPOT, rig.exchange, None, ManualClock(AUGUST_MS))

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphamill.errors import GiveUp, RetryLater
+from alphamill.errors import RetryLater
 from alphamill.frames import KLINES, Interval, times_ms
-from alphamill.market.klines.parse import closed, parse_klines
+from alphamill.market import grid
+from alphamill.market.klines.parse import closed, parse_klines, split_off_grid
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
 HOUR = 3_600_000
@@ -127,13 +128,16 @@ def test_a_malformed_page_is_retried(body):
         (Interval.M1, START + 30_000),
         (Interval.H4, START + HOUR),
         (Interval.D1, START + HOUR),
+        (Interval.D3, START + 24 * HOUR),
         (Interval.W1, START),  # a Thursday
         (Interval.MO1, START + 24 * HOUR),
     ],
 )
-def test_a_bar_off_the_grid_is_given_up_and_named(interval, bad_ms):
-    with pytest.raises(GiveUp, match="1 bars off the grid, the first at 2021-04-0"):
-        parse([row(bad_ms, step=1000)], interval)
+def test_a_row_off_the_grid_costs_itself_alone(interval, bad_ms):
+    good_ms = grid.next_ms(interval, bad_ms)
+    table, strays = split_off_grid(parse([row(bad_ms), row(good_ms)], interval), interval)
+    assert (times_ms(table).tolist(), strays) == ([good_ms], (bad_ms,))
+    assert split_off_grid(table, interval) == (table, ())
 
 
 def test_bars_on_the_grid_of_long_intervals_are_taken():

@@ -87,6 +87,20 @@ def test_a_series_of_damaged_files_alone_is_missing_altogether():
     assert [m.why for m in found.missing] == ["damaged"]
 
 
+def test_rows_that_were_left_out_are_shown():
+    facts = MonthFacts(
+        "rest", JAN.range, off_grid=tuple(JAN.start_ms + n * 60_000 for n in range(6))
+    )
+    partition = Partition(JAN, 744, 744, facts, JAN.start_ms, JAN.end_ms - H1_MS, "x")
+    found = holdings_of(Manifest(SERIES, (Entry(JAN, partition, 1000, 0),)))
+    assert found.to_dict()["off_grid_ms"] == [*facts.off_grid]
+    console = Console(file=io.StringIO(), width=200, force_terminal=False, color_system=None)
+    console.print(gaps_view([found], []))
+    text = console.file.getvalue()
+    assert "BTCUSDT 1h: 6 rows off the grid left out: 2024-01-01 00:00, " in text
+    assert "00:03 and 2 more" in text
+
+
 def test_the_tables_fit_80_columns():
     console = Console(file=io.StringIO(), width=80, force_terminal=False, color_system=None)
     minutes = Series(Market.USD_M, "1000SATSUSDT", Interval.M15)
