@@ -2,14 +2,15 @@
 
 A simulated exchange that counts for itself (600 weight in 6 s unless told otherwise), a Redis
 server, a control worker with beat, and 1, 2 and 4 fetch workers of 8 threads; then 2 beside a
-stranger on the same address who takes a fifth of the limit unasked. A run that the limit makes too
-long for the measurement is submitted as a producer does. Reported: the weight used of each full
+stranger on the same address who takes a fifth of the limit unasked; then 2 with a run on USD-M and
+one on COIN-M at once, which the exchange counts together. Runs that the limit makes too long for
+the measurement are submitted as a producer does. Reported: the weight used of each full
 window (the stranger's included), refused requests, and how many of the bars served were written to
 the lake (a job that goes back to the queue half way asks for its pages again). Target: 97 % of the
 weight, none refused.
 
 Run: python benchmarks/exchange_limit.py [--windows N] [--window-s 60] [--workers 3] [--stranger 1]
-[--json]
+[--futures 2] [--json]
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 import requests
@@ -45,7 +47,9 @@ STRANGER_FRAC = 0.2
 WEIGHT_A_SECOND = 100  # the exchange's own 6,000 a minute
 THREADS = 8
 MONTHS = 13
-PAGES_A_MONTH = 9  # of 1,000 five-minute bars, each of weight 2
+# Of five-minute bars: of 1,000 on spot, of 500 on futures, each of weight 2.
+PAGES_A_MONTH = {Market.SPOT: 9, Market.USD_M: 18, Market.COIN_M: 18}
+FUTURES = (Market.USD_M, Market.COIN_M)
 START_MS = 1_672_531_200_000  # 2023-01-01
 END_MS = 1_706_745_600_000  # 2024-02-01
 CELERY = (sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-l", "WARNING")
@@ -62,6 +66,7 @@ class Measured:
 
     workers: int
     stranger: bool
+    markets: tuple[Market, ...]
     used_frac: float
     least_frac: float
     windows: list[int]
@@ -69,10 +74,11 @@ class Measured:
     kept_frac: float
 
 
-def market_for(seconds: float) -> SyntheticMarket:
+def market_for(seconds: float, markets: tuple[Market, ...]) -> SyntheticMarket:
     """Five-minute bars enough to keep the exchange's limit busy for so long."""
     pages = seconds * WEIGHT_A_SECOND / 2
-    symbols = 2 + round(1.2 * pages / (MONTHS * PAGES_A_MONTH))
+    pages_a_month = sum(PAGES_A_MONTH[market] for market in markets)
+    symbols = 2 + round(1.2 * pages / (MONTHS * pages_a_month))
     return SyntheticMarket(
         coins=coins_named([f"SIM{n:02d}USDT" for n in range(symbols)]),
         interval=Interval.M5,
@@ -151,34 +157,47 @@ def a_stranger(url: str, symbol: str) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-def measure(workers: int, windows: int, window_s: float, *, stranger: bool) -> Measured:
-    """Measure `windows` full windows, the first that begins after every thread has."""
-    source = SyntheticSource(market_for((windows + 2) * window_s))
+def measure(
+    workers: int,
+    windows: int,
+    window_s: float,
+    *,
+    stranger: bool = False,
+    markets: tuple[Market, ...] = (Market.SPOT,),
+) -> Measured:
+    """Measure `windows` full windows, the first that begins after every thread has.
+
+    markets: spot, or both of the futures; a run on each.
+    """
+    source = SyntheticSource(market_for((windows + 2) * window_s, markets))
     limits = Limits(round(WEIGHT_A_SECOND * window_s), None, round(window_s * 1000))
-    config = ExchangeConfig(spot_limits=limits, latency_ms=(5, 20))
+    config = ExchangeConfig(spot_limits=limits, futures_limits=limits, latency_ms=(5, 20))
     with (
         tempfile.TemporaryDirectory() as folder,
         ExchangeServer(config, source) as exchange,
         ExitStack() as beside,
     ):
         strange = beside.enter_context(a_stranger(exchange.url, "SIM00USDT")) if stranger else int
-        with stack(Path(folder), exchange.url, window_s, workers) as ledger:
-            spec = run_spec(source)
-            submit(spec, ledger)
+        urls = {f"ALPHAMILL_BINANCE_{one}_URL": exchange.url for one in ("UM", "CM")}
+        with stack(Path(folder), exchange.url, window_s, workers, urls) as ledger:
+            specs = [run_spec(source, market) for market in markets]
+            submit(specs, ledger)
             while exchange.stats()["totals"]["requests"] < 2 * THREADS * workers:
                 time.sleep(0.05)
             first_s = (time.time() // window_s + 1) * window_s
             ends_s = first_s + windows * window_s
             time.sleep(ends_s - time.time())
-            ledger.cancel(spec.run_id)
+            for spec in specs:
+                ledger.cancel(spec.run_id)
         beside.close()
         stats = exchange.stats()
-        kept = rows_in(Lake(spec.lake), spec)
+        kept = sum(rows_in(Lake(spec.lake), spec) for spec in specs)
     full = [w["weight"] for w in stats["windows"] if first_s * 1e3 <= w["start_ms"] < ends_s * 1e3]
     full += [0] * (windows - len(full))
     return Measured(
         workers=workers,
         stranger=stranger,
+        markets=markets,
         used_frac=sum(full) / len(full) / limits.weight,
         least_frac=min(full) / limits.weight,
         windows=full,
@@ -187,20 +206,20 @@ def measure(workers: int, windows: int, window_s: float, *, stranger: bool) -> M
     )
 
 
-def run_spec(source: SyntheticSource) -> RunSpec:
+def run_spec(source: SyntheticSource, market: Market) -> RunSpec:
     """Every symbol-month of the market."""
     return RunSpec(
         kind=RunKind.FETCH,
         lake=load_settings().lake_uri,
-        market=Market.SPOT,
-        symbols=tuple(source.symbols(Market.SPOT)),
+        market=market,
+        symbols=tuple(source.symbols(market)),
         intervals=(source.market.interval,),
         start_ms=source.market.start_ms,
         end_ms=source.market.end_ms,
     )
 
 
-def submit(spec: RunSpec, ledger: RedisLedger) -> None:
+def submit(specs: Sequence[RunSpec], ledger: RedisLedger) -> None:
     """As a producer does, to the broker of this measurement."""
     from workers import flows
     from workers.app import app
@@ -208,7 +227,8 @@ def submit(spec: RunSpec, ledger: RedisLedger) -> None:
     os.environ["CELERY_BROKER_URL"] = os.environ["ALPHAMILL_REDIS_URL"]
     app.close()
     app.__dict__.pop("amqp", None)  # its pool of producers belongs to the broker before
-    flows.submit(spec, ledger)
+    for spec in specs:
+        flows.submit(spec, ledger)
     del os.environ["CELERY_BROKER_URL"]  # the next measurement's workers would inherit it
 
 
@@ -228,18 +248,24 @@ def main() -> None:
     parser.add_argument("--window-s", type=float, default=6.0, help="the exchange's own is 60")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--stranger", type=int, nargs="*", default=[2], help="workers beside one")
+    parser.add_argument(
+        "--futures", type=int, nargs="*", default=[2], help="workers of a run on each of um and cm"
+    )
     parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
-    rows = [(workers, False) for workers in told.workers]
-    for workers, stranger in rows + [(workers, True) for workers in told.stranger]:
-        row = measure(workers, told.windows, told.window_s, stranger=stranger)
+    arms: list[tuple[int, dict[str, Any]]] = [(workers, {}) for workers in told.workers]
+    arms += [(workers, {"stranger": True}) for workers in told.stranger]
+    arms += [(workers, {"markets": FUTURES}) for workers in told.futures]
+    for workers, arm in arms:
+        row = measure(workers, told.windows, told.window_s, **arm)
         print(json.dumps(asdict(row)) if told.json else line(row), flush=True)
 
 
 def line(row: Measured) -> str:
     met = row.used_frac >= TARGET_FRAC and not row.refused
     return (
-        f"{row.workers} workers x {THREADS} threads{' and a stranger' if row.stranger else ''}: "
+        f"{row.workers} workers x {THREADS} threads{' and a stranger' if row.stranger else ''} on "
+        f"{' and '.join(row.markets)}: "
         f"{row.used_frac:.1%} of the limit (windows {row.windows}), {row.refused} refused, target "
         f"{TARGET_FRAC:.0%} and none: {'met' if met else 'MISSED'}; {row.kept_frac:.1%} of the "
         "bars served are in the lake"

@@ -129,7 +129,7 @@ def measure(symbols: int, months: list[Month], archive_url: str) -> None:
             client = redis.Redis.from_url(load_settings().redis_url)
             [pid] = [w.pid for w in Presence(client).here() if w.name.startswith("fetch-")]
             began_s, idle_mb = time.monotonic(), memory_mb(pid, "VmRSS")
-            submit(spec, ledger)
+            submit([spec], ledger)
             shares: list[float] = []
             total, done = symbols * len(months), 0
             while done < total:
