@@ -98,6 +98,13 @@ def _say_port(what: str, port: int) -> None:
     help="How far off serverTime is in a fault of kind clock.",
 )
 @click.option(
+    "--special-funding",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Every N-th settlement of the synthetic market has a Special payment beside it.",
+)
+@click.option(
     "--archive-fault",
     "archive_faults",
     type=_ArchiveFaultType(),
@@ -120,6 +127,7 @@ def exchange(
     stream_ping_s: float | None,
     faults: tuple[Fault, ...],
     skew_s: float,
+    special_funding: int,
     archive_faults: tuple[ArchiveFault, ...],
 ) -> None:
     """Serve Binance's kline API, streams and archive from recordings or a seeded market.
@@ -134,6 +142,7 @@ def exchange(
     if replay is not None and seed is not None:
         raise click.UsageError("--replay and --synthetic exclude each other")
     market = SyntheticMarket(wide=True) if seed is None else SyntheticMarket(seed=seed, wide=True)
+    market = replace(market, special_funding=special_funding)
     if intervals:
         market = replace(market, interval=intervals[0])
     config = ExchangeConfig(

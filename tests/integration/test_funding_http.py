@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,13 +53,13 @@ def served():
     """`served(fault, ...)` -> client, its own gate, the market's gate, the server."""
     servers = []
 
-    def serve(*faults, market=Market.USD_M, limits=None, archive=()):
+    def serve(*faults, market=Market.USD_M, limits=None, archive=(), source=SOURCE):
         config = ExchangeConfig(
             futures_limits=limits or Limits(weight=2400),
             faults=tuple(map(Fault.parse, faults)),
             archive_faults=tuple(map(ArchiveFault.parse, archive)),
         )
-        servers.append(ExchangeServer(config, SOURCE))
+        servers.append(ExchangeServer(config, source))
         server = servers[-1].__enter__()
         own, shared = Gate(), Gate()
         api = Binance(market, server.url, shared, SystemClock(), 2.0)
@@ -81,7 +83,7 @@ def test_a_page_is_one_request_through_its_own_gate(served):
     assert own.weights == [1]
     assert shared.weights == [1]  # exchangeInfo, which says the weight limit
     assert own.limits == shared.limits == [2400]
-    assert own.observed == [(1, 2)]
+    assert own.observed == []  # fundingRate does not say what was used
 
 
 def test_the_ends_of_a_range(served):
@@ -165,6 +167,35 @@ def test_a_year_from_files_and_rest_is_the_exchanges(served):
     assert sorted(one.name for part in parts for one in part.damaged) == [
         f"{symbol}-fundingRate-2023-0{month}" for month in (2, 4, 8)
     ]
+
+
+DIVIDENDS = SyntheticSource(replace(SOURCE.market, special_funding=9))
+
+
+@pytest.mark.parametrize("market", [Market.USD_M, Market.COIN_M])
+def test_dividends_of_a_year_come_from_files_and_rest_alike(served, market):
+    """Files have both rows of an instant and say of neither what it is; REST is asked for those."""
+    client, _, _, server = served(market=market, source=DIVIDENDS)
+    symbol = "BTCUSDT" if market is Market.USD_M else "BTCUSD_PERP"
+    known = DIVIDENDS.funding(market, symbol)
+    inside = known.stamp_ms < END
+    assert known.special.sum() > 50
+    for source in (Archive(server.url, SystemClock(), 2.0), None):
+        history = FundingHistory(market, client, source, SystemClock())
+        parts = list(history.parts(symbol, TimeRange(START, END)))
+        table = merge_funding([part.table for part in parts])
+        np.testing.assert_array_equal(times_ms(table), known.stamp_ms[inside])
+        np.testing.assert_array_equal(table["funding_rate"].to_numpy(), known.rate[inside])
+        special = np.array(table["rate_type"].to_pylist()) == "Special"
+        np.testing.assert_array_equal(special, known.special[inside])
+
+
+def test_an_exchange_without_an_answer_is_asked_twice_and_the_answer_is_empty(served):
+    client, own, *_ = served("no_funding:1")
+    history = FundingHistory(Market.USD_M, client, None, SystemClock())
+    (part,) = history.parts("BTCUSDT", TimeRange(START, END))
+    assert (part.table.num_rows, part.requests) == (0, 2)
+    assert own.weights == [1, 1]
 
 
 def test_a_file_of_the_archive_over_http(served):

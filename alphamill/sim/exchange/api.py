@@ -89,7 +89,9 @@ class ExchangeApi:
         weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
         admission = windows.admit(address, weight, now_ms, funding=funding)
         self._totals["funding_requests"] += funding and admission.status == 200
-        headers = {**JSON, **ALWAYS, "X-MBX-USED-WEIGHT-1M": str(admission.used_weight)}
+        headers = {**JSON, **ALWAYS}
+        if not (funding and market is Market.USD_M):  # fapi's fundingRate does not say it
+            headers["X-MBX-USED-WEIGHT-1M"] = str(admission.used_weight)
         if market is Market.SPOT:
             headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
         self._totals[f"status_{admission.status}"] += 1

@@ -29,6 +29,8 @@ def faulty_reply(kind: FaultKind, reply: Reply, skew_ms: int) -> Reply:
         return reply
     if kind is FaultKind.CUT_JSON:
         return Reply(200, reply.body[: len(reply.body) // 2], reply.headers)
+    if kind is FaultKind.NO_FUNDING:
+        return Reply(200, b"[]", reply.headers)
     if kind is FaultKind.CLOCK:
         return _edited(reply, lambda told: _moved(told, skew_ms))
     return _edited(reply, _ROWS[kind]) if kind in ROW_FAULTS else reply

@@ -29,6 +29,7 @@ class FaultKind(StrEnum):
     DUPLICATES = "duplicates"  # the same: rows that come twice, one of them at the end
     UNORDERED = "unordered"  # the same: the later half of the rows comes first
     EXTRA_COLUMN = "extra_column"  # the same: one value more in every row
+    NO_FUNDING = "no_funding"  # fundingRate: no row, as if nothing had been settled
     CLOCK = "clock"  # time, exchangeInfo: serverTime is off
 
 
@@ -43,6 +44,8 @@ def _concerns(kind: FaultKind, path: str) -> bool:
     """Whether a reply to `path` can have the fault."""
     if kind in ROW_FAULTS:
         return path.endswith(("/klines", "/fundingRate"))
+    if kind is FaultKind.NO_FUNDING:
+        return path.endswith("/fundingRate")
     if kind is FaultKind.CLOCK:
         return path.endswith(("/time", "/exchangeInfo"))
     return True

@@ -19,6 +19,7 @@ from alphamill.sim.market import Settlements
 
 CSV_HEADER = "calc_time,funding_interval_hours,last_funding_rate"
 _MAX_LIMIT = 1000
+_MARKED_FROM_MS = 1_698_739_200_000  # 2023-10-31 08:00: older rows have no mark price
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,27 @@ def select_funding(query: FundingQuery, known: Settlements, now_ms: int) -> Sett
 
 def print_funding(symbol: str, found: Settlements) -> str:
     """As the exchange prints them."""
-    rows = zip(found.stamp_ms.tolist(), found.rate.tolist(), found.mark.tolist(), strict=True)
+    rows = zip(
+        found.stamp_ms.tolist(),
+        found.rate.tolist(),
+        found.mark.tolist(),
+        found.special.tolist(),
+        strict=True,
+    )
     texts = [
         f'{{"symbol":"{symbol}","fundingTime":{stamp},"fundingRate":"{number_text(rate)}",'
-        f'"markPrice":"{number_text(mark)}"}}'
-        for stamp, rate, mark in rows
+        f'"markPrice":"{number_text(mark) if stamp >= _MARKED_FROM_MS else ""}",'
+        f'"rateType":"{"Special" if special else "Regular"}"}}'
+        for stamp, rate, mark, special in rows
     ]
     return f"[{','.join(texts)}]"
 
 
 def funding_csv(found: Settlements) -> str:
-    """The text of an archive's file."""
+    """The text of an archive's file, which states no rateType: both rows of an instant stand there.
+
+    What the real files hold of a Special payment is not known.
+    """
     rows = zip(found.stamp_ms.tolist(), found.hours.tolist(), found.rate.tolist(), strict=True)
     lines = [f"{stamp},{hours},{number_text(rate)}" for stamp, hours, rate in rows]
     return "\n".join([CSV_HEADER, *lines]) + "\n"

@@ -7,21 +7,26 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.frames import FloatArray, IntArray, Interval, Market, Month
+
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Settlements:
     """Funding of one perpetual contract; arrays of one length, ascending in `stamp_ms`.
 
-    hours: since the settlement before. mark: the price that positions were valued at.
+    hours: since the settlement before. mark: the price that positions were valued at. special:
+    whether a row is of rateType Special; a Regular one of the same time may stand before it.
     """
 
     stamp_ms: IntArray
     rate: FloatArray
     hours: IntArray
     mark: FloatArray
+    special: BoolArray
 
     def rows(self, first: int, stop: int) -> Settlements:
         """Settlements `first` to `stop` (excluded), as views."""

@@ -50,6 +50,8 @@ class SyntheticMarket:
     start_ms: of the first trade; it becomes the open of the bar that holds it.
     wide: beside the coins, which stay as they are to the bit, trade a coin whose name is of another
     script and, on USD-M, a TradFi perpetual and a quarterly contract.
+    special_funding: every n-th settlement of a contract has a Special payment beside it, as for a
+    stock's dividend; 0 for none.
     """
 
     seed: int = 7
@@ -59,6 +61,7 @@ class SyntheticMarket:
     end_ms: int = DEFAULT_END_MS
     planted: Sequence[PlantedFactor] = DEFAULT_PLANTED
     wide: bool = False
+    special_funding: int = 0
 
     def __post_init__(self) -> None:
         if self.interval is Interval.MO1:

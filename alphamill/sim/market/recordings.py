@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from alphamill.errors import Misconfigured
 from alphamill.frames import FloatArray, IntArray, Interval, Market, is_symbol
-from alphamill.sim.market.bars import Bars, Settlements
+from alphamill.sim.market.bars import Bars, BoolArray, Settlements
 
 _FILE = re.compile(r"(?P<symbol>\w+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
 _log = logging.getLogger(__name__)
@@ -33,9 +33,9 @@ class ReplaySource:
     Columns: open_time (int64 or timestamp, ms), open, high, low, close, volume, and optionally
     quote_volume, trades, taker_buy_base, taker_buy_quote. Stand-ins for what a recording lacks:
     quote_volume is volume x (high + low + close) / 3, the others are 0. Funding, where it is
-    recorded: `SYMBOL-fundingRate.parquet` of funding_time and funding_rate. Only recorded intervals
-    are served; nothing is derived from them. Files are read when first asked for. What is named
-    otherwise is not served, and said in the log.
+    recorded: `SYMBOL-fundingRate.parquet` of funding_time, funding_rate and, where it is known, a
+    rate_type that says Special. Only recorded intervals are served; nothing is derived from them.
+    Files are read when first asked for. What is named otherwise is not served, and said in the log.
     """
 
     def __init__(self, folder: Path, market: Market = Market.SPOT) -> None:
@@ -141,8 +141,19 @@ def read_funding_recording(path: Path) -> Settlements:
     """
     stamps, columns = _columns(path, "funding_time", ("funding_rate",))
     hours = np.rint(np.diff(stamps, prepend=stamps[:1] - 8 * _HOUR_MS) / _HOUR_MS)
-    rates = columns["funding_rate"]
-    return Settlements(stamps, rates, hours.astype(np.int64), np.zeros(len(stamps)))
+    rates, marks = columns["funding_rate"], np.zeros(len(stamps))
+    return Settlements(stamps, rates, hours.astype(np.int64), marks, _special(path, len(stamps)))
+
+
+def _special(path: Path, rows: int) -> BoolArray:
+    """Which rows of a file of funding, in order of time, are Special payments."""
+    table = pq.read_table(path)
+    if "rate_type" not in table.column_names:
+        return np.zeros(rows, dtype=bool)
+    order = np.argsort(table["funding_time"].cast("int64").to_numpy(), kind="stable")
+    told = np.array(table["rate_type"].to_pylist(), dtype=object)
+    special: BoolArray = told[order] == "Special"
+    return special
 
 
 def _columns(

@@ -18,6 +18,7 @@ from alphamill.sim.market.price_paths import generate
 _HOUR_MS = 3_600_000
 _STAMPED_WITHIN_MS = 30  # a settlement is stamped up to so long after its hour
 _USUAL_RATE, _MOST = 0.0001, 0.02
+_DIVIDEND = -0.0013  # of the position, times 1 to 7
 # Hours between settlements in the first and in the second half of a contract's life.
 _HOURS = ((8, 8), (8, 4), (4, 1), (8, 8))
 
@@ -72,7 +73,9 @@ class SyntheticSource:
         if bars is None or not market.has_funding or dated or not len(bars):
             return None
         if (market, symbol) not in self._funding:
-            self._funding[market, symbol] = _settlements(symbol, bars, self.market.seed)
+            regular = _settlements(symbol, bars, self.market.seed)
+            every = self.market.special_funding
+            self._funding[market, symbol] = _with_dividends(regular, every) if every else regular
         return self._funding[market, symbol]
 
     def describe(self) -> Mapping[str, Any]:
@@ -117,7 +120,22 @@ def _settlements(symbol: str, bars: Bars, seed: int) -> Settlements:
     rate = np.clip(np.round(_USUAL_RATE + 0.0004 * noise, 8), -_MOST, _MOST)
     stamps = times + rng.integers(0, _STAMPED_WITHIN_MS, len(times))
     at = np.maximum(np.searchsorted(bars.open_ms, times, side="right") - 1, 0)
-    return Settlements(stamps, rate, hours, bars.open[at])
+    return Settlements(stamps, rate, hours, bars.open[at], np.zeros(len(stamps), dtype=bool))
+
+
+def _with_dividends(regular: Settlements, every: int) -> Settlements:
+    """With a Special payment to those who are long behind every n-th settlement, at its time."""
+    paid = np.arange(len(regular)) % every == every - 1
+    rows = np.repeat(np.arange(len(regular)), 1 + paid)
+    special = np.append(False, rows[1:] == rows[:-1])[: len(rows)]
+    dividend = np.round(_DIVIDEND * (1 + np.arange(len(rows)) % 7), 8)
+    return Settlements(
+        regular.stamp_ms[rows],
+        np.where(special, dividend, regular.rate[rows]),
+        regular.hours[rows],
+        regular.mark[rows],
+        special,
+    )
 
 
 def _hours(bars: Bars, before: int, after: int) -> tuple[IntArray, IntArray]:

@@ -10,10 +10,11 @@ import pytest
 from alphamill.frames import Interval, Market, Month, times_ms
 from alphamill.market.funding.archive_file import FundingFile, holes
 from alphamill.market.funding.parse import parse_funding
-from alphamill.sim.exchange import FaultKind, Limits
+from alphamill.sim.exchange import Fault, FaultKind, Limits
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.exchange.fault_replies import faulty_reply
+from alphamill.sim.exchange.faults import FaultPlan
 from alphamill.sim.market import ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 
 HOUR = 3_600_000
@@ -47,10 +48,65 @@ def times_of(answer):
 
 def test_rows_look_like_the_exchanges():
     row = json.loads(ask(limit=1).body)[0]
-    assert list(row) == ["symbol", "fundingTime", "fundingRate", "markPrice"]
+    assert list(row) == ["symbol", "fundingTime", "fundingRate", "markPrice", "rateType"]
     assert isinstance(row["fundingTime"], int)
     assert abs(float(row["fundingRate"])) <= 0.02
-    assert float(row["markPrice"]) > 0
+    assert (row["markPrice"], row["rateType"]) == ("", "Regular")
+    assert "X-MBX-USED-WEIGHT-1M" not in ask().headers
+    assert "X-MBX-USED-WEIGHT-1M" in ask(path="/fapi/v1/klines", interval="1h").headers
+
+
+def test_mark_prices_begin_on_2023_10_31():
+    first_ms = 1_698_739_200_000  # 08:00
+    source = source_of(start_ms=first_ms - 48 * HOUR, end_ms=first_ms + 48 * HOUR)
+    rows = rows_of(source)
+    marked = [row["fundingTime"] for row in rows if row["markPrice"]]
+    assert marked == [row["fundingTime"] for row in rows if row["fundingTime"] >= first_ms]
+    assert 0 < len(marked) < len(rows)
+    assert all(float(row["markPrice"]) > 0 for row in rows[-len(marked) :])
+
+
+def source_of(**market):
+    return SyntheticSource(
+        SyntheticMarket(coins=coins_named(NAMES), interval=Interval.H1, planted=(), **market)
+    )
+
+
+def rows_of(source, **query):
+    exchange = ExchangeApi(source, dict.fromkeys(Market, Limits()), lambda: LATER)
+    return json.loads(ask(to=exchange, startTime=0, limit=1000, **query).body)
+
+
+def test_dividends_stand_beside_the_regular_rates():
+    span = {"start_ms": JANUARY.start_ms, "end_ms": MARCH.end_ms}
+    without, rows = rows_of(source_of(**span)), rows_of(source_of(**span, special_funding=5))
+    special = [row for row in rows if row["rateType"] == "Special"]
+    regular = [row for row in rows if row["rateType"] == "Regular"]
+    assert regular == without
+    assert [row["fundingTime"] for row in special] == [row["fundingTime"] for row in without[4::5]]
+    assert all(float(row["fundingRate"]) < 0 for row in special)
+    times = [row["fundingTime"] for row in rows]
+    assert times == sorted(times)
+
+
+def test_the_archive_states_no_kinds():
+    source = source_of(start_ms=JANUARY.start_ms, end_ms=MARCH.end_ms, special_funding=5)
+    file = FundingFile(Market.USD_M, "BTCUSDT", Month(2023, 2))
+    body = SimulatedArchive(source, lambda: LATER).body(f"/{file.path}")
+    table, known = file.parse(body), source.funding(Market.USD_M, "BTCUSDT")
+    here = (known.stamp_ms >= file.month.start_ms) & (known.stamp_ms < file.month.end_ms)
+    np.testing.assert_array_equal(times_ms(table), known.stamp_ms[here])
+    assert table["rate_type"].null_count == table.num_rows
+    doubted = holes(table, file.month.range)
+    assert len(doubted) == known.special[here].sum() > 10
+
+
+def test_an_empty_answer_is_of_funding_alone():
+    answer = faulty_reply(FaultKind.NO_FUNDING, ask(limit=50), 0)
+    assert (answer.status, answer.body) == (200, b"[]")
+    plan = FaultPlan([Fault.parse("no_funding:1")])
+    assert plan.next("/fapi/v1/klines") is None
+    assert plan.next("/fapi/v1/fundingRate") is FaultKind.NO_FUNDING
 
 
 def test_intervals_differ_change_and_are_stamped_late():
@@ -155,11 +211,18 @@ def test_recordings_are_served_as_recorded(tmp_path):
     }
     pq.write_table(pa.table(columns), folder / "BTCUSDT-1h.parquet")
     stamps = [JANUARY.start_ms + 5, JANUARY.start_ms + 8 * HOUR]
-    rates = pa.table({"funding_time": stamps[::-1], "funding_rate": [0.2, 0.1]})
+    rates = pa.table(
+        {
+            "funding_time": stamps[::-1],
+            "funding_rate": [0.2, 0.1],
+            "rate_type": ["Special", "Regular"],
+        }
+    )
     pq.write_table(rates, folder / "BTCUSDT-fundingRate.parquet")
     source = ReplaySource(tmp_path)
     assert source.symbols(Market.USD_M) == ["BTCUSDT"]
     known = source.funding(Market.USD_M, "BTCUSDT")
     assert (known.stamp_ms.tolist(), known.rate.tolist()) == (stamps, [0.1, 0.2])
     assert known.hours.tolist() == [8, 8]
+    assert known.special.tolist() == [False, True]
     assert source.funding(Market.USD_M, "ETHUSDT") is None
