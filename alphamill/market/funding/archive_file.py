@@ -95,6 +95,7 @@ def holes(table: pa.Table, asked: TimeRange) -> list[TimeRange]:
     opens = np.concatenate(([asked.start_ms], times + 1))
     closes = np.concatenate((times, [asked.end_ms]))
     most = np.maximum(np.concatenate((allowed[:1], allowed)), np.append(allowed, allowed[-1]))
+    most[0] -= 2 * MINUTE_MS  # the settlement before the first is a row too, unless it was earlier
     found = np.flatnonzero(closes - opens > most)
     lacking = [TimeRange(int(opens[at]), int(closes[at])) for at in found]
     minutes, rows = np.unique(settled_ms(times), return_counts=True)

@@ -190,7 +190,9 @@ def filed(*hours_and_intervals):
         ([(0, 8), (16, 8)], [(0, 16)]),  # one is lost
         ([(0, 8), (8, 8), (12, 4), (16, 4), (20, 4)], []),  # the interval became shorter
         ([(0, 4), (4, 4), (12, 8), (20, 8)], []),  # and longer
-        ([(4, 4), (12, 4), (16, 4), (20, 4)], [(4, 12)]),  # four hours of four are lost
+        ([(0, 4), (4, 4), (12, 4), (16, 4), (20, 4)], [(4, 12)]),  # four hours of four are lost
+        ([(8, 8), (16, 8)], [(None, 8)]),  # the first states that there was one 8 hours before
+        ([(7, 8), (15, 8), (23, 8)], []),
         ([(16, 8)], [(None, 16)]),  # listed then, or lost
         ([(0, 8)], [(0, None)]),
         ([(0, 0), (8, 0), (16, 0)], []),  # no interval stated: the longest that there is

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alphamill.clock import ManualClock
@@ -149,6 +149,7 @@ def instants(table):
     cuts=st.lists(st.integers(WHOLE.start_ms, WHOLE.end_ms), max_size=6),
     at_instants=st.booleans(),
 )
+@example(seed=20, page_rows=100, cuts=[], at_instants=False)  # a file that lacks its first row
 def test_any_cut_into_pages_and_files_pays_the_same(seed, page_rows, cuts, at_instants):
     rng = np.random.default_rng(seed)
     table = settlements(rng)
