@@ -11,7 +11,7 @@ from alphamill.frames import Interval, Market
 from alphamill.sim.exchange.funding import print_funding, read_funding_query, select_funding
 from alphamill.sim.exchange.klines import kline_weight, read_kline_query, select_bars
 from alphamill.sim.exchange.limits import Admission, Limits, Windows
-from alphamill.sim.exchange.listing import exchange_info, ticker
+from alphamill.sim.exchange.listing import exchange_info, printed_decimals, ticker
 from alphamill.sim.exchange.messages import (
     ALWAYS,
     HTML,
@@ -22,9 +22,9 @@ from alphamill.sim.exchange.messages import (
     Reply,
     read_parameters,
 )
-from alphamill.sim.exchange.print_rows import PrintedRows, print_rows
+from alphamill.sim.exchange.print_rows import PrintedRows, print_rows, unfinished_on_grid
 from alphamill.sim.market import BarSource
-from alphamill.sim.market.bars import close_ms, unfinished
+from alphamill.sim.market.bars import close_ms
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -170,7 +170,8 @@ class ExchangeApi:
             found = self._source.bars(*key)
             if found is None:
                 return b"[]"
-            self._rows[key] = PrintedRows(found, query.interval)
+            decimals = printed_decimals(self._source, market, query.symbol)
+            self._rows[key] = PrintedRows(found, query.interval, decimals)
         rows, bars = self._rows[key], self._rows[key].bars
         first, stop = select_bars(market, query, bars, now_ms)
         running = stop > first and close_ms(int(bars.open_ms[stop - 1]), query.interval) >= now_ms
@@ -178,10 +179,11 @@ class ExchangeApi:
         if unit == 1:
             texts = list(rows.texts(first, closed))
         else:
-            texts = print_rows(bars.rows(first, closed), query.interval, unit)
+            texts = print_rows(bars.rows(first, closed), query.interval, unit, rows.decimals)
         if running:
-            last = unfinished(bars.rows(closed, stop), query.interval, now_ms)
-            texts += print_rows(last, query.interval, unit)
+            last = bars.rows(closed, stop)
+            last = unfinished_on_grid(last, query.interval, now_ms, rows.decimals)
+            texts += print_rows(last, query.interval, unit, rows.decimals)
         self._totals["kline_rows"] += len(texts)
         return f"[{','.join(texts)}]".encode()
 

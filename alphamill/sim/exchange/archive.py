@@ -24,6 +24,7 @@ import numpy as np
 
 from alphamill.frames import Interval, Market, Month, TimeRange, is_symbol
 from alphamill.sim.exchange.funding import funding_csv
+from alphamill.sim.exchange.listing import printed_decimals
 from alphamill.sim.exchange.messages import Reply
 from alphamill.sim.exchange.print_rows import print_rows
 from alphamill.sim.market import BarSource
@@ -248,7 +249,9 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
     if not 0 < len(bars) < _UNZIPPED_ROWS:
         return None
     spot = file.market is Market.SPOT
-    rows = print_rows(bars, file.interval, 1000 if spot and file.month >= _MICROSECONDS_FROM else 1)
+    unit = 1000 if spot and file.month >= _MICROSECONDS_FROM else 1
+    decimals = printed_decimals(source, file.market, file.symbol)
+    rows = print_rows(bars, file.interval, unit, decimals)
     lines = [row[1:-1].replace('"', "") for row in rows]
     if not spot and file.month >= _HEADER_FROM:
         lines.insert(0, _HEADER)

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphamill.frames import FloatArray, Interval, Market
 from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.print_rows import number_text
+from alphamill.sim.exchange.print_rows import SPOT_DECIMALS, Decimals, number_text
 from alphamill.sim.market import Bars, BarSource
 from alphamill.sim.market.bars import EMPTY, close_ms
 from alphamill.sim.market.instruments import Instrument, split_pair
@@ -99,7 +99,21 @@ def _span(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _ticks(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
+def printed_decimals(source: BarSource, market: Market, symbol: str) -> Decimals:
+    """Of the symbol's bars: eight on spot, those of its prices and quantities on futures.
+
+    A quote volume is a price times a quantity there; on COIN-M it counts coins.
+    """
+    return SPOT_DECIMALS if market is Market.SPOT else traded_decimals(source, market, symbol)
+
+
+def traded_decimals(source: BarSource, market: Market, symbol: str) -> Decimals:
+    """Of the symbol's tick and lot, and of what a trade can come to."""
+    price, quantity = price_and_lot_decimals(source, market, symbol)
+    return Decimals(price, quantity, 8 if market is Market.COIN_M else min(8, price + quantity))
+
+
+def price_and_lot_decimals(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
     """Decimals of prices and of quantities, from the latest bars."""
     for interval in source.intervals(market, symbol):
         bars = source.bars(market, symbol, interval)
@@ -158,7 +172,7 @@ def _describe_spot(source: BarSource, symbol: str, life: _Life) -> dict[str, Any
         "quoteOrderQtyMarketAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": [*_filters(*_ticks(source, Market.SPOT, symbol)), notional],
+        "filters": [*_filters(*price_and_lot_decimals(source, Market.SPOT, symbol)), notional],
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
@@ -169,7 +183,7 @@ def _describe_futures(
 ) -> dict[str, Any]:
     contract = Instrument.named(symbol)
     base, quote, delivery_ms = contract.base, contract.quote, contract.delivery_ms
-    price_decimals, quantity_decimals = _ticks(source, market, symbol)
+    price_decimals, quantity_decimals = price_and_lot_decimals(source, market, symbol)
     coin_margined = market is Market.COIN_M
     status = "contractStatus" if coin_margined else "status"
     minimum = {"filterType": "MIN_NOTIONAL", "notional": "5"}

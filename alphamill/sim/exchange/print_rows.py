@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.sim.market import Bars
-from alphamill.sim.market.bars import close_ms
+from alphamill.sim.market.bars import close_ms, unfinished
 
 _BLOCK_ROWS = 1000
-_NUMBERS = tuple(name for name in KLINE_FIELDS if name != "trades")
+_PRICES = ("open", "high", "low", "close")
+NUMBERS = tuple(name for name in KLINE_FIELDS if name != "trades")
 
 
-def number_text(value: float) -> str:
-    """Eight decimals, as the exchange prints, or as many as `float(text) == value` needs.
+@dataclass(frozen=True, slots=True)
+class Decimals:
+    """How many decimals are printed of a price, of a volume and of a quote volume, at the least."""
+
+    price: int = 8
+    volume: int = 8
+    quote: int = 8
+
+    def of(self, field: str) -> int:
+        """Of one of KLINE_FIELDS."""
+        if field in ("volume", "taker_buy_base"):
+            return self.volume
+        return self.quote if field in ("quote_volume", "taker_buy_quote") else self.price
+
+
+SPOT_DECIMALS = Decimals()
+
+
+def number_text(value: float, decimals: int = 8) -> str:
+    """So many decimals, as the exchange prints, or as many as `float(text) == value` needs.
 
     Raises ValueError for NaN and infinity, which no exchange prints.
     """
-    text = f"{value:.8f}"
+    text = f"{value:.{decimals}f}"
     if float(text) == value:
         return text
     if not np.isfinite(value):
@@ -25,11 +47,31 @@ def number_text(value: float) -> str:
     return np.format_float_positional(value, unique=True, trim="-")
 
 
-def print_rows(bars: Bars, interval: Interval, unit: int = 1) -> list[str]:
+def on_grid(field: str, value: float, decimals: Decimals) -> float:
+    """A number of an unfinished bar as it can be traded: amounts are cut, never raised."""
+    fewest = decimals.of(field)
+    if field in _PRICES:
+        return round(value, fewest)
+    return round(math.floor(round(value * 10.0**fewest, 6)) / 10.0**fewest, fewest)
+
+
+def unfinished_on_grid(bar: Bars, interval: Interval, now_ms: int, decimals: Decimals) -> Bars:
+    """The one bar of `bar` as it is printed at `now_ms`, before its close."""
+    running = unfinished(bar, interval, now_ms)
+    values = {
+        name: np.array([on_grid(name, float(getattr(running, name)[0]), decimals)])
+        for name in NUMBERS
+    }
+    return replace(running, **values)
+
+
+def print_rows(
+    bars: Bars, interval: Interval, unit: int = 1, decimals: Decimals = SPOT_DECIMALS
+) -> list[str]:
     """One JSON array of 12 fields a bar; times in milliseconds x `unit` (1000: microseconds)."""
     quoted = [
-        [f'"{number_text(value)}"' for value in column.tolist()]
-        for column in (getattr(bars, name) for name in _NUMBERS)
+        [f'"{number_text(value, decimals.of(name))}"' for value in getattr(bars, name).tolist()]
+        for name in NUMBERS
     ]
     columns = zip(bars.open_ms.tolist(), bars.trades.tolist(), *quoted, strict=True)
     return [
@@ -42,8 +84,9 @@ def print_rows(bars: Bars, interval: Interval, unit: int = 1) -> list[str]:
 class PrintedRows:
     """Rows of closed bars, printed once a block; bars never change while the server runs."""
 
-    def __init__(self, bars: Bars, interval: Interval) -> None:
+    def __init__(self, bars: Bars, interval: Interval, decimals: Decimals = SPOT_DECIMALS) -> None:
         self.bars = bars
+        self.decimals = decimals
         self._interval = interval
         self._blocks: dict[int, list[str]] = {}
 
@@ -59,5 +102,5 @@ class PrintedRows:
         if block not in self._blocks:
             start = block * _BLOCK_ROWS
             part = self.bars.rows(start, start + _BLOCK_ROWS)
-            self._blocks[block] = print_rows(part, self._interval)
+            self._blocks[block] = print_rows(part, self._interval, decimals=self.decimals)
         return self._blocks[block]

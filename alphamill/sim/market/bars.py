@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.frames import FloatArray, IntArray, Interval, Market, Month
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Market, Month
 
 BoolArray = NDArray[np.bool_]
 
@@ -109,23 +109,26 @@ def close_ms(open_ms: int, interval: Interval) -> int:
     return open_ms + interval.ms - 1
 
 
-def unfinished(bar: Bars, interval: Interval, now_ms: int) -> Bars:
-    """The one bar of `bar` as it looks at `now_ms`, before its close.
+def reached(field: str, whole: float, opened: float, frac: float) -> float:
+    """One number of a bar, of which `frac` has passed, whose end is `whole` and open `opened`.
 
     The path is a straight line from the open and volume arrives evenly, so a client that takes a
     running bar for a final one stores wrong numbers and can be found out.
     """
-    open_ms = int(bar.open_ms[0])
-    frac = (now_ms + 1 - open_ms) / (close_ms(open_ms, interval) + 1 - open_ms)
-    reached = {
-        name: np.round(bar.open + frac * (getattr(bar, name) - bar.open), 8)
-        for name in ("high", "low", "close")
+    from_open = opened if field in ("open", "high", "low", "close") else 0.0
+    return round(from_open + frac * (whole - from_open), 8)
+
+
+def unfinished(bar: Bars, interval: Interval, now_ms: int) -> Bars:
+    """The one bar of `bar` as it looks at `now_ms`, before its close."""
+    open_ms, opened = int(bar.open_ms[0]), float(bar.open[0])
+    passed_ms, span_ms = now_ms + 1 - open_ms, close_ms(open_ms, interval) + 1 - open_ms
+    values = {
+        name: np.array([reached(name, float(getattr(bar, name)[0]), opened, passed_ms / span_ms)])
+        for name in KLINE_FIELDS
+        if name not in ("open", "trades")
     }
-    traded = {
-        name: np.round(frac * getattr(bar, name), 8)
-        for name in ("volume", "quote_volume", "taker_buy_base", "taker_buy_quote")
-    }
-    return replace(bar, **reached, **traded, trades=(frac * bar.trades).astype(np.int64))
+    return replace(bar, **values, trades=bar.trades * passed_ms // span_ms)
 
 
 _DAY_MS = 86_400_000

@@ -1,6 +1,7 @@
 """What the simulated exchange answers, without sockets."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -373,3 +374,29 @@ def test_stats_agree_with_the_headers(api):
 def test_an_unknown_path_is_not_found(api):
     assert api.reply("/api/v3/trades", [], "a").status == 404
     assert api.reply("/", [], "a").status == 404
+
+
+def test_numbers_have_eight_decimals_on_spot_and_those_of_tick_and_lot_on_futures(api):
+    """As recorded: `um_klines_BTCUSDT_1m_limit2.json` of 2026, COIN-M rows of issue 283."""
+    texts = {
+        path: ask(api, path, symbol=symbol, interval="1h", startTime=START + HOUR, limit=1)[1][0]
+        for path, symbol in (
+            ("/api/v3/klines", "BTCUSDT"),
+            ("/fapi/v1/klines", "BTCUSDT"),
+            ("/dapi/v1/klines", "BTCUSD_PERP"),
+        )
+    }
+    assert texts["/api/v3/klines"][4:6] == ["100.01000000", "8.00000000"]
+    futures = texts["/fapi/v1/klines"]
+    assert futures[1:6] == ["99.01", "102.01", "97.01", "100.01", "8"]
+    assert (futures[7], futures[9], futures[10]) == ("800.00", "4", "400.00")
+    coins = texts["/dapi/v1/klines"]
+    assert (coins[5], coins[7], coins[9], coins[10]) == ("8", "800.00000000", "4", "400.00000000")
+
+
+def test_a_running_bar_of_futures_stands_on_tick_and_lot(api, clock):
+    clock.advance(-500 * HOUR / 1000 + 1234.567)
+    query = {"symbol": "BTCUSDT", "interval": "1h", "limit": 1}
+    futures = ask(api, "/fapi/v1/klines", **query)[1][0]
+    assert re.fullmatch(r"\d+\.\d\d", futures[4])
+    assert (futures[5], futures[9]) == ("2", "1")  # of 8 and 4, a third of the hour
