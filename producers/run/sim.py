@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval
-from alphamill.sim.exchange import ArchiveFault, Fault, FaultKind
+from alphamill.sim.exchange import FUTURES_STREAMS, ArchiveFault, Fault, FaultKind, StreamFault
 from producers import options
 
 
@@ -49,6 +50,18 @@ class _ArchiveFaultType(click.ParamType):  # type: ignore[type-arg]  # generic o
             self.fail(str(error), param, ctx)
 
 
+class _StreamFaultType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    name = "stream fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> StreamFault:
+        try:
+            return value if isinstance(value, StreamFault) else StreamFault.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def _say_port(what: str, port: int) -> None:
     click.echo(f"{what} on http://127.0.0.1:{port}; Ctrl-C stops it")
 
@@ -71,7 +84,7 @@ def _say_port(what: str, port: int) -> None:
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="How many times faster its clock goes; limits and streams follow it.",
+    help="How many times faster its clock goes; limits and the bars of streams follow it.",
 )
 @click.option(
     "--stream-life-s", type=click.FloatRange(0, min_open=True), help="Of a websocket; default 24 h."
@@ -79,7 +92,22 @@ def _say_port(what: str, port: int) -> None:
 @click.option(
     "--stream-ping-s",
     type=click.FloatRange(0, min_open=True),
-    help="Between pings, of which each is to be answered within three times this; default 20.",
+    help="Between pings, of which each is to be answered within three times this; default 20, and "
+    "180 (answered within 600) on futures.",
+)
+@click.option(
+    "--futures-close-s",
+    type=click.FloatRange(0, 3600),
+    default=FUTURES_STREAMS.close_timer_s,
+    show_default=True,
+    help="On futures streams the end of a bar is told with the next bar's first trade, and at the "
+    "latest so many seconds after the bar; 3600 is as good as by trades alone.",
+)
+@click.option(
+    "--futures-empty-closes",
+    is_flag=True,
+    help="Tell the end of futures bars without a trade too, as spot does; what the exchange does "
+    "is not known, and the default is silence.",
 )
 @click.option(
     "--fault",
@@ -89,6 +117,20 @@ def _say_port(what: str, port: int) -> None:
     metavar="KIND:WHEN",
     help="truncate:0.02 a share, reset:/50 every 50th, http_418:@7 the 7th, waf:@7-9, "
     f"http_451:@7- from the 7th on; may be repeated. {', '.join(FaultKind)}.",
+)
+@click.option(
+    "--stream-fault",
+    "stream_faults",
+    type=_StreamFaultType(),
+    multiple=True,
+    metavar="KIND:WHEN",
+    help="In place of telling that a bar has closed; WHEN as in --fault, numbers count the bars of "
+    "each kline stream that end after the start; may be repeated. close_late (5 to 30 s), "
+    "close_lost, drop (the connection, without a word), silent (no event any more, pings go on), "
+    "shutdown (serverShutdown on spot, then the end).",
+)
+@click.option(
+    "--fault-seed", type=int, default=0, show_default=True, help="Of the shares of faults."
 )
 @click.option(
     "--skew-s",
@@ -125,7 +167,11 @@ def exchange(
     speed: float,
     stream_life_s: float | None,
     stream_ping_s: float | None,
+    futures_close_s: float,
+    futures_empty_closes: bool,
     faults: tuple[Fault, ...],
+    stream_faults: tuple[StreamFault, ...],
+    fault_seed: int,
     skew_s: float,
     special_funding: int,
     archive_faults: tuple[ArchiveFault, ...],
@@ -153,6 +199,8 @@ def exchange(
         speed=speed,
         latency_ms=(0.0, latency_ms),
         faults=faults,
+        stream_faults=stream_faults,
+        seed=fault_seed,
         skew_ms=round(skew_s * 1000),
         archive_faults=archive_faults,
     )
@@ -161,12 +209,21 @@ def exchange(
         limits = replace(limits, weight=weight)
     if window_s is not None:
         limits = replace(limits, window_ms=round(window_s * 1000))
-    streams = config.streams
+    changed: dict[str, Any] = {}
     if stream_life_s is not None:
-        streams = replace(streams, life_s=stream_life_s)
+        changed |= {"life_s": stream_life_s}
     if stream_ping_s is not None:
-        streams = replace(streams, ping_s=stream_ping_s, pong_within_s=3 * stream_ping_s)
-    config = replace(config, spot_limits=limits, streams=streams)
+        changed |= {"ping_s": stream_ping_s, "pong_within_s": 3 * stream_ping_s}
+    changed_futures = changed | {
+        "close_timer_s": futures_close_s,
+        "empty_closes": futures_empty_closes,
+    }
+    config = replace(
+        config,
+        spot_limits=limits,
+        spot_streams=replace(config.spot_streams, **changed),
+        futures_streams=replace(config.futures_streams, **changed_futures),
+    )
     try:
         run_exchange(config, lambda at: _say_port("exchange", at))
     except OSError as error:

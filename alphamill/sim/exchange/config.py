@@ -9,7 +9,8 @@ from alphamill.frames import Market
 from alphamill.sim.exchange.archive import ArchiveFault
 from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.limits import Limits
-from alphamill.sim.exchange.streams import StreamRules
+from alphamill.sim.exchange.stream_faults import StreamFault
+from alphamill.sim.exchange.stream_rules import FUTURES_STREAMS, SPOT_STREAMS, StreamRules
 from alphamill.sim.market import BarSource, ReplaySource, SyntheticMarket, SyntheticSource
 
 _SPOT_LIMITS = Limits()
@@ -36,12 +37,14 @@ class ExchangeConfig:
     synthetic: SyntheticMarket = field(default_factory=SyntheticMarket)
     spot_limits: Limits = _SPOT_LIMITS
     futures_limits: Limits = _FUTURES_LIMITS  # of USD-M and COIN-M together
-    streams: StreamRules = field(default_factory=StreamRules)
+    spot_streams: StreamRules = SPOT_STREAMS
+    futures_streams: StreamRules = FUTURES_STREAMS
     clock_offset_ms: int = 0
     speed: float = 1.0
     latency_ms: tuple[float, float] = (0.0, 0.0)
     faults: tuple[Fault, ...] = ()
     archive_faults: tuple[ArchiveFault, ...] = ()
+    stream_faults: tuple[StreamFault, ...] = ()
     seed: int = 0  # of faults and latency
     hang_s: float = 120.0
     skew_ms: int = 5 * _HOUR_MS

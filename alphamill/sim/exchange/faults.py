@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import numpy as np
 
@@ -52,14 +53,15 @@ def _concerns(kind: FaultKind, path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One kind of fault, and which of the requests that it concerns it strikes.
+class When:
+    """Which of many events a fault strikes: a share of them, every n-th, or those numbered.
 
-    probability: 0 to 1, each request by itself. every: n > 0, every n-th one. first, last: the
-    requests with these numbers and those between, counted from 1. One of the three is given.
+    probability: 0 to 1, each event by itself. every: n > 0, every n-th one. first, last: the events
+    with these numbers and those between, counted from 1. One of the three is given.
     """
 
-    kind: FaultKind
+    FORMS: ClassVar[str] = "KIND:SHARE, KIND:/N, KIND:@N, KIND:@N-M or KIND:@N-"
+
     probability: float = 0.0
     every: int = 0
     first: int = 0
@@ -67,7 +69,35 @@ class Fault:
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1 or self.every < 0 or not 0 <= self.first <= self.last:
-            raise ValueError(f"{self.kind}: a share is 0 to 1, counts are positive and in order")
+            raise ValueError("a share is 0 to 1, counts are positive and in order")
+
+    @classmethod
+    def parse(cls, text: str) -> When:
+        """From "0.02", "/50", "@7", "@7-9" or "@7-"; raises ValueError."""
+        match = _AMOUNT.fullmatch(text)
+        if match is None:
+            return cls(probability=float(text))
+        if match["every"]:
+            return cls(every=int(match["every"]))
+        first = int(match["first"])
+        last = int(match["last"]) if match["last"] else _FOREVER if match["on"] else first
+        return cls(first=first, last=last)
+
+    def strikes(self, number: int, draw: Callable[[], float]) -> bool:
+        """Whether the event of this number is struck; `draw`, uniform in [0, 1), decides shares."""
+        if self.every:
+            return number % self.every == 0
+        if self.last:
+            return self.first <= number <= self.last
+        return draw() < self.probability
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault, and which of the requests that it concerns it strikes."""
+
+    kind: FaultKind
+    when: When
 
     @classmethod
     def parse(cls, text: str) -> Fault:
@@ -76,19 +106,10 @@ class Fault:
         """
         name, _, amount = text.partition(":")
         try:
-            kind = FaultKind(name)
-            match = _AMOUNT.fullmatch(amount)
-            if match is None:
-                return cls(kind, probability=float(amount))
-            if match["every"]:
-                return cls(kind, every=int(match["every"]))
-            first = int(match["first"])
-            last = int(match["last"]) if match["last"] else _FOREVER if match["on"] else first
-            return cls(kind, first=first, last=last)
+            return cls(FaultKind(name), When.parse(amount))
         except ValueError as error:
             kinds = ", ".join(FaultKind)
-            forms = "KIND:SHARE, KIND:/N, KIND:@N, KIND:@N-M or KIND:@N-"
-            raise ValueError(f"{text!r} is not {forms} ({kinds}): {error}") from error
+            raise ValueError(f"{text!r} is not {When.FORMS} ({kinds}): {error}") from error
 
 
 class FaultPlan:
@@ -113,8 +134,4 @@ class FaultPlan:
         if not _concerns(fault.kind, path):
             return False
         self._seen[at] += 1
-        if fault.every:
-            return self._seen[at] % fault.every == 0
-        if fault.last:
-            return fault.first <= self._seen[at] <= fault.last
-        return bool(self._rngs[at].random() < fault.probability)
+        return fault.when.strikes(self._seen[at], self._rngs[at].random)

@@ -24,7 +24,8 @@ from alphamill.sim.exchange.config import ExchangeConfig
 from alphamill.sim.exchange.fault_replies import faulty_reply
 from alphamill.sim.exchange.faults import FaultKind, FaultPlan
 from alphamill.sim.exchange.messages import Reply
-from alphamill.sim.exchange.streams import KlineStreams
+from alphamill.sim.exchange.stream_faults import StreamFaultPlan
+from alphamill.sim.exchange.streams import MarketStreams
 from alphamill.sim.market import BarSource
 
 _ZIP_FROM_BYTES = 1024
@@ -41,7 +42,9 @@ class SimulatedExchange:
         self._begun_ms = clock.now_ms()
         self.api = ExchangeApi(source, limits, self.now_ms)
         self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults)
-        self.streams = KlineStreams(source, config.streams, self.now_ms)
+        rules = dict.fromkeys(Market, config.futures_streams) | {Market.SPOT: config.spot_streams}
+        plan = StreamFaultPlan(config.stream_faults, config.seed)
+        self.streams = MarketStreams(source, rules, self.now_ms, clock.monotonic_s, plan)
         self.faults = FaultPlan(config.faults, config.seed)
         self._rng = np.random.Generator(np.random.PCG64([config.seed, 1]))
 

@@ -3,7 +3,8 @@
 GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr, futures fundingRate
 GET /data/{spot,futures/um,futures/cm}/{monthly,daily}/klines/...  the archive's zips and checksums
 GET /data/futures/{um,cm}/monthly/fundingRate/...                  and those of funding
-WS  /ws/<stream>, /stream?streams=<stream>/<stream>  klines as they happen; futures under /um, /cm
+WS  /ws/<stream>, /stream?streams=<stream>/<stream>  klines and bookTicker as they happen
+    /um/{public,market,private}/ws/..., /cm/ws/...   those of futures
 GET /__sim__/stats   what was used of every limit window; neither counted nor disturbed
 GET /__sim__/market  what is served: recordings and their ranges, or the planted factors
 """
@@ -24,11 +25,12 @@ from tornado.web import Application, RequestHandler
 from alphamill.clock import Clock, SystemClock
 from alphamill.sim.exchange.config import ExchangeConfig
 from alphamill.sim.exchange.http import HttpHandler, SimulatedExchange
-from alphamill.sim.exchange.streams import KlineStreams
 from alphamill.sim.exchange.websocket import ROUTE, StreamHandler
 from alphamill.sim.market import BarSource
 
-_PUSH_STEP_S = 0.05  # a bar's end is told this soon after it
+# Between looks at what is due: at the longest, since subscriptions and clocks moved by hand are not
+# foreseen, and at the least.
+_LONGEST_STEP_S, _SHORTEST_STEP_S = 0.05, 0.001
 
 
 def _silent(_handler: RequestHandler) -> None:
@@ -47,7 +49,7 @@ async def _serve(
     listening = socket.create_server((exchange.config.host, exchange.config.port), backlog=512)
     listening.setblocking(False)
     server.add_socket(listening)
-    pushing = asyncio.create_task(_push(exchange.streams))
+    pushing = asyncio.create_task(_push(exchange))
     try:
         ready(listening.getsockname()[1])
         await stop.wait()
@@ -61,10 +63,11 @@ async def _serve(
         await server.close_all_connections()
 
 
-async def _push(streams: KlineStreams) -> None:
+async def _push(exchange: SimulatedExchange) -> None:
     while True:
-        streams.push(asyncio.get_running_loop().time())
-        await asyncio.sleep(_PUSH_STEP_S)
+        due_ms = exchange.streams.push()
+        due_s = (due_ms - exchange.now_ms()) / (1000 * exchange.config.speed)
+        await asyncio.sleep(min(_LONGEST_STEP_S, max(_SHORTEST_STEP_S, due_s)))
 
 
 def run_exchange(config: ExchangeConfig, ready: Callable[[int], None]) -> None:

@@ -1,172 +1,146 @@
-"""Websocket kline streams without their sockets: what is pushed to whom, and when.
+"""Websocket streams without their sockets: what is pushed to whom, and when.
 
-Source: "WebSocket Streams", "Kline/Candlestick Streams" of Spot. Where nothing was traded nothing
-is pushed, also not that the bar has closed: a follower has to ask the API for it.
+Klines, and bookTicker for what the public route of USD-M carries; other names are taken and stay
+silent. Source: "WebSocket Streams", "Kline/Candlestick Streams" of Spot and of USD-M.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from alphamill.frames import Interval, Market
-from alphamill.sim.exchange.print_rows import print_rows
-from alphamill.sim.market import Bars, BarSource
-from alphamill.sim.market.bars import close_ms, unfinished
+from alphamill.sim.exchange.book_feed import BookFeed
+from alphamill.sim.exchange.kline_feed import Event, KlineFeed, Push
+from alphamill.sim.exchange.listing import printed_decimals, traded_decimals
+from alphamill.sim.exchange.stream_faults import StreamFaultKind, StreamFaultPlan
+from alphamill.sim.exchange.stream_rules import Route, StreamRules, carries
+from alphamill.sim.exchange.trade_ids import trade_ids
+from alphamill.sim.market import BarSource
+from alphamill.sim.market.bars import EMPTY
 
-Event = dict[str, Any]
-
-_NAME = re.compile(r"(?P<symbol>\w{1,30})@kline_(?P<interval>\d{1,2}[smhdwM])")
+_NAME = re.compile(r"(?P<symbol>[^@/]{1,40})@(?:bookTicker|kline_(?P<interval>\d{1,2}[smhdwM]))")
 _ATTEMPTS_SPAN_S = 300.0
+_BOOK_PUSH_S = 0.25
+# Since 2026-06-30 the hosts of futures carry klines of both markets.
+_TOGETHER = (Market.USD_M, Market.COIN_M)
 
 
 @dataclass(frozen=True, slots=True)
-class StreamRules:
-    """The exchange's own figures by default, in seconds of the machine's clock.
+class _Stream:
+    """What a name means. market: whose symbol it is; interval: None for its bookTicker."""
 
-    push_s: between pushes of a running bar, half of it for 1s. ping_s: between the server's pings;
-    who has not answered one after pong_within_s is disconnected. life_s: of a connection.
-    connections: attempts of one address in five minutes.
-    """
-
-    push_s: float = 2.0
-    ping_s: float = 20.0
-    pong_within_s: float = 60.0
-    life_s: float = 86_400.0
-    streams: int = 1024  # a connection
-    messages_per_s: int = 5  # from one client, pings and pongs included
-    connections: int = 300
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0")
+    market: Market
+    symbol: str
+    interval: Interval | None
+    name: str
 
 
 class Listener(Protocol):
     """One connection."""
 
     market: Market
+    route: Route | None
 
     @property
     def names(self) -> dict[str, None]:
         """Of its streams, in the order of subscription."""
 
+    def attend(self, now_s: float) -> None:
+        """Ping or end the connection if it is time; on the machine's monotonic clock."""
+
     def tell(self, name: str, event: Event) -> None:
         """Send an event of stream `name`."""
 
     def shut(self, event: Event) -> None:
-        """Send the last event and close."""
+        """Announce the end where the market does, and close."""
+
+    def drop(self) -> None:
+        """Cut the connection without a word."""
 
 
 @dataclass(slots=True)
-class _Feed:
-    """One symbol and interval; `at` is the first bar whose end has not been told."""
+class MarketStreams:
+    """All streams of one exchange. Not thread-safe: one event loop owns it.
 
-    symbol: str
-    interval: Interval
-    bars: Bars
-    at: int
-    push_at_s: float = 0.0
-
-    def due(self, now_ms: int, now_s: float, push_s: float) -> Iterator[Event]:
-        """Bars that have closed since, each once and in order, and the running one in its turn."""
-        while self.at < len(self.bars) and self._close_ms() < now_ms:
-            yield from self._event(self.bars.rows(self.at, self.at + 1), now_ms, closed=True)
-            self.at += 1
-        running = self.at < len(self.bars) and int(self.bars.open_ms[self.at]) <= now_ms
-        if running and now_s >= self.push_at_s:
-            self.push_at_s = now_s + push_s
-            bar = unfinished(self.bars.rows(self.at, self.at + 1), self.interval, now_ms)
-            yield from self._event(bar, now_ms, closed=False)
-
-    def _close_ms(self) -> int:
-        return close_ms(int(self.bars.open_ms[self.at]), self.interval)
-
-    def _event(self, bar: Bars, now_ms: int, *, closed: bool) -> Iterator[Event]:
-        if bar.volume[0] == 0:
-            return
-        start, o, h, low, c, volume, end, quote, trades, taker, taker_quote, ignored = json.loads(
-            print_rows(bar, self.interval)[0]
-        )
-        yield {
-            "e": "kline",
-            "E": now_ms,
-            "s": self.symbol,
-            "k": {
-                "t": start,
-                "T": end,
-                "s": self.symbol,
-                "i": self.interval.value,
-                "f": -1,
-                "L": -1,
-                "o": o,
-                "c": c,
-                "h": h,
-                "l": low,
-                "v": volume,
-                "n": trades,
-                "x": closed,
-                "q": quote,
-                "V": taker,
-                "Q": taker_quote,
-                "B": ignored,
-            },
-        }
-
-
-@dataclass(slots=True)
-class KlineStreams:
-    """All streams of one exchange. Not thread-safe: one event loop owns it."""
+    now_ms: the exchange's clock. now_s: the machine's, monotonic.
+    """
 
     source: BarSource
-    rules: StreamRules
+    rules: Mapping[Market, StreamRules]
     now_ms: Callable[[], int]
+    now_s: Callable[[], float]
+    plan: StreamFaultPlan = field(default_factory=StreamFaultPlan)
     ended: Counter[str] = field(default_factory=Counter)  # connections closed by us, by reason
+    _begun_ms: int = field(init=False)
     _listeners: dict[Listener, None] = field(default_factory=dict)
-    _feeds: dict[tuple[Market, str], _Feed | None] = field(default_factory=dict)
-    _attempts: dict[str, deque[float]] = field(default_factory=dict)
+    _mute: set[Listener] = field(default_factory=set)
+    _wanted: dict[_Stream, dict[Listener, str]] = field(default_factory=dict)  # by what name
+    _outdated: bool = False
+    _found: dict[tuple[Market, str], _Stream | None] = field(default_factory=dict)  # by host, name
+    _feeds: dict[_Stream, KlineFeed | BookFeed] = field(default_factory=dict)
+    _attempts: dict[tuple[Market, str], deque[float]] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
+    _caused: Counter[str] = field(default_factory=Counter)
 
-    def admits(self, address: str, now_s: float) -> bool:
+    def __post_init__(self) -> None:
+        self._begun_ms = self.now_ms()
+
+    def admits(self, market: Market, address: str) -> bool:
         """Count an attempt to connect; False if there were too many."""
-        attempts = self._attempts.setdefault(address, deque())
+        most, now_s = self.rules[market].connections, self.now_s()
+        attempts = self._attempts.setdefault((market, address), deque())
         while attempts and attempts[0] <= now_s - _ATTEMPTS_SPAN_S:
             attempts.popleft()
         attempts.append(now_s)
-        return len(attempts) <= self.rules.connections
+        return most is None or len(attempts) <= most
 
     def join(self, listener: Listener) -> None:
         """Push to the listener what it subscribes to from now on."""
         self._listeners[listener] = None
         self._counts["connections"] += 1
+        self.resubscribe()
+
+    def resubscribe(self) -> None:
+        """The names of a listener have changed: what is due from now on is theirs."""
+        self._wanted = {}
+        for listener in self._listeners:
+            for name in listener.names:
+                stream = self._stream(listener.market, name)
+                if stream is not None and carries(listener.market, listener.route, name):
+                    self._wanted.setdefault(stream, {})[listener] = name
+        now_ms = self.now_ms()
+        self._feeds = {
+            stream: self._feeds.get(stream) or self._open(stream, now_ms) for stream in self._wanted
+        }
+        self._outdated = False
 
     def leave(self, listener: Listener) -> None:
         """Push nothing to it any more."""
         self._listeners.pop(listener, None)
+        self._mute.discard(listener)
+        self._outdated = True
 
-    def push(self, now_s: float) -> None:
-        """Send what is due; `now_s` on the machine's monotonic clock."""
-        wanted: dict[tuple[Market, str], list[Listener]] = {}
-        for listener in self._listeners:
-            for name in listener.names:
-                wanted.setdefault((listener.market, name), []).append(listener)
-        self._feeds = {
-            key: self._feeds[key] if key in self._feeds else self._open(*key) for key in wanted
-        }
+    def push(self) -> int:
+        """Keep connections up and send what is due; the exchange's time when more may be due."""
+        now_s = self.now_s()
+        for listener in list(self._listeners):
+            listener.attend(now_s)
+        if self._outdated:
+            self.resubscribe()
         now_ms = self.now_ms()
-        for (market, name), feed in self._feeds.items():
-            if feed is None:
-                continue
-            push_s = self.rules.push_s / (2 if feed.interval is Interval.S1 else 1)
-            for event in feed.due(now_ms, now_s, push_s):
-                for listener in wanted[market, name]:
-                    listener.tell(name, event)
-                    self._counts["events"] += 1
+        pushes = [
+            (push, stream)
+            for stream, feed in self._feeds.items()
+            if feed.next_ms <= now_ms
+            for push in feed.due(now_ms)
+        ]
+        for push, stream in sorted(pushes, key=lambda due: due[0]):
+            self._send(push, self._wanted[stream])
+        return min((feed.next_ms for feed in self._feeds.values()), default=now_ms + 60_000)
 
     def shut_down(self) -> None:
         """Say goodbye to everybody."""
@@ -174,35 +148,84 @@ class KlineStreams:
             listener.shut({"e": "serverShutdown", "E": self.now_ms()})
 
     def stats(self) -> dict[str, Any]:
-        """Connections now and ever, events sent, and connections that we ended, by reason."""
+        """Connections now and ever, events sent, faults caused (closes that came to nobody are not
+        counted), and connections that we ended, by reason.
+        """
         return {
             "open": len(self._listeners),
             "connections": self._counts["connections"],
             "events": self._counts["events"],
+            "faults": dict(self._caused),
             "ended": dict(self.ended),
         }
 
-    def _open(self, market: Market, name: str) -> _Feed | None:
+    def _send(self, push: Push, listeners: Mapping[Listener, str]) -> None:
+        if push.fault is not None:
+            self._caused[push.fault] += 1
+        for listener, name in listeners.items():
+            if listener not in self._listeners:
+                continue
+            if push.fault is StreamFaultKind.DROP:
+                listener.drop()
+            elif push.fault is StreamFaultKind.SHUTDOWN:
+                listener.shut({"e": "serverShutdown", "E": push.at_ms})
+            elif push.fault is StreamFaultKind.SILENT:
+                self._mute.add(listener)
+            elif listener not in self._mute:
+                listener.tell(name, push.event)
+                self._counts["events"] += 1
+
+    def _stream(self, host: Market, name: str) -> _Stream | None:
+        if (host, name) not in self._found:
+            self._found[host, name] = self._find(host, name)
+        return self._found[host, name]
+
+    def _find(self, host: Market, name: str) -> _Stream | None:
         """None for a stream that stays silent: of no symbol, in upper case, of another kind."""
         match = _NAME.fullmatch(name)
-        if match is None or match["interval"] not in tuple(Interval):
+        if match is None or match["symbol"] != match["symbol"].lower():
             return None
-        symbol, interval = match["symbol"].upper(), Interval(match["interval"])
-        if match["symbol"] != symbol.lower() or symbol not in self.source.symbols(market):
-            return None
-        bars = self.source.bars(market, symbol, interval)
-        if bars is None:
-            return None
-        now_ms = self.now_ms()
-        at = bars.stop_at(now_ms)
-        if at and close_ms(int(bars.open_ms[at - 1]), interval) >= now_ms:
-            at -= 1
-        return _Feed(symbol, interval, bars, at)
+        symbol, interval = match["symbol"].upper(), match["interval"]
+        homes = [host]
+        if host in _TOGETHER and interval is not None:
+            homes += [other for other in _TOGETHER if other is not host]
+        for home in homes:
+            if symbol not in self.source.symbols(home):
+                continue
+            served = self.source.intervals(home, symbol)
+            if interval is None and served:
+                return _Stream(home, symbol, None, name)
+            if interval in served and (home is Market.SPOT or interval != Interval.S1):
+                return _Stream(home, symbol, Interval(interval), name)
+        return None
+
+    def _open(self, stream: _Stream, now_ms: int) -> KlineFeed | BookFeed:
+        market, symbol, interval = stream.market, stream.symbol, stream.interval
+        shortest = self.source.intervals(market, symbol)[0]
+        tape = self.source.bars(market, symbol, shortest) or EMPTY
+        bars = self.source.bars(market, symbol, interval or shortest) or EMPTY
+        rules, plan = self.rules[market], self.plan
+        if interval is None:
+            rules, plan = replace(rules, by_trade=True, push_s=_BOOK_PUSH_S), StreamFaultPlan()
+        feed = KlineFeed(
+            name=f"{market}/{stream.name}",
+            symbol=symbol,
+            interval=interval or shortest,
+            bars=bars,
+            ids=trade_ids(f"{market}/{symbol}", tape, bars, rules.burned_frac),
+            printed=printed_decimals(self.source, market, symbol),
+            traded=traded_decimals(self.source, market, symbol),
+            rules=rules,
+            plan=plan,
+            begun_ms=self._begun_ms,
+            since_ms=now_ms,
+        )
+        return BookFeed(market, feed) if interval is None else feed
 
 
 def in_microseconds(event: Event) -> Event:
-    """The event for a connection that asked for timeUnit=MICROSECOND."""
-    changed = {**event, "E": event["E"] * 1000}
+    """The event for a spot connection that asked for timeUnit=MICROSECOND."""
+    changed = {**event, "E": event["E"] * 1000} if "E" in event else dict(event)
     if "k" in event:
         bar = event["k"]
         changed["k"] = {**bar, "t": bar["t"] * 1000, "T": (bar["T"] + 1) * 1000 - 1}

@@ -17,6 +17,9 @@ class BadCommand(Exception):
     """A message that is refused; the arguments are the exchange's code and words."""
 
 
+TOO_MANY_STREAMS = 4  # the code after which the connection is closed
+
+
 @dataclass(slots=True)
 class Subscriptions:
     """What one connection wants. combined: events are wrapped with their stream's name."""
@@ -50,7 +53,7 @@ class Subscriptions:
     def add(self, names: list[str]) -> None:
         """Subscribe to more; BadCommand if these are too many."""
         if len(self.names.keys() | set(names)) > self.most:
-            raise BadCommand(2, "Invalid request: too many parameters")
+            raise BadCommand(TOO_MANY_STREAMS, "Too many subscriptions")
         self.names.update(dict.fromkeys(names))
 
 

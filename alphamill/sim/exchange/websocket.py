@@ -1,39 +1,36 @@
 """The websockets of the simulated exchange: /ws/<stream>, /stream?streams=<stream>/<stream>.
 
-Futures, which are other hosts at the exchange, lie under /um and /cm.
+Futures, which are other hosts at the exchange, lie under /um and /cm; on USD-M the route comes
+next, as in /um/market/ws/<stream>.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from typing import Any
 
-from tornado.ioloop import IOLoop
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from alphamill.frames import Market
-from alphamill.sim.exchange.streams import Event, KlineStreams, in_microseconds
-from alphamill.sim.exchange.subscriptions import BadCommand, Subscriptions
+from alphamill.sim.exchange.connection import GOING_AWAY, POLICY_VIOLATION, Upkeep
+from alphamill.sim.exchange.kline_feed import Event
+from alphamill.sim.exchange.stream_rules import SPOT_STREAMS, Route
+from alphamill.sim.exchange.streams import MarketStreams, in_microseconds
+from alphamill.sim.exchange.subscriptions import TOO_MANY_STREAMS, BadCommand, Subscriptions
 
-ROUTE = r"(?:/(um|cm))?/(ws|stream)(?:/(.*))?"
-_POLICY_VIOLATION = 1008
-_GOING_AWAY = 1001
+ROUTE = r"(?:/(um|cm))?(?:(?<=/um)/(public|market|private))?/(ws|stream)(?:/(.*))?"
 
 
 class StreamHandler(WebSocketHandler):
     """One connection; a `Listener` of the streams."""
 
-    def initialize(self, streams: KlineStreams) -> None:
+    def initialize(self, streams: MarketStreams) -> None:
         self._streams = streams
-        self._rules = streams.rules
-        self._timers: list[Any] = []
-        self._unanswered: list[bytes] = []
-        self._heard_s: deque[float] = deque(maxlen=self._rules.messages_per_s)
         self._micros = False
+        self._upkeep = Upkeep(SPOT_STREAMS, 0.0)
         self.market = Market.SPOT
-        self._wants = Subscriptions(self._rules.streams, combined=False)
+        self.route: Route | None = None
+        self._wants = Subscriptions(SPOT_STREAMS.streams, combined=False)
 
     @property
     def names(self) -> dict[str, None]:
@@ -46,46 +43,67 @@ class StreamHandler(WebSocketHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """The handshake, unless the address has tried too often."""
-        if self._streams.admits(str(self.request.remote_ip), IOLoop.current().time()):
+        if self._streams.admits(Market(args[0] or Market.SPOT), str(self.request.remote_ip)):
             await super().get(*args, **kwargs)
         else:
             self.set_status(429)
             self.finish()
 
-    def open(self, market: str | None, kind: str, path: str | None) -> None:
+    def open(self, market: str | None, route: str | None, kind: str, path: str | None) -> None:
         """Subscribe to what the URL names; a name that says nothing is taken and stays silent."""
         self.market = Market(market or Market.SPOT)
-        self._wants.combined = kind == "stream"
-        named = self.get_query_argument("streams", "") if self._wants.combined else path or ""
-        self._micros = self.get_query_argument("timeUnit", "").upper() == "MICROSECOND"
+        self.route = Route(route) if route else None
+        rules, combined = self._streams.rules[self.market], kind == "stream"
+        self._upkeep = Upkeep(rules, self._streams.now_s())
+        self._wants = Subscriptions(rules.streams, combined)
+        named = self.get_query_argument("streams", "") if combined else path or ""
+        unit = self.get_query_argument("timeUnit", "").upper()
+        self._micros = unit == "MICROSECOND" and self.market is Market.SPOT
         try:
             self._wants.add([name for name in named.split("/") if name])
         except BadCommand as error:
-            self.close(_POLICY_VIOLATION, error.args[1])
+            self._end(POLICY_VIOLATION, error.args[1])
             return
         self._streams.join(self)
-        self._later(self._rules.ping_s, self._ping)
-        self._later(self._rules.life_s, self._end, _GOING_AWAY, "end of life")
 
     def on_message(self, message: str | bytes) -> None:
-        """A command."""
-        if self._hears():
-            self._write(self._wants.reply_to(message))
+        """A command, which is text."""
+        if not self._hears():
+            return
+        if isinstance(message, bytes):
+            self._end(POLICY_VIOLATION, "Invalid request")
+            return
+        reply = self._wants.reply_to(message)
+        self._streams.resubscribe()
+        self._write(reply)
+        if reply.get("error", {}).get("code") == TOO_MANY_STREAMS:
+            self._end(POLICY_VIOLATION, reply["error"]["msg"])
 
     def on_ping(self, data: bytes) -> None:  # noqa: ARG002 - tornado's signature
         """Answered by tornado."""
         self._hears()
 
     def on_pong(self, data: bytes) -> None:
-        """Only the payload of a ping of ours answers it, and those before it."""
-        if self._hears() and data in self._unanswered:
-            del self._unanswered[: self._unanswered.index(data) + 1]
+        """Perhaps the answer to a ping of ours."""
+        if self._hears():
+            self._upkeep.answered(data)
 
     def on_close(self) -> None:
         """Whoever closed."""
-        for timer in self._timers:
-            timer.cancel()
         self._streams.leave(self)
+
+    def attend(self, now_s: float) -> None:
+        """Ping or end the connection if it is time."""
+        ending = self._upkeep.ending(now_s)
+        if ending is not None:
+            self._end(*ending)
+        elif self._upkeep.wants_ping(now_s):
+            payload = str(self._streams.now_ms()).encode()
+            self._upkeep.pinged(payload, now_s)
+            try:
+                self.ping(payload)
+            except WebSocketClosedError:
+                self._streams.leave(self)
 
     def tell(self, name: str, event: Event) -> None:
         """Send an event of stream `name`."""
@@ -93,52 +111,37 @@ class StreamHandler(WebSocketHandler):
         self._write({"stream": name, "data": told} if self._wants.combined else told)
 
     def shut(self, event: Event) -> None:
-        """Send the last event, close, and do not wait for the client's answer."""
-        self.tell("!serverShutdown", event)
-        self._end(_GOING_AWAY, "shutdown")
+        """Announce it on spot alone, close, and do not wait for the client's answer."""
+        if self.market is Market.SPOT:
+            self.tell("!serverShutdown", event)
+        self._end(GOING_AWAY, "shutdown")
+        self._cut()
+
+    def drop(self) -> None:
+        """Cut the connection without a closing frame."""
+        self._streams.ended["dropped"] += 1
+        self._streams.leave(self)
+        self._cut()
+
+    def _cut(self) -> None:
         stream = getattr(self.ws_connection, "stream", None)
         if stream is not None:
             stream.close()
 
     def _hears(self) -> bool:
         """Count what came; False, and an end, if it came too fast."""
-        now_s = IOLoop.current().time()
-        full = len(self._heard_s) == self._rules.messages_per_s
-        if full and now_s - self._heard_s[0] < 1:
-            self._end(_POLICY_VIOLATION, "Too many requests")
-            return False
-        self._heard_s.append(now_s)
-        return True
-
-    def _ping(self) -> None:
-        payload = str(self._streams.now_ms()).encode()
-        self._unanswered.append(payload)
-        try:
-            self.ping(payload)
-        except WebSocketClosedError:
-            return
-        self._later(self._rules.pong_within_s, self._expect_pong, payload)
-        self._later(self._rules.ping_s, self._ping)
-
-    def _expect_pong(self, payload: bytes) -> None:
-        if payload in self._unanswered:
-            self._end(_POLICY_VIOLATION, "Pong timeout")
+        fine = self._upkeep.hears(self._streams.now_s())
+        if not fine:
+            self._end(POLICY_VIOLATION, "Too many requests")
+        return fine
 
     def _end(self, code: int, reason: str) -> None:
         self._streams.ended[reason] += 1
         self._streams.leave(self)
         self.close(code, reason)
 
-    def _later(self, delay_s: float, call: Any, *args: Any) -> None:
-        self._timers = [timer for timer in self._timers if timer.when() > _loop_time()]
-        self._timers.append(asyncio.get_running_loop().call_later(delay_s, call, *args))
-
     def _write(self, message: dict[str, Any]) -> None:
         try:
             self.write_message(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
         except WebSocketClosedError:
             self._streams.leave(self)
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alphamill.errors import Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.sim.exchange import Fault, FaultKind
-from alphamill.sim.exchange.faults import FaultPlan
+from alphamill.sim.exchange.faults import FaultPlan, When
 from alphamill.sim.exchange.print_rows import PrintedRows, number_text, print_rows
 from alphamill.sim.market import Bars, ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.sim.market.bars import close_ms, opens_ms, resample
@@ -217,21 +217,22 @@ def test_months_close_when_the_calendar_says():
 
 
 def test_faults_are_parsed_and_bad_ones_are_explained():
-    assert Fault.parse("truncate:0.02") == Fault(FaultKind.TRUNCATE, probability=0.02)
-    assert Fault.parse("reset:/50") == Fault(FaultKind.RESET, every=50)
-    assert Fault.parse("waf:@7") == Fault(FaultKind.WAF, first=7, last=7)
-    assert Fault.parse("waf:@7-9") == Fault(FaultKind.WAF, first=7, last=9)
+    assert Fault.parse("truncate:0.02") == Fault(FaultKind.TRUNCATE, When(probability=0.02))
+    assert Fault.parse("reset:/50") == Fault(FaultKind.RESET, When(every=50))
+    assert Fault.parse("waf:@7") == Fault(FaultKind.WAF, When(first=7, last=7))
+    assert Fault.parse("waf:@7-9") == Fault(FaultKind.WAF, When(first=7, last=9))
     for text in ("truncate", "nonsense:0.1", "html:2", "html:/x", "html:@9-7", "html:@-1"):
         with pytest.raises(ValueError, match="KIND:SHARE"):
             Fault.parse(text)
 
 
 def test_faults_strike_in_rhythm_and_at_their_rate_and_repeat_with_the_seed():
-    rhythm = FaultPlan([Fault(FaultKind.RESET, every=3)])
+    rhythm = FaultPlan([Fault(FaultKind.RESET, When(every=3))])
     assert [rhythm.next("/api/v3/klines") for _ in range(6)] == [None, None, "reset"] * 2
     assert rhythm.caused == {"reset": 2}
 
-    faults = [Fault(FaultKind.HTML, probability=0.1), Fault(FaultKind.TIMEOUT, probability=0.1)]
+    tenth = When(probability=0.1)
+    faults = [Fault(FaultKind.HTML, tenth), Fault(FaultKind.TIMEOUT, tenth)]
     first, second = (FaultPlan(faults, seed=5) for _ in range(2))
     path = "/api/v3/klines"
     assert [first.next(path) for _ in range(5000)] == [second.next(path) for _ in range(5000)]
