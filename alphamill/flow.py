@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from alphamill.frames import Interval, TimeRange
+from alphamill.grid import floor_ms
 from alphamill.jobs import (
     EvaluateJob,
     FeaturesJob,
@@ -33,7 +34,6 @@ from alphamill.jobs import (
     content_id,
 )
 from alphamill.ledger import JobSpec
-from alphamill.market.grid import floor_ms
 from alphamill.settings import Tier
 from alphamill.stages.registry import stage_of
 

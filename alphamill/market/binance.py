@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import requests
 
+from alphamill import grid
 from alphamill.clock import Clock
 from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.frames import Interval, Market, TimeRange, rows_within, times_ms
-from alphamill.market import grid, replies
+from alphamill.market import replies
 from alphamill.market.exchange import Klines, RequestGate, SymbolInfo
 from alphamill.market.http import BAD_URL, cause_of, open_session
 from alphamill.market.klines.parse import closed, merge_klines, parse_klines, split_off_grid

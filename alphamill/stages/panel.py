@@ -23,11 +23,11 @@ from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, times_ms
+from alphamill.grid import off_grid
 from alphamill.indicators import indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.market.funding.parse import MINUTE_MS, settled_ms
-from alphamill.market.grid import off_grid
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
     PanelManifest,

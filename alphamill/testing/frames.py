@@ -17,9 +17,9 @@ from alphamill.frames import (
     months_between,
     rows_within,
 )
+from alphamill.grid import next_ms
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
-from alphamill.market.grid import next_ms
 
 START_MS = 1_609_459_200_000  # 2021-01-01
 

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from alphamill.frames import Interval
+from alphamill.grid import floor_ms
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence
-from alphamill.market.grid import floor_ms
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
 from alphamill.runs.failures import group_failures

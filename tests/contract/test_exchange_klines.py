@@ -11,10 +11,11 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
+from alphamill import grid
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
 from alphamill.frames import KLINES, Interval, Market, TimeRange, rows_within, times_ms
-from alphamill.market import Binance, FakeExchange, grid
+from alphamill.market import Binance, FakeExchange
 from alphamill.testing import klines_at
 
 START = 1_617_235_200_000  # 2021-04-01 00:00 UTC

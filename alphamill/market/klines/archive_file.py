@@ -14,9 +14,9 @@ import pyarrow.csv as pacsv
 
 from alphamill.errors import RetryLater
 from alphamill.frames import KLINES, Interval, Market, Month, TimeRange, is_symbol, times_ms
+from alphamill.grid import DAY_MS
 from alphamill.market.archive import MARKET_FOLDERS
 from alphamill.market.archive_zip import only_csv
-from alphamill.market.grid import DAY_MS
 from alphamill.market.klines.parse import checked, empty_klines, in_ms
 
 Source = Literal["archive-monthly", "archive-daily"]

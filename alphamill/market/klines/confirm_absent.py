@@ -8,8 +8,8 @@ time before anyone believes it. A short gap between two bars came within one pag
 from __future__ import annotations
 
 from alphamill.frames import Interval, TimeRange
+from alphamill.grid import floor_ms
 from alphamill.market.exchange import SETTLE_MS, Exchange, Klines
-from alphamill.market.grid import floor_ms
 from alphamill.market.klines.parse import find_gaps, merge_klines
 
 _PAGE_BARS = 100  # the smallest page that any market is asked for

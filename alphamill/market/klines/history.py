@@ -15,6 +15,7 @@ import pyarrow as pa
 from alphamill.clock import Clock
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market, Month, TimeRange, rows_within, times_ms
+from alphamill.grid import DAY_MS, floor_ms, next_ms
 from alphamill.market.archive_first import (
     SHORT_MS,
     ArchiveMonth,
@@ -23,7 +24,6 @@ from alphamill.market.archive_first import (
     archive_first,
 )
 from alphamill.market.exchange import SETTLE_MS, Exchange
-from alphamill.market.grid import DAY_MS, floor_ms, next_ms
 from alphamill.market.klines.archive_file import KlineFile
 from alphamill.market.klines.confirm_absent import confirmed_klines
 from alphamill.market.klines.parse import find_gaps, merge_klines, split_off_grid, utc_text

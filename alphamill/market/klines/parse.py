@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from alphamill import grid
 from alphamill.errors import RetryLater
 from alphamill.frames import (
     KLINES,
@@ -22,8 +23,7 @@ from alphamill.frames import (
     rows_within,
     times_ms,
 )
-from alphamill.market import grid
-from alphamill.market.grid import BoolArray
+from alphamill.grid import BoolArray
 
 _MICROSECONDS_ABOVE = 10**14  # the year 5138 in milliseconds, 1973 in microseconds
 _HOUR_MS = 3_600_000

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphamill import grid
 from alphamill.frames import KLINES, BarSpan, Interval, TimeRange, times_ms
-from alphamill.market import grid
 from alphamill.market.klines.parse import find_gaps, find_halts, merge_klines
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

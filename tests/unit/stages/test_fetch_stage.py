@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphamill import grid
 from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, manifest, read_klines, read_partition
-from alphamill.market import FakeExchange, grid
+from alphamill.market import FakeExchange
 from alphamill.stages import fetch
 from alphamill.stages.fetch import FetchDeps, FetchFacts
 from alphamill.testing import klines_at

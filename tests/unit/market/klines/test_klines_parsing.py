@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphamill import grid
 from alphamill.errors import RetryLater
 from alphamill.frames import KLINES, Interval, times_ms
-from alphamill.market import grid
 from alphamill.market.klines.parse import closed, parse_klines, split_off_grid
 
 DATA = Path(__file__).parents[5] / "shared" / "data"
