@@ -31,7 +31,7 @@ def check_broker() -> None:
 def publish(hints: Iterable[Hint]) -> int:
     """Send one message a hint: (run, job id). Returns how many.
 
-    A run's priority is 0 to 9 with the higher first; Redis serves the lower number first.
+    A run's priority is 0 to 9 with the higher first.
     A message lost here or anywhere else is published again by the sweep.
     """
     sent = 0
@@ -44,13 +44,18 @@ def publish(hints: Iterable[Hint]) -> int:
     return sent
 
 
+def _on_the_wire(priority: int, driver: str) -> int:
+    """RabbitMQ serves the higher number first, Redis the lower."""
+    return priority if driver == "amqp" else _LOWEST - priority
+
+
 def _send(hint: Hint, producer: Any) -> bool:
     try:
         app.send_task(
             task_name(hint.stage),
             args=[hint.run, hint.job_id],
             queue=hint.queue,
-            priority=_LOWEST - hint.priority,
+            priority=_on_the_wire(hint.priority, producer.connection.transport.driver_type),
             producer=producer,
             ignore_result=True,
         )

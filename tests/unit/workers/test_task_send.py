@@ -1,6 +1,7 @@
 """Hints become messages; what nobody here can queue does not keep back the rest."""
 
 import logging
+import runpy
 
 import pytest
 from kombu import Connection
@@ -9,7 +10,7 @@ from kombu.pools import ProducerPool
 
 from alphamill.ledger import Hint
 from workers.app import app
-from workers.send import publish
+from workers.send import _on_the_wire, publish
 
 
 @pytest.fixture
@@ -32,3 +33,26 @@ def test_an_unknown_queue_is_told_and_the_rest_is_sent(messages, caplog):
     assert "fetch.of.tomorrow" in caplog.text
     assert messages("fetch") == 1
     assert messages("control") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "first"),
+    [
+        ("redis://127.0.0.1:1/0", None, 0),
+        ("redis+sentinel://127.0.0.1:1/mill/0", None, 0),
+        ("amqp://127.0.0.1:1//", {"x-queue-type": "classic", "x-max-priority": 9}, 9),
+        ("amqps://127.0.0.1:1//", {"x-queue-type": "classic", "x-max-priority": 9}, 9),
+    ],
+)
+def test_rabbitmqs_queues_are_declared_for_priorities(monkeypatch, url, arguments, first):
+    """See tests/integration/test_rabbitmq.py for what it does with them."""
+    monkeypatch.setenv("ALPHAMILL_BROKER_URL", url)
+    config = runpy.run_module("celeryconfig")
+    assert [queue.queue_arguments for queue in config["task_queues"]] == [arguments] * 7
+    assert config["beat_schedule"]["sweep"]["options"]["priority"] == first
+
+
+@pytest.mark.parametrize(("driver", "sent"), [("amqp", [0, 9]), ("redis", [9, 0])])
+def test_the_higher_priority_is_served_first_everywhere(driver, sent):
+    """By RabbitMQ the highest number, by Redis the lowest."""
+    assert [_on_the_wire(priority, driver) for priority in (0, 9)] == sent
