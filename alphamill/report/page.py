@@ -21,6 +21,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.report import values
 from alphamill.report.caveats import page_caveats, spent_line
+from alphamill.report.comparison import Comparison
 from alphamill.report.factor.certificate import Certificate, certificate, deflated_after_costs
 from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures
@@ -71,6 +72,7 @@ class RunPage:
     factors: Sequence[JudgedFactor] = ()
     given: Sequence[Trial] = ()
     sheets: Sequence[FactorPage] = ()
+    alone: bool = False  # the page of one factor: nothing of the others
     searches: Mapping[Interval, SearchFacts] = field(default_factory=dict)
     funnel: Mapping[str, int] = field(default_factory=dict)
     segments: Sequence[tuple[Interval, Segment, SegmentFacts]] = ()
@@ -93,12 +95,12 @@ class RunPage:
         return {grade: verdicts.count(grade) for grade in reversed(Grade)}
 
 
-def page_of(run: PublishedRun, chosen: Sequence[Subject] | None = None) -> RunPage:
-    """What there is to show of a finished run. chosen: in full; None for the first PLOTTED."""
+def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
+    """What there is to show of a finished run, the first PLOTTED factors in full; or of one."""
     mined = run.kind is RunKind.MINE
     in_time = any(trial.discovery.in_time for trial in run.trials)
     book = run.spec.portfolio.participation_frac
-    shown = subjects(run)[:PLOTTED] if chosen is None else chosen
+    shown = subjects(run)[:PLOTTED] if alone is None else [alone]
     return RunPage(
         run_id=run.id,
         spec=run.spec,
@@ -108,6 +110,7 @@ def page_of(run: PublishedRun, chosen: Sequence[Subject] | None = None) -> RunPa
             FactorPage(sheet, figures(sheet), certificate(run, sheet))
             for sheet in Sheets(run).of(shown)
         ],
+        alone=alone is not None,
         searches={row.interval: SearchFacts(row.n_trials, row.pbo) for row in run.factors},
         funnel=_funnel(run) if mined else {},
         segments=[
@@ -132,16 +135,23 @@ def _funnel(run: PublishedRun) -> dict[str, int]:
         "candidates": total.proposed,
         "read as an expression": total.parsed,
         "evaluated": total.evaluated,
+        "same sign on validation": sum(_keeps_sign(trial) for trial in run.trials),
         "passed validation": total.passed_validation,
-        "finalists": len(run.factors),
+        "finalists": sum(bool(trial.finalist) for trial in run.trials),
         "admitted": total.admitted,
         "tradable": sum(factor.verdict is Grade.TRADABLE for factor in run.factors),
     }
 
 
-def render(page: RunPage) -> str:
+def _keeps_sign(trial: Trial) -> bool:
+    later = turned(trial.validation.association, trial.direction or 0)
+    return later is not None and later > 0
+
+
+def render(page: RunPage | Comparison) -> str:
     """The page as HTML text."""
-    return _rendered("page.html.j2", page=page)
+    compared = isinstance(page, Comparison)
+    return _rendered("compare.html.j2" if compared else "page.html.j2", page=page)
 
 
 def _rendered(template: str, **values: Any) -> str:

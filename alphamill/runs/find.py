@@ -35,7 +35,7 @@ def find_run(ledger: Ledger, text: str | None, kinds: Sequence[RunKind] = ()) ->
 
 
 def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind]) -> PublishedRun:
-    """The run that was named, or the newest of the first kind; it must be done.
+    """The run that was named, or the newest of those kinds; it must be done.
 
     A run's results lie in the lake, so that what is there needs no Redis. Raises GiveUp, saying
     what to do, for a run of another kind or one that has no result.
@@ -45,7 +45,7 @@ def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind])
     if run_id is not None:
         return PublishedRun.open(lake, run_id)
     ledger = RedisLedger(connect(settings), settings.ledger)
-    run = find_run(ledger, text, () if text else kinds[:1])
+    run = find_run(ledger, text, () if text else kinds)
     if run.kind not in kinds:
         raise GiveUp(
             f"{run.id} is a {run.kind} run and has no factors; its data: "
@@ -72,7 +72,7 @@ def _published(lake: Lake, text: str | None, kinds: Sequence[RunKind]) -> str | 
     for key in lake.list("runs"):
         run_id = key.removesuffix(f"/{SUMMARY}").removeprefix("runs/run=")
         kind = run_id.partition("-")[0]
-        wanted = run_id.startswith(text) and kind in kinds if text else kind == kinds[0]
+        wanted = kind in kinds and run_id.startswith(text or "")
         stat = lake.stat(key) if key.endswith(f"/{SUMMARY}") and wanted else None
         if stat is not None:
             fitting.append((stat.written_ns, run_id))

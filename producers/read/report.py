@@ -1,43 +1,96 @@
-"""`alphamill report`: one HTML page of a run, without a script and readable anywhere."""
+"""`alphamill report`: a run, a factor, or two side by side, as one HTML page without a script."""
 
 from __future__ import annotations
 
+import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from alphamill.errors import Misconfigured
+from alphamill.errors import GiveUp, Misconfigured
 from alphamill.jobs import RunKind
-from alphamill.report.page import page_of, render
+from alphamill.report.comparison import Comparison, compare
+from alphamill.report.factor.tear_sheet import Subject, chosen, subjects
+from alphamill.report.page import RunPage, page_of, render
 from alphamill.runs.find import finished_run
+from alphamill.runs.published import PublishedRun
 from producers import options
+
+_KINDS = (RunKind.MINE, RunKind.EVALUATE)
 
 
 @click.command()
-@click.argument("run")
+@click.argument("runs", nargs=-1, metavar="[RUN] [RUN]")
+@click.option(
+    "--factor",
+    "names",
+    multiple=True,
+    metavar="FACTOR",
+    help="Only this one, by number or hash; given twice: two side by side.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Default: RUN.html in the current folder.",
 )
+@click.option("--open", "show", is_flag=True, help="Show it in the browser.")
 @options.json_option
 @options.exits
-def report(run: str, out: Path | None, as_json: bool) -> None:
+def report(
+    runs: tuple[str, ...], names: tuple[str, ...], out: Path | None, show: bool, as_json: bool
+) -> None:
     """Write a finished run's report as one HTML page and say where it lies.
+
+    Without RUN the newest. Its first ten factors are shown in full: plots, data, certificate. Two
+    runs, or two factors, are set side by side on the same axes; of a run without --factor its best.
+    FACTOR is its number on the page, or its hash or the beginning of that.
 
     \b
     Example:
-      alphamill report mine-1f2e --out report.html
+      alphamill report --open
+      alphamill report mine-1f2e --factor 2
+      alphamill report mine-1f2e mine-77aa --factor 1 --factor 9c41d2
     """
-    found = finished_run(options.settings(), run, (RunKind.MINE, RunKind.EVALUATE))
-    path = (out or Path(f"{found.id}.html")).resolve()
+    if len(runs) > 2 or len(names) > 2:
+        raise click.UsageError("at most two runs and two factors stand side by side")
+    settings = options.settings()
+    found = [finished_run(settings, run, _KINDS) for run in runs or (None,)]
+    page = _page(found, names)
+    path = (out or Path(f"{_name(found, names)}.html")).resolve()
     try:
-        path.write_text(render(page_of(found)), encoding="utf-8")
+        path.write_text(render(page), encoding="utf-8")
     except OSError as error:
         raise Misconfigured(
             "--out", f"cannot write {path} ({error.strerror})", "name another file"
         ) from error
     if as_json:
-        options.print_json({"run_id": found.id, "path": str(path)})
+        options.print_json({"run_id": found[0].id, "path": str(path)})
     else:
         click.echo(str(path))
+    if show and not webbrowser.open(path.as_uri()):
+        click.echo("no browser could be started here; open the file by hand", err=True)
+
+
+def _page(found: Sequence[PublishedRun], names: Sequence[str]) -> RunPage | Comparison:
+    if len(found) == 1 and len(names) < 2:
+        return page_of(found[0], chosen(found[0], names[0]) if names else None)
+    if len(found) == 2 and len(names) == 1:
+        raise click.UsageError("name a factor of each run, with --factor twice, or none")
+    runs = (found[0], found[-1])
+    picked = [chosen(run, name) for run, name in zip(runs, names, strict=False)]
+    first, second = picked or [_best(run) for run in runs]
+    return compare((runs[0], first), (runs[1], second))
+
+
+def _best(run: PublishedRun) -> Subject:
+    there = subjects(run)
+    if not there:
+        raise GiveUp(f"{run.id} has no factor to set beside another")
+    return there[0]
+
+
+def _name(found: Sequence[PublishedRun], names: Sequence[str]) -> str:
+    """Of the file: the runs, and the factors that were named."""
+    factors = [name.removeprefix("#") for name in names]
+    return "-".join([*(run.id for run in found), *filter(str.isalnum, factors)])

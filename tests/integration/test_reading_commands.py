@@ -479,13 +479,14 @@ def test_a_run_without_results_says_what_to_do(mill, command):
     assert f"alphamill resume {mill.failed}" in failed.stderr
 
 
-def test_factors_without_a_run_takes_the_newest_that_has_results(mill):
-    assert mill.mined in mill.ask("factors").stdout
+def test_factors_without_a_run_takes_the_newest_that_has_results_of_either_kind(mill):
+    assert mill.scored in mill.ask("factors").stdout
+    assert mill.mined in mill.ask("factors", "--run", mill.mined).stdout
 
 
 def test_what_is_in_the_lake_is_read_without_redis(mill, tmp_path):
     gone = {"ALPHAMILL_REDIS_URL": "redis://:pw@127.0.0.1:1/0"}
-    assert mill.mined in mill.ask("factors", **gone).stdout
+    assert mill.mined in mill.ask("factors", "--run", mill.mined, **gone).stdout
     out = tmp_path / "page.html"
     assert mill.ask("report", mill.mined, "--out", str(out), **gone).exit_code == 0
     assert "$0.000642" in out.read_text(encoding="utf-8")
@@ -519,12 +520,13 @@ def test_report_writes_one_page_and_says_where(mill, tmp_path, monkeypatch):
 def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
     page = page_of(PublishedRun.open(mill.lake, mill.mined))
     assert page.funnel == {
-        "proposed": 4,
-        "read as an expression": 3,
-        "measured on discovery": 2,
+        "candidates": 4,
+        "read as an expression": 4,
+        "evaluated": 2,
         "same sign on validation": 1,
+        "passed validation": 0,
         "finalists": 1,
-        "predictive": 1,
+        "admitted": 1,
         "tradable": 0,
     }
     ((interval, segment, facts),) = page.segments
@@ -534,7 +536,8 @@ def test_the_report_counts_the_funnel_and_dates_the_segments(mill):
     assert "2024-01-04 18:00" in text  # where the 90 hours of history end
     assert "2024-01-17 16:00" in text
     assert "310" in text  # of its own
-    gates = [text.index(name) for name in ("net_validation:", "validation_t:", "deflated_sharpe:")]
+    names = ("net_validation", "validation_t", "deflated_sharpe")
+    gates = [text.index(f"<b>{name}</b>") for name in names]
     assert gates[0] == min(gates)  # what failed comes first
     assert any("shown to 2 factors so far" in caveat for caveat in page.caveats)
 

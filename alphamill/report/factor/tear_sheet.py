@@ -20,9 +20,12 @@ from alphamill.language import GIVEN_GROUPS, read_expression, read_given
 from alphamill.report.values import percent
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
 from alphamill.runs.known_factors import STRIDE_BARS
+from alphamill.runs.panels import PanelManifest
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import JudgedFactor, Trial
+
+_TOLD = 10  # factors that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,24 @@ def subjects(run: PublishedRun) -> list[Subject]:
     ]
 
 
+def chosen(run: PublishedRun, text: str) -> Subject:
+    """The one with this number, as "3" or "#3", this hash or its unique beginning.
+
+    Raises GiveUp, naming what there is.
+    """
+    there = subjects(run)
+    number = text.removeprefix("#")
+    fitting = [one for one in there if one.name == f"#{number}"]
+    fitting = fitting or [one for one in there if one.hash.startswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = "; ".join(f"{one.name} {one.hash[:8]} {one.signed}" for one in there[:_TOLD])
+    raise GiveUp(
+        f"{text!r} fits {len(fitting)} factors of {run.id}; name one by number or hash: "
+        f"{known or '(it has none)'}"
+    )
+
+
 def by_strength(trials: Sequence[Trial]) -> list[Trial]:
     """Given expressions by falling |t|, those without one last."""
     return sorted(trials, key=lambda one: -abs(one.discovery.association_t or 0.0))
@@ -179,8 +200,11 @@ class Sheets:
 
     def _sheet(self, subject: Subject, beside: Sequence[Subject]) -> TearSheet:
         try:
+            manifest = self._run.manifest(subject.interval)
+            if manifest is None:
+                raise GiveUp(f"the run's panel at {subject.interval} is no longer in the lake")
             self._read_once(subject, beside)
-            return self._drawn(subject)
+            return self._drawn(subject, manifest)
         except (GiveUp, FactorError) as error:
             return TearSheet(subject, why=str(error))
 
@@ -211,10 +235,7 @@ class Sheets:
             self._factors[subject.hash] = read(subject.expression)
         return self._factors[subject.hash]
 
-    def _drawn(self, subject: Subject) -> TearSheet:
-        manifest = self._run.manifest(subject.interval)
-        if manifest is None:
-            raise GiveUp(f"the run's panel at {subject.interval} is no longer in the lake")
+    def _drawn(self, subject: Subject, manifest: PanelManifest) -> TearSheet:
         spec = self._run.spec
         pieces = [self._piece(subject, segment) for segment in subject.figures]
         ms = subject.interval.ms
