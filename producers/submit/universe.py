@@ -134,7 +134,9 @@ def read_symbols(path: Path) -> list[str]:
     found = []
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is not UTF-8 ({error}); save it as that") from error
+    except OSError as error:
         raise click.UsageError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()

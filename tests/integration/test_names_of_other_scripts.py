@@ -20,7 +20,7 @@ from alphamill.lake import Lake, Series, partitions, read_klines
 from alphamill.ledger import RedisLedger
 from alphamill.redis_address import open_client
 from alphamill.settings import Settings, load_settings
-from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer, StreamRules
+from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer
 from alphamill.sim.market import ReplaySource, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages.funding import read_funding
 from alphamill.stages.registry import STAGES
@@ -91,15 +91,16 @@ def spec_of(settings, kind=RunKind.FETCH):
 def test_fetched_and_computed_over_archive_and_rest_into_any_lake(
     source, redis_url, tmp_path, lake_uri, monkeypatch
 ):
-    missing = ArchiveFault.parse(f"missing:{NAME}-1h-2023-02*")
-    with ExchangeServer(ExchangeConfig(archive_faults=(missing,)), source) as exchange:
+    faults = (f"missing:{NAME}-1h-2023-02*", f"bad_checksum:{NAME}-1h-2023-03*")
+    broken = tuple(map(ArchiveFault.parse, faults))
+    with ExchangeServer(ExchangeConfig(archive_faults=broken), source) as exchange:
         settings = settings_of(exchange.url, redis_url, tmp_path, lake_uri, exchange.url)
         work(spec_of(settings), settings, monkeypatch)
         work(spec_of(settings, RunKind.FEATURES), settings, monkeypatch)
         totals = exchange.stats()["totals"]
     assert totals["bad_requests"] == 0
     assert totals["archive_files"] >= 4  # January and March: a checksum and a zip, at no weight
-    assert totals["kline_rows"] >= 28 * 24  # February, which the archive lacks
+    assert totals["kline_rows"] >= 59 * 24  # February, which the archive lacks, and March
     lake, span = Lake(lake_uri), (JANUARY.start_ms, MARCH.end_ms)
     table = read_klines(lake, UM, NAME, Interval.H1, *span)
     assert table["close"].to_pylist() == source.bars(UM, NAME, Interval.H1).close.tolist()
@@ -109,6 +110,7 @@ def test_fetched_and_computed_over_archive_and_rest_into_any_lake(
     assert paid.table["funding_rate"].to_pylist() == rates[: paid.table.num_rows].tolist()
     assert partitions(lake) == [Series(UM, NAME, Interval.H1)]
     assert f"features/{FOLDER}/2023-02.parquet" in lake.list("features")
+    assert f"quarantine/{FOLDER}/{NAME}-1h-2023-03.zip" in lake.list("quarantine")
 
 
 def test_readers_of_the_table_see_the_symbol(source, redis_url, tmp_path, monkeypatch):
@@ -206,15 +208,13 @@ def test_wrong_use_is_told_with_its_cure(redis_url, tmp_path, arguments, says):
 
 @pytest.mark.parametrize("stream", [f"{NAME.lower()}@kline_1h", f"{ENCODED.lower()}@kline_1h"])
 def test_streams_by_name_in_utf8_and_percent_encoded(source, stream):
-    config = ExchangeConfig(
-        streams=StreamRules(push_s=0.05), clock_offset_ms=FEBRUARY_MS - SystemClock().now_ms()
-    )
+    config = ExchangeConfig(clock_offset_ms=FEBRUARY_MS - SystemClock().now_ms())
     with ExchangeServer(config, source) as exchange:
         base = exchange.url.replace("http", "ws")
-        path = "/".join(quote(part, safe="@%") for part in ("um", "ws", stream))
+        path = "/".join(quote(part, safe="@%") for part in ("um", "market", "ws", stream))
         with connect(f"{base}/{path}", proxy=None) as socket:
             text = socket.recv(timeout=ANSWER_S)
-        with connect(f"{base}/um/ws", proxy=None) as socket:
+        with connect(f"{base}/um/market/ws", proxy=None) as socket:
             socket.send(json.dumps({"method": "SUBSCRIBE", "params": [unquote(stream)], "id": 1}))
             replies = [json.loads(socket.recv(timeout=ANSWER_S)) for _ in range(2)]
     assert NAME in text  # in UTF-8, not as JSON's escapes

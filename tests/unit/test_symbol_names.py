@@ -129,6 +129,10 @@ def test_what_was_meant(text, meant):
         "symbol=E\u0301USDT",
         "币\n",
         "\u0301币",
+        "\u212a",  # Kelvin, which some file systems write as K
+        "symbol=\uf900USDT",  # another code for an ideograph
+        "币\u115f",
+        "币\u00b2",
         "A" * 218,
         "币" * 73,
     ],

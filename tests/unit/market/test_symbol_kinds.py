@@ -129,6 +129,10 @@ def test_coins_whose_names_end_like_one(base):
     assert kinds(*others, of=f"{base}USDT") == set()
 
 
+def test_a_pair_of_names_without_their_coin_is_two_coins():
+    assert kinds("JDOWNUSDT", of="JUPUSDT") == set()
+
+
 def test_what_the_listing_calls_leveraged():
     assert kinds(of="BTCUPUSDT", leveraged=True) == {Kind.LEVERAGED}
 

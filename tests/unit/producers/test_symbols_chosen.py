@@ -32,6 +32,13 @@ def test_a_bad_line_is_named(tmp_path):
         chosen((), file)
 
 
+def test_a_file_of_another_encoding_is_told_the_cure(tmp_path):
+    file = tmp_path / "universe.txt"
+    file.write_bytes("币安人生USDT\n".encode("gbk"))
+    with pytest.raises(click.UsageError, match=r"universe.txt is not UTF-8 .*; save it as that"):
+        chosen((), file)
+
+
 def test_no_symbol_at_all(tmp_path):
     empty = tmp_path / "universe.txt"
     empty.write_text("# nothing yet\n")
