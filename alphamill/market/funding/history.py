@@ -16,7 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.frames import FUNDING, SPECIAL_FUNDING_FROM, Market, TimeRange, rows_within, times_ms
+from alphamill.errors import GiveUp
+from alphamill.frames import (
+    FUNDING,
+    SPECIAL_FUNDING_FROM,
+    Market,
+    Month,
+    TimeRange,
+    rows_within,
+    times_ms,
+)
 from alphamill.market.archive_first import (
     SHORT_MS,
     ArchiveMonth,
@@ -65,7 +74,7 @@ class FundingHistory:
         The last may end early, at what the exchange must have published by now.
         """
         months = self._archive_months(symbol, asked)
-        rest = partial(self._from_rest, symbol)
+        rest = partial(self._from_rest_or_files, symbol)
         return archive_first(asked, months, rest, merge_funding, "settlements", self.clock)
 
     def _archive_months(self, symbol: str, asked: TimeRange) -> Iterator[ArchiveMonth]:
@@ -74,7 +83,7 @@ class FundingHistory:
         for month, part in asked.by_month():
             if month.end_ms > self.clock.now_ms() or part.length_ms <= SHORT_MS:
                 continue
-            if self.market is Market.USD_M and month >= SPECIAL_FUNDING_FROM:
+            if self._may_have_special(month):
                 return  # its files cannot say that they have every payment
             found = ArchiveMonth(part)
             table = found.read(self.archive, FundingFile(self.market, symbol, month))
@@ -83,6 +92,49 @@ class FundingHistory:
                 missing = holes(table, month.range)
                 found.holes = [hole for one in missing if (hole := one.within(part))]
             yield found
+
+    def _from_rest_or_files(
+        self, symbol: str, asked: TimeRange, in_vain: Sequence[ArchiveMonth]
+    ) -> Iterator[FetchedPart]:
+        """REST's answer; where it refuses one, what files say of what only it could vouch for."""
+        done_ms = asked.start_ms
+        try:
+            for part in self._from_rest(symbol, asked, in_vain):
+                done_ms = part.range.end_ms
+                yield part
+        except GiveUp as refusal:
+            for part in self._unvouched(symbol, TimeRange(done_ms, asked.end_ms), refusal):
+                done_ms = part.range.end_ms
+                yield part
+            if done_ms < asked.end_ms:
+                raise
+
+    def _unvouched(self, symbol: str, asked: TimeRange, refusal: GiveUp) -> Iterator[FetchedPart]:
+        """Months of files that may lack a Special payment, up to the first that there is none of.
+
+        All of it stays unverified: the rows are in the lake, and count as not known.
+        """
+        for month, part in asked.by_month():
+            over = month.end_ms <= self.clock.now_ms()
+            if self.archive is None or not over or not self._may_have_special(month):
+                return
+            found = ArchiveMonth(part)
+            table = found.read(self.archive, FundingFile(self.market, symbol, month))
+            if table is None or not table.num_rows:
+                return
+            why = f"whether that is all that was paid could not be asked for: {refusal}"
+            yield FetchedPart(
+                part,
+                rows_within(payments(table.select(FUNDING.names)), part),
+                self.clock.now_ms(),
+                source="archive-monthly",
+                files=1,
+                notes=(f"{month}: {why}",),
+                unverified=(part,),
+            )
+
+    def _may_have_special(self, month: Month) -> bool:
+        return self.market is Market.USD_M and month >= SPECIAL_FUNDING_FROM
 
     def _from_rest(
         self, symbol: str, asked: TimeRange, in_vain: Sequence[ArchiveMonth]

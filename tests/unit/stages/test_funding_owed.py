@@ -118,6 +118,36 @@ def test_months_that_may_have_dividends_do_not_come_from_files(lake, fake):
     assert SPECIAL in known(lake, asked).table["rate_type"].to_pylist()
 
 
+def test_where_only_files_answer_their_rows_are_kept_and_not_believed(lake, fake):
+    months = [Month(2026, 6), Month(2026, 7), AUGUST]
+    asked = TimeRange(months[0].start_ms, AUGUST.end_ms)
+    for month in months:
+        times = range(month.start_ms, month.end_ms, 8 * HOUR)
+        rows = [(time, 0.0001, None) for time in times]
+        fake.files[f"{SYMBOL}-fundingRate-{month}"] = archived(*rows)
+    whole, fake.tables = fake.tables, {}
+    facts = fetch(lake, fake, asked, archive=True)
+    assert (facts.settlements, facts.files) == ((30 + 31 + 31) * 3, 3)
+    assert "no symbol 'KOUSDT'" in facts.archive_note
+    assert known(lake, asked).known == (months[0].range,)
+    fake.tables = whole  # and as soon as the API answers, its word counts
+    fetch(lake, fake, asked, archive=True)
+    assert SPECIAL in known(lake, asked).table["rate_type"].to_pylist()
+    assert known(lake, asked).known == (asked,)
+
+
+def test_a_month_without_a_file_and_without_an_answer_gives_up(lake, fake):
+    asked = TimeRange(Month(2026, 7).start_ms, AUGUST.end_ms)
+    times = range(asked.start_ms, AUGUST.start_ms, 8 * HOUR)
+    july = archived(*[(time, 0.0001, None) for time in times])
+    fake.files[f"{SYMBOL}-fundingRate-2026-07"] = july
+    fake.tables = {}
+    with pytest.raises(GiveUp, match="no symbol 'KOUSDT'"):
+        fetch(lake, fake, asked, archive=True)
+    assert known(lake, asked).table.num_rows == july.num_rows
+    assert known(lake, asked).known == ()
+
+
 def test_a_month_of_before_is_asked_for_again(lake, fake):
     """The older version kept the later of two rows."""
     lost = [
