@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from alphamill.stages.funding import read_funding
 from tests.deadlines import wait_for
 
 PAGE_ROWS = 1000
+MINUTE_MS = 60_000
 QUICK = Limits(weight=10_000_000, requests=None, window_ms=2000, tolerated=100)
 
 
@@ -26,6 +29,8 @@ def funding_is_whole(mill, spec):
         times = found.table["funding_time"].cast("int64").to_numpy()
         np.testing.assert_array_equal(times, known.stamp_ms[inside])
         np.testing.assert_array_equal(found.table["funding_rate"].to_numpy(), known.rate[inside])
+        special = np.array(found.table["rate_type"].to_pylist()) == "Special"
+        np.testing.assert_array_equal(special, known.special[inside])
         assert found.known == (TimeRange(spec.start_ms, spec.end_ms),)
         rows += len(times)
     return rows
@@ -52,7 +57,8 @@ def results(mill, run, stage="funding"):
 
 def test_two_workers_and_two_runs_through_faults(make_mill, market):
     faults = ["http_429:@12", "cut_json:/7", "reset:/11", "duplicates:/5"]
-    mill = make_mill(market(2, 3), QUICK, faults=faults, max_attempts=20)
+    dividends = replace(market(2, 3), special_funding=4)
+    mill = make_mill(dividends, QUICK, faults=faults, max_attempts=20)
     spec, rival = (mill.spec(venue=Market.USD_M, salt=salt) for salt in ("", "rival"))
     runs = [mill.submit(spec), mill.submit(rival)]
     mill.wait_until_here(mill.control(), mill.worker("fetch", 4), mill.worker("fetch", 4))
@@ -61,7 +67,10 @@ def test_two_workers_and_two_runs_through_faults(make_mill, market):
         assert mill.counts(run.id, "funding") == {"done": 2}
     rows = funding_is_whole(mill, spec)
     bars_are_whole(mill, spec)
-    rows += len(spec.symbols)  # and what is settled at the very end of the last bar
+    for symbol in spec.symbols:  # and what is settled at the very end of the last bar
+        stamps = mill.source.funding(Market.USD_M, symbol).stamp_ms - spec.end_ms
+        rows += np.count_nonzero((stamps >= 0) & (stamps < MINUTE_MS))
+        assert mill.source.funding(Market.USD_M, symbol).special.any()
     assert {sum(one["settlements"] for one in results(mill, run)) for run in runs} == {rows}
     caused = mill.exchange.stats()["totals"]["faults"]
     assert {"http_429", "cut_json", "reset"} <= set(caused)
