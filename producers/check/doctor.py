@@ -40,7 +40,9 @@ Probe = Callable[[], Iterator[Check]]
 def doctor(market: str, as_json: bool) -> None:
     """Check settings, Redis, lake, exchange, LLM, prices and workers.
 
-    Ends within eight seconds; exit code 1 if a check fails. Flower is not checked.
+    Ends within eight seconds; exit code 1 if a check fails. Flower is not checked. A model that
+    its endpoint does not list is asked for one token, within the day's budget; what that cost is
+    shown, and counted in `usage`.
 
     \b
     Example:

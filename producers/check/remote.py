@@ -21,9 +21,10 @@ from alphamill.llm.routes import open_chat
 from alphamill.market import Binance
 from alphamill.market.venues import VENUES
 from alphamill.report.values import moment, plain, whole
-from alphamill.settings import KEY_VARIABLE, BinanceSettings, Endpoint, LLMSettings, Settings, Tier
+from alphamill.settings import KEY_VARIABLE, BinanceSettings, Endpoint, Settings, Tier
 from producers.check.local import Check, fail, failed, ok, quick_client, warn
-from producers.check.models import not_offered
+from producers.check.models import offers
+from producers.check.unlisted import unlisted_check
 
 _TIMEOUT_S = 5.0
 _SKEW_MS = 1000.0
@@ -105,14 +106,17 @@ def llm_checks(settings: Settings) -> Iterator[Check]:
     """Each endpoint with its key, and whether it offers the models that tiers ask there."""
     llm = settings.llm
     with ThreadPoolExecutor(len(llm.endpoints)) as pool:  # one that hangs must not hold the rest
-        found = pool.map(lambda item: list(_endpoint_checks(llm, *item)), llm.endpoints.items())
+        found = pool.map(
+            lambda item: list(_endpoint_checks(settings, *item)), llm.endpoints.items()
+        )
         for checks in found:
             yield from checks
 
 
 def _endpoint_checks(
-    llm: LLMSettings, endpoint: Endpoint, models: Mapping[str, Sequence[Tier]]
+    settings: Settings, endpoint: Endpoint, models: Mapping[str, Sequence[Tier]]
 ) -> Iterator[Check]:
+    llm = settings.llm
     host = urlsplit(endpoint.url).hostname or "?"
     variable = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
     common = endpoint.url == llm.common.url
@@ -145,17 +149,14 @@ def _endpoint_checks(
         client.close()
     key = "accepts the key" if has_key else "asks for no key"
     yield ok("llm", f"{host} {key} and offers {len(offered)} models")
-    yield _offer_check(offered, models)
-
-
-def _offer_check(offered: Sequence[str], models: Mapping[str, Sequence[Tier]]) -> Check:
-    if missing := not_offered(offered, models):
-        return fail(
-            "models",
-            f"not offered there: {', '.join(missing)}",
-            "choose from `alphamill models` and set llm.tiers.TIER.model",
+    missing = [model for model in models if not offers(offered, model)]
+    if not missing:
+        yield ok("models", "each tier's model is offered there")
+        return
+    with ThreadPoolExecutor(len(missing)) as pool:
+        yield from pool.map(
+            lambda model: unlisted_check(settings, endpoint, model, models[model]), missing
         )
-    return ok("models", "each tier's model is offered there")
 
 
 def _path(url: str) -> str:
