@@ -233,7 +233,10 @@ def _get(url: str) -> Any:
 def _market(
     stack: _Stack, intervals: tuple[Interval, ...], symbols: tuple[str, ...] | None
 ) -> _Market:
-    """What there is to mine: every symbol that the exchange has at all the intervals."""
+    """What there is to mine: every symbol that the exchange has at all the intervals.
+
+    Recordings that lack one are named on stderr.
+    """
     told = _told(stack)
     if told["kind"] == "synthetic":
         ranges = dict.fromkeys(told["symbols"], (told["start_ms"], told["end_ms"]))
@@ -247,6 +250,10 @@ def _market(
             for symbol, series in recorded.items()
             if all(interval in series for interval in intervals)
         }
+        lacking = [symbol for symbol in recorded if symbol not in ranges]
+        if lacking and symbols is None:
+            which = f"{len(lacking)} without bars of {', '.join(intervals)}: {', '.join(lacking)}"
+            click.echo(f"left out, {which}", err=True)
     if symbols is not None:
         if unknown := [symbol for symbol in symbols if symbol not in ranges]:
             raise click.UsageError(
