@@ -137,11 +137,17 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _check_address(setting: str, url: str) -> None:
-    """Raise Misconfigured for a password that cuts its URL in two.
+    """Raise Misconfigured for Sentinels over TLS, and for a password that cuts its URL in two.
 
-    Whoever reads such a URL takes part of the password for a host, a port or a database, and would
+    Whoever reads the latter takes part of the password for a host, a port or a database, and would
     show it in messages.
     """
+    if url.startswith("rediss+sentinel:"):
+        raise Misconfigured(
+            setting,
+            "Sentinels are not asked over TLS",  # nobody here has tried kombu's and redis-py's way
+            "write redis+sentinel://, or rediss:// to a proxy that follows the master",
+        )
     rest = url.partition("://")[2]
     if "@" in rest[len(re.split("[/?#]", rest, maxsplit=1)[0]) :] and not url.startswith("unix:"):
         raise Misconfigured(setting, "a character of the password ends it too early", QUOTED)

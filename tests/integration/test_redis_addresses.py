@@ -156,6 +156,16 @@ def test_other_addresses_are_refused_in_one_sentence():
         assert "s3" not in told
 
 
+@pytest.mark.parametrize("variable", ["ALPHAMILL_REDIS_URL", "ALPHAMILL_BROKER_URL"])
+def test_sentinels_over_tls_are_refused_by_name(variable):
+    with pytest.raises(Misconfigured) as raised:
+        load_settings({variable: "rediss+sentinel://:hunter2@host:26379/mill/0"})
+    assert raised.value.setting == variable
+    assert raised.value.problem == "Sentinels are not asked over TLS"
+    assert "rediss:// to a proxy" in raised.value.cure
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_broker_that_is_none_is_refused_before_anything_is_written(tmp_path, redis_url):
     told = call(tmp_path, redis_url, *FETCH, ALPHAMILL_BROKER_URL="nats://:secret@host")
     assert told.returncode == 3, told.stderr
