@@ -11,7 +11,7 @@ import yaml
 
 from alphamill.settings import ENVIRONMENT
 from alphamill.stack.pools import POOLS
-from producers.cli import _COMMANDS
+from producers.cli import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def test_there_is_exactly_one_beat_and_one_flower(services):
 
 def test_every_service_runs_a_command_that_exists(services):
     ours = {one["command"][0] for one in services.values() if one["image"] == "alphamill"}
-    assert ours <= set(_COMMANDS)
+    assert ours <= set(COMMANDS)
 
 
 def test_every_variable_is_one_that_we_read(services):
