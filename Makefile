@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench install clean
+.PHONY: help demo sample test check bench install clean
 
 help:            ## this list
 	@echo "make TARGET [PYTHON=python3.12]; each sets up what it needs in $(VENV)"
@@ -12,6 +12,12 @@ help:            ## this list
 
 demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no key
 	@$(BIN)/alphamill demo
+
+sample: $(VENV)/ready ## docs/sample: pages of a demo that is run for them
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  $(BIN)/alphamill demo --home "$$folder/demo" && export ALPHAMILL_HOME="$$folder/demo" && \
+	  $(BIN)/alphamill report --factor 1 --out docs/sample/factor.html && \
+	  $(BIN)/alphamill report --factor 1 --factor 2 --out docs/sample/two-factors.html
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
 	@echo "1 of 3: units and contracts, on every core"
