@@ -41,7 +41,9 @@ def listed(source, market, now_ms=NOW):
 
 def test_contracts_are_described_as_recorded(source, shared_data):
     path = shared_data / "exchange_2026" / "um_exchangeInfo_5symbols.json"
-    recorded = {item["symbol"]: item for item in json.loads(path.read_text())["symbols"]}
+    recorded = {
+        item["symbol"]: item for item in json.loads(path.read_text(encoding="utf-8"))["symbols"]
+    }
     ours = listed(source, UM)
     quarterly = "BTCUSDT_230929"
     assert list(ours) == ["BTCUSDT", "DOTUSDT", "币安人生USDT", "XAUUSDT", quarterly]
