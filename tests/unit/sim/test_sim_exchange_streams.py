@@ -254,6 +254,32 @@ def test_a_clock_that_leaps_tells_every_close_once_and_in_order():
     assert all(late_ms < 2010 for _, late_ms in ear.closes)
 
 
+def test_the_server_is_told_when_to_look_and_sends_each_event_at_its_own_time():
+    scene = Scene(Source(minutes([50, 300, 0, 6, 30, 9000])), ["close_late:@2"])
+    delays = []
+    ears = [scene.spot_ear(), scene.ear("btcusdt@kline_1m", "btcusdt@kline_5m")]
+    for ear in ears:
+        ear.tell = lambda _, event: delays.append(scene.clock.now_ms() - event["E"])
+    scene.go(6 * 60)
+    assert len(delays) > 300
+    assert set(delays) == {0}
+
+
+@pytest.mark.parametrize("step_s", [0.01, 0.9, 7, 61])
+def test_closes_are_the_same_however_often_the_server_looks(step_s):
+    heard = []
+    for step in (0.05, step_s):
+        scene = Scene(Source(minutes([50, 300, 0, 6, 30, 7] * 4)), ["drop:@20", "close_late:0.3"])
+        ear = scene.ear("btcusdt@kline_1m", "btcusdt@kline_5m")
+        for _ in range(round(24 * 60 / step)):
+            scene.streams.push()
+            scene.clock.advance(step)
+        assert ear.end == "dropped"
+        heard.append([event for event in ear.heard if event["k"]["x"]])
+    assert heard[0] == heard[1]
+    assert len(heard[0]) > 15
+
+
 # Pushes of running bars
 
 
