@@ -187,6 +187,10 @@ def exchange(
 
     if replay is not None and seed is not None:
         raise click.UsageError("--replay and --synthetic exclude each other")
+    if replay is not None and special_funding:
+        raise click.UsageError(
+            "--special-funding is of a synthetic market; recordings state theirs"
+        )
     market = SyntheticMarket(wide=True) if seed is None else SyntheticMarket(seed=seed, wide=True)
     market = replace(market, special_funding=special_funding)
     if intervals:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from alphamill.frames import Interval, Market, Month, times_ms
 from alphamill.market.funding.archive_file import FundingFile, holes
@@ -16,6 +17,7 @@ from alphamill.sim.exchange.archive import SimulatedArchive
 from alphamill.sim.exchange.fault_replies import faulty_reply
 from alphamill.sim.exchange.faults import FaultPlan
 from alphamill.sim.market import ReplaySource, SyntheticMarket, SyntheticSource, coins_named
+from producers.run.sim import sim
 
 HOUR = 3_600_000
 JANUARY, MARCH = Month(2023, 1), Month(2023, 3)
@@ -226,3 +228,10 @@ def test_recordings_are_served_as_recorded(tmp_path):
     assert known.hours.tolist() == [8, 8]
     assert known.special.tolist() == [False, True]
     assert source.funding(Market.USD_M, "ETHUSDT") is None
+
+
+def test_dividends_are_not_laid_over_recordings(tmp_path):
+    arguments = ["exchange", "--replay", str(tmp_path), "--special-funding", "3"]
+    told = CliRunner().invoke(sim, arguments)
+    assert told.exit_code == 2
+    assert "recordings state theirs" in told.output

@@ -20,6 +20,7 @@ from alphamill.stages import funding, panel
 from alphamill.stages.funding import FundingDeps, read_funding, read_owed
 from alphamill.stages.panel import PanelDeps
 from alphamill.testing import put_klines, random_klines
+from producers.fetch import fetch as fetch_command
 from producers.read.gaps import gaps
 
 HOUR, MINUTE = 3_600_000, 60_000
@@ -319,6 +320,10 @@ def test_gaps_name_what_is_silent_and_what_asks_again(lake, fake, monkeypatch):
         "ask again: alphamill fetch KOUSDT --market um --interval 1h "
         "--start 2026-08-04 --end 2026-09-01 --again --wait\n"
     ) in shown
+    (command,) = [line for line in shown.splitlines() if line.startswith("ask again: ")]
+    asked = fetch_command.make_context("fetch", command.split()[4:]).params  # as it stands there
+    assert (asked["market"], asked["start_ms"]) == (Market.USD_M, START + 72 * HOUR)
+    assert asked["again"]
     assert "it is not 0" in " ".join(shown.split())
     (told,) = json.loads(CliRunner().invoke(gaps, ["--json"]).output)["series"]
     stretch = {"start_ms": START + 72 * HOUR + MINUTE, "end_ms": START + 87 * HOUR}
