@@ -265,11 +265,11 @@ def test_a_three_day_bar_is_taken_once_it_has_closed(deps, exchange):
     assert stored(deps, Interval.D3).equals(klines_at(times, Interval.D3))
 
 
-def of_older_code(lake, key):
+def of_older_code(lake, key, **said):
     """Make the file one that does not say that its writer knew where 3d bars open."""
     table, metadata = lake.load(key)
     del metadata["grid"]
-    lake.write(key, table, metadata)
+    lake.write(key, table, metadata | said)
 
 
 @pytest.mark.parametrize("kept", [7, 0], ids=["one bar lost", "no bar left"])
@@ -300,6 +300,21 @@ def test_what_an_older_version_missed_of_three_day_bars_is_asked_for_again(deps,
     assert (healed.rows, healed.gaps, healed.skipped) == (8, 0, False)
     assert stored_from(deps, march, Interval.D3).equals(bars)
     assert fetch.run(months, deps).skipped
+
+
+def test_a_range_of_one_bar_that_an_older_version_did_not_even_miss(deps, exchange):
+    """1 and 2 March 2024 hold an open time of the exchange's grid and none of the old one."""
+    march = Month(2024, 3)
+    bar = klines_at([march.start_ms], Interval.D3)
+    where, end = (Market.SPOT, "BTCUSDT", Interval.D3), march.start_ms + 48 * HOUR
+    exchange.clock = ManualClock(march.end_ms)
+    exchange.add("BTCUSDT", Interval.D3, bar.slice(1))
+    fetch.run(FetchJob(*where, march.start_ms, end), deps)
+    key = Series(*where).key("klines", march)
+    of_older_code(deps.lake, key, gaps="[]", expected="0")
+    exchange.add("BTCUSDT", Interval.D3, bar)
+    facts = fetch.run(FetchJob(*where, march.start_ms, end), deps)
+    assert (facts.rows, facts.skipped) == (1, False)
 
 
 def test_a_whole_month_of_an_older_version_is_not_asked_for_again(deps, exchange):
