@@ -143,6 +143,9 @@ def test_microseconds_for_who_asks(server):
         k = json.loads(socket.recv(timeout=ANSWER_S))["k"]
     assert (k["t"] % (MINUTE * 1000), k["T"] - k["t"]) == (0, MINUTE * 1000 - 1)
     assert k["t"] > 10**15
+    unit = "timeUnit=MICROSECOND"  # which futures do not know
+    with connect(f"{server.ws}/um/market/ws/{STREAM}?{unit}", proxy=None) as socket:
+        assert json.loads(socket.recv(timeout=ANSWER_S))["k"]["t"] < 10**13
 
 
 def ask(socket, method, params=None, ident=1):
