@@ -1,16 +1,16 @@
 """How a column of floats is laid out in a parquet file: chosen by compressing a sample of it.
 
-Decimals of few digits repeat their bytes, whole numbers have bytes that are zero, sums of price
-times volume have neither, and a name tells none of that: volume is whole numbers on one coin and
-has five decimals on another. Measured on recorded 1m bars, a column's choice from 4,096 values in
-its middle was the one that its whole month would have made, for 0.3 ms a column.
+Only encodings that every reader knows. BYTE_STREAM_SPLIT would save 3 to 4 % of a month of klines,
+and Spark 3.5 and fastparquet refuse a file that has it. What is left to choose is how far zstd
+looks: decimals of five digits repeat further apart than decimals of two, and a name tells none of
+that. Measured on recorded 1m bars, a column's choice from 4,096 values in its middle was the one
+that its whole month would have made, for 0.3 ms a column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,6 @@ class Layout:
 
 
 _PLAIN = Layout("PLAIN", 1)
-_SPLIT = Layout("BYTE_STREAM_SPLIT", 1)
 # Level 3 finds digits that repeat further apart than level 1 looks, for half as much time again;
 # level 9 would save three per cent of a month for four times the time. A sample repeats less than
 # its month does, so it is searched at level 4.
@@ -60,9 +59,8 @@ def _sample(column: pa.ChunkedArray) -> FloatArray:
 def _layout_of_floats(values: FloatArray) -> Layout:
     if not values.size:
         return _PLAIN
-    split = np.ascontiguousarray(values.view(np.uint8).reshape(-1, 8).T)
-    size, layout = min((_packed(values, 1), _PLAIN), (_packed(split, 1), _SPLIT), key=itemgetter(0))
-    return _SEARCHED if _packed(values, _SEARCH_LEVEL) < _SEARCH_PAYS * size else layout
+    pays = _packed(values, _SEARCH_LEVEL) < _SEARCH_PAYS * _packed(values, 1)
+    return _SEARCHED if pays else _PLAIN
 
 
 def _packed(data: np.ndarray, level: int) -> int:
