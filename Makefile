@@ -26,7 +26,7 @@ test: $(VENV)/ready-dev ## all tests, on a real Redis
 	@$(BIN)/python -m pytest -q -m alone tests/integration
 	@echo "3 of 3: whole stacks, one after another, beside the rest"
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder \
-	  -m 'not alone and not small_model' tests/acceptance tests/integration
+	  -m 'not alone and not small_model and not engines' tests/acceptance tests/integration
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .

@@ -27,7 +27,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
-from alphamill.runs.schemas import RunDeps
+from alphamill.runs.schemas import RunDeps, rows_in
 from alphamill.settings import Price, Tier
 from alphamill.stages.asking import Asks
 from alphamill.stages.registry import STAGES, JobContext
@@ -123,10 +123,7 @@ class Mill:
 
     def table(self, spec: RunSpec, name: str) -> list[dict[str, Any]]:
         """Rows of a published table: trials, factors, calls."""
-        rows: list[dict[str, Any]] = self.lake.read(
-            run_key(spec.run_id, f"{name}.parquet")
-        ).to_pylist()
-        return rows
+        return rows_in(self.lake, run_key(spec.run_id, f"{name}.parquet"))
 
     def _gateway(self, spec: RunSpec) -> Gateway:
         prices = PriceTable.shipped({tier.model: self.price for tier in spec.tiers.values()})

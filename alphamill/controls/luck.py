@@ -21,7 +21,7 @@ from alphamill.frames import KLINE_FIELDS, Interval
 from alphamill.jobs import EvaluateJob, PublishJob, RankJob, RunSpec, ValidateJob, VerifyJob
 from alphamill.lake import Lake, run_key
 from alphamill.runs.funnel import TierFunnel, tier_funnels
-from alphamill.runs.panels import read_manifest
+from alphamill.runs.panels import read_manifest, write_manifest
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, RankedTrial, Trial
 from alphamill.runs.schemas import (
@@ -138,6 +138,9 @@ def _copy_panel(lake: Lake, run_id: str, deps: RunDeps, interval: Interval) -> N
     target = run_key(deps.run_id, f"panel/interval={interval.value}")
     for key in lake.list(source):
         deps.lake.write_bytes(target + key.removeprefix(source), lake.read_bytes(key))
+    manifest = read_manifest(lake, run_id, interval)
+    if manifest is not None:
+        write_manifest(deps.lake, deps.run_id, manifest)
 
 
 def _leaves(deps: RunDeps, interval: Interval) -> list[str]:

@@ -8,7 +8,7 @@ from alphamill.lake.corrections import (
     read_corrections,
     record_corrections,
 )
-from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key
+from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key, stated_in
 from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
 from alphamill.lake.months import (
     MonthFacts,
@@ -44,6 +44,7 @@ __all__ = [
     "read_partition",
     "record_corrections",
     "run_key",
+    "stated_in",
     "update_partition",
     "write_klines",
 ]

@@ -57,5 +57,10 @@ class Files(Protocol):
     def delete(self, key: str) -> None:
         """Remove the file, if it is there."""
 
+    def sweep(self) -> bool:
+        """Remove what older versions of the code left among the data beside tables: their locks,
+        and halves of writers that died. False if some is in use, or may not be removed.
+        """
+
     def check(self) -> None:
         """Write and remove a file. Raises Misconfigured, naming the setting and the cure."""

@@ -131,6 +131,16 @@ def run_key(run_id: str, name: str) -> str:
     return checked_key(f"runs/run={run_id}/{name}")
 
 
+def stated_in(key: str) -> dict[str, str]:
+    """What a key states of every row of its file, by column: {"run": "mine-1f2e", "round": "0"}.
+
+    Readers of hive partitions make columns of it, and many refuse, or overwrite, a column that is
+    in the file too.
+    """
+    folders = (segment.partition("=") for segment in key.split("/")[:-1])
+    return {name: value for name, equals, value in folders if equals}
+
+
 def month_of(key: str) -> Month | None:
     """The month that a file is named for, or None for any other file."""
     match = _MONTH_FILE.fullmatch(key.rsplit("/", 1)[-1])

@@ -1,10 +1,10 @@
 """What the lake has of a symbol, what is missing, and why: one cheap read.
 
-The files' own metadata is the truth. `_manifest.json` beside them only remembers it by each file's
-version (size, time, inode or ETag), and anyone may lose or rewrite it: an entry that does not fit
-the listing is not used. A version is remembered only once it is `_SETTLED_NS` old and was the same
-before and after its metadata was read. A later file then differs in time or in inode, so that two
-writers cannot make an old entry fit a new file.
+The files' own metadata is the truth. `manifests/market=.../interval=.../symbol=BTCUSDT.json` only
+remembers it by each file's version (size, time, inode or ETag), and anyone may lose or rewrite it:
+an entry that does not fit the listing is not used. A version is remembered only once it is
+`_SETTLED_NS` old and was the same before and after its metadata was read. A later file then differs
+in time or in inode, so that two writers cannot make an old entry fit a new file.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from alphamill.lake.files import Stat
 from alphamill.lake.layout import Series, month_of, series_of
 from alphamill.lake.months import Partition, partition_of
 from alphamill.lake.store import Lake, Unreadable
+from alphamill.lake.upgrade import manifest_key, old_manifest_key
 
-CACHE = "_manifest.json"
 _VERSION = 2
 _SETTLED_NS = 10 * 10**9  # more than clocks of one site differ and than times are coarse
 _READS = 5
@@ -128,13 +128,17 @@ def manifest(lake: Lake, market: Market, symbol: str, interval: Interval) -> Man
     """What the lake has of a symbol now; reads the metadata of changed files only."""
     series = Series(market, symbol, interval)
     folder = series.folder("klines")
-    cached = _read_cache(lake, f"{folder}/{CACHE}")
+    listing = lake.versions(folder)
+    cached = _read_cache(lake, manifest_key(folder))
+    old = old_manifest_key(folder)
+    left = old in listing  # by older code, in a lake that nobody has written since, or since then
+    known = _read_cache(lake, old) | cached if left else cached
     entries, remembered = [], {}
-    for key, listed in lake.versions(folder).items():
+    for key, listed in listing.items():
         month, name = month_of(key), key.rsplit("/", 1)[-1]
         if month is None or key != f"{folder}/{name}":
             continue
-        metadata, version = _metadata(lake, key, listed, cached.get(name))
+        metadata, version = _metadata(lake, key, listed, known.get(name))
         if version is None:
             continue  # deleted meanwhile
         if metadata is not None and time.time_ns() - version.written_ns > _SETTLED_NS:
@@ -142,7 +146,10 @@ def manifest(lake: Lake, market: Market, symbol: str, interval: Interval) -> Man
         partition = _partition(series, month, metadata)
         entries.append(Entry(month, partition, version.size_bytes, version.written_ms))
     if remembered != cached:
-        _write_cache(lake, f"{folder}/{CACHE}", remembered)
+        _write_cache(lake, manifest_key(folder), remembered)
+    if left:
+        with contextlib.suppress(AlphamillError):
+            lake.delete(old)
     return Manifest(series, tuple(sorted(entries, key=lambda entry: entry.month)))
 
 

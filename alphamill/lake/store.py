@@ -15,6 +15,7 @@ from alphamill.lake.encoding import layout_of
 from alphamill.lake.files import Files, Stat
 from alphamill.lake.layout import checked_key
 from alphamill.lake.local import LocalFiles
+from alphamill.lake.upgrade import upgrade
 
 _OURS = b"alphamill."  # before each key of our own in a file's metadata
 
@@ -36,10 +37,11 @@ class Lake:
     def __init__(self, uri: str, files: Files | None = None) -> None:
         self.uri = uri
         self._files = files or open_files(uri)
+        self._upgraded = False
 
     def write(self, key: str, table: pa.Table, metadata: Mapping[str, str]) -> None:
         """Write `table` with `metadata` beside its schema."""
-        self._files.write(checked_key(key), _parquet(table, metadata))
+        self._to_write().write(checked_key(key), _parquet(table, metadata))
 
     def update(self, key: str, change: Callable[[Stored | None], Stored | None]) -> None:
         """Replace a table by what `change` makes of it; what others write meanwhile is not lost.
@@ -52,7 +54,7 @@ class Lake:
             after = change(self._stored(key, before))
             return None if after is None else _parquet(*after)
 
-        self._files.update(checked_key(key), changed)
+        self._to_write().update(checked_key(key), changed)
 
     def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table, or some of its columns. Raises Unreadable for a damaged file."""
@@ -106,7 +108,7 @@ class Lake:
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Write a small artefact: JSON, a report."""
-        self._files.write(checked_key(key), data)
+        self._to_write().write(checked_key(key), data)
 
     def read_bytes(self, key: str) -> bytes:
         """Read a small artefact."""
@@ -115,6 +117,12 @@ class Lake:
     def check_writable(self) -> None:
         """Write and remove a file. Raises Misconfigured, naming ALPHAMILL_LAKE and the cure."""
         self._files.check()
+
+    def _to_write(self) -> Files:
+        if not self._upgraded:
+            self._upgraded = True
+            upgrade(self._files)
+        return self._files
 
     def _stored(self, key: str, data: pa.Buffer | None) -> Stored | None:
         try:

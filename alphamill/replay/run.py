@@ -6,6 +6,7 @@ change what is compared. Everything after it is computed: prompts, replies read,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -107,13 +108,17 @@ def _refused(job: JobSpec, deps: RunDeps) -> bool:
 def _compare(
     table: str, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> list[RowDifference]:
-    """Row by row; numbers must be the same to the last bit."""
+    """Row by row; numbers must be the same to the last bit, a NaN of older code is today's null."""
     found = []
     nothing: Mapping[str, Any] = {}
     for one, two in zip_longest(before, after, fillvalue=nothing):
         row = one or two
-        names = [name for name in row if repr(one.get(name)) != repr(two.get(name))]
+        names = [name for name in row if _stored(one.get(name)) != _stored(two.get(name))]
         if columns := tuple(name for name in names if name not in NOT_COMPARED):
             label = str(row.get("expression") or row.get("proposed"))
             found.append(RowDifference(table, label, columns))
     return found
+
+
+def _stored(value: Any) -> str:
+    return "None" if isinstance(value, float) and math.isnan(value) else repr(value)

@@ -27,6 +27,7 @@ from alphamill.runs.rows import Admission, JudgedFactor
 from alphamill.runs.schemas import LIBRARY
 
 KNOWN = "admitted by"  # a run: begins the reason of a trial that says what the library has
+_OF_WHOM = "admitted_by"  # a record's column for `run`, since its path has a `run` of its own
 _SIZE = "library_factors"  # in a record's metadata: how many there were, told or not
 _PLACE = re.compile(r"library/market=(\w+)/interval=(\w+)/admitted\.parquet")
 
@@ -101,7 +102,9 @@ def look_up(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> li
 def recorded(lake: Lake, run_id: str, interval: Interval, moment: Moment) -> list[Admission] | None:
     """What the run was told then, newest first; None if it never looked."""
     try:
-        return _admissions(lake.read(_record_key(run_id, interval, moment)))
+        table = lake.read(_record_key(run_id, interval, moment))
+        names = ["run" if name == _OF_WHOM else name for name in table.column_names]
+        return _admissions(table.rename_columns(names))
     except FileNotFoundError:
         return None
 
@@ -156,7 +159,9 @@ def _record(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> li
     newest = sorted(foreign.values(), key=lambda one: (-last[one.run], one.rank))
     newest = newest[: spec.search.library_factors]
     key = _record_key(spec.run_id, interval, moment)
-    lake.write(key, _table(newest), {_SIZE: str(len(there))})
+    table = _table(newest)
+    names = [_OF_WHOM if name == "run" else name for name in table.column_names]
+    lake.write(key, table.rename_columns(names), {_SIZE: str(len(there))})
     return newest
 
 

@@ -1,11 +1,13 @@
 """A run's panels in the lake: three segments of time, one file a field, and who may see what.
 
-`runs/run=ID/panel/interval=1h/manifest.json` and `segment=discovery/close.parquet` beside it. The
-manifest is written last and never again, so that a run's data cannot change under it.
+`runs/run=ID/panel/interval=1h/segment=discovery/close.parquet`, and what the snapshot holds in
+`runs/run=ID/snapshot/interval=1h/manifest.json`, since some readers refuse a folder with more than
+parquet. The manifest is written last and never again: a run's data cannot change under it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -72,6 +74,7 @@ class SegmentPanel:
 
 
 _MANIFEST = TypeAdapter(PanelManifest)
+_HOLDS, _REFUSED = "manifest.json", "refused.json"
 
 
 def load_panel(
@@ -108,13 +111,14 @@ def load_panel(
 
 def read_manifest(lake: Lake, run_id: str, interval: Interval) -> PanelManifest | None:
     """What the run's panel holds, or None before it is complete. GiveUp for a damaged one."""
-    key = manifest_key(run_id, interval)
-    try:
-        return _MANIFEST.validate_json(lake.read_bytes(key))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise GiveUp(f"{key} is damaged: {error.errors()[0]['msg']}") from error
+    for key in (manifest_key(run_id, interval), _old_key(run_id, interval, _HOLDS)):
+        try:
+            return _MANIFEST.validate_json(lake.read_bytes(key))
+        except FileNotFoundError:
+            continue
+        except ValidationError as error:
+            raise GiveUp(f"{key} is damaged: {error.errors()[0]['msg']}") from error
+    return None
 
 
 def write_last_bars(lake: Lake, run_id: str, interval: Interval, bars: pa.Table) -> None:
@@ -124,13 +128,15 @@ def write_last_bars(lake: Lake, run_id: str, interval: Interval, bars: pa.Table)
 
 def load_last_bars(lake: Lake, run_id: str, interval: Interval, symbol: str) -> pa.Table:
     """A symbol's last discovery bars with every field, oldest first; no row for a missing one."""
-    table = lake.read(_last_bars_key(run_id, interval))
+    try:
+        table = lake.read(_last_bars_key(run_id, interval))
+    except FileNotFoundError:
+        table = lake.read(_old_key(run_id, interval, "segment=discovery/_last_bars.parquet"))
     return table.filter(pc.equal(table["symbol"], symbol))
 
 
 def _last_bars_key(run_id: str, interval: Interval) -> str:
-    folder = f"panel/interval={interval.value}/segment={Segment.DISCOVERY.value}"
-    return run_key(run_id, f"{folder}/_last_bars.parquet")
+    return run_key(run_id, f"last_bars/interval={interval.value}/discovery.parquet")
 
 
 def write_manifest(lake: Lake, run_id: str, manifest: PanelManifest) -> None:
@@ -148,20 +154,25 @@ def write_refusal(lake: Lake, run_id: str, interval: Interval, reason: str) -> N
 
 def read_refusal(lake: Lake, run_id: str, interval: Interval) -> str | None:
     """Why the run has no panel at that interval; None if it has one, or none was tried yet."""
-    try:
-        reason = json.loads(lake.read_bytes(_refusal_key(run_id, interval)))["reason"]
-    except FileNotFoundError:
-        return None
-    return None if read_manifest(lake, run_id, interval) else str(reason)
+    for key in (_refusal_key(run_id, interval), _old_key(run_id, interval, _REFUSED)):
+        with contextlib.suppress(FileNotFoundError):
+            reason = json.loads(lake.read_bytes(key))["reason"]
+            return None if read_manifest(lake, run_id, interval) else str(reason)
+    return None
 
 
 def _refusal_key(run_id: str, interval: Interval) -> str:
-    return run_key(run_id, f"panel/interval={interval.value}/refused.json")
+    return run_key(run_id, f"snapshot/interval={interval.value}/{_REFUSED}")
 
 
 def manifest_key(run_id: str, interval: Interval) -> str:
     """The key of a panel's manifest."""
-    return run_key(run_id, f"panel/interval={interval.value}/manifest.json")
+    return run_key(run_id, f"snapshot/interval={interval.value}/{_HOLDS}")
+
+
+def _old_key(run_id: str, interval: Interval, name: str) -> str:
+    """Where runs of November 2026 have them: beside the segments."""
+    return run_key(run_id, f"panel/interval={interval.value}/{name}")
 
 
 def field_key(run_id: str, interval: Interval, segment: Segment, field: str) -> str:
@@ -173,13 +184,16 @@ def field_key(run_id: str, interval: Interval, segment: Segment, field: str) -> 
 def write_field(
     lake: Lake, key: str, times_ms: IntArray, symbols: tuple[str, ...], values: FloatArray
 ) -> str:
-    """Write float64 (bars, symbols) as open_time and a column a symbol; the content's hash."""
+    """Write float64 (bars, symbols) as open_time and a column a symbol; the content's hash.
+
+    NaN is null in the file, so that a filter of any reader finds what it should.
+    """
     digest = content_hash(times_ms, symbols, values)
     columns: dict[str, Any] = {
         "open_time": pa.array(times_ms, pa.int64()).cast(KLINES.field("open_time").type)
     }
     for position, symbol in enumerate(symbols):
-        columns[symbol] = pa.array(np.ascontiguousarray(values[:, position]))
+        columns[symbol] = pa.array(np.ascontiguousarray(values[:, position]), from_pandas=True)
     lake.write(key, pa.table(columns), {"content_hash": digest})
     return digest
 

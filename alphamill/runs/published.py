@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from alphamill.runs.failures import missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
-from alphamill.runs.schemas import SUMMARY
+from alphamill.runs.schemas import SUMMARY, rows_in
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import MemoryUsage
@@ -140,7 +140,7 @@ class PublishedRun:
 
     def _rows(self, name: str, kind: type[AnyRow]) -> list[AnyRow]:
         """A table; None for what is not a finite number."""
-        rows = _file(self.lake, self.id, f"{name}.parquet", self.lake.read).to_pylist()
+        rows = _file(self.lake, self.id, f"{name}.parquet", partial(rows_in, self.lake))
         return [kind.from_row({name: finite(row[name]) for name in row}) for row in rows]
 
 

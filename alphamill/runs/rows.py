@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
@@ -205,7 +206,7 @@ class ValidatedTrial(TableRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedTrial(TableRow):
-    """A validated trial beside the others. NaN stays NaN here: what follows computes with it."""
+    """A validated trial beside the others; NaN where a number that counts cannot be had."""
 
     hash: str
     expression: str
@@ -231,6 +232,15 @@ class RankedTrial(TableRow):
     residual_t: float | None = None
     shared_subtree_frac: float | None = None
     complexity_nodes: int | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of RANKING, which has null for NaN."""
+        own = _own(cls, row)
+        return cls(**own | {name: math.nan for name in _NUMBERS if own.get(name) is None})
+
+
+_NUMBERS = ("oriented_t", "bh_p", "n_effective", "sharpe_variance", "discovery_pbo", "pbo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

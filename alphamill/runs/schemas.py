@@ -4,18 +4,24 @@ runs/run=ID/proposals/...   what the models said, read and parsed
 runs/run=ID/trials/...      every candidate with its discovery numbers, one file a shard
 runs/run=ID/validation/...  the trials' validation numbers, kept apart: no prompt reads them
 runs/run=ID/ranking/...     finalists; runs/run=ID/verdicts/... judged factors
+
+A file has no column that its path states, such as `run` or `interval`: it is there for whoever
+reads the folder, and `rows_in` gives it back. A number that is not known is null and never NaN, of
+which a file's statistics say nothing, so that filters would skip or keep such rows by chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
-from alphamill.lake import Lake, run_key
+from alphamill.lake import Lake, run_key, stated_in
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
 from alphamill.runs.rows import AnyRow, Columns, Trial
@@ -172,7 +178,7 @@ def interval_key(run_id: str, table: str, interval: Interval, name: str) -> str:
 def read_rows(lake: Lake, prefix: str, kind: type[AnyRow]) -> list[AnyRow]:
     """The rows of every parquet file under a prefix, files in order of their names."""
     keys = (key for key in sorted(lake.list(prefix)) if key.endswith(".parquet"))
-    return [kind.from_row(row) for key in keys for row in lake.read(key).to_pylist()]
+    return [kind.from_row(row) for key in keys for row in rows_in(lake, key)]
 
 
 def read_trials(lake: Lake, run_id: str, interval: Interval) -> list[Trial]:
@@ -197,6 +203,23 @@ def read_by_hash(
     return {row.hash: row for row in rows}  # type: ignore[attr-defined]
 
 
+def rows_in(lake: Lake, key: str) -> list[dict[str, Any]]:
+    """A file's rows, values by column, with what its path states."""
+    stated: dict[str, Any] = stated_in(key)
+    if "round" in stated:
+        stated["round"] = int(stated["round"])
+    return [stated | row for row in lake.read(key).to_pylist()]
+
+
 def write_rows(lake: Lake, key: str, rows: Iterable[Columns], schema: pa.Schema) -> None:
     """Write rows as one file; a column that a row does not know is null."""
-    lake.write(key, pa.Table.from_pylist([row.to_row() for row in rows], schema=schema), {})
+    stated = stated_in(key)
+    own = pa.schema([column for column in schema if column.name not in stated])
+    table = pa.Table.from_pylist([row.to_row() for row in rows], schema=own)
+    lake.write(key, pa.table([*map(_null_for_nan, table.columns)], schema=own), {})
+
+
+def _null_for_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)

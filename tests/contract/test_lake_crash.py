@@ -48,7 +48,7 @@ def test_kill_9_leaves_one_whole_file_and_no_lock(tmp_path):
         assert len(data) == 30_000_000
         assert data.count(data[:1]) == len(data)
         assert lake.list("") == ["a/big.bin"]
-        for half in (tmp_path / "a").glob("*.tmp"):
+        for half in (tmp_path / ".aside").glob(".*.tmp"):
             caught_writing += 1
             half.unlink()
     lake.update("a/u.parquet", lambda _: (pa.table({"n": [1]}), {}))  # the dead hold no lock

@@ -27,7 +27,9 @@ def lake(tmp_path):
 
 
 def files_of(lake):
-    return [path for path in Path(lake.uri).rglob("*") if path.is_file()]
+    """All but the note that the lake is in today's order."""
+    files = [path for path in Path(lake.uri).rglob("*") if path.is_file()]
+    return [path for path in files if path.name != ".layout"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,39 @@ def test_leftovers_of_dead_writers_are_unseen_and_swept(lake):
     lake.write_bytes("a/u.json", b"2")
     assert not old.exists()
     assert young.exists()  # its writer may be alive
+
+
+def test_what_is_being_written_and_locked_lies_apart_from_the_data(lake, monkeypatch):
+    """A reader that scans a folder meets parquet only, at any moment."""
+    seen, fsync, root = [], os.fsync, Path(lake.uri)
+
+    def looked(descriptor):
+        seen.append(sorted(str(path.relative_to(root)) for path in files_of(lake)))
+        fsync(descriptor)
+
+    lake.write("a/b=1/t.parquet", TABLE, {})
+    monkeypatch.setattr(os, "fsync", looked)
+    lake.update("a/b=1/t.parquet", lambda _: (TABLE.slice(1), {}))
+    (writing, renamed) = seen
+    assert renamed == [".locks/a/b=1.lock", "a/b=1/t.parquet"]
+    (half,) = set(writing) - set(renamed)
+    assert half.startswith(".aside/.t.parquet.")
+    assert lake.list("") == ["a/b=1/t.parquet"]
+
+
+def test_a_folder_that_is_a_file_system_of_its_own(lake, monkeypatch):
+    """No rename crosses to it: its files are written aside in itself."""
+    replace = Path.replace
+
+    def within(path, target):
+        if path.parent != target.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", within)
+    lake.write("a/t.parquet", TABLE, {})
+    assert lake.read("a/t.parquet").equals(TABLE)
+    assert len(files_of(lake)) == 1
 
 
 def test_a_reader_sees_whole_files_while_writers_replace_them(lake):

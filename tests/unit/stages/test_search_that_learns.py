@@ -27,6 +27,7 @@ from alphamill.runs.schemas import (
     VALIDATION,
     VERDICTS,
     VETO,
+    rows_in,
     trials_key,
     write_rows,
 )
@@ -73,7 +74,7 @@ def proposal(*expressions):
 
 def proposed(lake, model, job=JOB, spec=SPEC, **deps):
     facts = propose.run(job, AskingDeps(lake, "run", spec, model, 10**9, call_id="call", **deps))
-    return facts, lake.read(facts.key).to_pylist()
+    return facts, rows_in(lake, facts.key)
 
 
 def trial(text, t=0.0, number=0, status="evaluated", call="c", cost=100, **more):
@@ -450,8 +451,11 @@ def test_a_candidate_whose_reply_broke_off_is_marked(lake):
 
 
 def test_a_row_holds_what_the_schema_names(lake):
-    _, rows = proposed(lake, Model(proposal("rank(close)")))
-    assert set(rows[0]) == set(PROPOSALS.names)
+    facts, rows = proposed(lake, Model(proposal("rank(close)")))
+    stated = {"run": "run", "interval": "1h", "round": 0, "tier": "detailed_analysis"}
+    assert set(rows[0]) == set(PROPOSALS.names) | {"run"}
+    assert stated.items() <= rows[0].items()
+    assert not set(lake.read(facts.key).column_names) & set(stated), "said by the path"
 
 
 def test_what_a_prompt_shows_is_an_indicator_without_a_price_level():
