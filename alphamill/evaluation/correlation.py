@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.evaluation.ranks import correlate_rows, divide, finite_or_nan, rank_rows
 from alphamill.evaluation.returns import forward_returns
@@ -97,6 +98,11 @@ def ranks_autocorrelation(ranks: FloatArray, lag_bars: int = 1) -> FloatArray:
     """As `rank_autocorrelation`, of average ranks."""
     earlier = ranks[: max(len(ranks) - lag_bars, 0)]
     return correlate_rows(ranks[lag_bars:], earlier, MIN_SYMBOLS, by_rank=True)
+
+
+def at_once(present: NDArray[np.bool_]) -> int:
+    """How many of the columns (bars, symbols) are there together, at most."""
+    return int(np.count_nonzero(present, axis=1).max(initial=0)) if present.size else 0
 
 
 def coverage(values: FloatArray, present: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from alphamill.evaluation.correlation import (
     MIN_SYMBOLS,
+    at_once,
     information_coefficient,
     mean_ic,
     time_series_products,
@@ -29,11 +30,11 @@ class Nearest:
 def signal_correlation(a: FloatArray, b: FloatArray, stride_bars: int = 1) -> float:
     """Mean cross-sectional Spearman correlation of two factors' values, every `stride_bars`-th bar.
 
-    a, b: (bars, symbols). With fewer than three symbols: the rank correlation in time. NaN where
-    the two never meet.
+    a, b: (bars, symbols). With fewer than three symbols at once: the rank correlation in time. NaN
+    where the two never meet.
     """
     a, b = a[::stride_bars], b[::stride_bars]
-    if a.shape[1] < MIN_SYMBOLS:
+    if at_once(np.isfinite(a)) < MIN_SYMBOLS:
         return mean_ic(time_series_products(a, b))
     return mean_ic(information_coefficient(a, b))
 

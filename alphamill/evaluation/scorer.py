@@ -10,6 +10,7 @@ import numpy as np
 from alphamill.evaluation.correlation import (
     DECAY_HORIZONS_BARS,
     MIN_SYMBOLS,
+    at_once,
     coverage,
     decay_half_life_bars,
     information_coefficient,
@@ -66,8 +67,8 @@ class Scorer:
     panel: "open", "close", and "volume", "quote_volume", "funding_rate" if there are any; (bars,
     symbols). skip_bars: bars at the start that only served the look-back or are embargoed; nothing
     is decided there. weighting, quantiles (at most one a symbol), participation_frac: see
-    `portfolio.backtest`; below three symbols the weighting is "time_series". log_returns: of the
-    labels. Holds about ten arrays of a field's size, and a score some ten more.
+    `portfolio.backtest`; below three symbols at once the weighting is "time_series". log_returns:
+    of the labels. Holds about ten arrays of a field's size, and a score some ten more.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class Scorer:
         self._shape = panel["open"].shape
         self._present = np.isfinite(panel["close"][skip_bars:])
         n_symbols = int(self._present.any(axis=0).sum()) if self._present.size else 0
-        self._scheme = scheme_for(n_symbols, weighting)
+        # Two coins that had one name are two symbols, and never a cross-section.
+        together = at_once(self._present)
+        self._across = together >= MIN_SYMBOLS
+        self._scheme = scheme_for(together, weighting)
         self._quantiles = max(2, min(quantiles, n_symbols))
         self._base = Score(
             horizon_bars,
@@ -104,7 +108,6 @@ class Scorer:
             participation_frac=participation_frac,
             log_returns=log_returns,
         )
-        self._across = n_symbols >= MIN_SYMBOLS
         self._fault = segment_fault(panel, horizon_bars, entry_lag_bars, skip_bars)
         if self._fault:
             return
@@ -144,7 +147,7 @@ class Scorer:
         base = replace(
             self._base, direction=direction or 1, coverage=coverage(scored, self._present)
         )
-        fault = self._fault or _factor_fault(scored, base)
+        fault = self._fault or _factor_fault(scored, self._across)
         if fault:
             return replace(base, fault=fault), None
         ranked = Ranked.of(scored)
@@ -169,7 +172,7 @@ class Scorer:
         """
         values = self._checked(values, direction)
         scored = values[self._base.skip_bars :]
-        if self._fault or _factor_fault(scored, self._base):
+        if self._fault or _factor_fault(scored, self._across):
             return None
         ranked, base = Ranked.of(scored), self._base
         found = {horizon: self._measure(ranked, label) for horizon, label in self._labels.items()}
@@ -276,11 +279,10 @@ def segment_fault(
     return None
 
 
-def _factor_fault(values: FloatArray, base: Score) -> str | None:
+def _factor_fault(values: FloatArray, across: bool) -> str | None:
     """Why these values cannot be measured, or None."""
     if not np.isfinite(values).any():
         return "the factor has no value in the segment"
-    across = base.n_symbols >= MIN_SYMBOLS
     if not demean_rows(values if across else values.T).any():
         return f"the factor is constant {'across symbols' if across else 'in time'}"
     return None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
-from alphamill.frames import BarSpan, Month, TimeRange
+from alphamill.frames import BarSpan, Interval, Month, TimeRange, times_ms, union
 from alphamill.lake.layout import Series
+from alphamill.lake.listings import COLUMNS, SILENT_MS, Listing, find_listings
 from alphamill.lake.manifest import Manifest, Missing
+from alphamill.lake.months import read_klines
+from alphamill.lake.store import Lake
+
+_LONG_BARS = (Interval.D3, Interval.W1, Interval.MO1)  # a silence need not leave one out
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,9 @@ class Holdings:
     whose settlements the lake does not know, empty on spot. funding_silent: those of them in which
     the contract traded and the exchange, when asked, had no settlement. off_grid: times of rows
     that the exchange has where no bar can open, which were left out. asked_ms: by month, when the
-    exchange was last asked; a month that is not there was never asked for.
+    exchange was last asked; a month that is not there was never asked for. new_listings: coins
+    that took over the symbol. no_trade_since_ms: from when on nothing traded up to the end, for
+    longer than any quiet; None if it trades.
     """
 
     series: Series
@@ -34,6 +42,8 @@ class Holdings:
     funding_unknown: tuple[TimeRange, ...] = ()
     funding_silent: tuple[TimeRange, ...] = ()
     off_grid: tuple[int, ...] = ()
+    new_listings: tuple[Listing, ...] = ()
+    no_trade_since_ms: int | None = None
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -60,6 +70,11 @@ class Holdings:
             "funding_unknown": [asdict(stretch) for stretch in self.funding_unknown],
             "funding_silent": [asdict(stretch) for stretch in self.funding_silent],
             "off_grid_ms": [*self.off_grid],
+            "new_listings": [
+                {"start_ms": one.start_ms, "price_ratio": one.price_ratio}
+                for one in self.new_listings
+            ],
+            "no_trade_since_ms": self.no_trade_since_ms,
         }
 
     def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:
@@ -86,3 +101,34 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
         {e.month: max(e.written_ms, compared_ms.get(e.month, 0)) for e in held.entries},
         off_grid=tuple(time_ms for part in held.partitions for time_ms in part.facts.off_grid),
     )
+
+
+def with_listings(lake: Lake, held: Holdings) -> Holdings:
+    """With what its bars say of coins under one name; they are read only where they might.
+
+    A silence of which a part was not fetched, or is damaged, says nothing.
+    """
+    absent = [one for one in held.missing if one.why == "absent at the exchange"]
+    longest_ms = max((one.length_ms for one in union([*absent, *held.halts])), default=0)
+    series = held.series
+    if longest_ms <= SILENT_MS and series.interval not in _LONG_BARS:
+        return held
+    where = lake, series.market, series.symbol, series.interval
+    bars = read_klines(*where, held.start_ms, held.end_ms, COLUMNS)
+    if not bars.num_rows:
+        return held
+    listings = find_listings(bars, series.interval, held.end_ms)
+    unknown = [one for one in held.missing if one.why in ("not fetched", "damaged")]
+    new = tuple(
+        listing
+        for before, listing in pairwise(listings)
+        if not _within(unknown, before.end_ms, listing.start_ms)
+    )
+    traded_ms = listings[-1].end_ms if listings else int(times_ms(bars)[0])
+    ended = held.end_ms - traded_ms > SILENT_MS and not _within(unknown, traded_ms, held.end_ms)
+    return replace(held, new_listings=new, no_trade_since_ms=traded_ms if ended else None)
+
+
+def _within(stretches: Sequence[TimeRange], start_ms: int, end_ms: int) -> bool:
+    """Whether any of them has a part of that time."""
+    return any(one.start_ms < end_ms and start_ms < one.end_ms for one in stretches)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind
-from alphamill.report.values import plain, usd, whole
+from alphamill.lake.listings import symbol_of
+from alphamill.report.values import moment, plain, times_over, usd, whole
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
@@ -30,6 +31,7 @@ def caveats(run: PublishedRun) -> list[str]:
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
         survivors_line(run),
+        *listing_lines(run),
         funding_line(run),
     )
     return [sentence for sentence in sentences if sentence]
@@ -44,6 +46,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         trading_line(run.spec.segments, run.spec.portfolio),
         costs_line(run.spec.fees),
         survivors_line(run),
+        *listing_lines(run),
         funding_line(run),
         looks_line(run.factors),
         *cut_lines(run),
@@ -153,6 +156,25 @@ def survivors_line(run: PublishedRun) -> str:
         f"{len(ended)} of {len(symbols)} symbols stopped trading within the range; their last "
         f"returns are in every figure: {_some(ended)}."
     )
+
+
+def listing_lines(run: PublishedRun) -> list[str]:
+    """Which symbols were given to another coin within the range, and what became of positions.
+
+    A run of before they were told apart says that it does not know.
+    """
+    known = [panel.new_listings for panel in run.manifests]
+    if any(new is None for new in known):
+        return [
+            "Made before coins under one name were told apart: where a symbol was given again, "
+            "books earn the jump between two coins. `gaps` names such symbols; a new run cuts them."
+        ]
+    found = {name: one for new in known for name, one in (new or {}).items()}
+    return [
+        f"{symbol_of(name)} is another coin since {moment(one.start_ms)} (price x "
+        f"{times_over(one.price_ratio)}): positions in the one before are closed at its last price."
+        for name, one in sorted(found.items())
+    ]
 
 
 def funding_line(run: PublishedRun) -> str:

@@ -89,6 +89,14 @@ def amount(value: object) -> str:
     return f"{known:,.0f}"
 
 
+def times_over(ratio: object) -> str:
+    """How many times over, three digits that count: 20,000, 2.5, 0.001."""
+    known = real(ratio)
+    if known is None:
+        return NOTHING
+    return f"{known:,.0f}" if abs(known) >= 100 else f"{known:.3g}"
+
+
 def milliseconds(value: object) -> str:
     """A latency; seconds from ten seconds on."""
     known = real(value)

@@ -23,6 +23,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment
 from alphamill.frames import KLINES, FloatArray, IntArray, Interval, Panel
 from alphamill.lake import Lake, run_key
+from alphamill.lake.listings import symbol_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +43,32 @@ class SegmentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NewListing:
+    """A coin that took over a name: since when, and its first open over the last close before."""
+
+    start_ms: int
+    price_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class PanelManifest:
     """What a panel snapshot holds. `snapshot` is a hash of all of its content.
 
-    ended: symbols that stopped trading before the panel ends; None in a snapshot of before they
-    were noted. funding_unknown: bars a symbol whose funding the lake does not know; None on spot,
-    which pays none, and in a snapshot without it.
+    symbols: its columns. A coin that took over the name of another is a column of its own, named
+    like "LUNAUSDT@2022-05-31" (`lake.listings`). ended: those that stopped trading before the panel
+    ends; None in a snapshot of before they were noted. funding_unknown: bars a symbol whose funding
+    the lake does not know; None on spot, which pays none, and in a snapshot without it.
+    new_listings: by column; None in a snapshot of before they were told apart.
     """
 
     interval: Interval
     symbols: tuple[str, ...]
-    missing: tuple[str, ...]  # asked for, without a bar in the range
+    missing: tuple[str, ...]  # asked for, without a bar that trades in the range
     snapshot: str
     segments: Mapping[Segment, SegmentFacts]
     ended: tuple[str, ...] | None = None
     funding_unknown: Mapping[str, int] | None = None
+    new_listings: Mapping[str, NewListing] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +139,18 @@ def write_last_bars(lake: Lake, run_id: str, interval: Interval, bars: pa.Table)
 
 
 def load_last_bars(lake: Lake, run_id: str, interval: Interval, symbol: str) -> pa.Table:
-    """A symbol's last discovery bars with every field, oldest first; no row for a missing one."""
+    """A symbol's last discovery bars with every field, oldest first; no row for a missing one.
+
+    Of several coins under the symbol the last that trades there.
+    """
     try:
         table = lake.read(_last_bars_key(run_id, interval))
     except FileNotFoundError:
         table = lake.read(_old_key(run_id, interval, "segment=discovery/_last_bars.parquet"))
-    return table.filter(pc.equal(table["symbol"], symbol))
+    names = [name for name in table["symbol"].unique().to_pylist() if symbol_of(name) == symbol]
+    coins = [table.filter(pc.equal(table["symbol"], name)) for name in names]
+    trading = [rows for rows in coins if pc.any(pc.is_finite(rows["close"])).as_py()]
+    return [table.slice(0, 0), *coins[:1], *trading][-1]
 
 
 def _last_bars_key(run_id: str, interval: Interval) -> str:

@@ -10,6 +10,7 @@ from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
+from alphamill.lake.listings import symbol_of
 from alphamill.runs.panels import SegmentPanel, load_panel, read_manifest
 
 _OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding where they are
@@ -18,7 +19,8 @@ _OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding
 class SegmentReader:
     """One segment's panel, its fields read when a factor first needs them.
 
-    groups: group -> symbol -> label; a symbol without a label belongs to no group.
+    groups: group -> symbol -> label; a symbol without a label belongs to no group, and every coin
+    under a symbol to the symbol's.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class SegmentReader:
 
     def labels(self) -> dict[str, list[str | None]]:
         """Group -> a label a symbol of the panel, as `compute` takes them."""
-        symbols = self.panel(()).panel.symbols
+        symbols = [symbol_of(name) for name in self.panel(()).panel.symbols]
         return {
             name: [table.get(symbol) for symbol in symbols] for name, table in self._groups.items()
         }

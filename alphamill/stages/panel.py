@@ -1,7 +1,8 @@
 """panel: one snapshot of all symbols on a regular grid, cut into the run's segments.
 
 The grid runs from the first to the last bar that any symbol has in the run's range. Discovery is
-its first part, then validation, then holdout. Each segment's files end where the segment ends, so
+its first part, then validation, then holdout. A symbol under which two coins traded is a column for
+each, and what is silent is no bar: see `lake.listings`. Each segment's files end where it ends, so
 no label of one can use a bar of the next, and what reads discovery cannot see further: the bars are
 not in its files. Validation and holdout begin with some bars of the segment before, so that factors
 have their look-back; those and an embargo after them are not scored.
@@ -23,13 +24,13 @@ from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, times_ms
-from alphamill.grid import off_grid
-from alphamill.indicators import indicator_names
+from alphamill.indicators import compute_indicators, indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.market.funding.parse import MINUTE_MS, settled_ms
 from alphamill.runs.library import Moment, look_up
 from alphamill.runs.panels import (
+    NewListing,
     PanelManifest,
     SegmentFacts,
     field_key,
@@ -40,12 +41,12 @@ from alphamill.runs.panels import (
     write_refusal,
 )
 from alphamill.runs.segments import NO_GRID, cut_segments, too_short
+from alphamill.stages.columns import Column, columns_of
 from alphamill.stages.features import read_features
 from alphamill.stages.funding import KnownFunding, read_owed
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
-_ENDED_MS = 2 * 86_400_000  # without a bar up to the panel's last: no outage lasts so long
 _MEASURED_BY = ("open", "close", "volume")  # what says whether anything can be measured
 _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 
@@ -65,7 +66,9 @@ class PanelDeps:
 
 @dataclass(frozen=True, slots=True)
 class PanelFacts(Facts):
-    """What the snapshot holds. missing: symbols without a bar. bars: by segment, without history.
+    """What the snapshot holds. bars: by segment, without history.
+
+    symbols: its columns, one a listing. missing: symbols without a bar, or without a trade in any.
 
     skipped: it was complete already and was left as it is.
     """
@@ -83,8 +86,7 @@ class _Grid:
     interval: Interval
     start_ms: int
     bars: int
-    symbols: tuple[str, ...]
-    ended: tuple[str, ...]
+    columns: tuple[Column, ...]
 
     @property
     def end_ms(self) -> int:
@@ -93,6 +95,10 @@ class _Grid:
     @property
     def times_ms(self) -> IntArray:
         return self.start_ms + self.interval.ms * np.arange(self.bars, dtype=np.int64)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
 
 
 def run(job: PanelJob, deps: PanelDeps) -> PanelFacts:
@@ -156,24 +162,17 @@ def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
     if interval is Interval.MO1:
         raise Unfit(NO_GRID)
     spec = deps.spec
-    times = {symbol: _open_times(symbol, interval, deps) for symbol in sorted(set(spec.symbols))}
-    times = {symbol: values for symbol, values in times.items() if values.size}
-    if not times:
+    columns = columns_of(deps.lake, spec, interval)
+    if columns is None:
         raise Unfit(f"the lake has no {interval} bar of {', '.join(spec.symbols)} in the range")
-    every = np.concatenate(list(times.values()))
+    if not columns:
+        raise Unfit(
+            f"no {interval} bar of {', '.join(spec.symbols)} in the range has a trade: of symbols "
+            "that were delisted the exchange may go on giving flat bars; ask for an earlier range"
+        )
+    every = np.concatenate([column.open_ms for column in columns])
     first, last = int(every.min()), int(every.max())
-    gap_ms = max(_ENDED_MS, 2 * interval.ms)
-    ended = tuple(symbol for symbol, own in times.items() if int(own.max()) < last - gap_ms)
-    return _Grid(interval, first, (last - first) // interval.ms + 1, tuple(times), ended)
-
-
-def _open_times(symbol: str, interval: Interval, deps: PanelDeps) -> IntArray:
-    spec = deps.spec
-    table = read_klines(
-        deps.lake, spec.market, symbol, interval, spec.start_ms, spec.end_ms, ["open_time"]
-    )
-    times = times_ms(table)
-    return times[~off_grid(interval, times)]
+    return _Grid(interval, first, (last - first) // interval.ms + 1, columns)
 
 
 def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, SegmentBars]:
@@ -206,7 +205,7 @@ def _check_measurable(
 
 def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
     """Every field over the whole grid, a few at a time in memory."""
-    size = max(1, _BATCH_BYTES // (grid.bars * len(grid.symbols) * 8))
+    size = max(1, _BATCH_BYTES // (grid.bars * len(grid.columns) * 8))
     for names in _batches(KLINE_FIELDS, size):
         yield from _batch(names, grid, deps, of_klines=True)
     if deps.spec.market.has_funding:
@@ -221,11 +220,11 @@ def _funding(grid: _Grid, deps: PanelDeps) -> FloatArray:
     spec, end_ms = deps.spec, grid.end_ms + MINUTE_MS
     columns = [
         funding_column(
-            read_owed(deps.lake, spec.market, symbol, grid.interval, grid.start_ms, end_ms),
+            read_owed(deps.lake, spec.market, column.symbol, grid.interval, grid.start_ms, end_ms),
             grid.times_ms,
             grid.interval.ms,
         )
-        for symbol in grid.symbols
+        for column in grid.columns
     ]
     return np.stack(columns, axis=1)
 
@@ -257,24 +256,41 @@ def _batches(names: Sequence[str], size: int) -> Iterator[list[str]]:
 def _batch(
     names: list[str], grid: _Grid, deps: PanelDeps, of_klines: bool
 ) -> Iterator[tuple[str, FloatArray]]:
-    values = {name: np.full((grid.bars, len(grid.symbols)), np.nan) for name in names}
-    read = read_klines if of_klines else read_features
-    span, columns = (grid.interval, grid.start_ms, grid.end_ms), ["open_time", *names]
-    for position, symbol in enumerate(grid.symbols):
-        table = read(deps.lake, deps.spec.market, symbol, *span, columns)
-        offsets = times_ms(table, "open_time") - grid.start_ms
-        rows, beside = np.divmod(offsets, grid.interval.ms)
+    values = {name: np.full((grid.bars, len(grid.columns)), np.nan) for name in names}
+    for position, column in enumerate(grid.columns):
+        table = _stored(names, column, grid, deps, of_klines)
+        open_ms = times_ms(table, "open_time")
+        rows, beside = np.divmod(open_ms - grid.start_ms, grid.interval.ms)
         here = beside == 0
+        if column.listing is not None:
+            here &= column.listing.holds(open_ms)
         for name in names:
-            column = table[name].cast(pa.float64()).to_numpy()
-            values[name][rows[here], position] = column[here]
+            own = table[name].cast(pa.float64()).to_numpy()
+            values[name][rows[here], position] = own[here]
     yield from values.items()
+
+
+def _stored(
+    names: list[str], column: Column, grid: _Grid, deps: PanelDeps, of_klines: bool
+) -> pa.Table:
+    """`open_time` and these fields of a column's symbol, over the grid.
+
+    Indicators are stored of a symbol's bars in a row, whatever coin they are of. They start anew
+    after a hole; a coin that follows without one gets them of its own bars alone.
+    """
+    where = deps.lake, deps.spec.market, column.symbol, grid.interval
+    if of_klines or not column.mixed:
+        read = read_klines if of_klines else read_features
+        return read(*where, grid.start_ms, grid.end_ms, ["open_time", *names])
+    own = read_klines(*where, int(column.open_ms[0]), grid.end_ms)
+    frame = compute_indicators(own.to_pandas(), names, grid.interval)
+    return pa.table({"open_time": own["open_time"], **{name: frame[name] for name in names}})
 
 
 def _last_bars(grid: _Grid, end: int, fields: Mapping[str, FloatArray]) -> pa.Table:
     """Rows up to `end` of the grid, one a symbol and bar."""
     times_ms = grid.times_ms[max(0, end - LAST_BARS) : end]
-    n_symbols = len(grid.symbols)
+    n_symbols = len(grid.columns)
     columns: dict[str, Any] = {
         "symbol": pa.array(np.repeat(np.array(grid.symbols), len(times_ms))),
         "open_time": pa.array(np.tile(times_ms, n_symbols), pa.int64()).cast(
@@ -299,7 +315,7 @@ def _manifest(
     return PanelManifest(
         interval=grid.interval,
         symbols=grid.symbols,
-        missing=tuple(sorted(set(spec.symbols) - set(grid.symbols))),
+        missing=tuple(sorted(set(spec.symbols) - {column.symbol for column in grid.columns})),
         snapshot=digest.hexdigest(),
         segments={
             segment: SegmentFacts(
@@ -311,7 +327,12 @@ def _manifest(
             )
             for segment, cut in cuts.items()
         },
-        ended=grid.ended,
+        ended=tuple(column.name for column in grid.columns if column.ended),
+        new_listings={
+            column.name: NewListing(one.start_ms, one.price_ratio)
+            for column in grid.columns
+            if (one := column.listing) and one.price_ratio is not None
+        },
     )
 
 

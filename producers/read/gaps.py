@@ -10,7 +10,7 @@ from rich.console import Console
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market, TimeRange
 from alphamill.lake import Lake, compared_at_ms, manifest, partitions
-from alphamill.lake.holdings import Holdings, holdings_of
+from alphamill.lake.holdings import Holdings, holdings_of, with_listings
 from alphamill.report.terminal.gaps import funding_cure, gaps_view
 from alphamill.stages.funding import read_owed
 from producers import options
@@ -38,7 +38,7 @@ def gaps(
     market: str | None,
     as_json: bool,
 ) -> None:
-    """Show which bars the lake has, which are missing, and why.
+    """Show which bars the lake has, which are missing, and why; and where a name was given again.
 
     Reads the lake alone; no stack needs to run. --json has every stretch.
 
@@ -62,12 +62,10 @@ def gaps(
             f"alphamill fetch {' '.join(wanted) or 'SYMBOL...'} --interval 1h --start 2024-01-01"
         )
     holdings = [
-        _with_funding(
-            lake,
-            holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s)),
-        )
+        holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s))
         for s in found
     ]
+    holdings = [with_listings(lake, _with_funding(lake, held)) for held in holdings]
     if as_json:
         options.print_json(
             {"lake": lake.uri, "series": [one.to_dict() for one in holdings], "absent": absent}

@@ -12,7 +12,7 @@ from alphamill.frames import BarSpan
 from alphamill.lake import Missing
 from alphamill.lake.holdings import Holdings
 from alphamill.report.terminal.tables import empty_table
-from alphamill.report.values import NOTHING, moment, percent, plain, whole
+from alphamill.report.values import NOTHING, moment, percent, plain, times_over, whole
 
 _STRETCHES_SHOWN = 40
 _DAY_MS = 86_400_000
@@ -28,6 +28,8 @@ def gaps_view(holdings: Sequence[Holdings], absent: Sequence[str]) -> Renderable
     halts = [(one, halt, "flat bars, no trade") for one in holdings for halt in one.halts]
     parts: list[RenderableType] = [_series_table(holdings), Text()]
     parts += _stretches("missing", missing) or [Text("no bar is missing", style="green")]
+    if known := _listing_lines(holdings):
+        parts += [Text(), *(Text(line, style="yellow") for line in known)]
     if unknown := _funding_lines(holdings):
         parts += [Text(), *(Text(line, style="yellow") for line in unknown)]
     if halts:
@@ -37,6 +39,21 @@ def gaps_view(holdings: Sequence[Holdings], absent: Sequence[str]) -> Renderable
     if absent:
         parts.append(Text(f"not in the lake at all: {', '.join(absent)}", style="yellow"))
     return Group(*parts)
+
+
+def _listing_lines(holdings: Sequence[Holdings]) -> list[str]:
+    """For example "LUNAUSDT (spot 1h): new listing since 2022-05-31 06:00 (price x 20,000)"."""
+    lines = []
+    for one in holdings:
+        whose = f"{one.series.symbol} ({one.series.market.value} {one.series.interval.value})"
+        lines += [
+            f"{whose}: new listing since {moment(new.start_ms)} "
+            f"(price x {times_over(new.price_ratio)})"
+            for new in one.new_listings
+        ]
+        if one.no_trade_since_ms is not None:
+            lines.append(f"{whose}: no trade since {moment(one.no_trade_since_ms)}: ended")
+    return lines
 
 
 def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
