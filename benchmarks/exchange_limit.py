@@ -170,7 +170,8 @@ def measure(
     markets: spot, or both of the futures; a run on each.
     """
     source = SyntheticSource(market_for((windows + 2) * window_s, markets))
-    limits = Limits(round(WEIGHT_A_SECOND * window_s), None, round(window_s * 1000))
+    weight, window_ms = round(WEIGHT_A_SECOND * window_s), round(window_s * 1000)
+    limits = Limits(weight=weight, requests=None, window_ms=window_ms)
     config = ExchangeConfig(spot_limits=limits, futures_limits=limits, latency_ms=(5, 20))
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 _LONGEST_BAN_MS = 3 * 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one address may use of spot's API, or of both futures markets' together.
 
