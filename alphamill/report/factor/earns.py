@@ -99,7 +99,7 @@ def traded(drawn: Drawn) -> Figure:
     upper = drawn.over_time(
         "turnover",
         widened(mean, zero=True),
-        f"turnover a bar, %, mean of {drawn.window_text}",
+        f"turnover a bar, %, mean of {drawn.long(window)}",
         FIRST,
         88,
     )
@@ -150,7 +150,7 @@ def when_and_where(drawn: Drawn) -> Figure:
     counts = [int(np.isfinite(drawn.ic[rows]).sum()) for _, rows in parts]
     bars = sum(len(piece.series.book.gross) for piece in sheet.pieces)
     earned = np.sum([piece.series.book.earned_by_symbol for piece in sheet.pieces], axis=0)
-    yearly = 100 * earned * _YEAR_MS / (bars * sheet.subject.interval.ms)
+    yearly = 100 * earned * _YEAR_MS / (max(bars, 1) * sheet.subject.interval.ms)
     order = [int(at) for at in np.argsort(-yearly, kind="stable")]
     largest = float(np.abs(earned).max() / (np.abs(earned).sum() or 1.0))
     upper, lower = _period_bars(drawn, unit, found, counts), _coin_bars(drawn, yearly, order)

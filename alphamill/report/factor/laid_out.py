@@ -105,11 +105,10 @@ class Drawn:
         month = round(30 * DAY_MS / self.sheet.subject.interval.ms)
         return max(2 * _LEAST, min(month, len(self.ends_ms) // 8))
 
-    @property
-    def window_text(self) -> str:
-        """The same in words."""
-        days = self.window * self.sheet.subject.interval.ms / DAY_MS
-        return f"{days:.0f} days" if days >= 2 else f"{self.window} bars"
+    def long(self, bars: int) -> str:
+        """How long so many bars are."""
+        days = bars * self.sheet.subject.interval.ms / DAY_MS
+        return f"{days:.0f} days" if days >= 2 else f"{bars} bars"
 
     def time(self) -> Scale:
         """All of the run's time, what is sealed too."""

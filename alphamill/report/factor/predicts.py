@@ -54,12 +54,13 @@ def predicting(drawn: Drawn) -> Figure:
         "cumulative", widened(total, zero=True), f"cumulative {drawn.word}", FIRST, 96
     )
     upper.line(times, total, "main")
-    mean, half = rolling(ic, drawn.window, drawn.sheet.horizon_bars)
-    unit = f"rolling {drawn.word}, {drawn.window_text}, with its 95 % interval"
+    window = min(drawn.window, max(2, len(ic) // 2))
+    mean, half = rolling(ic, window, drawn.sheet.horizon_bars)
+    unit = f"rolling {drawn.word}, {drawn.long(window)}, with its 95 % interval"
     ends = widened(np.concatenate((mean - half, mean + half)), zero=True)
     lower = drawn.over_time("rolling", ends, unit, FIRST + 124, 80)
     lower.x_ticks = time_ticks(lower.x)
-    at = times[drawn.window - 1 :]
+    at = times[window - 1 :]
     lower.area(at, mean - half, mean + half, "interval")
     lower.line(at, mean, "main")
     sheet = drawn.sheet
@@ -259,21 +260,23 @@ def _slots(drawn: Drawn) -> list[_Slots]:
 def by_quantile(drawn: Drawn) -> Figure | None:
     """Mean return by quantile beside their cumulative curves."""
     sheet = drawn.sheet
-    returns = np.concatenate([piece.series.quantile_returns for piece in sheet.pieces])
-    count = returns.shape[1]
+    count = sheet.pieces[0].series.quantile_returns.shape[1]
+    pieces = [one for one in sheet.pieces if one.series.quantile_returns.shape[1] == count]
+    returns = np.concatenate([piece.series.quantile_returns for piece in pieces])
     if not count or not np.isfinite(returns).any(axis=0).all():
         return None
+    ends = np.concatenate([piece.ends_ms for piece in pieces])
     means = np.array([mean_ic(returns[:, at]) for at in range(count)])
     beside, earned = means - means.mean(), _cumulated(returns) / sheet.horizon_bars
     spread = 1e4 * float(means[-1] - means[0])
     return Figure(
         "Does a higher quantile earn more?",
         f"Mean return by quantile over {drawn.held_for}, less the mean of all, and cumulative "
-        f"return by quantile: the same on 1/{sheet.horizon_bars} of the capital a bar, before "
-        f"costs, not compounded. Q{count} is bought, Q1 sold; top minus bottom "
-        f"{number(spread, 2, True)} bps.",
+        f"return by quantile: the same on {_share(sheet.horizon_bars)} of the capital a bar, "
+        f"before costs, not compounded. Q{count} is bought, Q1 sold; top minus bottom "
+        f"{number(spread, 2, True)} bps.{_left_out(drawn, count)}",
         TOP + 168 + 34,
-        [_quantile_bars(drawn, beside), _quantile_curves(drawn, earned)],
+        [_quantile_bars(drawn, beside), _quantile_curves(drawn, ends, earned)],
         Table(
             ("quantile", "mean return, bps", "less the mean, bps", "cumulative, %"),
             [
@@ -286,6 +289,23 @@ def by_quantile(drawn: Drawn) -> Figure | None:
                 for at in range(count)
             ],
         ),
+    )
+
+
+def _share(horizon_bars: int) -> str:
+    return f"1/{horizon_bars}" if horizon_bars > 1 else "all"
+
+
+def _left_out(drawn: Drawn, count: int) -> str:
+    """Which segments have fewer quantiles, since coins were delisted before them."""
+    fewer = [
+        str(piece.segment)
+        for piece in drawn.sheet.pieces
+        if piece.series.quantile_returns.shape[1] != count
+    ]
+    words = " and ".join(fewer)
+    return (
+        f" Without {words}, where there are other quantiles: not as many symbols." if fewer else ""
     )
 
 
@@ -309,7 +329,7 @@ def _quantile_bars(drawn: Drawn, beside: Floats) -> Panel:
     return made
 
 
-def _quantile_curves(drawn: Drawn, earned: FloatArray) -> Panel:
+def _quantile_curves(drawn: Drawn, ends_ms: FloatArray, earned: FloatArray) -> Panel:
     span, count = drawn.time(), earned.shape[1]
     x = Scale(span.low, span.high, LEFT + 154, WIDTH - 24)
     y = drawn.axes.of("cumulative by quantile", widened(100 * earned, zero=True))
@@ -318,7 +338,7 @@ def _quantile_curves(drawn: Drawn, earned: FloatArray) -> Panel:
     made.x_ticks = time_ticks(x, 3)
     drawn.shade(made, named=False)
     for at in range(count):
-        made.line(drawn.ends_ms, 100 * earned[:, at], f"q{_colour(at, count)}")
+        made.line(ends_ms, 100 * earned[:, at], f"q{_colour(at, count)}")
     made.end_labels(
         [
             (100 * float(earned[-1, at]), f"Q{at + 1}", f"q{_colour(at, count)}")

@@ -123,6 +123,70 @@ def test_two_factors_side_by_side_are_drawn_on_the_same_axes(sheets):
     assert second[0].panels[0].y.high >= alone.high
 
 
+def changed(sheet, segment=None, **parts):
+    """The sheet with other series: of one segment, or of all."""
+    pieces = [
+        replace(one, series=replace(one.series, **{k: v(one.series) for k, v in parts.items()}))
+        if segment in (None, one.segment)
+        else one
+        for one in sheet.pieces
+    ]
+    return replace(sheet, pieces=tuple(pieces))
+
+
+def question(sheet, word):
+    return next(one for one in figures(sheet) if word in one.question)
+
+
+def test_where_coins_were_delisted_quantiles_that_are_others_are_left_out_and_named(sheets):
+    """Below five symbols there are fewer quantiles, and none of them is the same slice."""
+    fewer = changed(
+        sheets[0], Segment.HOLDOUT, quantile_returns=lambda series: series.quantile_returns[:, :4]
+    )
+    plot = question(fewer, "quantile")
+    assert "Without holdout, where there are other quantiles" in plot.caption
+    assert len(plot.table.rows) == 5
+    known = question(replace(sheets[0], pieces=sheets[0].pieces[:2]), "quantile").table.rows
+    assert plot.table.rows == known
+
+
+def test_a_book_that_never_traded_has_no_lines_and_no_error(sheets):
+    none = np.empty(0)
+    idle = changed(
+        sheets[0],
+        book=lambda series: replace(
+            series.book,
+            **dict.fromkeys(("gross", "net", "funding", "traded", "room"), none),
+            earned_by_symbol=np.zeros_like(series.book.earned_by_symbol),
+        ),
+    )
+    idle = replace(idle, pieces=tuple(replace(one, held_ms=none) for one in idle.pieces))
+    assert question(idle, "costs").panels[0].lines == []
+    assert "0 % of all that was gained" in question(idle, "coins").caption
+
+
+def test_few_correlations_in_many_bars_are_rolled_over_as_many_as_there_are(sheets):
+    def few(series):
+        sparse = np.full_like(series.correlations, np.nan)
+        sparse[::40] = series.correlations[::40]
+        return {**series.by_horizon, series.horizon_bars: sparse}
+
+    sparse = changed(sheets[0], by_horizon=few)
+    rolling = question(sparse, "keep predicting").panels[1]
+    assert len(rolling.lines) == 1
+    assert np.isfinite([rolling.y.low, rolling.y.high]).all()
+
+
+def test_all_that_is_lost_stays_within_a_log_scale(sheets):
+    ruined = changed(
+        sheets[0], book=lambda series: replace(series.book, net=np.full_like(series.book.net, -0.2))
+    )
+    upper, lower = question(ruined, "costs").panels
+    assert upper.y.log
+    assert upper.y.low > 0
+    assert lower.y.low < -99
+
+
 HOSTILE = '</text></svg><script>alert(1)</script>" onload="x" \' & \x1b[31m'
 
 
