@@ -121,6 +121,7 @@ class Submission:
     again: bool
     wait: bool
     as_json: bool
+    unlisted: bool = False
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -169,6 +170,11 @@ submit_options = gathered(
     click.option("--again", is_flag=True, help="A new run even if the same was asked for before."),
     click.option("--wait", is_flag=True, help="Show progress until the run has ended."),
     json_option,
+    click.option(
+        "--unlisted",
+        is_flag=True,
+        help="Also take symbols that the exchange does not list, as it does those once delisted.",
+    ),
 )
 
 

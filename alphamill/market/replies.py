@@ -130,6 +130,12 @@ def is_unknown_interval(reply: Reply) -> bool:
 
 def unknown_symbol(symbol: str, known: Iterable[str]) -> GiveUp:
     """The error for a symbol that the exchange does not have, with the nearest that it has."""
-    near = difflib.get_close_matches(symbol.upper(), list(known), n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest_symbol(symbol, known)
+    hint = f"; did you mean {near}?" if near else ""
     return GiveUp(f"the exchange has no symbol {symbol!r}{hint}")
+
+
+def nearest_symbol(symbol: str, known: Iterable[str]) -> str | None:
+    """The known symbol that is spelled most alike; None where none is near."""
+    near = difflib.get_close_matches(symbol.upper(), list(known), n=1, cutoff=0.6)
+    return near[0] if near else None

@@ -25,6 +25,7 @@ from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.read.watch import wait_for_run
 from producers.submit.endpoints import ask_models
+from producers.submit.listing import check_listed
 from workers import flows
 
 _REASONS = 5  # kinds of failure that are told
@@ -79,6 +80,8 @@ def submit(
     Lake(spec.lake).check_writable()
     ledger = RedisLedger(client, settings.ledger)
     known = any(run.id == spec.run_id for run in ledger.runs())
+    if not known and not how.unlisted:
+        check_listed(settings, spec.market, spec.symbols, client)
     if spec.kind is RunKind.MINE and not known:
         ask_models(settings)
     run = flows.submit(spec, ledger, how.priority)

@@ -6,23 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
-import redis
 
-from alphamill.clock import SystemClock
 from alphamill.frames import Market, is_symbol
-from alphamill.limits import ExchangeGate, RedisLimiter, binance_pool
-from alphamill.market import Binance
 from alphamill.market.kinds import Kind
-from alphamill.market.universe import TopSymbols, read_listing, said, top_symbols
-from alphamill.redis_store import connect, reached
+from alphamill.market.universe import TopSymbols, said, top_symbols
+from alphamill.redis_store import connect
 from alphamill.settings import Settings
 from producers import options
+from producers.submit.listing import exchange_listing
 
-_FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
-_MAX_WAIT_S = 130.0  # two windows: workers may have the first one booked
 _MOST = 2000
 
 
@@ -154,35 +148,6 @@ def _some(symbols: Sequence[str]) -> str:
 
 
 def _most_traded(settings: Settings, market: Market, universe: Universe, count: int) -> TopSymbols:
-    """Asks the exchange through the workers' own gate, so that their limit holds here too."""
-    client, binance = connect(settings), settings.binance
-    url = binance.url(market)
-    pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-    gate = ExchangeGate(RedisLimiter(client), pool, binance.weight_frac, _MAX_WAIT_S)
-    exchange = Binance(market, url, gate, SystemClock(), binance.timeout_s)
-    try:
-        listing = read_listing(exchange, _RedisShelf(client), f"{market.value}:{_host(url)}")
-    finally:
-        exchange.close()
+    listing = exchange_listing(settings, market, connect(settings))
     include = {kind for kinds in universe.include for kind in kinds}
     return top_symbols(listing, universe.quote.upper(), count, include)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc
-
-
-class _RedisShelf:
-    """A `Shelf` that all producers of a stack share."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def get(self, name: str) -> bytes | None:
-        with reached("Redis does not answer"):
-            kept = self._client.get(f"alphamill:listing:{name}")
-        return kept if isinstance(kept, bytes) else None
-
-    def put(self, name: str, value: bytes, ttl_s: int) -> None:
-        with reached("Redis does not answer"):
-            self._client.set(f"alphamill:listing:{name}", value, ex=ttl_s)

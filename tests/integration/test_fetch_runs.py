@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import redis
 import requests
+from click.testing import CliRunner
 from rich.console import Console
 
 from alphamill.flow import plan
@@ -20,6 +21,7 @@ from alphamill.settings import load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.market import Bars, SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stages.registry import STAGES
+from producers.cli import main
 from producers.submit.universe import Universe, chosen_symbols
 from tests.deadlines import ANSWER_S
 from workers import tasks
@@ -96,6 +98,47 @@ def test_the_most_traded_cost_weight_once_an_hour(served, settings, market, quot
     assert weight(url) - before == cost
     kept = redis.Redis.from_url(settings.redis_url).keys("alphamill:listing:*")
     assert len(kept) == 1
+
+
+@pytest.fixture
+def submit(settings):
+    """`alphamill fetch ...` as typed, with these settings."""
+    env = {
+        "ALPHAMILL_HOME": str(settings.home),
+        "ALPHAMILL_REDIS_URL": settings.redis_url,
+        "ALPHAMILL_BINANCE_URL": settings.binance.spot_url,
+        "ALPHAMILL_CONFIG": None,
+    }
+    span = ("--interval", "1h", "--start", "2024-01-01", "--end", "2024-02-01")
+
+    def call(*words, **more):
+        return CliRunner(env=env | more).invoke(main, ["fetch", *words, *span])
+
+    return call
+
+
+def test_a_symbol_that_the_exchange_does_not_list_is_refused_with_the_nearest(submit, settings):
+    refused = submit("BTCUSDT", "ETHUSD", "NOTHINGLIKEIT")
+    assert refused.exit_code == 2
+    words = "does not list ETHUSD (did you mean ETHUSDT?), NOTHINGLIKEIT on spot"
+    assert words in " ".join(refused.stderr.split())
+    assert RedisLedger(redis.Redis.from_url(settings.redis_url), settings.ledger).runs() == []
+    assert submit("BTCUSDT", "ETHUSD", "--unlisted").exit_code == 0
+    assert submit("BTCUSDT", "ETHUSD").exit_code == 0, "what was taken before is joined"
+
+
+def test_a_symbol_younger_than_the_kept_listing_is_taken(submit, settings):
+    assert submit("BTCUSDT").exit_code == 0
+    client = redis.Redis.from_url(settings.redis_url)
+    (name,) = client.keys("alphamill:listing:*")
+    client.set(name, client.get(name).replace(b"ETHUSDT", b"OLDUSDT"))
+    assert submit("ETHUSDT").exit_code == 0
+
+
+def test_an_exchange_that_cannot_be_asked_keeps_nobody_from_submitting(submit):
+    told = submit("ETHUSD", ALPHAMILL_BINANCE_URL="http://127.0.0.1:9")
+    assert told.exit_code == 0
+    assert "not known whether the exchange has these symbols" in told.stderr
 
 
 def run_all(spec, tools):
