@@ -154,10 +154,15 @@ class LocalFiles:
         return clean
 
     def check(self) -> None:
-        with _faults(f"write {self._root}", absent_passes=False):
-            if not self._root.exists():  # whoever only asks leaves no folder behind
-                _check_makeable(self._root)
-                return
+        if not self._root.exists():  # whoever only asks leaves no folder behind
+            above = next(one for one in self._root.absolute().parents if one.exists())
+            probe = above / f"{PROBE}.{uuid.uuid4().hex}"
+            with _faults(f"write {self._root}", absent_passes=False):
+                try:
+                    _write_synced(probe, b"writable")
+                finally:
+                    probe.unlink(missing_ok=True)
+            return
         self.write(PROBE, b"writable")
         self.delete(PROBE)
 
@@ -180,16 +185,6 @@ class LocalFiles:
                 yield from (entry for entry in entries if not entry.name.startswith("."))
         except FileNotFoundError:
             return
-
-
-def _check_makeable(folder: Path) -> None:
-    """Raise the OSError that making it would meet, without making it."""
-    above = next(one for one in folder.absolute().parents if one.exists())
-    fault = 0 if above.is_dir() else errno.ENOTDIR
-    if not fault and not os.access(above, os.W_OK | os.X_OK):
-        fault = errno.EACCES
-    if fault:
-        raise OSError(fault, os.strerror(fault), str(above))
 
 
 def _local_stat(stat: os.stat_result) -> Stat:

@@ -126,6 +126,12 @@ class RunRecord:
     finished_ms: int | None = None
     counts: Counts = field(default_factory=dict)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is done and no job of it has failed for good: a run may end without some."""
+        failed = any(states.get(JobState.DEAD, 0) for states in self.counts.values())
+        return self.state is RunState.DONE and not failed
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -30,6 +30,7 @@ def caveats(run: PublishedRun) -> list[str]:
         looks_line(run.factors),
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
+        absent_line(run),
         survivors_line(run),
         *listing_lines(run),
         funding_line(run),
@@ -45,6 +46,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         in_sample if run.kind is RunKind.EVALUATE else "",
         trading_line(run.spec.segments, run.spec.portfolio),
         costs_line(run.spec.fees),
+        absent_line(run),
         survivors_line(run),
         *listing_lines(run),
         funding_line(run),
@@ -137,6 +139,18 @@ def looks_line(factors: Sequence[JudgedFactor]) -> str:
     others = "" if most == own else f", {whole(before)} of them by earlier runs"
     others += ": the hurdle of its t is raised for each of those" if before else ""
     return f"The bars of the holdout were shown to {whole(most)} factors so far{others}."
+
+
+def absent_line(run: PublishedRun) -> str:
+    """Which of the symbols asked for have no bar, and so are in no figure; "" if all have."""
+    absent = sorted({symbol for panel in run.manifests for symbol in panel.missing})
+    if not absent:
+        return ""
+    asked = len(set(run.spec.symbols))
+    return (
+        f"No bar in the range, and so in no figure: {len(absent)} of {asked} symbols asked for "
+        f"({_some(absent)})."
+    )
 
 
 def survivors_line(run: PublishedRun) -> str:

@@ -46,7 +46,8 @@ _OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
 def status(run: str | None, wait: bool, as_json: bool) -> None:
     """Show runs and workers; with RUN, how far it is and what failed.
 
-    RUN is a run's id or its unique beginning. With --wait the exit code is 1 if the run fails.
+    RUN is a run's id or its unique beginning. With --wait the exit code is 1 if the run, or a job
+    of it, fails.
 
     \b
     Example:
@@ -63,7 +64,7 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
         rate = FetchRate(client, settings)
         record = wait_for_run(ledger, record.id, quiet=as_json, rate=rate)
     _show_run(record, ledger, client, FetchRate(client, settings), as_json)
-    if wait and record.state is not RunState.DONE:
+    if wait and not record.whole:
         raise SystemExit(options.EXIT_FAILED)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from alphamill.ledger import RedisLedger, RunState
+from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
@@ -33,7 +33,7 @@ def resume(run: str, wait: bool) -> None:
     if wait:
         record = watched(ledger, record.id, FetchRate(client, settings))
     click.echo(record.id)
-    if wait and record.state is not RunState.DONE:
+    if wait and not record.whole:
         raise SystemExit(options.EXIT_FAILED)
 
 

@@ -95,7 +95,7 @@ def submit(
         print_json({"run_id": run.id, "state": run.state, "joined": known, **(told or {})})
     else:
         click.echo(run.id)
-    if how.wait and run.state is not RunState.DONE:
+    if how.wait and not run.whole:
         raise SystemExit(EXIT_FAILED)
 
 
@@ -112,6 +112,8 @@ def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False
             click.echo(f"{group.stage} failed: {group.reason}{where}", err=True)
     if run.state is not RunState.DONE:
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
+    elif not run.whole:
+        click.echo("the run is done, without what failed", err=True)
     return run
 
 

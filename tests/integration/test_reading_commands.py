@@ -26,7 +26,7 @@ from alphamill.factors import compute, parse
 from alphamill.frames import KLINES, BarSpan, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
-from alphamill.ledger import JobSpec, RedisLedger
+from alphamill.ledger import JobSpec, RedisLedger, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import Caps
@@ -380,8 +380,22 @@ def test_status_shows_the_last_error_of_a_job_that_waits_for_another_try(mill):
     assert "timeout after 15 s" in mill.ask("status", mill.running).stdout
 
 
+def test_the_exit_code_says_that_a_run_ended_without_a_job(mill):
+    spec = _spec(RunKind.FETCH, mill.lake, salt="4")
+    run = _open(mill, spec, _job("ausdt", "fetch"), _job("busdt", "fetch"))
+    try:
+        mill.ledger.finish(_claim(mill, run, "fetch-ausdt"), {})
+        mill.ledger.fail(_claim(mill, run, "fetch-busdt"), "the exchange has no symbol 'BUSDT'")
+        told = mill.ask("status", run, "--wait")
+        assert mill.ledger.run(run).state is RunState.DONE
+        assert told.exit_code == 1
+        assert "the exchange has no symbol" in told.stdout
+    finally:
+        mill.ledger.forget(run)
+
+
 def test_status_waits_and_its_exit_code_says_how_the_run_ended(mill):
-    assert mill.ask("status", mill.mined, "--wait").exit_code == 0
+    assert mill.ask("status", mill.scored, "--wait").exit_code == 0
     failed = mill.ask("status", mill.failed, "--wait")
     assert failed.exit_code == 1
     assert f"alphamill resume {mill.failed}" in failed.stdout

@@ -29,7 +29,17 @@ from tests.deadlines import start_s, wait_for
 from tests.integration.conftest import REPOSITORY
 
 NEW_KEY = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
-FETCH = ("fetch", "BTCUSDT", "--interval", "1h", "--start", "2024-01-01", "--end", "2024-02-01")
+FETCH = (
+    "fetch",
+    "BTCUSDT",
+    "--unlisted",
+    "--interval",
+    "1h",
+    "--start",
+    "2024-01-01",
+    "--end",
+    "2024-02-01",
+)
 PASSWORD = "se/cr?et#w@rd%"
 
 

@@ -110,9 +110,13 @@ def test_to_ask_whether_a_lake_can_be_made_makes_none(tmp_path):
 
 
 def test_a_lake_that_cannot_be_made_is_told_beforehand(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(Misconfigured, match="may write to"):
+    def refuse(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("alphamill.lake.local._write_synced", refuse)
+    with pytest.raises(Misconfigured, match="free or add space"):
         Lake(str(tmp_path / "new" / "lake")).check_writable()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_dead_writers_are_unseen_and_swept(lake):

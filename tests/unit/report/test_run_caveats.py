@@ -9,9 +9,11 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.llm.journal.records import CallStatus
-from alphamill.report.caveats import known_line, looks_line, spent_line
+from alphamill.report.caveats import caveats, known_line, looks_line, page_caveats, spent_line
+from alphamill.runs.panels import PanelManifest, write_manifest
 from tests import rows
 
+INTERVALS = (Interval.H1, Interval.H4)
 SPEC = RunSpec(RunKind.MINE, "/lake", Market.SPOT, ("AUSDT",), (Interval.H1,), 0, 3_600_000)
 UNKNOWN = replace(rows.CALL, status=CallStatus.UNKNOWN, cost_usd_micros=None)
 
@@ -85,3 +87,14 @@ def test_trials_that_the_library_has_are_counted_once():
     ]
     assert known_line(trials).startswith("2 trials")
     assert known_line(trials[2:]) == ""
+
+
+def test_symbols_without_a_bar_are_named(tmp_path):
+    symbols = ("AUSDT", "BUSDT", "CUSDT")
+    spec, lake = replace(SPEC, symbols=symbols), Lake(str(tmp_path))
+    for interval, missing in ((Interval.H1, ("CUSDT",)), (Interval.H4, ("BUSDT", "CUSDT"))):
+        write_manifest(lake, "mine-1", PanelManifest(interval, ("AUSDT",), missing, "s", {}))
+    run = rows.publish(lake, "mine-1", replace(spec, intervals=INTERVALS).to_message())
+    said = "No bar in the range, and so in no figure: 2 of 3 symbols asked for (BUSDT, CUSDT)."
+    assert said in caveats(run)
+    assert said in page_caveats(run)
