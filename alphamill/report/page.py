@@ -38,7 +38,10 @@ from alphamill.runs.rows import JudgedFactor, Trial
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 PLOTTED = 10  # factors of a run that are shown in full, unless others are asked for
 _IS_PATH = re.compile(r"[-0-9Mlz ]*")
-_ORIENTED = ". Correlations and their t are turned in the direction that the factor is traded"
+_ORIENTED = (
+    ". #: the order here, as `alphamill report --factor` takes it. Correlations and their t are "
+    "turned in the direction that the factor is traded: one that is sold is good where it falls."
+)
 _BAR_PX, _STEP_PX, _HALF_PX = 12, 18, 14  # of the small bars under three correlations
 
 
@@ -82,6 +85,7 @@ class RunPage:
     spent: str = ""
     correlation: str = "RankIC"  # or what stands in for it below three symbols
     legend: str = ""
+    more: str = ""  # where those are that are not shown in full
 
     @property
     def anchors(self) -> dict[str, str]:
@@ -100,7 +104,8 @@ def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
     mined = run.kind is RunKind.MINE
     in_time = any(trial.discovery.in_time for trial in run.trials)
     book = run.spec.portfolio.participation_frac
-    shown = subjects(run)[:PLOTTED] if alone is None else [alone]
+    all_of_it = subjects(run)
+    shown = all_of_it[:PLOTTED] if alone is None else [alone]
     return RunPage(
         run_id=run.id,
         spec=run.spec,
@@ -125,6 +130,16 @@ def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
         spent=spent_line(run) if mined else "",
         correlation=correlation(in_time),
         legend=(factors_legend(in_time, book) if mined else trials_legend(in_time)) + _ORIENTED,
+        more=_more(run, len(all_of_it)),
+    )
+
+
+def _more(run: PublishedRun, count: int) -> str:
+    if count <= PLOTTED:
+        return ""
+    return (
+        f"The first {PLOTTED} of {count} are shown in full below; another: "
+        f"alphamill report {run.id} --factor {PLOTTED + 1}"
     )
 
 

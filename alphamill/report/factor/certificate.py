@@ -89,7 +89,8 @@ def _search(factor: JudgedFactor) -> Iterator[tuple[str, str]]:
     yield (
         "trials",
         f"{whole(factor.n_trials)} expressions were tried at {factor.interval} "
-        f"({number(factor.n_effective, 0)} effective, {whole(factor.n_clusters)} clusters). "
+        f"({number(factor.n_effective, 0)} effective, {whole(factor.n_clusters)} clusters); it is "
+        f"in place {whole(factor.rank)} on validation. "
         f"Deflated Sharpe ratio {number(factor.deflated_sharpe, 3)} before costs, "
         f"{number(deflated_after_costs(factor), 3)} after; adjusted p {probability(factor.bh_p)}; "
         f"probability of backtest overfitting {number(factor.pbo, 2)}.",

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval
+from alphamill.report import page
 from alphamill.report.comparison import compare
 from alphamill.report.factor.tear_sheet import chosen, subjects
 from alphamill.report.page import page_of, render
@@ -100,6 +101,19 @@ def test_a_factor_is_chosen_by_its_hash_and_an_unknown_one_names_what_there_is(m
     assert chosen(mined, wanted.hash[:6]) == wanted
     with pytest.raises(GiveUp, match=r"#1 \w{8} -ts_zscore\(close, 24\); #2"):
         chosen(mined, "77")
+
+
+def test_of_many_the_first_are_shown_in_full_and_the_page_says_how_to_see_another(
+    mined, monkeypatch
+):
+    assert not page_of(mined).more
+    monkeypatch.setattr(page, "PLOTTED", 2)
+    made = page_of(mined)
+    assert len(made.sheets) == 2
+    assert (
+        f"first 2 of 3 are shown in full below; another: alphamill report {mined.id} --factor 3"
+        in render(made)
+    )
 
 
 def test_the_page_of_one_factor_has_nothing_of_the_others(mined):

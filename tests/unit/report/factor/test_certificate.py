@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from alphamill.evaluation import Gate, Grade
+from alphamill.frames import Market
 from alphamill.report.factor.certificate import certificate
+from alphamill.report.factor.tear_sheet import saw_holdout
 from alphamill.report.page import page_of, render
 
 
@@ -48,6 +52,31 @@ def test_it_says_what_was_proved_tried_and_looked_at(mined, sheets):
     assert "shown to 2 factors so far, 0 of them by earlier runs" in lines["holdout"]
     assert lines["data hash"] == factor.snapshot
     assert told(mined, sheets[2])["holdout"].startswith("Sealed")
+
+
+def test_what_funding_is_not_known_is_said(mined, sheets):
+    """Of a run on futures; spot pays none."""
+    assert "funding" not in told(mined, sheets[0])
+    futures = type(mined)(mined.lake, mined.id, {"spec": dict(mined.plain_spec), "missing": []})
+    for name in ("factors", "trials", "calls"):
+        futures.__dict__[name] = getattr(mined, name)
+    futures.__dict__["spec"] = replace(mined.spec, market=Market.USD_M)
+    known = [replace(one, funding_unknown={"ETHUSDT": 12}) for one in mined.manifests]
+    futures.__dict__["manifests"] = known
+    assert "Funding is not known in 12 bars" in told(futures, sheets[0])["funding"]
+    futures.__dict__["manifests"] = [replace(one, funding_unknown={}) for one in known]
+    assert told(futures, sheets[0])["funding"] == "Known and charged in every bar."
+
+
+@pytest.mark.parametrize(
+    ("looks", "coverage", "seen"),
+    [(2, None, True), (0, 0.9, False), (None, 0.9, True), (None, None, False)],
+)
+def test_of_a_run_that_did_not_count_looks_the_figures_say_whether_it_was_opened(
+    mined, looks, coverage, seen
+):
+    holdout = replace(mined.factors[0].holdout, coverage=coverage)
+    assert saw_holdout(replace(mined.factors[0], holdout_looks=looks, holdout=holdout)) is seen
 
 
 def test_it_names_the_prompt_and_what_it_cost(mined, sheets):
