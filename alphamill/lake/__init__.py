@@ -1,4 +1,11 @@
-"""The lake: parquet by key on a local disk or S3: klines, what is missing, what changed."""
+"""The lake: parquet by key on a local disk or S3: klines, what is missing, what changed.
+
+In a notebook `alphamill.lake(path)` opens one to be read: see docs/python.md.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from alphamill.lake.corrections import (
     CORRECTIONS,
@@ -48,3 +55,16 @@ __all__ = [
     "update_partition",
     "write_klines",
 ]
+
+
+class _Opens(ModuleType):
+    """This package, which a notebook calls: `import alphamill as am; am.lake(path)`."""
+
+    def __call__(self, uri: Any = None) -> Any:
+        """See `alphamill.notebook.lake.open_lake`, which stands above this room."""
+        from alphamill import open_lake
+
+        return open_lake(uri)
+
+
+sys.modules[__name__].__class__ = _Opens

@@ -166,10 +166,11 @@ def _keeps_sign(trial: Trial) -> bool:
 def render(page: RunPage | Comparison) -> str:
     """The page as HTML text."""
     compared = isinstance(page, Comparison)
-    return _rendered("compare.html.j2" if compared else "page.html.j2", page=page)
+    return rendered("compare.html.j2" if compared else "page.html.j2", page=page)
 
 
-def _rendered(template: str, **values: Any) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """A template of this room with the page's looks as `style`; text put into it is escaped."""
     text = files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
     style = Markup(text)  # noqa: S704  ours
     return _environment().get_template(template).render(**values, style=style, policy=_POLICY)

@@ -29,7 +29,7 @@ from alphamill.frames import (
 )
 from alphamill.indicators import compute_indicators, history_bars, indicator_names, registry_version
 from alphamill.jobs import Facts, FeaturesJob
-from alphamill.lake import Lake, Series, read_partition
+from alphamill.lake import Lake, Series, read_klines, read_partition
 
 _OPEN_TIME = KLINES.field("open_time")
 
@@ -105,6 +105,28 @@ def read_features(
                 table = table.append_column(name, pa.nulls(len(table), pa.float64()))
         tables.append(rows_within(table, asked).select(schema.names).cast(schema))
     return pa.concat_tables(tables)
+
+
+def compute_features(
+    lake: Lake,
+    market: Market,
+    symbol: str,
+    interval: Interval,
+    start_ms: int,
+    end_ms: int,
+    columns: Sequence[str],
+) -> pa.Table:
+    """What `read_features` gives where the files are up to date, computed from the bars instead.
+
+    To the bit: bars before `start_ms` are read too, as many as settle every indicator.
+    """
+    names = [name for name in columns if name != _OPEN_TIME.name]
+    series, asked = Series(market, symbol, interval), TimeRange(start_ms, end_ms)
+    first_ms = _history_start_ms(series, Month.of_ms(start_ms))
+    klines = read_klines(lake, market, symbol, interval, first_ms, end_ms)
+    frame = compute_indicators(klines.to_pandas(), names, interval)
+    values = {name: pa.array(frame[name].to_numpy(), from_pandas=True) for name in names}
+    return rows_within(pa.table({_OPEN_TIME.name: klines[_OPEN_TIME.name], **values}), asked)
 
 
 def _nothing(job: FeaturesJob) -> str:

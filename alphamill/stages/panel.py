@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
-from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, times_ms
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Panel, times_ms
 from alphamill.indicators import compute_indicators, indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
@@ -42,7 +42,7 @@ from alphamill.runs.panels import (
 )
 from alphamill.runs.segments import NO_GRID, cut_segments, too_short
 from alphamill.stages.columns import Column, columns_of
-from alphamill.stages.features import read_features
+from alphamill.stages.features import compute_features, read_features
 from alphamill.stages.funding import KnownFunding, read_owed
 
 HISTORY_BARS = 600
@@ -55,13 +55,15 @@ _BATCH_BYTES = 256 * 2**20  # of field values held at a time
 class PanelDeps:
     """What the stage works with. history_bars: look-back given to validation and holdout.
 
-    indicators: whether the panel holds the indicators' columns beside the bars'.
+    indicators: whether the panel holds the indicators' columns beside the bars'. read_features:
+    where they come from.
     """
 
     lake: Lake
     spec: RunSpec
     history_bars: int = HISTORY_BARS
     indicators: bool = True
+    read_features: Callable[..., pa.Table] = read_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +205,33 @@ def _check_measurable(
             raise Unfit(f"{segment.value}: {fault}")
 
 
-def _fields(grid: _Grid, deps: PanelDeps) -> Iterator[tuple[str, FloatArray]]:
-    """Every field over the whole grid, a few at a time in memory."""
+def panel_in_memory(interval: Interval, deps: PanelDeps, fields: Collection[str]) -> Panel:
+    """The panel that `run` would write over the spec's whole range, with just these fields.
+
+    Nothing is read or written but market data. Indicators are computed from the bars, so that no
+    features job need have run. Raises Unfit as `run` does.
+    """
+    deps = replace(deps, read_features=compute_features)
+    grid = _grid(interval, deps)
+    held = dict(_fields(grid, deps, fields))
+    return Panel(interval, grid.times_ms, grid.symbols, {name: held[name] for name in fields})
+
+
+def _fields(
+    grid: _Grid, deps: PanelDeps, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, FloatArray]]:
+    """Every field over the whole grid, or those wanted, a few at a time in memory."""
+
+    def asked(names: Sequence[str]) -> list[str]:
+        return [name for name in names if wanted is None or name in wanted]
+
     size = max(1, _BATCH_BYTES // (grid.bars * len(grid.columns) * 8))
-    for names in _batches(KLINE_FIELDS, size):
+    for names in _batches(asked(KLINE_FIELDS), size):
         yield from _batch(names, grid, deps, of_klines=True)
-    if deps.spec.market.has_funding:
+    if deps.spec.market.has_funding and asked([FUNDING]):
         yield FUNDING, _funding(grid, deps)
-    for names in _batches(indicator_names(grid.interval) if deps.indicators else (), size):
+    indicators = indicator_names(grid.interval) if deps.indicators else ()
+    for names in _batches(asked(indicators), size):
         yield from _batch(names, grid, deps, of_klines=False)
 
 
@@ -280,7 +301,7 @@ def _stored(
     """
     where = deps.lake, deps.spec.market, column.symbol, grid.interval
     if of_klines or not column.mixed:
-        read = read_klines if of_klines else read_features
+        read = read_klines if of_klines else deps.read_features
         return read(*where, grid.start_ms, grid.end_ms, ["open_time", *names])
     own = read_klines(*where, int(column.open_ms[0]), grid.end_ms)
     frame = compute_indicators(own.to_pandas(), names, grid.interval)

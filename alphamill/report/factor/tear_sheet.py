@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Segment, SegmentSeries, one_way_bps, signal_correlation
 from alphamill.factors import Factor
-from alphamill.frames import FloatArray, Interval
+from alphamill.frames import FloatArray, Interval, Panel
 from alphamill.jobs import RunKind
 from alphamill.language import GIVEN_GROUPS, read_expression, read_given
 from alphamill.report.values import percent
@@ -72,6 +73,23 @@ class Piece:
     held_ms: FloatArray
     series: SegmentSeries
     missing: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        segment: Segment,
+        panel: Panel,
+        scored: slice,
+        series: SegmentSeries,
+        entry_lag_bars: int,
+        missing: Mapping[str, int],
+    ) -> Self:
+        """With the times of a series that was measured on those rows of a panel."""
+        times, ms = panel.times_ms, panel.interval.ms
+        first, lag = series.book.first_bar, max(entry_lag_bars, 1)
+        held = times[first : first + len(series.book.net)] + (lag + 1) * ms
+        ends = (times[scored] + ms).astype(np.float64)
+        return cls(segment, ends, held.astype(np.float64), series, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,26 +282,15 @@ class Sheets:
         series = reader.series(self._factor(subject), spec, subject.direction)
         if series is None:
             return None
-        panel, ms = reader.panel(()), subject.interval.ms
-        times = panel.panel.times_ms
-        first, lag = series.book.first_bar, max(spec.segments.entry_lag_bars, 1)
-        held = times[first : first + len(series.book.net)] + (lag + 1) * ms
-        return Piece(
-            segment,
-            (times[panel.scored] + ms).astype(np.float64),
-            held.astype(np.float64),
-            series,
-            self._missing_of(subject.interval, segment),
-        )
+        panel, lag = reader.panel(()), spec.segments.entry_lag_bars
+        missing = self._missing_of(subject.interval, segment)
+        return Piece.of(segment, panel.panel, panel.scored, series, lag, missing)
 
     def _missing_of(self, interval: Interval, segment: Segment) -> dict[str, int]:
         key = (interval, segment)
         if key not in self._missing:
             panel = self._reader(interval, segment).panel(())
-            there = np.isfinite(panel.panel["close"][panel.scored])
-            self._missing[key] = {
-                symbol: _holes(there[:, at]) for at, symbol in enumerate(panel.panel.symbols)
-            }
+            self._missing[key] = missing_bars(panel.panel, panel.scored)
         return self._missing[key]
 
     def _likenesses(self, subject: Subject) -> Iterable[Likeness]:
@@ -321,6 +328,12 @@ class Sheets:
                 self._run.lake, self._run.id, interval, segment, groups
             )
         return self._readers[key]
+
+
+def missing_bars(panel: Panel, scored: slice) -> dict[str, int]:
+    """Symbol -> bars between its first and its last of those rows that are not there."""
+    there = np.isfinite(panel["close"][scored])
+    return {symbol: _holes(there[:, at]) for at, symbol in enumerate(panel.symbols)}
 
 
 def _holes(there: Sequence[bool] | np.ndarray) -> int:
