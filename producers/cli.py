@@ -28,6 +28,7 @@ COMMANDS = {
     "status": ("producers.read.status", "status", "Read"),
     "factors": ("producers.read.factors", "factors", "Read"),
     "library": ("producers.read.library", "library", "Read"),
+    "top": ("producers.read.top", "top", "Read"),
     "usage": ("producers.read.usage", "usage", "Read"),
     "funnel": ("producers.read.funnel", "funnel", "Read"),
     "gaps": ("producers.read.gaps", "gaps", "Read"),

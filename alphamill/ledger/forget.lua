@@ -2,9 +2,9 @@
 local state = field('state')
 if state and not is_active() then
   for _, queue in ipairs(redis.call('HKEYS', stem .. 'taken')) do
-    redis.call('UNLINK', stem .. 'ready:' .. queue)
+    redis.call('UNLINK', stem .. 'ready:' .. queue, stem .. 'since:' .. queue)
   end
-  for _, name in ipairs({'run', 'jobs', 'messages', 'results', 'waiters', 'counts', 'taken', 'due'}) do
+  for _, name in ipairs({'run', 'jobs', 'messages', 'results', 'waiters', 'counts', 'taken', 'due', 'failed'}) do
     redis.call('UNLINK', stem .. name)
   end
 end

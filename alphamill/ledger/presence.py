@@ -22,6 +22,9 @@ class Worker:
     queues: tuple[str, ...]
     concurrency: int
     pid: int
+    host: str = ""
+    version: str = ""  # of the code that it runs
+    memory_bytes: int = 0  # its own and its children's, shared pages once; 0 unknown
 
 
 class Presence:
@@ -55,16 +58,29 @@ class Presence:
 
     def here(self) -> list[Worker]:
         """Workers heard of lately, by name; empty when Redis does not answer."""
+        return [worker for worker, _ in self.heard()]
+
+    def heard(self) -> list[tuple[Worker, float]]:
+        """As `here`, each with how many seconds ago it was heard of."""
         try:
             names = sorted(as_text(name) for name in self._redis.smembers(self._index))
-            texts = self._redis.mget([self._prefix + name for name in names]) if names else []
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.get(self._prefix + name)
+                    pipe.pttl(self._prefix + name)
+                answers = pipe.execute() if names else []
         except redis.RedisError:
             return []
+        texts, left_ms = answers[::2], answers[1::2]
         gone = [name for name, text in zip(names, texts, strict=True) if text is None]
         if gone:
             with suppress(redis.RedisError):  # a replica lists them as long as it is one
                 self._redis.srem(self._index, *gone)
-        return [_worker(as_text(text)) for text in texts if text is not None]
+        return [
+            (_worker(as_text(text)), max(0.0, SILENCE_S - left / 1000))
+            for text, left in zip(texts, left_ms, strict=True)
+            if text is not None
+        ]
 
     def swept(self, now_ms: int) -> None:
         """The ledger was swept at `now_ms` (UTC); remembered for SILENCE_S."""
@@ -82,5 +98,6 @@ class Presence:
 
 
 def _worker(text: str) -> Worker:
-    fields = json.loads(text)
+    said = json.loads(text)  # by newer code perhaps, with more to say
+    fields = {name: said[name] for name in Worker.__dataclass_fields__ if name in said}
     return Worker(**{**fields, "queues": tuple(fields["queues"])})

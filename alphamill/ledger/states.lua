@@ -8,8 +8,11 @@
 --   counts    hash  "stage|state" -> jobs           taken    hash  queue -> jobs queued or running
 --   due       zset  id -> ms: a running job's lease, a queued one's deadline, a delayed one's time
 --   ready:Q   zset  id -> order in which it became ready
+--   since:Q   zset  id -> ms from which it waits for a worker, ready or queued
+--   failed    hash  "stage|kind of reason" -> dead jobs, of at most FAILED_KINDS kinds
 --
 -- A job: stage queue goal state attempts deaths hints token worker error started_ms finished_ms, and
+--   failed    its field of the hash of that name, while it is dead
 --   pending   dependencies that are not settled     bad      needs that settled other than done
 -- Both are exact in every state, so that skipping and resuming are local and need no recount.
 
@@ -24,6 +27,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local SETTLED = {done = true, dead = true, skipped = true, cancelled = true}
 local TIMED = {queued = true, delayed = true, running = true}
 local TAKEN = {queued = true, running = true}
+local WAITS = {ready = true, queued = true}
+local FAILED_KINDS = 50
 
 local function field(name)
   return redis.call('HGET', stem .. 'run', name)
@@ -48,6 +53,28 @@ local function add(job, name, n)
   job[name] = sum ~= 0 and sum or nil
 end
 
+-- Like reasons of dead jobs are one kind, however many symbols and times they name.
+local function tally_failure(job, state)
+  if job.failed then
+    redis.call('HINCRBY', stem .. 'failed', job.failed, -1)
+    job.failed = nil
+  end
+  if state == 'dead' then
+    local kind = string.gsub(job.error or '', '%d%d%d%d+', '#')
+    kind = string.gsub(kind, '%u[%u%d][%u%d][%u%d][%u%d]+', '*')
+    if #kind > 120 then -- a character of several bytes is not cut in two
+      kind = string.gsub(string.sub(kind, 1, 120), '[\192-\255][\128-\191]*$', '')
+    end
+    local name = job.stage .. '|' .. kind
+    local known = redis.call('HEXISTS', stem .. 'failed', name) == 1
+    if not known and redis.call('HLEN', stem .. 'failed') >= FAILED_KINDS then
+      name = job.stage .. '|others'
+    end
+    redis.call('HINCRBY', stem .. 'failed', name, 1)
+    job.failed = name
+  end
+end
+
 -- The only place where a job's state changes: keeps every counter and index in step, and saves.
 local function move(id, job, state, due_ms)
   local old = job.state
@@ -67,6 +94,12 @@ local function move(id, job, state, due_ms)
   elseif old and TIMED[old] then
     redis.call('ZREM', stem .. 'due', id)
   end
+  if WAITS[state] and not (old and WAITS[old]) then
+    redis.call('ZADD', stem .. 'since:' .. job.queue, now, id)
+  elseif old and WAITS[old] and not WAITS[state] then
+    redis.call('ZREM', stem .. 'since:' .. job.queue, id)
+  end
+  tally_failure(job, state)
   local taken = (TAKEN[state] and 1 or 0) - (old and TAKEN[old] and 1 or 0)
   if taken ~= 0 then
     redis.call('HINCRBY', stem .. 'taken', job.queue, taken)

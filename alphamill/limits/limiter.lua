@@ -6,6 +6,7 @@
 --   <dim>|next|<window>      when the pace allows the next unit
 --   <dim>|external|<window>  units of others, as far as replies have shown
 --   <dim>|owed_until         steady rate: when everything booked will have been worked off
+--   <dim>|lately|<window>    steady rate: booked, less what was given back, for people
 --   offset|low, offset|high, offset|at   bounds of (exchange's clock - ours), and when they held
 --   pause|until, pause|reason
 -- KEYS[2]  sorted set: slots of the metered dimension by their moment, until it has passed, as
@@ -144,6 +145,20 @@ local function commit_fixed(dim, at, window)
   if dim.cost > 0 then put(cell(dim, 'next', window), next_ms + dim.cost * unit_ms) end
 end
 
+-- Only for people: what a steady rate has booked counts here in windows of its length.
+local function note(dim)
+  local window = math.floor(now / dim.window_ms)
+  local field = cell(dim, 'lately', window)
+  if not state[field] then drop_old(dim, window) end
+  put(field, number(field, 0) + dim.cost)
+end
+
+local function lately(dim)
+  local window = math.floor(now / dim.window_ms)
+  local before = number(cell(dim, 'lately', window - 1), 0) * (1 - (now / dim.window_ms - window))
+  return math.max(0, number(cell(dim, 'lately', window), 0) + before)
+end
+
 local function commit(at, windows)
   for i, dim in ipairs(ask.dims) do
     if dim.kind == 'fixed' then
@@ -160,6 +175,7 @@ local function commit(at, windows)
     else
       local owed = math.max(number(dim.name .. '|owed_until', 0), at)
       put(dim.name .. '|owed_until', owed + dim.cost * dim.window_ms / dim.limit)
+      note(dim)
     end
   end
   keep()
@@ -239,6 +255,7 @@ local function settle()
     local field = dim.name .. '|owed_until'
     local owed = math.max(number(field, 0), now)
     put(field, owed + dim.cost * dim.window_ms / dim.limit)
+    note(dim)
   end
   keep()
   return {}
@@ -275,7 +292,7 @@ local function read()
       dims[i] = {issued = held(), external = 0, forecast = 0}
     else
       local owed_ms = math.max(0, number(dim.name .. '|owed_until', 0) - now)
-      dims[i] = {issued = owed_ms * dim.limit / dim.window_ms, external = 0, forecast = 0}
+      dims[i] = {issued = owed_ms * dim.limit / dim.window_ms, external = 0, forecast = 0, lately = lately(dim)}
     end
   end
   local till = number('pause|until', 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from alphamill.errors import GiveUp
@@ -163,6 +163,8 @@ class DimensionState:
         slots at a time, those not settled.
     external: what others are seen to use in the current window; forecast: what they are expected to
         use until its end. Both 0 but for a window.
+    lately: what a steady rate booked in a span of its length up to now, as Redis estimates it for
+        people; None for the others.
     """
 
     name: str
@@ -170,6 +172,7 @@ class DimensionState:
     issued: float
     external: float
     forecast: float
+    lately: float | None = field(default=None, compare=False)
 
     @property
     def used(self) -> float:

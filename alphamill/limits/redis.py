@@ -50,6 +50,7 @@ class RedisLimiter:
         self._clock = clock or SystemClock()
         self._prefix = prefix
         self._server_now_ms = server_now_ms
+        self._client = client
         self._script = client.register_script(SCRIPT)
 
     def reserve(self, pool: Pool, costs: Mapping[str, float], max_wait_s: float = 30.0) -> Slot:
@@ -105,19 +106,21 @@ class RedisLimiter:
         self._run("unpause", pool, [], {})
 
     def state(self, pool: Pool) -> PoolState:
-        answer = self._run("read", pool, [_dimension(d, 0.0) for d in pool.dimensions], {})
-        low, high = answer.get("low_ms"), answer.get("high_ms")
-        return PoolState(
-            name=pool.name,
-            dimensions=tuple(
-                DimensionState(d.name, d.limit, now["issued"], now["external"], now["forecast"])
-                for d, now in zip(pool.dimensions, answer["dims"], strict=True)
-            ),
-            paused_until_ms=answer.get("paused_until_ms"),
-            pause_reason=answer["reason"],
-            offset_ms=None if low is None else (low + high) / 2,
-            offset_error_ms=0.0 if low is None else (high - low) / 2,
-        )
+        return _state(pool, self._run("read", pool, _unbooked(pool), {}))
+
+    def states(self, pools: Sequence[Pool]) -> list[PoolState]:
+        """The state of each pool, in one trip."""
+        if not pools:
+            return []
+        with reached("the limits cannot be read"), self._client.pipeline(transaction=False) as pipe:
+            for pool in pools:
+                arguments: list[str | bytes] = ["read", self._message(_unbooked(pool), {})]
+                self._script(keys=self._keys(pool), args=arguments, client=pipe)
+            answers = pipe.execute()
+        return [
+            _state(pool, msgspec.json.decode(answer))
+            for pool, answer in zip(pools, answers, strict=True)
+        ]
 
     def book(self, pool: Pool, costs: Mapping[str, float], ahead_s: float) -> Booking:
         token = uuid.uuid4().hex
@@ -159,6 +162,28 @@ class RedisLimiter:
             self._send(operation, pool, dims, more)
         except RetryLater as error:
             _log.warning("%s lost: %s", operation, error)
+
+
+def _unbooked(pool: Pool) -> list[dict[str, Any]]:
+    return [_dimension(d, 0.0) for d in pool.dimensions]
+
+
+def _state(pool: Pool, answer: Mapping[str, Any]) -> PoolState:
+    low, high = answer.get("low_ms"), answer.get("high_ms")
+    return PoolState(
+        name=pool.name,
+        dimensions=tuple(
+            DimensionState(
+                *(d.name, d.limit, now["issued"], now["external"], now["forecast"]),
+                lately=now.get("lately"),
+            )
+            for d, now in zip(pool.dimensions, answer["dims"], strict=True)
+        ),
+        paused_until_ms=answer.get("paused_until_ms"),
+        pause_reason=answer["reason"],
+        offset_ms=None if low is None else (low + high) / 2,
+        offset_error_ms=0.0 if low is None else (high - low) / 2,
+    )
 
 
 def _booked(pool: Pool, costs: Mapping[str, float]) -> list[dict[str, Any]]:

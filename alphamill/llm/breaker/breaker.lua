@@ -70,7 +70,8 @@ if op == 'limited' then
 end
 
 -- failed: took_ms, in_a_row, first_ms, most_ms, trouble, said. A call that began before a sign of life is one failure of many
--- KEYS[1] is the circuit that failed; if the call was a probe of the other, that one may be tried again
+-- KEYS[1] is the circuit that failed; if the call was a probe of the other, that one may be tried again.
+-- KEYS[3] lists the circuits that have opened, for people
 local began = now - tonumber(ARGV[2])
 if redis.call('HEXISTS', KEYS[2], 'probe_until') == 1 then redis.call('HSET', KEYS[2], 'probe_until', 0) end
 local key = KEYS[1]
@@ -80,6 +81,8 @@ if c.open_until <= now then
   if c.trips > 0 or (tonumber(ARGV[3]) <= 1 and c.alive < began) or c.failures >= math.max(2, tonumber(ARGV[3])) then
     c.trips = c.trips + 1
     local for_ms = math.min(tonumber(ARGV[4]) * 2 ^ math.min(c.trips - 1, 20), tonumber(ARGV[5]))
+    redis.call('SADD', KEYS[3], key)
+    redis.call('PEXPIRE', KEYS[3], KEPT_MS)
     redis.call('HSET', key, 'trips', c.trips, 'open_until', string.format('%.0f', now + for_ms), 'probe_until', 0,
       'trouble', ARGV[6], 'said', ARGV[7])
     if c.down_since == 0 then redis.call('HSET', key, 'down_since', now) end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -13,6 +14,8 @@ from alphamill.clock import Clock, SystemClock
 from alphamill.llm.breaker.protocol import BreakerTimes, CircuitState, FailureKind, host_of
 from alphamill.redis_store import as_text, reached, script
 
+_PREFIX = "alphamill:llm:circuit:"
+_INDEX = "alphamill:llm:circuits"
 KNOWN_S = 0.25  # for so long a process takes a closed circuit, or a sign of life, as known
 
 
@@ -36,7 +39,7 @@ class RedisBreaker:
         self._closed_until_s: dict[str, float] = {}
         self._alive_until_s: dict[str, float] = {}
         self._script = client.register_script(script(__package__, "breaker"))
-        self._endpoint = f"alphamill:llm:circuit:{host_of(base_url)}#{_tag(base_url, key)}"
+        self._endpoint = _endpoint(base_url, key)
 
     def look(self, model: str) -> CircuitState:
         return self._state("look", model)
@@ -61,7 +64,7 @@ class RedisBreaker:
         keys = [endpoint, of_model] if kind.circuit == "endpoint" else [of_model, endpoint]
         open_ms = self._times.open_ms(kind)
         took_ms = round(took_s * 1000)
-        self._run(keys, "failed", took_ms, kind.in_a_row, *open_ms, kind.name, cause)
+        self._run([*keys, _INDEX], "failed", took_ms, kind.in_a_row, *open_ms, kind.name, cause)
 
     def _state(self, op: str, model: str) -> CircuitState:
         now_s = self._clock.monotonic_s()
@@ -79,6 +82,63 @@ class RedisBreaker:
     def _run(self, keys: Sequence[str], *args: str | int) -> Any:
         with reached("Redis, which keeps the circuits, does not answer"):
             return self._script(keys=keys, args=args)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCircuit:
+    """A circuit that lets nobody through, or one call to try. model: "" for the whole endpoint.
+
+    wait_s: for how long it stays open; 0 once a call may try. kind, cause: why, as it was told.
+    key: as its workers have it; changes with their key and the address' path.
+    """
+
+    host: str
+    model: str
+    wait_s: float
+    kind: FailureKind | None
+    cause: str
+    key: str
+
+
+def open_circuits(client: redis.Redis) -> list[OpenCircuit]:
+    """Those of all endpoints and keys that have opened and not closed since, by host and model.
+
+    Raises RetryLater without Redis.
+    """
+    with reached("Redis, which keeps the circuits, does not answer"):
+        keys = sorted(as_text(key) for key in client.smembers(_INDEX))
+        if not keys:
+            return []
+        with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for key in keys:
+                pipe.hmget(key, ["trips", "open_until", "trouble", "said"])
+            (seconds, micros), *circuits = pipe.execute()
+    now_ms = int(seconds) * 1000 + int(micros) // 1000
+    return [
+        _open_circuit(key, now_ms, *("" if value is None else as_text(value) for value in found))
+        for key, found in zip(keys, circuits, strict=True)
+        if found[0] is not None and int(found[0]) > 0  # it has closed since, or is forgotten
+    ]
+
+
+def circuit_keys(base_url: str, key: SecretStr | None, model: str) -> tuple[str, str]:
+    """The names of an endpoint's circuit and of a model's there, as `OpenCircuit.key` has them."""
+    endpoint = _endpoint(base_url, key)
+    return endpoint, f"{endpoint}|{model}"
+
+
+def _open_circuit(
+    key: str, now_ms: int, _trips: str, open_until: str, trouble: str, said: str
+) -> OpenCircuit:
+    host, _, rest = key.removeprefix(_PREFIX).partition("#")
+    wait_s = max(0.0, float(open_until or 0) - now_ms) / 1000
+    kind = FailureKind.__members__.get(trouble)
+    return OpenCircuit(host, rest.partition("|")[2], wait_s, kind, said, key)
+
+
+def _endpoint(base_url: str, key: SecretStr | None) -> str:
+    return f"{_PREFIX}{host_of(base_url)}#{_tag(base_url, key)}"
 
 
 def _tag(base_url: str, key: SecretStr | None) -> str:

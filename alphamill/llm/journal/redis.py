@@ -136,6 +136,15 @@ class RedisJournal:
     def state(self, run: str, day: str) -> BudgetState:
         return self.look(run, "", day)[1]
 
+    def accounts(self, runs: Sequence[str], day: str) -> tuple[dict[str, Account], Account]:
+        """The accounts of some runs, and of a UTC day, in one trip."""
+        with _reached(), self._redis.pipeline(transaction=False) as pipe:
+            for run in runs:
+                pipe.hgetall(f"{_prefix(run)}:account")
+            pipe.hgetall(_day_key(day))
+            *of_runs, of_day = map(_account, pipe.execute())
+        return dict(zip(runs, of_runs, strict=True)), of_day
+
     def calls(self, run: str) -> Iterator[CallRecord]:
         states = self._ask("hgetall", f"{_prefix(run)}:attempts")
         attempts, found = list(states), []
