@@ -27,6 +27,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
+from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.schemas import RunDeps, rows_in
 from alphamill.settings import Price, Tier
 from alphamill.stages.asking import Asks
@@ -87,6 +88,9 @@ class InProcess:
 
     def dead(self, _run_id: str) -> Iterable[JobRecord]:
         return [record for record in self.records if record.state is not JobState.DONE]
+
+    def unasked(self, _run: RunDeps) -> list[Unasked]:
+        return group_unasked((record.stage, record.result or {}) for record in self.records)
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
         return self.journal.calls(run_id)

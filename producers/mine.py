@@ -8,7 +8,7 @@ import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options
-from producers.submit.endpoints import check_models
+from producers.submit.endpoints import check_budgets, check_models
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.submission import check_segments, checked_range, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
@@ -82,6 +82,7 @@ def mine(
         gates=settings.gates,
     )
     check_segments(spec)
+    check_budgets(spec, settings)
     submit(spec, settings, how, chosen.to_dict())
 
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
+from alphamill.flow import plan
 from alphamill.frames import Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
@@ -32,7 +33,10 @@ from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
+from alphamill.runs.failures import Unasked, group_unasked
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import Settings, Tier, load_settings
+from alphamill.stages.registry import STAGES
 from alphamill.usage import RedisUsage
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
@@ -153,6 +157,12 @@ class Resources:
 
     def dead(self, run_id: str) -> Iterable[JobRecord]:
         return self.ledger.dead(run_id)
+
+    def unasked(self, run: RunDeps) -> list[Unasked]:
+        asking = [job for job in plan(run.spec) if STAGES[job.stage].tier is not None]
+        return group_unasked(
+            (job.stage, self.ledger.result(run.run_id, job.id) or {}) for job in asking
+        )
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
         return self.journal.calls(run_id)

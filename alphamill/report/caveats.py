@@ -30,6 +30,7 @@ def caveats(run: PublishedRun) -> list[str]:
         looks_line(run.factors),
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
+        *unasked_lines(run),
         absent_line(run),
         survivors_line(run),
         *listing_lines(run),
@@ -46,6 +47,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         in_sample if run.kind is RunKind.EVALUATE else "",
         trading_line(run.spec.segments, run.spec.portfolio),
         costs_line(run.spec.fees),
+        *unasked_lines(run),
         absent_line(run),
         survivors_line(run),
         *listing_lines(run),
@@ -139,6 +141,14 @@ def looks_line(factors: Sequence[JudgedFactor]) -> str:
     others = "" if most == own else f", {whole(before)} of them by earlier runs"
     others += ": the hurdle of its t is raised for each of those" if before else ""
     return f"The bars of the holdout were shown to {whole(most)} factors so far{others}."
+
+
+def unasked_lines(run: PublishedRun) -> list[str]:
+    """How many model calls were not made, and what stopped them."""
+    return [
+        f"Not asked: {whole(group.jobs)} of the {group.stage} calls: {plain(group.reason, 240)}."
+        for group in run.unasked
+    ]
 
 
 def absent_line(run: PublishedRun) -> str:

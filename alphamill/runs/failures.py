@@ -29,6 +29,25 @@ class FailureGroup:
         return f"{named}, ..." if named and self.jobs > len(self.subjects) else named
 
 
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """Jobs of one stage that asked no model, and why the first of them did not."""
+
+    stage: str
+    jobs: int
+    reason: str
+
+
+def group_unasked(results: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Unasked]:
+    """By stage, in the order given. results: a job's stage and what it returned."""
+    found: dict[str, Unasked] = {}
+    for stage, result in results:
+        if reason := result.get("stopped"):
+            known = found.get(stage, Unasked(stage, 0, reason))
+            found[stage] = replace(known, jobs=known.jobs + 1)
+    return list(found.values())
+
+
 def missing_row(job: JobRecord) -> dict[str, Any]:
     """A job that a run ended without, as its summary in the lake has it."""
     return {

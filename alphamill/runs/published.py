@@ -17,7 +17,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
-from alphamill.runs.failures import missing_job
+from alphamill.runs.failures import Unasked, missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
@@ -78,6 +78,11 @@ class PublishedRun:
     def missing(self) -> list[JobRecord]:
         """The jobs that the run ended without, by id; they say why, and not when."""
         return [missing_job(row) for row in self._summary["missing"]]
+
+    @cached_property
+    def unasked(self) -> list[Unasked]:
+        """Where a budget or a stopping rule kept models from being asked; [] in older runs."""
+        return [Unasked(**row) for row in self._summary.get("unasked", [])]
 
     @cached_property
     def trials(self) -> list[Trial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
 from alphamill.lake import run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
-from alphamill.runs.failures import missing_row
+from alphamill.runs.failures import Unasked, missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.rows import (
@@ -43,10 +43,11 @@ from alphamill.stages.score import unscored
 
 @dataclass(frozen=True, slots=True)
 class PublishDeps(RunDeps):
-    """calls: the run's journal. missing: jobs that ended badly, by id."""
+    """calls: the run's journal. missing: jobs that ended badly, by id. unasked: that asked none."""
 
     calls: Iterable[CallRecord]
     missing: Sequence[JobRecord]
+    unasked: Sequence[Unasked] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
     trials = [trial for interval in deps.spec.intervals for trial in _joined(deps, interval)]
     factors = read_rows(deps.lake, run_key(deps.run_id, "verdicts"), JudgedFactor)
     if not trials:
-        why = deps.missing[0].error if deps.missing else "no candidate was proposed"
+        unasked = deps.unasked[0].reason if deps.unasked else "no candidate was proposed"
+        why = deps.missing[0].error if deps.missing else unasked
         raise GiveUp(f"the run has no trial to show: {why}")
     grades = list(Grade)
     factors.sort(key=lambda factor: (-grades.index(factor.verdict), factor.rank))
@@ -80,6 +82,7 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
         "run": deps.run_id,
         "spec": deps.spec.to_message(),
         "missing": [missing_row(job) for job in deps.missing],
+        "unasked": [asdict(group) for group in deps.unasked],
     }
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())

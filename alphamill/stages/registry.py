@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alphamill.ledger import JobRecord
     from alphamill.llm.journal.records import CallRecord
     from alphamill.market import Archive, Exchange, FundingExchange
+    from alphamill.runs.failures import Unasked
     from alphamill.runs.schemas import RunDeps
     from alphamill.stages.asking import AskingDeps, Asks
     from alphamill.stages.fetch import FetchDeps
@@ -48,6 +49,7 @@ class Resources(Protocol):
     def archive(self, market: Market) -> Archive | None: ...
     def age_s(self, run_id: str) -> float: ...
     def dead(self, run_id: str) -> Iterable[JobRecord]: ...
+    def unasked(self, run: RunDeps) -> list[Unasked]: ...
     def calls(self, run_id: str) -> Iterable[CallRecord]: ...
 
 
@@ -204,7 +206,8 @@ def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
 
     source, of = context.resources, context.run
     missing = sorted(source.dead(of.run_id), key=lambda lost: lost.id)
-    return run(job, PublishDeps(of.lake, of.run_id, of.spec, source.calls(of.run_id), missing))
+    calls, unasked = source.calls(of.run_id), source.unasked(of)
+    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing, unasked))
 
 
 _DECLARED: tuple[Stage[Any], ...] = (

@@ -7,12 +7,17 @@ from urllib.parse import urlsplit
 
 import click
 
+from alphamill.clock import SystemClock
 from alphamill.errors import AlphamillError, Misconfigured
+from alphamill.jobs import RunSpec
+from alphamill.language import language_manual
 from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.llm.prices import PriceTable
+from alphamill.llm.prompts import Feedback, Setting, quick_scan_prompt
 from alphamill.llm.routes import open_chat
+from alphamill.llm.tokens import bound_tokens
 from alphamill.proxies import is_loopback
-from alphamill.report.values import plain
+from alphamill.report.values import plain, usd
 from alphamill.settings import KEY_VARIABLE, Endpoint, LLMSettings, Settings, Tier
 from producers.check.models import not_offered
 
@@ -32,6 +37,34 @@ def check_models(settings: Settings) -> None:
             prices.of(chosen)
     for endpoint in llm.endpoints:
         _check_key(llm, endpoint)
+
+
+def check_budgets(spec: RunSpec, settings: Settings) -> None:
+    """Refuse a run whose budget, or a day's, could not pay for a single call of quick_scan.
+
+    What a call may cost is reserved before it is made: the least that a first prompt can be, at the
+    cheapest of the tier's models. Raises click.UsageError with the figure.
+    """
+    prices, tier = PriceTable.shipped(settings.llm.prices), spec.tiers[Tier.QUICK_SCAN]
+    setting = Setting(spec.intervals[0].value, spec.strategy, sorted(spec.groups))
+    prompt = quick_scan_prompt(
+        language_manual(), setting, Feedback(), spec.symbols[0], (), {}, spec.candidates
+    )
+    tokens, now_ms = bound_tokens(prompt), SystemClock().now_ms()
+    least = min(
+        prices.of(chosen).worst_case_micros(tokens, tier.max_tokens, now_ms)
+        for chosen in tier.models
+    )
+    budgets = {
+        "--budget-usd": spec.budget_usd_micros,
+        "budget.day_usd": round(settings.budget.day_usd * 1_000_000),
+    }
+    for name, micros in budgets.items():
+        if micros < least:
+            raise click.UsageError(
+                f"{name} of {usd(micros)} pays for no call: one of quick_scan may cost "
+                f"{usd(least)}, which is set aside before it is made"
+            )
 
 
 def ask_models(settings: Settings) -> None:

@@ -19,7 +19,10 @@ from producers.cli import main
 from tests.deadlines import start_s
 
 USAGE, MISCONFIGURED = 2, 3
-OFFLINE = {"ALPHAMILL_LLM_URL": "http://127.0.0.1:9/v1"}
+OFFLINE = {
+    "ALPHAMILL_LLM_URL": "http://127.0.0.1:9/v1",
+    "ALPHAMILL_BINANCE_URL": "http://127.0.0.1:9",
+}
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
 RANGE = ("--interval", "1h", "--start", "2024-01-01", "--end", "2024-02-01")
 FETCH = ("fetch", "BTCUSDT", *RANGE)
@@ -98,6 +101,7 @@ def last_line(result: Result) -> str:
         ((*MINE, "--budget-usd", "-1"), "is not in the range 0<x"),
         ((*MINE, "--budget-usd", "nan"), NAN_OR_NEXT_TO_NOTHING),
         ((*MINE, "--budget-usd", "0.0000001"), NAN_OR_NEXT_TO_NOTHING),
+        ((*MINE, "--budget-usd", "0.0001"), "pays for no call: one of quick_scan may cost $0.00"),
         ((*MINE, "--rounds", "0"), "0 is not in the range 1<=x"),
         ((*MINE, "--candidates", "many"), "'many' is not a valid integer"),
         (("evaluate", "close", "--symbols", "BTCUSDT,ethusdt", *RANGE), "did you mean ETHUSDT?"),

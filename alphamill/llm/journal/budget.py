@@ -19,6 +19,12 @@ from alphamill.errors import GiveUp
 HOLD_S = 300.0
 
 
+_CURES = {
+    "run": "submit it anew with a larger --budget-usd",
+    "day": "raise budget.day_usd, or wait for the next day in UTC",
+}
+
+
 class BudgetExhausted(GiveUp):
     """The call's worst case does not fit into what is left of a budget; nothing was sent."""
 
@@ -79,10 +85,10 @@ def utc_day(now_ms: int) -> str:
 
 
 def refusal(account: str, micros: int, cap: int, left: int) -> str:
-    """The sentence that a person reads when a budget is spent."""
+    """The sentence that a person reads when a budget is spent, with what to do."""
     return (
         f"the {account}'s budget of {_usd(cap)} has {_usd(max(0, left))} left and this call may "
-        f"cost {_usd(micros)}"
+        f"cost {_usd(micros)}; {_CURES[account]}"
     )
 
 

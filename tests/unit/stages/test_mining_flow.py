@@ -22,6 +22,7 @@ from alphamill.lake import Lake, run_key
 from alphamill.market import FakeFunding
 from alphamill.market.funding.parse import funding_table
 from alphamill.replay import run as replay
+from alphamill.report.caveats import caveats
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.published import PublishedRun
 from alphamill.settings import Price, Tier
@@ -185,6 +186,18 @@ def test_an_exhausted_budget_ends_the_asking_not_the_run(tmp_path):
     stopped = [job for job in got.jobs if "stopped" in (job.result or {})]
     assert stopped
     assert "budget" in stopped[0].result["stopped"]
+    assert sum(group.jobs for group in got.published.unasked) == len(stopped)
+    told = [line for line in caveats(got.published) if line.startswith("Not asked: ")]
+    assert told
+    assert "submit it anew with a larger --budget-usd" in told[0]
+
+
+def test_a_budget_that_pays_for_nothing_is_the_reason_that_the_run_gives(tmp_path):
+    got = mined(tmp_path, budget_usd_micros=1)
+    (publish,) = [job for job in got.jobs if job.stage == "publish"]
+    assert publish.state == "dead"
+    assert "no trial to show: the run's budget of $0.000001 has" in publish.error
+    assert "submit it anew with a larger --budget-usd" in publish.error
 
 
 def test_replies_that_are_not_json_leave_rows_and_the_run_ends_with_a_reason(tmp_path):
