@@ -10,15 +10,16 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# The library knows no producers: `submit` is theirs, and found here by name when a person asks.
+# The library needs no producers: `submit` is theirs, and found by name when a person asks for it.
 _PUBLIC = {
     "Panel": "alphamill.notebook.panel",
     "factor": "alphamill.notebook.factor",
     "open_lake": "alphamill.notebook.lake",
+    "run": "alphamill.notebook.run",
 }
-_MODULES = {"lake": "alphamill.lake"}
+_MODULES = {"lake": "alphamill.lake", "submit": "producers.submit.in_python"}
 
-__all__ = ["Panel", "__version__", "factor", "lake", "open_lake"]
+__all__ = ["Panel", "__version__", "factor", "lake", "open_lake", "run", "submit"]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,16 +66,25 @@ def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind])
     return PublishedRun.open(Lake(run.spec["lake"]), run.id)
 
 
-def _published(lake: Lake, text: str | None, kinds: Sequence[RunKind]) -> str | None:
-    """The id of the run whose results are in the lake; None if none fits, or more than one does."""
-    fitting: list[tuple[int, str]] = []
+def published_runs(lake: Lake, text: str = "", kinds: Sequence[RunKind] = ()) -> list[str]:
+    """Ids that begin with `text`, of runs whose results are in the lake, the newest first.
+
+    kinds: those alone; default: any.
+    """
+    found: list[tuple[int, str]] = []
     for key in lake.list("runs"):
         run_id = key.removesuffix(f"/{SUMMARY}").removeprefix("runs/run=")
         kind = run_id.partition("-")[0]
-        wanted = kind in kinds and run_id.startswith(text or "")
+        wanted = (not kinds or kind in kinds) and run_id.startswith(text)
         stat = lake.stat(key) if key.endswith(f"/{SUMMARY}") and wanted else None
         if stat is not None:
-            fitting.append((stat.written_ns, run_id))
+            found.append((stat.written_ns, run_id))
+    return [run_id for _, run_id in sorted(found, reverse=True)]
+
+
+def _published(lake: Lake, text: str | None, kinds: Sequence[RunKind]) -> str | None:
+    """The id of the run whose results are in the lake; None if none fits, or more than one does."""
+    fitting = published_runs(lake, text or "", kinds)
     if not fitting or (text and len(fitting) > 1):
         return None
-    return max(fitting)[1]
+    return fitting[0]

@@ -6,18 +6,21 @@ From Redis, since only a finished run lies in the lake.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import redis
 
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import FAILED, SETTLED, Counts, JobRecord, JobState, Ledger, RunRecord
 from alphamill.llm.journal.budget import Account as Account
 from alphamill.llm.journal.budget import utc_day
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
+
+_UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
+_LOOK_EVERY_S = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,26 @@ def job_totals(counts: Counts, stages: Iterable[str] | None = None) -> JobTotals
 
     total = sum(sum(stage.values()) for stage in states)
     return JobTotals(number(SETTLED), number((JobState.DONE,)), number(FAILED), total)
+
+
+def record_of(ledger: Ledger, run_id: str, each: Callable[[], object] = lambda: None) -> RunRecord:
+    """The run as it is now; a Redis server that restarts is waited for, `each` called meanwhile.
+
+    Raises GiveUp for a run that the ledger does not know, RetryLater after a minute.
+    """
+    until_s = time.monotonic() + _UNREACHABLE_S
+    while True:
+        try:
+            run = ledger.run(run_id)
+        except RetryLater:
+            if time.monotonic() > until_s:
+                raise
+            each()
+            time.sleep(_LOOK_EVERY_S)
+            continue
+        if run is None:
+            raise GiveUp(f"the ledger does not know run {run_id}")
+        return run
 
 
 def failing_jobs(run: RunRecord, ledger: Ledger) -> list[JobRecord]:

@@ -11,14 +11,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import ENDED, Ledger, RunRecord
 from alphamill.report.terminal.progress import bars_line, progress_table
 from alphamill.runs.fetch_rate import FetchRate
-from alphamill.runs.under_way import job_totals
+from alphamill.runs.under_way import job_totals, record_of
 
 _LINES_EVERY_S = 30.0  # of a log
-_UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 _LOOK_EVERY_S = 0.4
 
 Show = Callable[[RunRecord], None]
@@ -39,28 +37,12 @@ def wait_for_run(
     """
     with _display(quiet, rate) as show:
         while True:
-            run = _record(ledger, run_id, each)
+            run = record_of(ledger, run_id, each)
             show(run)
             if run.state in ENDED:
                 return run
             each()
             time.sleep(_LOOK_EVERY_S)
-
-
-def _record(ledger: Ledger, run_id: str, each: Callable[[], object]) -> RunRecord:
-    patience_s = time.monotonic() + _UNREACHABLE_S
-    while True:
-        try:
-            run = ledger.run(run_id)
-        except RetryLater:
-            if time.monotonic() > patience_s:
-                raise
-            each()
-            time.sleep(_LOOK_EVERY_S)
-            continue
-        if run is None:
-            raise GiveUp(f"the ledger does not know run {run_id}")
-        return run
 
 
 def _display(quiet: bool, rate: FetchRate | None) -> AbstractContextManager[Show]:

@@ -1,0 +1,57 @@
+"""`am.run(...)` of what lies in a lake, without Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+import alphamill as am
+from alphamill import testing
+from alphamill.controls.planted import Search
+from alphamill.errors import GiveUp
+from alphamill.sim.market import DEFAULT_PLANTED
+from alphamill.testing import WorkedRun
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory: pytest.TempPathFactory) -> WorkedRun:
+    from alphamill.controls.markets import ControlMarket
+
+    market = ControlMarket(seed=3, n_symbols=6, n_bars=2500, planted=DEFAULT_PLANTED)
+    return testing.work_market(tmp_path_factory.mktemp("mined"), market, Search(candidates=4))
+
+
+def test_frames_are_the_published_tables(mined: WorkedRun) -> None:
+    run = am.run(mined.spec.run_id[:9], lake=mined.lake.uri)
+    assert run.id == mined.spec.run_id == am.run(lake=mined.lake.uri).id
+    assert run.state == "done"
+    for name, frame in (
+        ("factors", run.factors()),
+        ("trials", run.trials()),
+        ("calls", run.calls()),
+    ):
+        rows = mined.table(name)
+        assert len(frame) == len(rows) > 0
+        assert list(frame.columns) == list(rows[0])
+        assert list(frame.index[:2]) == [1, 2]
+    board = [factor.expression for factor in run.results.factors]
+    assert list(run.factors()["expression"]) == board
+    assert run.wait() is run
+    assert am.factor(board[0]).hash == run.factors()["hash"][1]
+
+
+def test_a_run_that_is_not_there_is_told_the_nearest(mined: WorkedRun, tmp_path) -> None:
+    known = mined.spec.run_id
+    with pytest.raises(GiveUp, match=rf"no run .* did you mean {known}\? there are: {known}"):
+        am.run(known[:-1] + "x", lake=mined.lake.uri)
+    with pytest.raises(GiveUp, match=r"no run has results in .*am\.submit\.mine"):
+        am.run(lake=tmp_path)
+
+
+def test_without_redis_a_run_of_the_settings_lake_is_read(
+    mined: WorkedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHAMILL_LAKE", mined.lake.uri)
+    monkeypatch.setenv("ALPHAMILL_REDIS_URL", "redis://127.0.0.1:9/0")
+    assert len(am.run(mined.spec.run_id).factors())
+    with pytest.raises(GiveUp, match=r"no run 'mine-x'.* nor is it known .*127\.0\.0\.1:9"):
+        am.run("mine-x")
