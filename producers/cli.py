@@ -19,6 +19,7 @@ COMMANDS = {
     "worker": ("producers.run.pools", "worker", "Run"),
     "beat": ("producers.run.pools", "beat", "Run"),
     "flower": ("producers.run.pools", "flower", "Run"),
+    "metrics": ("producers.run.metrics", "metrics", "Run"),
     "fetch": ("producers.fetch", "fetch", "Submit"),
     "features": ("producers.features", "features", "Submit"),
     "mine": ("producers.mine", "mine", "Submit"),

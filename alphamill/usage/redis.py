@@ -46,16 +46,20 @@ class RedisUsage:
         self._add(Row(run, day, tier, model), "", {f"error:{error_class}": 1})
 
     def report(self, run: str | None = None) -> dict[str, Any]:
-        """Costs one trip a run and one a few hundred rows."""
+        """Costs two trips and one a few hundred rows."""
         with _reached():
             return build_report(self._tallies(self._rows(run)))
 
     def _rows(self, run: str | None) -> list[Row]:
         runs = [run] if run is not None else self._members(f"{self._prefix}:runs")
+        with self._client.pipeline(transaction=False) as pipe:
+            for name in runs:
+                pipe.smembers(f"{self._prefix}:rows:{name}")
+            rows = pipe.execute() if runs else []
         return [
             Row(name, *json.loads(text))
-            for name in runs
-            for text in self._members(f"{self._prefix}:rows:{name}")
+            for name, of_run in zip(runs, rows, strict=True)
+            for text in sorted(map(as_text, of_run))
         ]
 
     def _tallies(self, rows: list[Row]) -> dict[Row, Tally]:

@@ -12,6 +12,7 @@ import yaml
 from alphamill.settings import ENVIRONMENT
 from alphamill.stack.pools import POOLS
 from producers.cli import COMMANDS
+from producers.run.metrics import AUTH_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
@@ -22,8 +23,10 @@ VARIABLES = {"type": "object", "additionalProperties": {"type": ["string", "null
 DURATION = {"type": "string", "pattern": r"^\d+(ms|s|m|h)$"}
 SERVICE = {
     "type": "object",
-    "required": ["image", "command", "restart"],
+    "required": ["image", "restart"],
     "additionalProperties": False,
+    "if": {"properties": {"image": {"const": "alphamill"}}},
+    "then": {"required": ["command"]},  # ours says nothing of its own
     "properties": {
         "image": {"type": "string", "pattern": r"^[a-z0-9./_-]+(:[A-Za-z0-9._-]+)?$"},
         "build": {"const": "."},
@@ -32,7 +35,15 @@ SERVICE = {
         "stop_grace_period": DURATION,
         "profiles": WORDS,
         "environment": VARIABLES,
-        "volumes": {"type": "array", "items": {"type": "string", "pattern": r"^[a-z]+:/[a-z/]+$"}},
+        # A named volume, or a file or folder of deploy/ that is only read.
+        "volumes": {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": r"^([a-z]+:/[a-z/]+|\./deploy[a-z/.]*:/[a-z/.]+:ro)$",
+            },
+        },
+        "secrets": WORDS,
         # Reachable from this machine only; whoever wants more puts a proxy with TLS before it.
         "ports": {
             "type": "array",
@@ -69,6 +80,15 @@ FILE = {
         "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
         "services": {"type": "object", "additionalProperties": SERVICE},
         "volumes": {"type": "object", "additionalProperties": {"type": "null"}},
+        "secrets": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["environment"],
+                "additionalProperties": False,
+                "properties": {"environment": {"type": "string"}},
+            },
+        },
     },
 }
 
@@ -105,13 +125,15 @@ def test_the_schema_finds_what_it_is_there_for(services, spoilt):
 
 def test_every_pool_has_one_service_of_its_name(services):
     workers = {
-        name: one["command"] for name, one in services.items() if one["command"][0] == "worker"
+        name: one["command"]
+        for name, one in services.items()
+        if one.get("command", [""])[0] == "worker"
     }
     assert workers == {pool: ["worker", pool] for pool in POOLS}
 
 
 def test_there_is_exactly_one_beat_and_one_flower(services):
-    commands = [one["command"][0] for one in services.values()]
+    commands = [one["command"][0] for one in services.values() if "command" in one]
     assert commands.count("beat") == 1
     assert commands.count("flower") == 1
 
@@ -123,6 +145,7 @@ def test_every_service_runs_a_command_that_exists(services):
 
 def test_every_variable_is_one_that_we_read(services):
     known = {*ENVIRONMENT, "ALPHAMILL_CONFIG", "FLOWER_BASIC_AUTH", "REDIS_PASSWORD"}
+    known |= {AUTH_VARIABLE, "GF_SECURITY_ADMIN_PASSWORD"}  # the latter is Grafana's own
     known |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"}
     for name, one in services.items():
         assert set(one.get("environment", {})) <= known, name
@@ -130,10 +153,28 @@ def test_every_variable_is_one_that_we_read(services):
 
 def test_volumes_and_dependencies_are_declared(compose, services):
     for name, one in services.items():
-        assert {mount.split(":")[0] for mount in one["volumes"]} <= set(compose["volumes"])
+        for source in (mount.split(":")[0] for mount in one["volumes"]):
+            named = not source.startswith("./")
+            assert source in compose["volumes"] if named else (REPOSITORY / source).exists()
+        assert set(one.get("secrets", ())) <= set(compose["secrets"])
         assert set(one.get("depends_on", {})) <= set(services), name
         for needed, how in one.get("depends_on", {}).items():
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
+
+
+def test_what_watches_the_fleet_is_started_only_when_it_is_asked_for(services):
+    asked = {name for name, one in services.items() if one.get("profiles") == ["watch"]}
+    assert asked == {"metrics", "prometheus", "grafana"}
+    target = yaml.safe_load((REPOSITORY / "deploy/prometheus.yml").read_text(encoding="utf-8"))
+    [job] = target["scrape_configs"]
+    port = services["metrics"]["command"][-1]
+    assert job["static_configs"] == [{"targets": [f"metrics:{port}"]}]
+    user = services["metrics"]["environment"][AUTH_VARIABLE].partition(":")[0]
+    assert job["basic_auth"]["username"] == user
+    assert (
+        job["basic_auth"]["password_file"].removeprefix("/run/secrets/")
+        in (services["prometheus"]["secrets"])
+    )
 
 
 def test_passwords_must_be_given_and_have_no_default():
