@@ -236,17 +236,20 @@ def _fields(
 
 
 def _funding(grid: _Grid, deps: PanelDeps) -> FloatArray:
-    """`funding_rate` of every symbol, NaN where the lake cannot say."""
+    """`funding_rate` of every column, NaN where the lake cannot say."""
     # A settlement at the end of the last bar is stamped a little after it.
     spec, end_ms = deps.spec, grid.end_ms + MINUTE_MS
-    columns = [
-        funding_column(
-            read_owed(deps.lake, spec.market, column.symbol, grid.interval, grid.start_ms, end_ms),
-            grid.times_ms,
-            grid.interval.ms,
+    columns = []
+    for column in grid.columns:
+        owed = read_owed(
+            deps.lake, spec.market, column.symbol, grid.interval, grid.start_ms, end_ms
         )
-        for column in grid.columns
-    ]
+        values = funding_column(owed, grid.times_ms, grid.interval.ms)
+        if column.listing is not None:
+            # What was settled, or is not known, before and after it is another coin's or nobody's.
+            first_ms, last_ms = column.listing.start_ms, column.listing.end_ms
+            values[(grid.times_ms < first_ms) | (grid.times_ms >= last_ms)] = 0.0
+        columns.append(values)
     return np.stack(columns, axis=1)
 
 

@@ -14,14 +14,17 @@ import pyarrow as pa
 import pytest
 
 from alphamill import testing
+from alphamill.clock import ManualClock
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Scorer, Segment, forward_returns
 from alphamill.evaluation.returns import holding_returns
 from alphamill.frames import Interval, Market, Panel
 from alphamill.indicators import compute_indicators, indicator_names
-from alphamill.jobs import FeaturesJob, PanelJob, RunKind, RunSpec
+from alphamill.jobs import FeaturesJob, FundingJob, PanelJob, RunKind, RunSpec
 from alphamill.lake import Lake, read_klines
 from alphamill.language import read_expression
+from alphamill.market import FakeFunding
+from alphamill.market.funding.parse import funding_table
 from alphamill.runs.panels import (
     NewListing,
     PanelManifest,
@@ -31,8 +34,9 @@ from alphamill.runs.panels import (
 )
 from alphamill.runs.reader import SegmentReader
 from alphamill.settings import SegmentSettings
-from alphamill.stages import features, panel
+from alphamill.stages import features, funding, panel
 from alphamill.stages.features import FeaturesDeps
+from alphamill.stages.funding import FundingDeps
 from alphamill.stages.panel import PanelDeps
 from alphamill.testing import klines_at, put_klines
 
@@ -291,6 +295,24 @@ def test_a_week_without_a_trade_ends_a_symbol(lake: Lake) -> None:
     manifest = read_manifest(lake, spec.run_id, Interval.W1)
     assert manifest is not None
     assert manifest.ended == ("DEADUSDT",)
+
+
+def test_each_coin_under_a_name_has_the_funding_of_its_own_time(lake: Lake) -> None:
+    """What the first did not pay, or nobody knows of it, is not said of the second as well."""
+    hours = [*range(0, 97, 8), *range(160, ENDED, 8), *range(RELISTED + 2, BARS + 1, 8)]
+    rows = funding_table([START_MS + hour * HOUR_MS for hour in hours], [0.0001] * len(hours))
+    fake = FakeFunding(ManualClock(START_MS + 2 * BARS * HOUR_MS), {"LUNAUSDT": rows})
+    asked = START_MS, START_MS + BARS * HOUR_MS + 60_000
+    put_klines(lake, "LUNAUSDT", LUNA, Market.USD_M)
+    funding.run(FundingJob(Market.USD_M, "LUNAUSDT", *asked), FundingDeps(fake, lake))
+    spec = spec_of("LUNAUSDT", market=Market.USD_M)
+    unknown = made(lake, spec).funding_unknown
+    rates = whole(lake, spec, "funding_rate")["funding_rate"]
+    assert unknown == {"LUNAUSDT": int(np.isnan(rates[:, 0]).sum()), SECOND: 0}
+    assert np.flatnonzero(np.isnan(rates[:, 0])).tolist() == [*range(96, 159)]
+    paid = [np.flatnonzero(column > 0).tolist() for column in rates.T]
+    assert paid[0] == [hour - 1 for hour in hours if 0 < hour <= ENDED]
+    assert paid[1] == [hour - 1 for hour in hours if hour > RELISTED]
 
 
 def test_a_symbol_that_never_trades_in_the_range_is_missing(lake: Lake) -> None:
