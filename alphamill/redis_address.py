@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import redis
 import redis.exceptions
@@ -22,8 +22,13 @@ from alphamill.settings.load import QUOTED
 _SENTINEL = "redis+sentinel://"
 _SENTINEL_PORT = 26379
 _TCP_ONLY = {"socket_connect_timeout", "socket_keepalive"}
+_OF_REDIS = ("redis", "rediss", "unix")
 
 Client = TypeVar("Client", bound=redis.Redis)
+
+
+class UnknownOption(ValueError):
+    """What stands after an address's ? is nothing that redis-py knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,16 @@ def open_as(kind: type[Client], url: str, **options: Any) -> Client:
             raise ValueError("a socket's path begins with a slash: unix:///path/of.sock")
         options = {name: value for name, value in options.items() if name not in _TCP_ONLY}
     client: Any = kind.from_url(url, **options)
+    _check_options(client.connection_pool)
     return cast("Client", client)
+
+
+def _check_options(pool: Any) -> None:
+    """Raise UnknownOption now, and not as a TypeError where a connection is first made."""
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except TypeError:
+        raise UnknownOption("an option that a Redis address does not have") from None
 
 
 def _behind_sentinels(
@@ -111,9 +125,8 @@ def for_celery(url: str) -> tuple[str, dict[str, Any]]:
     Raises Misconfigured for a Sentinel address that is none.
     """
     parts = urlsplit(url)
-    if url.startswith("unix://"):
-        asked = dict(parse_qsl(parts.query))
-        return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={asked.get('db', '0')}", {}
+    if parts.scheme in _OF_REDIS:
+        return _for_kombu(parts), {}
     if not url.startswith(_SENTINEL):
         return url, {}
     try:
@@ -129,6 +142,26 @@ def for_celery(url: str) -> tuple[str, dict[str, Any]]:
     hosts = ";".join(f"{before}{host}:{port}" for host, port in found.hosts)
     options = {"master_name": found.master, "sentinel_kwargs": dict(found.sentinel_login)}
     return f"{hosts}/{found.db}", options
+
+
+def _for_kombu(parts: SplitResult) -> str:
+    """With database, user and password where kombu reads them, and no option that it has not.
+
+    redis-py also takes them from what stands after the ?, where kombu fails over them.
+    """
+    asked = dict(parse_qsl(parts.query))
+    netloc = parts.netloc
+    if asked.keys() & {"username", "password"}:
+        login, _, host = netloc.rpartition("@")
+        name, _, password = login.partition(":")
+        name = name or quote(asked.get("username", ""), safe="")
+        password = password or quote(asked.get("password", ""), safe="")
+        netloc = f"{name}:{password}@{host}"
+    if parts.scheme == "unix":
+        return f"redis+socket://{netloc}{parts.path}?virtual_host={asked.get('db', '0')}"
+    path = f"/{asked['db']}" if "db" in asked else parts.path
+    kept = [(option, value) for option, value in asked.items() if option.startswith("ssl_")]
+    return urlunsplit((parts.scheme, netloc, path, urlencode(kept, safe="/"), ""))
 
 
 def shown(url: str) -> str:
@@ -161,6 +194,8 @@ CLUSTER = (
 def fault(error: Exception, url: str) -> tuple[str, str]:
     """What is the matter with the address or its server, without secrets, and the cure."""
     where = shown(url)
+    if isinstance(error, UnknownOption):
+        return "Redis knows no such option as its address has after the ?", "leave it out"
     if isinstance(error, ValueError):
         return "not a Redis URL", f"write redis://[:password@]host:6379/0; {QUOTED}"
     if isinstance(error, redis.AuthenticationError):

@@ -17,8 +17,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import redis
+from kombu import Connection
 
 from alphamill.errors import Misconfigured, RetryLater
+from alphamill.redis_address import for_celery
 from alphamill.redis_store import connect
 from alphamill.settings import Settings, load_settings
 from alphamill.stack.embedded_redis import find_redis_binary, free_port
@@ -144,6 +146,39 @@ def test_a_password_that_ends_its_url_too_early_is_said_and_never_shown(variable
         f"{variable}: a character of the password ends it too early; "
         "write / ? # @ % in the password as %2F %3F %23 %40 %25"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "database"),
+    [
+        ("redis://{where}?db=3&password={password}", 3),
+        ("redis://{where}/2?username=default&password={password}", 2),
+        ("redis://:{password}@{where}/2?db=4&socket_timeout=9&health_check_interval=5", 4),
+        ("redis://:{password}@{where}", 0),
+        ("unix://{path}?db=5&password={password}", 5),
+        ("unix://{path}?username=default&password={password}", 0),
+    ],
+)
+def test_what_stands_after_the_question_mark_is_of_ledger_and_broker(tmp_path, address, database):
+    """kombu knows none of it: a publication ended in a traceback, or without the password."""
+    path = tmp_path / "r.sock"
+    with server_of_my_own(tmp_path, "--unixsocket", str(path)) as plain:
+        with redis.Redis.from_url(plain) as client:
+            client.config_set("requirepass", PASSWORD)
+        where, password = plain.removeprefix("redis://").rstrip("/"), quote(PASSWORD, safe="")
+        url = address.format(where=where.partition("/")[0], password=password, path=path)
+        connect(load_settings({"ALPHAMILL_REDIS_URL": url})).set("of", "the ledger")
+        broker, options = for_celery(url)
+        with Connection(broker, transport_options=options) as connection:
+            assert connection.default_channel.client.get("of") == b"the ledger"
+            assert connection.default_channel.client.info("keyspace").keys() == {f"db{database}"}
+
+
+@pytest.mark.parametrize("url", ["redis://h/0?foo=hunter2", "unix:///a.sock?dbase=hunter2"])
+def test_an_option_that_redis_does_not_have_is_said(url):
+    told = refused(url)
+    assert "no such option as its address has after the ?; leave it out" in told
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize("login", ["", ":wrong", ":pa@ss", ":se%2Fcr"])
