@@ -88,7 +88,7 @@ class FundingHistory:
             found = ArchiveMonth(part)
             table = found.read(self.archive, FundingFile(self.market, symbol, month))
             if table is not None and table.num_rows:
-                found.table = rows_within(payments(table.select(FUNDING.names)), part)
+                found.table = _of_file(table, month, part)
                 missing = holes(table, month.range)
                 found.holes = [hole for one in missing if (hole := one.within(part))]
             yield found
@@ -125,7 +125,7 @@ class FundingHistory:
             why = f"whether that is all that was paid could not be asked for: {refusal}"
             yield FetchedPart(
                 part,
-                rows_within(payments(table.select(FUNDING.names)), part),
+                _of_file(table, month, part),
                 self.clock.now_ms(),
                 source="archive-monthly",
                 files=1,
@@ -158,6 +158,18 @@ class FundingHistory:
                     break
             yield FetchedPart(part, table, now_ms, requests, damaged=damaged, notes=notes)
             cursor_ms, requests, damaged, notes = part.end_ms, 0, (), ()
+
+
+def _of_file(table: pa.Table, month: Month, part: TimeRange) -> pa.Table:
+    """FUNDING of a month's file, within a part of the month.
+
+    What was settled at the month's first instant and is stamped a little before it is in no other
+    file, and by its stamp in no part of this month: it is kept as of that instant.
+    """
+    rows = payments(table.select(FUNDING.names))
+    stamps = np.maximum(times_ms(rows), month.start_ms)
+    stamped = pa.array(stamps).view(FUNDING.field("funding_time").type)
+    return rows_within(rows.set_column(0, FUNDING.field("funding_time"), stamped), part)
 
 
 def _certain(table: pa.Table, until_ms: int) -> tuple[pa.Table, int]:

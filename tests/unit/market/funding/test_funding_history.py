@@ -185,3 +185,22 @@ def test_an_archive_that_fails_is_said_and_rest_stands_in(fault):
     assert part.source == "rest"
     said = [*map(str, part.damaged), *part.notes]
     assert said in (["BTCUSDT-fundingRate-2023-01: no"], ["archive: down"])
+
+
+def test_a_months_first_settlement_that_is_stamped_early_is_not_lost():
+    """It is in the file of the month at whose first instant it was settled, and in no other."""
+    table = every(8, JANUARY.start_ms, MARCH.start_ms)
+    first = JANUARY.range.length_ms // (8 * HOUR)
+    times = times_ms(table).copy()
+    times[first] = FEBRUARY.start_ms - 2
+    fake = fake_of(funding_table(times, table["funding_rate"].to_numpy()))
+    january, february = (fake.tables["BTCUSDT"].slice(*part) for part in ((0, first), (first,)))
+    fake.files = {
+        "BTCUSDT-fundingRate-2023-01": file_of(january),
+        "BTCUSDT-fundingRate-2023-02": file_of(february),
+    }
+    found = rows_of(parts_of(fake, JANUARY.start_ms, MARCH.start_ms))
+    assert fake.pages == []
+    assert found["funding_rate"].equals(table["funding_rate"])
+    times[first] = FEBRUARY.start_ms  # of that instant
+    assert times_ms(found).tolist() == times.tolist()
