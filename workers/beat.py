@@ -30,6 +30,11 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no typ
     _told_s: float | None = None
     _unsent = 0
 
+    def setup_schedule(self) -> None:
+        """Tell monitors nothing of a message a second: it would drown the jobs."""
+        self.app.conf.task_send_sent_event = False  # in this process, which sends nothing else
+        super().setup_schedule()
+
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send it, whatever comes of that."""
         try:

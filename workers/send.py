@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.exceptions import QueueNotFound
@@ -44,6 +45,24 @@ def publish(hints: Iterable[Hint]) -> int:
     return sent
 
 
+def label(hint: Hint) -> str:
+    """What a job is about, for people: "fetch BTCUSDT 1h 2022-03"."""
+    job = hint.job
+    words = [hint.stage, *(str(job[name]) for name in ("symbol", "interval") if job.get(name))]
+    if "start_ms" in job and "end_ms" in job:
+        first, last = (_month(job["start_ms"]), _month(job["end_ms"] - 1))
+        words.append(first if first == last else f"{first}..{last}")
+    if "round" in job:
+        words.append(f"round {job['round'] + 1}")
+    if "shard" in job:
+        words.append(f"shard {job['shard'] + 1} of {job['shards']}")
+    return " ".join(words)
+
+
+def _month(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m}"
+
+
 def _on_the_wire(priority: int, driver: str) -> int:
     """RabbitMQ serves the higher number first, Redis the lower."""
     return priority if driver == "amqp" else _LOWEST - priority
@@ -54,6 +73,9 @@ def _send(hint: Hint, producer: Any) -> bool:
         app.send_task(
             task_name(hint.stage),
             args=[hint.run, hint.job_id],
+            # What monitors show. Not the task's name: Flower keeps every name for ever.
+            argsrepr=label(hint),
+            kwargsrepr=hint.run,
             queue=hint.queue,
             priority=_on_the_wire(hint.priority, producer.connection.transport.driver_type),
             producer=producer,

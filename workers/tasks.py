@@ -10,16 +10,17 @@ import os
 import random
 import socket
 from collections.abc import Callable
-from typing import Any
+from enum import Enum, auto
+from typing import Any, NamedTuple
 
 import redis
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.frames import Market
-from alphamill.ledger import Claim
+from alphamill.ledger import Claim, JobState
 from alphamill.ledger.presence import Presence
 from alphamill.runs.schemas import RunDeps
 from alphamill.stages.registry import STAGES, JobContext, Stage, task_name
@@ -30,7 +31,7 @@ from workers.send import publish
 _log = logging.getLogger(__name__)
 
 
-@app.task(name=task_name("sweep"))  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task(name=task_name("sweep"), send_events=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep() -> str:
     """Publish again what lapsed, feed what is ready. Any number at once does no harm."""
     process = resources()
@@ -49,12 +50,38 @@ def register(celery: Celery) -> None:
     twice, late or for a cancelled run finds nothing to claim and ends.
     """
     for stage in STAGES.values():
-        celery.task(name=task_name(stage.name), shared=False)(_receiver(stage))
+        name = task_name(stage.name)
+        celery.task(name=name, shared=False, throws=(JobFailed,))(_receiver(stage))
+
+
+class JobFailed(Exception):
+    """A job is dead. The ledger has it; raised so that monitors show the task as failed."""
+
+
+class Became(Enum):
+    """What the work on a message has come to."""
+
+    SETTLED = auto()  # done, or there was nothing to do
+    AGAIN = auto()  # it goes on later
+    DEAD = auto()
+
+
+class Outcome(NamedTuple):
+    """What has become of a job, and why."""
+
+    became: Became
+    says: str
 
 
 def _receiver(stage: Stage[Any]) -> Callable[[str, str], str]:
     def receive(run_id: str, job_id: str) -> str:
-        return attend(run_id, job_id, stage)
+        outcome = attend(run_id, job_id, stage)
+        if outcome.became is Became.DEAD:
+            raise JobFailed(outcome.says)
+        if outcome.became is Became.AGAIN:
+            # Only said: the ledger publishes it. `Task.retry` would send a message of its own.
+            raise Retry(outcome.says)
+        return outcome.says
 
     receive.__doc__ = stage.job_type.__doc__
     return receive
@@ -63,24 +90,24 @@ def _receiver(stage: Stage[Any]) -> Callable[[str, str], str]:
 register(app)
 
 
-def attend(run_id: str, job_id: str, stage: Stage[Any]) -> str:
+def attend(run_id: str, job_id: str, stage: Stage[Any]) -> Outcome:
     """Claim the job and do it, or say why not."""
     process = resources()
     try:
         claim = process.ledger.claim(run_id, job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
         if claim is None:
             publish(process.ledger.feed(run_id))
-            return "nothing to claim"
+            return Outcome(Became.SETTLED, "nothing to claim")
         with process.leases.hold(claim):
             return _work(process, claim, stage)
     except RetryLater as error:
         # The ledger cannot be reached, so nothing can be said of the job: the sweep finds it
         # again by its deadline or its lease.
         _log.warning("%s left as it is: %s", job_id, error)
-        return str(error)
+        return Outcome(Became.AGAIN, str(error))
 
 
-def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> str:
+def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> Outcome:
     try:
         spec = process.spec(claim.run)
         run = RunDeps(process.lake(spec.lake), claim.run, spec)
@@ -98,10 +125,10 @@ def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> str:
         again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter
         return _after(process, claim, RetryLater(f"{type(error).__name__}: {error}", again_s))
     publish(hints or ())
-    return "finished elsewhere" if hints is None else "done"
+    return Outcome(Became.SETTLED, "finished elsewhere" if hints is None else "done")
 
 
-def _after(process: Resources, claim: Claim, error: Exception) -> str:
+def _after(process: Resources, claim: Claim, error: Exception) -> Outcome:
     """The retry policy, by the class of the error: errors.py."""
     if isinstance(error, RetryLater):
         _log.info("%s %s in %.1f s: %s", claim.record.stage, claim.job, error.after_s, error)
@@ -110,4 +137,10 @@ def _after(process: Resources, claim: Claim, error: Exception) -> str:
         _log.warning("%s %s failed: %s", claim.record.stage, claim.job, error)
         hints = process.ledger.fail(claim, str(error))
     publish(hints or ())
-    return str(error)
+    # A wait that costs no attempt has not ended the job; of any other only the ledger knows.
+    if isinstance(error, RetryLater) and not error.counts:
+        return Outcome(Became.AGAIN, str(error))
+    job = process.ledger.job(claim.run, claim.job)
+    if job is None or job.state is JobState.DONE:  # forgotten, or finished by somebody else
+        return Outcome(Became.SETTLED, str(error))
+    return Outcome(Became.DEAD if job.state.settled else Became.AGAIN, str(error))

@@ -93,6 +93,7 @@ class Hint:
     stage: str
     queue: str
     priority: int  # the run's, 0 to 9, higher first
+    job: Mapping[str, Any] = field(default_factory=dict, compare=False)  # its message, for people
 
 
 @dataclass(frozen=True, slots=True)

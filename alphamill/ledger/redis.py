@@ -264,8 +264,11 @@ def _raise_refusal(run_id: str, verdict: list[str]) -> None:
 
 def _hints(run_id: str, answer: Sequence[Any]) -> list[Hint]:
     priority, *parts = (as_text(part) for part in answer)
-    columns = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
-    return [Hint(run_id, job, stage, queue, int(priority)) for job, stage, queue in columns]
+    columns = zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True)
+    return [
+        Hint(run_id, job, stage, queue, int(priority), _mapping(message))
+        for job, stage, queue, message in columns
+    ]
 
 
 def _texts(mapping: Mapping[Any, Any]) -> dict[str, str]:

@@ -223,9 +223,10 @@ local function publish(id, job, hints)
   hints[#hints + 1] = id
   hints[#hints + 1] = job.stage
   hints[#hints + 1] = job.queue
+  hints[#hints + 1] = redis.call('HGET', stem .. 'messages', id) or '{}'
 end
 
--- Queue what is ready up to the window, and answer: priority, then id, stage, queue of each hint.
+-- Queue what is ready up to the window, and answer: priority, then id, stage, queue, message of each hint.
 local function feed(hints)
   if is_active() then
     for _, queue in ipairs(redis.call('HKEYS', stem .. 'taken')) do

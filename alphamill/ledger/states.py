@@ -202,7 +202,8 @@ class Run:
         """Queue a job; the grace doubles with each republication."""
         grace_ms = self.settings.republish_after_s * 1000 * 2.0 ** min(job.republished, 64)
         self.move(job, JobState.QUEUED, self.now_ms + int(min(grace_ms, REPUBLISH_CAP_MS)))
-        return Hint(self.id, job.id, job.stage, job.queue, self.priority)
+        message = json.loads(job.message)
+        return Hint(self.id, job.id, job.stage, job.queue, self.priority, message)
 
     def feed(self) -> list[Hint]:
         """Queue what is ready, up to the window."""

@@ -72,4 +72,4 @@ def flower(port: int, address: str) -> None:
         raise Misconfigured(
             "FLOWER_BASIC_AUTH", f"Flower on {address} needs a password", "set it to user:password"
         )
-    _become("-A", "workers.app", "flower", f"--port={port}", f"--address={address}")
+    _become("-A", "workers.flower", "flower", f"--port={port}", f"--address={address}")

@@ -58,6 +58,9 @@ class Bench:
 
     def attend(self, work, job_id="job", run_id=RUN):
         """What the task of a stage with this `work` says of the job."""
+        return self.became(work, job_id, run_id).says
+
+    def became(self, work, job_id="job", run_id=RUN):
         return tasks.attend(run_id, job_id, Stage("fetch", Queue.FETCH, FetchJob, work))
 
     def job(self, job_id="job"):
@@ -242,3 +245,25 @@ def test_a_ledger_that_cannot_be_reached_leaves_the_job_to_the_sweep(bench, monk
     bench.clock.advance(SETTINGS.lease_s + 1)
     assert [hint.job_id for hint in bench.ledger.sweep()] == ["job"]
     assert bench.attend(succeeds) == "done"
+
+
+@pytest.mark.parametrize(
+    ("work", "became"),
+    [
+        (succeeds, tasks.Became.SETTLED),
+        (raises(GiveUp("no such symbol")), tasks.Became.DEAD),
+        (raises(RetryLater("reset")), tasks.Became.AGAIN),
+        (raises(RetryLater("banned", counts=False)), tasks.Became.AGAIN),
+        (raises(ZeroDivisionError("a defect")), tasks.Became.AGAIN),
+    ],
+)
+def test_a_monitor_is_told_what_became_of_the_job(bench, work, became):
+    assert bench.became(work).became is became
+
+
+def test_the_last_attempt_is_a_failure_and_not_another_retry(bench):
+    seen = []
+    for _ in range(SETTINGS.max_attempts):
+        seen.append(bench.became(raises(RetryLater("reset", 1.0))).became)
+        bench.clock.advance(1.1)
+    assert seen == [tasks.Became.AGAIN] * (SETTINGS.max_attempts - 1) + [tasks.Became.DEAD]

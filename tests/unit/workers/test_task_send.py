@@ -10,7 +10,7 @@ from kombu.pools import ProducerPool
 
 from alphamill.ledger import Hint
 from workers.app import app
-from workers.send import _on_the_wire, publish
+from workers.send import _on_the_wire, label, publish
 
 
 @pytest.fixture
@@ -56,3 +56,28 @@ def test_rabbitmqs_queues_are_declared_for_priorities(monkeypatch, url, argument
 def test_the_higher_priority_is_served_first_everywhere(driver, sent):
     """By RabbitMQ the highest number, by Redis the lowest."""
     assert [_on_the_wire(priority, driver) for priority in (0, 9)] == sent
+
+
+FETCH = {"symbol": "BTCUSDT", "interval": "1h", "market": "spot"}
+MARCH_MS, APRIL_MS = 1_646_092_800_000, 1_648_771_200_000
+
+
+@pytest.mark.parametrize(
+    ("stage", "job", "said"),
+    [
+        ("fetch", {**FETCH, "start_ms": MARCH_MS, "end_ms": APRIL_MS}, "fetch BTCUSDT 1h 2022-03"),
+        (
+            "features",
+            {**FETCH, "start_ms": MARCH_MS, "end_ms": APRIL_MS + 1},
+            "features BTCUSDT 1h 2022-03..2022-04",
+        ),
+        (
+            "evaluate.quick_scan",
+            {"interval": "1h", "round": 0, "shard": 1, "shards": 2},
+            "evaluate.quick_scan 1h round 1 shard 2 of 2",
+        ),
+        ("publish", {}, "publish"),
+    ],
+)
+def test_a_message_says_what_its_job_is_about(stage, job, said):
+    assert label(Hint("run", "id", stage, "fetch", 0, job)) == said
