@@ -31,10 +31,7 @@ def caveats(run: PublishedRun) -> list[str]:
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
         *unasked_lines(run),
-        absent_line(run),
-        survivors_line(run),
-        *listing_lines(run),
-        funding_line(run),
+        *bars_lines(run),
     )
     return [sentence for sentence in sentences if sentence]
 
@@ -48,10 +45,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         trading_line(run.spec.segments, run.spec.portfolio),
         costs_line(run.spec.fees),
         *unasked_lines(run),
-        absent_line(run),
-        survivors_line(run),
-        *listing_lines(run),
-        funding_line(run),
+        *bars_lines(run),
         looks_line(run.factors),
         *cut_lines(run),
         *unread_lines(run.trials, run.factors),
@@ -60,6 +54,12 @@ def page_caveats(run: PublishedRun) -> list[str]:
             for group in group_failures(run.missing)[:_FAILURES_TOLD]
         ),
     )
+    return [sentence for sentence in sentences if sentence]
+
+
+def bars_lines(run: PublishedRun) -> list[str]:
+    """What belongs to every figure of a run of either kind: which bars it had and had not."""
+    sentences = (absent_line(run), survivors_line(run), *listing_lines(run), funding_line(run))
     return [sentence for sentence in sentences if sentence]
 
 

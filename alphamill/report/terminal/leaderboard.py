@@ -9,7 +9,7 @@ from rich.text import Text
 
 from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
-from alphamill.report.caveats import caveats, funding_line
+from alphamill.report.caveats import bars_lines, caveats
 from alphamill.report.legend import factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
 from alphamill.report.values import (
@@ -33,8 +33,8 @@ def run_board(run: PublishedRun) -> RenderableType:
     if run.kind is RunKind.MINE:
         return factors_board(run.factors, caveats(run), run.spec.portfolio.participation_frac)
     board = trials_board(run.trials)
-    unknown = funding_line(run)
-    return Group(Text(unknown, style="yellow"), Text(), board) if unknown else board
+    about = [Text(plain(sentence), style="dim") for sentence in bars_lines(run)]
+    return Group(*about, Text(), board) if about else board
 
 
 def factors_board(

@@ -7,10 +7,18 @@ import pytest
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.report.caveats import caveats, listing_lines, page_caveats, survivors_line
+from alphamill.report.caveats import (
+    bars_lines,
+    caveats,
+    listing_lines,
+    page_caveats,
+    survivors_line,
+)
+from alphamill.report.terminal.leaderboard import run_board
 from alphamill.report.values import times_over
 from alphamill.runs.panels import NewListing, PanelManifest, write_manifest
 from tests import rows
+from tests.rendering import shown
 
 BOTH = (Interval.H1, Interval.H4)
 SPEC = RunSpec(RunKind.MINE, "/lake", Market.SPOT, ("AUSDT",), BOTH, 0, 3_600_000)
@@ -48,6 +56,21 @@ def test_a_name_given_again_is_told_once(published):
     assert line in caveats(run)
     assert line in page_caveats(run)
     assert "1 of 3 symbols stopped trading within the range" in survivors_line(run)
+
+
+def test_the_board_of_given_expressions_says_what_bars_they_had(tmp_path):
+    """The terminal's, as the page does; before, it told of funding alone."""
+    lake, spec = Lake(str(tmp_path)), replace(SPEC, kind=RunKind.EVALUATE)
+    for interval in BOTH:
+        manifest = replace(CUT, interval=interval, missing=("ZUSDT",))
+        write_manifest(lake, "evaluate-1", manifest)
+    run = rows.publish(lake, "evaluate-1", spec.to_message())
+    told = " ".join(shown(run_board(run), 100).split())
+    assert bars_lines(run)
+    for sentence in bars_lines(run):
+        assert sentence in told
+    assert "(ZUSDT)" in told
+    assert "LUNAUSDT is another coin since 2022-05-31 06:00" in told
 
 
 def test_nothing_is_told_where_there_is_nothing(published):
