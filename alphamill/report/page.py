@@ -25,14 +25,14 @@ from alphamill.report.comparison import Comparison
 from alphamill.report.factor.certificate import Certificate, certificate, deflated_after_costs
 from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures
-from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, by_strength, subjects
+from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
 from alphamill.report.legend import correlation, factors_legend, trials_legend
 from alphamill.report.plots.figures import Figure
 from alphamill.runs.figures import Measures
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.panels import SegmentFacts
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
-from alphamill.runs.rows import JudgedFactor, Trial
+from alphamill.runs.rows import JudgedFactor, Trial, by_strength
 
 # Even text that slipped through the escaping could then load and run nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

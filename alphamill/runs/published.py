@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Self
@@ -20,7 +20,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.failures import Unasked, missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
-from alphamill.runs.rows import AnyRow, JudgedFactor, Trial
+from alphamill.runs.rows import AnyRow, JudgedFactor, Trial, by_strength
 from alphamill.runs.schemas import SUMMARY, rows_in
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -100,13 +100,18 @@ class PublishedRun:
         return self._rows("calls", CallRecord) if self.kind is RunKind.MINE else []
 
     def factor(self, text: str) -> JudgedFactor:
-        """The one with this hash or unique beginning. Raises GiveUp, naming what there is."""
-        fitting = [factor for factor in self.factors if factor.hash.startswith(text)]
-        if len(fitting) == 1:
-            return fitting[0]
-        hashes = [factor.hash for factor in fitting or self.factors]
-        known = ", ".join(hashes[:_NAMED]) or "(it has none)"
-        raise GiveUp(f"{text!r} fits {len(fitting)} factors of {self.id}; name one of: {known}")
+        """The one with this number, from 1 for the best, or this hash or its unique beginning.
+
+        Raises GiveUp, naming what there is.
+        """
+        there = [(at, one.hash, one.signed) for at, one in enumerate(self.factors, 1)]
+        return self.factors[named(self.id, text, there)]
+
+    def given(self, text: str) -> Trial:
+        """The expression of an `evaluate` run with this number, by strength, or hash; as above."""
+        ranked = by_strength(self.trials)
+        there = [(at, one.hash or "", one.text) for at, one in enumerate(ranked, 1)]
+        return ranked[named(self.id, text, there)]
 
     def discovery_score(self, factor: JudgedFactor) -> Score | None:
         """All that discovery says of a factor, folds and decay with it."""
@@ -147,6 +152,24 @@ class PublishedRun:
         """A table; None for what is not a finite number."""
         rows = _file(self.lake, self.id, f"{name}.parquet", partial(rows_in, self.lake))
         return [kind.from_row({name: finite(row[name]) for name in row}) for row in rows]
+
+
+def named(run_id: str, text: str, there: Sequence[tuple[int, str, str]]) -> int:
+    """Which of a run's factors a text means: its place in `there`.
+
+    there: number, hash, and the expression as it is traded, of each. text: a number, as "3" or
+    "#3", or a hash or its unique beginning. Raises GiveUp, naming what there is.
+    """
+    number = text.removeprefix("#")
+    fitting = [place for place, one in enumerate(there) if str(one[0]) == number]
+    fitting = fitting or [place for place, one in enumerate(there) if one[1].startswith(text)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = "; ".join(f"#{at} {own_hash[:8]} {traded}" for at, own_hash, traded in there[:_NAMED])
+    raise GiveUp(
+        f"{text!r} fits {len(fitting)} factors of {run_id}; name one by number or hash: "
+        f"{known or '(it has none)'}"
+    )
 
 
 def asks_offline(spec: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -173,6 +173,11 @@ class Trial(TableRow):
     def score(self) -> Score | None:
         """All figures on discovery, folds and decay with them; None unless it was scored."""
         return load_score(self.score_text) if self.score_text else None
+
+
+def by_strength(trials: Sequence[Trial]) -> list[Trial]:
+    """Given expressions by falling |t|, those without one last."""
+    return sorted(trials, key=lambda one: -abs(one.discovery.association_t or 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

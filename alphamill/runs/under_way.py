@@ -21,6 +21,22 @@ from alphamill.llm.messages import Message
 
 _UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 _LOOK_EVERY_S = 0.4
+STAGES = (  # in the order of a run's plan
+    *("fetch", "reverify", "features", "funding", "panel", "propose.quick_scan", "evaluate"),
+    *("propose.detailed_analysis", "score", "validate", "rank", "veto", "verify", "publish"),
+)
+_PLACES = {stage: place for place, stage in enumerate(STAGES)}
+
+
+def in_plan_order(counts: Counts) -> Counts:
+    """The same counts, the stages as a run goes through them; unknown ones last.
+
+    The ledger counts in the order in which jobs came to a state, which says nothing.
+    """
+    return {
+        stage: counts[stage]
+        for stage in sorted(counts, key=lambda stage: _PLACES.get(stage, len(STAGES)))
+    }
 
 
 @dataclass(frozen=True, slots=True)

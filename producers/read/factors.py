@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import unmeasured_lines
 from alphamill.report.terminal.factor import factor_view
-from alphamill.report.terminal.leaderboard import run_board
+from alphamill.report.terminal.leaderboard import run_board, trials_board
 from alphamill.runs.find import finished_run
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
@@ -35,17 +35,18 @@ _CALL = (
 def factors(factor: str | None, run: str | None, as_json: bool) -> None:
     """Show what a mining run found: figures, verdicts and reasons; or all there is of one FACTOR.
 
-    FACTOR is a hash of factors.parquet or its unique beginning: every gate, the figures on all
-    segments, the folds of discovery, what it cost. Of an `evaluate` run the given expressions are
-    shown. --json has every column, the settings, and in `unmeasured` why an interval has no figure.
+    FACTOR is its number on the board, or its hash or the beginning of that: every gate, the figures
+    on all segments, the folds of discovery, what it cost. Of an `evaluate` run the given
+    expressions are shown. --json has every column, the settings, and in `unmeasured` why an
+    interval has no figure.
 
     \b
     Example:
-      alphamill factors --run mine-1f2e
+      alphamill factors
+      alphamill factors 1 --run mine-1f2e
       alphamill factors 9c41d2 --run mine-1f2e
     """
-    kinds = (RunKind.MINE,) if factor else (RunKind.MINE, RunKind.EVALUATE)
-    found = finished_run(options.settings(), run, kinds)
+    found = finished_run(options.settings(), run, (RunKind.MINE, RunKind.EVALUATE))
     if as_json:
         options.print_json(_as_json(found, factor))
         return
@@ -53,7 +54,13 @@ def factors(factor: str | None, run: str | None, as_json: bool) -> None:
     console.print(Text(found.id))
     if found.offline:
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    console.print(factor_view(found, found.factor(factor)) if factor else run_board(found))
+    console.print(_view(found, factor) if factor else run_board(found))
+
+
+def _view(run: PublishedRun, factor: str) -> RenderableType:
+    if run.kind is RunKind.MINE:
+        return factor_view(run, run.factor(factor))
+    return trials_board(run.trials, (run.given(factor),))
 
 
 def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
@@ -64,7 +71,8 @@ def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
         "unmeasured": unmeasured_lines(run.trials),
     }
     if run.kind is not RunKind.MINE:
-        return said | {"trials": [trial.to_json(GIVEN_TRIALS) for trial in run.trials]}
+        trials = [run.given(factor)] if factor else run.trials
+        return said | {"trials": [trial.to_json(GIVEN_TRIALS) for trial in trials]}
     chosen = [run.factor(factor)] if factor else run.factors
     return said | {"factors": [_with_origin(run, one) for one in chosen]}
 

@@ -20,11 +20,11 @@ from alphamill.runs.schemas import RunDeps
 from producers import options
 
 _SHOWN = 10
-_HASH = re.compile(r"[0-9a-f]{1,16}")  # a run's id begins with its kind and a dash
+_FACTOR = re.compile(r"#?[0-9a-f]{1,16}")  # a run's id begins with its kind and a dash
 
 
 @click.command()
-@click.argument("what", metavar="RUN|FACTOR")
+@click.argument("what", metavar="[RUN|FACTOR]", required=False)
 @click.option("--run", metavar="RUN", help="The run that a factor is of; default: the newest.")
 @click.option(
     "--keep",
@@ -33,22 +33,25 @@ _HASH = re.compile(r"[0-9a-f]{1,16}")  # a run's id begins with its kind and a d
 )
 @options.json_option
 @options.exits
-def replay(what: str, run: str | None, keep: Path | None, as_json: bool) -> None:
+def replay(what: str | None, run: str | None, keep: Path | None, as_json: bool) -> None:
     """Compute a finished mining run, or one factor's verdict, again at no cost and compare.
 
     From the run's snapshot of the market and the models' replies, as they lie in the lake: no
-    exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs.
-    A factor is named by its hash in factors.parquet or the hash's unique beginning.
+    exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs. Without
+    RUN the newest. A factor is named by its number on the board, or its hash or the beginning of
+    that.
 
     \b
     Example:
+      alphamill replay
       alphamill replay mine-1f2e
+      alphamill replay 1 --run mine-1f2e
       alphamill replay 9c41d2 --run mine-1f2e
     """
-    if run is not None or _HASH.fullmatch(what):
+    if what is not None and (_FACTOR.fullmatch(what) or run is not None):
         _replay_factor(what, run, as_json)
         return
-    found = finished_run(options.settings(), what, (RunKind.MINE,))
+    found = finished_run(options.settings(), what or run, (RunKind.MINE,))
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
         done = rerun(found, scratch)

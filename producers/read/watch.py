@@ -12,9 +12,11 @@ from rich.live import Live
 from rich.text import Text
 
 from alphamill.ledger import ENDED, Ledger, RunRecord
-from alphamill.report.terminal.progress import bars_line, progress_table
+from alphamill.report.terminal.progress import bars_line, progress_table, time_left
+from alphamill.report.values import elapsed
 from alphamill.runs.fetch_rate import FetchRate
-from alphamill.runs.under_way import job_totals, record_of
+from alphamill.runs.pace import Pace
+from alphamill.runs.under_way import in_plan_order, job_totals, record_of
 
 _LINES_EVERY_S = 30.0  # of a log
 _LOOK_EVERY_S = 0.4
@@ -55,12 +57,13 @@ def _display(quiet: bool, rate: FetchRate | None) -> AbstractContextManager[Show
 @contextmanager
 def _table(console: Console, rate: FetchRate | None) -> Iterator[Show]:
     """One table that changes where it stands."""
-    started_s = time.monotonic()
+    started_s, pace = time.monotonic(), Pace()
     with Live(console=console, refresh_per_second=4, transient=False) as live:
 
         def show(run: RunRecord) -> None:
             beneath = _bars(run, rate)
-            table = progress_table(run.counts, time.monotonic() - started_s)
+            spent_s = time.monotonic() - started_s
+            table = progress_table(run.counts, spent_s, pace.left_s(run))
             live.update(Group(table, *([beneath] if beneath else [])))
 
         yield show
@@ -69,21 +72,27 @@ def _table(console: Console, rate: FetchRate | None) -> Iterator[Show]:
 def _lines(console: Console, rate: FetchRate | None) -> Show:
     """A line whenever a stage has got on by a tenth, so that a log of a large run stays short."""
     tenths: dict[str, int] = {}
-    next_s = time.monotonic() + _LINES_EVERY_S
+    began_s, pace = time.monotonic(), Pace()
+    next_s = began_s + _LINES_EVERY_S
 
     def show(run: RunRecord) -> None:
         nonlocal next_s
-        for stage in run.counts:
+        left_s = pace.left_s(run)
+        for stage in in_plan_order(run.counts):
             jobs = job_totals(run.counts, [stage])
             tenth = jobs.settled * 10 // max(jobs.total, 1)
             if jobs.settled and tenths.get(stage) != tenth:
                 tenths[stage] = tenth
                 note = f", {jobs.failed} failed" if jobs.failed else ""
                 console.print(f"{stage:28s} {jobs.settled}/{jobs.total}{note}", highlight=False)
-        beneath = _bars(run, rate)
-        if beneath and (run.state in ENDED or time.monotonic() > next_s):
-            next_s = time.monotonic() + _LINES_EVERY_S
+        beneath, now_s = _bars(run, rate), time.monotonic()
+        if run.state not in ENDED and now_s <= next_s:
+            return
+        next_s = now_s + _LINES_EVERY_S
+        if beneath:
             console.print(beneath, highlight=False)
+        if left := time_left(left_s):
+            console.print(f"{elapsed(now_s - began_s)} elapsed{left}", highlight=False)
 
     return show
 

@@ -9,6 +9,7 @@ from alphamill.redis_store import connect
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
 from producers import options
+from producers.read.result import show_result
 from producers.submit.submission import watched
 from workers import flows
 
@@ -32,6 +33,7 @@ def resume(run: str, wait: bool) -> None:
     record = flows.resume(find_run(ledger, run).id, ledger)
     if wait:
         record = watched(ledger, record.id, FetchRate(client, settings))
+        show_result(record)
     click.echo(record.id)
     if wait and not record.whole:
         raise SystemExit(options.EXIT_FAILED)

@@ -23,6 +23,7 @@ from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.segments import NO_GRID, too_short
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
+from producers.read.result import show_result
 from producers.read.watch import wait_for_run
 from producers.submit.endpoints import ask_models
 from producers.submit.listing import check_listed
@@ -72,7 +73,8 @@ def submit(
 ) -> None:
     """Write and publish the run; its id is the last line, or `run_id` of one JSON object.
 
-    told: what else the object says.
+    Whoever waits is told the id first, since Ctrl-C and `cancel` need it, and at the end what was
+    found. told: what else the object says.
     """
     if how.again:
         spec = replace(spec, salt=uuid.uuid4().hex)
@@ -91,6 +93,8 @@ def submit(
         click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
     if how.wait:
         run = watched(ledger, run.id, FetchRate(client, settings), quiet=how.as_json)
+        if not how.as_json:
+            show_result(run)
     if how.as_json:
         print_json({"run_id": run.id, "state": run.state, "joined": known, **(told or {})})
     else:
@@ -101,6 +105,8 @@ def submit(
 
 def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False) -> RunRecord:
     """The run when it has ended; says on stderr what did not get through and why."""
+    if not quiet:
+        click.echo(f"waiting for {run_id}; Ctrl-C leaves it running", err=True)
     try:
         run = wait_for_run(ledger, run_id, quiet=quiet, rate=rate)
     except KeyboardInterrupt:

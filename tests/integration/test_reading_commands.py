@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from alphamill.controls.recovered import search_planted
 from alphamill.evaluation import Gate, Grade, Segment, signal_correlation
 from alphamill.factors import compute, parse
+from alphamill.flow import plan
 from alphamill.frames import KLINES, BarSpan, Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, MonthFacts, write_klines
@@ -51,6 +52,7 @@ from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import RedisUsage, UsageEntry
 from producers.check import local
 from producers.cli import main
+from producers.read.result import show_result
 from producers.run.demo import show_planted, show_results
 from tests import rows
 from tests.deadlines import slowness
@@ -496,6 +498,92 @@ def test_a_run_without_results_says_what_to_do(mill, command):
 def test_factors_without_a_run_takes_the_newest_that_has_results_of_either_kind(mill):
     assert mill.scored in mill.ask("factors").stdout
     assert mill.mined in mill.ask("factors", "--run", mill.mined).stdout
+
+
+def _ended(mill: Mill, run: str) -> None:
+    """Every job done, in the plan's order, as if workers had been there."""
+    for job in plan(RunSpec.from_message(mill.ledger.run(run).spec)):
+        mill.ledger.finish(_claim(mill, run, job.id), {})
+
+
+def test_who_waits_is_told_the_id_first_and_at_the_end_the_figures(mill):
+    asked = (
+        *("evaluate", "close / open", "--symbols", ",".join(SYMBOLS), "--interval", "1h"),
+        *("--start", "2024-01-01", "--end", "2024-02-01", "--unlisted"),
+    )
+    run = mill.ask(*asked).stdout.strip()
+    try:
+        rows.publish(mill.lake, run, mill.ledger.run(run).spec, [rows.TRIAL])
+        _ended(mill, run)
+        told = mill.ask(*asked, "--wait")
+        assert told.exit_code == 0, told.stderr
+        assert told.stderr.splitlines()[1] == f"waiting for {run}; Ctrl-C leaves it running"
+        assert "+0.0312" in told.stdout
+        assert f"alphamill report {run} --open  # plots" in told.stdout
+        assert told.stdout.splitlines()[-1] == run
+        assert set(json.loads(mill.ask(*asked, "--wait", "--json").stdout)) == {
+            *("run_id", "state", "joined")
+        }
+    finally:
+        mill.ledger.forget(run)
+        for key in mill.lake.list(f"runs/run={run}"):
+            mill.lake.delete(key)
+
+
+def test_who_waits_for_a_mining_run_sees_the_verdicts_the_best_and_what_to_type(
+    mill, monkeypatch, capsys
+):
+    monkeypatch.setattr("producers.read.result._FACTORS", 2)
+    show_result(mill.ledger.run(mill.mined))
+    text = capsys.readouterr().out
+    assert "0 tradable, 1 predictive, 2 rejected; 208 trials" in text
+    assert "-ts_rank(close, 24)" in text
+    assert "close / open" not in text
+    assert "and 1 more" in text
+    for command in ("factors 1 --run", "factors --run", "report"):
+        assert f"alphamill {command} {mill.mined}" in text
+    show_result(mill.ledger.run(mill.failed))
+    show_result(mill.ledger.run(mill.running))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_result_that_lies_elsewhere_is_said_and_the_run_is_done_all_the_same(mill):
+    run = _open(
+        mill, _spec(RunKind.EVALUATE, mill.lake, salt="9"), _job("all", "publish", goal=True)
+    )
+    try:
+        mill.ledger.finish(_claim(mill, run, "publish-all"), {})
+        told = mill.ask("resume", run, "--wait")
+        assert (told.exit_code, told.stdout.strip()) == (0, run)
+        assert "its figures cannot be shown here" in told.stderr
+    finally:
+        mill.ledger.forget(run)
+
+
+def test_a_factor_is_named_by_the_boards_number_or_by_its_hash(mill):
+    board = mill.ask("factors", "--run", mill.mined).stdout
+    second = next(line for line in board.splitlines() if "ts_mean(volume, 6)" in line)
+    number, own_hash, *_ = second.split()
+    assert (number, own_hash) == ("2", "h2")
+    views = {mill.ask("factors", name, "--run", mill.mined).stdout for name in ("2", "#2", "h2")}
+    assert len(views) == 1
+    assert "ts_mean(volume, 6) / ts_mean(volume, 71)" in views.pop()
+    none = mill.ask("factors", "4", "--run", mill.mined)
+    assert none.exit_code == 1
+    assert "#3 h3 close / open" in none.stderr
+
+
+def test_a_replay_without_a_run_is_of_the_newest_that_mined(mill):
+    """Nothing of this run can be computed again: its files were written by hand."""
+    first = mill.ask("replay", "1")
+    assert first.output == mill.ask("replay", "h1", "--run", mill.mined).output
+    assert mill.ask("replay").output == mill.ask("replay", mill.mined).output
+
+
+def test_one_given_expression_of_the_newest_run_is_named_in_the_same_way(mill):
+    assert mill.scored in mill.ask("factors", "1").stdout
+    assert [row["hash"] for row in mill.told("factors", "cd")["trials"]] == ["cd34"]
+    assert mill.ask("factors", "2").exit_code == 1
 
 
 def test_what_is_in_the_lake_is_read_without_redis(mill, tmp_path):

@@ -22,11 +22,9 @@ from alphamill.report.values import percent
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
 from alphamill.runs.known_factors import STRIDE_BARS
 from alphamill.runs.panels import PanelManifest
-from alphamill.runs.published import PublishedRun
+from alphamill.runs.published import PublishedRun, named
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import JudgedFactor, Trial
-
-_TOLD = 10  # factors that an error names
+from alphamill.runs.rows import JudgedFactor, Trial, by_strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +158,7 @@ def chosen(run: PublishedRun, text: str) -> Subject:
     Raises GiveUp, naming what there is.
     """
     there = subjects(run)
-    number = text.removeprefix("#")
-    fitting = [one for one in there if one.name == f"#{number}"]
-    fitting = fitting or [one for one in there if one.hash.startswith(text)]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = "; ".join(f"{one.name} {one.hash[:8]} {one.signed}" for one in there[:_TOLD])
-    raise GiveUp(
-        f"{text!r} fits {len(fitting)} factors of {run.id}; name one by number or hash: "
-        f"{known or '(it has none)'}"
-    )
-
-
-def by_strength(trials: Sequence[Trial]) -> list[Trial]:
-    """Given expressions by falling |t|, those without one last."""
-    return sorted(trials, key=lambda one: -abs(one.discovery.association_t or 0.0))
+    return there[named(run.id, text, [(int(s.name[1:]), s.hash, s.signed) for s in there])]
 
 
 def _judged(factor: JudgedFactor, at: int) -> Subject:

@@ -25,24 +25,34 @@ from alphamill.report.values import (
     whole,
 )
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import JudgedFactor, Trial
+from alphamill.runs.rows import JudgedFactor, Trial, by_strength
+
+HASH_CHARS = 8  # of a factor that are shown; any unique beginning names it
 
 
-def run_board(run: PublishedRun) -> RenderableType:
-    """What a published run found: factors with verdicts, or given expressions."""
+def run_board(run: PublishedRun, most: int | None = None) -> RenderableType:
+    """What a published run found: factors with verdicts, or given expressions.
+
+    most: rows that are shown, the best first; None: all.
+    """
     if run.kind is RunKind.MINE:
-        return factors_board(run.factors, caveats(run), run.spec.portfolio.participation_frac)
+        participation_frac = run.spec.portfolio.participation_frac
+        return factors_board(run.factors, caveats(run), participation_frac, most)
     board = trials_board(run.trials)
     about = [Text(plain(sentence), style="dim") for sentence in bars_lines(run)]
     return Group(*about, Text(), board) if about else board
 
 
 def factors_board(
-    factors: Sequence[JudgedFactor], about: Sequence[str] = (), participation_frac: float = 0.01
+    factors: Sequence[JudgedFactor],
+    about: Sequence[str] = (),
+    participation_frac: float = 0.01,
+    most: int | None = None,
 ) -> RenderableType:
     """A mining run's judged factors in the order given, with the reasons for their verdicts.
 
-    about: sentences that belong to all of them.
+    about: sentences that belong to all of them. most: of the factors, that are shown; the others
+    are counted.
     """
     sentences = [Text(plain(sentence), style="dim") for sentence in about]
     if not factors:
@@ -53,14 +63,17 @@ def factors_board(
         *(">SR val", ">hold", ">trials", ">DSR", ">BH p", ">turn", ">even"),
         *(">folds", ">capacity", ">call"),
     )
+    shown = factors[:most]
     board = NotedTable(
         headers,
-        [_factor_cells(factor, intervals) for factor in factors],
-        [_note(factor.signed, short_reasons(factor)) for factor in factors],
+        [_factor_cells(at, factor, intervals) for at, factor in enumerate(shown, 1)],
+        [_note(factor.signed, short_reasons(factor), factor.hash) for factor in shown],
         factors_legend(any(factor.discovery.in_time for factor in factors), participation_frac),
         spare=3,
     )
-    return Group(Text(verdicts_line(factors), style="bold"), *sentences, Text(), board)
+    more = len(factors) - len(shown)
+    rest = [Text(f"\nand {more} more", style="dim")] if more else []
+    return Group(Text(verdicts_line(factors), style="bold"), *sentences, Text(), board, *rest)
 
 
 def verdicts_line(factors: Sequence[JudgedFactor]) -> str:
@@ -77,10 +90,10 @@ def verdicts_line(factors: Sequence[JudgedFactor]) -> str:
     return f"{counts}; trials: " + ", ".join(f"{whole(n)} at {bar}" for bar, n in trials.items())
 
 
-def _factor_cells(factor: JudgedFactor, intervals: bool) -> list[Text | str]:
+def _factor_cells(position: int, factor: JudgedFactor, intervals: bool) -> list[Text | str]:
     discovery, validation, holdout = factor.discovery, factor.validation, factor.holdout
     return [
-        whole(factor.rank),
+        str(position),
         Text(factor.verdict, style=VERDICT_STYLES[factor.verdict]),
         *([factor.interval] if intervals else []),
         number(discovery.association_t, 1, signed=True),
@@ -99,19 +112,23 @@ def _factor_cells(factor: JudgedFactor, intervals: bool) -> list[Text | str]:
     ]
 
 
-def trials_board(trials: Sequence[Trial]) -> RenderableType:
-    """Given expressions with their figures over the whole range; there is no verdict."""
-    shown = sorted(trials, key=lambda trial: -abs(trial.discovery.association_t or 0.0))
+def trials_board(trials: Sequence[Trial], only: Sequence[Trial] = ()) -> RenderableType:
+    """Given expressions with their figures over the whole range; there is no verdict.
+
+    only: some of them, with the numbers that they have among all; none: all.
+    """
+    ranked = by_strength(trials)
+    numbers = [
+        at for at, trial in enumerate(ranked, 1) if not only or any(trial is one for one in only)
+    ]
+    shown = [ranked[at - 1] for at in numbers]
     timed = any(trial.discovery.in_time for trial in shown)
     headers = (
         *(">#", "status", "bar", "dir", ">corr" if timed else ">RankIC", ">t", ">SR gross"),
         *(">net", ">trials", ">DSR", ">even", ">turn", ">cover"),
     )
-    cells = [_trial_cells(position, trial) for position, trial in enumerate(shown, 1)]
-    notes = [
-        _note(f"{trial.hypothesis}: {trial.text}" if trial.hypothesis else trial.text, trial.reason)
-        for trial in shown
-    ]
+    cells = [_trial_cells(at, trial) for at, trial in zip(numbers, shown, strict=True)]
+    notes = [_note(_named(trial), trial.reason, trial.hash) for trial in shown]
     return NotedTable(headers, cells, notes, trials_legend(timed), spare=1)
 
 
@@ -138,8 +155,14 @@ def _share(frac: float | None) -> str:
     return percent(frac, 0).replace(" ", "")
 
 
-def _note(expression: str, reason: str | None) -> Text:
-    note = Text(plain(expression, 600))
+def _named(trial: Trial) -> str:
+    return f"{trial.hypothesis}: {trial.text}" if trial.hypothesis else trial.text
+
+
+def _note(expression: str, reason: str | None, own_hash: str | None) -> Text:
+    """The expression behind the hash that commands take; then the reason."""
+    note = Text(f"{plain(own_hash, 64)[:HASH_CHARS]}  " if own_hash else "", style="dim")
+    note = Text.assemble(note, plain(expression, 600))
     if reason:
         note.append("\n" + plain(reason, 300), style="dim")
     return note

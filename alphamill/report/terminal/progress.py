@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich.table import Table
 from rich.text import Text
 
-from alphamill.ledger import FAILED, JobState
+from alphamill.ledger import FAILED, Counts, JobState
 from alphamill.report.terminal.tables import TextTable
 from alphamill.report.values import elapsed, percent, plain, whole
 from alphamill.runs.fetch_rate import FetchProgress
+from alphamill.runs.under_way import in_plan_order
 
 _BAR_CELLS = 24
-_FAILED = (*FAILED, JobState.CANCELLED)
 
 
-def progress_table(counts: Mapping[str, Mapping[str, int]], elapsed_s: float) -> Table:
-    """A bar a stage: jobs by state, as the ledger counts them (stage -> state -> jobs)."""
-    table = TextTable(title=f"{elapsed(elapsed_s)} elapsed", title_justify="left", box=None)
+def progress_table(counts: Counts, elapsed_s: float, left_s: float | None = None) -> Table:
+    """A bar a stage in the plan's order: jobs by state, as the ledger counts them.
+
+    counts: stage -> state -> jobs. left_s: of the whole run, if known. What somebody cancelled has
+    not failed: it is a column of its own where there is any.
+    """
+    title = f"{elapsed(elapsed_s)} elapsed{time_left(left_s)}"
+    table = TextTable(title=title, title_justify="left", box=None)
     table.add_column("stage", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for name in ("done", "running", "waiting", "dead"):
+    any_cancelled = any(states.get(JobState.CANCELLED) for states in counts.values())
+    names = ("done", "running", "waiting", "failed", *(["cancelled"] if any_cancelled else []))
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for stage, states in counts.items():
+    for stage, states in in_plan_order(counts).items():
         done, running = states.get(JobState.DONE, 0), states.get(JobState.RUNNING, 0)
-        failed = sum(states.get(state, 0) for state in _FAILED)
-        waiting = max(0, sum(states.values()) - done - running - failed)
+        failed = sum(states.get(state, 0) for state in FAILED)
+        cancelled = states.get(JobState.CANCELLED, 0)
+        waiting = max(0, sum(states.values()) - done - running - failed - cancelled)
+        ended = [Text(whole(cancelled), style="yellow" if cancelled else "dim")]
         table.add(
             plain(stage.removeprefix("propose."), 40),
-            _bar(done, failed, running, waiting),
+            _bar(done, failed, cancelled, running, waiting),
             *map(whole, (done, running, waiting)),
             Text(whole(failed), style="bold red" if failed else "dim"),
+            *(ended if any_cancelled else []),
         )
     return table
+
+
+def time_left(left_s: float | None) -> str:
+    """What is said of the end of the whole run, behind something else; "" while it is not known."""
+    return "" if left_s is None else f", about {elapsed(left_s)} left at this pace"
 
 
 def bars_line(progress: FetchProgress) -> Text:
@@ -57,14 +70,19 @@ def bars_line(progress: FetchProgress) -> Text:
             f"\nweight {whole(used)} of {whole(limit)} this minute ({percent(used / limit)})"
         )
         left_s = progress.left_s
-        line.append("" if left_s is None else f"; about {elapsed(left_s)} left")
+        line.append("" if left_s is None else f"; fetch: about {elapsed(left_s)} left")
     return line
 
 
-def _bar(done: int, failed: int, running: int, waiting: int) -> Text:
-    total = max(1, done + failed + running + waiting)
+def _bar(done: int, failed: int, cancelled: int, running: int, waiting: int) -> Text:
+    total = max(1, done + failed + cancelled + running + waiting)
     bar, shown, reached = Text(), 0, 0
-    for jobs, style in ((done, "green"), (failed, "red"), (running, "yellow")):
+    for jobs, style in (
+        (done, "green"),
+        (failed, "red"),
+        (cancelled, "dim yellow"),
+        (running, "yellow"),
+    ):
         reached += jobs
         cells = reached * _BAR_CELLS // total - shown
         bar.append("━" * cells, style=style)

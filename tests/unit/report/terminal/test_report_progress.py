@@ -7,9 +7,13 @@ import re
 
 import pytest
 
+from alphamill.flow import plan
+from alphamill.frames import Interval, Market
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.report import values
 from alphamill.report.terminal import progress
 from alphamill.runs.fetch_rate import FetchProgress
+from alphamill.runs.under_way import STAGES
 from alphamill.usage.bars import Landed
 from tests.rendering import shown
 
@@ -79,3 +83,43 @@ def test_a_rate_is_told_while_bars_come_in() -> None:
     coming, landed = FetchProgress(Landed(bars=5700), 500.4), FetchProgress(Landed(bars=5700))
     assert progress.bars_line(coming).plain == "5,700 bars landed; 500 a second"
     assert progress.bars_line(landed).plain == "5,700 bars landed"
+
+
+def test_stages_stand_in_the_order_of_every_plan() -> None:
+    counts = {stage: {"waiting": 1} for stage in reversed(STAGES)}
+    text = shown(progress.progress_table({"later": {"done": 1}, **counts}, 1), 100)
+    named = [line.split()[0] for line in text.splitlines()[2:]]
+    assert named == [*(stage.removeprefix("propose.") for stage in STAGES), "later"]
+
+
+@pytest.mark.parametrize("kind", RunKind)
+@pytest.mark.parametrize("market", [Market.SPOT, Market("um")])
+@pytest.mark.parametrize("verify_frac", [0.0, 1.0])
+def test_the_order_is_that_of_the_plans_themselves(kind, market, verify_frac) -> None:
+    spec = RunSpec(
+        kind=kind,
+        lake="lake",
+        market=market,
+        symbols=("AUSDT",),
+        intervals=(Interval.H1,),
+        start_ms=0,
+        end_ms=90 * 86_400_000,
+        verify_frac=verify_frac,
+    )
+    planned = list(dict.fromkeys(job.stage for job in plan(spec)))
+    assert [stage for stage in STAGES if stage in planned] == planned
+
+
+def test_what_was_cancelled_has_a_column_of_its_own_and_is_not_failed() -> None:
+    text = shown(progress.progress_table({"fetch": {"done": 2, "cancelled": 3}}, 1), 100)
+    header, fetch = text.splitlines()[1:]
+    assert header.split() == ["stage", "done", "running", "waiting", "failed", "cancelled"]
+    assert re.findall(r"\d+", fetch) == ["2", "0", "0", "0", "3"]
+    assert "cancelled" not in shown(progress.progress_table({"fetch": {"dead": 3}}, 1), 100)
+
+
+def test_the_time_left_is_the_runs_and_that_of_fetching_says_so() -> None:
+    text = shown(progress.progress_table({"fetch": {"done": 1}}, 62, 187), 100)
+    assert text.startswith("1:02 min elapsed, about 3:07 min left at this pace")
+    coming = FetchProgress(Landed(bars=1, weight_limit=1200), 1.0, 12, 40.0)
+    assert progress.bars_line(coming).plain.endswith("; fetch: about 40 s left")

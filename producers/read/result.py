@@ -1,0 +1,54 @@
+"""What a run that was waited for has found: its figures, and what to type next."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from alphamill.errors import AlphamillError
+from alphamill.jobs import RunKind
+from alphamill.lake import Lake
+from alphamill.ledger import RunRecord, RunState
+from alphamill.report.terminal.leaderboard import run_board
+from alphamill.report.values import plain
+from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
+
+_FACTORS = 5  # of a mining run; of given expressions all are shown, they were asked for
+
+
+def show_result(run: RunRecord) -> None:
+    """Print the verdicts and the best factors, or the figures of given expressions.
+
+    Nothing for a run that is not done, or that found data and no factors. A lake that cannot be
+    read from here is said, since the run itself is done all the same.
+    """
+    if run.state is not RunState.DONE:
+        return
+    console = Console()
+    if run.kind in (RunKind.MINE, RunKind.EVALUATE):
+        try:
+            found = PublishedRun.open(Lake(run.spec["lake"]), run.id)
+            board = run_board(found, _FACTORS if found.kind is RunKind.MINE else None)
+            if found.offline:
+                console.print(Text(OFFLINE_NOTICE, style="yellow"))
+            console.print(board)
+        except AlphamillError as error:
+            click.echo(f"its figures cannot be shown here: {plain(error)}", err=True)
+            return
+        console.print()
+    for command, meaning in _next(run):
+        console.print(Text(f"{command}  # {meaning}"), soft_wrap=True)
+
+
+def _next(run: RunRecord) -> list[tuple[str, str]]:
+    """Commands to copy and what they do."""
+    if run.kind == RunKind.MINE:
+        return [
+            (f"alphamill factors --run {run.id}", "all finalists, and why each was rejected"),
+            (f"alphamill factors 1 --run {run.id}", "all there is of the first"),
+            (f"alphamill report {run.id} --open", "plots and certificates"),
+        ]
+    if run.kind == RunKind.EVALUATE:
+        return [(f"alphamill report {run.id} --open", "plots")]
+    return []
