@@ -16,10 +16,11 @@ _PUBLIC = {
     "factor": "alphamill.notebook.factor",
     "open_lake": "alphamill.notebook.lake",
     "run": "alphamill.notebook.run",
+    "sample_lake": "alphamill.notebook.sample",
 }
 _MODULES = {"lake": "alphamill.lake", "submit": "producers.submit.in_python"}
 
-__all__ = ["Panel", "__version__", "factor", "lake", "open_lake", "run", "submit"]
+__all__ = ["Panel", "__version__", "factor", "lake", "open_lake", "run", "sample_lake", "submit"]
 
 
 def __getattr__(name: str) -> Any:

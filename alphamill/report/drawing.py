@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,18 @@ from pathlib import Path
 from markupsafe import Markup
 
 from alphamill.errors import GiveUp
-from alphamill.report.page import rendered
+from alphamill.report.page import rendered, style
 from alphamill.report.plots.figures import WIDTH, Figure
 
 _HEADING = 26.0  # pixels above a figure, for its question
 _GAP = 24.0
 _MARGIN = 10.0
 _ABREAST = 2
+_RULE = re.compile(r"@media[^{}]*\{(?:[^{}]*\{[^{}]*\})*\s*\}|[^{}@]+\{[^{}]*\}")
+_OF_PLOTS = re.compile(
+    r"\s*(?:/\*.*?\*/\s*)?"
+    r"(:root|@media \(prefers|figure text|path|rect|\.(grid|zero|line|interval|depth))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,12 @@ class Drawing:
         return f"<{len(self.figures)} plots of {self.title}: {asked}>"
 
 
+def _looks() -> Markup:
+    """Of page.css what concerns plots, for an image that stands alone."""
+    rules = [rule.strip() for rule in _RULE.findall(style()) if _OF_PLOTS.match(rule)]
+    return Markup("\n".join(rules).replace("figure text", "text"))  # noqa: S704  ours
+
+
 def _svg(figures: Sequence[Figure], title: str) -> str:
     cells, bottom, column = [], _MARGIN, WIDTH + _GAP
     for start in range(0, len(figures), _ABREAST):
@@ -87,6 +99,7 @@ def _svg(figures: Sequence[Figure], title: str) -> str:
     abreast = min(len(figures), _ABREAST)
     return rendered(
         "drawing.svg.j2",
+        looks=_looks(),
         cells=cells,
         title=title,
         heading=_HEADING,

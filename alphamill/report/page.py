@@ -171,9 +171,14 @@ def render(page: RunPage | Comparison) -> str:
 
 def rendered(template: str, **values: Any) -> str:
     """A template of this room with the page's looks as `style`; text put into it is escaped."""
-    text = files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
-    style = Markup(text)  # noqa: S704  ours
-    return _environment().get_template(template).render(**values, style=style, policy=_POLICY)
+    looks = Markup(style())  # noqa: S704  ours
+    return _environment().get_template(template).render(**values, style=looks, policy=_POLICY)
+
+
+@cache
+def style() -> str:
+    """How a page looks: page.css."""
+    return files("alphamill.report").joinpath("page.css").read_text(encoding="utf-8")
 
 
 @cache

@@ -123,6 +123,12 @@ def test_a_score_draws_itself(panel, tmp_path) -> None:
     assert b"cumulative IC" in image
     words_of(image.decode())
 
+    assert "prefers-color-scheme: dark" in svg  # its looks come with it, and no more of the page's
+    assert ".board" not in svg
+    drawn = set(re.findall(r'<(?:path|rect) class="([^" ]+)', svg)) - {"segment", "whole"}
+    styled = re.search(r"<style>(.*?)</style>", svg, re.DOTALL)[1]
+    assert [kind for kind in drawn if f".{kind}" not in styled] == []
+
     both = score.plot("quantiles", "ic")
     assert [one.question for one in both.figures] == [
         drawing.figures[0].question,

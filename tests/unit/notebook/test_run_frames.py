@@ -55,3 +55,12 @@ def test_without_redis_a_run_of_the_settings_lake_is_read(
     assert len(am.run(mined.spec.run_id).factors())
     with pytest.raises(GiveUp, match=r"no run 'mine-x'.* nor is it known .*127\.0\.0\.1:9"):
         am.run("mine-x")
+
+
+def test_the_sample_is_equal_every_time(tmp_path) -> None:
+    first, second = am.sample_lake(tmp_path / "one"), am.sample_lake()
+    symbols = first.symbols("1h")
+    assert len(symbols) == 8
+    assert first.klines(symbols, "1h").equals(second.klines(second.symbols("1h"), "1h"))
+    mined = am.sample_lake(mined=True)
+    assert len(am.run(lake=mined.uri).factors())
