@@ -295,7 +295,9 @@ def test_it_ends_with_a_leaderboard_and_every_candidate_a_row(ended):
 
 def test_the_published_calls_are_the_journal(ended):
     rows = {row["attempt"]: row for row in ended.table("calls")}
-    assert rows == {record.attempt: record.to_row() for record in ended.journal}
+    journal = {record.attempt: record.to_row() for record in ended.journal}
+    assert {row.pop("run") for row in journal.values()} == {ended.run_id}  # the path says it
+    assert rows == journal
 
 
 def test_every_cent_is_tokens_times_price(ended, list_price):

@@ -66,7 +66,11 @@ def place(launch, small_market, tmp_path_factory):
     flower = up.out.split("up: Flower on ")[1].split(",")[0]
 
     def call(*arguments: str, **environment: str):
-        told = {"ALPHAMILL_HOME": str(home), **environment}
+        told = {
+            "ALPHAMILL_HOME": str(home),
+            "ALPHAMILL_BINANCE_URL": f"http://127.0.0.1:{exchange_port}",
+            **environment,
+        }
         command = launch(folder / "caller", *arguments, **told)
         code = command.wait()
         return SimpleNamespace(code=code, out=command.out, err=command.err)
@@ -179,7 +183,10 @@ def test_a_port_in_use_is_refused(place, tmp_path):
 
 
 def test_a_symbol_that_the_exchange_does_not_have_is_named(place):
-    failed = place.call("fetch", "BTCUSDX", *RANGE, "--wait")
+    refused = place.call("fetch", "BTCUSDX", *RANGE, "--wait")
+    assert refused.code == 2
+    assert "does not list BTCUSDX (did you mean BTCUSDT?) on spot" in refused.err
+    failed = place.call("fetch", "BTCUSDX", *RANGE, "--unlisted", "--wait")
     assert failed.code == 1
     assert "BTCUSDX" in failed.err
     assert "BTCUSDT" in failed.err, "what it may have meant"
@@ -244,7 +251,8 @@ def test_a_range_without_bars_ends_both_kinds_of_run_in_order(place):
         (("mine", *SYMBOLS), "factors", ""),
     ):
         ended = place.call(*command, *early, "--wait", "--json", **models)
-        assert ended.code == 0, ended.out + ended.err
+        assert ended.code == 1, ended.out + ended.err
+        assert "the run is done, without what failed" in ended.err
         assert json.loads(ended.out)["state"] == "done"
         run_id = json.loads(ended.out)["run_id"]
         told = json.loads(place.call("factors", "--run", run_id, "--json").out)

@@ -178,6 +178,7 @@ def test_what_is_named_is_taken_as_it_is(source, redis_url, tmp_path):
                 str(named),
                 "--market",
                 "um",
+                "--unlisted",
             ],
             exchange.url,
             redis_url,
