@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 _EVEN = "cost of trading, in bps one way, at which the profit is gone"
+ORIENTED = (
+    ". #: the order here, as `alphamill report --factor` takes it. Correlations and their t are "
+    "turned in the direction that the factor is traded: one that is sold is good where it falls."
+)
 _DEFLATED = "deflated Sharpe ratio, the probability that it beats the luckiest of them"
 
 
@@ -16,7 +20,8 @@ def factors_legend(timed: bool, participation_frac: float) -> str:
     return (
         f"t: Newey-West t of the {correlation(timed)} on discovery, validation, holdout; SR: "
         "Sharpe ratio a year after costs, on validation and holdout; trials: of the search; DSR: "
-        f"{_DEFLATED}; BH p: adjusted for all of them; turn: turnover a bar; even: {_EVEN}; folds: "
+        f"{_DEFLATED}, before costs (gross) and after them (net); BH p: adjusted for all of them; "
+        f"turn: turnover a bar; even: {_EVEN}; folds: "
         "of the 28 ways to test two of discovery's eight folds on the other six, those that keep "
         "the sign; capacity: capital, in quote currency, whose trades stay below "
         f"{100 * participation_frac:g} % of their bars' volume on validation; call: what the "
@@ -29,6 +34,7 @@ def trials_legend(timed: bool) -> str:
     return (
         "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
         f"{correlation(timed)}; SR: Sharpe ratio a year, before and after costs; trials: the "
-        f"expressions, each in both directions; DSR: {_DEFLATED}, on the very bars that chose its "
-        f"direction; even: {_EVEN}; turn: turnover a bar; cover: share of bars with a value"
+        f"expressions, each in both directions; DSR gross: {_DEFLATED}, before costs, on the very "
+        f"bars that chose its direction; even: {_EVEN}; turn: turnover a bar; cover: share of bars "
+        "with a value"
     )

@@ -26,7 +26,7 @@ from alphamill.report.factor.certificate import Certificate, certificate, deflat
 from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
-from alphamill.report.legend import correlation, factors_legend, trials_legend
+from alphamill.report.legend import ORIENTED, correlation, factors_legend, trials_legend
 from alphamill.report.plots.figures import Figure
 from alphamill.runs.figures import Measures
 from alphamill.runs.funnel import tier_funnels
@@ -38,10 +38,6 @@ from alphamill.runs.rows import JudgedFactor, Trial, by_strength
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 PLOTTED = 10  # factors of a run that are shown in full, unless others are asked for
 _IS_PATH = re.compile(r"[-0-9Mlz ]*")
-_ORIENTED = (
-    ". #: the order here, as `alphamill report --factor` takes it. Correlations and their t are "
-    "turned in the direction that the factor is traded: one that is sold is good where it falls."
-)
 _BAR_PX, _STEP_PX, _HALF_PX = 12, 18, 14  # of the small bars under three correlations
 
 
@@ -129,7 +125,7 @@ def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
         notice=OFFLINE_NOTICE if run.offline else "",
         spent=spent_line(run) if mined else "",
         correlation=correlation(in_time),
-        legend=(factors_legend(in_time, book) if mined else trials_legend(in_time)) + _ORIENTED,
+        legend=(factors_legend(in_time, book) if mined else trials_legend(in_time)) + ORIENTED,
         more=_more(run, len(all_of_it)),
     )
 

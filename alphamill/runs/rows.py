@@ -346,6 +346,11 @@ class JudgedFactor(TableRow):
         return self.verdict is not Grade.REJECTED
 
     @property
+    def traded(self) -> str:
+        """The expression as it is traded, in the language, so that it can be scored again."""
+        return f"-({self.expression})" if self.direction < 0 else self.expression
+
+    @property
     def signed(self) -> str:
         """The expression as it is traded: "sell ..." for one that predicts falling prices."""
         return f"sell {self.expression}" if self.direction < 0 else self.expression

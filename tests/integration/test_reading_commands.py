@@ -480,7 +480,7 @@ def test_factors_of_an_evaluate_run_are_its_trials(mill):
     assert told["trials"][0]["net_sharpe"] is None
     text = mill.ask("factors", "--run", mill.scored).stdout
     assert "In-sample" in text
-    assert "-4.50" in text
+    assert "+4.50" in text
 
 
 @pytest.mark.parametrize("command", [("factors", "--run"), ("report",)])

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.evaluation import Gate
+from alphamill.report.factor.laid_out import turned
 from alphamill.report.legend import correlation
 from alphamill.report.terminal.tables import empty_grid, empty_table
 from alphamill.report.values import (
@@ -36,7 +37,7 @@ def factor_view(run: PublishedRun, factor: JudgedFactor) -> RenderableType:
     """A factor of the run for the terminal, at any width from 80 columns on."""
     headline = f"\n{factor.verdict}, place {whole(factor.rank)}"
     parts: list[RenderableType] = [
-        Text(plain(factor.signed, 600), style="bold"),
+        Text(plain(factor.traded, 600), style="bold"),
         Text(plain(factor.hypothesis or ""), style="dim"),
         Text(headline, VERDICT_STYLES[factor.verdict]),
     ]
@@ -61,6 +62,11 @@ def _line(name: str, text: str) -> RenderableType:
     return grid
 
 
+def _turned(figure: float | None, digits: int, direction: int) -> str:
+    """As the factor is traded: one that is sold is good where its values fall."""
+    return number(turned(figure, direction), digits, signed=True)
+
+
 def _figures(factor: JudgedFactor) -> Table:
     table = empty_table("", *(f">{segment}" for segment in JUDGED_SEGMENTS))
     segments = (factor.discovery, factor.validation, factor.holdout)
@@ -70,8 +76,11 @@ def _figures(factor: JudgedFactor) -> Table:
 
     row("first bar (UTC)", lambda on: moment(on.start_ms))
     row("last bar", lambda on: moment(on.end_ms))
-    row(correlation(factor.discovery.in_time), lambda on: number(on.association, 4, signed=True))
-    row("t (Newey-West)", lambda on: number(on.association_t, 2, signed=True))
+    row(
+        correlation(factor.discovery.in_time),
+        lambda on: _turned(on.association, 4, factor.direction),
+    )
+    row("t (Newey-West)", lambda on: _turned(on.association_t, 2, factor.direction))
     row("p", lambda on: probability(on.p_value))
     row("Sharpe a year, gross", lambda on: number(on.gross_sharpe, 2, signed=True))
     row("Sharpe a year, net", lambda on: number(on.net_sharpe, 2, signed=True))
@@ -113,13 +122,14 @@ def _gates(gates: Sequence[Gate]) -> Table:
 
 def _folds(run: PublishedRun, factor: JudgedFactor) -> Iterator[tuple[str, str]]:
     score, figures = run.discovery_score(factor), factor.discovery
+    sign = factor.direction  # walk-forward has found its own, fold by fold
     folds = score.fold_rank_corrs if score else ()
-    yield "folds", " ".join(number(fold, 3, signed=True) for fold in folds) or NOTHING
+    yield "folds", " ".join(_turned(fold, 3, sign) for fold in folds) or NOTHING
     yield "walk-forward", number(figures.walk_forward_rank_corr, 4, signed=True)
     same = percent(figures.cpcv_same_sign_frac, 0)
     yield "CPCV", f"{same} of the 28 ways to test two folds on the other six keep the sign"
     if score and score.decay:
-        at = ", ".join(f"{number(ic, 3, signed=True)} at {h}" for h, ic in score.decay.items())
+        at = ", ".join(f"{_turned(ic, 3, sign)} at {h}" for h, ic in score.decay.items())
         yield "decay", f"{at} bars; half-life {number(figures.half_life_bars, 0)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -10,7 +12,9 @@ from rich.text import Text
 from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import bars_lines, caveats
-from alphamill.report.legend import factors_legend, trials_legend
+from alphamill.report.factor.certificate import deflated_after_costs
+from alphamill.report.factor.laid_out import turned
+from alphamill.report.legend import ORIENTED, factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
 from alphamill.report.values import (
     NOTHING,
@@ -27,6 +31,10 @@ from alphamill.report.values import (
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial, by_strength
 
+_CAUSES = 3  # for which expressions were not measured, that are told
+_NUMBER = re.compile(r"\d[\d.,]*")
+_SOLD = " -(...): it is sold; pasted into `alphamill evaluate` it is bought as it stands here."
+_TURNED = " dir: + as it is written, - sold. –: not measured."
 HASH_CHARS = 8  # of a factor that are shown; any unique beginning names it
 
 
@@ -59,16 +67,25 @@ def factors_board(
         return Group(Text("No finalist came out of this run: nothing is claimed."), *sentences)
     intervals = len({factor.interval for factor in factors}) > 1
     headers = (
-        *(">#", "verdict", *(["bar"] if intervals else []), ">t disc", ">val", ">hold"),
-        *(">SR val", ">hold", ">trials", ">DSR", ">BH p", ">turn", ">even"),
-        *(">folds", ">capacity", ">call"),
+        *(
+            ">#",
+            "verdict",
+            *(["bar"] if intervals else []),
+            ">t disc",
+            ">val|t val",
+            ">hold|t hold",
+        ),
+        *(">SR val", ">hold|SR hold", ">trials", ">DSR gross", ">net|DSR net", ">BH p", ">turn"),
+        *(">even", ">folds", ">capacity", ">call"),
     )
     shown = factors[:most]
     board = NotedTable(
         headers,
         [_factor_cells(at, factor, intervals) for at, factor in enumerate(shown, 1)],
-        [_note(factor.signed, short_reasons(factor), factor.hash) for factor in shown],
-        factors_legend(any(factor.discovery.in_time for factor in factors), participation_frac),
+        [_note(factor.traded, short_reasons(factor), factor.hash) for factor in shown],
+        factors_legend(any(factor.discovery.in_time for factor in factors), participation_frac)
+        + ORIENTED
+        + _SOLD,
         spare=3,
     )
     more = len(factors) - len(shown)
@@ -96,13 +113,15 @@ def _factor_cells(position: int, factor: JudgedFactor, intervals: bool) -> list[
         str(position),
         Text(factor.verdict, style=VERDICT_STYLES[factor.verdict]),
         *([factor.interval] if intervals else []),
-        number(discovery.association_t, 1, signed=True),
-        number(validation.association_t, 1, signed=True),
-        number(holdout.association_t, 1, signed=True),
+        *(
+            number(turned(figures.association_t, factor.direction), 1, signed=True)
+            for figures in (discovery, validation, holdout)
+        ),
         number(validation.net_sharpe, 1, signed=True),
         number(holdout.net_sharpe, 1, signed=True),
         whole(factor.n_trials),
         number(factor.deflated_sharpe, 3),
+        number(deflated_after_costs(factor), 3),
         probability(factor.bh_p),
         _share(validation.turnover_per_bar),
         number(validation.break_even_bps, 1),
@@ -122,25 +141,57 @@ def trials_board(trials: Sequence[Trial], only: Sequence[Trial] = ()) -> Rendera
         at for at, trial in enumerate(ranked, 1) if not only or any(trial is one for one in only)
     ]
     shown = [ranked[at - 1] for at in numbers]
+    named = any(trial.hypothesis for trial in shown)
     timed = any(trial.discovery.in_time for trial in shown)
     headers = (
-        *(">#", "status", "bar", "dir", ">corr" if timed else ">RankIC", ">t", ">SR gross"),
-        *(">net", ">trials", ">DSR", ">even", ">turn", ">cover"),
+        *(
+            ">#",
+            "status",
+            *(["name"] if named else []),
+            "bar",
+            "dir",
+            ">corr" if timed else ">RankIC",
+            ">t",
+            ">SR gross",
+        ),
+        *(">net|SR net", ">trials", ">DSR gross", ">even", ">turn", ">cover"),
     )
-    cells = [_trial_cells(at, trial) for at, trial in zip(numbers, shown, strict=True)]
+    cells = [_trial_cells(at, trial, named) for at, trial in zip(numbers, shown, strict=True)]
     notes = [_note(_named(trial), trial.reason, trial.hash) for trial in shown]
-    return NotedTable(headers, cells, notes, trials_legend(timed), spare=1)
+    board = NotedTable(headers, cells, notes, trials_legend(timed) + ORIENTED + _TURNED, spare=1)
+    summary = "" if only or len(trials) < 2 else measured_line(trials)
+    return Group(Text(summary, style="bold"), Text(), board) if summary else board
 
 
-def _trial_cells(position: int, trial: Trial) -> list[Text | str]:
+def measured_line(trials: Sequence[Trial]) -> str:
+    """For example "87 of 101 measured; 1 invalid; 13: constant across symbols"; "" if all were."""
+    lacking = [trial for trial in trials if not trial.evaluated]
+    if not lacking:
+        return ""
+    why = Counter(_cause(trial) for trial in lacking).most_common()
+    parts = [f"{count}{cause}" for cause, count in why[:_CAUSES]]
+    rest = sum(count for _, count in why[_CAUSES:])
+    parts += [f"{rest} for other reasons"] if rest else []
+    return f"{len(trials) - len(lacking)} of {len(trials)} measured; {'; '.join(parts)}"
+
+
+def _cause(trial: Trial) -> str:
+    """A fault by its reason, whatever numbers are in it; else the status."""
+    if trial.status != "fault" or not trial.reason:
+        return f" {plain(trial.status, 20)}"
+    return f": {plain(_NUMBER.sub('…', trial.reason), 100)}"
+
+
+def _trial_cells(position: int, trial: Trial, named: bool) -> list[Text | str]:
     figures = trial.discovery
     return [
         str(position),
         plain(trial.status, 10),
+        *([plain(trial.hypothesis or NOTHING, 24)] if named else []),
         trial.interval,
         {None: NOTHING, 1: "+", -1: "-"}[trial.direction],
-        number(figures.association, 4, signed=True),
-        number(figures.association_t, 2, signed=True),
+        number(turned(figures.association, trial.direction or 1), 4, signed=True),
+        number(turned(figures.association_t, trial.direction or 1), 2, signed=True),
         number(figures.gross_sharpe, 2, signed=True),
         number(figures.net_sharpe, 2, signed=True),
         whole(trial.n_trials),

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 ROOMY_COLUMNS = 100  # from here on two blanks stand between columns
+_KEPT = 2  # columns that a table keeps however narrow it is: number and verdict
 WIDE_COLUMNS = 150  # from here on a row's note stands beside its figures
 
 Cell = Text | str
@@ -65,7 +66,9 @@ class NotedTable:
     """Figures in a table, and what they belong to beside them or, where it is narrow, beneath.
 
     headers (see `empty_table`) and cells: the figures. notes: a row's text, the expression first;
-    it is folded, never cut. spare: columns at the end that go into the note where it is narrow.
+    it is folded, never cut. spare: columns at the end that go into the note where it is narrow, all
+    of them at once; where that is not enough, more columns follow from the end, as few as will do,
+    so that no figure is ever cut. "name|in words": how a header is called in a note.
     """
 
     headers: Sequence[str]
@@ -73,14 +76,16 @@ class NotedTable:
     notes: Sequence[Text]
     legend: str
     spare: int = 0
+    moved: bool = False  # whether columns stand in the notes already
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What rich prints."""
         wide = options.max_width >= WIDE_COLUMNS
+        heads = [name.partition("|")[0] for name in self.headers]
         table = empty_table(
-            *self.headers[:2],
+            *heads[:2],
             *(["factor"] if wide else []),
-            *self.headers[2:],
+            *heads[2:],
             wide=options.max_width >= ROOMY_COLUMNS,
         )
         if wide:
@@ -102,14 +107,15 @@ class NotedTable:
     def _narrowed(self) -> NotedTable:
         """Without the spare columns: their headers and figures end the notes."""
         kept = len(self.headers) - self.spare
-        names = [name.removeprefix(">") for name in self.headers[kept:]]
+        names = [name.removeprefix(">").rpartition("|")[2] for name in self.headers[kept:]]
         notes = []
         for cells, note in zip(self.cells, self.notes, strict=True):
             named = zip(names, cells[kept:], strict=True)
             words = ", ".join(f"{name} {_text(cell).plain}" for name, cell in named)
-            notes.append(Text.assemble(note, ("\n" + words, "dim")))
+            notes.append(Text.assemble(note, (", " if self.moved else "\n", "dim"), (words, "dim")))
         figures = [row[:kept] for row in self.cells]
-        return NotedTable(self.headers[:kept], figures, notes, self.legend)
+        more = int(kept > _KEPT)
+        return NotedTable(self.headers[:kept], figures, notes, self.legend, more, moved=True)
 
 
 def _text(cell: Cell) -> Text:

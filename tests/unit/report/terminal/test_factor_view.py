@@ -48,14 +48,14 @@ def test_all_there_is_of_a_factor_is_told_and_nothing_of_it_obeyed(run, width):
     text = console.file.getvalue()
     words = " ".join(text.split())
     for part in (
-        "sell rank(close / open)",
+        "-(rank(close / open))",
         "rejected, place 1",
         "vetoed by final_verification: [bold]peeks[/]",
         "first bar (UTC) 1970-01-01 00:00 – –",
-        "t (Newey-West) -13.94 -8.34 –",
+        "t (Newey-West) +13.94 +8.34 –",
         "✗ net_holdout -0.5 0 tradable",
-        "+0.031 -0.004",
-        "+0.050 at 1, +0.010 at 12 bars; half-life 6",
+        "-0.031 +0.004",
+        "-0.050 at 1, -0.010 at 12 bars; half-life 6",
         "+0.31 with rank(volume) of mine-2",
         "shown to 3 factors so far",
     ):

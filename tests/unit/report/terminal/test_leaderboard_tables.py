@@ -9,6 +9,7 @@ import pytest
 
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
+from alphamill.language import read_given
 from alphamill.report.terminal.leaderboard import (
     factors_board,
     short_reasons,
@@ -65,14 +66,14 @@ def test_the_headline_counts_verdicts_and_trials_of_each_interval():
     assert verdicts_line(found).endswith("2 rejected; trials: 1,208 at 1h, 96 at 4h")
 
 
-@pytest.mark.parametrize("width", [80, 120, 160, 200])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 160, 200])
 def test_every_figure_is_shown_whole_at_any_width(width):
     long = "rank(ts_mean(close / open, 24)) + " * 6 + "rank(volume / adv20)"
     found = [factor(), factor(rank=65, expression=long), factor(verdict=Grade.PREDICTIVE)]
     text = shown(factors_board(found), width)
     for part in (
-        "-13.9",
-        "-8.3",
+        "+13.9",
+        "+8.3",
         "-16.6",
         "13%",
         "0.413",
@@ -85,8 +86,9 @@ def test_every_figure_is_shown_whole_at_any_width(width):
         assert part in text, part
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
-    figures = next(line for line in text.splitlines() if "-13.9" in line)
-    assert figures.count("–") == 2  # the holdout was not opened
+    figures = next(line for line in text.splitlines() if "+13.9" in line)
+    # The holdout was not opened, and no gate has deflated it after costs.
+    assert figures.count("–") == 3 or width < 80
     assert "".join(long.split()) in "".join(text.replace("\n", "").split()) or width > 149
 
 
@@ -167,7 +169,7 @@ def test_factors_of_one_symbol_are_not_called_ic():
     text = " ".join(shown(factors_board([alone]), 120).split())
     assert "IC" not in text
     assert "t of the rank correlation in time" in text
-    assert "-3.2" in text
+    assert "+3.2" in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
@@ -177,8 +179,63 @@ def test_given_expressions_have_trials_and_deflation_beside_their_sharpe_ratios(
         discovery={"gross_sharpe": 12.34, "net_sharpe": -10.25},
     )
     text = shown(trials_board([scored]), width)
-    header = text[: text.index("─")].split()
-    assert header.index("net") + 1 == header.index("trials") == header.index("DSR") - 1
+    header = " ".join(text[: text.index("─")].split())
+    assert "SR gross net trials DSR gross even" in header
     figures = next(line for line in text.splitlines() if "+12.34" in line)
-    assert figures.split()[-7:-3] == ["+12.34", "-10.25", "202", "0.432"]
+    assert "+12.34 -10.25 202 0.432" in " ".join(figures.split())
     assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_a_narrow_terminal_loses_columns_and_each_figure_is_told_in_words_instead():
+    text = shown(factors_board([factor()]), 60)
+    header = text[: text.index("─")]
+    words = " ".join(text.split())
+    for name, figure in (("BH p", "<0.0001"), ("even", "8.3"), ("trials", "1,208")):
+        assert name in header or f"{name} {figure}" in words, name
+    assert "call" not in header
+    assert "…" not in text
+
+
+def test_what_is_sold_is_an_expression_to_paste_and_its_t_is_as_it_is_traded():
+    sold = shown(factors_board([factor(direction=-1)]), 120)
+    assert "-(rank(close / open))" in sold
+    assert "sell" not in sold
+    assert "+13.9" in sold
+    bought = shown(factors_board([factor(direction=1)]), 120)
+    assert "-13.9" in bought
+    assert (
+        read_given("-(rank(close / open))", []).hash == read_given("-rank(close / open)", []).hash
+    )
+    assert "+4.50" in shown(trials_board([trial(-4.5, direction=-1)]), 120)
+
+
+def test_deflation_before_and_after_costs_has_two_names():
+    net = gate("net_deflated_sharpe", False, 0.0969, 0.95, Grade.TRADABLE)
+    text = shown(factors_board([factor(deflated_sharpe=0.9991, gates=(*GATES, net))]), 120)
+    header, figures = text[text.index("# ") :].splitlines()[0], text
+    assert "DSR gross" in " ".join(header.split())
+    assert "0.999" in figures
+    assert "0.097" in figures
+    assert "before costs (gross) and after them (net)" in " ".join(text.split())
+
+
+def test_a_zoo_is_summed_up_and_its_names_stand_beside_the_figures():
+    def lacking(status, reason):
+        return replace(
+            rows.TRIAL, status=status, reason=reason, hypothesis="alpha_3", discovery=Measures()
+        )
+
+    zoo = [
+        trial(hypothesis="alpha_1"),
+        trial(hypothesis="alpha_2", rank_ic_t=2.0),
+        lacking("fault", "only 0 bars have a correlation; 30 needed"),
+        lacking("fault", "only 7 bars have a correlation; 30 needed"),
+        lacking("invalid", "unknown field cap"),
+    ]
+    text = shown(trials_board(zoo), 120)
+    assert text.startswith(
+        "2 of 5 measured; 2: only … bars have a correlation; … needed; 1 invalid"
+    )
+    row = next(line for line in text.splitlines() if "+4.50" in line)
+    assert row.split()[:3] == ["1", "evaluated", "alpha_1"]
+    assert "measured;" not in shown(trials_board(zoo[:2]), 120)
