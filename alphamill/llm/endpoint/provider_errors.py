@@ -60,8 +60,12 @@ _NO_MONEY = re.compile(
     r"|credit balance is too low|billing[_ ]hard[_ ]limit",
     re.IGNORECASE,
 )
+# Of these words none is of a limit that passes.
+_NO_MONEY_FOR_GOOD = re.compile("|".join(sorted(_QUOTA)), re.IGNORECASE)
 _NO_REGION = re.compile(
-    r"unsupported_country|(country|region|territory|location)\b.{0,60}\bnot (supported|available)",
+    r"unsupported_country|(country|region|territory|location)\b.{0,60}\bnot (supported|available)"
+    r"|not (supported|available|allowed) (in|from) (your|this|unsupported) "
+    r"(countr|region|territor|location)",
     re.IGNORECASE,
 )
 _NO_HEADER = re.compile(
@@ -74,14 +78,16 @@ _TOO_LARGE = re.compile(
 _OVERLOADED = re.compile(
     r"overload|capacity|busy|loading|high demand|too many|try again", re.IGNORECASE
 )
+_PAGE = re.compile(r"<(!doctype|html|head|body|title|center|h1)\b", re.IGNORECASE)
 _WAIT_IN_WORDS = re.compile(
     r"(?:try again|retry|retrydelay|wait)\W+(?:after |in |for |about )*"
-    r"((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|h|hours?|m|minutes?|s|seconds?)(?![a-z])[\s,]*)+)",
+    r"((?:\d+(?:\.\d+)?\s*"
+    r"(?:ms|milliseconds?|d|days?|h|hours?|m|minutes?|s|seconds?)(?![a-z])[\s,]*)+)",
     re.IGNORECASE,
 )
-_WORDED = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|h|m|s)[a-z]*", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_UNIT_S = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WORDED = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|d|h|m|s)[a-z]*", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
+_UNIT_S = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +158,21 @@ def classify(
     if error.status in (402, 429) or no_money:
         return _exhausted(error)
     about_access = _BAD_KEY.search(error.text) or _NO_REGION.search(error.text)
-    if error.status in (401, 403) or (error.status == 400 and about_access):
+    if error.status in (401, 403) or (error.status in (400, 404, 451) and about_access):
         return _access(error, key_name)
     if error.status < 500 and error.status not in (200, 408):
         return _bad_request(error, model)
     wait_s = DEFAULT_WAIT_S if error.wait_s is None else error.wait_s
-    # A proxy may say 503 for a connection that broke half-way, and a gateway may put that into
+    # A proxy may say 503 for a connection that broke half-way, and a gateway may put its page into
     # JSON; only the API's own words are trusted.
-    if error.status in (503, 529) and error.structured and _OVERLOADED.search(error.text):
+    own_words = error.structured and not _PAGE.search(error.message)
+    if error.status in (503, 529) and own_words and _OVERLOADED.search(error.text):
         return Overloaded(f"the server is overloaded ({error.summary})", wait_s)
     return ServerFailed(f"the server failed ({error.summary})", wait_s)
 
 
 def _access(error: ProviderError, key_name: str) -> CallFailure:
-    """401, 403, and a 400 that is about a key or a region."""
+    """401, 403, and a 400, 404 or 451 that is about a key or a region."""
     if _NO_REGION.search(error.text):
         problem = f"the provider does not serve this region ({error.summary})"
         cure = "ask from a region that it serves, or name another endpoint"
@@ -177,7 +184,7 @@ def _access(error: ProviderError, key_name: str) -> CallFailure:
 
 def _exhausted(error: ProviderError) -> CallFailure:
     """402 and 429: too much for now, or no money left. OpenRouter says when credits are to come."""
-    for_good = bool(_QUOTA & {error.type, error.code}) or error.status == 402
+    for_good = error.status == 402 or _NO_MONEY_FOR_GOOD.search(error.text)
     if for_good and not (error.status == 402 and error.wait_s is not None):
         return QuotaExhausted(f"the account has no money left ({error.summary})")
     # Gemini says the same words of a passing limit, and then how long to wait.

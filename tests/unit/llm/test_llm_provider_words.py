@@ -110,6 +110,18 @@ POOR = said("Your credit balance is too low to access the Anthropic API.", "inva
         ),
         (503, HTML_503, failures.ServerFailed, "the server failed"),
         (503, said("Service Unavailable"), failures.ServerFailed, "the server failed"),
+        (
+            503,
+            said("litellm: <html><h1>503</h1>The server is too busy, try again later</html>"),
+            failures.ServerFailed,
+            "the server failed",
+        ),
+        (
+            404,
+            said("Model x is not available in your region"),
+            failures.RegionBarred,
+            "does not serve this region",
+        ),
         (503, said("The model is overloaded."), failures.Overloaded, "overloaded"),
         (503, said("Loading model", "unavailable_error", 503), failures.Overloaded, "Loading"),
         (
@@ -127,6 +139,12 @@ def test_words_decide_where_codes_are_lost(
         raise failure(status, body)
     assert type(raised.value) is expected
     assert type(raised.value)(*raised.value.args).args == raised.value.args
+
+
+def test_no_money_is_no_limit_that_passes_whatever_wait_a_gateway_adds() -> None:
+    body = said(f"litellm.RateLimitError: {{'code': 'insufficient_quota'}} {QUOTA}", "x", "429")
+    error = read_error(429, json.dumps(body).encode(), {"retry-after": "5"}, 0)
+    assert isinstance(classify(error, "first"), failures.QuotaExhausted)
 
 
 def test_a_barred_region_is_not_cured_by_a_key() -> None:
@@ -168,6 +186,9 @@ def test_a_wait_is_found_wherever_it_stands(
         ("Retry in about 1 minute 30 seconds", 90),
         ("wait 2.5s", 2.5),
         ("try again in 5 milliseconds", 0.005),
+        ("try again in 1 day", 3600),
+        ("retry in 1d2h.", 3600),
+        ("retry in 1 dozen hours", None),
         ("try again later", None),
         ("it took 34s", None),
         ("retry 3 messages", None),
