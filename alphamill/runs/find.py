@@ -41,7 +41,7 @@ def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind])
     what to do, for a run of another kind or one that has no result.
     """
     lake = Lake(settings.lake_uri)
-    run_id = _published(lake, text, kinds)
+    run_id = published_id(lake, text, kinds)
     if run_id is not None:
         return PublishedRun.open(lake, run_id)
     ledger = RedisLedger(connect(settings), settings.ledger)
@@ -82,7 +82,7 @@ def published_runs(lake: Lake, text: str = "", kinds: Sequence[RunKind] = ()) ->
     return [run_id for _, run_id in sorted(found, reverse=True)]
 
 
-def _published(lake: Lake, text: str | None, kinds: Sequence[RunKind]) -> str | None:
+def published_id(lake: Lake, text: str | None, kinds: Sequence[RunKind]) -> str | None:
     """The id of the run whose results are in the lake; None if none fits, or more than one does."""
     fitting = published_runs(lake, text or "", kinds)
     if not fitting or (text and len(fitting) > 1):

@@ -15,7 +15,7 @@ from alphamill.errors import GiveUp, RetryLater
 from alphamill.ledger import FAILED, SETTLED, Counts, JobRecord, JobState, Ledger, RunRecord
 from alphamill.llm.journal.budget import Account as Account
 from alphamill.llm.journal.budget import utc_day
-from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.journal.records import CallRecord as CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 

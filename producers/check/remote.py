@@ -43,13 +43,20 @@ def exchange_checks(settings: Settings, market: Market) -> Iterator[Check]:
         before_s = time.time()
         theirs_ms = exchange.server_time_ms()
         after_s = time.time()
-        yield ok(
-            "exchange", f"{urlsplit(url).hostname} answers in {(after_s - before_s) * 1000:.0f} ms"
-        )
+        yield ok("exchange", f"{_place(url)} answers in {(after_s - before_s) * 1000:.0f} ms")
         yield clock_check(theirs_ms - (before_s + after_s) * 500, (after_s - before_s) * 500)
-        yield limit_check(exchange.weight_limit(), binance, market)
+        try:
+            yield limit_check(exchange.weight_limit(), binance, market)
+        except AlphamillError as error:  # it has answered above: another question, another name
+            yield failed("limits", error)
     finally:
         exchange.close()
+
+
+def _place(url: str) -> str:
+    """Host and, where it is written, port: several servers may stand on one machine."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or '?'}{f':{parts.port}' if parts.port else ''}"
 
 
 def _pause(settings: Settings, market: Market) -> Check | None:
@@ -117,7 +124,7 @@ def _endpoint_checks(
     settings: Settings, endpoint: Endpoint, models: Mapping[str, Sequence[Tier]]
 ) -> Iterator[Check]:
     llm = settings.llm
-    host = urlsplit(endpoint.url).hostname or "?"
+    host = _place(endpoint.url)
     variable = endpoint.key_env or endpoint.key_file or KEY_VARIABLE
     common = endpoint.url == llm.common.url
     url_setting = "ALPHAMILL_LLM_URL" if common else f"the url of {host}"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.errors import Misconfigured, RetryLater
+from alphamill.jobs import RunKind
+from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
 from alphamill.report.terminal.usage import runs_table, tiers_table
 from alphamill.report.values import plain
 from alphamill.runs.cut_prompts import CURE, cut_prompts
-from alphamill.runs.find import find_run
-from alphamill.runs.under_way import calls_so_far
+from alphamill.runs.find import find_run, published_id
+from alphamill.runs.published import PublishedRun
+from alphamill.runs.under_way import CallRecord, calls_so_far
+from alphamill.settings import Settings
 from alphamill.usage import RedisUsage
 from producers import options
 
@@ -25,16 +33,15 @@ def usage(run: str | None, as_json: bool) -> None:
     """Show requests, tokens, dollars, failures and latencies of model calls.
 
     Of all runs a line a run and day, of one run a line a tier and model. --json has the rows of
-    both: {"totals": {...}, "by": [...]}. Of one run it also says which models cut their prompts.
+    both: {"totals": {...}, "by": [...]}. Of one run it also says which models cut their prompts; of
+    one that has finished this needs no Redis.
 
     \b
     Example:
       alphamill usage --run mine-1f2e
     """
     settings = options.settings()
-    client = connect(settings)
-    run_id = find_run(RedisLedger(client, settings.ledger), run).id if run else None
-    report = RedisUsage(client).report(run_id)
+    run_id, report, calls = _of_run(settings, run) if run else (None, _of_all(settings), [])
     if as_json:
         options.print_json(report)
     elif not report["by"]:
@@ -42,5 +49,26 @@ def usage(run: str | None, as_json: bool) -> None:
     else:
         console = Console()
         console.print(tiers_table(report) if run_id else runs_table(report))
-        for cut in cut_prompts(calls_so_far(client, run_id)) if run_id else ():
+        for cut in cut_prompts(calls):
             console.print(Text(f"{plain(cut, 240)}; {CURE}", style="yellow"))
+
+
+def _of_all(settings: Settings) -> Mapping[str, Any]:
+    return RedisUsage(connect(settings)).report(None)
+
+
+def _of_run(settings: Settings, run: str) -> tuple[str, Mapping[str, Any], Sequence[CallRecord]]:
+    """Its id, the report and its calls: from Redis or, where that cannot be asked, from the lake.
+
+    Raises what Redis did if the lake has no such run either.
+    """
+    try:
+        client = connect(settings)
+        run_id = find_run(RedisLedger(client, settings.ledger), run).id
+        return run_id, RedisUsage(client).report(run_id), calls_so_far(client, run_id)
+    except (Misconfigured, RetryLater):
+        run_id_there = published_id(Lake(settings.lake_uri), run, (RunKind.MINE,))
+        if run_id_there is None:
+            raise
+    found = PublishedRun.open(Lake(settings.lake_uri), run_id_there)
+    return found.id, found.usage(), found.calls

@@ -427,6 +427,16 @@ def test_usage_as_json_is_the_counters_report_and_nothing_else(mill):
     assert "no model call" in mill.ask("usage", "--run", mill.scored).stdout
 
 
+def test_usage_of_a_finished_run_needs_no_redis(mill):
+    gone = {"ALPHAMILL_REDIS_URL": "redis://127.0.0.1:1/0"}
+    told = mill.told("usage", "--run", mill.mined, **gone)
+    assert told["totals"]["cost_usd_micros"] == 642
+    assert "$0.000642" in mill.ask("usage", "--run", mill.mined, **gone).stdout
+    unknown = mill.ask("usage", "--run", mill.running, **gone)
+    assert unknown.exit_code == 3
+    assert "ALPHAMILL_REDIS_URL" in unknown.stderr
+
+
 def test_usage_and_doctor_say_that_a_server_cuts_its_prompts(mill, monkeypatch):
     """The mined run's calls state 30 tokens each, far fewer than the manual has."""
     told = "read no more than 30 tokens of 2 different prompts"

@@ -286,3 +286,33 @@ def test_what_an_error_says_to_do_is_the_cure():
     check = failed("exchange", RetryLater("no answer; check the network, or wait", 5.0))
     assert (check.detail, check.cure) == ("no answer", "check the network, or wait")
     assert failed("exchange", RetryLater("no answer", 5.0)).cure == ""
+
+
+def test_two_questions_to_the_exchange_have_two_names_and_its_port_is_told(monkeypatch):
+    class Half:
+        """Tells the time, and then nothing more."""
+
+        def __init__(self, *_arguments, **_options):
+            pass
+
+        def server_time_ms(self):
+            return 0
+
+        def weight_limit(self):
+            raise RetryLater("timed out after 5 s", 1.0)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(remote, "Binance", Half)
+    settings = Settings(
+        redis_url="redis://127.0.0.1:1/0", binance={"spot_url": "http://127.0.0.1:8123"}
+    )
+    checks = list(remote.exchange_checks(settings, Market.SPOT))
+    assert [(check.name, check.state) for check in checks] == [
+        ("exchange", "ok"),
+        ("clock", "warn"),
+        ("limits", "fail"),
+    ]
+    assert "127.0.0.1:8123 answers in" in checks[0].detail
+    assert "timed out" in checks[2].detail
