@@ -65,7 +65,7 @@ TIER = TierSettings(
 )
 PROMPT = (Message("system", "manual " * 2000), Message("user", "data " * 100))
 _CHOICE = {"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}
-_USAGE = {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940}
+_USAGE = {"prompt_tokens": 1300, "completion_tokens": 40, "total_tokens": 1340}
 _REPLY = json.dumps({"model": "gpt-4o-mini", "choices": [_CHOICE], "usage": _USAGE}).encode()
 _CANNED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_REPLY)

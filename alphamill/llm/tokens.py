@@ -40,6 +40,16 @@ def least_tokens(text: str) -> int:
     return max(letters // _LONGEST_PIECE, 1) if text else 0
 
 
+def are_too_few(stated: int, *texts: str) -> bool:
+    """Whether the texts have more tokens than are stated, by their lower bounds.
+
+    A text's length alone bounds its lower bound, so that an honest figure costs no look at it.
+    """
+    if stated >= sum(max(len(text) // _LONGEST_PIECE, 1) for text in texts if text):
+        return False
+    return stated < sum(map(least_tokens, texts))
+
+
 def estimate_tokens(messages: Sequence[Message]) -> int:
     """Likely count, on the high side: a token for three letters, each digit and each other sign.
 

@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 from alphamill.llm.messages import ChatRequest, TokenUsage
-from alphamill.llm.tokens import bound_tokens, least_tokens, text_tokens
+from alphamill.llm.tokens import are_too_few, bound_tokens, least_tokens, text_tokens
 
 _MOST_TOKENS = 10**9
 # One figure under the names that it has at OpenAI, DeepSeek, Anthropic's relays and OpenRouter.
@@ -46,11 +46,12 @@ def read_usage(usage: Mapping[str, Any], request: ChatRequest, text: str = "") -
         return _bounds(request, text, "no token counts are stated", prompt or 0, completion or 0)
     prompt, cached, written, notes = _settle_prompt(usage, prompt)
     completion, more_notes = _settle_completion(usage, prompt, completion)
-    sent = sum(least_tokens(message.content) for message in request.messages)
-    if prompt < sent:
-        why = f"{prompt} prompt tokens are stated for a prompt of at least {sent}"
+    sent = [message.content for message in request.messages]
+    if are_too_few(prompt, *sent):
+        least = sum(map(least_tokens, sent))
+        why = f"{prompt} prompt tokens are stated for a prompt of at least {least}"
         return _bounds(request, text, why, prompt, completion)
-    if completion < least_tokens(text):
+    if are_too_few(completion, text):
         why = f"{completion} output tokens are stated beside a text of {least_tokens(text)} or more"
         return _bounds(request, text, why, prompt, completion)
     doubt = "; ".join([*notes, *more_notes])

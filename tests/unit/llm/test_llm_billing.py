@@ -23,7 +23,7 @@ from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.llm.scripted import ScriptedChat
-from alphamill.llm.tokens import bound_tokens, estimate_tokens, least_tokens
+from alphamill.llm.tokens import are_too_few, bound_tokens, estimate_tokens, least_tokens
 from alphamill.settings import Price, TierSettings
 from alphamill.usage import MemoryUsage
 
@@ -454,3 +454,8 @@ def test_what_is_stated_soundly_is_charged_to_the_micro_dollar(
     reply = read_completion(answered(usage, model=model), replace(REQUEST, model=model), 5)
     assert charged(reply) == due
     assert (reply.usage.estimated, reply.usage.doubt) == (False, "")
+
+
+@given(st.lists(st.text(), max_size=4), st.integers(0, 40))
+def test_too_few_tokens_are_those_below_the_lower_bounds(texts: list[str], stated: int) -> None:
+    assert are_too_few(stated, *texts) == (stated < sum(map(least_tokens, texts)))
