@@ -12,6 +12,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options
 from producers.submit.groups import groups_option, read_groups
+from producers.submit.measures import Measured, measure_options
 from producers.submit.submission import check_segments, checked_range, submit
 
 
@@ -36,6 +37,7 @@ class _Negatable(click.Command):
     type=click.Choice(zoo_names()),
     help="Score the published factors of this collection.",
 )
+@measure_options
 @groups_option
 @options.symbols_option
 @options.range_options
@@ -44,6 +46,7 @@ class _Negatable(click.Command):
 def evaluate(
     expressions: tuple[str, ...],
     zoo_name: str | None,
+    measured: Measured,
     groups_file: Path | None,
     symbols: tuple[str, ...],
     bars: options.BarRange,
@@ -62,7 +65,7 @@ def evaluate(
       alphamill evaluate --zoo alpha101 --symbols BTCUSDT,ETHUSDT,BNBUSDT --interval 1d \\
         --start 2022-01-01 --wait
     """
-    settings = options.settings()
+    settings = measured.over(options.settings())
     expressions = tuple(text.removeprefix(" ") for text in expressions)
     known = zoo(zoo_name) if zoo_name else ()
     if not expressions and not known:

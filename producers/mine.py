@@ -10,6 +10,7 @@ from alphamill.jobs import RunKind, RunSpec
 from producers import options
 from producers.submit.endpoints import check_budgets, check_models
 from producers.submit.groups import groups_option, read_groups
+from producers.submit.measures import Measured, measure_options
 from producers.submit.submission import check_segments, checked_range, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
 
@@ -31,6 +32,7 @@ from producers.submit.universe import Universe, chosen_symbols, universe_options
     help="Hard cap of this run; default: budget.run_usd.",
 )
 @click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
+@measure_options
 @groups_option
 @options.submit_options
 @options.exits
@@ -41,6 +43,7 @@ def mine(
     candidates: int,
     budget_usd: float | None,
     strategy: str,
+    measured: Measured,
     groups_file: Path | None,
     how: options.Submission,
 ) -> None:
@@ -53,7 +56,7 @@ def mine(
       alphamill mine BTCUSDT ETHUSDT BNBUSDT XRPUSDT --interval 1h \\
         --start 2022-01-01 --end 2024-01-01 --rounds 3 --budget-usd 2 --wait
     """
-    settings = options.settings()
+    settings = measured.over(options.settings())
     start_ms, end_ms = checked_range(bars)
     check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd

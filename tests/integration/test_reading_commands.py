@@ -516,6 +516,29 @@ def _ended(mill: Mill, run: str) -> None:
         mill.ledger.finish(_claim(mill, run, job.id), {})
 
 
+def test_options_of_the_measures_are_part_of_the_run_and_nothing_else_changes_its_id(mill):
+    asked = (
+        *("evaluate", "close / open", "--symbols", ",".join(SYMBOLS), "--interval", "1h"),
+        *("--start", "2024-01-01", "--end", "2024-02-01", "--unlisted"),
+    )
+    own = ("--weighting", "quantile", "--quantiles", "3", "--taker-bps", "2.5")
+    plain = mill.ask(*asked).stdout.strip()
+    same = mill.ask(*asked, "--horizon", str(mill.settings.segments.horizon_bars)).stdout.strip()
+    other = mill.ask(*asked, "--horizon", "24", *own).stdout.strip()
+    try:
+        assert same == plain != other
+        spec = RunSpec.from_message(mill.ledger.run(other).spec)
+        assert spec.segments.horizon_bars == 24
+        assert (spec.portfolio.weighting, spec.portfolio.quantiles) == ("quantile", 3)
+        assert spec.fees.taker_bps == 2.5
+        for wrong in (("--horizon", "0"), ("--quantiles", "1"), ("--taker-bps", "nan")):
+            assert mill.ask(*asked, *wrong).exit_code == 2, wrong
+    finally:
+        for run in (plain, other):
+            mill.ledger.cancel(run)
+            mill.ledger.forget(run)
+
+
 def test_who_waits_is_told_the_id_first_and_at_the_end_the_figures(mill):
     asked = (
         *("evaluate", "close / open", "--symbols", ",".join(SYMBOLS), "--interval", "1h"),
