@@ -40,6 +40,7 @@ from alphamill.stages.registry import STAGES
 from alphamill.usage import RedisUsage
 from alphamill.usage.bars import BarCounters
 from workers.leases import LeaseKeeper
+from workers.notify import Notifier
 
 # A thread that sleeps for its turn is a thread that nobody else can use: longer waits go back to
 # the queue.
@@ -92,6 +93,10 @@ class Resources:
     @cached_property
     def usage(self) -> RedisUsage:
         return RedisUsage(self.redis)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        return Notifier(self.redis, self.settings)
 
     @cached_property
     def bars(self) -> BarCounters:

@@ -38,6 +38,7 @@ def sweep() -> str:
     try:
         sent = publish(process.ledger.sweep())
         Presence(process.redis).swept(process.clock.now_ms())
+        process.notifier.poke()
     except (RetryLater, redis.RedisError) as error:  # the next tick is a second away
         return str(error)
     return f"{sent} published"

@@ -40,6 +40,7 @@ class RunView:
     """A run. left_s: until its end if it goes on like this; None where that cannot be told.
 
     account: what its model calls cost; cap_usd_micros: what they may. None and 0 without models.
+    stopped_by: which budget refused a call for good, if one did.
     """
 
     id: str
@@ -53,6 +54,7 @@ class RunView:
     left_s: float | None
     account: Account | None
     cap_usd_micros: int
+    stopped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class FleetReader:
         swept_ms = self._presence.swept_ms()
         return Fleet(
             at_ms=now_ms,
-            runs=[_run_view(run, rates.get(run.id, 0.0), of_runs[run.id]) for run in runs],
+            runs=[_run_view(run, rates.get(run.id, 0.0), of_runs[run.id], day) for run in runs],
             queues=[_queue_view(queue, active, room, workers, now_ms) for queue in Queue],
             limits=[view for name in pools for view in _limit_views(states[name], now_ms)],
             circuits=circuits,
@@ -300,7 +302,13 @@ def _cap(run: RunOverview) -> int:
     return int(run.spec.get("budget_usd_micros", 0))
 
 
-def _run_view(run: RunOverview, jobs_per_s: float, account: Account) -> RunView:
+def _stopped_by(account: Account, day: Account) -> str:
+    if not account.exhausted_ms:
+        return ""
+    return "the day's budget" if day.exhausted_ms >= account.exhausted_ms else "its own budget"
+
+
+def _run_view(run: RunOverview, jobs_per_s: float, account: Account, day: Account) -> RunView:
     jobs = job_totals(run.counts)
     left_s = (jobs.total - jobs.settled) / jobs_per_s if jobs_per_s > 0 else None
     mining = run.kind == RunKind.MINE
@@ -316,6 +324,7 @@ def _run_view(run: RunOverview, jobs_per_s: float, account: Account) -> RunView:
         left_s=left_s if run.state.active else None,
         account=account if mining else None,
         cap_usd_micros=_cap(run) if mining else 0,
+        stopped_by=_stopped_by(account, day),
     )
 
 

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from alphamill.errors import Misconfigured
 from alphamill.evaluation import GateThresholds
 from alphamill.settings.exchange import BinanceSettings
 from alphamill.settings.fields import Count, Frozen, Positive
 from alphamill.settings.models import KEY_VARIABLE, BudgetSettings, LLMSettings, Tier, read_key
+from alphamill.settings.notify import destination
 from alphamill.settings.research import (
     FeeSettings,
     PortfolioSettings,
@@ -34,6 +35,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_LAKE": ("lake",),
     "ALPHAMILL_REDIS_URL": ("redis_url",),
     "ALPHAMILL_BROKER_URL": ("broker_url",),
+    "ALPHAMILL_NOTIFY_URL": ("notify_url",),
     "ALPHAMILL_BINANCE_URL": ("binance", "spot_url"),
     "ALPHAMILL_BINANCE_UM_URL": ("binance", "um_url"),
     "ALPHAMILL_BINANCE_CM_URL": ("binance", "cm_url"),
@@ -91,6 +93,7 @@ class Settings(Frozen):
     # redis://, rediss://, unix:///path/of.sock or redis+sentinel://HOST,HOST/MASTER/DB
     redis_url: str = ""  # "" means the embedded server of HOME if it runs, else LOCAL_REDIS
     broker_url: str = ""  # "" means the same Redis
+    notify_url: SecretStr | None = None  # webhook, ntfy or Telegram: settings.notify
     binance: BinanceSettings = BinanceSettings()
     llm: LLMSettings = LLMSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -100,6 +103,14 @@ class Settings(Frozen):
     fees: FeeSettings = FeeSettings()
     gates: GateThresholds = GateThresholds()
     ledger: LedgerSettings = LedgerSettings()
+
+    @field_validator("notify_url")
+    @classmethod
+    def _is_a_destination(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        destination(value.get_secret_value())
+        return value
 
     @property
     def lake_uri(self) -> str:

@@ -9,7 +9,7 @@ written down and `overruns` counts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -49,6 +49,8 @@ class Account:
     overruns: int = 0
     cap_usd_micros: int = 0
     held_until_ms: int = 0  # no call under way is older than this
+    # When a call of the run, or by the day's budget, was last refused for good; for people.
+    exhausted_ms: int = field(default=0, compare=False)
 
     @property
     def committed_usd_micros(self) -> int:

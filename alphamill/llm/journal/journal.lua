@@ -63,7 +63,7 @@ if op == 'look' then
   return {answer and redis.call('HGET', records, answer) or '', redis.call('HGETALL', run), redis.call('HGETALL', today)}
 end
 
--- check: what `reserve` would answer, with the same arguments; changes nothing
+-- check: what `reserve` would answer, with the same arguments; changes nothing but for a note
 -- reserve: micros, day, run_cap, day_cap, hold_ms, record, then pairs of digest and text ('' if it is there)
 if op == 'reserve' or op == 'check' then
   local answer = redis.call('HGET', answers, call)
@@ -75,6 +75,10 @@ if op == 'reserve' or op == 'check' then
   local now = now_ms()
   for _, account in ipairs({{run, tonumber(ARGV[6]), 'run'}, {today, tonumber(ARGV[7]), 'day'}}) do
     local verdict, left = fit(account[1], a.micros, account[2], now)
+    if verdict == 'exhausted' then -- for people; the run's says that it was stopped, whoever did it
+      redis.call('HSET', run, 'exhausted_ms', whole(now))
+      redis.call('HSET', account[1], 'exhausted_ms', whole(now))
+    end
     if verdict ~= 'fits' then return {verdict, account[3], whole(account[2]), whole(left)} end
   end
   if op == 'check' then return {'fits'} end

@@ -231,4 +231,5 @@ def _account(stored: Mapping[Any, Any]) -> Account:
         overruns=values.get("overruns", 0),
         cap_usd_micros=values.get("cap", 0),
         held_until_ms=values.get("held_until_ms", 0),
+        exhausted_ms=values.get("exhausted_ms", 0),
     )
