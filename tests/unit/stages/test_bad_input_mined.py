@@ -235,8 +235,8 @@ def test_tables_page_and_prompts_say_what_one_symbol_has_instead(alone):
     for text in (board, page):
         assert "IC" not in text.replace("PREDICTIVE", "")
         assert "in time" in text
-    figure = rows(alone, "factors")[0]["validation_time_series_t"]
-    assert f"{figure:+.1f}" in board
+    best = rows(alone, "factors")[0]
+    assert f"{best['direction'] * best['validation_time_series_t']:+.1f}" in board
 
 
 def test_models_are_told_the_correlation_in_time_and_the_best_first(alone):

@@ -106,5 +106,5 @@ def test_one_symbol_in_a_table_is_not_called_ic(tmp_path):
     (row,) = rows_of(got)
     assert "IC" not in text
     assert "rank correlation in time" in " ".join(text.split())
-    assert f"{row['time_series_t']:+.2f}" in text
+    assert f"{row['direction'] * row['time_series_t']:+.2f}" in text
     assert "fold_rank_ics" not in row["score"]
