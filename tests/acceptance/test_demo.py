@@ -88,8 +88,9 @@ def test_the_terminal_shows_leaderboard_costs_and_where_the_files_lie(ended):
     out = ended.command.out
     factors = ended.table("factors")
     assert factors["verdict"].iloc[0] in out
-    for expression in factors["expression"]:
-        assert expression[:40] in out  # a long one goes on in the next line of its column
+    for expression, known in zip(factors["expression"], factors["hash"], strict=True):
+        begins = expression[:40].rsplit(" ", 1)[0]  # the rest may go on in the next line
+        assert f"{known[:8]}  {begins}" in out or f"{known[:8]}  -({begins}" in out
     totals = ended.usage["totals"]
     (total,) = [line for line in out.splitlines() if line.startswith("total")]
     for measure in ("requests", "prompt_tokens", "completion_tokens"):

@@ -1018,6 +1018,7 @@ def test_a_sweep_leaves_the_mark_that_doctor_reads(mill, monkeypatch):
         ledger=SimpleNamespace(sweep=list),
         redis=mill.client,
         clock=SimpleNamespace(now_ms=lambda: int(time.time() * 1000)),
+        notifier=SimpleNamespace(poke=lambda: None),
     )
     monkeypatch.setattr(tasks, "resources", lambda: tools)
     monkeypatch.setattr(tasks, "publish", len)
