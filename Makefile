@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo sample notebooks test check bench install clean
+.PHONY: help demo sample notebooks docs docs-serve test check bench install clean
 
 help:            ## this list
 	@echo "make TARGET [PYTHON=python3.12]; each sets up what it needs in $(VENV)"
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/ready ## the whole stack once, from fetch to leaderboard; needs no key
 	@$(BIN)/alphamill demo
@@ -21,6 +21,12 @@ sample: $(VENV)/ready ## docs/sample: pages of a demo that is run for them
 
 notebooks: $(VENV)/ready-dev ## docs/notebooks: each is run anew, with its outputs
 	@$(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
+
+docs: $(VENV)/ready-docs ## the documentation as a site, in build/site
+	@$(BIN)/zensical build --strict && echo "open build/site/index.html"
+
+docs-serve: $(VENV)/ready-docs ## the same on loopback, built anew as pages change
+	@$(BIN)/zensical serve
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
 	@echo "1 of 3: units and contracts, on every core"
@@ -62,4 +68,8 @@ $(VENV)/ready: pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready
 	@$(PIP_INSTALL) --editable '.[dev]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
+	@touch $@
+
+$(VENV)/ready-docs: $(VENV)/ready
+	@$(PIP_INSTALL) --editable '.[docs]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
 	@touch $@

@@ -1,4 +1,4 @@
-"""What the README says of models is what the settings take and the price table holds."""
+"""What the page of models says is what the settings take and the price table holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alphamill.llm.prices import PriceTable
 from alphamill.settings import Tier, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs/how-to/models-and-cost.md").read_text(encoding="utf-8")
 PRICES = tomllib.loads((REPOSITORY / "alphamill/llm/prices.toml").read_text(encoding="utf-8"))
 KEYS = {"DEEPSEEK_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two"}
 
@@ -22,7 +22,7 @@ def cells(line: str) -> list[str]:
 
 
 def table(header: str) -> list[list[str]]:
-    body = README.split(header + "\n", 1)[1].split("\n\n", 1)[0]
+    body = PAGE.split(header + "\n", 1)[1].split("\n\n", 1)[0]
     return [cells(line) for line in body.splitlines()[1:]]
 
 
@@ -33,7 +33,7 @@ def settings_of(folder: Path, toml: str):
 
 
 def test_the_example_is_taken_as_it_stands_and_every_model_has_a_price(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     llm = settings_of(tmp_path, example).llm
     prices = PriceTable.shipped(llm.prices)
     asked = {
