@@ -84,10 +84,14 @@ def _say_port(what: str, port: int) -> None:
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="How many times faster its clock goes; limits and the bars of streams follow it.",
+    help="How many times faster its clock goes: at 60 a day of 1m bars takes 24 minutes. Bars, "
+    "streams, archive, the windows of limits and the life of a websocket follow it; pings and "
+    "Retry-After stay in your seconds.",
 )
 @click.option(
-    "--stream-life-s", type=click.FloatRange(0, min_open=True), help="Of a websocket; default 24 h."
+    "--stream-life-s",
+    type=click.FloatRange(0, min_open=True),
+    help="Of a websocket, on the exchange's clock; default 24 h.",
 )
 @click.option(
     "--stream-ping-s",
@@ -123,11 +127,13 @@ def _say_port(what: str, port: int) -> None:
     "stream_faults",
     type=_StreamFaultType(),
     multiple=True,
-    metavar="KIND:WHEN",
-    help="In place of telling that a bar has closed; WHEN as in --fault, numbers count the bars of "
-    "each kline stream that end after the start; may be repeated. close_late (5 to 30 s), "
-    "close_lost, drop (the connection, without a word), silent (no event any more, pings go on), "
-    "shutdown (serverShutdown on spot, then the end).",
+    metavar="KIND[=S-S]:WHEN",
+    help="Where the end of a bar is told; WHEN as in --fault, numbers count the bars of each kline "
+    "stream that end after the start; may be repeated. close_late (5 to 30 s; close_late=0.2-2 for "
+    "other seconds), close_lost, close_twice (again after 0.2 to 2 s, =60 for after a reconnect), "
+    "stale (then an older frame), cut_frame, cut_json, drop (the connection, without a word), "
+    "silent (no event any more, pings go on), shutdown (serverShutdown on spot, then the end; =10: "
+    "so long after).",
 )
 @click.option(
     "--fault-seed", type=int, default=0, show_default=True, help="Of the shares of faults."

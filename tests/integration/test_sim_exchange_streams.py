@@ -376,6 +376,26 @@ def test_a_dropped_connection_has_no_closing_frame(source):
     assert (totals["faults"], totals["ended"], totals["open"]) == ({"drop": 1}, {"dropped": 1}, 0)
 
 
+def test_a_frame_is_cut_with_its_connection_or_its_json_alone(source):
+    with (
+        held(source, "cut_json:@1", "cut_frame:@2") as server,
+        connect(f"{server.ws}/stream?streams={STREAM}", proxy=None) as socket,
+    ):
+        ask(socket, "LIST_SUBSCRIPTIONS")
+        server.clock.advance(31)
+        texts = []
+        while not texts or texts[-1].endswith("}}"):
+            texts.append(socket.recv(timeout=ANSWER_S))
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(texts[-1])
+        assert texts[-1].startswith('{"stream":"btcusdt@kline_1m","data":{"e":"kline"')
+        server.clock.advance(60)
+        last = until_closed(socket)
+        assert last is None or json.loads(last)["data"]["k"]["x"] is False
+        assert socket.protocol.close_code == 1006
+        assert server.stats()["streams"]["ended"] == {"broken off": 1}
+
+
 def test_a_silent_connection_goes_on_being_pinged(source):
     async def listen(server):
         seen = []

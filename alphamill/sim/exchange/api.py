@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from alphamill.frames import Interval, Market
@@ -62,14 +63,20 @@ _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
 class ExchangeApi:
     """Answers requests and counts them. Not thread-safe: one event loop owns it.
 
-    limits: of spot, and of both futures markets as those of USD-M.
+    limits: of spot, and of both futures markets as those of USD-M; their windows follow `now_ms`.
+    speed: how fast that clock is; Retry-After, which clients wait on their own, is shorter by it.
     """
 
     def __init__(
-        self, source: BarSource, limits: Mapping[Market, Limits], now_ms: Callable[[], int]
+        self,
+        source: BarSource,
+        limits: Mapping[Market, Limits],
+        now_ms: Callable[[], int],
+        speed: float = 1.0,
     ) -> None:
         self._source = source
         self._now_ms = now_ms
+        self._speed = speed
         # As of 2026-06-30: what is used of one futures market, the other has less.
         spot, futures = Windows(limits[Market.SPOT]), Windows(limits[Market.USD_M])
         self._pools = {"spot": spot, "um+cm": futures}
@@ -96,7 +103,7 @@ class ExchangeApi:
             headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
         self._totals[f"status_{admission.status}"] += 1
         if admission.status != 200:
-            headers["Retry-After"] = str(admission.retry_after_s)
+            headers["Retry-After"] = str(ceil(admission.retry_after_s / self._speed))
             return Reply(
                 admission.status, _refusal(market, address, admission, windows.limits), headers
             )

@@ -23,8 +23,9 @@ class ExchangeConfig:
     """One simulated exchange.
 
     replay: a folder of recordings; None serves `synthetic`. Both exist in memory only.
-    clock_offset_ms: the server's clock less the machine's at the start; limits, running bars and
-    streams follow it. speed: how many times faster than the machine's clock it goes on from there.
+    clock_offset_ms: the server's clock less the machine's at the start; all that the exchange says
+    follows it: serverTime, bars, streams, archive, the windows of limits and the life of a
+    connection. speed: how many times faster than the machine's clock it goes on from there.
     latency_ms: least and most of a seeded uniform delay, half of it before the request is counted.
     hang_s: how long a `timeout` fault keeps a client waiting that does not give up itself.
     skew_ms: how far off a `clock` fault's serverTime is.

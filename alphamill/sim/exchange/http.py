@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -40,9 +41,13 @@ class SimulatedExchange:
         self.config = config
         self._clock = clock
         self._begun_ms = clock.now_ms()
-        self.api = ExchangeApi(source, limits, self.now_ms)
+        self.api = ExchangeApi(source, limits, self.now_ms, config.speed)
         self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults)
         rules = dict.fromkeys(Market, config.futures_streams) | {Market.SPOT: config.spot_streams}
+        rules = {
+            market: replace(rule, life_s=rule.life_s / config.speed)
+            for market, rule in rules.items()
+        }
         plan = StreamFaultPlan(config.stream_faults, config.seed)
         self.streams = MarketStreams(source, rules, self.now_ms, clock.monotonic_s, plan)
         self.faults = FaultPlan(config.faults, config.seed)

@@ -14,7 +14,7 @@ from typing import Any
 
 from alphamill.frames import Interval
 from alphamill.sim.exchange.print_rows import NUMBERS, Decimals, number_text, on_grid
-from alphamill.sim.exchange.stream_faults import LATE_MS, StreamFaultKind, StreamFaultPlan, draw
+from alphamill.sim.exchange.stream_faults import StreamFaultKind, StreamFaultPlan, draw
 from alphamill.sim.exchange.stream_rules import StreamRules
 from alphamill.sim.exchange.trade_ids import TradeIds
 from alphamill.sim.market import Bars
@@ -29,12 +29,27 @@ _FOREVER_MS = 2**62
 
 @dataclass(frozen=True, slots=True, order=True)
 class Push:
-    """An event, when it is sent, and what goes wrong in its place."""
+    """An event, when it is sent, and what goes wrong with it or in its place.
+
+    lead_ms: how long before its end a connection is told of a shutdown.
+    """
 
     at_ms: int
     running: bool  # the end of a bar goes before what is pushed at the same time
     event: Event = field(compare=False)
     fault: StreamFaultKind | None = field(default=None, compare=False)
+    lead_ms: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Ending:
+    """The end of bar `at`, to be told at `at_ms` with an event time of its own, if it has one."""
+
+    at_ms: int
+    at: int
+    fault: StreamFaultKind | None = field(default=None, compare=False)
+    lead_ms: int = field(default=0, compare=False)
+    event_ms: int | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -57,13 +72,13 @@ class KlineFeed:
     since_ms: int
     next_ms: int = 0  # nothing is due before
     _at: int = 0  # the first bar whose end has not come
-    _ended: list[tuple[int, int, StreamFaultKind | None]] = field(default_factory=list)
+    _ended: list[_Ending] = field(default_factory=list)
     _ran_ms: int = 0  # of the last push of a running bar
 
     def __post_init__(self) -> None:
         self._ran_ms = self.since_ms
         self._at = self.bars.stop_at(self.since_ms)
-        longest_ms = LATE_MS[1] + _LAG_MS[1] + round(1000 * self.rules.close_timer_s)
+        longest_ms = self.plan.longest_ms + _LAG_MS[1] + round(1000 * self.rules.close_timer_s)
         while self._at and self._end_ms(self._at - 1) + longest_ms >= self.since_ms:
             self._at -= 1
 
@@ -74,14 +89,13 @@ class KlineFeed:
         while self._at < len(self.bars) and self._end_ms(self._at) <= now_ms:
             self._end(self._at)
             self._at += 1
-        while self._ended and self._ended[0][0] <= now_ms:
-            at_ms, at, fault = heappop(self._ended)
-            yield Push(at_ms, False, self._event(at, at_ms, seen_ms=None), fault)
+        while self._ended and self._ended[0].at_ms <= now_ms:
+            yield self._closing(heappop(self._ended))
         running = self._running(now_ms)
         if running is not None:
             yield running
         self.next_ms = min(
-            self._ended[0][0] if self._ended else _FOREVER_MS,
+            self._ended[0].at_ms if self._ended else _FOREVER_MS,
             self._end_ms(self._at) if self._at < len(self.bars) else _FOREVER_MS,
             self._next_run_ms(now_ms),
         )
@@ -94,12 +108,34 @@ class KlineFeed:
         open_ms, first = int(self.bars.open_ms[at]), self.bars.stop_at(self.begun_ms)
         first -= bool(first and self._end_ms(first - 1) > self.begun_ms)
         fault = self.plan.at_close(self.name, open_ms, at - first + 1)
-        if fault is StreamFaultKind.CLOSE_LOST:
+        kind = fault.kind if fault else None
+        if kind is StreamFaultKind.CLOSE_LOST:
             return
-        if fault is StreamFaultKind.CLOSE_LATE:
-            told_ms += self.plan.late_ms(self.name, open_ms)
-        if told_ms > self.since_ms:
-            heappush(self._ended, (told_ms, at, fault))
+        span_ms = self.plan.span_ms(fault, self.name, open_ms) if fault else 0
+        if kind is StreamFaultKind.CLOSE_LATE:
+            told = [_Ending(told_ms + span_ms, at, kind)]
+        elif kind is StreamFaultKind.CLOSE_TWICE:
+            told = [_Ending(told_ms, at), _Ending(told_ms + span_ms, at, kind, 0, told_ms)]
+        elif kind is StreamFaultKind.STALE and self._pace(at):
+            told = [_Ending(told_ms, at), _Ending(told_ms + 1, at, kind, 0, self._half_ms(at))]
+        elif kind is StreamFaultKind.STALE:  # an empty bar never ran
+            told = [_Ending(told_ms, at)]
+        else:
+            told = [_Ending(told_ms, at, kind, span_ms)]
+        for ending in told:
+            if ending.at_ms > self.since_ms:
+                heappush(self._ended, ending)
+
+    def _closing(self, ending: _Ending) -> Push:
+        """What is sent for the end of a bar."""
+        at_ms = ending.at_ms if ending.event_ms is None else ending.event_ms
+        seen_ms = at_ms if ending.fault is StreamFaultKind.STALE else None
+        event = self._event(ending.at, at_ms, seen_ms)
+        return Push(ending.at_ms, False, event, ending.fault, ending.lead_ms)
+
+    def _half_ms(self, at: int) -> int:
+        """When half of a bar's trades have happened."""
+        return self._trade_ms(at, -(-self._pace(at) // 2))
 
     def _told_ms(self, at: int) -> int | None:
         """When the exchange tells the end of a bar if nothing goes wrong."""

@@ -52,14 +52,20 @@ class Listener(Protocol):
     def attend(self, now_s: float) -> None:
         """Ping or end the connection if it is time; on the machine's monotonic clock."""
 
-    def tell(self, name: str, event: Event) -> None:
-        """Send an event of stream `name`."""
+    def tell(self, name: str, event: Event, *, half: bool = False) -> None:
+        """Send an event of stream `name`, or the half of its JSON."""
 
-    def shut(self, event: Event) -> None:
-        """Announce the end where the market does, and close."""
+    def announce(self, event: Event) -> None:
+        """Tell of the end where the market does."""
+
+    def shut(self) -> None:
+        """Close."""
 
     def drop(self) -> None:
         """Cut the connection without a word."""
+
+    def break_off(self, name: str, event: Event) -> None:
+        """Send half of the event's frame and cut the connection."""
 
 
 @dataclass(slots=True)
@@ -78,6 +84,7 @@ class MarketStreams:
     _begun_ms: int = field(init=False)
     _listeners: dict[Listener, None] = field(default_factory=dict)
     _mute: set[Listener] = field(default_factory=set)
+    _ending_ms: dict[Listener, int] = field(default_factory=dict)  # of those that were told so
     _wanted: dict[_Stream, dict[Listener, str]] = field(default_factory=dict)  # by what name
     _outdated: bool = False
     _found: dict[tuple[Market, str], _Stream | None] = field(default_factory=dict)  # by host, name
@@ -122,6 +129,7 @@ class MarketStreams:
         """Push nothing to it any more."""
         self._listeners.pop(listener, None)
         self._mute.discard(listener)
+        self._ending_ms.pop(listener, None)
         self._outdated = True
 
     def push(self) -> int:
@@ -129,9 +137,12 @@ class MarketStreams:
         now_s = self.now_s()
         for listener in list(self._listeners):
             listener.attend(now_s)
+        now_ms = self.now_ms()
+        for listener, end_ms in list(self._ending_ms.items()):
+            if end_ms <= now_ms:
+                listener.shut()
         if self._outdated:
             self.resubscribe()
-        now_ms = self.now_ms()
         pushes = [
             (push, stream)
             for stream, feed in self._feeds.items()
@@ -140,12 +151,14 @@ class MarketStreams:
         ]
         for push, stream in sorted(pushes, key=lambda due: due[0]):
             self._send(push, self._wanted[stream])
-        return min((feed.next_ms for feed in self._feeds.values()), default=now_ms + 60_000)
+        due_ms = [feed.next_ms for feed in self._feeds.values()]
+        return min([*due_ms, *self._ending_ms.values()], default=now_ms + 60_000)
 
     def shut_down(self) -> None:
         """Say goodbye to everybody."""
         for listener in list(self._listeners):
-            listener.shut({"e": "serverShutdown", "E": self.now_ms()})
+            listener.announce(_farewell(self.now_ms()))
+            listener.shut()
 
     def stats(self) -> dict[str, Any]:
         """Connections now and ever, events sent, faults caused (closes that came to nobody are not
@@ -168,12 +181,22 @@ class MarketStreams:
             if push.fault is StreamFaultKind.DROP:
                 listener.drop()
             elif push.fault is StreamFaultKind.SHUTDOWN:
-                listener.shut({"e": "serverShutdown", "E": push.at_ms})
+                self._send_off(listener, push)
             elif push.fault is StreamFaultKind.SILENT:
                 self._mute.add(listener)
-            elif listener not in self._mute:
-                listener.tell(name, push.event)
+            elif push.fault is StreamFaultKind.CUT_FRAME:
+                listener.break_off(name, push.event)
+            if listener in self._listeners and listener not in self._mute:
+                listener.tell(name, push.event, half=push.fault is StreamFaultKind.CUT_JSON)
                 self._counts["events"] += 1
+
+    def _send_off(self, listener: Listener, push: Push) -> None:
+        """Announce the end once; without time until then it is at once."""
+        if listener not in self._ending_ms:
+            listener.announce(_farewell(push.at_ms))
+            self._ending_ms[listener] = push.at_ms + push.lead_ms
+        if not push.lead_ms:
+            listener.shut()
 
     def _stream(self, host: Market, name: str) -> _Stream | None:
         if (host, name) not in self._found:
@@ -221,6 +244,10 @@ class MarketStreams:
             since_ms=now_ms,
         )
         return BookFeed(market, feed) if interval is None else feed
+
+
+def _farewell(at_ms: int) -> Event:
+    return {"e": "serverShutdown", "E": at_ms}
 
 
 def in_microseconds(event: Event) -> Event:

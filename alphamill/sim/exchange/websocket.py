@@ -7,6 +7,7 @@ next, as in /um/market/ws/<stream>.
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -19,6 +20,14 @@ from alphamill.sim.exchange.streams import MarketStreams, in_microseconds
 from alphamill.sim.exchange.subscriptions import TOO_MANY_STREAMS, BadCommand, Subscriptions
 
 ROUTE = r"(?:/(um|cm))?(?:(?<=/um)/(public|market|private))?/(ws|stream)(?:/(.*))?"
+
+# A frame's head as RFC 6455 lays it out: a whole text, whose length is in the next two bytes.
+_TEXT_FRAME = struct.Struct("!BBH")
+_FINAL_TEXT, _LENGTH_FOLLOWS = 0x81, 126
+
+
+def _json(message: dict[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
 
 
 class StreamHandler(WebSocketHandler):
@@ -75,7 +84,7 @@ class StreamHandler(WebSocketHandler):
             return
         reply = self._wants.reply_to(message)
         self._streams.resubscribe()
-        self._write(reply)
+        self._write(_json(reply))
         if reply.get("error", {}).get("code") == TOO_MANY_STREAMS:
             self._end(POLICY_VIOLATION, reply["error"]["msg"])
 
@@ -105,21 +114,35 @@ class StreamHandler(WebSocketHandler):
             except WebSocketClosedError:
                 self._streams.leave(self)
 
-    def tell(self, name: str, event: Event) -> None:
-        """Send an event of stream `name`."""
-        told = in_microseconds(event) if self._micros else event
-        self._write({"stream": name, "data": told} if self._wants.combined else told)
+    def tell(self, name: str, event: Event, *, half: bool = False) -> None:
+        """Send an event of stream `name`, or the half of its JSON."""
+        text = self._text(name, event)
+        self._write(text[: len(text) // 2] if half else text)
 
-    def shut(self, event: Event) -> None:
-        """Announce it on spot alone, close, and do not wait for the client's answer."""
+    def announce(self, event: Event) -> None:
+        """Of the end; on spot alone."""
         if self.market is Market.SPOT:
             self.tell("!serverShutdown", event)
+
+    def shut(self) -> None:
+        """Close, and do not wait for the client's answer."""
         self._end(GOING_AWAY, "shutdown")
         self._cut()
 
     def drop(self) -> None:
         """Cut the connection without a closing frame."""
         self._streams.ended["dropped"] += 1
+        self._streams.leave(self)
+        self._cut()
+
+    def break_off(self, name: str, event: Event) -> None:
+        """Send half of the event's frame, and cut the connection."""
+        payload = self._text(name, event).encode()
+        frame = _TEXT_FRAME.pack(_FINAL_TEXT, _LENGTH_FOLLOWS, len(payload)) + payload
+        stream = getattr(self.ws_connection, "stream", None)
+        if stream is not None and not stream.closed():
+            stream.write(frame[: len(frame) // 2])
+        self._streams.ended["broken off"] += 1
         self._streams.leave(self)
         self._cut()
 
@@ -140,8 +163,12 @@ class StreamHandler(WebSocketHandler):
         self._streams.leave(self)
         self.close(code, reason)
 
-    def _write(self, message: dict[str, Any]) -> None:
+    def _text(self, name: str, event: Event) -> str:
+        told = in_microseconds(event) if self._micros else event
+        return _json({"stream": name, "data": told} if self._wants.combined else told)
+
+    def _write(self, message: str) -> None:
         try:
-            self.write_message(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
+            self.write_message(message)
         except WebSocketClosedError:
             self._streams.leave(self)

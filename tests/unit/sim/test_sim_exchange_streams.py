@@ -96,19 +96,26 @@ class Ear:
     def __init__(self, streams, names, market=Market.USD_M, route=Route.MARKET):
         self.market, self.route = market, route
         self.names = dict.fromkeys(names)
-        self.heard, self.end = [], None
+        self.heard, self.halves, self.announced, self.end = [], [], [], None
         self._streams = streams
         streams.join(self)
 
     def attend(self, now_s):
         pass
 
-    def tell(self, _name, event):
-        self.heard.append(event)
+    def tell(self, _name, event, *, half=False):
+        (self.halves if half else self.heard).append(event)
 
-    def shut(self, event):
-        self.end = event
+    def announce(self, event):
+        self.announced.append(event)
+
+    def shut(self):
+        self.end = "shutdown"
         self._streams.leave(self)
+
+    def break_off(self, _name, event):
+        self.halves.append(event)
+        self.drop()
 
     def drop(self):
         self.end = "dropped"
@@ -259,7 +266,7 @@ def test_the_server_is_told_when_to_look_and_sends_each_event_at_its_own_time():
     delays = []
     ears = [scene.spot_ear(), scene.ear("btcusdt@kline_1m", "btcusdt@kline_5m")]
     for ear in ears:
-        ear.tell = lambda _, event: delays.append(scene.clock.now_ms() - event["E"])
+        ear.tell = lambda _, event, **_half: delays.append(scene.clock.now_ms() - event["E"])
     scene.go(6 * 60)
     assert len(delays) > 300
     assert set(delays) == {0}
@@ -563,14 +570,94 @@ def test_a_shutdown_is_told_in_place_of_the_close():
     ear = scene.spot_ear()
     scene.go(3 * 60 + 1)
     assert [at for at, _ in ear.closes] == [0, 1]
-    assert ear.end["e"] == "serverShutdown"
-    assert START + 3 * MINUTE < ear.end["E"] < START + 3 * MINUTE + 10
+    assert ear.end == "shutdown"
+    (told,) = ear.announced
+    assert told["e"] == "serverShutdown"
+    assert START + 3 * MINUTE < told["E"] < START + 3 * MINUTE + 10
+
+
+def test_a_shutdown_may_be_announced_some_time_before_and_the_close_is_told_still():
+    scene = Scene(Source(minutes([300] * 6)), ["shutdown=10:@2"])
+    ear = scene.spot_ear("btcusdt@kline_1m", "btcusdt@kline_5m")
+    scene.go(2 * 60 + 9)
+    assert ear.end is None
+    fresh = scene.spot_ear()
+    scene.go(60)
+    assert [told["E"] // MINUTE * MINUTE for told in ear.announced] == [START + 2 * MINUTE]
+    assert ear.end == "shutdown"
+    assert [at for at, _ in ear.closes] == [0, 1]
+    assert START + 2 * MINUTE + 5_000 < ear.heard[-1]["E"] < START + 2 * MINUTE + 10_010
+    assert fresh.end is None
+    assert [at for at, _ in fresh.closes] == [2]
+
+
+@pytest.mark.parametrize(("text", "least", "most"), [("0.2-2", 200, 2_000), ("75", 75_000, 75_000)])
+def test_how_late_a_close_is_can_be_chosen(text, least, most):
+    scene = Scene(Source(minutes([300] * 12)), [f"close_late={text}:/2"])
+    ear = scene.spot_ear()
+    scene.go(11 * 60)
+    late = [lag for at, lag in ear.closes if at % 2]
+    assert len(late) >= 4
+    assert all(least + 2 <= lag <= most + 7 for lag in late)
+    if least == most:  # past the end of the next bar: out of order
+        assert [at for at, _ in ear.closes][:4] == [0, 2, 1, 4]
+
+
+def test_a_close_is_told_again_as_it_was_also_to_who_has_reconnected_since():
+    scene = Scene(Source(minutes([300] * 6)), ["drop:@2", "close_twice=61:@1"])
+    first = scene.spot_ear()
+    scene.go(2 * 60 + 0.02)
+    assert (first.end, [at for at, _ in first.closes]) == ("dropped", [0])
+    again = scene.spot_ear()
+    scene.go(2)
+    assert [e for e in again.heard if e["k"]["x"]] == [e for e in first.heard if e["k"]["x"]]
+    near = Scene(Source(minutes([300] * 6)), ["close_twice:1"])
+    ear = near.ear()
+    near.go(4 * 60 + 5)
+    assert [at for at, _ in ear.closes] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert near.streams.stats()["faults"] == {"close_twice": 4}
+
+
+def test_an_older_frame_may_follow_the_close():
+    scene = Scene(Source(minutes([300, 0, 300, 300])), ["stale:1"])
+    ear = scene.spot_ear()
+    scene.go(3 * 60 + 1)
+    ends = [at for at, e in enumerate(ear.heard) if e["k"]["x"]]
+    assert [at for at, _ in ear.closes] == [0, 1, 2]
+    traded = [at for at in ends if ear.heard[at]["k"]["n"]]
+    assert len(traded) == 2
+    for at in traded:
+        close, stale = ear.heard[at], ear.heard[at + 1]
+        assert (stale["k"]["t"], stale["k"]["x"]) == (close["k"]["t"], False)
+        assert stale["E"] < close["k"]["T"]
+        assert stale["k"]["n"] < close["k"]["n"]
+    assert scene.streams.stats()["faults"] == {"stale": 2}  # an empty bar never ran
+
+
+def test_frames_are_cut_with_their_connection_and_without():
+    bars = Source(minutes([300] * 4))
+    frame, text = Scene(bars, ["cut_frame:@2"]), Scene(bars, ["cut_json:@2"])
+    broken, halved = frame.spot_ear(), text.spot_ear()
+    for scene in (frame, text):
+        scene.go(3 * 60 + 1)
+    assert (broken.end, halved.end) == ("dropped", None)
+    assert [[(e["k"]["t"] - START) // MINUTE for e in ear.halves] for ear in (broken, halved)] == [
+        [1],
+        [1],
+    ]
+    assert [at for at, _ in broken.closes] == [0]
+    assert [at for at, _ in halved.closes] == [0, 2]
 
 
 def test_faults_of_streams_are_parsed_and_bad_ones_explained():
-    for text in ("close_late", "nonsense:0.1", "drop:2", "silent:/x", "http_429:@1"):
-        with pytest.raises(ValueError, match="close_late, close_lost, drop, silent, shutdown"):
+    bad = ("close_late", "nonsense:0.1", "drop:2", "silent:/x", "http_429:@1", "drop=3:@1")
+    times = ("close_late=:1", "close_late=2-1:1", "close_late=-1:1", "shutdown=3601:1")
+    for text in (*bad, *times):
+        with pytest.raises(
+            ValueError, match=re.escape("(close_late[=S-S], close_lost, close_twic")
+        ):
             StreamFault.parse(text)
+    assert StreamFault.parse("shutdown=0.5:@3").span_ms == (500, 500)
 
 
 # What keeps a connection
