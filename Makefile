@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help demo sample notebooks docs docs-serve test check bench install clean
+.PHONY: help demo sample pictures notebooks docs docs-serve test check bench install clean
 
 help:            ## this list
 	@echo "make TARGET [PYTHON=python3.12]; each sets up what it needs in $(VENV)"
@@ -18,6 +18,11 @@ sample: $(VENV)/ready ## docs/sample: pages of a demo that is run for them
 	  $(BIN)/alphamill demo --home "$$folder/demo" && export ALPHAMILL_HOME="$$folder/demo" && \
 	  $(BIN)/alphamill report --factor 1 --out docs/sample/factor.html && \
 	  $(BIN)/alphamill report --factor 1 --factor 2 --out docs/sample/two-factors.html
+
+pictures: $(VENV)/ready ## docs/pictures: the demo as it runs, and the sample page by Chromium
+	@$(PIP_INSTALL) --editable '.[pictures]'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/cast.py docs/pictures/demo.svg
+	@$(BIN)/python docs/pictures/page.py docs/sample/factor.html docs/pictures/factor
 
 notebooks: $(VENV)/ready-dev ## docs/notebooks: each is run anew, with its outputs
 	@$(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
