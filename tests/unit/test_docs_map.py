@@ -1,4 +1,4 @@
-"""Every file and folder that README names under "To change ... open ..." is there."""
+"""Every file and folder that docs/map.md names is there."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def rows() -> list[list[str]]:
     """The paths of each row: those after the first may lie below it."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = text.split("## To change ... open ...")[1].split("\n## ")[0]
+    table = (REPOSITORY / "docs" / "map.md").read_text(encoding="utf-8")
     lines = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")]
     return [paths for line in lines if (paths := re.findall(r"`([\w/.*]+)`", line))]
 
