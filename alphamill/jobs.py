@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, Self, cast
@@ -233,6 +233,8 @@ class RunSpec(Message):
     tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
     search: SearchSettings = SearchSettings()
     segments: SegmentSettings = SegmentSettings()
+    # EVALUATE: several, ascending; then segments has the first. (): that of `segments` alone
+    horizons_bars: tuple[int, ...] = ()
     portfolio: PortfolioSettings = PortfolioSettings()
     fees: FeeSettings = FeeSettings()
     gates: GateThresholds = GateThresholds()
@@ -243,3 +245,22 @@ class RunSpec(Message):
     def run_id(self) -> str:
         """For example "mine-1f2e3d4c5b6a7988"."""
         return content_id(self.kind.value, self.to_message())
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Bars for which a position is held, each of which every factor is measured at."""
+        return self.horizons_bars or (self.segments.horizon_bars,)
+
+    def at_horizon(self, horizon_bars: int) -> Self:
+        """The same, measured at that horizon alone."""
+        if self.horizons == (horizon_bars,):
+            return self
+        segments = self.segments.model_copy(update={"horizon_bars": horizon_bars})
+        return replace(self, segments=segments, horizons_bars=())
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values; of one horizon the same, and so the same id, as ever."""
+        message = Message.to_message(self)
+        if not self.horizons_bars:
+            del message["horizons_bars"]
+        return message

@@ -5,19 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from alphamill.factors import MINING_BOUNDS, OPERATORS, ZOO_FIELDS, Factor, manual, parse
+from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
 from alphamill.factors.fields import is_field
+from alphamill.factors.vocabulary import FIELD_UNITS, GIVEN_FIELDS
 from alphamill.indicators import INDICATORS
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
-
-# `returns` is a base field of the language and an indicator of the same meaning.
-FIELD_UNITS = {
-    name: indicator.unit.value
-    for name, indicator in INDICATORS.items()
-    if name != "returns" and name not in OPERATORS
-}
-
 
 GIVEN_GROUPS = ("sector", "industry", "subindustry")
 """Group tables that the scoring of given expressions always has: one group of all by default."""
@@ -30,7 +23,7 @@ def read_expression(text: str, groups: Collection[str] | None = None) -> Factor:
 
 def read_given(text: str, groups: Collection[str] | None = None) -> Factor:
     """A factor that a person gave or published: it may be larger than a model's. FactorError."""
-    return parse(text, fields={**FIELD_UNITS, **ZOO_FIELDS}, groups=groups)
+    return parse(text, fields=GIVEN_FIELDS, groups=groups)
 
 
 def names_anything(text: str) -> bool:

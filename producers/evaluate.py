@@ -54,6 +54,9 @@ def evaluate(
 ) -> None:
     """Score expressions over the whole range: in-sample figures, no verdict.
 
+    With several horizons (--horizon 1,4,24) an expression has a row at each, and each counts as
+    trials: the best of several is luck's best too.
+
     `alphamill operators` is the language's manual. --zoo alpha101 scores the 101 formulas of
     Kakushadze (2015); number 56 needs market capitalisations, which Binance does not have. Without
     --groups all symbols are one sector, industry and subindustry.
@@ -88,6 +91,7 @@ def evaluate(
         names=(*("" for _ in expressions), *(factor.name for factor in known)),
         groups=groups,
         segments=settings.segments,
+        horizons_bars=measured.horizons_bars,
         portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,

@@ -56,7 +56,7 @@ def mine(
       alphamill mine BTCUSDT ETHUSDT BNBUSDT XRPUSDT --interval 1h \\
         --start 2022-01-01 --end 2024-01-01 --rounds 3 --budget-usd 2 --wait
     """
-    settings = measured.over(options.settings())
+    settings = measured.one_horizon.over(options.settings())
     start_ms, end_ms = checked_range(bars)
     check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd

@@ -65,6 +65,15 @@ def combined_deflated_sharpe(
     return normal_cdf(_together([_excess(one, returns, hurdle) for one in segments], observed))
 
 
+def in_sample_deflated_sharpe(score: Score, n_trials: int) -> float:
+    """The same of one segment on which everything was chosen, gross: n_trials tried on its bars.
+
+    V is 1/(T-1), what worthless trials spread over T bars: a few given trials say too little of it.
+    """
+    facts = TrialFacts(n_trials, n_trials, sharpe_variance=math.nan, bh_p=math.nan)
+    return combined_deflated_sharpe([score], "gross", facts)
+
+
 def literal_deflated_sharpe(validation: Score, trials: TrialFacts) -> float:
     """The paper's formula to the letter, gross: on validation, V the trials' whole variance.
 

@@ -57,14 +57,19 @@ def parse(
     """The factor that `text` says.
 
     dialect: "" (our own), "alpha101" or "qlib".
-    fields: further names, such as indicator columns; a mapping also gives their units ("ratio",
-        "price", "volume", "quote", "count").
+    fields: names beside the bars' own; a mapping also gives their units ("ratio", "price",
+        "volume", "quote", "count"). Default: every indicator (rsi_14), as `alphamill evaluate`
+        reads them; (): none. `compute` takes their values from the panel.
     groups: names of the group tables there are (default: any name will do).
     Raises FactorError with the position, what was expected and the nearest valid form.
     """
     bounds = bounds or Bounds()
     speech = dialect_named(dialect)
-    units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields or (), "")
+    if fields is None:
+        from alphamill.factors.vocabulary import GIVEN_FIELDS  # loads every indicator's record
+
+        fields = GIVEN_FIELDS
+    units = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields, "")
     tree = read_tree(text, speech, {**units, **speech.fields}, bounds, groups)
     return factor_of(canonical(tree), {**units, **speech.fields}, bounds)
 

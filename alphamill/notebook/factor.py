@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, overload
 
 import pandas as pd
 
@@ -12,8 +12,10 @@ from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Scorer, one_way_bps
 from alphamill.factors import compute
 from alphamill.factors.fields import BASE_FIELDS, adv_bars
+from alphamill.factors.vocabulary import FIELD_UNITS
 from alphamill.frames import FloatArray
-from alphamill.language import FIELD_UNITS, GIVEN_GROUPS, read_given
+from alphamill.language import GIVEN_GROUPS, read_given
+from alphamill.notebook.horizons import HorizonScores, horizons_asked
 from alphamill.notebook.names import unknown
 from alphamill.notebook.panel import wide
 from alphamill.notebook.score import PlottedScore, plotted
@@ -51,10 +53,36 @@ class GivenFactor:
         """
         return wide(panel, self._values(panel, groups))
 
+    @overload
     def evaluate(
         self,
         panel: frames.Panel,
-        horizon: int = _SEGMENTS.horizon_bars,
+        horizon: int = ...,
+        *,
+        entry_lag: int = ...,
+        fee_bps: float | None = ...,
+        direction: Literal[-1, 1] | None = ...,
+        weighting: Literal["rank", "quantile", "zscore"] = ...,
+        quantiles: int = ...,
+        groups: Groups | None = ...,
+    ) -> PlottedScore: ...
+    @overload
+    def evaluate(
+        self,
+        panel: frames.Panel,
+        horizon: Sequence[int],
+        *,
+        entry_lag: int = ...,
+        fee_bps: float | None = ...,
+        direction: Literal[-1, 1] | None = ...,
+        weighting: Literal["rank", "quantile", "zscore"] = ...,
+        quantiles: int = ...,
+        groups: Groups | None = ...,
+    ) -> HorizonScores: ...
+    def evaluate(
+        self,
+        panel: frames.Panel,
+        horizon: int | Sequence[int] = _SEGMENTS.horizon_bars,
         *,
         entry_lag: int = _SEGMENTS.entry_lag_bars,
         fee_bps: float | None = None,
@@ -62,34 +90,41 @@ class GivenFactor:
         weighting: Literal["rank", "quantile", "zscore"] = _PORTFOLIO.weighting,
         quantiles: int = _PORTFOLIO.quantiles,
         groups: Groups | None = None,
-    ) -> PlottedScore:
+    ) -> PlottedScore | HorizonScores:
         """Its Score on the whole panel: RankIC and t, decay, quantiles, a book after costs.
 
         horizon, entry_lag: in bars: a signal at the close of bar t trades at the open of bar
-        t + entry_lag and is held for `horizon`. fee_bps: one way, with half of the spread; by
-        default what a run charges without settings of its own (11). direction: +1 or -1 if it was
-        found on other bars; None chooses it here, which makes every figure in-sample. weighting,
-        quantiles: of the book, see `[portfolio]` in alphamill.example.toml. The figures are those
-        of `alphamill evaluate` on the same bars. Raises GiveUp for a panel that lacks a field.
+        t + entry_lag and is held for `horizon`. Several, [1, 4, 24], give a Score each, of which
+        `.to_pandas()` makes one table, and each counts as a trial. fee_bps: one way, with half of
+        the spread; by default what a run charges without settings of its own (11). direction: +1 or
+        -1 if it was found on other bars; None chooses it here, which makes every figure in-sample.
+        weighting, quantiles: of the book, see `[portfolio]` in alphamill.example.toml. The figures
+        are those of `alphamill evaluate` on the same bars. Raises GiveUp for a panel that lacks a
+        field.
         """
         values = self._values(panel, groups)
         for needed in ("open", "close"):
             if needed not in panel:
                 raise unknown("field", needed, panel, " in the panel, to trade at")
-        if horizon < 1 or entry_lag < 0:
-            raise GiveUp(f"horizon {horizon} must be at least 1 bar, entry_lag {entry_lag} 0")
-        scorer = Scorer(
-            panel,
-            horizon_bars=horizon,
-            entry_lag_bars=entry_lag,
-            skip_bars=0,
-            fee_bps=one_way_bps(_FEES) if fee_bps is None else fee_bps,
-            bars_per_year=panel.interval.bars_per_year,
-            weighting=weighting,
-            quantiles=quantiles,
-            participation_frac=_PORTFOLIO.participation_frac,
-        )
-        return plotted(self._factor, panel, scorer, values, direction)
+        several = isinstance(horizon, Sequence)
+        horizons = horizons_asked(horizon if isinstance(horizon, Sequence) else [horizon])
+        if entry_lag < 0:
+            raise GiveUp(f"entry_lag {entry_lag} must be at least 0")
+        scores = []
+        for horizon_bars in horizons:
+            scorer = Scorer(
+                panel,
+                horizon_bars=horizon_bars,
+                entry_lag_bars=entry_lag,
+                skip_bars=0,
+                fee_bps=one_way_bps(_FEES) if fee_bps is None else fee_bps,
+                bars_per_year=panel.interval.bars_per_year,
+                weighting=weighting,
+                quantiles=quantiles,
+                participation_frac=_PORTFOLIO.participation_frac,
+            )
+            scores.append(plotted(self._factor, panel, scorer, values, direction))
+        return HorizonScores(scores) if several else scores[0]
 
     def _values(self, panel: frames.Panel, groups: Groups | None) -> FloatArray:
         if not isinstance(panel, frames.Panel):

@@ -18,6 +18,7 @@ from alphamill.redis_store import connect
 from alphamill.runs.failures import group_failures
 from alphamill.runs.find import published_runs
 from alphamill.runs.published import PublishedRun
+from alphamill.runs.rows import by_strength
 from alphamill.runs.under_way import job_totals, record_of
 from alphamill.settings import load_settings
 
@@ -68,8 +69,17 @@ class Run:
         return self._mined("factors", "its expressions and their figures: run.trials()")
 
     def trials(self) -> pd.DataFrame:
-        """Every candidate, or expression given, whatever became of it: `status` and `reason`."""
-        return self._table("trials")
+        """Every candidate, or expression given, whatever became of it: `status` and `reason`.
+
+        Of an `evaluate` run a row an expression, interval and horizon; `#` is the board's number.
+        """
+        frame = self._table("trials")
+        if self.results.kind is RunKind.MINE:
+            return frame
+        rows = self.results.trials
+        places = {id(row): place for place, row in enumerate(rows)}
+        ranked = frame.iloc[[places[id(row)] for row in by_strength(rows)]]
+        return ranked.set_axis(frame.index)
 
     def calls(self) -> pd.DataFrame:
         """Every attempt at a model call: tokens, cost, latency. GiveUp of an `evaluate` run."""

@@ -44,8 +44,8 @@ class PlottedScore(Score):
 
     @property
     def expression(self) -> str:
-        """As it is traded: "sell ..." of what predicts falling prices."""
-        return self._sheet.subject.signed
+        """As it is traded: "-(...)" of what predicts falling prices."""
+        return self._sheet.subject.traded
 
     def plot(self, *names: str) -> Drawing:
         """Plots that a notebook shows, `.save("plot.svg")` writes; default: all.

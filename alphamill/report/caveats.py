@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from alphamill.evaluation import one_way_bps
-from alphamill.jobs import RunKind
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
 from alphamill.report.values import moment, plain, times_over, usd, whole
 from alphamill.runs.cut_prompts import CURE, cut_prompts
@@ -15,7 +15,7 @@ from alphamill.runs.funnel import spending
 from alphamill.runs.library import KNOWN
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
-from alphamill.settings import FeeSettings, PortfolioSettings, SegmentSettings
+from alphamill.settings import FeeSettings
 
 _FAILURES_TOLD = 10  # groups of them, on the page
 _SYMBOLS_TOLD = 8
@@ -42,7 +42,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
     sentences = (
         *unmeasured_lines(run.trials),
         in_sample if run.kind is RunKind.EVALUATE else "",
-        trading_line(run.spec.segments, run.spec.portfolio),
+        trading_line(run.spec),
         costs_line(run.spec.fees),
         *unasked_lines(run),
         *bars_lines(run),
@@ -219,9 +219,26 @@ def funding_line(run: PublishedRun) -> str:
     )
 
 
-def trading_line(cut: SegmentSettings, book: PortfolioSettings) -> str:
+def terms_line(spec: RunSpec) -> str:
+    """In short, by what terms factors were measured: "Held for 4 bars, ...; trading costs ..."."""
+    book = spec.portfolio
+    by = f"{book.quantiles} quantiles" if book.weighting == "quantile" else book.weighting
+    return (
+        f"Held for {_held(spec)}, weighted by {by}; trading costs {one_way_bps(spec.fees):g} bps "
+        f"one way ({_cost_parts(spec.fees)})."
+    )
+
+
+def _held(spec: RunSpec) -> str:
+    """For example "1, 4 or 24 bars"."""
+    *others, last = map(str, spec.horizons)
+    bars = f"{', '.join(others)} or {last}" if others else last
+    return f"{bars} {'bar' if bars == '1' else 'bars'}"
+
+
+def trading_line(spec: RunSpec) -> str:
     """When a signal is traded, for how long, and in what amounts."""
-    lag = cut.entry_lag_bars
+    book, lag = spec.portfolio, spec.segments.entry_lag_bars
     when = {0: "at that very close, which flatters", 1: "at the next bar's open"}.get(
         lag, f"{lag} bars later at the open"
     )
@@ -229,7 +246,7 @@ def trading_line(cut: SegmentSettings, book: PortfolioSettings) -> str:
         book.weighting, "rank"
     )
     return (
-        f"A signal at the close of a bar is traded {when} and held for {cut.horizon_bars} bars. "
+        f"A signal at the close of a bar is traded {when} and held for {_held(spec)}. "
         f"Books are weighted by {by} across symbols, below three symbols by each one's z-score in "
         f"time; capacity allows a trade {100 * book.participation_frac:g} % of its bar's volume."
     )
@@ -237,16 +254,20 @@ def trading_line(cut: SegmentSettings, book: PortfolioSettings) -> str:
 
 def costs_line(fees: FeeSettings) -> str:
     """What a unit of traded value costs, and of what that is made up."""
+    return (
+        f"Costs: {one_way_bps(fees):g} bps one way ({_cost_parts(fees)}); market impact is not in "
+        "them, and funding on futures where its rates are known."
+    )
+
+
+def _cost_parts(fees: FeeSettings) -> str:
     parts = f"{fees.taker_bps:g} bps of taker fee and {fees.spread_bps:g} bps of half spread"
     if fees.maker_frac:
         parts = (
             f"{100 * (1 - fees.maker_frac):g} % taken at {parts}, {100 * fees.maker_frac:g} % "
             f"filled as maker at {fees.maker_bps:g} bps"
         )
-    return (
-        f"Costs: {one_way_bps(fees):g} bps one way ({parts}); market impact is not in them, and "
-        "funding on futures where its rates are known."
-    )
+    return parts
 
 
 def _some(names: Sequence[str]) -> str:

@@ -187,10 +187,17 @@ def _pbo(run: PublishedRun) -> list[str]:
 
 def _settings(first: PublishedRun, second: PublishedRun) -> Iterator[Row]:
     """What was asked for otherwise, by the names of the settings."""
-    mine, theirs = (dict(_flat(run.plain_spec)) for run in (first, second))
+    mine, theirs = (_asked(run) for run in (first, second))
     for name in sorted({*mine, *theirs}):
         if mine.get(name) != theirs.get(name) and name not in ("lake", "salt"):
             yield (name, _said(name, mine.get(name)), _said(name, theirs.get(name)))
+
+
+def _asked(run: PublishedRun) -> dict[str, Any]:
+    """A run's settings by name; of several horizons the first is not said a second time."""
+    flat = dict(_flat(run.plain_spec))
+    horizons = flat.pop("horizons_bars", None)
+    return flat | ({"segments.horizon_bars": horizons} if horizons else {})
 
 
 def _flat(message: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -215,4 +222,4 @@ def _shared(first: PublishedRun, second: PublishedRun) -> Iterator[Row]:
         if found in theirs:
             both = (mine[found], theirs[found])
             words = [str(one.factor.verdict) if one.factor else "in-sample" for one in both]
-            yield (mine[found].signed, words[0], words[1])
+            yield (mine[found].traded, words[0], words[1])

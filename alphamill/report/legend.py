@@ -7,6 +7,7 @@ ORIENTED = (
     ". #: the order here, as `alphamill report --factor` takes it. Correlations and their t are "
     "turned in the direction that the factor is traded: one that is sold is good where it falls."
 )
+SOLD = " -(...): it is sold; pasted into `alphamill evaluate` it is bought as it stands here."
 _DEFLATED = "deflated Sharpe ratio, the probability that it beats the luckiest of them"
 
 
@@ -29,12 +30,14 @@ def factors_legend(timed: bool, participation_frac: float) -> str:
     )
 
 
-def trials_legend(timed: bool) -> str:
+def trials_legend(timed: bool, several_horizons: bool = False) -> str:
     """Of given expressions, which no other bars have judged."""
+    each = "at each horizon and in both directions" if several_horizons else "in both directions"
+    horizon = "horizon: bars for which a position is held; " if several_horizons else ""
     return (
-        "In-sample figures over the whole range: no holdout, no verdict. t: Newey-West t of the "
-        f"{correlation(timed)}; SR: Sharpe ratio a year, before and after costs; trials: the "
-        f"expressions, each in both directions; DSR gross: {_DEFLATED}, before costs, on the very "
+        f"In-sample figures over the whole range: no holdout, no verdict. {horizon}t: Newey-West "
+        f"t of the {correlation(timed)}; SR: Sharpe ratio a year, before and after costs; trials: "
+        f"the expressions, each {each}; DSR gross: {_DEFLATED}, before costs, on the very "
         f"bars that chose its direction; even: {_EVEN}; turn: turnover a bar; cover: share of bars "
         "with a value"
     )

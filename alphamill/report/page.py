@@ -26,7 +26,7 @@ from alphamill.report.factor.certificate import Certificate, certificate, deflat
 from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
-from alphamill.report.legend import ORIENTED, correlation, factors_legend, trials_legend
+from alphamill.report.legend import ORIENTED, SOLD, correlation, factors_legend, trials_legend
 from alphamill.report.plots.figures import Figure
 from alphamill.runs.figures import Measures
 from alphamill.runs.funnel import tier_funnels
@@ -85,8 +85,8 @@ class RunPage:
 
     @property
     def anchors(self) -> dict[str, str]:
-        """Where on the page each factor is shown in full, by hash."""
-        return {one.sheet.subject.hash: f"f{at}" for at, one in enumerate(self.sheets, 1)}
+        """Where on the page each factor is shown in full, by its number, as "#1"."""
+        return {one.sheet.subject.name: f"f{at}" for at, one in enumerate(self.sheets, 1)}
 
     @property
     def grades(self) -> dict[Grade, int]:
@@ -99,7 +99,6 @@ def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
     """What there is to show of a finished run, the first PLOTTED factors in full; or of one."""
     mined = run.kind is RunKind.MINE
     in_time = any(trial.discovery.in_time for trial in run.trials)
-    book = run.spec.portfolio.participation_frac
     all_of_it = subjects(run)
     shown = all_of_it[:PLOTTED] if alone is None else [alone]
     return RunPage(
@@ -125,9 +124,15 @@ def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:
         notice=OFFLINE_NOTICE if run.offline else "",
         spent=spent_line(run) if mined else "",
         correlation=correlation(in_time),
-        legend=(factors_legend(in_time, book) if mined else trials_legend(in_time)) + ORIENTED,
+        legend=_legend(run, in_time) + ORIENTED + SOLD,
         more=_more(run, len(all_of_it)),
     )
+
+
+def _legend(run: PublishedRun, in_time: bool) -> str:
+    if run.kind is RunKind.MINE:
+        return factors_legend(in_time, run.spec.portfolio.participation_frac)
+    return trials_legend(in_time, len(run.spec.horizons) > 1)
 
 
 def _more(run: PublishedRun, count: int) -> str:

@@ -42,7 +42,7 @@ class PublishedRun:
     is what an older version of alphamill did not write.
 
         run = PublishedRun.open(Lake("/data/lake"), "mine-1f2e3d4c5b6a7988")
-        [(factor.signed, factor.validation.net_sharpe) for factor in run.factors if factor.admitted]
+        [(factor.traded, factor.validation.net_sharpe) for factor in run.factors if factor.admitted]
 
     Every read raises GiveUp if the file is not in the lake.
     """
@@ -104,14 +104,21 @@ class PublishedRun:
 
         Raises GiveUp, naming what there is.
         """
-        there = [(at, one.hash, one.signed) for at, one in enumerate(self.factors, 1)]
+        there = [(at, one.hash, one.traded) for at, one in enumerate(self.factors, 1)]
         return self.factors[named(self.id, text, there)]
 
-    def given(self, text: str) -> Trial:
-        """The expression of an `evaluate` run with this number, by strength, or hash; as above."""
+    def given(self, text: str) -> list[Trial]:
+        """The expression of an `evaluate` run with this number, by strength, or hash; as above.
+
+        By its hash, each of its rows: one an interval and horizon.
+        """
         ranked = by_strength(self.trials)
-        there = [(at, one.hash or "", one.text) for at, one in enumerate(ranked, 1)]
-        return ranked[named(self.id, text, there)]
+        there = [(at, one.hash or "", one.traded) for at, one in enumerate(ranked, 1)]
+        fitting = [one for one in ranked if (one.hash or "").startswith(text)]
+        numbers = {str(at) for at, _, _ in there}
+        if len({one.hash for one in fitting}) == 1 and text.removeprefix("#") not in numbers:
+            return fitting
+        return [ranked[named(self.id, text, there)]]
 
     def discovery_score(self, factor: JudgedFactor) -> Score | None:
         """All that discovery says of a factor, folds and decay with it."""

@@ -36,7 +36,7 @@ class SegmentReader:
         self._groups = groups or {}
         self._loaded: SegmentPanel | None = None
         self._held: frozenset[str] | None = None
-        self._scorer: Scorer | None = None
+        self._scorer: tuple[int, Scorer] | None = None  # of the horizon that was last asked for
 
     def panel(self, fields: Iterable[str]) -> SegmentPanel:
         """The panel with at least these fields, and what a score needs.
@@ -104,13 +104,18 @@ class SegmentReader:
         return self._scorer_of(spec).series(self.values(factor), direction)
 
     def _scorer_of(self, spec: RunSpec) -> Scorer:
-        """Made once: what all factors of this segment are measured against."""
-        if self._scorer is None:
+        """Made once a horizon: what all factors of this segment are measured against.
+
+        Of one at a time, since each holds ten arrays of a field's size.
+        """
+        horizon_bars = spec.segments.horizon_bars
+        if self._scorer is None or self._scorer[0] != horizon_bars:
+            self._scorer = None  # before the next is made
             self.panel(())
             segment = self.panel(self._known_fields(set()) & set(_OF_THE_BOOK))
-            self._scorer = Scorer(
+            made = Scorer(
                 segment.panel,
-                horizon_bars=spec.segments.horizon_bars,
+                horizon_bars=horizon_bars,
                 entry_lag_bars=spec.segments.entry_lag_bars,
                 skip_bars=segment.scored.start,
                 fee_bps=one_way_bps(spec.fees),
@@ -120,4 +125,5 @@ class SegmentReader:
                 participation_frac=spec.portfolio.participation_frac,
                 log_returns=spec.segments.returns == "log",
             )
-        return self._scorer
+            self._scorer = (horizon_bars, made)
+        return self._scorer[1]

@@ -39,6 +39,14 @@ def _own(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _names(kind) if name in row}
 
 
+def as_traded(expression: str, direction: int) -> str:
+    """The expression as it is traded: "-(...)" for one that predicts falling prices.
+
+    In the language, so that what a board or a page shows can be pasted back and is then bought.
+    """
+    return f"-({expression})" if direction < 0 else expression
+
+
 class Columns(Protocol):
     """What is a row of a table: a `TableRow`, or a record of another room."""
 
@@ -100,7 +108,8 @@ class Trial(TableRow):
     direction: int | None = None  # +1 or -1, as discovery found
     discovery: Measures = NO_FIGURES
     score_text: str | None = None  # see `score`
-    n_trials: int | None = None  # given expressions, each in both directions
+    horizon_bars: int | None = None  # of a given expression
+    n_trials: int | None = None  # given expressions, each at each horizon and in both directions
     deflated_sharpe: float | None = None  # in-sample, gross
     validation: Measures = NO_FIGURES
     validation_rank: int | None = None  # 1 is the best of the interval
@@ -170,14 +179,37 @@ class Trial(TableRow):
         return self.expression or self.proposed or ""
 
     @property
+    def traded(self) -> str:
+        """The expression as it is traded; as written where no direction is known."""
+        return as_traded(self.text, self.direction or 1)
+
+    @property
     def score(self) -> Score | None:
         """All figures on discovery, folds and decay with them; None unless it was scored."""
         return load_score(self.score_text) if self.score_text else None
 
 
 def by_strength(trials: Sequence[Trial]) -> list[Trial]:
-    """Given expressions by falling |t|, those without one last."""
-    return sorted(trials, key=lambda one: -abs(one.discovery.association_t or 0.0))
+    """Given expressions by falling |t|, those without one last.
+
+    Of several horizons an expression stands by its best one, its horizons together and ascending.
+    """
+    if len({one.horizon_bars for one in trials}) < 2:
+        return sorted(trials, key=lambda one: -_strength(one))
+    best: dict[Any, float] = {}
+    for one in trials:
+        best[_given(one)] = max(best.get(_given(one), 0.0), _strength(one))
+    places = {given: (-strength, at) for at, (given, strength) in enumerate(best.items())}
+    return sorted(trials, key=lambda one: (*places[_given(one)], one.horizon_bars or 0))
+
+
+def _given(trial: Trial) -> tuple[Any, ...]:
+    """An expression of an `evaluate` run, whatever its horizon."""
+    return trial.interval, trial.hash or trial.proposed, trial.hypothesis
+
+
+def _strength(trial: Trial) -> float:
+    return abs(trial.discovery.association_t or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,13 +379,8 @@ class JudgedFactor(TableRow):
 
     @property
     def traded(self) -> str:
-        """The expression as it is traded, in the language, so that it can be scored again."""
-        return f"-({self.expression})" if self.direction < 0 else self.expression
-
-    @property
-    def signed(self) -> str:
-        """The expression as it is traded: "sell ..." for one that predicts falling prices."""
-        return f"sell {self.expression}" if self.direction < 0 else self.expression
+        """The expression as it is traded; see `as_traded`."""
+        return as_traded(self.expression, self.direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

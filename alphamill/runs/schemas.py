@@ -70,7 +70,12 @@ TRIALS = pa.schema(
 )
 # As published, of an `evaluate` run and of a `mine` run.
 GIVEN_TRIALS = pa.schema(
-    [*TRIALS, pa.field("n_trials", pa.int64()), pa.field("deflated_sharpe", _FLOAT)]
+    [
+        *TRIALS,
+        pa.field("horizon_bars", pa.int32()),
+        pa.field("n_trials", pa.int64()),
+        pa.field("deflated_sharpe", _FLOAT),
+    ]
 )
 MINED_TRIALS = pa.schema(
     [

@@ -100,6 +100,11 @@ def account_of(client: redis.Redis, run_id: str) -> Account:
     return RedisJournal(client).state(run_id, utc_day(int(time.time() * 1000))).run
 
 
+def account_of_today(client: redis.Redis) -> Account:
+    """What all runs together have spent and set aside since midnight UTC."""
+    return RedisJournal(client).accounts((), utc_day(int(time.time() * 1000)))[1]
+
+
 def calls_so_far(client: redis.Redis, run_id: str) -> list[CallRecord]:
     """Every attempt at a model call of a run, by start time."""
     return list(RedisJournal(client).calls(run_id))

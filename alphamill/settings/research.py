@@ -52,7 +52,11 @@ class PortfolioSettings(Frozen):
 class FeeSettings(Frozen):
     """Cost of trading, one way, in basis points of the traded value."""
 
-    taker_bps: Annotated[float, Field(ge=0)] = 10.0
-    maker_bps: float = 10.0  # of an order that waited in the book; negative: a rebate
+    taker_bps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    maker_bps: Annotated[float, Field(allow_inf_nan=False)] = (
+        10.0  # of an order that waited in the book; negative: a rebate
+    )
     maker_frac: Annotated[float, Field(ge=0, le=1)] = 0.0  # of the traded value filled as maker
-    spread_bps: Annotated[float, Field(ge=0)] = 1.0  # half of the quoted; not for makers
+    spread_bps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = (
+        1.0  # half of the quoted; not for makers
+    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from alphamill.errors import FactorError
-from alphamill.evaluation import Segment, TrialFacts
-from alphamill.evaluation.out_of_sample import combined_deflated_sharpe
+from alphamill.evaluation import Segment
+from alphamill.evaluation.out_of_sample import in_sample_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import Facts, RunSpec, ScoreJob
 from alphamill.language import GIVEN_GROUPS, read_given
@@ -21,7 +20,7 @@ from alphamill.runs.schemas import GIVEN_TRIALS, RunDeps, interval_key, write_ro
 
 @dataclass(frozen=True, slots=True)
 class ScoreFacts(Facts):
-    """The file of the trials, and how many of the given expressions could be measured."""
+    """The file of the trials, and how many of them, a horizon each, could be measured."""
 
     key: str
     evaluated: int
@@ -29,7 +28,7 @@ class ScoreFacts(Facts):
 
 
 def run(job: ScoreJob, deps: RunDeps) -> ScoreFacts:
-    """One trial an expression; what does not parse is a row with its reason."""
+    """One trial an expression and horizon; what does not parse is a row with its reason."""
     one_group = dict.fromkeys(deps.spec.symbols, "all")
     groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **deps.spec.groups}
     reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE, groups)
@@ -44,17 +43,17 @@ def run(job: ScoreJob, deps: RunDeps) -> ScoreFacts:
 def _deflated(trials: Sequence[Trial]) -> list[Trial]:
     """The trials with what luck leaves of their Sharpe ratios.
 
-    A direction is chosen on the very bars that are scored, so that each expression is two trials;
-    few expressions say little of how far luck spreads, so that is 1/(T-1), never what they spread.
+    A direction is chosen on the very bars that are scored, so that each expression is two trials at
+    each horizon, like though they are: see docs/verdicts.md. Few expressions say little of how far
+    luck spreads, so that is 1/(T-1), never what they spread.
     """
     n_trials = 2 * sum(bool(trial.hash) for trial in trials)
-    facts = TrialFacts(n_trials, n_trials, sharpe_variance=math.nan, bh_p=math.nan)
     return [
         replace(
             trial,
             n_trials=n_trials,
             deflated_sharpe=(
-                combined_deflated_sharpe([load_score(trial.score_text)], "gross", facts)
+                in_sample_deflated_sharpe(load_score(trial.score_text), n_trials)
                 if trial.evaluated
                 else None
             ),
@@ -78,8 +77,9 @@ def _unscored(trial: Trial, reason: str) -> Trial:
 
 
 def _given(job: ScoreJob, spec: RunSpec) -> Iterator[Trial]:
-    """The expressions of a run, before anything is made of them."""
-    for text, name in itertools.zip_longest(spec.expressions, spec.names, fillvalue=""):
+    """The expressions of a run at each of its horizons, before anything is made of them."""
+    expressions = list(itertools.zip_longest(spec.expressions, spec.names, fillvalue=""))
+    for horizon, (text, name) in itertools.product(spec.horizons, expressions):
         yield Trial(
             interval=job.interval,
             status="invalid",
@@ -88,13 +88,14 @@ def _given(job: ScoreJob, spec: RunSpec) -> Iterator[Trial]:
             call_id="",
             proposed=text,
             hypothesis=name,
+            horizon_bars=horizon,
         )
 
 
 def _scored(trial: Trial, reader: SegmentReader, spec: RunSpec) -> Trial:
     try:
         factor = read_given(trial.text)
-        score = reader.score(factor, spec)
+        score = reader.score(factor, spec.at_horizon(trial.horizon_bars or spec.horizons[0]))
     except FactorError as error:
         return replace(trial, reason=str(error))
     faults = "; ".join(check(factor))

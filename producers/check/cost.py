@@ -18,7 +18,7 @@ from alphamill.report.values import NOTHING, plain, usd, whole
 from alphamill.settings import Settings, Tier
 from producers import options
 
-_VOLUMES = (10_000, 100_000, 1_000_000)
+_VOLUMES = {10_000: "10k calls", 100_000: "100k calls", 1_000_000: "1M calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ def _show_models(rows: Iterable[dict[str, Any]], tokens: TokenUsage, console: Co
         f"cached, and {whole(tokens.completion)} of completion; list prices"
     )
     console.print(Text(head))
-    table = empty_table("model", "price of", *(f">{volume:,}" for volume in _VOLUMES), "retires")
+    table = empty_table(
+        "model", "price of", *(f">{words}" for words in _VOLUMES.values()), "retires"
+    )
     for row in rows:
         nominal = " (nominal)" if row["source"] == "nominal" else ""
         table.add_row(

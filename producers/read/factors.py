@@ -17,6 +17,7 @@ from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
 from alphamill.runs.schemas import GIVEN_TRIALS, VERDICTS
 from producers import options
+from producers.read.named import run_and_factor, run_option
 
 _SETTINGS = ("segments", "portfolio", "fees", "gates", "search")  # what verdicts were given by
 _CALL = (
@@ -26,26 +27,25 @@ _CALL = (
 
 
 @click.command()
-@click.argument("factor", required=False)
-@click.option(
-    "--run", metavar="RUN", help="An id or its unique beginning; default: the newest with results."
-)
+@click.argument("words", nargs=-1, metavar="[RUN] [FACTOR]")
+@run_option
 @options.json_option
 @options.exits
-def factors(factor: str | None, run: str | None, as_json: bool) -> None:
+def factors(words: tuple[str, ...], run: str | None, as_json: bool) -> None:
     """Show what a mining run found: figures, verdicts and reasons; or all there is of one FACTOR.
 
-    FACTOR is its number on the board, or its hash or the beginning of that: every gate, the figures
-    on all segments, the folds of discovery, what it cost. Of an `evaluate` run the given
-    expressions are shown. --json has every column, the settings, and in `unmeasured` why an
-    interval has no figure.
+    RUN is an id or its unique beginning; default: the newest with results. FACTOR is its number on
+    the board, or its hash or the beginning of that: every gate, the figures on all segments, the
+    folds of discovery, what it cost. Of an `evaluate` run the given expressions are shown. --json
+    has every column, the settings, and in `unmeasured` why an interval has no figure.
 
     \b
     Example:
       alphamill factors
-      alphamill factors 1 --run mine-1f2e
-      alphamill factors 9c41d2 --run mine-1f2e
+      alphamill factors mine-1f2e 1
+      alphamill factors 9c41d2
     """
+    run, factor = run_and_factor(words, run)
     found = finished_run(options.settings(), run, (RunKind.MINE, RunKind.EVALUATE))
     if as_json:
         options.print_json(_as_json(found, factor))
@@ -60,18 +60,19 @@ def factors(factor: str | None, run: str | None, as_json: bool) -> None:
 def _view(run: PublishedRun, factor: str) -> RenderableType:
     if run.kind is RunKind.MINE:
         return factor_view(run, run.factor(factor))
-    return trials_board(run.trials, (run.given(factor),))
+    return trials_board(run.trials, run.given(factor))
 
 
 def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
     said = {
         "run_id": run.id,
         "offline_proposer": run.offline,
-        "settings": {name: run.plain_spec.get(name) for name in _SETTINGS},
+        "settings": {name: run.plain_spec.get(name) for name in _SETTINGS}
+        | {"horizons_bars": list(run.spec.horizons)},
         "unmeasured": unmeasured_lines(run.trials),
     }
     if run.kind is not RunKind.MINE:
-        trials = [run.given(factor)] if factor else run.trials
+        trials = run.given(factor) if factor else run.trials
         return said | {"trials": [trial.to_json(GIVEN_TRIALS) for trial in trials]}
     chosen = [run.factor(factor)] if factor else run.factors
     return said | {"factors": [_with_origin(run, one) for one in chosen]}

@@ -16,27 +16,30 @@ from alphamill.runs.find import finished_run
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.published import OFFLINE_NOTICE
 from producers import options
+from producers.read.named import one_run, run_argument
 
 
 @click.command()
-@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@run_argument
 @click.option(
     "--control", is_flag=True, help="Beside it as many random formulas, on the same bars; slow."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the random formulas.")
 @options.json_option
 @options.exits
-def funnel(run: str | None, control: bool, seed: int, as_json: bool) -> None:
+def funnel(word: str | None, run: str | None, control: bool, seed: int, as_json: bool) -> None:
     """Show what a mining run's calls led to: tier by tier, to cost and admitted factors.
+
+    RUN is an id or its unique beginning; default: the newest.
 
     --control adds a column `random`: as many trials drawn without an idea, through the same gates,
     in a lake that is dropped. What a model finds more than that, it found.
 
     \b
     Example:
-      alphamill funnel --run mine-1f2e --control
+      alphamill funnel mine-1f2e --control
     """
-    found = finished_run(options.settings(), run, (RunKind.MINE,))
+    found = finished_run(options.settings(), one_run(word, run), (RunKind.MINE,))
     tiers = tier_funnels(found.trials, found.factors, found.calls, found.spec.gates.validation_t)
     luck = [luck_funnel(found.lake, found.spec, seed)] if control else []
     if as_json:

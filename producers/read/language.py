@@ -17,23 +17,27 @@ from alphamill.runs.find import find_run
 from alphamill.runs.under_way import prompt_sent
 from alphamill.settings import Tier
 from producers import options
+from producers.read.named import one_run, run_argument
 
 
 @click.command()
 @click.argument("tier", type=click.Choice([tier.value for tier in Tier]))
-@click.option("--run", metavar="RUN", help="An id or its unique beginning; default: the newest.")
+@run_argument
 @click.option("--call", metavar="ID", help="A call's id or its beginning; default: the latest.")
 @options.json_option
 @options.exits
-def prompt(tier: str, run: str | None, call: str | None, as_json: bool) -> None:
+def prompt(tier: str, word: str | None, run: str | None, call: str | None, as_json: bool) -> None:
     """Show a prompt word for word as it was sent, from the journal.
+
+    RUN is an id or its unique beginning; default: the newest.
 
     Calls are listed in runs/run=ID/calls.parquet. --json adds the reply.
 
     \b
     Example:
-      alphamill prompt quick_scan --run mine-1f2e
+      alphamill prompt quick_scan mine-1f2e
     """
+    run = one_run(word, run)
     settings = options.settings()
     client = connect(settings)
     record = find_run(RedisLedger(client, settings.ledger), run, () if run else (RunKind.MINE,))

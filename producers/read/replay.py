@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -14,18 +13,19 @@ from alphamill.lake import Lake
 from alphamill.replay.factor import Recheck, recheck
 from alphamill.replay.run import Replayed
 from alphamill.replay.run import replay as rerun
+from alphamill.report.caveats import terms_line
 from alphamill.report.values import plain
 from alphamill.runs.find import finished_run
 from alphamill.runs.schemas import RunDeps
 from producers import options
+from producers.read.named import run_and_factor, run_option
 
 _SHOWN = 10
-_FACTOR = re.compile(r"#?[0-9a-f]{1,16}")  # a run's id begins with its kind and a dash
 
 
 @click.command()
-@click.argument("what", metavar="[RUN|FACTOR]", required=False)
-@click.option("--run", metavar="RUN", help="The run that a factor is of; default: the newest.")
+@click.argument("words", nargs=-1, metavar="[RUN] [FACTOR]")
+@run_option
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
@@ -33,7 +33,7 @@ _FACTOR = re.compile(r"#?[0-9a-f]{1,16}")  # a run's id begins with its kind and
 )
 @options.json_option
 @options.exits
-def replay(what: str | None, run: str | None, keep: Path | None, as_json: bool) -> None:
+def replay(words: tuple[str, ...], run: str | None, keep: Path | None, as_json: bool) -> None:
     """Compute a finished mining run, or one factor's verdict, again at no cost and compare.
 
     From the run's snapshot of the market and the models' replies, as they lie in the lake: no
@@ -45,19 +45,21 @@ def replay(what: str | None, run: str | None, keep: Path | None, as_json: bool) 
     Example:
       alphamill replay
       alphamill replay mine-1f2e
-      alphamill replay 1 --run mine-1f2e
-      alphamill replay 9c41d2 --run mine-1f2e
+      alphamill replay mine-1f2e 1
+      alphamill replay 9c41d2
     """
-    if what is not None and (_FACTOR.fullmatch(what) or run is not None):
-        _replay_factor(what, run, as_json)
+    run, factor = run_and_factor(words, run)
+    if factor is not None:
+        _replay_factor(factor, run, as_json)
         return
-    found = finished_run(options.settings(), what or run, (RunKind.MINE,))
+    found = finished_run(options.settings(), run, (RunKind.MINE,))
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
         done = rerun(found, scratch)
     if as_json:
         options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:
+        click.echo(terms_line(found.spec))
         _say(found.id, done)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)
@@ -79,6 +81,7 @@ def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
     if as_json:
         options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:
+        click.echo(terms_line(found.spec))
         _say_factor(found.id, done)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)

@@ -47,7 +47,7 @@ from alphamill.runs.panels import (
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.runs.schemas import VERDICTS
-from alphamill.settings import LedgerSettings, Settings, Tier, TierSettings
+from alphamill.settings import FeeSettings, LedgerSettings, Settings, Tier, TierSettings
 from alphamill.sim.llm.proposer import NAME as PROPOSER
 from alphamill.usage import RedisUsage, UsageEntry
 from producers.check import local
@@ -414,12 +414,20 @@ def test_a_run_that_is_not_unique_or_unknown_is_an_error_that_names_some(mill):
 # --- usage, factors, report, prompt -------------------------------------------------------------
 
 
-def test_usage_as_json_is_the_counters_report_and_nothing_else(mill):
+def test_usage_as_json_is_the_counters_report_and_nothing_else(mill, monkeypatch):
+    monkeypatch.setattr("alphamill.runs.under_way.utc_day", lambda _: "2026-01-31")
     report = RedisUsage(mill.client).report(mill.mined)
     assert mill.told("usage", "--run", mill.mined) == report
     assert set(report) == {"totals", "by"}
     assert report["totals"]["cost_usd_micros"] == 642
-    assert mill.told("usage") == RedisUsage(mill.client).report()
+    told = mill.told("usage")
+    day = told.pop("day")
+    assert told == RedisUsage(mill.client).report()
+    assert day["cap_usd_micros"] == 10_000_000
+    spent = day["spent_usd_micros"] + day["reserved_usd_micros"] + day["unknown_usd_micros"]
+    assert spent >= 642
+    left = f"left today: ${(10_000_000 - spent) / 1e6:.6f} of the day's $10.000000"
+    assert left in mill.ask("usage").stdout
     text = mill.ask("usage", "--run", mill.mined).stdout
     assert "$0.000642" in text
     assert "failed: timeout 1" in text
@@ -522,19 +530,43 @@ def test_options_of_the_measures_are_part_of_the_run_and_nothing_else_changes_it
         *("--start", "2024-01-01", "--end", "2024-02-01", "--unlisted"),
     )
     own = ("--weighting", "quantile", "--quantiles", "3", "--taker-bps", "2.5")
+    fees = ("--maker-bps", "-0.5", "--maker-frac", "0.4", "--spread-bps", "1.5")
     plain = mill.ask(*asked).stdout.strip()
     same = mill.ask(*asked, "--horizon", str(mill.settings.segments.horizon_bars)).stdout.strip()
-    other = mill.ask(*asked, "--horizon", "24", *own).stdout.strip()
+    other = mill.ask(*asked, "--horizon", "24", *own, *fees).stdout.strip()
+    several = mill.ask(*asked, "--horizon", "24,1,4,4").stdout.strip()
     try:
         assert same == plain != other
+        assert several == mill.ask(*asked, "--horizon", " 1, 4,24").stdout.strip()
+        assert several not in (plain, other)
+        message = mill.ledger.run(several).spec
+        assert (message["horizons_bars"], message["segments"]["horizon_bars"]) == ([1, 4, 24], 1)
+        assert "horizons_bars" not in mill.ledger.run(plain).spec
         spec = RunSpec.from_message(mill.ledger.run(other).spec)
         assert spec.segments.horizon_bars == 24
         assert (spec.portfolio.weighting, spec.portfolio.quantiles) == ("quantile", 3)
-        assert spec.fees.taker_bps == 2.5
-        for wrong in (("--horizon", "0"), ("--quantiles", "1"), ("--taker-bps", "nan")):
-            assert mill.ask(*asked, *wrong).exit_code == 2, wrong
+        assert spec.fees == FeeSettings(
+            taker_bps=2.5, maker_bps=-0.5, maker_frac=0.4, spread_bps=1.5
+        )
+        for wrong, said in {
+            ("--horizon", "0"): "'0' is no number of bars from 1 on",
+            ("--horizon", "1,x"): "'x' is no number of bars",
+            ("--horizon", ",".join(map(str, range(1, 15)))): "14 horizons; at most 12",
+            ("--quantiles", "1"): "not in the range",
+            ("--taker-bps", "nan"): "--taker-bps must be a number",
+            ("--maker-bps", "nan"): "--maker-bps must be a number",
+            ("--spread-bps", "-1"): "not in the range",
+            ("--maker-frac", "1.1"): "not in the range",
+            ("--maker-bps", "-20", "--maker-frac", "0.9"): "whoever trades is paid 16.9 bps",
+        }.items():
+            result = mill.ask(*asked, *wrong)
+            assert result.exit_code == 2, wrong
+            assert said in " ".join(result.stderr.split()), result.stderr
+        mine = mill.ask("mine", *SYMBOLS, *asked[4:], "--horizon", "1,4")
+        assert mine.exit_code == 2
+        assert "mine takes one --horizon" in mine.stderr
     finally:
-        for run in (plain, other):
+        for run in (plain, other, several):
             mill.ledger.cancel(run)
             mill.ledger.forget(run)
 
@@ -573,8 +605,9 @@ def test_who_waits_for_a_mining_run_sees_the_verdicts_the_best_and_what_to_type(
     assert "-ts_rank(close, 24)" in text
     assert "close / open" not in text
     assert "and 1 more" in text
-    for command in ("factors 1 --run", "factors --run", "report"):
+    for command in ("factors", "report"):
         assert f"alphamill {command} {mill.mined}" in text
+    assert f"alphamill factors {mill.mined} 1" in text
     show_result(mill.ledger.run(mill.failed))
     show_result(mill.ledger.run(mill.running))
     assert capsys.readouterr().out == ""
@@ -593,12 +626,31 @@ def test_a_result_that_lies_elsewhere_is_said_and_the_run_is_done_all_the_same(m
         mill.ledger.forget(run)
 
 
+def test_a_run_is_named_as_an_argument_or_by_an_option_and_once(mill):
+    for command in (("factors",), ("funnel",), ("usage",), ("prompt", "quick_scan")):
+        named = mill.ask(*command, mill.mined)
+        assert named.exit_code == 0, named.output
+        assert named.stdout == mill.ask(*command, "--run", mill.mined).stdout
+        twice = mill.ask(*command, mill.mined, "--run", mill.scored)
+        assert twice.exit_code == 2
+        assert f"one run, please: {mill.mined} and {mill.scored} were named" in twice.stderr
+    for words in (("h1", "--run", mill.mined), ("1", mill.mined)):
+        assert mill.ask("replay", *words).output == mill.ask("replay", mill.mined, "1").output
+    both = mill.ask("factors", "1", "2")
+    assert (both.exit_code, "one factor, please: 1 and 2" in both.stderr) == (2, True)
+    assert "#1 h1" in mill.ask("factors", mill.mined, "nothing").stderr
+    assert "fits 0 runs; name one of: " in mill.ask("factors", "mine-zz").stderr
+
+
 def test_a_factor_is_named_by_the_boards_number_or_by_its_hash(mill):
     board = mill.ask("factors", "--run", mill.mined).stdout
     second = next(line for line in board.splitlines() if "ts_mean(volume, 6)" in line)
     number, own_hash, *_ = second.split()
     assert (number, own_hash) == ("2", "h2")
     views = {mill.ask("factors", name, "--run", mill.mined).stdout for name in ("2", "#2", "h2")}
+    views |= {
+        mill.ask("factors", *words).stdout for words in ((mill.mined, "2"), ("2", mill.mined))
+    }
     assert len(views) == 1
     assert "ts_mean(volume, 6) / ts_mean(volume, 71)" in views.pop()
     none = mill.ask("factors", "4", "--run", mill.mined)

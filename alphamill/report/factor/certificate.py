@@ -49,7 +49,7 @@ def certificate(run: PublishedRun, sheet: TearSheet) -> Certificate:
     if factor is not None:
         lines += [*_proof(factor), *_search(factor), *_looks(factor)]
     if trial is not None:
-        lines += _given(trial)
+        lines += _given(trial, len(run.spec.horizons))
     lines += [*_data(run, sheet), *_money(run, factor), *_origin(run, sheet)]
     gates = sorted(factor.gates, key=lambda gate: gate.passed) if factor else ()
     return Certificate(tuple(_row(gate) for gate in gates), tuple(lines))
@@ -114,11 +114,12 @@ def _looks(factor: JudgedFactor) -> Iterator[tuple[str, str]]:
         )
 
 
-def _given(trial: Trial) -> Iterator[tuple[str, str]]:
+def _given(trial: Trial, horizons: int) -> Iterator[tuple[str, str]]:
+    at_each = f" at each of {horizons} horizons and" if horizons > 1 else ""
     yield (
         "in-sample",
-        f"One of {whole(trial.n_trials)} trials (each expression in both directions), judged on "
-        f"the very bars that chose its direction: deflated Sharpe ratio "
+        f"One of {whole(trial.n_trials)} trials (each expression{at_each} in both directions), "
+        f"judged on the very bars that chose its direction: deflated Sharpe ratio "
         f"{number(trial.deflated_sharpe, 3)} before costs, and no verdict.",
     )
 

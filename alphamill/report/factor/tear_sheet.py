@@ -16,7 +16,7 @@ from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Segment, SegmentSeries, one_way_bps, signal_correlation
 from alphamill.factors import Factor
 from alphamill.frames import FloatArray, Interval, Panel
-from alphamill.jobs import RunKind
+from alphamill.jobs import RunKind, RunSpec
 from alphamill.language import GIVEN_GROUPS, read_expression, read_given
 from alphamill.report.values import percent
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
@@ -24,7 +24,7 @@ from alphamill.runs.known_factors import STRIDE_BARS
 from alphamill.runs.panels import PanelManifest
 from alphamill.runs.published import PublishedRun, named
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import JudgedFactor, Trial, by_strength
+from alphamill.runs.rows import JudgedFactor, Trial, as_traded, by_strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Subject:
     """What is plotted: a judged factor, or a given expression that nobody has judged.
 
     figures: of record, of the segments that it has seen; as written, not turned round.
+    horizon_bars: where its run has several, else None.
     """
 
     name: str  # "#1"
@@ -42,11 +43,18 @@ class Subject:
     figures: Mapping[Segment, Measures]
     factor: JudgedFactor | None = None
     trial: Trial | None = None
+    horizon_bars: int | None = None
 
     @property
-    def signed(self) -> str:
-        """As it is traded."""
-        return f"sell {self.expression}" if self.direction < 0 else self.expression
+    def at(self) -> str:
+        """What it is measured on: "1h", or of several horizons "1h, horizon 4"."""
+        of = "" if self.horizon_bars is None else f", horizon {self.horizon_bars}"
+        return f"{self.interval}{of}"
+
+    @property
+    def traded(self) -> str:
+        """As it is traded, to be pasted back."""
+        return as_traded(self.expression, self.direction)
 
     @property
     def half_life_bars(self) -> float | None:
@@ -137,6 +145,7 @@ def subjects(run: PublishedRun) -> list[Subject]:
     """What of a run can be plotted: its finalists, the best first, or the measured expressions."""
     if run.kind is RunKind.MINE:
         return [_judged(factor, at) for at, factor in enumerate(run.factors, 1)]
+    several = len(run.spec.horizons) > 1
     return [
         Subject(
             f"#{at}",
@@ -146,6 +155,7 @@ def subjects(run: PublishedRun) -> list[Subject]:
             trial.direction or 1,
             {Segment.WHOLE: trial.discovery},
             trial=trial,
+            horizon_bars=trial.horizon_bars if several else None,
         )
         for at, trial in enumerate(by_strength(run.trials), 1)
         if trial.evaluated
@@ -158,7 +168,15 @@ def chosen(run: PublishedRun, text: str) -> Subject:
     Raises GiveUp, naming what there is.
     """
     there = subjects(run)
-    return there[named(run.id, text, [(int(s.name[1:]), s.hash, s.signed) for s in there])]
+    known = [
+        (
+            int(one.name[1:]),
+            one.hash,
+            f"{one.traded} ({one.at})" if one.horizon_bars else one.traded,
+        )
+        for one in there
+    ]
+    return there[named(run.id, text, known)]
 
 
 def _judged(factor: JudgedFactor, at: int) -> Subject:
@@ -198,7 +216,10 @@ class Sheets:
 
     def of(self, wanted: Sequence[Subject]) -> list[TearSheet]:
         """The sheets of some subjects, likenesses with all finalists of the run."""
-        return [self._sheet(subject, wanted) for subject in wanted]
+        # A horizon after the other: labels are ranked for one at a time.
+        order = sorted(range(len(wanted)), key=lambda at: wanted[at].horizon_bars or 0)
+        made = {at: self._sheet(wanted[at], wanted) for at in order}
+        return [made[at] for at in range(len(wanted))]
 
     def _sheet(self, subject: Subject, beside: Sequence[Subject]) -> TearSheet:
         try:
@@ -237,8 +258,11 @@ class Sheets:
             self._factors[subject.hash] = read(subject.expression)
         return self._factors[subject.hash]
 
+    def _spec(self, subject: Subject) -> RunSpec:
+        return self._run.spec.at_horizon(subject.horizon_bars or self._run.spec.horizons[0])
+
     def _drawn(self, subject: Subject, manifest: PanelManifest) -> TearSheet:
-        spec = self._run.spec
+        spec = self._spec(subject)
         pieces = [self._piece(subject, segment) for segment in subject.figures]
         ms = subject.interval.ms
         return TearSheet(
@@ -262,7 +286,7 @@ class Sheets:
 
     def _piece(self, subject: Subject, segment: Segment) -> Piece | None:
         reader = self._reader(subject.interval, segment)
-        spec = self._run.spec
+        spec = self._spec(subject)
         series = reader.series(self._factor(subject), spec, subject.direction)
         if series is None:
             return None
@@ -285,7 +309,7 @@ class Sheets:
             if other.interval == subject.interval and other.hash != subject.hash:
                 alike = signal_correlation(self._compared(subject), self._compared(other))
                 signed = subject.direction * other.direction * alike
-                yield Likeness(other.name, other.signed, signed)
+                yield Likeness(other.name, other.traded, signed)
         factor = subject.factor
         if factor.earlier_nearest and factor.earlier_correlation is not None:
             yield Likeness(

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
-from alphamill.report.caveats import bars_lines, caveats
+from alphamill.report.caveats import bars_lines, caveats, terms_line
 from alphamill.report.factor.certificate import deflated_after_costs
 from alphamill.report.factor.laid_out import turned
-from alphamill.report.legend import ORIENTED, factors_legend, trials_legend
+from alphamill.report.legend import ORIENTED, SOLD, factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
 from alphamill.report.values import (
     NOTHING,
@@ -33,7 +33,6 @@ from alphamill.runs.rows import JudgedFactor, Trial, by_strength
 
 _CAUSES = 3  # for which expressions were not measured, that are told
 _NUMBER = re.compile(r"\d[\d.,]*")
-_SOLD = " -(...): it is sold; pasted into `alphamill evaluate` it is bought as it stands here."
 _TURNED = " dir: + as it is written, - sold. –: not measured."
 HASH_CHARS = 8  # of a factor that are shown; any unique beginning names it
 
@@ -45,10 +44,11 @@ def run_board(run: PublishedRun, most: int | None = None) -> RenderableType:
     """
     if run.kind is RunKind.MINE:
         participation_frac = run.spec.portfolio.participation_frac
-        return factors_board(run.factors, caveats(run), participation_frac, most)
-    board = trials_board(run.trials)
-    about = [Text(plain(sentence), style="dim") for sentence in bars_lines(run)]
-    return Group(*about, Text(), board) if about else board
+        about = [terms_line(run.spec), *caveats(run)]
+        return factors_board(run.factors, about, participation_frac, most)
+    sentences = (terms_line(run.spec), *bars_lines(run))
+    lines = [Text(plain(sentence), style="dim") for sentence in sentences]
+    return Group(*lines, Text(), trials_board(run.trials))
 
 
 def factors_board(
@@ -85,7 +85,7 @@ def factors_board(
         [_note(factor.traded, short_reasons(factor), factor.hash) for factor in shown],
         factors_legend(any(factor.discovery.in_time for factor in factors), participation_frac)
         + ORIENTED
-        + _SOLD,
+        + SOLD,
         spare=3,
     )
     more = len(factors) - len(shown)
@@ -143,12 +143,14 @@ def trials_board(trials: Sequence[Trial], only: Sequence[Trial] = ()) -> Rendera
     shown = [ranked[at - 1] for at in numbers]
     named = any(trial.hypothesis for trial in shown)
     timed = any(trial.discovery.in_time for trial in shown)
+    several = len({trial.horizon_bars for trial in trials}) > 1
     headers = (
         *(
             ">#",
             "status",
             *(["name"] if named else []),
             "bar",
+            *([">horizon"] if several else []),
             "dir",
             ">corr" if timed else ">RankIC",
             ">t",
@@ -156,9 +158,13 @@ def trials_board(trials: Sequence[Trial], only: Sequence[Trial] = ()) -> Rendera
         ),
         *(">net|SR net", ">trials", ">DSR gross", ">even", ">turn", ">cover"),
     )
-    cells = [_trial_cells(at, trial, named) for at, trial in zip(numbers, shown, strict=True)]
+    cells = [
+        _trial_cells(at, trial, named, several) for at, trial in zip(numbers, shown, strict=True)
+    ]
     notes = [_note(_named(trial), trial.reason, trial.hash) for trial in shown]
-    board = NotedTable(headers, cells, notes, trials_legend(timed) + ORIENTED + _TURNED, spare=1)
+    board = NotedTable(
+        headers, cells, notes, trials_legend(timed, several) + ORIENTED + _TURNED, spare=1
+    )
     summary = "" if only or len(trials) < 2 else measured_line(trials)
     return Group(Text(summary, style="bold"), Text(), board) if summary else board
 
@@ -182,13 +188,14 @@ def _cause(trial: Trial) -> str:
     return f": {plain(_NUMBER.sub('…', trial.reason), 100)}"
 
 
-def _trial_cells(position: int, trial: Trial, named: bool) -> list[Text | str]:
+def _trial_cells(position: int, trial: Trial, named: bool, several: bool) -> list[Text | str]:
     figures = trial.discovery
     return [
         str(position),
         plain(trial.status, 10),
         *([plain(trial.hypothesis or NOTHING, 24)] if named else []),
         trial.interval,
+        *([whole(trial.horizon_bars)] if several else []),
         {None: NOTHING, 1: "+", -1: "-"}[trial.direction],
         number(turned(figures.association, trial.direction or 1), 4, signed=True),
         number(turned(figures.association_t, trial.direction or 1), 2, signed=True),

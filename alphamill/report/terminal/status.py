@@ -88,6 +88,13 @@ def failures_table(failures: Sequence[FailureGroup], most: int = 12) -> Table:
     return table
 
 
+def day_line(account: Account, cap_usd_micros: int) -> Text:
+    """What is left of the day's budget, which all runs share."""
+    left = max(0, cap_usd_micros - account.committed_usd_micros)
+    words = f"of the day's {usd(cap_usd_micros)} (all runs, since midnight UTC)"
+    return Text(f"left today: {usd(left)} {words}")
+
+
 def budget_line(account: Account, cap_usd_micros: int) -> Text:
     """What was spent of a run's budget, and what may still be."""
     line = Text(f"budget: {usd(account.spent_usd_micros)} spent of {usd(cap_usd_micros)}")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from alphamill.factors.canonical import canonical
 from alphamill.factors.factor import factor_of
 from alphamill.factors.operators import SPELLINGS
 from alphamill.factors.syntax import Call, Field, Group, Number, has_field, walk
+from alphamill.language import read_given
 
 ROOMY = Bounds(max_chars=100_000, max_depth=60, max_nodes=5_000, max_lookback_bars=10**6)
 
@@ -122,7 +124,8 @@ def test_a_factor_says_what_it_needs():
         (
             "close.__class__",
             "col 1: unknown field 'close.__class__'; expected open, high, low, close, volume, "
-            "quote_volume, trades, taker_buy_base, taker_buy_quote, vwap, returns, adv20",
+            "quote_volume, trades, taker_buy_base, taker_buy_quote, vwap, returns, adv20 or an "
+            "indicator",
         ),
         ("close / 0", "col 1: close / 0 is not a number"),
         ("close + 1 / 0", "col 1: 1 / 0 is not a finite number"),
@@ -216,9 +219,20 @@ def test_different_meanings_have_different_hashes(one, other):
     assert parse(one).hash != parse(other).hash
 
 
+def test_fields_are_those_of_the_command_line_unless_others_are_named():
+    factor = parse("rank(rsi_14) - rank(close / ma_20)")
+    assert factor.hash == read_given(factor.text).hash
+    assert (factor.fields, check(factor)) == (("close", "ma_20", "rsi_14"), [])
+    assert parse("close / ma_20").unit == "ratio"
+    panel = {"rsi_14": np.array([[30.0, 70.0, 50.0]])}
+    assert compute(parse("rank(rsi_14)"), panel).tolist() == [[1 / 3, 1.0, 2 / 3]]
+    with pytest.raises(FactorError, match=r"rsi_15.*rsi_14"):
+        parse("rank(rsi_15)")
+
+
 def test_extra_fields_and_their_units():
     with pytest.raises(FactorError, match="unknown field 'rsi_14'"):
-        parse("rank(rsi_14)")
+        parse("rank(rsi_14)", fields=())
     assert parse("rank(rsi_14)", fields=["rsi_14"]).fields == ("rsi_14",)
     assert check(parse("rank(sma_20)", fields=["sma_20"])) == []  # on trust
     assert parse("close / sma_20", fields={"sma_20": "price"}).unit == "ratio"

@@ -148,7 +148,7 @@ def test_a_score_draws_itself(panel, tmp_path) -> None:
 
 def test_what_is_sold_is_turned_round(panel) -> None:
     plain, sold = (am.factor(text).evaluate(panel) for text in (PLANTED, "ts_zscore(close, 24)"))
-    assert sold.expression == "sell ts_zscore(close, 24)"
+    assert sold.expression == "-(ts_zscore(close, 24))"
     assert sold.rank_ic_mean == pytest.approx(-plain.rank_ic_mean)
     shown = [re.findall(r"right'>([^<]+)<", score._repr_html_())[:3] for score in (plain, sold)]
     assert shown[0] == shown[1]

@@ -73,7 +73,7 @@ def test_of_two_runs_it_says_what_was_asked_for_otherwise_and_what_both_found(mi
     settings = {name: (mine, theirs) for name, mine, theirs in made.settings}
     assert settings["fees.taker_bps"] == ("10.0", "2.5")
     assert set(settings) == {"fees.taker_bps", "strategy"}
-    assert [row[0] for row in made.shared] == [one.signed for one in subjects(mined)]
+    assert [row[0] for row in made.shared] == [one.traded for one in subjects(mined)]
     assert {row[0]: row[1:] for row in made.runs}["rejected"] == ("2", "2")
     shown = render(made)
     assert "<script" not in shown
@@ -120,7 +120,7 @@ def test_the_page_of_one_factor_has_nothing_of_the_others(mined):
     shown = render(page_of(mined, subjects(mined)[1]))
     assert shown.count('class="factor"') == 1
     assert "Funnel" not in shown
-    assert "sell ts_mean(returns, 60)" in shown
+    assert "-(ts_mean(returns, 60))" in shown
     assert "Caveats" in shown
 
 

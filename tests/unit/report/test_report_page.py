@@ -165,7 +165,7 @@ def test_a_factor_that_is_sold_is_shown_as_it_is_traded() -> None:
     )
     page = replace(PAGE, factors=(sold,))
     assert "+0.040 / +0.030 / -0.010" in words(page)
-    assert "sell rank(close / ma_20) - 0.5" in words(page)
+    assert "-(rank(close / ma_20) - 0.5)" in words(page)
     assert cells(page)[:2] == ["+3.60", "-0.90"]
     assert re.findall(r'class="(up|down)"', render(page)) == ["up", "up", "down"]
 

@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(lake):
     assert run.factors[0].gates == FACTOR.gates
     assert run.factors[0].discovery == FACTOR.discovery
     assert run.factors[0].bh_p is None  # NaN in the lake
-    assert run.factors[0].signed == "sell rank(close / open)"
+    assert run.factors[0].traded == "-(rank(close / open))"
     assert run.trials == [TRIAL]
     assert run.calls[0].message_digests == (("", "d1"), ("", "d2"))
     assert run.usage()["totals"]["cost_usd_micros"] == 1000

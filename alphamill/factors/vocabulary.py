@@ -1,0 +1,18 @@
+"""Names that an expression may hold beside the bars' own fields, with their units."""
+
+from __future__ import annotations
+
+from alphamill.factors.operators import OPERATORS
+from alphamill.factors.zoo import ZOO_FIELDS
+from alphamill.indicators import INDICATORS
+
+# `returns` is a base field of the language and an indicator of the same meaning.
+FIELD_UNITS = {
+    name: indicator.unit.value
+    for name, indicator in INDICATORS.items()
+    if name != "returns" and name not in OPERATORS
+}
+"""Every indicator that can be named in an expression -> its unit, "" where it has none of ours."""
+
+GIVEN_FIELDS = {**FIELD_UNITS, **ZOO_FIELDS}
+"""What a person's expression may name: indicators, and the fields of published factors."""
