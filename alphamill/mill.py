@@ -27,6 +27,7 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
+from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.schemas import RunDeps, rows_in
 from alphamill.settings import Price, Tier
@@ -94,6 +95,9 @@ class InProcess:
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
         return self.journal.calls(run_id)
+
+    def builds(self, _run_id: str) -> list[Share]:
+        return []  # all of one process
 
 
 @dataclass

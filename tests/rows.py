@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake, run_key
 from alphamill.llm.journal.records import CallRecord, CallStatus
+from alphamill.runs.builds import Share
 from alphamill.runs.figures import DiscoveryFigures, Measures, SegmentFigures
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial
@@ -116,6 +117,7 @@ def publish(
     factors: Sequence[JudgedFactor] = (FACTOR,),
     calls: Sequence[CallRecord] = (CALL,),
     missing: Sequence[Mapping[str, Any]] = (),
+    builds: Sequence[Share] = (),
 ) -> PublishedRun:
     """The run as the publish stage leaves it; spec: as a message."""
     mined = spec["kind"] == RunKind.MINE
@@ -125,5 +127,6 @@ def publish(
         table = pa.Table.from_pylist([row.to_row() for row in rows], schema=schema)
         lake.write(run_key(run_id, f"{name}.parquet"), table, {})
     summary = {"run": run_id, "spec": spec, "missing": missing}
+    summary["builds"] = [asdict(share) for share in builds]
     lake.write_bytes(run_key(run_id, SUMMARY), json.dumps(summary).encode())
     return PublishedRun.open(lake, run_id)

@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 
 import alphamill
+from alphamill.fleet.identity import Identity, identity
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.stack.pools import POOLS
 from workers.resources import resources
@@ -45,6 +46,8 @@ class Announcer:
         self._stopping = threading.Event()
         self._presence: Presence | None = None
         self._name = ""
+        self._identity: Identity | None = None
+        self._salt = ""
 
     def start(self, name: str, queues: tuple[str, ...], concurrency: int) -> None:
         """Announce now and every few seconds until `stop`."""
@@ -59,10 +62,21 @@ class Announcer:
     def _repeat(self, presence: Presence, worker: Worker) -> None:
         while not self._stopping.is_set():
             try:
-                presence.announce(replace(worker, memory_bytes=memory_bytes()))
+                own = self._own(presence)
+                who = replace(
+                    worker, memory_bytes=memory_bytes(), build=own.build.label, identity=own.id
+                )
+                presence.announce(who, own.to_message())
             except redis.RedisError as error:
                 _log.info("not announced: %s", type(error).__name__)
             self._stopping.wait(SILENCE_S / 4)
+
+    def _own(self, presence: Presence) -> Identity:
+        """What this worker works with; made anew only where Redis has lost its salt."""
+        salt = presence.salt()
+        if self._identity is None or salt != self._salt:
+            self._identity, self._salt = identity(resources().settings, salt), salt
+        return self._identity
 
     def stop(self) -> None:
         """Take the worker off the list."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from celery import Celery, signals
 
 from alphamill import stages
+from alphamill.fleet.identity import build
 from alphamill.jobs import Queue
 from workers import transport
 from workers.announce import Announcer
@@ -43,7 +44,12 @@ def give_back_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_FROM_BYTES)
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
+@signals.worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _starting(**_: Any) -> None:
+    build()  # of the code that is loaded now, before the fork; files may change later
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(sender: Any, **_: Any) -> None:
     queues = tuple(sorted(queue.name for queue in sender.task_consumer.queues))
     if queues == (Queue.FETCH.value,):

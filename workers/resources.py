@@ -10,11 +10,13 @@ from pydantic import SecretStr
 
 from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
+from alphamill.fleet.identity import build
 from alphamill.flow import plan
 from alphamill.frames import Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import JobRecord, Ledger, RedisLedger
+from alphamill.ledger.presence import Presence
 from alphamill.limits import (
     ExchangeGate,
     RedisLimiter,
@@ -33,6 +35,7 @@ from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
 from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
+from alphamill.runs.builds import Share, shares
 from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.schemas import RunDeps
 from alphamill.settings import Settings, Tier, load_settings
@@ -171,6 +174,13 @@ class Resources:
 
     def calls(self, run_id: str) -> Iterable[CallRecord]:
         return self.journal.calls(run_id)
+
+    def builds(self, run_id: str) -> list[Share]:
+        run, own = self.ledger.run(run_id), build()
+        if run is None:
+            return []
+        known = Presence(self.redis).builds([*run.builds, own.label])
+        return shares(run, known, also=own.label)
 
     @property
     def day_budget_usd_micros(self) -> int:

@@ -19,6 +19,7 @@ from celery.exceptions import Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
 from alphamill.errors import AlphamillError, RetryLater
+from alphamill.fleet.identity import build
 from alphamill.frames import Market
 from alphamill.ledger import Claim, JobState
 from alphamill.ledger.presence import Presence
@@ -116,7 +117,7 @@ def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> Outcome:
         facts = stage.do(claim.record.message, context)
         if facts.landed:
             process.count(claim.run, Market(claim.record.message["market"]), facts.landed)
-        hints = process.ledger.finish(claim, facts.to_message())
+        hints = process.ledger.finish(claim, facts.to_message(), build().label)
     except (AlphamillError, ValidationError) as error:
         return _after(process, claim, error)
     except SoftTimeLimitExceeded:

@@ -11,7 +11,9 @@ from typing import Any
 import redis
 
 from alphamill.errors import Misconfigured
+from alphamill.fleet import differences
 from alphamill.fleet.backlog import backlog, budget_room, exchange_room, tier_room
+from alphamill.fleet.identity import Identity, identity
 from alphamill.frames import Market
 from alphamill.jobs import Queue, RunKind
 from alphamill.ledger.overview import LedgerOverview, QueueDepth, RunOverview
@@ -87,10 +89,11 @@ class LimitView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker, and how many seconds ago it was heard of."""
+    """A worker, how many seconds ago it was heard of, and what of it is not as here and matters."""
 
     worker: Worker
     heard_s: float
+    differs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Fleet:
     day: Account
     day_cap_usd_micros: int
     workers: Sequence[WorkerView]
+    differences: Sequence[str]  # of workers and this process, that matter: see fleet.differences
     failures: Mapping[tuple[str, str], int]  # (stage, kind of reason) -> dead jobs
     jobs: Mapping[tuple[str, str], int]  # (stage, state) -> jobs of the runs that were read
     spent_usd_micros: int  # by the runs that were read
@@ -115,7 +119,8 @@ class Fleet:
         """JSON values."""
         plain = asdict(self)
         plain["workers"] = [
-            {**asdict(view.worker), "heard_s": view.heard_s} for view in self.workers
+            {**asdict(view.worker), "heard_s": view.heard_s, "differs": list(view.differs)}
+            for view in self.workers
         ]
         plain["circuits"] = [
             {
@@ -157,6 +162,8 @@ class FleetReader:
         self._presence = Presence(client)
         self._limiter = RedisLimiter(client)
         self._journal = RedisJournal(client)
+        self._own: Identity | None = None
+        self._identities: dict[str, Identity] = {}
         self._seen: deque[tuple[float, Mapping[str, int]]] = deque()  # when, jobs settled by run
 
     def read(self, most_ended: int | None = ENDED_SHOWN) -> Fleet:
@@ -167,7 +174,7 @@ class FleetReader:
         circuits = open_circuits(self._redis)
         pools = self._pools(runs)
         states = dict(zip(pools, self._limiter.states(list(pools.values())), strict=True))
-        workers = [WorkerView(worker, heard_s) for worker, heard_s in self._presence.heard()]
+        workers, differing = self._workers()
         active = [run for run in runs if run.state.active]
         room = _Room(self._settings, pools, states, circuits, of_runs, day, now_ms)
         rates = self._rates(active, now_ms)
@@ -181,12 +188,29 @@ class FleetReader:
             day=day,
             day_cap_usd_micros=int(self._settings.budget.day_usd * 1_000_000),
             workers=workers,
+            differences=differing,
             failures=_added(run.failed for run in runs),
             jobs=_added(_by_stage(run) for run in runs),
             spent_usd_micros=sum(account.spent_usd_micros for account in of_runs.values()),
             jobs_per_s=sum(rates.values()),
             swept_s=None if swept_ms is None else max(0.0, (now_ms - swept_ms) / 1000),
         )
+
+    def _workers(self) -> tuple[list[WorkerView], list[str]]:
+        heard = self._presence.heard()
+        who = [worker for worker, _ in heard]
+        if who and self._own is None:
+            self._own = identity(self._settings, self._presence.salt())
+        if unknown := [one for one in who if one.identity not in self._identities]:
+            self._identities |= differences.told_by(self._presence, unknown)
+        found = differences.findings(self._own, who, self._identities) if self._own else []
+        grave = [one for one in found if one.difference.matters]
+        differs: dict[str, list[str]] = {}
+        for one in grave:
+            for worker in one.workers:
+                differs.setdefault(worker.name, []).append(str(one.difference))
+        views = [WorkerView(one, heard_s, differs.get(one.name, ())) for one, heard_s in heard]
+        return views, [f"{one}: {one.cure}" for one in grave]
 
     def _pools(self, runs: Sequence[RunOverview]) -> dict[str, Pool]:
         """By name: of the markets that active runs fetch, spot's always, and of the tiers."""

@@ -1,4 +1,4 @@
--- A job is done. ARGV: id, token, result. Answers hints, or nil if the token is stale.
+-- A job is done. ARGV: id, token, result, build. Answers hints, or nil if the token is stale.
 local id, token = ARGV[5], ARGV[6]
 local job = held(id, token)
 if not job then
@@ -7,6 +7,10 @@ if not job then
   return settled and settled.state == 'done' and settled.token == token and {'0'} or nil
 end
 redis.call('HSET', stem .. 'results', id, ARGV[7])
+if ARGV[8] ~= '' then
+  job.build = ARGV[8]
+  redis.call('HINCRBY', stem .. 'builds', job.build, 1)
+end
 settle(id, job, 'done')
 complete()
 return feed({})

@@ -119,13 +119,16 @@ class MemoryLedger:
                 job.due_ms = self._lease_end(run)
             return job is not None
 
-    def finish(self, claim: Claim, result: Mapping[str, Any]) -> list[Hint] | None:
+    def finish(self, claim: Claim, result: Mapping[str, Any], build: str = "") -> list[Hint] | None:
         text = names.to_json(result, f"result of {claim.job}")
         with self._lock:
             run, job = self._held(claim)
             if run is None or job is None:
                 return [] if self._was_done_by(claim) else None
             job.result = text
+            if build:
+                job.build = names.clip(build)
+                run.builds[job.build] += 1
             run.settle(job, JobState.DONE)
             run.complete()
             return run.feed()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import redis
 
 from alphamill.redis_store import as_text
 
 SILENCE_S = 30  # a worker that has said nothing for so long is gone
+_BUILD_S = 90 * 86_400  # what computed a run is asked for long after its workers have gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Worker:
     host: str = ""
     version: str = ""  # of the code that it runs
     memory_bytes: int = 0  # its own and its children's, shared pages once; 0 unknown
+    build: str = ""  # code and libraries, by their short name; "" untold
+    identity: str = ""  # of what it works with: `Presence.identities` has it
 
 
 class Presence:
@@ -35,21 +41,67 @@ class Presence:
         self._index = f"{prefix}:workers"
         self._prefix = f"{prefix}:worker:"
         self._swept = f"{prefix}:swept"
+        self._beat = f"{prefix}:beat"
+        self._salt = f"{prefix}:salt"
+        self._identity = f"{prefix}:identity:"
+        self._build = f"{prefix}:build:"
 
-    def announce(self, worker: Worker) -> None:
-        """Say that `worker` is here for the next SILENCE_S seconds.
+    def announce(self, worker: Worker, works_with: Mapping[str, Any] | None = None) -> None:
+        """Say that `worker` is here for the next SILENCE_S seconds, and what it works with.
 
+        works_with: JSON values, kept under `worker.identity`, once for all workers that share it;
+        its "build" also under `worker.build`, for 90 days.
         A full server takes nothing new, but still keeps for longer what it has.
         """
-        key = self._prefix + worker.name
+        key, identity = self._prefix + worker.name, self._identity + worker.identity
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.set(key, json.dumps(asdict(worker)), ex=SILENCE_S)
                 pipe.sadd(self._index, worker.name)
+                if works_with is not None:
+                    pipe.set(identity, json.dumps(works_with), ex=2 * SILENCE_S)
+                    build = json.dumps(works_with["build"])
+                    pipe.set(self._build + worker.build, build, ex=_BUILD_S)
                 pipe.execute()
         except redis.OutOfMemoryError:
+            self._redis.expire(identity, 2 * SILENCE_S)
             if not self._redis.expire(key, SILENCE_S):
                 raise
+
+    def identities(self, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """What workers with these identities work with; without what nobody has told lately."""
+        return self._documents(self._identity, ids)
+
+    def builds(self, labels: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """What stands behind the short names of builds, as far as it is remembered."""
+        return self._documents(self._build, labels)
+
+    def _documents(self, prefix: str, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        wanted = [name for name in dict.fromkeys(names) if name]
+        if not wanted:
+            return {}
+        try:
+            texts = self._redis.mget([prefix + name for name in wanted])
+        except redis.RedisError:
+            return {}
+        return {
+            name: json.loads(as_text(text))
+            for name, text in zip(wanted, texts, strict=True)
+            if text is not None
+        }
+
+    def salt(self) -> str:
+        """Random, made once for all who share this Redis; "" where it cannot be had.
+
+        Digests of keys are made with it, so that they can be compared here and nowhere else.
+        """
+        with suppress(redis.RedisError):  # a replica or a full server, which may have it
+            self._redis.set(self._salt, secrets.token_hex(16), nx=True)
+        try:
+            found = self._redis.get(self._salt)
+        except redis.RedisError:
+            return ""
+        return "" if found is None else as_text(found)
 
     def leave(self, name: str) -> None:
         """The worker stops."""
@@ -81,6 +133,18 @@ class Presence:
             for text, left in zip(texts, left_ms, strict=True)
             if text is not None
         ]
+
+    def beats(self, host: str) -> None:
+        """The one beat runs on `host`; remembered for SILENCE_S."""
+        self._redis.set(self._beat, host, ex=SILENCE_S)
+
+    def beat_host(self) -> str | None:
+        """Where beat has sent something in the last SILENCE_S; None where nobody knows."""
+        try:
+            found = self._redis.get(self._beat)
+        except redis.RedisError:
+            return None
+        return None if found is None else as_text(found)
 
     def swept(self, now_ms: int) -> None:
         """The ledger was swept at `now_ms` (UTC); remembered for SILENCE_S."""

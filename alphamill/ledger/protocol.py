@@ -109,6 +109,7 @@ class JobRecord:
     error: str = ""  # why it is dead, skipped or cancelled; else the last attempt's
     result: dict[str, Any] | None = None
     worker: str = ""  # the last to claim it
+    build: str = ""  # of the code that did it; "" where it did not say
     goal: bool = False
     started_ms: int | None = None  # of the last attempt
     finished_ms: int | None = None
@@ -126,6 +127,7 @@ class RunRecord:
     created_ms: int
     finished_ms: int | None = None
     counts: Counts = field(default_factory=dict)
+    builds: Mapping[str, int] = field(default_factory=dict)  # build -> jobs that it has done
 
     @property
     def whole(self) -> bool:
@@ -181,8 +183,10 @@ class Ledger(Protocol):
     def renew(self, claim: Claim) -> bool:
         """Extend the lease; False when the job is no longer this claim's: stop working."""
 
-    def finish(self, claim: Claim, result: Mapping[str, Any]) -> list[Hint] | None:
+    def finish(self, claim: Claim, result: Mapping[str, Any], build: str = "") -> list[Hint] | None:
         """Done: releases what waited, settles the run if it was the last, feeds.
+
+        build: of the code that did it, remembered of the job and counted of the run.
 
         None when the claim is stale: the result is discarded. Repeated after a success: [].
         Raises ValueError past RESULT_LIMIT_BYTES of JSON.

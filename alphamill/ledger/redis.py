@@ -99,9 +99,9 @@ class RedisLedger:
     def renew(self, claim: Claim) -> bool:
         return bool(self._call("renew", claim.run, claim.job, claim.token))
 
-    def finish(self, claim: Claim, result: Mapping[str, Any]) -> list[Hint] | None:
+    def finish(self, claim: Claim, result: Mapping[str, Any], build: str = "") -> list[Hint] | None:
         text = names.to_json(result, f"result of {claim.job}")
-        answer = self._call("finish", claim.run, claim.job, claim.token, text)
+        answer = self._call("finish", claim.run, claim.job, claim.token, text, names.clip(build))
         return None if answer is None else _hints(claim.run, answer)
 
     def fail(self, claim: Claim, reason: str) -> list[Hint]:
@@ -220,9 +220,10 @@ class RedisLedger:
             for run_id in run_ids:
                 pipe.hgetall(self._key(run_id, "run"))
                 pipe.hgetall(self._key(run_id, "counts"))
+                pipe.hgetall(self._key(run_id, "builds"))
             answers = [_texts(answer) for answer in pipe.execute()]
-        found = zip(run_ids, answers[::2], answers[1::2], strict=True)
-        return [_run_record(run_id, run, n) for run_id, run, n in found if run]
+        found = zip(run_ids, answers[::3], answers[1::3], answers[2::3], strict=True)
+        return [_run_record(run_id, run, n, builds) for run_id, run, n, builds in found if run]
 
     def _job_page(self, run_id: str, ids: list[str]) -> Iterator[JobRecord]:
         if not ids:
@@ -290,8 +291,10 @@ def _counts(fields: Mapping[str, str]) -> Counts:
     return table
 
 
-def _run_record(run_id: str, run: Mapping[str, str], count_fields: Mapping[str, str]) -> RunRecord:
-    """From the `run` and `counts` hashes of states.lua."""
+def _run_record(
+    run_id: str, run: Mapping[str, str], count_fields: Mapping[str, str], builds: Mapping[str, str]
+) -> RunRecord:
+    """From the `run`, `counts` and `builds` hashes of states.lua."""
     return RunRecord(
         id=run_id,
         kind=run["kind"],
@@ -301,6 +304,7 @@ def _run_record(run_id: str, run: Mapping[str, str], count_fields: Mapping[str, 
         created_ms=_whole(run["created_ms"]),
         finished_ms=_whole(run["finished_ms"]) if "finished_ms" in run else None,
         counts=_counts(count_fields),
+        builds={build: int(jobs) for build, jobs in builds.items()},
     )
 
 
@@ -317,6 +321,7 @@ def _job_record(job_id: str, job: str, message: str, result: str | None) -> JobR
         error=fields.get("error", ""),
         result=None if result is None else _mapping(result),
         worker=fields.get("worker", ""),
+        build=fields.get("build", ""),
         goal=bool(fields.get("goal", False)),
         started_ms=_time(fields, "started_ms"),
         finished_ms=_time(fields, "finished_ms"),

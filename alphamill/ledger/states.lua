@@ -10,8 +10,10 @@
 --   ready:Q   zset  id -> order in which it became ready
 --   since:Q   zset  id -> ms from which it waits for a worker, ready or queued
 --   failed    hash  "stage|kind of reason" -> dead jobs, of at most FAILED_KINDS kinds
+--   builds    hash  build of the code that finished them -> jobs done
 --
--- A job: stage queue goal state attempts deaths hints token worker error started_ms finished_ms, and
+-- A job: stage queue goal state attempts deaths hints token worker build error started_ms
+--   finished_ms, and
 --   failed    its field of the hash of that name, while it is dead
 --   pending   dependencies that are not settled     bad      needs that settled other than done
 -- Both are exact in every state, so that skipping and resuming are local and need no recount.

@@ -42,6 +42,7 @@ class Job:
     due_ms: int = 0  # lease, deadline or due time, by state
     token: str = ""
     worker: str = ""
+    build: str = ""
     error: str = ""
     result: str | None = None  # JSON
     started_ms: int | None = None
@@ -60,6 +61,7 @@ class Job:
             error=self.error,
             result=None if self.result is None else json.loads(self.result),
             worker=self.worker,
+            build=self.build,
             goal=self.goal,
             started_ms=self.started_ms,
             finished_ms=self.finished_ms,
@@ -84,6 +86,7 @@ class Run:
     ready: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     taken: Counter[str] = field(default_factory=Counter)
     tally: Counter[tuple[str, JobState]] = field(default_factory=Counter)
+    builds: Counter[str] = field(default_factory=Counter)
 
     def record(self) -> RunRecord:
         """As `Ledger.run` tells it."""
@@ -96,6 +99,7 @@ class Run:
             created_ms=self.created_ms,
             finished_ms=self.finished_ms,
             counts=self.counts(),
+            builds=dict(self.builds),
         )
 
     def counts(self) -> Counts:

@@ -9,6 +9,7 @@ from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
 from alphamill.report.values import moment, plain, times_over, usd, whole
+from alphamill.runs.builds import builds_line
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
@@ -58,8 +59,14 @@ def page_caveats(run: PublishedRun) -> list[str]:
 
 
 def bars_lines(run: PublishedRun) -> list[str]:
-    """What belongs to every figure of a run of either kind: which bars it had and had not."""
-    sentences = (absent_line(run), survivors_line(run), *listing_lines(run), funding_line(run))
+    """What belongs to every figure of a run of either kind: its bars, and what computed it."""
+    sentences = (
+        absent_line(run),
+        survivors_line(run),
+        *listing_lines(run),
+        funding_line(run),
+        builds_line(run.builds),
+    )
     return [sentence for sentence in sentences if sentence]
 
 

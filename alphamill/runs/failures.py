@@ -9,6 +9,7 @@ from typing import Any
 from alphamill.frames import Month
 from alphamill.ledger import JobRecord, JobState
 
+KEY_REFUSED = "the endpoint refused the key"  # in the reason of a job that a refused key ended
 _NAMED = 3  # jobs of a group that are named
 
 

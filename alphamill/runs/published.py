@@ -17,6 +17,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
+from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.panels import PanelManifest, read_manifest
@@ -83,6 +84,11 @@ class PublishedRun:
     def unasked(self) -> list[Unasked]:
         """Where a budget or a stopping rule kept models from being asked; [] in older runs."""
         return [Unasked(**row) for row in self._summary.get("unasked", [])]
+
+    @cached_property
+    def builds(self) -> list[Share]:
+        """Which code did how many of its jobs, the most first; [] in older runs."""
+        return [Share(**row) for row in self._summary.get("builds", [])]
 
     @cached_property
     def trials(self) -> list[Trial]:

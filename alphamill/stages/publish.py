@@ -15,6 +15,7 @@ from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
 from alphamill.lake import run_key
 from alphamill.ledger import JobRecord
 from alphamill.llm.journal.records import CallRecord
+from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
@@ -43,11 +44,15 @@ from alphamill.stages.score import unscored
 
 @dataclass(frozen=True, slots=True)
 class PublishDeps(RunDeps):
-    """calls: the run's journal. missing: jobs that ended badly, by id. unasked: that asked none."""
+    """calls: the run's journal. missing: jobs that ended badly, by id. unasked: that asked none.
+
+    builds: which code did how many of its jobs, this one with them.
+    """
 
     calls: Iterable[CallRecord]
     missing: Sequence[JobRecord]
     unasked: Sequence[Unasked] = ()
+    builds: Sequence[Share] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
         "spec": deps.spec.to_message(),
         "missing": [missing_row(job) for job in deps.missing],
         "unasked": [asdict(group) for group in deps.unasked],
+        "builds": [asdict(share) for share in deps.builds],
     }
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())

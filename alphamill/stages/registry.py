@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alphamill.ledger import JobRecord
     from alphamill.llm.journal.records import CallRecord
     from alphamill.market import Archive, Exchange, FundingExchange
+    from alphamill.runs.builds import Share
     from alphamill.runs.failures import Unasked
     from alphamill.runs.schemas import RunDeps
     from alphamill.stages.asking import AskingDeps, Asks
@@ -35,7 +36,7 @@ class Resources(Protocol):
 
     day_budget_usd_micros: what all runs of a UTC day may spend. archive: None where it is not to be
     used. age_s: since the run was submitted. dead: the run's jobs that failed, or needed one that
-    did. calls: what the run asked of models.
+    did. calls: what the run asked of models. builds: which code did its jobs.
     """
 
     @property
@@ -51,6 +52,7 @@ class Resources(Protocol):
     def dead(self, run_id: str) -> Iterable[JobRecord]: ...
     def unasked(self, run: RunDeps) -> list[Unasked]: ...
     def calls(self, run_id: str) -> Iterable[CallRecord]: ...
+    def builds(self, run_id: str) -> list[Share]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,8 @@ def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
     source, of = context.resources, context.run
     missing = sorted(source.dead(of.run_id), key=lambda lost: lost.id)
     calls, unasked = source.calls(of.run_id), source.unasked(of)
-    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing, unasked))
+    builds = source.builds(of.run_id)
+    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing, unasked, builds))
 
 
 _DECLARED: tuple[Stage[Any], ...] = (

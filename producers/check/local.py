@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.fleet.differences import Finding, compared
 from alphamill.jobs import Queue, RunKind
 from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
@@ -31,6 +32,7 @@ from alphamill.stack.pools import POOLS
 _REDIS_TIMEOUT_S = 2.0
 _RUNS_LOOKED_AT = 5  # for one that has asked a model
 _NEARLY_FULL_FRAC = 0.8
+_DIFFERENCES_SHOWN = 12  # between workers and this shell; a restart mends them together
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
         yield warn(
             "redis", "its user may not ask INFO: memory and persistence not checked", "+info"
         )
-        yield from _presence_checks(client)
+        yield from _presence_checks(client, settings)
         return
     except (redis.RedisError, ValueError) as error:
         yield _redis_problem(error, settings.redis_url)
@@ -100,13 +102,37 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
             "workers", "not known: a full Redis takes no announcements", "free its memory first"
         )
         return
-    yield from _presence_checks(client)
+    yield from _presence_checks(client, settings)
 
 
-def _presence_checks(client: redis.Redis) -> Iterator[Check]:
+def _presence_checks(client: redis.Redis, settings: Settings) -> Iterator[Check]:
     presence = Presence(client)
-    yield workers_check(presence.here())
+    here = presence.here()
+    yield workers_check(here)
+    yield from differences_found(compared(presence, settings, here))
     yield _sweep(presence)
+
+
+def differences_found(found: Sequence[Finding]) -> Iterator[Check]:
+    """A warning for each thing in which workers are not as this shell, the gravest first.
+
+    What a run brings itself is told in one line: such a worker has old settings, and no harm
+    comes of it.
+    """
+    grave = [one for one in found if one.difference.matters]
+    for one in grave[:_DIFFERENCES_SHOWN]:
+        yield warn(_named(one), str(one), one.cure)
+    if len(grave) > _DIFFERENCES_SHOWN:
+        more = f"{len(grave) - _DIFFERENCES_SHOWN} more differences"
+        yield warn(_named(grave[-1]), more, grave[-1].cure)
+    if brought := [one for one in found if not one.difference.matters]:
+        others = f", and {len(brought) - 1} more such settings" if len(brought) > 1 else ""
+        yield ok(_named(brought[0]), f"{brought[0]}{others}", "a restart takes them up")
+
+
+def _named(found: Finding) -> str:
+    kind = found.difference.kind
+    return f"worker {'code' if kind == 'untold' else kind}"
 
 
 def prompts_checks(settings: Settings) -> Iterator[Check]:

@@ -25,12 +25,15 @@ from alphamill.report.terminal.status import (
     state_text,
     workers_table,
 )
+from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
 from alphamill.runs.under_way import account_of, failing_jobs, job_totals
+from alphamill.settings import Settings
 from alphamill.stack.pools import POOLS
 from producers import options
+from producers.read.differing import computed_lines, differing_lines, refused_key_lines
 from producers.read.watch import wait_for_run
 
 _RUNS_SHOWN = 20
@@ -63,7 +66,7 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
     if wait:
         rate = FetchRate(client, settings)
         record = wait_for_run(ledger, record.id, quiet=as_json, rate=rate)
-    _show_run(record, ledger, client, FetchRate(client, settings), as_json)
+    _show_run(record, ledger, client, settings, as_json)
     if wait and not record.whole:
         raise SystemExit(options.EXIT_FAILED)
 
@@ -93,10 +96,13 @@ def _head(run: RunRecord) -> dict[str, Any]:
 
 
 def _show_run(
-    run: RunRecord, ledger: Ledger, client: redis.Redis, rate: FetchRate, as_json: bool
+    run: RunRecord, ledger: Ledger, client: redis.Redis, settings: Settings, as_json: bool
 ) -> None:
     jobs = failing_jobs(run, ledger)
-    bars = rate.progress(run)
+    bars = FetchRate(client, settings).progress(run)
+    notes = refused_key_lines(client, settings, jobs) + computed_lines(client, run)
+    if run.state.active:
+        notes += differing_lines(client, settings, run)
     account = account_of(client, run.id) if run.kind == RunKind.MINE else None
     cap_usd_micros = run.spec.get("budget_usd_micros", 0)
     if as_json:
@@ -108,6 +114,8 @@ def _show_run(
                 "budget": asdict(account) if account else None,
                 "budget_usd_micros": cap_usd_micros,
                 "bars": bars.to_dict() if bars else None,
+                "builds": run.builds,
+                "notes": list(dict.fromkeys(notes)),
             }
         )
         return
@@ -121,6 +129,8 @@ def _show_run(
     if jobs:
         console.print(Text("\nWhat did not get through, and why", style="bold"))
         console.print(failures_table(group_failures(jobs)))
+    for note in dict.fromkeys(notes):
+        console.print(Text(plain(note), style="yellow"))
     if run.state in (RunState.FAILED, RunState.CANCELLED):
         console.print(Text(f"\ngo on with: alphamill resume {run.id}"))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import click
+import redis
 
 from alphamill.frames import Interval
 from alphamill.grid import floor_ms
@@ -18,11 +19,14 @@ from alphamill.ledger import JobState, Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence
 from alphamill.market.venues import VENUES
 from alphamill.redis_store import connect
+from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.segments import NO_GRID, too_short
+from alphamill.runs.under_way import failing_jobs
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
+from producers.read.differing import computed_lines, differing_lines, refused_key_lines
 from producers.read.result import show_result
 from producers.read.watch import wait_for_run
 from producers.submit.endpoints import ask_models
@@ -89,10 +93,11 @@ def submit(
     run = flows.submit(spec, ledger, how.priority)
     if known and not how.as_json:
         click.echo(f"the same was asked for before: {_joined(run)}", err=True)
-    if run.state.active and not Presence(client).here():
-        click.echo("no worker is up, so the run waits; start some: alphamill up", err=True)
+    if run.state.active:
+        _tell(_about_workers(client, settings, run))
     if how.wait:
         run = watched(ledger, run.id, FetchRate(client, settings), quiet=how.as_json)
+        _tell(_about_jobs(client, settings, run, ledger))
         if not how.as_json:
             show_result(run)
     if how.as_json:
@@ -121,6 +126,27 @@ def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False
     elif not run.whole:
         click.echo("the run is done, without what failed", err=True)
     return run
+
+
+def _about_workers(client: redis.Redis, settings: Settings, run: RunRecord) -> list[str]:
+    """That there are none, or in what they differ from this shell."""
+    if not Presence(client).here():
+        return ["no worker is up, so the run waits; start some: alphamill up"]
+    return differing_lines(client, settings, run)
+
+
+def _about_jobs(
+    client: redis.Redis, settings: Settings, run: RunRecord, ledger: Ledger
+) -> list[str]:
+    """Whose key was refused, and that different code worked on it where no board will say so."""
+    lines = refused_key_lines(client, settings, failing_jobs(run, ledger))
+    has_board = run.kind in (RunKind.MINE, RunKind.EVALUATE) and run.state is RunState.DONE
+    return lines if has_board else lines + computed_lines(client, run)
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(plain(line), err=True)
 
 
 def _joined(run: RunRecord) -> str:

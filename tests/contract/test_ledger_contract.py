@@ -663,3 +663,23 @@ def test_runs_are_listed_newest_first_and_swept_by_priority(bench: Bench) -> Non
         time.sleep(0.002) if not isinstance(bench.ledger, MemoryLedger) else bench.advance(0.002)
     assert [run.id for run in bench.ledger.runs()] == ["middle", "high", "low"]
     assert [hint.run for hint in bench.ledger.sweep()] == ["high", "middle", "low"]
+
+
+def test_the_build_that_did_a_job_is_remembered_and_counted(bench: Bench) -> None:
+    bench.start(job("a"), job("b"), job("c"))
+    ledger = bench.ledger
+    for name, build in (("a", "0.1.0+aa"), ("b", "0.1.0+bb")):
+        claim = bench.claim(name)
+        assert ledger.finish(claim, {}, build) is not None
+        ledger.finish(claim, {}, build)  # repeated: it counts once
+    stale = bench.claim("c")
+    bench.advance(LEASE_S + 1)
+    ledger.sweep()
+    assert ledger.finish(stale, {}, "0.1.0+stale") is None
+    bench.work("c")
+    assert [ledger.job(RUN, name).build for name in "abc"] == ["0.1.0+aa", "0.1.0+bb", ""]
+    assert ledger.run(RUN).builds == {"0.1.0+aa": 1, "0.1.0+bb": 1}
+    assert ledger.runs()[0].builds == {"0.1.0+aa": 1, "0.1.0+bb": 1}
+    ledger.forget(RUN)
+    bench.start()
+    assert ledger.run(RUN).builds == {}

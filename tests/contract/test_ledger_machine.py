@@ -137,7 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.finish_one(n)
 
     def finish_one(self, n: int) -> None:
-        answers = self.with_claim("finish", n, {"n": n})
+        answers = self.with_claim("finish", n, {"n": n}, ("", "0.1.0+aa", "0.1.0+bb")[n % 3])
         self.agree(answers)
         claim = self.claims[-1 - n % len(self.claims)][1]
         if answers[1] is not None and claim.token not in self.finished_tokens:
@@ -187,6 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert runs[0] is not None
         assert runs[1] is not None
         assert (runs[0].state, runs[0].counts) == (runs[1].state, runs[1].counts)
+        assert runs[0].builds == runs[1].builds
         assert (runs[0].finished_ms is None) == (runs[1].finished_ms is None)
 
     @invariant()

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import alphamill
 from alphamill.errors import RetryLater
+from alphamill.fleet.identity import build, identity
 from alphamill.fleet.snapshot import FleetReader
 from alphamill.frames import Market
 from alphamill.ledger import JobSpec, RedisLedger
@@ -229,6 +230,15 @@ def test_a_real_worker_announces_its_host_code_and_memory(make_mill):
     assert seen.worker.host == socket.gethostname()
     assert seen.worker.version == alphamill.__version__
     assert seen.worker.memory_bytes > 10 << 20
+    assert seen.worker.build == build().label
+    assert seen.differs == ()
+    elsewhere = mill.env | {"ALPHAMILL_LAKE": "/elsewhere"}
+    lake = f"lake: worker {mill.settings.lake_uri}, here /elsewhere"
+    [seen] = FleetReader(mill.redis, load_settings(elsewhere)).read().workers
+    assert seen.differs == [lake]
+    shown = CliRunner(env=elsewhere | {"COLUMNS": "300"}).invoke(main, ["top", "--once"]).output
+    who = f"the control worker on {socket.gethostname()} (pid {seen.worker.pid})"
+    assert f"{who}: {lake}: give all machines the same settings, and restart it" in shown
     assert seen.worker.queues == ("control",)
 
 
@@ -289,10 +299,12 @@ def _busy(fleet: Bench) -> None:
     pool = binance_pool(fleet.settings.binance, Market.SPOT, 1200)
     RedisLimiter(fleet.client).pause(pool, 60.0, HOSTILE)
     RedisBreaker(fleet.client, LLM_URL).failed("m", FailureKind.NO_QUOTA, 0.0, HOSTILE)
+    own = identity(fleet.settings, Presence(fleet.client).salt())
     for number in range(20):
         name = f"llm-{number}@a-host-with-a-long-name"
         worker = Worker(name, "llm", ("llm.quick_scan",), 16, 4711, "a-host", "0.1.0", 1 << 30)
-        Presence(fleet.client).announce(worker)
+        worker = replace(worker, build=own.build.label, identity=own.id)
+        Presence(fleet.client).announce(worker, own.to_message())
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])

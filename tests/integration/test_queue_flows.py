@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from alphamill.fleet.identity import build
 from alphamill.ledger import JobState
 
 SYMBOLS, MONTHS = 16, 6
@@ -86,6 +87,7 @@ def test_another_run_over_the_same_bars_asks_the_exchange_for_none(mill):
     assert mill.wait_for_end(run.id).counts == {"fetch": {"done": JOBS}}
     totals = mill.exchange.stats()["totals"]
     assert (totals["requests"], totals["kline_rows"]) == (served["requests"], served["kline_rows"])
+    assert mill.ledger.run(run.id).builds == {build().label: JOBS}
     results = [job.result for job in mill.ledger.jobs(run.id)]
     assert all(result["skipped"] and result["requests"] == 0 for result in results)
     assert sum(result["rows"] for result in results) == SYMBOLS * 181  # days to the end of June

@@ -988,6 +988,7 @@ def test_doctor_finds_a_healthy_stack_healthy(mill, neighbour, staffed):
         "eviction",
         "memory",
         "workers",
+        "worker code",
         "beat",
         "broker",
         "lake",
@@ -999,6 +1000,7 @@ def test_doctor_finds_a_healthy_stack_healthy(mill, neighbour, staffed):
         "prices",
     ]
     assert {name for name, check in checks.items() if check["state"] == "fail"} == set()
+    assert "from before workers said what they run with" in checks["worker code"]["detail"]
     assert "2,940 kline requests" in checks["limits"]["detail"]
     text = mill.ask("doctor", **neighbour.env, ALPHAMILL_LLM_API_KEY=SECRET).stdout
     assert max(len(line) for line in text.splitlines()) <= 80

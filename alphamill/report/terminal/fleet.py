@@ -14,6 +14,7 @@ from alphamill.report.terminal.tables import Cell, TextTable, empty_grid, empty_
 from alphamill.report.values import NOTHING, elapsed, moment, number, percent, plain, usd, whole
 
 _REASONS_SHOWN = 8
+_DIFFERENCES_SHOWN = 3
 _FULL_FRAC = 0.95
 _STYLES = {"done": "green", "failed": "bold red", "cancelled": "yellow", "running": "cyan"}
 
@@ -87,6 +88,10 @@ def _troubles(fleet: Fleet) -> RenderableType | None:
         where = f"{circuit.host} {circuit.model}".rstrip()
         state = f"open for {elapsed(circuit.wait_s)}" if circuit.wait_s else "is being tried again"
         lines.append(f"circuit of {plain(where, 100)} {state}: {plain(circuit.cause, 200)}")
+    lines += [plain(line, 300) for line in fleet.differences[:_DIFFERENCES_SHOWN]]
+    if len(fleet.differences) > _DIFFERENCES_SHOWN:
+        hidden = len(fleet.differences) - _DIFFERENCES_SHOWN
+        lines.append(f"{hidden} more differences between workers and here: alphamill doctor")
     grid = empty_grid("", "")
     for line in lines:
         grid.add(Text("!", style="bold red"), Text(line, style="yellow"))
@@ -180,16 +185,19 @@ def _workers(workers: Sequence[WorkerView]) -> RenderableType:
     if not workers:
         return Text("no worker is here; start them with: alphamill up", style="yellow")
     return FittedTable(
-        ("worker", "pool", ">slots", ">heard", ">memory1", "host3", "version2", ">pid4"),
+        ("worker", "pool", ">slots", ">heard", ">memory1", "host3", "build2", ">pid4"),
         [
             [
-                plain(view.worker.name, 80),
+                Text(plain(view.worker.name, 80), style="yellow" if view.differs else ""),
                 plain(view.worker.pool or "own queues", 20),
                 str(view.worker.concurrency),
                 elapsed(view.heard_s),
                 _memory(view.worker.memory_bytes),
                 plain(view.worker.host or None, 40),
-                plain(view.worker.version or None, 20),
+                Text(
+                    plain(view.worker.build.partition("+")[2] or view.worker.version or None, 20),
+                    style="yellow" if view.differs else "",
+                ),
                 str(view.worker.pid),
             ]
             for view in workers

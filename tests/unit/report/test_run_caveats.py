@@ -10,6 +10,7 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.llm.journal.records import CallStatus
 from alphamill.report.caveats import caveats, known_line, looks_line, page_caveats, spent_line
+from alphamill.runs.builds import Share
 from alphamill.runs.panels import PanelManifest, write_manifest
 from tests import rows
 
@@ -98,3 +99,14 @@ def test_symbols_without_a_bar_are_named(tmp_path):
     said = "No bar in the range, and so in no figure: 2 of 3 symbols asked for (BUSDT, CUSDT)."
     assert said in caveats(run)
     assert said in page_caveats(run)
+
+
+def test_jobs_done_by_different_code_are_told_on_the_board_and_the_page(tmp_path):
+    shares = [Share("0.1.0+aa", 9, "0.1.0", "a", {}), Share("0.1.0+bb", 1, "0.1.0", "b", {})]
+    run = rows.publish(Lake(str(tmp_path)), "mine-1", SPEC.to_message(), builds=shares)
+    said = "0.1.0+aa (9 jobs), 0.1.0+bb (1 job: other source files)"
+    assert run.builds == shares
+    assert any(said in line for line in caveats(run))
+    assert any(said in line for line in page_caveats(run))
+    one = rows.publish(Lake(str(tmp_path)), "mine-2", SPEC.to_message(), builds=shares[:1])
+    assert not any("different code" in line for line in (*caveats(one), *page_caveats(one)))
