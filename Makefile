@@ -28,9 +28,11 @@ notebooks: $(VENV)/ready-dev ## docs/notebooks: each is run anew, with its outpu
 	@$(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
 
 docs: $(VENV)/ready-docs ## the documentation as a site, in build/site
+	@$(BIN)/python -m reference docs/reference
 	@$(BIN)/zensical build --strict && echo "open build/site/index.html"
 
 docs-serve: $(VENV)/ready-docs ## the same on loopback, built anew as pages change
+	@$(BIN)/python -m reference docs/reference
 	@$(BIN)/zensical serve
 
 test: $(VENV)/ready-dev ## all tests, on a real Redis
@@ -58,7 +60,7 @@ bench: $(VENV)/ready-dev ## every benchmark, beside its peers; about half an hou
 install: $(VENV)/ready ## the alphamill command in .venv/bin
 
 clean:           ## remove what the project made here
-	@rm -rf $(VENV) .alphamill build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .alphamill build docs/reference .cache ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/ready: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \

@@ -28,17 +28,17 @@ _TIME = pa.timestamp("ms", tz="UTC")
 
 KLINES = pa.schema(
     [
-        pa.field("open_time", _TIME, nullable=False),
-        pa.field("open", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("close", pa.float64()),
+        pa.field("open_time", _TIME, nullable=False),  # of the bar; on the exchange's grid
+        pa.field("open", pa.float64()),  # prices: quote per base
+        pa.field("high", pa.float64()),  # quote per base
+        pa.field("low", pa.float64()),  # quote per base
+        pa.field("close", pa.float64()),  # quote per base
         pa.field("volume", pa.float64()),  # base units; contracts on COIN-M
-        pa.field("close_time", _TIME, nullable=False),
+        pa.field("close_time", _TIME, nullable=False),  # its last millisecond
         pa.field("quote_volume", pa.float64()),  # quote units; base units on COIN-M
-        pa.field("trades", pa.int64()),
-        pa.field("taker_buy_base", pa.float64()),
-        pa.field("taker_buy_quote", pa.float64()),
+        pa.field("trades", pa.int64()),  # their number
+        pa.field("taker_buy_base", pa.float64()),  # of volume, what takers bought
+        pa.field("taker_buy_quote", pa.float64()),  # of quote_volume, what takers bought
     ]
 )
 

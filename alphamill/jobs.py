@@ -214,30 +214,30 @@ class RunKind(StrEnum):
 class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
 
-    kind: RunKind
-    lake: str
-    market: Market
-    symbols: tuple[str, ...]
-    intervals: tuple[Interval, ...]
-    start_ms: int
-    end_ms: int
-    rounds: int = 2
+    kind: RunKind  # fetch, features, mine or evaluate
+    lake: str  # where it writes: a folder or s3://bucket/prefix
+    market: Market  # spot, um or cm
+    symbols: tuple[str, ...]  # as the exchange spells them
+    intervals: tuple[Interval, ...]  # of the bars
+    start_ms: int  # UTC epoch milliseconds, included
+    end_ms: int  # excluded
+    rounds: int = 2  # of model calls
     candidates: int = 8  # asked for in one quick_scan call
     shards: int = 2  # evaluate jobs a round
-    budget_usd_micros: int = 0
-    strategy: str = ""
-    expressions: tuple[str, ...] = ()
+    budget_usd_micros: int = 0  # what its model calls may cost
+    strategy: str = ""  # a wish that the models are told
+    expressions: tuple[str, ...] = ()  # given ones, of an evaluate run
     names: tuple[str, ...] = ()  # of the expressions, "" for none; empty: none has one
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # group, symbol -> label
-    llm_url: str = ""
-    tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)
-    search: SearchSettings = SearchSettings()
-    segments: SegmentSettings = SegmentSettings()
+    llm_url: str = ""  # where tiers are asked that name no url
+    tiers: Mapping[Tier, TierSettings] = field(default_factory=dict)  # as the settings had them
+    search: SearchSettings = SearchSettings()  # likewise
+    segments: SegmentSettings = SegmentSettings()  # likewise
     # EVALUATE: several, ascending; then segments has the first. (): that of `segments` alone
     horizons_bars: tuple[int, ...] = ()
-    portfolio: PortfolioSettings = PortfolioSettings()
-    fees: FeeSettings = FeeSettings()
-    gates: GateThresholds = GateThresholds()
+    portfolio: PortfolioSettings = PortfolioSettings()  # likewise
+    fees: FeeSettings = FeeSettings()  # likewise
+    gates: GateThresholds = GateThresholds()  # likewise
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
     salt: str = ""  # set to ask for the same thing again
 

@@ -21,12 +21,12 @@ _BAR = "open_time"  # the column of a change that is a whole bar's
 
 CORRECTIONS = pa.schema(
     [
-        pa.field("open_time", _TIME, nullable=False),
-        pa.field("column", pa.string(), nullable=False),
+        pa.field("open_time", _TIME, nullable=False),  # of the bar
+        pa.field("column", pa.string(), nullable=False),  # what changed; open_time: the whole bar
         pa.field("old", pa.float64()),  # null: there was no bar
         pa.field("new", pa.float64()),  # null: there is no bar any more
         pa.field("seen_at", _TIME, nullable=False),  # by the exchange's clock
-        pa.field("source", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),  # where the new value comes from
     ]
 )
 

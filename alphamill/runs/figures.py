@@ -21,20 +21,20 @@ class Measures:
     found. rank_ic_* and ic_* are of a cross-section; below three symbols time_series_* stand in.
     """
 
-    rank_ic_mean: float | None = None
+    rank_ic_mean: float | None = None  # of the bars' rank correlations across symbols
     rank_ic_t: float | None = None  # Newey-West
-    time_series_rank_corr: float | None = None
+    time_series_rank_corr: float | None = None  # mean over symbols, each in time
     time_series_t: float | None = None  # Newey-West
     p_value: float | None = None  # of whichever t there is; one-sided after discovery
-    ic_mean: float | None = None
+    ic_mean: float | None = None  # as rank_ic_mean, of values
     icir: float | None = None  # mean / std over bars, not annualised
     coverage: float | None = None  # of existing bars, the share with a value
     turnover_per_bar: float | None = None  # one-way
     gross_sharpe: float | None = None  # annualised
     net_sharpe: float | None = None  # annualised
-    gross_sharpe_per_bar: float | None = None
-    net_sharpe_per_bar: float | None = None
-    max_drawdown_frac: float | None = None
+    gross_sharpe_per_bar: float | None = None  # mean / std of a bar's return
+    net_sharpe_per_bar: float | None = None  # after costs
+    max_drawdown_frac: float | None = None  # of the highest equity before, after costs
     break_even_bps: float | None = None  # one-way cost of trading at which the profit is gone
     capacity_quote: float | None = None  # capital, in quote currency
 
@@ -77,8 +77,8 @@ NO_FIGURES = Measures()  # of bars that were not measured, or not yet
 class SegmentFigures(Measures):
     """Measures on one segment of a run, with the open times of its first and last scored bar."""
 
-    start_ms: int | None = None
-    end_ms: int | None = None
+    start_ms: int | None = None  # open time of the first scored bar, UTC epoch
+    end_ms: int | None = None  # of the last
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,22 +89,24 @@ class Trial(TableRow):
     `deflated_sharpe` are of such a run, what stands behind them is of a mining run.
     """
 
-    interval: Interval
+    interval: Interval  # of the bars, as Binance spells it
+    # evaluated, duplicate, fault, invalid, unclean, unreadable or unmeasured; before it is scored
+    # parsed or repaired
     status: str
     round: int = 0  # 0-based
     tier: str | None = None  # a settings.Tier, or "given"; None of bars that are UNMEASURED
     symbol: str | None = None  # in whose call it was proposed; "" in a call about all
-    call_id: str | None = None
+    call_id: str | None = None  # of the model call that proposed it; a row of calls
     call_cost_usd_micros: int | None = None  # of all that the call proposed, repairs included
     proposed: str | None = None  # as the model or the user wrote it
     expression: str | None = None  # in canonical form; None where it could not be read
-    hash: str | None = None
+    hash: str | None = None  # identity of the canonical form
     hypothesis: str | None = None  # the model's idea, or the name of a given expression
     reason: str | None = None  # why it was not scored, or what its units leave open
     repair: str | None = None  # "" as proposed, "free" mended by rule, "model" by a paid call
     repair_unread: str | None = None  # why a paid repair of it could not be read, a line a problem
     cut: bool | None = None  # the reply broke off behind it: the hypothesis may be missing
-    lookback_bars: int | None = None
+    lookback_bars: int | None = None  # earlier bars that a value needs
     direction: int | None = None  # +1 or -1, as discovery found
     discovery: Measures = NO_FIGURES
     score_text: str | None = None  # see `score`
@@ -113,8 +115,8 @@ class Trial(TableRow):
     deflated_sharpe: float | None = None  # in-sample, gross
     validation: Measures = NO_FIGURES
     validation_rank: int | None = None  # 1 is the best of the interval
-    finalist: bool | None = None
-    why_not_finalist: str | None = None
+    finalist: bool | None = None  # whether the holdout was opened for it, unless it was vetoed
+    why_not_finalist: str | None = None  # "" of a finalist
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -221,8 +223,8 @@ class ValidatedTrial(TableRow):
     direction: int
     figures: Measures
     score_text: str
-    fault: str | None = None
-    gross_returns: list[float] | None = None
+    fault: str | None = None  # why it could not be measured
+    gross_returns: list[float] | None = None  # of its book, a bar
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -286,7 +288,7 @@ class ReviewedFinalist(TableRow):
 
     hash: str
     kept: bool = False  # named as one that it would keep; raises no score
-    vetoed: bool = False
+    vetoed: bool = False  # then its holdout stays shut
     reason: str = ""  # of the veto
     unread: str | None = None  # of the reply about all finalists, a line a problem; None: all read
 
@@ -298,7 +300,7 @@ class JudgedFactor(TableRow):
     hash: str
     expression: str
     interval: Interval
-    verdict: Grade
+    verdict: Grade  # rejected, predictive or tradable
     rank: int  # on validation, 1 is the best of all trials
     direction: int  # +1 or -1: a factor that predicts falling prices is sold
     gates: tuple[Gate, ...]  # every question that was asked of it
@@ -314,13 +316,13 @@ class JudgedFactor(TableRow):
     call_cost_usd_micros: int | None = None  # of all that the call proposed, repairs included
     lookback_bars: int | None = None
     veto_reason: str | None = None  # "" without a veto
-    kept_by_model: bool | None = None
+    kept_by_model: bool | None = None  # named by final_verification as one that it would keep
     review_unread: str | None = None  # of final_verification's reply, a line a problem
     look_ahead_ok: bool | None = None  # cutting off the future changes no past value
     holdout_looks: int | None = None  # factors shown these bars so far, by any run; 0: vetoed
     holdout_looks_before: int | None = None  # of them, by earlier runs
     n_trials: int | None = None  # of the search at this interval
-    n_effective: float | None = None
+    n_effective: float | None = None  # independent trials that they amount to
     n_clusters: int | None = None  # of trials whose returns correlate above 0.5
     bh_p: float | None = None  # adjusted for all trials
     deflated_sharpe: float | None = None  # gross, of validation and holdout, by n_trials
@@ -330,17 +332,17 @@ class JudgedFactor(TableRow):
     discovery_pbo: float | None = None  # the same on discovery's folds
     library_correlation: float | None = None  # with the nearest better finalist
     residual_rank_ic: float | None = None  # what is left beside the better finalists
-    residual_t: float | None = None
-    shared_subtree_frac: float | None = None
-    complexity_nodes: int | None = None
+    residual_t: float | None = None  # Newey-West, of it
+    shared_subtree_frac: float | None = None  # of its nodes, those that a better finalist has too
+    complexity_nodes: int | None = None  # of the expression's tree
     earlier_factors: int | None = None  # of earlier runs, that it was compared with
-    earlier_nearest: str | None = None
-    earlier_run: str | None = None
-    earlier_correlation: float | None = None
-    earlier_residual_rank_ic: float | None = None
-    earlier_residual_t: float | None = None
+    earlier_nearest: str | None = None  # hash of the most alike of them
+    earlier_run: str | None = None  # that admitted it
+    earlier_correlation: float | None = None  # with it
+    earlier_residual_rank_ic: float | None = None  # what is left beside those of earlier runs
+    earlier_residual_t: float | None = None  # Newey-West, of it
     snapshot: str | None = None  # hash of the panel
-    code_version: str | None = None
+    code_version: str | None = None  # of alphamill, that judged
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -388,15 +390,15 @@ class Admission(TableRow):
     """A factor in a lake's library."""
 
     number: int  # 0-based, in the order of admission
-    run: str
+    run: str  # that admitted it
     hash: str
     expression: str
     verdict: str
     rank: int  # in its run
     # By a person, afterwards; None of what still counts.
     removed_ms: int | None = None  # UTC epoch
-    removed_by: str | None = None
-    removed_why: str | None = None
+    removed_by: str | None = None  # the user's name on that machine
+    removed_why: str | None = None  # as given with --why
 
     @property
     def removed(self) -> bool:

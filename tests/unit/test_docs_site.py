@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from reference import pages
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 SITE = tomllib.loads((REPOSITORY / "zensical.toml").read_text(encoding="utf-8"))["project"]
-PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+WRITTEN = sorted(
+    path.relative_to(DOCS).as_posix()
+    for path in DOCS.rglob("*.md")
+    if not path.is_relative_to(DOCS / "reference")  # left by `make docs`
+)
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]*`")
 
@@ -41,22 +48,29 @@ def anchors(text: str) -> set[str]:
     return found
 
 
-def test_the_navigation_names_every_page_once() -> None:
-    assert sorted(named(SITE["nav"])) == PAGES
+@pytest.fixture(scope="module")
+def site() -> dict[str, str]:
+    """Every page's text: those that people wrote, and the reference as it would be written now."""
+    people = {page: (DOCS / page).read_text(encoding="utf-8") for page in WRITTEN}
+    return people | {f"reference/{name}": text for name, text in pages().items()}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_somewhere(page: str) -> None:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(text)):
-        if target.startswith(("https://", "http://")):
-            continue
-        path, _, anchor = target.partition("#")
-        there = (DOCS / page).parent.joinpath(path).resolve() if path else DOCS / page
-        assert there.is_relative_to(DOCS), f"{target} is not part of the site"
-        assert there.is_file(), target
-        if anchor:
-            assert anchor in anchors(there.read_text(encoding="utf-8")), target
+def test_the_navigation_names_every_page_once(site: dict[str, str]) -> None:
+    assert sorted(named(SITE["nav"])) == sorted(site)
+
+
+def test_every_link_leads_somewhere(site: dict[str, str]) -> None:
+    for page, text in site.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(text)):
+            if target.startswith(("https://", "http://")):
+                continue
+            path, _, anchor = target.partition("#")
+            there = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+            there = there if path else page
+            assert there in site or (DOCS / there).is_file(), f"{page}: {target}"
+            assert not there.startswith(".."), f"{page}: {target} is not part of the site"
+            if anchor:
+                assert anchor in anchors(site[there]), f"{page}: {target}"
 
 
 def test_nothing_of_the_site_comes_from_another_host() -> None:

@@ -41,34 +41,34 @@ class CallRecord:
         tells.
     """
 
-    run: str
-    call_id: str
+    run: str  # its id
+    call_id: str  # one for all attempts at a call
     attempt: str
     day: str
     tier: str
-    model: str
-    prompt_version: str
-    prompt_hash: str
+    model: str  # as asked for
+    prompt_version: str  # of the template
+    prompt_hash: str  # of all messages
     message_digests: tuple[tuple[str, str], ...]
-    max_tokens: int
-    temperature: float
-    started_ms: int
+    max_tokens: int  # of completion, as allowed
+    temperature: float  # as the settings have it
+    started_ms: int  # when it was sent
     reserved_usd_micros: int
     status: CallStatus = CallStatus.OPEN
-    finished_ms: int | None = None
-    error_class: str = ""
-    error: str = ""
-    served_model: str = ""
-    reply_text: str = ""
-    finish_reason: str = ""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
+    finished_ms: int | None = None  # None while it is open
+    error_class: str = ""  # as usage counts it; "" without an error
+    error: str = ""  # its first 500 characters
+    served_model: str = ""  # as the reply states it
+    reply_text: str = ""  # word for word
+    finish_reason: str = ""  # as the reply states it
+    prompt_tokens: int = 0  # all of them, cached and written ones too
+    cached_tokens: int = 0  # of them, read from the provider's cache
+    completion_tokens: int = 0  # thinking is part of them
     usage_estimated: bool = False
-    latency_ms: int = 0
+    latency_ms: int = 0  # from sending to the whole reply
     provider_cost_usd_micros: int | None = None
     cost_usd_micros: int | None = None
-    cache_write_tokens: int = 0
+    cache_write_tokens: int = 0  # of the prompt's, written to the provider's cache
     table_cost_usd_micros: int | None = None
     endpoint: str = ""  # its host
     usage_doubt: str = ""
