@@ -5,44 +5,20 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import itertools
-import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 
-_SOURCES = ("jit.py", "factors/kernels/*.py", "indicators/kernels/*.py")
+from alphamill.kernel_cache import kernel_cache_folder
 
-
-def _cache_folder() -> Path:
-    """A folder of the user's, one for each state of the kernels' sources.
-
-    Numba looks only at the file of the kernel itself: one that calls a step which has changed in
-    another file would go on with the old step.
-    """
-    digest = hashlib.sha256()
-    for pattern in _SOURCES:
-        for source in sorted(Path(__file__).parent.glob(pattern)):
-            digest.update(source.read_bytes())
-    try:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        base = os.environ.get("NUMBA_CACHE_DIR") or Path(caches) / "alphamill"
-        folder = Path(base) / f"kernels-{digest.hexdigest()[:12]}"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (
-        OSError,
-        RuntimeError,
-    ):  # no HOME and no such user, or nowhere to keep it: compiled anew by each process
-        folder = Path(tempfile.mkdtemp(prefix="alphamill-kernels-"))
-    return folder
-
-
-numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]  # set by numba itself
+# An attribute that numba itself sets.
+numba.config.CACHE_DIR = str(kernel_cache_folder())  # type: ignore[attr-defined]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -80,7 +56,51 @@ def _shared(compiled: Any) -> Any:
     kept = getattr(compiled._cache, "_cache_file", None)
     if type(kept) is IndexDataCacheFile:
         kept.__class__ = SharedCacheFile
+        _compile_once(compiled, f"{kept._index_path}.compiling")
     return compiled
+
+
+def _compile_once(compiled: Any, lock_path: str) -> None:
+    """Of the processes that want a kernel, let one compile it; the rest wait and load its code.
+
+    Else each worker that starts on an empty cache compiles all that it needs by itself, and two on
+    two cores take twice the processor's time.
+    """
+    compile_or_load = compiled.compile
+
+    def compile_alone(signature: Any) -> Any:
+        with global_compiler_lock, _alone(lock_path):
+            return compile_or_load(signature)  # looks for it in the cache first
+
+    compiled.compile = compile_alone
+
+
+_held: set[str] = set()
+
+
+@contextmanager
+def _alone(lock_path: str) -> Iterator[None]:
+    """While no other process is in here with the same path; under numba's own lock.
+
+    Who compiles a kernel waits for the steps that it calls and for nothing else: kernels call no
+    kernel that calls them, so that nobody waits in a circle. A process that dies lets go.
+    """
+    if lock_path in _held:
+        yield
+        return
+    try:
+        lock = Path(lock_path).open("w")  # noqa: SIM115  closed below
+    except OSError:  # a cache that cannot be written to is shared by nobody
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _held.add(lock_path)
+        try:
+            yield
+        finally:
+            _held.discard(lock_path)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # even where a fork has kept the file open
 
 
 def inline(function: F) -> F:

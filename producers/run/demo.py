@@ -22,6 +22,7 @@ from alphamill.controls.recovered import search_planted
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
+from alphamill.kernel_cache import nothing_compiled_yet
 from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger, RunRecord, RunState
 from alphamill.redis_address import open_client
@@ -43,6 +44,7 @@ from alphamill.usage import RedisUsage
 from producers import options
 from producers.read.watch import wait_for_run
 from producers.run.up import (
+    FIRST_TIME,
     command,
     keep_up,
     terminated_as_interrupt,
@@ -118,7 +120,7 @@ def demo(
     \b
     Example:
       alphamill demo
-      alphamill demo --replay ../shared/data/klines/spot --interval 1h
+      alphamill demo --replay ~/recordings --interval 1h
     """
     folder = (home or load_settings().home / "demo").resolve()
     if replay is not None:
@@ -185,6 +187,8 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
             "ALPHAMILL_LLM_API_KEY": _KEY,
         }
         say(f"Redis is up; starting exchange, offline LLM and workers; logs in {home / 'logs'}")
+        if nothing_compiled_yet():
+            say(FIRST_TIME)
         simulators = [
             Service(
                 "exchange",

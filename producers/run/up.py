@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from alphamill.errors import Misconfigured
+from alphamill.kernel_cache import nothing_compiled_yet
 from alphamill.ledger.presence import Presence
 from alphamill.redis_address import open_client
 from alphamill.redis_store import connect
@@ -22,6 +23,11 @@ from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
 from alphamill.stack.pools import POOLS
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
+
+FIRST_TIME = (
+    "the first run here compiles its kernels when it comes to features and to evaluate: about a "
+    "minute of one core each, once"
+)
 
 
 def command(*arguments: str) -> list[str]:
@@ -145,6 +151,8 @@ def _run(settings: Settings, flower_port: int) -> None:
         env = {"ALPHAMILL_HOME": str(home), "ALPHAMILL_REDIS_URL": url}
         supervisor.start(worker_services(home, env, flower_port))
         click.echo(f"up: Flower on http://127.0.0.1:{flower_port}, logs in {home / 'logs'}")
+        if nothing_compiled_yet():
+            click.echo(FIRST_TIME)
         click.echo("submit from another terminal, for example: alphamill mine --help")
         while True:
             keep_up(supervisor, embedded)

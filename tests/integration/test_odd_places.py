@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from alphamill import jit
+from alphamill import kernel_cache
 from alphamill.clock import SystemClock
 from alphamill.errors import Misconfigured
 from alphamill.frames import Market
@@ -102,7 +102,7 @@ def test_kernels_find_a_place_without_any_home(monkeypatch):
     for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", nobody)
-    folder = jit._cache_folder()
+    folder = kernel_cache.kernel_cache_folder()
     assert folder.is_dir()
     folder.rmdir()
 
