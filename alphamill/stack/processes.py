@@ -81,8 +81,13 @@ class Supervisor:
         self._running: dict[str, _Running] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, services: Sequence[Service], timeout_s: float = 120.0) -> None:
-        """Start all, then wait until each is ready.
+    def start(
+        self,
+        services: Sequence[Service],
+        timeout_s: float = 120.0,
+        is_up: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Start all, then wait until each is ready, in order; `is_up` is told the name of each.
 
         Raises GiveUp, naming the log, if one ends or is not ready in time.
         """
@@ -97,6 +102,7 @@ class Supervisor:
                     state = f"ended with {code}" if code is not None else "is not ready"
                     raise GiveUp(f"{service.name} {state}; {self._last_words(service.name)}")
                 time.sleep(0.05)
+            is_up(service.name)
 
     def watch(self) -> list[str]:
         """Restart what has died, with a growing pause; returns the names. Call now and then."""

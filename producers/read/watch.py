@@ -84,7 +84,8 @@ def _lines(console: Console, rate: FetchRate | None) -> Show:
             if jobs.settled and tenths.get(stage) != tenth:
                 tenths[stage] = tenth
                 note = f", {jobs.failed} failed" if jobs.failed else ""
-                console.print(f"{stage:28s} {jobs.settled}/{jobs.total}{note}", highlight=False)
+                label = stage.removeprefix("propose.")
+                console.print(f"{label:20s} {jobs.settled}/{jobs.total}{note}", highlight=False)
         beneath, now_s = _bars(run, rate), time.monotonic()
         if run.state not in ENDED and now_s <= next_s:
             return

@@ -47,6 +47,7 @@ from producers.run.up import (
     FIRST_TIME,
     command,
     keep_up,
+    starting,
     terminated_as_interrupt,
     uninterrupted,
     worker_services,
@@ -175,6 +176,7 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
     config.write_text(_CONFIG.format(model=PROPOSER), encoding="utf-8")
     source = ["--replay", str(replay.resolve())] if replay else ["--interval", interval.value]
     try:
+        say(f"starting Redis; logs in {home / 'logs'}")
         env = {
             "ALPHAMILL_HOME": str(home),
             "ALPHAMILL_CONFIG": str(config),
@@ -186,7 +188,6 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
             "ALPHAMILL_LLM_URL": f"http://127.0.0.1:{llm_port}/v1",
             "ALPHAMILL_LLM_API_KEY": _KEY,
         }
-        say(f"Redis is up; starting exchange, offline LLM and workers; logs in {home / 'logs'}")
         if nothing_compiled_yet():
             say(FIRST_TIME)
         simulators = [
@@ -203,12 +204,15 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
                 lambda: _reads(f"http://127.0.0.1:{llm_port}/v1/models"),
             ),
         ]
-        supervisor.start([*simulators, *worker_services(home, env, flower_port)])
+        services = [*simulators, *worker_services(home, env, flower_port)]
+        with starting([service.name for service in services]) as is_up:
+            supervisor.start(services, is_up=is_up)
         say(f"all is up; Flower on http://127.0.0.1:{flower_port} while this runs")
         os.environ.update(env)  # this process submits to that stack and to no other
         yield _Stack(load_settings(), exchange_url, lambda: keep_up(supervisor, embedded))
     finally:
         with uninterrupted():
+            say("stopping ...")
             supervisor.stop()
             embedded.stop()
 

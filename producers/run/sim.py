@@ -71,7 +71,7 @@ def _say_port(what: str, port: int) -> None:
 @click.option(
     "--replay",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of SYMBOL-INTERVAL.parquet recordings.",
+    help="A folder of SYMBOL-INTERVAL.parquet recordings, or of folders spot, um, cm of them.",
 )
 @click.option("--synthetic", "seed", type=int, help="Seed of a synthetic market (the default).")
 @click.option("--interval", "intervals", type=options.Intervals(), help="Of the synthetic market.")
@@ -184,9 +184,17 @@ def exchange(
 ) -> None:
     """Serve Binance's kline API, streams and archive from recordings or a seeded market.
 
+    --replay serves files as they are: those of the folder itself as spot, or those of its folders
+    spot, um (USD-M) and cm (COIN-M) each as that market. BTCUSDT-1h.parquet has the columns
+    open_time (UTC, a timestamp or integer milliseconds), open, high, low, close, volume and, where
+    they are recorded, quote_volume, trades, taker_buy_base, taker_buy_quote. Beside it in um or cm,
+    BTCUSDT-fundingRate.parquet has funding_time, funding_rate and, where known, rate_type (Special
+    or Regular). Only recorded intervals are served.
+
     \b
     Example:
       alphamill sim exchange --port 8001 --replay ../shared/data/klines/spot
+      alphamill sim exchange --port 8001 --replay ../shared/data/klines   # spot/ and um/
     """
     from alphamill.sim.exchange import ExchangeConfig, run_exchange
     from alphamill.sim.market import SyntheticMarket

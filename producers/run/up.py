@@ -7,11 +7,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from alphamill.errors import Misconfigured
 from alphamill.kernel_cache import nothing_compiled_yet
@@ -79,6 +80,26 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextmanager
+def starting(names: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """Says on stderr what a start waits for; the block calls what it is given as each is up.
+
+    A terminal shows one line that moves, a pipe gets a line a process.
+    """
+    console, waiting = Console(stderr=True, highlight=False), list(names)
+    console.print(f"starting {len(names)} processes: {', '.join(names)}", soft_wrap=True)
+    with console.status("") if console.is_terminal else nullcontext() as moving:
+
+        def is_up(name: str) -> None:
+            waiting.remove(name)
+            if moving is None:
+                console.print(f"{name} is up", soft_wrap=True)
+            elif waiting:
+                moving.update(f"{len(names) - len(waiting)} of {len(names)}, next {waiting[0]}")
+
+        yield is_up
 
 
 def prepared(home: Path) -> Path:
@@ -149,7 +170,9 @@ def _run(settings: Settings, flower_port: int) -> None:
         url = embedded.start() if embedded else settings.redis_url
         connect(settings.model_copy(update={"redis_url": url}))
         env = {"ALPHAMILL_HOME": str(home), "ALPHAMILL_REDIS_URL": url}
-        supervisor.start(worker_services(home, env, flower_port))
+        services = worker_services(home, env, flower_port)
+        with starting([service.name for service in services]) as is_up:
+            supervisor.start(services, is_up=is_up)
         click.echo(f"up: Flower on http://127.0.0.1:{flower_port}, logs in {home / 'logs'}")
         if nothing_compiled_yet():
             click.echo(FIRST_TIME)

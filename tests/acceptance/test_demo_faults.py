@@ -85,7 +85,8 @@ def test_it_can_be_interrupted_and_leaves_nothing(launch, small_market, tmp_path
     command = launch(home, "demo", "--home", str(home), "--replay", str(small_market))
     command.until(lambda: command.reached(stage), stage, work_s())
     assert command.send(which) == 130
-    assert command.err.strip().splitlines()[-1] == "interrupted"
+    assert command.err.strip().splitlines()[-2:] == ["stopping ...", "interrupted"]
+    assert "\nworker-evaluate is up\n" in command.err
     assert "Traceback" not in command.out + command.err
     command.expect_nothing_left()
 
@@ -110,7 +111,7 @@ def test_a_killed_demo_takes_everything_along_and_can_be_run_again(launch, small
     assert command.send(signal.SIGKILL) == -signal.SIGKILL
     command.until_gone(end_s())
     again = launch(home, *words)
-    again.until(lambda: "Redis is up" in again.err, "the next demo", start_s())
+    again.until(lambda: "processes: exchange, llm" in again.err, "the next demo", start_s())
     assert again.send(signal.SIGINT) == 130
     again.expect_nothing_left()
 

@@ -17,6 +17,7 @@ from alphamill.frames import FloatArray, IntArray, Interval, Market, is_symbol
 from alphamill.sim.market.bars import Bars, BoolArray, Settlements
 
 _FILE = re.compile(r"(?P<symbol>\w+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
+_CONTRACT = re.compile(r"\w+_(PERP|\d{6})-")  # symbols that only futures have
 _log = logging.getLogger(__name__)
 _FUNDING = "-fundingRate.parquet"
 _NAMED = 20  # of the files that are not served
@@ -46,7 +47,11 @@ class ReplaySource:
         self._settled: dict[Path, Settlements] = {}
         for name in Market:
             self._find(folder / name, name)
-        if not self._files:
+        if self._files:
+            self._say_beside(folder)
+        else:
+            if market is Market.SPOT:
+                _refuse_futures(folder)
             self._find(folder, market)
         if not self._files:
             raise Misconfigured(
@@ -94,6 +99,17 @@ class ReplaySource:
                     }
         return {"kind": "replay", "folder": self._folder.name, "markets": markets}
 
+    def _say_beside(self, folder: Path) -> None:
+        """Recordings beside the folders of markets belong to none of them."""
+        beside = [path.name for path in sorted(folder.glob("*.parquet"))]
+        if beside:
+            _log.warning(
+                "%s: %d files lie beside the folders of markets and are not served: %s",
+                folder,
+                len(beside),
+                ", ".join(map(ascii, beside[:_NAMED])),
+            )
+
     def _find(self, folder: Path, market: Market) -> None:
         passed_over = []
         for path in sorted(folder.glob("*.parquet")):
@@ -114,6 +130,28 @@ class ReplaySource:
                 len(passed_over),
                 ", ".join(map(ascii, passed_over[:_NAMED])),
             )
+
+
+def _refuse_futures(folder: Path) -> None:
+    """Raise Misconfigured for recordings of futures, which would be served as spot."""
+    where = folder.resolve()
+    if where.name in (Market.USD_M, Market.COIN_M):
+        raise Misconfigured(
+            "replay",
+            f"{where} is named as a market of futures, and its files would be served as spot",
+            f"name the folder above it: {where.parent}",
+        )
+    found = [
+        path.name
+        for path in sorted(where.glob("*.parquet"))
+        if path.name.endswith(_FUNDING) or _CONTRACT.match(path.name)
+    ]
+    if found:
+        raise Misconfigured(
+            "replay",
+            f"{where} holds futures ({found[0]}), which would be served as spot",
+            f"move its files into {where / Market.USD_M} (COIN-M: {Market.COIN_M}), name {where}",
+        )
 
 
 def read_recording(path: Path) -> Bars:
@@ -163,7 +201,11 @@ def _columns(
     table = pq.read_table(path)
     missing = [name for name in (time, *needed) if name not in table.column_names]
     if missing:
-        raise Misconfigured("replay", f"{path.name} lacks {', '.join(missing)}", "see its columns")
+        raise Misconfigured(
+            "replay",
+            f"{path.name} lacks {', '.join(missing)}",
+            "alphamill sim exchange --help names the columns of a recording",
+        )
     times = table[time].cast("int64").to_numpy()
     order = np.argsort(times, kind="stable")
     columns = {

@@ -118,6 +118,33 @@ def test_a_flat_folder_is_one_market_and_named_folders_are_theirs(tmp_path):
     assert named.describe()["markets"]["cm"]["BTCUSD_PERP"]["4h"]["rows"] == 3
 
 
+@pytest.mark.parametrize("name", ["BTCUSDT-fundingRate", "BTCUSD_PERP-1h", "ETHUSDT_240628-1h"])
+def test_futures_are_not_served_as_spot(tmp_path, name):
+    folder = tmp_path / "klines" / "um"
+    folder.mkdir(parents=True)
+    write(folder / "BTCUSDT-1h.parquet", **six())
+    with pytest.raises(
+        Misconfigured, match=r"um is named as .*name the folder above it: .*klines$"
+    ):
+        ReplaySource(folder)
+    assert ReplaySource(folder.parent).symbols(Market.USD_M) == ["BTCUSDT"]
+    assert ReplaySource(folder, Market.USD_M).symbols(Market.USD_M) == ["BTCUSDT"]
+
+    write(tmp_path / "BTCUSDT-1h.parquet", **six())
+    assert ReplaySource(tmp_path).symbols(Market.SPOT) == ["BTCUSDT"]
+    write(tmp_path / f"{name}.parquet", **six())
+    with pytest.raises(Misconfigured, match=rf"holds futures \({name}.*move its files into .*/um "):
+        ReplaySource(tmp_path)
+
+
+def test_recordings_beside_the_folders_of_markets_are_named(tmp_path, caplog):
+    (tmp_path / "spot").mkdir()
+    write(tmp_path / "spot" / "BTCUSDT-1h.parquet", **six())
+    write(tmp_path / "ETHUSDT-1h.parquet", **six())
+    assert ReplaySource(tmp_path).symbols(Market.SPOT) == ["BTCUSDT"]
+    assert "1 files lie beside the folders of markets and are not served: 'ETHUSDT" in caplog.text
+
+
 def test_bad_recordings_are_named(tmp_path):
     with pytest.raises(Misconfigured, match="SYMBOL-INTERVAL"):
         ReplaySource(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from alphamill.errors import Misconfigured
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.stack.embedded_redis import EmbeddedRedis, answers, find_redis_binary
-from alphamill.stack.processes import signals_deferred
+from alphamill.stack.processes import Service, Supervisor, signals_deferred
 from producers.run import up
 from tests.deadlines import start_s
 
@@ -81,6 +81,27 @@ def test_sigterm_ends_the_block_as_ctrl_c_does():
     with pytest.raises(KeyboardInterrupt), up.terminated_as_interrupt():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_start_says_what_it_waits_for(tmp_path, capsys, monkeypatch):
+    services = [Service("first", ["sleep", "60"]), Service("second", ["sleep", "60"])]
+    supervisor = Supervisor(tmp_path)
+    try:
+        with up.starting(["first", "second"]) as is_up:
+            supervisor.start(services, is_up=is_up)
+    finally:
+        supervisor.stop()
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "starting 2 processes: first, second",
+        "first is up",
+        "second is up",
+    ]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    with up.starting(["first", "second"]) as is_up:
+        is_up("first")
+    assert "first is up" not in capsys.readouterr().err
 
 
 def test_a_signal_in_the_block_takes_effect_at_its_end():
