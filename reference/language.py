@@ -51,8 +51,7 @@ def _operator(one: Operator) -> tuple[str, ...]:
     spelt = f"x {one.symbol} y" if one.symbol and len(one.params) == 2 else one.name + one.signature
     return (
         code(spelt),
-        words(one.meaning)
-        + (" Early values depend on where history starts." if one.recursive else ""),
+        words(one.meaning),
         code(one.example),
         "; ".join(filter(None, map(_param, one.params))),
         "" if one.history is History.NONE else code(one.history.value),

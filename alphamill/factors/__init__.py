@@ -3,7 +3,7 @@
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import MINING_BOUNDS, Bounds
 from alphamill.factors.check import Fault, check
-from alphamill.factors.compute import compute, compute_many
+from alphamill.factors.compute import VALUES_VERSION, compute, compute_many
 from alphamill.factors.dialects import DIFFERENCES
 from alphamill.factors.factor import Factor, parse
 from alphamill.factors.manual import dialect_table, manual
@@ -14,6 +14,7 @@ __all__ = [
     "DIFFERENCES",
     "MINING_BOUNDS",
     "OPERATORS",
+    "VALUES_VERSION",
     "ZOO_FIELDS",
     "Bounds",
     "Factor",

@@ -21,7 +21,9 @@ from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.schedule import Schedule, alike_in_turn
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
 from alphamill.frames import FloatArray, IntArray, Panel
+from alphamill.grid import index_at
 
+VALUES_VERSION = 2  # raise it when a value changes, be it in its last bit; runs keep it
 KEPT_COLUMNS = 12
 """Columns that are held at most for factors to come."""
 _TILE_VALUES = 16_384  # 128 kB an array
@@ -31,6 +33,7 @@ def compute(
     factor: Factor,
     panel: Mapping[str, FloatArray],
     groups: Mapping[str, Sequence[object]] | None = None,
+    first_bar: int | None = None,
 ) -> FloatArray:
     """The factor's values, a new float64 array (bars, symbols); finite or NaN.
 
@@ -38,16 +41,20 @@ def compute(
         where they are absent. An infinity counts as NaN: a plain mapping is looked through for
         them at every call, a Panel was when it was made.
     groups: group name -> one label a symbol; a symbol labelled None belongs to no group.
-    Row t depends on rows up to t alone; the first `lookback_bars` rows are NaN.
+    first_bar: the number of row 0 among all bars of its interval (see `grid`), which a Panel knows
+        by its times; of arrays without times it is 0 unless given.
+    Row t depends on rows t - `lookback_bars` to t alone, to the bit and whatever row a panel begins
+    with, if its rows keep their numbers; the first `lookback_bars` rows are NaN.
     Raises FactorError naming a field or group that is missing.
     """
-    return next(iter(compute_many((factor,), panel, groups)))[1]
+    return next(iter(compute_many((factor,), panel, groups, first_bar)))[1]
 
 
 def compute_many(
     factors: Sequence[Factor],
     panel: Mapping[str, FloatArray],
     groups: Mapping[str, Sequence[object]] | None = None,
+    first_bar: int | None = None,
 ) -> Iterator[tuple[int, FloatArray]]:
     """(index, values) of each factor, as `compute` gives them to the bit, alike ones in turn.
 
@@ -55,7 +62,7 @@ def compute_many(
     and the values handed out, about KEPT_COLUMNS arrays of a field's size are held.
     Raises FactorError naming a field or group that is missing, before anything is computed.
     """
-    evaluation = _Evaluation(panel, groups or {})
+    evaluation = _Evaluation(panel, groups or {}, _first_bar(panel, first_bar))
     trees = [evaluation.expand(factor.tree) for factor in factors]
     for tree in trees:
         evaluation.check_inputs(tree)
@@ -69,6 +76,14 @@ def compute_many(
         del values  # the caller may drop it before the next is made
 
 
+def _first_bar(panel: Mapping[str, FloatArray], given: int | None) -> int:
+    if given is not None:
+        return given
+    if isinstance(panel, Panel) and panel.n_bars:
+        return index_at(panel.interval, int(panel.times_ms[0]))
+    return 0
+
+
 def _tie(node: Node) -> float:
     """The fraction to which two of its values agree that share a rank."""
     from alphamill.factors.kernels import TIE
@@ -80,9 +95,13 @@ class _Evaluation:
     """Factors over one panel."""
 
     def __init__(
-        self, panel: Mapping[str, FloatArray], groups: Mapping[str, Sequence[object]]
+        self,
+        panel: Mapping[str, FloatArray],
+        groups: Mapping[str, Sequence[object]],
+        first_bar: int,
     ) -> None:
         self._panel = panel
+        self._first_bar = first_bar
         self._groups = groups
         self._codes: dict[str, IntArray] = {}
         self._ready: dict[Node, FloatArray] = {}
@@ -162,7 +181,7 @@ class _Evaluation:
         return self._tiled(node)
 
     def _window(self, node: Call) -> FloatArray:
-        from alphamill.factors.kernels.table import RANKING, WINDOW  # loads numba
+        from alphamill.factors.kernels.table import FREE_OF_GRID, RANKING, WINDOW  # loads numba
 
         args: list[FloatArray | float] = []
         for arg in node.args:
@@ -174,6 +193,8 @@ class _Evaluation:
             args[-1] = float(args[-1])
         if node.name in RANKING:
             args += [_tie(arg) for arg in node.args if not isinstance(arg, Number)]
+        if node.name not in FREE_OF_GRID:
+            args.append(self._first_bar)
         return WINDOW[node.name](*args)
 
     def _tiled(self, node: Node) -> FloatArray:

@@ -151,7 +151,7 @@ DIFFERENCES = (
     Difference("decay_linear", "newest weighs most", "weights d ... 1, order not said", "none"),
     Difference("WMA", "weights 1 ... n over their sum", "none",
                "the weighted sum over n twice (0.73 for 1 ... 5, not 3.67)"),
-    Difference("EMA", "mean of the first n, then recursive", "none",
+    Difference("EMA", "of bars that weigh over 1e-4", "none",
                "ewm(span), adjusted; a fraction is an alpha (refused here)"),
     Difference("correlation with a constant", "NaN, by a relative tolerance", "not said",
                "NaN below a std of 2e-5: a coin at 0.000012 is a constant"),

@@ -25,12 +25,12 @@ class Factor:
 
     text: canonical; parses back to the same factor.
     hash: 16 hex digits of its SHA-256; equal for expressions that differ only in spelling.
-    lookback_bars: earlier bars that a value needs; the first so many bars are NaN.
+    lookback_bars: earlier bars that a value needs, and all that it depends on: with them it has
+        the same bits wherever history starts. The first so many bars are NaN.
     fields: names in the expression, sorted; `columns`: what the panel must hold for them (vwap
         does with fewer, see compute).
     unit: "ratio", "price", ...; "unknown" if faulty or made of fields of unknown unit.
     units: units of the fields named to `parse`, for `check`.
-    is_recursive: holds ema or rma, whose early values depend on where history starts.
     """
 
     text: str
@@ -39,7 +39,6 @@ class Factor:
     fields: tuple[str, ...]
     columns: tuple[str, ...]
     unit: str
-    is_recursive: bool
     tree: Node
     units: Mapping[str, str]
 
@@ -91,7 +90,6 @@ def factor_of(
     text = to_text(tree)
     names = sorted({node.name for node in walk(tree) if isinstance(node, Field)})
     known = {name: unit for name, unit in (units or {}).items() if name in names}
-    calls = [node.name for node in walk(tree) if isinstance(node, Call)]
     return Factor(
         text=text,
         hash=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -99,7 +97,6 @@ def factor_of(
         fields=tuple(names),
         columns=tuple(sorted({column for name in names for column in columns_of(name)})),
         unit=unit_name(tree, known),
-        is_recursive=any(OPERATORS[name].recursive for name in calls),
         tree=tree,
         units=MappingProxyType(known),
     )
@@ -116,9 +113,10 @@ def _lookback_bars(node: Node) -> int:
     if not isinstance(node, Call):
         return 0
     operator = OPERATORS[node.name]
-    literals = tuple(
-        int(arg.value)
-        for param, arg in zip(operator.params, node.args, strict=False)
-        if param.kind is Kind.BARS and isinstance(arg, Number)
-    )
-    return operator.history_bars(literals) + max(_lookback_bars(arg) for arg in node.args)
+    literals: dict[Kind, list[float]] = {Kind.BARS: [], Kind.NUMBER: []}
+    for param, arg in zip(operator.params, node.args, strict=False):
+        if param.kind in literals and isinstance(arg, Number):
+            literals[param.kind].append(arg.value)
+    bars = tuple(map(int, literals[Kind.BARS]))
+    own = operator.history_bars(bars, tuple(literals[Kind.NUMBER]))
+    return own + max(_lookback_bars(arg) for arg in node.args)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from alphamill.factors.units import UnitRule
@@ -33,6 +35,22 @@ class History(StrEnum):
     WINDOW = "bars - 1"
     LAG = "bars"
     LAGGED_WINDOW = "bars - 1 + lag"
+    EXPONENTIAL = "bars until 1e-4 of the weight is left, at least bars and at most 5000, less 1"
+
+
+FORGOTTEN, LONGEST_MEMORY_BARS = 1e-4, 5_000
+
+
+def exponential_span(bars: int, alpha: float) -> int:
+    """Bars that an exponential mean looks at, this one included: older ones would weigh FORGOTTEN.
+
+    alpha: the newest value's weight. At least `bars`; else at most LONGEST_MEMORY_BARS, so that
+    every window that can be written can be looked back on.
+    """
+    if alpha >= 1:
+        return bars
+    span = math.ceil(math.log(FORGOTTEN) / math.log1p(-alpha))
+    return max(bars, min(span, LONGEST_MEMORY_BARS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,8 @@ class Operator:
     aliases: tuple[str, ...] = ()
     symbol: str = ""  # infix spelling, if it has one
     commutative: bool = False  # the first two arguments may change places
-    recursive: bool = False  # early values depend on where history starts
+    # Of an exponential mean: the newest value's weight, from the literals.
+    alpha: Callable[..., float] | None = field(default=None, compare=False, repr=False)
 
     @property
     def signature(self) -> str:
@@ -79,13 +98,15 @@ class Operator:
         """How many arguments must be given."""
         return sum(p.default is None for p in self.params)
 
-    def history_bars(self, literals: tuple[int, ...]) -> int:
-        """Earlier bars that this operator itself needs, given its literal bars."""
+    def history_bars(self, bars: tuple[int, ...], numbers: tuple[float, ...] = ()) -> int:
+        """Earlier bars that this operator itself needs, given its literal bars and numbers."""
         if self.history is History.NONE:
             return 0
         if self.history is History.LAG:
-            return literals[0]
-        return sum(literals) - 1
+            return bars[0]
+        if self.alpha is not None:
+            return exponential_span(bars[0], self.alpha(*bars, *numbers)) - 1
+        return sum(bars) - 1
 
 
 X, Y = Param("x"), Param("y")
@@ -132,11 +153,11 @@ def window(
     *aliases: str,
     history: History = History.WINDOW,
     commutative: bool = False,
-    recursive: bool = False,
+    alpha: Callable[..., float] | None = None,
 ) -> Operator:
     """An operator over a window of one symbol."""
     common = (name, params, Family.WINDOW, unit, meaning, example, history, aliases)
-    return Operator(*common, commutative=commutative, recursive=recursive)
+    return Operator(*common, commutative=commutative, alpha=alpha)
 
 
 def cross(

@@ -15,6 +15,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment
 from alphamill.lake import run_key
 from alphamill.language import read_expression
+from alphamill.replay.difference import Code, farthest
 from alphamill.replay.run import NOT_COMPARED
 from alphamill.runs.holdout_looks import HoldoutLooks, looks_before
 from alphamill.runs.known_factors import KnownFactors
@@ -37,7 +38,7 @@ class ColumnDifference:
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """What came out. `columns` were compared bit by bit."""
+    """What came out. `columns` were compared bit by bit; farthest, code: as of `Replayed`."""
 
     hash: str
     expression: str
@@ -45,6 +46,8 @@ class Recheck:
     verdict: str  # as computed now
     columns: int
     differences: tuple[ColumnDifference, ...]
+    farthest: float | None
+    code: Code
 
     @property
     def equal(self) -> bool:
@@ -67,7 +70,14 @@ def recheck(factor: JudgedFactor, deps: RunDeps) -> Recheck:
         if not _same(then[name], now[name])
     )
     return Recheck(
-        factor.hash, factor.expression, factor.interval, computed.verdict, len(names), differences
+        factor.hash,
+        factor.expression,
+        factor.interval,
+        computed.verdict,
+        len(names),
+        differences,
+        farthest([(one.stored, one.computed) for one in differences]),
+        Code.of([factor]),
     )
 
 

@@ -21,6 +21,7 @@ from alphamill.ledger import JobSpec
 from alphamill.llm.call import Call, PaidReply
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.mill import InProcess
+from alphamill.replay.difference import Code, farthest
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.schemas import SUMMARY, RunDeps
@@ -57,12 +58,18 @@ class RowDifference:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How many rows were compared, what differs, and which jobs failed this time."""
+    """How many rows were compared, what differs, and which jobs failed this time.
+
+    farthest: the largest relative difference of two numbers; None if something else differs.
+    code: what computed the run, and what computes now.
+    """
 
     trials: int
     verdicts: int
     differences: tuple[RowDifference, ...]
     failed: tuple[str, ...]
+    farthest: float | None
+    code: Code
 
     @property
     def equal(self) -> bool:
@@ -83,13 +90,33 @@ def replay(run: PublishedRun, scratch: Lake) -> Replayed:
     failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run.id))
     publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, run.spec, (), run.missing))
     differences: list[RowDifference] = []
+    pairs: list[tuple[Any, Any]] = []
     sizes = {}
     for name in ("trials", "factors"):
         key = run_key(run.id, f"{name}.parquet")
         before, after = (lake.read(key).to_pylist() for lake in (run.lake, scratch))
-        differences += _compare(name, before, after)
+        found = _compare(name, before, after)
+        differences += found
+        if found:
+            pairs += [(_compared(one), _compared(two)) for one, two in _rows(before, after)]
         sizes[name] = len(before)
-    return Replayed(sizes["trials"], sizes["factors"], tuple(differences), failed)
+    code = Code.of(run.factors)
+    found_apart = farthest(pairs)
+    return Replayed(
+        sizes["trials"], sizes["factors"], tuple(differences), failed, found_apart, code
+    )
+
+
+def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in NOT_COMPARED}
+
+
+def _rows(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    nothing: Mapping[str, Any] = {}
+    for one, two in zip_longest(before, after, fillvalue=nothing):
+        yield one, {name: two.get(name) for name in (one or two)}
 
 
 def _copy_inputs(run: PublishedRun, scratch: Lake) -> None:
@@ -110,8 +137,7 @@ def _compare(
 ) -> list[RowDifference]:
     """Row by row; numbers must be the same to the last bit, a NaN of older code is today's null."""
     found = []
-    nothing: Mapping[str, Any] = {}
-    for one, two in zip_longest(before, after, fillvalue=nothing):
+    for one, two in _rows(before, after):
         row = one or two
         names = [name for name in row if _stored(one.get(name)) != _stored(two.get(name))]
         if columns := tuple(name for name in names if name not in NOT_COMPARED):

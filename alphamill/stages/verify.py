@@ -9,7 +9,7 @@ from typing import Any
 
 import alphamill
 from alphamill.evaluation import Grade, Segment, TrialFacts, judge
-from alphamill.factors import check
+from alphamill.factors import VALUES_VERSION, check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, VerifyJob
@@ -35,6 +35,9 @@ from alphamill.runs.schemas import (
     read_trials,
     write_rows,
 )
+
+CODE_VERSION = f"{alphamill.__version__}+values.{VALUES_VERSION}"
+"""What computes: a run whose verdicts bear another one may have other last digits, or values."""
 
 _OF_THE_TRIAL = (
     "hash expression interval hypothesis tier symbol call_id call_cost_usd_micros round direction "
@@ -160,7 +163,7 @@ def judged(
         deflated_sharpe=finite(verdict.deflated_sharpe),
         deflated_sharpe_effective=finite(verdict.deflated_sharpe_effective),
         deflated_sharpe_uncapped=finite(verdict.deflated_sharpe_uncapped),
-        code_version=alphamill.__version__,
+        code_version=CODE_VERSION,
         snapshot=_snapshot(deps, trial.interval),
         discovery=DiscoveryFigures.of(discovery, **dates[Segment.DISCOVERY]),
         validation=SegmentFigures.of(validation, **dates[Segment.VALIDATION]),

@@ -107,7 +107,6 @@ def _operator(name: str) -> dict[str, Any]:
         "aliases": list(operator.aliases),
         "symbol": operator.symbol,
         "commutative": operator.commutative,
-        "recursive": operator.recursive,
     }
 
 

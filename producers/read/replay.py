@@ -37,8 +37,9 @@ def replay(words: tuple[str, ...], run: str | None, keep: Path | None, as_json: 
     """Compute a finished mining run, or one factor's verdict, again at no cost and compare.
 
     From the run's snapshot of the market and the models' replies, as they lie in the lake: no
-    exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs. Without
-    RUN the newest. A factor is named by its number on the board, or its hash or the beginning of
+    exchange, no model and no Redis is asked. Exits with 1 if a trial or a verdict differs, and says
+    so if the run was computed by a version with other values, and by how much. Without RUN the
+    newest. A factor is named by its number on the board, or its hash or the beginning of
     that.
 
     \b
@@ -71,6 +72,8 @@ def _say(run_id: str, done: Replayed) -> None:
     for one in done.differences[:_SHOWN]:
         where = f"{one.table}: {plain(one.row, 80)}"
         click.echo(f"{where}: {', '.join(one.columns[:5])} differ", err=True)
+    if not done.equal and (why := done.code.explain(done.farthest)):
+        click.echo(why, err=True)
     verdict = "equal" if done.equal else f"{len(done.differences)} rows differ"
     click.echo(f"{run_id}: {done.trials} trials, {done.verdicts} verdicts, $0 spent: {verdict}")
 
@@ -91,6 +94,8 @@ def _say_factor(run_id: str, done: Recheck) -> None:
     for one in done.differences[:_SHOWN]:
         was, now = plain(one.stored, 80), plain(one.computed, 80)
         click.echo(f"{one.column}: stored {was}, computed {now}", err=True)
+    if not done.equal and (why := done.code.explain(done.farthest)):
+        click.echo(why, err=True)
     verdict = "equal" if done.equal else f"{len(done.differences)} differ"
     click.echo(f"{done.hash} of {run_id}: {plain(done.expression, 200)}")
     click.echo(f"{done.verdict}; {done.columns} columns computed again: {verdict}")

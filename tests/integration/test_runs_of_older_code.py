@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
+from alphamill.stages.verify import CODE_VERSION
 from producers.cli import main
 
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "runs_of_2026_11.tar.xz"
@@ -30,14 +32,14 @@ def old_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alphamill(
     old_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """`alphamill("factors", ...)` with the old lake and no Redis; it must succeed."""
+    """`alphamill("factors", ...)` with the old lake and no Redis; it exits with 0, or `exits`."""
     monkeypatch.setenv("ALPHAMILL_LAKE", str(old_lake))
     monkeypatch.setenv("ALPHAMILL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ALPHAMILL_REDIS_URL", "redis://127.0.0.1:1/0")
 
-    def call(*arguments: str) -> Result:
+    def call(*arguments: str, exits: int = 0) -> Result:
         result = CliRunner().invoke(main, arguments)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == exits, result.output
         return result
 
     return call
@@ -50,16 +52,34 @@ def test_the_same_question_still_has_the_same_id(old_lake: Path, run_id: str) ->
     assert RunSpec.from_message(summary["spec"]).run_id == run_id
 
 
-def test_replay_computes_every_trial_and_verdict_again_to_the_bit(
+def test_replay_says_that_the_values_are_of_another_version_and_how_little_they_differ(
     alphamill: Callable[..., Result],
 ) -> None:
-    shown = json.loads(alphamill("replay", MINED, "--json").stdout)
-    assert (shown["trials"], shown["verdicts"], shown["equal"]) == (64, 10, True)
+    """Windows of version 1 were cut from a panel's first row: sums and moments ended otherwise.
+
+    What has no such window is equal to the bit, and no verdict and no text changes.
+    """
+    shown = json.loads(alphamill("replay", MINED, "--json", exits=1).stdout)
+    assert (shown["trials"], shown["verdicts"], shown["equal"]) == (64, 10, False)
+    assert shown["code"] == {"then": "0.1.0", "now": CODE_VERSION}
+    assert 0 < shown["farthest"] < 1e-12
+    differ = [row["row"] for row in shown["differences"] if row["table"] == "trials"]
+    assert all(re.search(r"ts_(mean|std|zscore|slope|corr)\(", text) for text in differ)
+    assert len(differ) == len(set(differ)) < 40
+    told = alphamill("replay", MINED, exits=1).stderr
+    assert "then by alphamill 0.1.0, now by" in told
+    assert "in their last digits only" in told
 
 
 def test_one_factor_is_computed_again(alphamill: Callable[..., Result]) -> None:
-    best = json.loads(alphamill("factors", "--run", MINED, "--json").stdout)["factors"][0]
-    assert json.loads(alphamill("replay", best["hash"], "--json").stdout)["equal"] is True
+    of = {
+        row["expression"]: row["hash"]
+        for row in json.loads(alphamill("factors", "--run", MINED, "--json").stdout)["factors"]
+    }
+    same = of["-delta(taker_buy_base / volume, 36)"]
+    assert json.loads(alphamill("replay", same, "--json").stdout)["equal"] is True
+    told = alphamill("replay", of["-ts_std(returns, 36)"], exits=1).stderr
+    assert "in their last digits only" in told
 
 
 def test_the_board_has_its_factors_and_what_belongs_to_them(

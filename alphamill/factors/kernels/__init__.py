@@ -4,6 +4,9 @@ How the window kernels work: time is cut into blocks of the window's length. Eac
 state of all its suffixes; the next block grows a prefix; a window is one suffix merged with one
 prefix. Nothing is ever subtracted from a state, so what leaves a window leaves no trace, and a NaN
 spoils exactly the windows that hold it.
+
+Blocks are counted in absolute numbers of bars, not from a panel's first row (see `grid`): a value
+has the same bits wherever history starts, since which bars were added first is the same.
 """
 
 NOISE = 4 * 2.0**-52

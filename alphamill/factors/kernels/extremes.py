@@ -10,7 +10,10 @@ from alphamill.jit import kernel
 
 @kernel
 def window_extreme(x: FloatArray, w: int, sign: float, out: FloatArray) -> None:
-    """Largest of sign * x over the last w bars, times sign: 1 for the maximum, -1 the minimum."""
+    """Largest of sign * x over the last w bars, times sign: 1 for the maximum, -1 the minimum.
+
+    The most recent wins a tie, which 0 and -0 have.
+    """
     n_bars, n = x.shape
     suffix = np.full((w + 1, n), -np.inf)
     prefix = np.empty(n)
@@ -31,7 +34,7 @@ def window_extreme(x: FloatArray, w: int, sign: float, out: FloatArray) -> None:
             for k in range(1, w):
                 for j in range(n):
                     value, best = sign * x[stop - k, j], suffix[k - 1, j]
-                    suffix[k, j] = best if best > value or np.isnan(best) else value
+                    suffix[k, j] = best if best >= value or np.isnan(best) else value
 
 
 @kernel

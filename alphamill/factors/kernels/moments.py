@@ -1,8 +1,11 @@
 """Window variance, skewness, kurtosis and trend by block merge (Chan, Golub and LeVeque 1979;
 Pébay 2008 for the third and fourth moments).
 
-Values are taken relative to an anchor: the median of the last three finite values before the block,
-so that neither a level of 1e9 nor one spike costs digits, and no value depends on a later bar.
+Values are taken relative to the last one before the block, so that a level of 1e9 costs no digits.
+Blocks are one bar shorter than the window: so that value lies in every window of the block, and if
+it is an outlier, then one of the window itself, whose spread it makes.
+
+first: in every kernel, the absolute number of the bar in row 0, from which blocks are counted.
 """
 
 from __future__ import annotations
@@ -21,46 +24,9 @@ SLOPE, RESID, LINE, FORECAST = 0, 1, 2, 3
 
 
 @inline
-def _middle(a: float, b: float, c: float) -> float:
-    return max(min(a, b), min(max(a, b), c))
-
-
-@inline
-def _anchor(x: FloatArray, j: int, first: int, last: int) -> float:
-    """The middle one of the last three finite values of the bars; of two, the smaller."""
-    a = b = c = 0.0
-    found = 0
-    for i in range(last, first - 1, -1):
-        value = x[i, j]
-        if np.isfinite(value):
-            if found == 0:
-                a = b = c = value
-            elif found == 1:
-                b = value
-                c = a if np.abs(a) < np.abs(b) else b  # of two, the outlier is the larger
-            else:
-                c = value
-            found += 1
-            if found == 3:
-                break
-    return _middle(a, b, c)
-
-
-@inline
-def anchors(x: FloatArray, start: int, w: int, anchor: FloatArray) -> None:
-    """Fill `anchor` for the block at `start`; the first, silent till its end, uses its own."""
-    last = start - 1 if start > 0 else min(w, x.shape[0]) - 1
-    first = max(0, last - max(w, 3))
-    n = x.shape[1]
-    known = 0
-    if last - first >= 2:
-        for j in range(n):
-            a, b, c = x[last, j], x[last - 1, j], x[last - 2, j]
-            anchor[j] = _middle(a, b, c)
-            known += 1 if np.isfinite(a) & np.isfinite(b) & np.isfinite(c) else 0
-    if known < n:
-        for j in range(n):
-            anchor[j] = _anchor(x, j, first, last)
+def first_block(w: int, first: int) -> int:
+    """The row in which the block of the first whole window starts; at least 1."""
+    return w - 1 - (first + w - 1) % (w - 1)
 
 
 @inline
@@ -88,11 +54,10 @@ def _finish_second(
 
 
 @inline
-def _second_suffixes(
-    x: FloatArray, start: int, w: int, anchor: FloatArray, mean: FloatArray, m2: FloatArray
-) -> None:
+def _second_suffixes(x: FloatArray, start: int, w: int, mean: FloatArray, m2: FloatArray) -> None:
     """Means and centred sums of squares of the 1 to w - 1 bars before `start`."""
-    for k in range(1, w):
+    anchor = x[start - 1]
+    for k in range(1, min(w, start + 1)):
         share = 1.0 / k
         spread = (k - 1) * share
         for j in range(x.shape[1]):
@@ -102,17 +67,15 @@ def _second_suffixes(
 
 
 @kernel
-def window_second(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+def window_second(x: FloatArray, w: int, mode: int, first: int, out: FloatArray) -> None:
     """VAR, STD (divisor w - 1), STD0 (divisor w) or ZSCORE of the newest bar."""
     n_bars, n = x.shape
     mean, m2 = np.zeros((w + 1, n)), np.zeros((w + 1, n))
-    p_mean, p_m2, anchor = np.empty(n), np.empty(n), np.empty(n)
-    w_mean, newest = np.empty(n), np.empty(n)
-    for start in range(0, n_bars, w):
-        stop = min(start + w, n_bars)
-        anchors(x, start, w, anchor)
-        if start > 0:
-            _second_suffixes(x, start, w, anchor, mean, m2)
+    p_mean, p_m2, w_mean, newest = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for start in range(first_block(w, first), n_bars, w - 1):
+        stop = min(start + w - 1, n_bars)
+        anchor = x[start - 1]
+        _second_suffixes(x, start, w, mean, m2)
         p_mean[:] = 0.0
         p_m2[:] = 0.0
         for i in range(start, stop):
@@ -160,20 +123,19 @@ def _add_one(state: FloatArray, j: int, value: float, n: float) -> None:
 
 
 @kernel
-def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+def window_shape(x: FloatArray, w: int, mode: int, first: int, out: FloatArray) -> None:
     """SKEW (w >= 3) or KURT (w >= 4); NaN where x is constant."""
     n_bars, n = x.shape
     suffix = np.zeros((w + 1, 4, n))
-    prefix, anchor = np.zeros((4, n)), np.empty(n)
+    prefix = np.zeros((4, n))
     out[: w - 1] = np.nan
-    for start in range(0, n_bars, w):
-        stop = min(start + w, n_bars)
-        anchors(x, start, w, anchor)
-        if start > 0:
-            for k in range(1, w):
-                suffix[k] = suffix[k - 1]
-                for j in range(n):
-                    _add_one(suffix[k], j, x[start - k, j] - anchor[j], k)
+    for start in range(first_block(w, first), n_bars, w - 1):
+        stop = min(start + w - 1, n_bars)
+        anchor = x[start - 1]
+        for k in range(1, min(w, start + 1)):
+            suffix[k] = suffix[k - 1]
+            for j in range(n):
+                _add_one(suffix[k], j, x[start - k, j] - anchor[j], k)
         prefix[:] = 0.0
         for i in range(start, stop):
             k = i - start + 1
@@ -198,7 +160,7 @@ def window_shape(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
 
 
 @kernel
-def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+def window_trend(x: FloatArray, w: int, mode: int, first: int, out: FloatArray) -> None:
     """Of the line through w bars: SLOPE a bar, the newest bar's RESID, the line's value at the
     newest bar (LINE) or at the next (FORECAST).
 
@@ -206,16 +168,16 @@ def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
     middle; in the newer part, by its place, which its plain sum then shifts.
     """
     n_bars, n = x.shape
-    cov, anchor = np.zeros((w + 1, n)), np.empty(n)
+    cov = np.zeros((w + 1, n))
     totals = np.zeros((1 if mode == SLOPE else w + 1, n))
     total, rising = np.empty(n), np.empty(n)
     share, ahead = 1.0 / w, 0.5 * (w - 1) if mode != FORECAST else 0.5 * (w + 1)
     share_of_cov, middle = 12.0 / (w * (w * w - 1.0)), 0.5 * (w + 1)
-    for start in range(0, n_bars, w):
-        anchors(x, start, w, anchor)
+    for start in range(first_block(w, first), n_bars, w - 1):
+        anchor = x[start - 1]
         total[:] = 0.0
         rising[:] = 0.0
-        for k in range(1, w if start > 0 else 1):
+        for k in range(1, min(w, start + 1)):
             for j in range(n):
                 plain = total[j] + (x[start - k, j] - anchor[j])
                 rise = rising[j] + plain
@@ -227,7 +189,7 @@ def window_trend(x: FloatArray, w: int, mode: int, out: FloatArray) -> None:
                     totals[k, j] = total[j]
         total[:] = 0.0
         rising[:] = 0.0
-        for i in range(start, min(start + w, n_bars)):
+        for i in range(start, min(start + w - 1, n_bars)):
             k = i - start + 1
             older = w - k
             shift = older - middle

@@ -114,7 +114,10 @@ def _slide_abreast(
 
 @kernel
 def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
-    """The q-quantile of the last w bars, linear between order statistics."""
+    """The q-quantile of the last w bars, linear between order statistics.
+
+    A zero has no sign: which of 0 and -0 a sorted window keeps is a matter of its past.
+    """
     n_bars, n = x.shape
     run, scratch = np.zeros(n), np.empty((3, n))
     is_abreast = n >= _MANY and w <= _NARROW
@@ -129,12 +132,13 @@ def window_quantile(x: FloatArray, w: int, q: float, out: FloatArray) -> None:
             _slide_abreast(x, i, w, run, abreast, scratch)
             for j in range(n):
                 value = abreast[below, j] * (1.0 - part) + abreast[above, j] * part
-                out[i, j] = value if run[j] >= w else np.nan
+                out[i, j] = value + 0.0 if run[j] >= w else np.nan
         else:
             windows = _slide(x, i, w, run, ordered)
             for j in range(n):
                 low, high = windows[j, below + 1], windows[j, above + 1]
-                out[i, j] = low * (1.0 - part) + high * part if run[j] >= w else np.nan
+                value = low * (1.0 - part) + high * part + 0.0
+                out[i, j] = value if run[j] >= w else np.nan
 
 
 @inline
@@ -152,7 +156,7 @@ def _middle_distance(ordered: FloatArray, w: int) -> float:
         else:
             smaller = high
             right -= 1
-    return smaller if w % 2 == 1 else 0.5 * (larger + smaller)
+    return smaller + 0.0 if w % 2 == 1 else 0.5 * (larger + smaller) + 0.0  # of no sign
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alphamill.factors.kernels import NOISE
-from alphamill.factors.kernels.moments import anchors
+from alphamill.factors.kernels.moments import first_block
 from alphamill.frames import FloatArray
 from alphamill.jit import inline, kernel
 
@@ -38,32 +38,31 @@ def _finish(
 
 
 @kernel
-def window_pair(x: FloatArray, y: FloatArray, w: int, mode: int, out: FloatArray) -> None:
+def window_pair(
+    x: FloatArray, y: FloatArray, w: int, mode: int, first: int, out: FloatArray
+) -> None:
     """COV (divisor w - 1), CORR (NaN if either is constant), BETA (slope of x on y) or the newest
-    bar's RESID of x regressed on y.
+    bar's RESID of x regressed on y. Blocks and anchors as in `moments`.
     """
     n_bars, n = x.shape
     suffix = np.zeros((w + 1, 5, n))  # mean x, mean y, centred sums xx, yy, xy
     prefix = np.empty((5, n))
-    x_anchor, y_anchor = np.empty(n), np.empty(n)
     out[: w - 1] = np.nan
-    for start in range(0, n_bars, w):
-        stop = min(start + w, n_bars)
-        anchors(x, start, w, x_anchor)
-        anchors(y, start, w, y_anchor)
-        if start > 0:
-            for k in range(1, w):
-                share = 1.0 / k
-                spread = (k - 1) * share
-                last, here = suffix[k - 1], suffix[k]
-                for j in range(n):
-                    dx = x[start - k, j] - x_anchor[j] - last[0, j]
-                    dy = y[start - k, j] - y_anchor[j] - last[1, j]
-                    here[0, j] = last[0, j] + dx * share
-                    here[1, j] = last[1, j] + dy * share
-                    here[2, j] = last[2, j] + dx * dx * spread
-                    here[3, j] = last[3, j] + dy * dy * spread
-                    here[4, j] = last[4, j] + dx * dy * spread
+    for start in range(first_block(w, first), n_bars, w - 1):
+        stop = min(start + w - 1, n_bars)
+        x_anchor, y_anchor = x[start - 1], y[start - 1]
+        for k in range(1, min(w, start + 1)):
+            share = 1.0 / k
+            spread = (k - 1) * share
+            last, here = suffix[k - 1], suffix[k]
+            for j in range(n):
+                dx = x[start - k, j] - x_anchor[j] - last[0, j]
+                dy = y[start - k, j] - y_anchor[j] - last[1, j]
+                here[0, j] = last[0, j] + dx * share
+                here[1, j] = last[1, j] + dy * share
+                here[2, j] = last[2, j] + dx * dx * spread
+                here[3, j] = last[3, j] + dy * dy * spread
+                here[4, j] = last[4, j] + dx * dy * spread
         prefix[:] = 0.0
         for i in range(start, stop):
             k = i - start + 1

@@ -16,6 +16,7 @@ from alphamill.factors.kernels import (
     sums,
 )
 from alphamill.factors.operators import OPERATORS
+from alphamill.factors.record import exponential_span
 from alphamill.frames import FloatArray, IntArray
 
 Window = Callable[..., FloatArray]
@@ -36,8 +37,12 @@ def _one(kernel: Callable[..., None], *mode: float) -> Window:
     return lambda x, w, *more: _run(kernel, x)(w, *mode, *more)
 
 
+def _on_grid(kernel: Callable[..., None], *mode: float) -> Window:
+    return lambda x, w, first: _run(kernel, x)(w, *mode, first)
+
+
 def _two(mode: int) -> Window:
-    return lambda x, y, w: _run(pairs.window_pair, x, y)(w, mode)
+    return lambda x, y, w, first: _run(pairs.window_pair, x, y)(w, mode, first)
 
 
 def _delay(x: FloatArray, bars: int) -> FloatArray:
@@ -58,10 +63,10 @@ def _truth(cond: FloatArray) -> FloatArray:
     return np.where(np.isnan(cond), np.nan, (cond != 0).astype(np.float64))
 
 
-def _sum_if(x: FloatArray, cond: FloatArray, w: int) -> FloatArray:
+def _sum_if(x: FloatArray, cond: FloatArray, w: int, first: int) -> FloatArray:
     kept = np.where(cond == 0, 0.0, x)
     kept[np.isnan(cond) | np.isnan(x)] = np.nan
-    return _run(sums.window_sum, kept)(w)
+    return _run(sums.window_sum, kept)(w, first)
 
 
 def _range_position(x: FloatArray, w: int) -> FloatArray:
@@ -71,23 +76,36 @@ def _range_position(x: FloatArray, w: int) -> FloatArray:
     return position
 
 
-def _rsquare(x: FloatArray, w: int) -> FloatArray:
-    slope = _run(moments.window_trend, x)(w, moments.SLOPE)
-    fit = _run(moments.window_second, x)(w, moments.VAR)
+def _rsquare(x: FloatArray, w: int, first: int) -> FloatArray:
+    slope = _run(moments.window_trend, x)(w, moments.SLOPE, first)
+    fit = _run(moments.window_second, x)(w, moments.VAR, first)
     moments.trend_fit(x, slope, w, fit)
     return fit
 
 
-def _decay_exp(x: FloatArray, w: int) -> FloatArray:
-    return _run(sums.exponential_decay, x)(w, 1.0 - 2.0 / (w + 1))
+def _decay_exp(x: FloatArray, w: int, first: int) -> FloatArray:
+    return _run(sums.exponential_decay, x)(w, 1.0 - 2.0 / (w + 1), first)
 
 
-def _mad(x: FloatArray, w: int) -> FloatArray:
-    return _run(order.window_mad, x, _run(sums.window_mean, x)(w))(w)
+def _exponential(name: str) -> Window:
+    weight_of = OPERATORS[name].alpha
+    if weight_of is None:
+        raise TypeError(f"{name} is no exponential mean")
+
+    def filled(x: FloatArray, w: int, *more: float) -> FloatArray:
+        *weight, first = more
+        alpha = weight_of(w, *weight)
+        return _run(sums.exponential_mean, x)(w, exponential_span(w, alpha), alpha, first)
+
+    return filled
 
 
-def _autocorr(x: FloatArray, w: int, lag: int) -> FloatArray:
-    return _run(pairs.window_pair, x, _delay(x, lag))(w, pairs.CORR)
+def _mad(x: FloatArray, w: int, first: int) -> FloatArray:
+    return _run(order.window_mad, x, _run(sums.window_mean, x)(w, first))(w)
+
+
+def _autocorr(x: FloatArray, w: int, lag: int, first: int) -> FloatArray:
+    return _run(pairs.window_pair, x, _delay(x, lag))(w, pairs.CORR, first)
 
 
 WINDOW: Mapping[str, Window] = {
@@ -95,19 +113,19 @@ WINDOW: Mapping[str, Window] = {
     "delta": _one(pointwise.change, pointwise.DELTA),
     "pct_change": _one(pointwise.change, pointwise.RELATIVE),
     "log_return": _log_return,
-    "ts_sum": _one(sums.window_sum),
-    "ts_mean": _one(sums.window_mean),
-    "ts_std": _one(moments.window_second, moments.STD),
-    "ts_std0": _one(moments.window_second, moments.STD0),
-    "ts_var": _one(moments.window_second, moments.VAR),
-    "ts_zscore": _one(moments.window_second, moments.ZSCORE),
-    "ts_skew": _one(moments.window_shape, moments.SKEW),
-    "ts_kurt": _one(moments.window_shape, moments.KURT),
-    "ts_slope": _one(moments.window_trend, moments.SLOPE),
+    "ts_sum": _on_grid(sums.window_sum),
+    "ts_mean": _on_grid(sums.window_mean),
+    "ts_std": _on_grid(moments.window_second, moments.STD),
+    "ts_std0": _on_grid(moments.window_second, moments.STD0),
+    "ts_var": _on_grid(moments.window_second, moments.VAR),
+    "ts_zscore": _on_grid(moments.window_second, moments.ZSCORE),
+    "ts_skew": _on_grid(moments.window_shape, moments.SKEW),
+    "ts_kurt": _on_grid(moments.window_shape, moments.KURT),
+    "ts_slope": _on_grid(moments.window_trend, moments.SLOPE),
     "ts_rsquare": _rsquare,
-    "ts_resid": _one(moments.window_trend, moments.RESID),
-    "ts_linreg": _one(moments.window_trend, moments.LINE),
-    "ts_forecast": _one(moments.window_trend, moments.FORECAST),
+    "ts_resid": _on_grid(moments.window_trend, moments.RESID),
+    "ts_linreg": _on_grid(moments.window_trend, moments.LINE),
+    "ts_forecast": _on_grid(moments.window_trend, moments.FORECAST),
     "ts_min": _one(extremes.window_extreme, -1.0),
     "ts_max": _one(extremes.window_extreme, 1.0),
     "ts_argmin": _one(extremes.window_extreme_age, -1.0),
@@ -118,15 +136,15 @@ WINDOW: Mapping[str, Window] = {
     "ts_mad": _mad,
     "ts_medad": lambda x, w: _run(order.window_medad, x)(w),
     "ts_scale": _range_position,
-    "ts_product": _one(sums.window_product),
-    "ts_count": lambda cond, w: _run(sums.window_sum, _truth(cond))(w),
+    "ts_product": _on_grid(sums.window_product),
+    "ts_count": lambda cond, w, first: _run(sums.window_sum, _truth(cond))(w, first),
     "ts_sum_if": _sum_if,
-    "decay_linear": _one(sums.linear_decay),
-    "wma": _one(sums.linear_decay),
+    "decay_linear": _on_grid(sums.linear_decay),
+    "wma": _on_grid(sums.linear_decay),
     "decay_exp": _decay_exp,
-    "ema": lambda x, w: _run(sums.recursive_mean, x)(w, 2.0 / (w + 1)),
-    "rma": lambda x, w: _run(sums.recursive_mean, x)(w, 1.0 / w),
-    "sma_cn": lambda x, w, weight: _run(sums.recursive_mean, x)(w, weight / w),
+    "ema": _exponential("ema"),
+    "rma": _exponential("rma"),
+    "sma_cn": _exponential("sma_cn"),
     "ts_corr": _two(pairs.CORR),
     "ts_cov": _two(pairs.COV),
     "ts_beta": _two(pairs.BETA),
@@ -138,6 +156,27 @@ WINDOW: Mapping[str, Window] = {
 
 RANKING = frozenset({"ts_rank", "ts_rank_corr"})
 """Those that are told, after the literals, how near the values of each array tie."""
+
+FREE_OF_GRID = frozenset(
+    [
+        "delay",
+        "delta",
+        "pct_change",
+        "log_return",
+        "ts_min",
+        "ts_max",
+        "ts_argmin",
+        "ts_argmax",
+        "ts_median",
+        "ts_quantile",
+        "ts_rank",
+        "ts_medad",
+        "ts_scale",
+        "ts_rank_corr",
+    ]
+)
+"""Those whose arithmetic is the same on any grid; all others are told, last, the number of the bar
+in row 0."""
 
 _MODES = {
     "rank": cross_section.RANK,

@@ -45,7 +45,7 @@ __all__ = [
     "repair_prompt",
 ]
 
-PROMPT_VERSION = "4"  # raise it with any change of wording: it is stored beside every reply
+PROMPT_VERSION = "5"  # raise it with any change of wording: it is stored beside every reply
 
 _PRICES = ("open", "high", "low", "close")
 _STRATEGY_CHARS = 2000

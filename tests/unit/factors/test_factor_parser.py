@@ -38,8 +38,9 @@ def test_a_factor_says_what_it_needs():
     assert derived.fields == ("adv20", "returns", "vwap")
     assert derived.columns == ("close", "high", "low", "quote_volume", "volume")
     assert parse("ts_autocorr(returns, 20, 2)").lookback_bars == 19 + 2 + 1
-    assert parse("close / ema(close, 9)").is_recursive
-    assert not factor.is_recursive
+    assert parse("close / ema(close, 9)").lookback_bars == 42 - 1  # 0.8 ** 42 < 1e-4 < 0.8 ** 41
+    assert parse("rma(close, 1) + sma_cn(close, 8, 8)").lookback_bars == 8 - 1
+    assert parse("rma(close, 5000)").lookback_bars == 5000 - 1
 
 
 @pytest.mark.parametrize(

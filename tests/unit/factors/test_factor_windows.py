@@ -1,6 +1,7 @@
 """Every window operator against a two-pass oracle in extended precision."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alphamill.factors import OPERATORS, compute, parse
@@ -249,21 +250,31 @@ def test_autocorrelation(lag, awkward):
     ],
 )
 @pytest.mark.parametrize("window", [2, 3, 14])
-def test_recursive_means_start_from_a_mean_and_again_after_a_hole(text, alpha, window, awkward):
-    got = compute(parse(text.format(w=window)), {"close": awkward})
+def test_exponential_means_are_of_what_still_weighs_and_begin_again_after_a_hole(
+    text, alpha, window, awkward
+):
+    factor = parse(text.format(w=window))
+    span, keep = factor.lookback_bars + 1, L(1) - L(alpha(window))
+    assert keep**span <= 1e-4 or span == window
+    got = compute(factor, {"close": awkward})
     for j in range(awkward.shape[1]):
-        want, seed, level = np.full(len(awkward), np.nan), [], None
+        want, seen = np.full(len(awkward), np.nan), []
         for t, value in enumerate(awkward[:, j].astype(L)):
-            if np.isnan(value):
-                seed, level = [], None
-                continue
-            if level is not None:
-                level = level + (value - level) * L(alpha(window))
-            else:
-                seed.append(value)
-                level = sum(seed) / window if len(seed) == window else None
-            want[t] = np.nan if level is None else level
+            seen = [] if np.isnan(value) else [*seen, value][-span:]
+            if t >= span - 1 and len(seen) >= window:
+                want[t] = weighted(np.array(seen), [keep**age for age in range(len(seen))][::-1])
         agree(got[:, j], want, np.zeros(len(want)))
+
+
+def test_an_exponential_mean_is_that_of_all_history_as_pandas_has_it():
+    x = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.01, 900)))
+    for text, alpha in (("ema(close, 20)", 2 / 21), ("rma(close, 14)", 1 / 14)):
+        factor = parse(text)
+        got = compute(factor, {"close": x[:, None]})[factor.lookback_bars :, 0]
+        want = pd.Series(x).ewm(alpha=alpha).mean().to_numpy()[factor.lookback_bars :]
+        assert np.abs(got / want - 1).max() < 1e-4 * np.ptp(np.log(x))
+    flat = compute(parse("ema(close, 20)"), {"close": np.full((300, 2), 0.1)})
+    assert (flat[100:] == 0.1).all()
 
 
 def test_every_window_operator_has_an_oracle():
@@ -303,7 +314,7 @@ def test_a_constant_up_to_rounding_is_a_constant():
         ("ts_rank(close, 4)", [2, 1, 2, 2], 0.75),
         ("ts_slope(close, 3)", [1, 3, 5], 2),
         ("ts_median(close, 4)", [4, 1, 3, 2], 2.5),
-        ("ema(close, 3)", [1, 2, 3, 4], 3),
+        ("ema(close, 3)", [*[0.0] * 10, 1, 2, 3, 4], 3.062691),  # pandas: ewm(span=3)
         ("ts_kurt(close, 5)", [1, 2, 3, 4, 10], 3.152),  # pandas: Series([1,2,3,4,10]).kurt()
     ],
 )
