@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from alphamill.clock import SystemClock
@@ -104,6 +105,7 @@ def _show_models(rows: Iterable[dict[str, Any]], tokens: TokenUsage, console: Co
     table = empty_table(
         "model", "price of", *(f">{words}" for words in _VOLUMES.values()), "retires"
     )
+    _fold(table, 0)
     for row in rows:
         nominal = " (nominal)" if row["source"] == "nominal" else ""
         table.add_row(
@@ -173,6 +175,7 @@ def _show_plan(plan: Plan, planned: dict[str, Any], console: Console) -> None:
         )
     )
     table = empty_table("tier", "model", "price of", ">calls", ">expected", ">at most")
+    _fold(table, 1)
     for row in planned["tiers"]:
         cells = (row["tier"], plain(row["model"], 40), row["as_of"] or NOTHING, whole(row["calls"]))
         table.add_row(*map(Text, (*cells, *_costs(row))))
@@ -188,6 +191,12 @@ def _show_plan(plan: Plan, planned: dict[str, Any], console: Console) -> None:
     if planned["most_usd_micros"] > cap:
         text += ", which may be before its last call: raise it, or give mine a --budget-usd"
     console.print(Text(text + ".", style="dim"))
+
+
+def _fold(table: Table, column: int) -> None:
+    """A model's name may go on in the next line, so that no date or figure is cut."""
+    table.columns[column].no_wrap = False
+    table.columns[column].overflow = "fold"
 
 
 def _costs(row: Mapping[str, Any]) -> list[str]:
