@@ -26,8 +26,8 @@ from alphamill.stack.processes import Service, Supervisor
 from producers import options
 
 FIRST_TIME = (
-    "the first run here compiles its kernels when it comes to features and to evaluate: about a "
-    "minute of one core each, once"
+    "the first run here compiles its kernels, once: features and evaluate take some twenty "
+    "seconds of a core longer"
 )
 
 
