@@ -13,6 +13,7 @@ from markupsafe import Markup
 from alphamill.errors import GiveUp
 from alphamill.report.page import rendered, style
 from alphamill.report.plots.figures import WIDTH, Figure
+from alphamill.report.values import plain
 
 _HEADING = 26.0  # pixels above a figure, for its question
 _GAP = 24.0
@@ -63,7 +64,7 @@ class Drawing:
     def _page(self) -> str:
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f"<title>{Markup.escape(self.title)}</title></head>"
+            f"<title>{Markup.escape(plain(self.title, 300))}</title></head>"
             f"<body>{self._repr_html_()}</body></html>\n"
         )
 

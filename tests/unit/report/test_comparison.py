@@ -17,6 +17,7 @@ from alphamill.report.factor.tear_sheet import chosen, subjects
 from alphamill.report.page import page_of, render
 from producers.cli import main
 from producers.read import report as command
+from tests.hostile_pages import harmless, poisoned
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,13 @@ def test_of_two_runs_it_says_what_was_asked_for_otherwise_and_what_both_found(mi
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert "No plots: the run&#39;s panel at 1h is no longer in the lake" in shown
+
+
+def test_hostile_text_on_either_side_stays_text(beside):
+    shown = render(poisoned(beside))
+    assert harmless(shown)
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<path") > 20
 
 
 def test_bars_of_other_lengths_are_drawn_each_on_their_own_axes(beside):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
-from html.parser import HTMLParser
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 
 from alphamill.evaluation import Segment
+from alphamill.report.drawing import Drawing
 from alphamill.report.factor.plots import figures, side_by_side
 from alphamill.report.page import FactorPage, page_of, render
 from alphamill.report.values import number
+from tests.hostile_pages import HOSTILE, harmless, poisoned
 
 WORDS = {  # of those who come from alphalens and quantstats
     *("Cumulative IC", "rolling IC", "IC decay", "Mean return by quantile"),
@@ -187,47 +185,6 @@ def test_all_that_is_lost_stays_within_a_log_scale(sheets):
     assert lower.y.low < -99
 
 
-HOSTILE = '</text></svg><script>alert(1)</script>" onload="x" \' & \x1b[31m'
-
-
-def poisoned(value: Any) -> Any:
-    """The same shape with hostile text in place of every text that there is."""
-    if isinstance(value, Enum):
-        return value
-    if isinstance(value, str):
-        return HOSTILE if value else ""
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value,
-            **{one.name: poisoned(getattr(value, one.name)) for one in fields(value) if one.init},
-        )
-    if isinstance(value, Mapping):
-        return {key: poisoned(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(poisoned(item) for item in value)
-    return value
-
-
-class Read(HTMLParser):
-    """The tags and the names of attributes that a browser would see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.names: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.names |= {name for name, _ in attrs}
-
-
-def harmless(text: str) -> bool:
-    read = Read(text)
-    handlers = [name for name in read.names if name.startswith("on")]
-    return "script" not in read.tags and not handlers and "\x1b" not in text
-
-
 def test_hostile_names_stay_text_in_every_plot(mined, sheets):
     """In what the run says: its expressions, hypotheses and symbols; and in what is drawn of it."""
     page = page_of(mined)
@@ -241,6 +198,34 @@ def test_hostile_names_stay_text_in_every_plot(mined, sheets):
     assert drawn.count("<path") > 20
     assert 'd="&lt;' not in drawn  # what is no path is not drawn
     assert "&lt;/text&gt;" in drawn
+
+
+def test_hostile_text_in_a_plot_that_is_saved_stays_text(sheets, tmp_path):
+    """As a page, and as an image: those a reader opens by themselves, without the page's policy."""
+    drawing = Drawing(poisoned(figures(sheets[0])), HOSTILE)
+    for name in ("plot.svg", "plot.html"):
+        shown = drawing.save(tmp_path / name).read_text(encoding="utf-8")
+        assert harmless(shown)
+        assert "&lt;script&gt;" in shown
+
+
+def test_hostile_words_of_a_run_stay_text_on_its_page(mined):
+    """The wish, names of groups and symbols, what models said, their names, why something lacks."""
+    asked = dict(mined.plain_spec) | {
+        "strategy": HOSTILE,
+        "groups": {HOSTILE: {"BTCUSDT": HOSTILE}},
+    }
+    missing = [{"id": HOSTILE, "stage": HOSTILE, "reason": HOSTILE}]
+    run = type(mined)(mined.lake, mined.id, {"spec": asked, "missing": missing})
+    kept = ("expression", "hash", "snapshot", "interval")
+    for name in ("factors", "trials"):
+        run.__dict__[name] = poisoned(getattr(mined, name), but=kept)
+    model = HOSTILE.partition("\x1b")[0]  # one that can be counted is printable
+    run.__dict__["calls"] = [replace(call, model=model) for call in mined.calls]
+    run.__dict__["manifests"] = mined.manifests
+    shown = render(page_of(run))
+    assert harmless(shown)
+    assert shown.count("&lt;script&gt;") > 10
 
 
 def test_a_run_whose_panel_is_gone_says_so_in_place_of_its_plots(mined, monkeypatch):
