@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import redis
 from celery.beat import PersistentScheduler, SchedulingError
 from kombu.exceptions import OperationalError
 
+from alphamill.ledger.presence import SILENCE_S, Presence
 from alphamill.redis_store import fault_of
+from workers.resources import resources
 from workers.transport import CannotServe
 
 AGAIN_S = 60.0  # the sweep is due every second
@@ -29,6 +33,7 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no typ
 
     _told_s: float | None = None
     _unsent = 0
+    _heard_s = float(-SILENCE_S)
 
     def setup_schedule(self) -> None:
         """Tell monitors nothing of a message a second: it would drown the jobs."""
@@ -49,6 +54,15 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no typ
             if self._unsent:
                 _log.info("%s is sent again, after %d that were not", entry.task, self._unsent)
             self._told_s, self._unsent = None, 0
+            self._say_so()
+
+    def _say_so(self) -> None:
+        """Be heard of, as workers are: for whoever looks after this process."""
+        now_s = time.monotonic()
+        if now_s - self._heard_s >= SILENCE_S / 4:
+            with suppress(redis.RedisError):  # the broker took it; the ledger may be elsewhere
+                Presence(resources().redis).beats(socket.gethostname())
+                self._heard_s = now_s
 
     def _tell(self, task: str, cause: BaseException) -> None:
         self._unsent += 1

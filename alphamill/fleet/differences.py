@@ -32,6 +32,7 @@ _BROUGHT = re.compile(
     r"(model|reasoning_effort|price.*|max_tokens|temperature|debit)|llm\.tiers\.\w+\.fallbacks"
 )
 _NOT_SET = ("", "null", "[]")
+_OF_ONE_MACHINE = {"binance.egress"}  # meant to be another on each
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ def _of(worker: Worker, its: Identity | None, here: Identity) -> Iterator[Differ
         yield from _keys(worker, its, here)
     for name in sorted(its.settings.keys() | here.settings.keys()):
         theirs, ours = its.settings.get(name, ""), here.settings.get(name, "")
-        if theirs == ours or (theirs in _NOT_SET and ours in _NOT_SET):
+        same = theirs == ours or (theirs in _NOT_SET and ours in _NOT_SET)
+        if same or name in _OF_ONE_MACHINE:
             continue
         matters = _goes_by(worker, name)
         if matters is not None:

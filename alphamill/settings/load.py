@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_BINANCE_CM_URL": ("binance", "cm_url"),
     "ALPHAMILL_ARCHIVE_URL": ("binance", "archive_url"),
     "ALPHAMILL_STREAM_URL": ("binance", "stream_url"),
+    "ALPHAMILL_BINANCE_EGRESS": ("binance", "egress"),
     "ALPHAMILL_LLM_URL": ("llm", "url"),
     KEY_VARIABLE: ("llm", "api_key"),
     **{
@@ -50,6 +51,10 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     },
 }
 KEY_FILE = f"{KEY_VARIABLE}_FILE"  # a file that holds the key; the variable above wins
+
+_FOREIGN = re.compile(
+    r"(AWS|FLOWER|CELERY|NUMBA)_|(SSL_CERT_FILE|SSL_CERT_DIR|(REQUESTS|CURL)_CA_BUNDLE)$"
+)
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 QUOTED = "write / ? # @ % in the password as %2F %3F %23 %40 %25"
@@ -123,9 +128,13 @@ class Settings(Frozen):
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from ALPHAMILL_* variables over the ALPHAMILL_CONFIG file over the defaults.
 
+    A variable that is empty, as Compose passes what is not set, counts as not set. environ: None is
+    this process's own, from which those are removed that a library would take for a value.
     Raises Misconfigured, naming the variable or the TOML key.
     """
-    environ = os.environ if environ is None else environ
+    if environ is None:
+        _forget_empty(os.environ)
+        environ = os.environ
     config = environ.get("ALPHAMILL_CONFIG", "")
     data = _read_toml(Path(config)) if config else {}
     for variable, path in ENVIRONMENT.items():
@@ -145,6 +154,16 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if not settings.redis_url:
         settings = settings.model_copy(update={"redis_url": _embedded_url(settings.home)})
     return settings
+
+
+def _forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Remove empty variables that are not ours and are read all the same.
+
+    An empty SSL_CERT_FILE trusts nobody, an empty AWS_PROFILE or AWS_CA_BUNDLE is not found, and an
+    empty FLOWER_BASIC_AUTH lets nobody in.
+    """
+    for name in [name for name, value in environ.items() if not value and _FOREIGN.match(name)]:
+        del environ[name]
 
 
 def _check_address(setting: str, url: str) -> None:

@@ -18,6 +18,7 @@ from alphamill.redis_store import connect
 from alphamill.report.prometheus import CONTENT_TYPE, exposition
 from alphamill.usage import RedisUsage
 from producers import options
+from producers.run.alive import check_page
 
 AUTH_VARIABLE = "METRICS_BASIC_AUTH"
 _CLIENT_S = 30.0  # a scraper that says nothing for so long is let go
@@ -27,8 +28,9 @@ _CLIENT_S = 30.0  # a scraper that says nothing for so long is let go
 @click.option("--port", type=click.IntRange(1, 65535), default=9109, show_default=True)
 @click.option("--address", default="127.0.0.1", show_default=True)
 @click.option("--once", is_flag=True, help="Print the figures and end.")
+@click.option("--check", is_flag=True, help="End with 0 if they are served there, else 1.")
 @options.exits
-def metrics(port: int, address: str, once: bool) -> None:
+def metrics(port: int, address: str, once: bool, check: bool) -> None:
     """Serve the fleet's figures at /metrics, as Prometheus reads them.
 
     They are read from the ledger when they are asked for; nothing is counted twice, however many
@@ -39,6 +41,9 @@ def metrics(port: int, address: str, once: bool) -> None:
     Example:
       alphamill metrics --port 9109
     """
+    if check:
+        check_page(address, port, "/metrics", "metrics", os.environ.get(AUTH_VARIABLE, ""))
+        return
     settings = options.settings()
     client = connect(settings)
     reader, usage = FleetReader(client, settings), RedisUsage(client)

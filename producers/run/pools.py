@@ -11,6 +11,11 @@ from alphamill.errors import Misconfigured
 from alphamill.redis_store import connect
 from alphamill.stack.pools import POOLS, worker_arguments
 from producers import options
+from producers.run.alive import check_beat, check_page, check_worker
+
+_check = click.option(
+    "--check", is_flag=True, help="Start nothing: end with 0 if one is up on this machine, else 1."
+)
 
 
 def _become(*arguments: str) -> None:
@@ -21,8 +26,9 @@ def _become(*arguments: str) -> None:
 @click.command()
 @click.argument("pool", type=click.Choice(tuple(POOLS)))
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Threads or processes.")
+@_check
 @options.exits
-def worker(pool: str, concurrency: int | None) -> None:
+def worker(pool: str, concurrency: int | None, check: bool) -> None:
     """Run one worker of a pool; start as many as you like, on as many machines.
 
     The same as, for example: celery -A workers.app worker -Q fetch -P threads -c 8
@@ -31,14 +37,18 @@ def worker(pool: str, concurrency: int | None) -> None:
     Example:
       alphamill worker evaluate -c 4
     """
-    connect(options.settings())
+    client = connect(options.settings())
+    if check:
+        check_worker(client, pool)
+        return
     _become(*worker_arguments(POOLS[pool], concurrency))
 
 
 @click.command()
 @click.option("--schedule", type=click.Path(), help="Beat's own file; default HOME/beat-schedule.")
+@_check
 @options.exits
-def beat(schedule: str | None) -> None:
+def beat(schedule: str | None, check: bool) -> None:
     """Run the clock that sweeps the ledger: exactly one for all workers.
 
     \b
@@ -46,7 +56,10 @@ def beat(schedule: str | None) -> None:
       alphamill beat
     """
     settings = options.settings()
-    connect(settings)
+    client = connect(settings)
+    if check:
+        check_beat(client)
+        return
     if schedule is None:
         settings.home.mkdir(parents=True, exist_ok=True)
         schedule = str(settings.home / "beat-schedule")
@@ -56,8 +69,9 @@ def beat(schedule: str | None) -> None:
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
 @click.option("--address", default="127.0.0.1", show_default=True)
+@_check
 @options.exits
-def flower(port: int, address: str) -> None:
+def flower(port: int, address: str, check: bool) -> None:
     """Run Flower, the page that shows workers and tasks.
 
     Beyond loopback it wants a password: FLOWER_BASIC_AUTH=user:password.
@@ -66,6 +80,9 @@ def flower(port: int, address: str) -> None:
     Example:
       alphamill flower --port 5556
     """
+    if check:
+        check_page(address, port, "/healthcheck", "Flower")
+        return
     connect(options.settings())
     loopback = address in ("127.0.0.1", "localhost", "::1")
     if not loopback and ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):

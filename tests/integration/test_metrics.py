@@ -178,3 +178,26 @@ def test_beyond_loopback_there_is_no_page_without_a_password(fleet, address, aut
     assert shown.exit_code == 3
     assert "METRICS_BASIC_AUTH" in shown.output
     assert "set it to user:password" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "words"), [("alphamill:s3cret", 0, ""), ("alphamill:old", 1, "HTTP 401")]
+)
+def test_a_check_asks_with_the_password_of_its_environment(auth, code, words):
+    with served(lambda: "", "alphamill:s3cret") as url:
+        port = url.rpartition(":")[2]
+        runner = CliRunner(env={"METRICS_BASIC_AUTH": auth})
+        shown = runner.invoke(main, ["metrics", "--port", port, "--check"])
+    assert (shown.exit_code, words in shown.output) == (code, True), shown.output
+
+
+def test_a_check_fails_while_redis_is_away_and_where_nobody_listens():
+    def away() -> str:
+        raise RetryLater("ledger unreachable (refused)", counts=False)
+
+    with served(away) as url:
+        port = url.rpartition(":")[2]
+        shown = CliRunner().invoke(main, ["metrics", "--port", port, "--check"])
+        assert (shown.exit_code, "HTTP 503" in shown.output) == (1, True)
+    shown = CliRunner().invoke(main, ["metrics", "--port", port, "--check"])
+    assert (shown.exit_code, "does not answer" in shown.output) == (1, True)

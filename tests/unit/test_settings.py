@@ -1,11 +1,12 @@
 """Settings come from the environment over a file over defaults, and a bad one names itself."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from alphamill.errors import Misconfigured
-from alphamill.settings import LOCAL_REDIS, BinanceSettings, load_settings
+from alphamill.settings import ENVIRONMENT, LOCAL_REDIS, BinanceSettings, Tier, load_settings
 
 
 def test_defaults_are_the_documented_ones(tmp_path):
@@ -168,3 +169,42 @@ def test_an_archive_is_used_only_with_its_own_exchange(exchange, archive, used):
     binance = BinanceSettings(archive_url=archive)
     assert binance.archive_for(exchange) == (archive if used else "")
     assert BinanceSettings(archive_url=archive, archive=False).archive_for(exchange) == ""
+
+
+KEYS = [
+    f"ALPHAMILL_LLM_{middle}API_KEY{end}"
+    for middle in ("", *(f"{tier.value.upper()}_" for tier in Tier))
+    for end in ("", "_FILE")
+]
+
+
+@pytest.mark.parametrize("name", ["ALPHAMILL_CONFIG", *ENVIRONMENT, *KEYS])
+def test_an_empty_variable_counts_as_not_set(tmp_path, name):
+    config = tmp_path / "a.toml"
+    config.write_text('[llm.tiers.quick_scan]\nmodel = "m"\nkey_env = "MY_KEY"\n')
+    environ = {"ALPHAMILL_CONFIG": str(config), "MY_KEY": "sk-1"}
+    without = {other: value for other, value in environ.items() if other != name}
+    assert load_settings({**environ, name: ""}) == load_settings(without)
+
+
+def test_an_empty_key_that_the_file_names_is_not_set(tmp_path):
+    config = tmp_path / "a.toml"
+    config.write_text('[llm.tiers.quick_scan]\nmodel = "m"\nkey_env = "MY_KEY"\n')
+    llm = load_settings({"ALPHAMILL_CONFIG": str(config), "MY_KEY": ""}).llm
+    with pytest.raises(Misconfigured, match="MY_KEY: is not set"):
+        llm.key(llm.endpoint(llm.tiers[Tier.QUICK_SCAN]))
+
+
+def test_empty_variables_of_libraries_are_removed_from_the_process(monkeypatch):
+    empty = ("SSL_CERT_FILE", "AWS_PROFILE", "AWS_CA_BUNDLE", "FLOWER_BASIC_AUTH")
+    for name in empty:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("OF_SOMEBODY_ELSE", "")
+    load_settings()
+    assert not set(empty) & set(os.environ)
+    assert (os.environ["AWS_REGION"], os.environ["OF_SOMEBODY_ELSE"]) == ("eu-west-1", "")
+
+
+def test_the_name_of_a_machines_way_out_may_come_from_its_environment():
+    assert load_settings({"ALPHAMILL_BINANCE_EGRESS": "box2"}).binance.egress == "box2"

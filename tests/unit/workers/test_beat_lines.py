@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 
+import fakeredis
 import pytest
 import redis
 from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 
+from alphamill.ledger.presence import Presence
 from workers import beat
 from workers.transport import CannotServe
 
@@ -33,6 +35,8 @@ def sent(monkeypatch):
 
     scheduler.apply_async = apply_async
     monkeypatch.setattr(beat.time, "monotonic", lambda: state.now_s)
+    state.redis = fakeredis.FakeRedis()
+    monkeypatch.setattr(beat, "resources", lambda: SimpleNamespace(redis=state.redis))
     return state
 
 
@@ -87,3 +91,25 @@ def test_a_defect_keeps_its_traceback(sent, caplog):
     sent.scheduler.apply_entry(ENTRY)
     [record] = caplog.records
     assert record.exc_info is not None
+
+
+def test_it_is_heard_of_while_it_can_send_and_only_then(sent, monkeypatch):
+    presence = Presence(sent.redis)
+    monkeypatch.setattr(beat.socket, "gethostname", lambda: "box1")
+    sent.fails_with = wrapped(redis.ConnectionError("refused"))
+    sent.scheduler.apply_entry(ENTRY)
+    assert presence.beat_host() is None
+    sent.fails_with = None
+    sent.scheduler.apply_entry(ENTRY)
+    assert presence.beat_host() == "box1"
+    sent.redis.delete("alphamill:beat")
+    for now_s, heard in ((1.0, None), (7.0, None), (8.0, "box1")):
+        sent.now_s = now_s
+        sent.scheduler.apply_entry(ENTRY)
+        assert presence.beat_host() == heard, "said a few times in what counts as silence"
+
+
+def test_a_ledger_that_is_away_does_not_stop_what_the_broker_takes(sent, monkeypatch):
+    gone = redis.Redis(port=1, socket_connect_timeout=1)
+    monkeypatch.setattr(beat, "resources", lambda: SimpleNamespace(redis=gone))
+    sent.scheduler.apply_entry(ENTRY)
