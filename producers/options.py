@@ -216,6 +216,9 @@ def exits(function: Function) -> Function:
         _print_what_can_be_printed()
         try:
             return function(*args, **kwargs)
+        except click.UsageError as error:  # an argument that was read well and cannot be
+            click.secho(f"Error: {error.format_message()}", fg="red", err=True)
+            sys.exit(EXIT_USAGE)
         except Misconfigured as error:
             click.secho(str(error), fg="red", err=True)
             sys.exit(EXIT_MISCONFIGURED)

@@ -119,7 +119,11 @@ class PublishedRun:
         By its hash, each of its rows: one an interval and horizon.
         """
         ranked = by_strength(self.trials)
-        there = [(at, one.hash or "", one.traded) for at, one in enumerate(ranked, 1)]
+        several = len(self.spec.horizons) > 1
+        there = [
+            (at, one.hash or "", one.traded + f" (horizon {one.horizon_bars})" * several)
+            for at, one in enumerate(ranked, 1)
+        ]
         fitting = [one for one in ranked if (one.hash or "").startswith(text)]
         numbers = {str(at) for at, _, _ in there}
         if len({one.hash for one in fitting}) == 1 and text.removeprefix("#") not in numbers:

@@ -98,7 +98,12 @@ def _ask_models(llm: LLMSettings, endpoint: Endpoint, models: Mapping[str, Seque
     finally:
         client.close()
     if offered and (missing := not_offered(offered, models)):
-        click.echo(f"{host} does not list {', '.join(missing)}: see `alphamill models`", err=True)
+        click.echo(
+            f"{host} does not list {', '.join(missing)}; `alphamill doctor` asks whether it serves "
+            "them all the same. A tier's model is set by ALPHAMILL_LLM_QUICK_SCAN_MODEL and its "
+            "like, or in the file that ALPHAMILL_CONFIG names (`alphamill models` shows them)",
+            err=True,
+        )
 
 
 def _check_key(llm: LLMSettings, endpoint: Endpoint) -> None:

@@ -162,6 +162,9 @@ def trials_board(trials: Sequence[Trial], only: Sequence[Trial] = ()) -> Rendera
         _trial_cells(at, trial, named, several) for at, trial in zip(numbers, shown, strict=True)
     ]
     notes = [_note(_named(trial), trial.reason, trial.hash) for trial in shown]
+    for at in range(1, len(shown) if several else 0):  # an expression once, at its first horizon
+        if (shown[at].hash, shown[at].reason) == (shown[at - 1].hash, shown[at - 1].reason):
+            notes[at] = Text()
     board = NotedTable(
         headers, cells, notes, trials_legend(timed, several) + ORIENTED + _TURNED, spare=1
     )

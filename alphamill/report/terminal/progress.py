@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +15,7 @@ from alphamill.report.values import elapsed, percent, plain, whole
 from alphamill.runs.fetch_rate import FetchProgress
 from alphamill.runs.under_way import in_plan_order
 
-_BAR_CELLS = 24
+_BAR_CELLS, _LEAST_CELLS = 24, 4
 
 
 def progress_table(counts: Counts, elapsed_s: float, left_s: float | None = None) -> Table:
@@ -21,9 +25,9 @@ def progress_table(counts: Counts, elapsed_s: float, left_s: float | None = None
     not failed: it is a column of its own where there is any.
     """
     title = f"{elapsed(elapsed_s)} elapsed{time_left(left_s)}"
-    table = TextTable(title=title, title_justify="left", box=None)
+    table = TextTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     any_cancelled = any(states.get(JobState.CANCELLED) for states in counts.values())
     names = ("done", "running", "waiting", "failed", *(["cancelled"] if any_cancelled else []))
     for name in names:
@@ -34,9 +38,9 @@ def progress_table(counts: Counts, elapsed_s: float, left_s: float | None = None
         cancelled = states.get(JobState.CANCELLED, 0)
         waiting = max(0, sum(states.values()) - done - running - failed - cancelled)
         ended = [Text(whole(cancelled), style="yellow" if cancelled else "dim")]
-        table.add(
-            plain(stage.removeprefix("propose."), 40),
-            _bar(done, failed, cancelled, running, waiting),
+        table.add_row(
+            Text(plain(stage.removeprefix("propose."), 40)),
+            _Bar(done, failed, cancelled, running, waiting),
             *map(whole, (done, running, waiting)),
             Text(whole(failed), style="bold red" if failed else "dim"),
             *(ended if any_cancelled else []),
@@ -74,17 +78,32 @@ def bars_line(progress: FetchProgress) -> Text:
     return line
 
 
-def _bar(done: int, failed: int, cancelled: int, running: int, waiting: int) -> Text:
-    total = max(1, done + failed + cancelled + running + waiting)
-    bar, shown, reached = Text(), 0, 0
-    for jobs, style in (
-        (done, "green"),
-        (failed, "red"),
-        (cancelled, "dim yellow"),
-        (running, "yellow"),
-    ):
-        reached += jobs
-        cells = reached * _BAR_CELLS // total - shown
-        bar.append("━" * cells, style=style)
-        shown += cells
-    return bar.append("─" * (_BAR_CELLS - shown), style="dim")
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """Jobs by state as a bar that gives way where the terminal is narrow, before any figure."""
+
+    done: int
+    failed: int
+    cancelled: int
+    running: int
+    waiting: int
+
+    def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(_LEAST_CELLS, _BAR_CELLS).with_maximum(options.max_width)
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints."""
+        width = min(_BAR_CELLS, options.max_width)
+        total = max(1, self.done + self.failed + self.cancelled + self.running + self.waiting)
+        bar, shown, reached = Text(no_wrap=True), 0, 0
+        for jobs, style in (
+            (self.done, "green"),
+            (self.failed, "red"),
+            (self.cancelled, "dim yellow"),
+            (self.running, "yellow"),
+        ):
+            reached += jobs
+            cells = reached * width // total - shown
+            bar.append("━" * cells, style=style)
+            shown += cells
+        yield bar.append("─" * (width - shown), style="dim")

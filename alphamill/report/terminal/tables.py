@@ -100,7 +100,8 @@ class NotedTable:
         if not wide:
             beneath = empty_grid(">", "")
             for cells, note in zip(self.cells, self.notes, strict=True):
-                beneath.add(_text(cells[0]).copy(), note)
+                if note:
+                    beneath.add(_text(cells[0]).copy(), note)
             yield Padding(beneath, (1, 0, 0, 0))
         yield Padding(Text(self.legend, style="dim"), (1, 0, 0, 0))
 
@@ -112,7 +113,8 @@ class NotedTable:
         for cells, note in zip(self.cells, self.notes, strict=True):
             named = zip(names, cells[kept:], strict=True)
             words = ", ".join(f"{name} {_text(cell).plain}" for name, cell in named)
-            notes.append(Text.assemble(note, (", " if self.moved else "\n", "dim"), (words, "dim")))
+            between = (", " if self.moved else "\n") if note else ""
+            notes.append(Text.assemble(note, (between, "dim"), (words, "dim")))
         figures = [row[:kept] for row in self.cells]
         more = int(kept > _KEPT)
         return NotedTable(self.headers[:kept], figures, notes, self.legend, more, moved=True)

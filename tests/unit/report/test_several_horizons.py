@@ -93,6 +93,8 @@ def test_the_board_keeps_the_horizons_of_a_factor_together_the_strongest_factor_
     assert re.findall(r"^ *([1-9]) .* 1h +(\d+) ", shown, re.MULTILINE) == [
         (str(at), str(HORIZONS[(at - 1) % 3])) for at in range(1, 10)
     ]
+    for columns in (80, 160):
+        assert board(run, columns).count("ts_zscore(close, 24)") == 1
     assert "each at each horizon and in both directions" in " ".join(shown.split())
 
 

@@ -111,6 +111,12 @@ def test_the_order_is_that_of_the_plans_themselves(kind, market, verify_frac) ->
 
 
 def test_what_was_cancelled_has_a_column_of_its_own_and_is_not_failed() -> None:
+    counts = {"propose.detailed_analysis": {"done": 172, "cancelled": 3}}
+    for columns in (60, 80):  # the bar gives way, and no word or figure
+        narrow = shown(progress.progress_table(counts, 1), columns)
+        assert "…" not in narrow
+        assert "detailed_analysis" in narrow
+        assert "━" in narrow
     text = shown(progress.progress_table({"fetch": {"done": 2, "cancelled": 3}}, 1), 100)
     header, fetch = text.splitlines()[1:]
     assert header.split() == ["stage", "done", "running", "waiting", "failed", "cancelled"]
