@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ _LLM = {Queue.QUICK_SCAN.value, Queue.DETAILED_ANALYSIS.value, Queue.FINAL_VERIF
 # Which settings of its own a worker goes by, by the queues that it reads; None: on any of them.
 # Of the others a run brings its own, as its submitter had them.
 _OWN: Mapping[str, frozenset[str] | None] = {
-    "lake": None,  # a run's path must lead to the same place everywhere
     "broker_url": None,
     "ledger.": None,
     "binance.": frozenset({Queue.FETCH.value}),
@@ -192,6 +192,8 @@ def _code(build: Build) -> str:
 
 def _goes_by(worker: Worker, name: str) -> bool | None:
     """Whether a worker goes by a setting of its own; None where it has no use for it at all."""
+    if name == "lake":  # a run's path must lead to the same place there, as it does on one machine
+        return worker.host != socket.gethostname()
     if _BROUGHT.fullmatch(name):
         return False if _LLM & set(worker.queues) else None
     for beginning, queues in _OWN.items():

@@ -26,7 +26,8 @@ from alphamill.redis_store import fault_of
 from alphamill.report.values import plain
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.under_way import calls_so_far
-from alphamill.settings import Settings
+from alphamill.settings import REDIS_ENDPOINT_FILE, Settings
+from alphamill.stack.embedded_redis import answers
 from alphamill.stack.pools import POOLS
 
 _REDIS_TIMEOUT_S = 2.0
@@ -109,8 +110,24 @@ def _presence_checks(client: redis.Redis, settings: Settings) -> Iterator[Check]
     presence = Presence(client)
     here = presence.here()
     yield workers_check(here)
+    if not here:
+        yield from _other_stack(settings)
     yield from differences_found(compared(presence, settings, here))
     yield _sweep(presence)
+
+
+def _other_stack(settings: Settings) -> Iterator[Check]:
+    """Workers of this home's stack that serve another Redis than this shell asks."""
+    try:
+        url = (settings.home / REDIS_ENDPOINT_FILE).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return
+    if url != settings.redis_url and answers(url):
+        yield warn(
+            "other redis",
+            f"the stack of {settings.home} runs at {shown(url)}: its workers serve that Redis",
+            "unset ALPHAMILL_REDIS_URL to use it, or start workers for the one it names",
+        )
 
 
 def differences_found(found: Sequence[Finding]) -> Iterator[Check]:

@@ -232,13 +232,14 @@ def test_a_real_worker_announces_its_host_code_and_memory(make_mill):
     assert seen.worker.memory_bytes > 10 << 20
     assert seen.worker.build == build().label
     assert seen.differs == ()
-    elsewhere = mill.env | {"ALPHAMILL_LAKE": "/elsewhere"}
-    lake = f"lake: worker {mill.settings.lake_uri}, here /elsewhere"
+    broker = {"ALPHAMILL_BROKER_URL": "amqp://me:s3cret@mq.test:5672/"}
+    elsewhere = mill.env | broker | {"ALPHAMILL_LAKE": "/no/matter/on/one/machine"}
+    differs = "broker_url: worker the same Redis, here mq.test:5672"
     [seen] = FleetReader(mill.redis, load_settings(elsewhere)).read().workers
-    assert seen.differs == [lake]
+    assert seen.differs == [differs]
     shown = CliRunner(env=elsewhere | {"COLUMNS": "300"}).invoke(main, ["top", "--once"]).output
     who = f"the control worker on {socket.gethostname()} (pid {seen.worker.pid})"
-    assert f"{who}: {lake}: give all machines the same settings, and restart it" in shown
+    assert f"{who}: {differs}: give all machines the same settings, and restart it" in shown
     assert seen.worker.queues == ("control",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import json
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,6 +232,19 @@ def test_another_place_is_told_where_it_matters(make_settings, variable, value, 
     here, other = identity(make_settings()), identity(make_settings(**{variable: value}))
     lines = said(here, ("llm", other), ("fetch", other))
     assert [line.split(": ")[1] for line in lines] == [name]
+
+
+def test_another_lake_on_this_machine_does_no_harm(make_settings):
+    here, other = identity(make_settings()), identity(make_settings(ALPHAMILL_LAKE="/b"))
+    own = [worker("fetch", other.id, host=socket.gethostname())]
+    [found] = findings(here, own, {other.id: other})
+    assert not found.difference.matters
+    assert str(found).endswith("here /home/of/mine/lake (a run brings its own)")
+
+
+def test_a_machines_own_way_out_is_no_difference(make_settings):
+    here, other = (identity(make_settings(ALPHAMILL_BINANCE_EGRESS=name)) for name in "ab")
+    assert said(here, ("fetch", other)) == []
 
 
 def test_every_setting_is_known_by_the_name_that_the_file_has(make_settings):

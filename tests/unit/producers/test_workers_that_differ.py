@@ -128,3 +128,18 @@ def test_digests_are_made_anew_when_redis_has_lost_its_salt(client, shell, monke
     second = announcer._own(presence)
     assert second.salt != first.salt
     assert second == identity(shell, presence.salt())
+
+
+@pytest.mark.parametrize(("content", "there"), [("redis://:pw@h:1/0", True), ("", False)])
+def test_doctor_names_the_stack_whose_workers_serve_another_redis(
+    client, tmp_path, monkeypatch, content, there
+):
+    """The shell exports one Redis; `alphamill up` of its home runs with its own."""
+    settings = settings_of(tmp_path, ALPHAMILL_REDIS_URL="redis://elsewhere.test:6379/0")
+    (tmp_path / "redis.url").write_text(content)
+    monkeypatch.setattr("producers.check.local.answers", lambda url: url == "redis://:pw@h:1/0")
+    found = [one for one in _presence_checks(client, settings) if one.name == "other redis"]
+    assert bool(found) is there
+    for one in found:
+        assert one.detail == f"the stack of {tmp_path} runs at h:1/0: its workers serve that Redis"
+        assert "pw" not in one.detail + one.cure
