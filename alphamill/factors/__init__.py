@@ -8,6 +8,7 @@ from alphamill.factors.dialects import DIFFERENCES
 from alphamill.factors.factor import Factor, parse
 from alphamill.factors.manual import dialect_table, manual
 from alphamill.factors.operators import OPERATORS
+from alphamill.factors.tail import Tail
 from alphamill.factors.zoo import ZOO_FIELDS, ZooFactor, zoo, zoo_names
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Factor",
     "FactorError",
     "Fault",
+    "Tail",
     "ZooFactor",
     "check",
     "compute",

@@ -7,7 +7,6 @@ and an array is dropped after its last use (see `schedule`).
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,11 +15,11 @@ import numpy as np
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.factor import Factor
-from alphamill.factors.fields import definition, is_as_sent
+from alphamill.factors.nodes import GroupNumbers, across, check_field, expand, vwap, window
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.schedule import Schedule, alike_in_turn
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
-from alphamill.frames import FloatArray, IntArray, Panel
+from alphamill.frames import FloatArray, Panel
 from alphamill.grid import index_at
 
 VALUES_VERSION = 2  # raise it when a value changes, be it in its last bit; runs keep it
@@ -63,7 +62,7 @@ def compute_many(
     Raises FactorError naming a field or group that is missing, before anything is computed.
     """
     evaluation = _Evaluation(panel, groups or {}, _first_bar(panel, first_bar))
-    trees = [evaluation.expand(factor.tree) for factor in factors]
+    trees = [expand(factor.tree, panel) for factor in factors]
     for tree in trees:
         evaluation.check_inputs(tree)
     order = alike_in_turn(trees)
@@ -84,13 +83,6 @@ def _first_bar(panel: Mapping[str, FloatArray], given: int | None) -> int:
     return 0
 
 
-def _tie(node: Node) -> float:
-    """The fraction to which two of its values agree that share a rank."""
-    from alphamill.factors.kernels import TIE
-
-    return 0.0 if is_as_sent(node) else TIE
-
-
 class _Evaluation:
     """Factors over one panel."""
 
@@ -102,28 +94,18 @@ class _Evaluation:
     ) -> None:
         self._panel = panel
         self._first_bar = first_bar
-        self._groups = groups
-        self._codes: dict[str, IntArray] = {}
+        self._groups = GroupNumbers(groups)
         self._ready: dict[Node, FloatArray] = {}
         self._done: set[Node] = set()  # computed for the present tree
         self._pinned: Counter[Node] = Counter()  # read by what is being computed
-
-    def expand(self, node: Node) -> Node:
-        """The tree with derived fields spelt out where the panel lacks them."""
-        if isinstance(node, Field) and node.name not in self._panel:
-            derived = definition(node.name)
-            return node if derived is None else self.expand(derived)
-        if isinstance(node, Call):
-            return Call(node.name, tuple(self.expand(arg) for arg in node.args))
-        return node
 
     def check_inputs(self, tree: Node) -> None:
         """Raise FactorError for a field or group that was not given."""
         for node in walk(tree):
             if isinstance(node, Field):
-                self._check_field(node.name)
+                check_field(node.name, self._panel)
             elif isinstance(node, Group):
-                self._group(node.name, next(iter(self._panel.values())).shape[1])
+                self._groups.numbers(node.name, next(iter(self._panel.values())).shape[1])
 
     def run(self, schedule: Schedule, position: int) -> FloatArray:
         """The values of one tree of the schedule; trees are asked for in turn."""
@@ -181,21 +163,8 @@ class _Evaluation:
         return self._tiled(node)
 
     def _window(self, node: Call) -> FloatArray:
-        from alphamill.factors.kernels.table import FREE_OF_GRID, RANKING, WINDOW  # loads numba
-
-        args: list[FloatArray | float] = []
-        for arg in node.args:
-            if isinstance(arg, Number):
-                args.append(int(arg.value) if arg.value == int(arg.value) else arg.value)
-            else:
-                args.append(self._ready[arg])
-        if node.name == "ts_quantile":
-            args[-1] = float(args[-1])
-        if node.name in RANKING:
-            args += [_tie(arg) for arg in node.args if not isinstance(arg, Number)]
-        if node.name not in FREE_OF_GRID:
-            args.append(self._first_bar)
-        return WINDOW[node.name](*args)
+        series = [self._ready[arg] for arg in node.args if not isinstance(arg, Number)]
+        return window(node, series, self._first_bar)
 
     def _tiled(self, node: Node) -> FloatArray:
         """Nodes that look at one bar at a time, a tile of rows after another."""
@@ -219,48 +188,13 @@ class _Evaluation:
         return self._across(node, rows)
 
     def _across(self, node: Call, rows: slice) -> FloatArray:
-        from alphamill.factors.kernels import table  # loads numba
-
-        x = np.ascontiguousarray(self._rows(node.args[0], rows))
-        if node.name == "neutralize":
-            return table.regress_out(x, np.ascontiguousarray(self._rows(node.args[1], rows)))
-        second = node.args[1] if len(node.args) > 1 else None
-        amount = second.value if isinstance(second, Number) else None
-        group = second.name if isinstance(second, Group) else ""
-        codes = self._group(group, x.shape[1])
-        return table.across(node.name, x, amount, codes, _tie(node.args[0]))
-
-    def _group(self, name: str, n_symbols: int) -> IntArray:
-        """The symbols' group numbers; the name "" puts all into one."""
-        if name not in self._codes:
-            self._codes[name] = self._number_groups(name, n_symbols)
-        return self._codes[name]
-
-    def _number_groups(self, name: str, n_symbols: int) -> IntArray:
-        if not name:
-            return np.zeros(n_symbols, dtype=np.int64)
-        if name not in self._groups:
-            raise FactorError(f"no group table '{name}'", 0, "", _nearest(name, self._groups))
-        labels = list(self._groups[name])
-        if len(labels) != n_symbols:
-            raise FactorError(
-                f"group table '{name}' has {len(labels)} labels for {n_symbols} symbols"
-            )
-        numbers = {label: i for i, label in enumerate(dict.fromkeys(labels) - {None: None}.keys())}
-        return np.array([numbers.get(label, -1) for label in labels], dtype=np.int64)
-
-    def _check_field(self, name: str) -> None:
-        if name == "vwap" and name not in self._panel:
-            for price in ("high", "low", "close"):
-                self._check_field(price)
-        elif name not in self._panel:
-            raise FactorError(
-                f"the panel has no field '{name}'", 0, "", _nearest(name, self._panel)
-            )
+        series = [arg for arg in node.args if not isinstance(arg, Number | Group)]
+        return across(node, [self._rows(arg, rows) for arg in series], self._groups)
 
     def _field(self, name: str) -> FloatArray:
         if name == "vwap" and name not in self._panel:
-            return self._vwap()
+            columns = ("high", "low", "close", "quote_volume", "volume")
+            return vwap({name: self._field(name) for name in columns if name in self._panel})
         values = np.require(self._panel[name], np.float64, ["C", "W"])
         if isinstance(self._panel, Panel):
             return values
@@ -269,16 +203,3 @@ class _Evaluation:
         if values.ndim != 2:
             raise FactorError(f"field '{name}' has {values.ndim} dimensions, not (bars, symbols)")
         return np.where(np.isinf(values), np.nan, values) if has_infinity(values) else values
-
-    def _vwap(self) -> FloatArray:
-        """quote_volume / volume; the typical price where there is no quote volume or no trade."""
-        typical = (self._field("high") + self._field("low") + self._field("close")) / 3.0
-        if any(column not in self._panel for column in ("quote_volume", "volume")):
-            return typical
-        exact = self._field("quote_volume") / self._field("volume")
-        return np.where(np.isfinite(exact), exact, typical)
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str | None:
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None

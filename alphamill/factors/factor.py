@@ -112,11 +112,15 @@ def _lookback_bars(node: Node) -> int:
         return history_bars(node.name)
     if not isinstance(node, Call):
         return 0
+    return own_history_bars(node) + max(_lookback_bars(arg) for arg in node.args)
+
+
+def own_history_bars(node: Call) -> int:
+    """Earlier bars of its arguments that one value of the node needs."""
     operator = OPERATORS[node.name]
     literals: dict[Kind, list[float]] = {Kind.BARS: [], Kind.NUMBER: []}
     for param, arg in zip(operator.params, node.args, strict=False):
         if param.kind in literals and isinstance(arg, Number):
             literals[param.kind].append(arg.value)
     bars = tuple(map(int, literals[Kind.BARS]))
-    own = operator.history_bars(bars, tuple(literals[Kind.NUMBER]))
-    return own + max(_lookback_bars(arg) for arg in node.args)
+    return operator.history_bars(bars, tuple(literals[Kind.NUMBER]))

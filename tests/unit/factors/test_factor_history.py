@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from alphamill.factors import OPERATORS, Factor, compute, parse, zoo
+from alphamill.factors import (
+    OPERATORS,
+    Factor,
+    FactorError,
+    Tail,
+    compute,
+    compute_many,
+    parse,
+    zoo,
+)
 from alphamill.factors.operators import Family
 from alphamill.frames import Interval, Panel
 from alphamill.grid import index_at, open_ms
@@ -103,3 +112,71 @@ def test_a_panel_knows_the_numbers_of_its_bars(interval, traded):
         fields = {name: values[start:] for name, values in traded.items()}
         part = compute(factor, Panel(interval, times_ms[start:], symbols, fields))
         assert np.array_equal(part[back:], whole[start + back :], equal_nan=True)
+
+
+def panel_of(fields, start, stop, interval=Interval.H1):
+    times_ms = np.array([open_ms(interval, FIRST + bar) for bar in range(start, stop)])
+    symbols = tuple(f"S{number}" for number in range(next(iter(fields.values())).shape[1]))
+    cut = {name: values[start:stop] for name, values in fields.items()}
+    return Panel(interval, times_ms, symbols, cut)
+
+
+def same_bits(one, two):
+    both = np.isnan(one) & np.isnan(two)
+    return ((one.view(np.int64) == two.view(np.int64)) | both).all(axis=-1)
+
+
+@pytest.fixture(scope="module")
+def many(call_of):
+    """Every operator at two windows, the 101 formulas, and what answers before its window."""
+    texts = [call_of(operator, window=w) for operator in OPERATORS.values() for w in (5, 21)]
+    texts += ["close", "vwap - fill(ema(fill(ts_std(volume, 9), 0), 5), 1)", "adv20 ^ 0.7"]
+    factors = {factor.hash: factor for factor in map(parse, texts)}
+    factors |= {one.hash: one for one in (entry.factor() for entry in zoo("alpha101"))}
+    return [factor for factor in factors.values() if factor.lookback_bars < 700]
+
+
+def test_the_tail_has_the_bits_of_the_whole_history(many, traded, groups):
+    tail = Tail(many, groups)
+    whole = np.empty((len(many), *traded["close"].shape))
+    for index, values in compute_many(many, panel_of(traded, 0, 760), groups):
+        whole[index] = values
+    rng = np.random.default_rng(5)
+    for newest in (759, 381, *rng.integers(tail.lookback_bars, 759, 6)):
+        start = int(rng.integers(0, max(1, newest - tail.lookback_bars)))
+        got = tail.newest(panel_of(traded, start, int(newest) + 1))
+        computed = [one.lookback_bars <= newest - start for one in many]
+        wrong = ~same_bits(got[computed], whole[computed, newest])
+        assert not wrong.any(), [
+            f.text for f, bad in zip(np.array(many)[computed], wrong, strict=True) if bad
+        ]
+        assert np.isnan(got[~np.array(computed)]).all()
+
+
+def test_the_tail_of_a_short_history_is_that_of_compute(many, traded, groups):
+    tail = Tail(many, groups)
+    for stop in (1, 6, 40):
+        panel = panel_of(traded, 0, stop)
+        want = np.stack([compute(factor, panel, groups)[-1] for factor in many])
+        assert same_bits(tail.newest(panel), want).all()
+
+
+def test_the_tail_follows_bar_by_bar_as_symbols_come_and_go(traded):
+    """A window of the newest bars that moves on; a symbol lists at 380, another ends at 570."""
+    factors = [parse("rank(ts_mean(returns, 21))"), parse("close / ema(close, 8) - 1")]
+    tail = Tail(factors)
+    whole = [compute(factor, traded, first_bar=FIRST) for factor in factors]
+    for newest in (*range(375, 395), *range(565, 580)):
+        got = tail.newest(panel_of(traded, newest - tail.lookback_bars, newest + 1))
+        assert same_bits(got, np.stack([values[newest] for values in whole])).all()
+
+
+def test_the_tail_says_what_it_needs(traded):
+    tail = Tail([parse("ts_mean(close / open, 7)"), parse("group_rank(adv20, sector)")])
+    assert (tail.lookback_bars, tail.columns) == (19, ("close", "open", "quote_volume"))
+    with pytest.raises(FactorError, match="no group table 'sector'"):
+        tail.newest(panel_of(traded, 0, 30))
+    with pytest.raises(FactorError, match="the panel has no field 'open'"):
+        tail.newest(panel_of({"close": traded["close"]}, 0, 30))
+    with pytest.raises(ValueError, match="without a bar"):
+        tail.newest(panel_of(traded, 5, 5))
