@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-COLUMNS, ROWS = 80, 32
+COLUMNS, ROWS = 80, 36
 LENGTH_S = 20.0
 _RUN_S = 9.0  # of which the run itself, until its results are there
 _LINE_S = 0.03  # a line of what is turned to the next page

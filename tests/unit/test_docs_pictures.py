@@ -115,14 +115,15 @@ def test_a_run_is_played_faster_and_its_results_page_by_page(cast):
     held = [
         max(look.rows) for look, then in itertools.pairwise(played) if then.at_s - look.at_s > 1
     ]
-    assert held == [28, 56, 84], "each page stays for a while"
+    page = cast.ROWS - 4
+    assert held == [page, 2 * page, 3 * page], "each page stays for a while"
     assert played[-1].rows == whole
     assert all(max(look.rows) - look.top < cast.ROWS for look in played)
 
 
 def test_what_a_command_writes_comes_with_its_times_and_a_failure_is_told(cast):
     written = list(cast.record(["sh", "-c", "printf hello; stty size"], {"PATH": "/usr/bin:/bin"}))
-    assert b"".join(part for _, part in written) == b"hello32 80\r\n"
+    assert b"".join(part for _, part in written) == b"hello%d 80\r\n" % cast.ROWS
     assert all(at_s >= 0 for at_s, _ in written)
     with pytest.raises(subprocess.CalledProcessError):
         list(cast.record(["sh", "-c", "exit 3"], {"PATH": "/usr/bin:/bin"}))
