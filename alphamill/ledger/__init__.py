@@ -7,6 +7,7 @@ from alphamill.ledger.protocol import (
     FAILED,
     RESULT_LIMIT_BYTES,
     SETTLED,
+    UNFUNDED,
     Claim,
     Counts,
     Hint,
@@ -18,6 +19,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
+from alphamill.ledger.raises import BudgetRaise
 from alphamill.ledger.redis import RedisLedger
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "FAILED",
     "RESULT_LIMIT_BYTES",
     "SETTLED",
+    "UNFUNDED",
+    "BudgetRaise",
     "Claim",
     "Counts",
     "Hint",

@@ -1,4 +1,5 @@
--- A job is done. ARGV: id, token, result, build. Answers hints, or nil if the token is stale.
+-- A job is done. ARGV: id, token, result, build, the budget that kept it from asking or ''. Answers
+-- hints, or nil if the token is stale.
 local id, token = ARGV[5], ARGV[6]
 local job = held(id, token)
 if not job then
@@ -10,6 +11,10 @@ redis.call('HSET', stem .. 'results', id, ARGV[7])
 if ARGV[8] ~= '' then
   job.build = ARGV[8]
   redis.call('HINCRBY', stem .. 'builds', job.build, 1)
+end
+if ARGV[9] ~= '' then
+  job.unfunded = ARGV[9]
+  redis.call('HINCRBY', stem .. 'run', 'unfunded:' .. job.unfunded, 1)
 end
 settle(id, job, 'done')
 complete()

@@ -23,6 +23,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
+from alphamill.ledger.raises import BudgetRaise
 from alphamill.ledger.states import CANCELLED_REASON, Job, Run
 from alphamill.settings import LedgerSettings
 
@@ -125,7 +126,7 @@ class MemoryLedger:
             run, job = self._held(claim)
             if run is None or job is None:
                 return [] if self._was_done_by(claim) else None
-            job.result = text
+            job.result, job.unfunded = text, names.unfunded(result)
             if build:
                 job.build = names.clip(build)
                 run.builds[job.build] += 1
@@ -194,17 +195,29 @@ class MemoryLedger:
                     run.settle(job, JobState.CANCELLED, CANCELLED_REASON)
             return run.record()
 
-    def resume(self, run_id: str) -> list[Hint]:
+    def resume(self, run_id: str, *, unfunded: bool = False) -> list[Hint]:
         with self._lock:
             run = self._known(run_id)
             for job in run.jobs.values():
                 run.reopen(job)
+                if unfunded and job.unfunded and not run.state.active:
+                    run.undo(job)
             is_open = not all(job.state.settled for job in run.jobs.values())
             if run.state is RunState.CANCELLED or (is_open and not run.state.active):
                 run.state = RunState.RUNNING if run.sealed else RunState.SUBMITTING
                 run.finished_ms = None
                 run.complete()
             return run.feed()
+
+    def raise_budget(self, run_id: str, usd_micros: int) -> RunRecord:
+        with self._lock:
+            run = self._known(run_id)
+            current = run.record().budget_usd_micros
+            if usd_micros <= current and not (run.raises and usd_micros == current):
+                raise GiveUp(names.not_higher(run_id, usd_micros, current))
+            if usd_micros > current:
+                run.raises.append(BudgetRaise(run.now_ms, usd_micros))
+            return run.record()
 
     def forget(self, run_id: str) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What may enter a ledger: names, JSON of bounded size, reasons."""
+"""What may enter a ledger: names, JSON of bounded size, reasons, budgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alphamill.ledger.protocol import RESULT_LIMIT_BYTES, JobSpec
+from alphamill.ledger.protocol import RESULT_LIMIT_BYTES, UNFUNDED, JobSpec
+from alphamill.ledger.raises import BUDGETS
 
 REASON_LIMIT_CHARS = 2_000
 
@@ -56,3 +57,15 @@ def dependencies(job: JobSpec) -> tuple[list[str], list[str]]:
 def clip(text: str) -> str:
     """Free text of bounded length that can be written as UTF-8; lone surrogates become "?"."""
     return text[:REASON_LIMIT_CHARS].encode(errors="replace").decode()
+
+
+def unfunded(result: Mapping[str, Any]) -> str:
+    """The budget that a result says kept its job from asking; "" for none."""
+    short_of = result.get(UNFUNDED)
+    return short_of if short_of in BUDGETS else ""
+
+
+def not_higher(run_id: str, usd_micros: int, current_usd_micros: int) -> str:
+    """Why a budget is refused."""
+    wanted, has = (f"${micros / 1e6:.6f}" for micros in (usd_micros, current_usd_micros))
+    return f"{run_id} may spend {has} already; {wanted} is not more"

@@ -14,9 +14,13 @@ from typing import Any
 import redis
 
 from alphamill.ledger.protocol import Counts, JobState, RunState
+from alphamill.ledger.raises import BudgetRaise, budget_usd_micros, read_raises, read_unfunded
 from alphamill.redis_store import as_text, reached
 
-_HEAD = ("state", "kind", "priority", "created_ms", "finished_ms")
+_HEAD = (
+    *("state", "kind", "priority", "created_ms", "finished_ms"),
+    *("raises", "unfunded:run", "unfunded:day"),
+)
 _reached = partial(reached, "ledger unreachable")
 
 
@@ -52,6 +56,13 @@ class RunOverview:
     counts: Counts
     queues: Mapping[str, QueueDepth] = field(default_factory=dict)
     failed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    raises: Sequence[BudgetRaise] = ()
+    unfunded: Mapping[str, int] = field(default_factory=dict)  # see RunRecord
+
+    @property
+    def budget_usd_micros(self) -> int:
+        """What it may spend: as asked for, or as raised since."""
+        return budget_usd_micros(self.spec, self.raises)
 
 
 class LedgerOverview:
@@ -153,7 +164,7 @@ def _overview(
     queues: Mapping[str, QueueDepth],
     failed: Mapping[Any, Any],
 ) -> RunOverview:
-    state, kind, priority, created_ms, finished_ms = head
+    state, kind, priority, created_ms, finished_ms, raises, *_ = head
     return RunOverview(
         id=run,
         kind=kind,
@@ -170,6 +181,8 @@ def _overview(
             for stage, _, reason in [name.partition("|")]
             if int(jobs) > 0
         },
+        raises=read_raises(raises),
+        unfunded=read_unfunded(dict(zip(_HEAD, head, strict=True))),
     )
 
 

@@ -7,6 +7,9 @@ published, and a message that comes twice, late or never changes nothing but the
        |         ^        ^         |---> delayed -> ready       (put_back)
        |         |        '---------'                            (its worker died: sweep)
        '-> skipped    cancelled <- any open state    dead <- fail, or attempts used up
+
+A job is done once and for all, but for one that a budget kept from asking its model, and what came
+after it: more money puts those back (resume).
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from alphamill.errors import GiveUp
+from alphamill.ledger.raises import BudgetRaise, budget_usd_micros
 
 Counts = dict[str, dict[str, int]]  # stage -> state -> jobs; zeros are left out
 
 RESULT_LIMIT_BYTES = 65_536  # of a result's or a message's JSON: keys and paths, never frames
 REPUBLISH_CAP_MS = 600_000
 BATCH_JOBS = 200  # jobs per atomic step of add_jobs, cancel and resume
+UNFUNDED = "unfunded"  # in a result: the budget, "run" or "day", that kept the job from asking
 
 
 class JobState(StrEnum):
@@ -117,7 +122,11 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as remembered."""
+    """A run as remembered.
+
+    raises: of its budget, in their order. unfunded: budget, "run" or "day" -> done jobs that it
+    kept from asking their models; zeros are left out.
+    """
 
     id: str
     kind: str
@@ -128,12 +137,22 @@ class RunRecord:
     finished_ms: int | None = None
     counts: Counts = field(default_factory=dict)
     builds: Mapping[str, int] = field(default_factory=dict)  # build -> jobs that it has done
+    raises: tuple[BudgetRaise, ...] = ()
+    unfunded: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def budget_usd_micros(self) -> int:
+        """What it may spend: as asked for, or as raised since."""
+        return budget_usd_micros(self.spec, self.raises)
 
     @property
     def whole(self) -> bool:
-        """Whether it is done and no job of it has failed for good: a run may end without some."""
+        """Whether it is done, no job of it has failed for good and no budget has stopped any.
+
+        A run may end without some.
+        """
         failed = any(states.get(JobState.DEAD, 0) for states in self.counts.values())
-        return self.state is RunState.DONE and not failed
+        return self.state is RunState.DONE and not failed and not self.unfunded
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +170,7 @@ class Ledger(Protocol):
     """Every operation is atomic and may be repeated; any number of processes may call at once.
 
     Raises RetryLater (not counted as an attempt) when the ledger cannot be reached, and NoSuchRun
-    where a run must exist: add_jobs, seal, cancel, resume, forget.
+    where a run must exist: add_jobs, seal, cancel, resume, raise_budget, forget.
     """
 
     def open_run(
@@ -189,7 +208,7 @@ class Ledger(Protocol):
         build: of the code that did it, remembered of the job and counted of the run.
 
         None when the claim is stale: the result is discarded. Repeated after a success: [].
-        Raises ValueError past RESULT_LIMIT_BYTES of JSON.
+        A result with `UNFUNDED` is counted as such. Raises ValueError past RESULT_LIMIT_BYTES.
         """
 
     def fail(self, claim: Claim, reason: str) -> list[Hint]:
@@ -213,8 +232,18 @@ class Ledger(Protocol):
     def cancel(self, run_id: str) -> RunRecord:
         """Settle an active run as cancelled, its open jobs with it. Large runs: bounded steps."""
 
-    def resume(self, run_id: str) -> list[Hint]:
-        """Dead, skipped and cancelled jobs go back with fresh attempts; the run goes on."""
+    def resume(self, run_id: str, *, unfunded: bool = False) -> list[Hint]:
+        """Dead, skipped and cancelled jobs go back with fresh attempts; the run goes on.
+
+        unfunded: so do the done jobs of an ended run that a budget kept from asking, and all that
+        came after them, without their results; of a run that is active they stay as they are.
+        """
+
+    def raise_budget(self, run_id: str, usd_micros: int) -> RunRecord:
+        """The run may spend so much from now on; written down with the time.
+
+        Repeated: nothing more. Raises GiveUp unless it is more than the run may spend now.
+        """
 
     def forget(self, run_id: str) -> None:
         """Delete a settled run; raises GiveUp while it is active."""

@@ -26,6 +26,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
+from alphamill.ledger.raises import read_raises, read_unfunded
 from alphamill.redis_store import as_text, reached, script
 from alphamill.settings import LedgerSettings
 
@@ -34,7 +35,7 @@ _reached = partial(reached, "ledger unreachable")
 
 _STEPS = (
     *("open_run", "add_jobs", "seal", "feed", "claim", "renew", "finish", "fail", "put_back"),
-    *("sweep", "cancel", "resume", "forget"),
+    *("sweep", "cancel", "resume", "raise_budget", "forget"),
 )
 
 
@@ -101,7 +102,9 @@ class RedisLedger:
 
     def finish(self, claim: Claim, result: Mapping[str, Any], build: str = "") -> list[Hint] | None:
         text = names.to_json(result, f"result of {claim.job}")
-        answer = self._call("finish", claim.run, claim.job, claim.token, text, names.clip(build))
+        short_of = names.unfunded(result)
+        held = (claim.run, claim.job, claim.token)
+        answer = self._call("finish", *held, text, names.clip(build), short_of)
         return None if answer is None else _hints(claim.run, answer)
 
     def fail(self, claim: Claim, reason: str) -> list[Hint]:
@@ -125,12 +128,35 @@ class RedisLedger:
         return hints
 
     def cancel(self, run_id: str) -> RunRecord:
-        self._step_through("cancel", run_id, 1)
-        return self._known(run_id)
+        cursor, first = "0", 1
+        while True:
+            answer = self._call("cancel", run_id, cursor, first)
+            if answer is None:
+                raise NoSuchRun(f"no run {run_id}")
+            cursor, first = as_text(answer), 0
+            if cursor == "0":
+                return self._known(run_id)
 
-    def resume(self, run_id: str) -> list[Hint]:
-        self._step_through("resume", run_id)
-        return self.feed(run_id)
+    def resume(self, run_id: str, *, unfunded: bool = False) -> list[Hint]:
+        seen = self._known(run_id).finished_ms if unfunded else None
+        cursor = "0"
+        while True:
+            # When it ended: whoever resumes too, and is slower, must not undo it once more.
+            answer = self._call("resume", run_id, cursor, "" if seen is None else seen)
+            if answer is None:
+                raise NoSuchRun(f"no run {run_id}")
+            cursor = as_text(answer)
+            if cursor == "0":
+                return self.feed(run_id)
+
+    def raise_budget(self, run_id: str, usd_micros: int) -> RunRecord:
+        answer = self._call("raise_budget", run_id, usd_micros)
+        if answer is None:
+            raise NoSuchRun(f"no run {run_id}")
+        verdict, current = (as_text(part) for part in answer)
+        if verdict == "refused":
+            raise GiveUp(names.not_higher(run_id, usd_micros, int(current)))
+        return self._known(run_id)
 
     def forget(self, run_id: str) -> None:
         state = self._call("forget", run_id)
@@ -179,17 +205,6 @@ class RedisLedger:
             return self._scripts[name](
                 keys=[self._key(run_id, "")], args=[*self._settings, *arguments]
             )
-
-    def _step_through(self, name: str, run_id: str, *first: int) -> None:
-        """Run a stepwise script to its end; `first` is its flag, zeros after the first step."""
-        cursor = "0"
-        while True:
-            answer = self._call(name, run_id, cursor, *first)
-            if answer is None:
-                raise NoSuchRun(f"no run {run_id}")
-            cursor, first = as_text(answer), tuple(0 for _ in first)
-            if cursor == "0":
-                return
 
     def _ids(self) -> list[str]:
         with _reached():
@@ -304,7 +319,9 @@ def _run_record(
         created_ms=_whole(run["created_ms"]),
         finished_ms=_whole(run["finished_ms"]) if "finished_ms" in run else None,
         counts=_counts(count_fields),
-        builds={build: int(jobs) for build, jobs in builds.items()},
+        builds={build: int(jobs) for build, jobs in builds.items() if int(jobs) > 0},
+        raises=read_raises(run.get("raises")),
+        unfunded=read_unfunded(run),
     )
 
 

@@ -2,6 +2,7 @@
 --
 -- KEYS[1] is the stem "prefix:{run}:". Every key begins with it, so all lie in one cluster slot.
 --   run       hash  kind spec state priority created_ms finished_ms sealed open goals goals_done seq
+--                   raises (of its budget), again, unfunded:run, unfunded:day: how many jobs are so marked
 --   jobs      hash  id -> JSON of the job; fields that are zero or empty are left out
 --   messages  hash  id -> JSON, as given            results  hash  id -> JSON, as given
 --   waiters   hash  id -> lines "n<id>" (needs it) or "a<id>" (comes after it)
@@ -15,6 +16,8 @@
 -- A job: stage queue goal state attempts deaths hints token worker build error started_ms
 --   finished_ms, and
 --   failed    its field of the hash of that name, while it is dead
+--   unfunded  'run' or 'day': the budget that kept it from asking its model, while it is done
+--   again     it is done, and what it waited for will be done again: so will it be
 --   pending   dependencies that are not settled     bad      needs that settled other than done
 -- Both are exact in every state, so that skipping and resuming are local and need no recount.
 
@@ -160,6 +163,11 @@ local function settle(id, job, state, reason)
   end
 end
 
+local function forget_attempts(job)
+  job.attempts, job.deaths, job.hints, job.error, job.token = nil, nil, nil, nil, nil
+  job.worker, job.started_ms, job.finished_ms = nil, nil, nil
+end
+
 -- The reverse of `settle` for a dead, skipped or cancelled job whose needs are all done or open;
 -- those that were skipped because of it follow.
 local function reopen(id)
@@ -168,8 +176,7 @@ local function reopen(id)
     id, at = work[at], at + 1
     local job = find(id)
     if SETTLED[job.state] and job.state ~= 'done' and not job.bad then
-      job.attempts, job.deaths, job.hints, job.error, job.token = nil, nil, nil, nil, nil
-      job.worker, job.started_ms, job.finished_ms = nil, nil, nil
+      forget_attempts(job)
       release(id, job)
       for flag, waiter_id in waiters(id) do
         local waiter = find(waiter_id)
@@ -186,6 +193,48 @@ local function reopen(id)
       end
     end
   end
+end
+
+-- Take back that a job is done, and that those are that waited for it, `most` in all; those beyond are
+-- marked `again`. The run is not active. Answers how many.
+local function undo(first, most)
+  local work, at = {first}, 1
+  while work[at] and at <= most do
+    local id = work[at]
+    local job = find(id)
+    at = at + 1
+    if job.again then
+      redis.call('HINCRBY', stem .. 'run', 'again', -1)
+    end
+    if job.unfunded then
+      redis.call('HINCRBY', stem .. 'run', 'unfunded:' .. job.unfunded, -1)
+    end
+    if job.build then
+      redis.call('HINCRBY', stem .. 'builds', job.build, -1)
+    end
+    if job.goal then
+      redis.call('HINCRBY', stem .. 'run', 'goals_done', -1)
+    end
+    redis.call('HDEL', stem .. 'results', id)
+    job.again, job.unfunded, job.build = nil, nil, nil
+    forget_attempts(job)
+    release(id, job)
+    for _, waiter_id in waiters(id) do
+      local waiter = find(waiter_id)
+      add(waiter, 'pending', 1)
+      if waiter.state == 'done' and not waiter.again then
+        waiter.again = true
+        redis.call('HINCRBY', stem .. 'run', 'again', 1)
+        work[#work + 1] = waiter_id
+      end
+      if waiter.state == 'ready' then
+        move(waiter_id, waiter, 'waiting')
+      else
+        save(waiter_id, waiter)
+      end
+    end
+  end
+  return at - 1
 end
 
 -- Settle the run if it is sealed and nothing is open.

@@ -17,6 +17,7 @@ from alphamill.ledger.protocol import (
     RunRecord,
     RunState,
 )
+from alphamill.ledger.raises import BudgetRaise
 from alphamill.settings import LedgerSettings
 
 CANCELLED_REASON = "the run was cancelled"
@@ -45,6 +46,7 @@ class Job:
     build: str = ""
     error: str = ""
     result: str | None = None  # JSON
+    unfunded: str = ""  # the budget that kept it from asking its model, while it is done
     started_ms: int | None = None
     finished_ms: int | None = None
     waiters: list[tuple[str, bool]] = field(default_factory=list)  # id, whether it needs this one
@@ -67,6 +69,12 @@ class Job:
             finished_ms=self.finished_ms,
         )
 
+    def forget_attempts(self) -> None:
+        """As if nobody had claimed it yet."""
+        self.attempts = self.deaths = self.republished = 0
+        self.error = self.token = self.worker = ""
+        self.started_ms = self.finished_ms = None
+
 
 @dataclass(slots=True)
 class Run:
@@ -87,6 +95,7 @@ class Run:
     taken: Counter[str] = field(default_factory=Counter)
     tally: Counter[tuple[str, JobState]] = field(default_factory=Counter)
     builds: Counter[str] = field(default_factory=Counter)
+    raises: list[BudgetRaise] = field(default_factory=list)
 
     def record(self) -> RunRecord:
         """As `Ledger.run` tells it."""
@@ -99,7 +108,9 @@ class Run:
             created_ms=self.created_ms,
             finished_ms=self.finished_ms,
             counts=self.counts(),
-            builds=dict(self.builds),
+            builds=dict(+self.builds),
+            raises=tuple(self.raises),
+            unfunded=dict(Counter(job.unfunded for job in self.jobs.values() if job.unfunded)),
         )
 
     def counts(self) -> Counts:
@@ -171,9 +182,7 @@ class Run:
         for job in work:  # grows while it is walked
             if not job.state.settled or job.state is JobState.DONE or job.bad:
                 continue
-            job.attempts = job.deaths = job.republished = 0
-            job.error = job.token = job.worker = ""
-            job.started_ms = job.finished_ms = None
+            job.forget_attempts()
             self.release(job)
             for waiter, needed in ((self.jobs[name], needed) for name, needed in job.waiters):
                 waiter.pending += 1
@@ -181,6 +190,23 @@ class Run:
                     waiter.bad -= 1
                     work.append(waiter)
                 if waiter.state in {JobState.READY, JobState.QUEUED}:
+                    self.move(waiter, JobState.WAITING)
+
+    def undo(self, first: Job) -> None:
+        """Take back that a job is done, and that those are that waited for it."""
+        work = {first.id: first}
+        while work:
+            job = work.pop(next(iter(work)))
+            if job.build:
+                self.builds[job.build] -= 1
+            job.result, job.unfunded, job.build = None, "", ""
+            job.forget_attempts()
+            self.release(job)
+            for waiter in (self.jobs[name] for name, _ in job.waiters):
+                waiter.pending += 1
+                if waiter.state is JobState.DONE:
+                    work.setdefault(waiter.id, waiter)
+                elif waiter.state is JobState.READY:
                     self.move(waiter, JobState.WAITING)
 
     def complete(self) -> None:

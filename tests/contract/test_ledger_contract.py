@@ -25,6 +25,7 @@ from alphamill.ledger import (
     RedisLedger,
     RunState,
 )
+from alphamill.ledger import redis as ledger_on_redis
 from alphamill.settings import LedgerSettings
 
 RUN = "mine-1f2e3d4c5b6a7988"
@@ -561,6 +562,139 @@ def test_resume_of_a_finished_run_changes_nothing(bench: Bench) -> None:
     assert bench.ledger.run(RUN) == before
 
 
+def stopped_by_its_budget(bench: Bench, budget: str = "run") -> None:
+    """Two calls a step, of which the second was not made; what followed made do without it."""
+    bench.start(
+        job("bars"),
+        job("ask1", "bars"),
+        job("ask2", "bars"),
+        job("score", "bars", after=("ask1", "ask2")),
+        job("refine", "bars", after=("score",)),
+        job("publish", after=("refine",), goal=True),
+    )
+    for name in ("bars", "ask1"):
+        bench.work(name)
+    bench.ledger.finish(bench.claim("ask2"), {"unfunded": budget, "stopped": "no money"})
+    for name in ("score", "refine", "publish"):
+        bench.work(name)
+
+
+def test_what_a_budget_left_out_is_counted_and_the_run_is_not_whole(bench: Bench) -> None:
+    stopped_by_its_budget(bench, "day")
+    run = bench.ledger.run(RUN)
+    assert run is not None
+    assert (run.state, run.unfunded, run.whole) == ("done", {"day": 1}, False)
+
+
+def test_resume_puts_back_what_a_budget_left_out_and_all_that_came_after(bench: Bench) -> None:
+    stopped_by_its_budget(bench)
+    assert bench.ledger.resume(RUN) == [], "only who asks for it"
+    assert bench.run_state() == "done"
+    assert ids(bench.ledger.resume(RUN, unfunded=True)) == ["ask2"]
+    assert bench.states() == {
+        "bars": "done",
+        "ask1": "done",
+        "ask2": "queued",
+        **dict.fromkeys(("score", "refine", "publish"), "waiting"),
+    }
+    assert bench.recounted()
+    run = bench.ledger.run(RUN)
+    assert run is not None
+    assert (run.state, run.unfunded, run.finished_ms) == ("running", {}, None)
+    assert [bench.ledger.result(RUN, name) for name in ("ask1", "ask2", "score")] == [
+        {"by": "ask1"},
+        None,
+        None,
+    ]
+    assert bench.ledger.resume(RUN, unfunded=True) == [], "the same message twice"
+    assert bench.work("ask2") == ["score"]
+    assert bench.work("score") == ["refine"]
+    assert bench.work("refine") == ["publish"]
+    bench.work("publish")
+    again = bench.ledger.run(RUN)
+    assert again is not None
+    assert again.whole
+    assert bench.ledger.resume(RUN, unfunded=True) == []
+    assert bench.run_state() == "done"
+
+
+def test_a_run_that_its_budget_left_empty_fails_and_goes_on(bench: Bench) -> None:
+    bench.start(
+        job("ask"), job("score", after=("ask",)), job("publish", after=("score",), goal=True)
+    )
+    bench.ledger.finish(bench.claim("ask"), {"unfunded": "run"})
+    bench.work("score")
+    bench.ledger.fail(bench.claim("publish"), "nothing to show")
+    assert bench.run_state() == "failed"
+    assert ids(bench.ledger.resume(RUN, unfunded=True)) == ["ask"]
+    assert bench.states() == {"ask": "queued", "score": "waiting", "publish": "waiting"}
+    assert bench.recounted()
+    for name in ("ask", "score", "publish"):
+        bench.work(name)
+    assert bench.run_state() == "done"
+
+
+def test_of_an_active_run_nothing_that_is_done_is_put_back(bench: Bench) -> None:
+    bench.start(job("ask"), job("score", after=("ask",)))
+    bench.ledger.finish(bench.claim("ask"), {"unfunded": "run"})
+    claim = bench.claim("score")
+    assert bench.ledger.resume(RUN, unfunded=True) == []
+    assert bench.states() == {"ask": "done", "score": "running"}
+    bench.ledger.cancel(RUN)
+    assert ids(bench.ledger.resume(RUN, unfunded=True)) == ["ask"]
+    assert bench.states() == {"ask": "queued", "score": "waiting"}
+    assert bench.ledger.finish(claim, {}) is None
+
+
+def test_a_resume_that_dies_half_way_is_ended_by_the_next(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ledger_on_redis._source
+    monkeypatch.setattr(
+        ledger_on_redis,
+        "_source",
+        lambda name: source(name).replace("UNDONE_A_STEP = 500", "UNDONE_A_STEP = 1"),
+    )
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    ledger = RedisLedger(client, LedgerSettings(window=WINDOW))
+    bench = Bench(ledger, lambda seconds: rewind(client, seconds))
+    stopped_by_its_budget(bench)
+    ended = ledger.run(RUN)
+    assert ended is not None
+    assert ledger._call("resume", RUN, "0", ended.finished_ms or 0) == "again"
+    assert bench.run_state() == "done", "nobody may claim what is half put back"
+    assert ledger.claim(RUN, "ask2", "w1") is None
+    assert ids(ledger.resume(RUN)) == ["ask2"], "also by one who knows of no budget"
+    assert {name: bench.state(name) for name in ("score", "refine", "publish")} == dict.fromkeys(
+        ("score", "refine", "publish"), "waiting"
+    )
+    ledger.finish(bench.claim("ask2"), {"unfunded": "run"})
+    for name in ("score", "refine", "publish"):
+        bench.work(name)
+    # Another, that saw the run's first end, comes late.
+    assert ledger._call("resume", RUN, "0", ended.finished_ms or 0) == "0"
+    assert bench.run_state() == "done"
+    assert bench.recounted()
+    client.close()
+
+
+def test_a_budget_is_raised_once_and_never_lowered(bench: Bench) -> None:
+    bench.ledger.open_run(RUN, "mine", {"budget_usd_micros": 4_000})
+    for refused in (4_000, 3_999):
+        with pytest.raises(GiveUp, match=rf"may spend \$0.004000 already; \$0.00{refused} is not"):
+            bench.ledger.raise_budget(RUN, refused)
+    run = bench.ledger.raise_budget(RUN, 50_000)
+    assert (run.budget_usd_micros, run.spec["budget_usd_micros"]) == (50_000, 4_000)
+    assert bench.ledger.raise_budget(RUN, 50_000) == run, "the same message twice"
+    with pytest.raises(GiveUp, match=r"\$0.050000 already; \$0.049999 is not more"):
+        bench.ledger.raise_budget(RUN, 49_999)
+    last = bench.ledger.raise_budget(RUN, 10**15)
+    assert [one.usd_micros for one in last.raises] == [50_000, 10**15]
+    assert last.raises[0] == run.raises[0]
+    assert last.raises[1].at_ms >= last.raises[0].at_ms >= run.created_ms
+    assert bench.ledger.open_run(RUN, "", {}) == last
+
+
 def test_a_run_cancelled_before_its_seal_resumes_unsealed(bench: Bench) -> None:
     bench.start(job("a"), seal=False)
     bench.ledger.cancel(RUN)
@@ -598,6 +732,10 @@ def test_an_unknown_run_is_named(bench: Bench) -> None:
     for call in (bench.ledger.seal, bench.ledger.cancel, bench.ledger.resume, bench.ledger.forget):
         with pytest.raises(NoSuchRun, match="ghost"):
             call("ghost")
+    with pytest.raises(NoSuchRun, match="ghost"):
+        bench.ledger.resume("ghost", unfunded=True)
+    with pytest.raises(NoSuchRun, match="ghost"):
+        bench.ledger.raise_budget("ghost", 1)
     with pytest.raises(NoSuchRun, match="ghost"):
         bench.ledger.add_jobs("ghost", [job("a")])
 

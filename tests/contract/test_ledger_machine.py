@@ -132,12 +132,13 @@ class LedgerMachine(RuleBasedStateMachine):
         return answers
 
     @precondition(lambda self: self.claims)
-    @rule(n=st.integers(0, 3))
-    def finish(self, n: int) -> None:
-        self.finish_one(n)
+    @rule(n=st.integers(0, 3), short_of=st.sampled_from(["", "run", "day"]))
+    def finish(self, n: int, short_of: str) -> None:
+        self.finish_one(n, short_of)
 
-    def finish_one(self, n: int) -> None:
-        answers = self.with_claim("finish", n, {"n": n}, ("", "0.1.0+aa", "0.1.0+bb")[n % 3])
+    def finish_one(self, n: int, short_of: str = "") -> None:
+        result = {"n": n, "unfunded": short_of}
+        answers = self.with_claim("finish", n, result, ("", "0.1.0+aa", "0.1.0+bb")[n % 3])
         self.agree(answers)
         claim = self.claims[-1 - n % len(self.claims)][1]
         if answers[1] is not None and claim.token not in self.finished_tokens:
@@ -176,6 +177,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def resume(self) -> None:
         self.agree(self.both("resume", RUN))
 
+    @rule()
+    def resume_what_no_budget_paid_for(self) -> None:
+        before = {job_id for job_id, r in self.records().items() if r.state is JobState.DONE}
+        mine, theirs = (ledger.resume(RUN, unfunded=True) for ledger in self.ledgers)
+        self.agree([mine, theirs])
+        self.pass_time(0.01)
+        for job_id in before:
+            if self.records()[job_id].state is not JobState.DONE:
+                del self.finished[job_id]
+
     @invariant()
     def both_remember_the_same(self) -> None:
         mine, theirs = (
@@ -188,6 +199,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert runs[1] is not None
         assert (runs[0].state, runs[0].counts) == (runs[1].state, runs[1].counts)
         assert runs[0].builds == runs[1].builds
+        assert runs[0].unfunded == runs[1].unfunded
         assert (runs[0].finished_ms is None) == (runs[1].finished_ms is None)
 
     @invariant()
@@ -207,6 +219,17 @@ class LedgerMachine(RuleBasedStateMachine):
     def nothing_is_done_twice(self) -> None:
         done = {job_id for job_id, r in self.records().items() if r.state is JobState.DONE}
         assert self.finished == Counter(done)
+
+    @invariant()
+    def what_is_unfunded_is_done(self) -> None:
+        found = Counter(
+            r.result["unfunded"]
+            for r in self.records().values()
+            if r.state is JobState.DONE and r.result and r.result["unfunded"]
+        )
+        run = self.ledgers[1].run(RUN)
+        assert run is not None
+        assert run.unfunded == found
 
     @invariant()
     def states_follow_from_the_dependencies(self) -> None:

@@ -19,14 +19,17 @@ from alphamill.errors import GiveUp
 HOLD_S = 300.0
 
 
-_CURES = {
-    "run": "submit it anew with a larger --budget-usd",
-    "day": "raise budget.day_usd, or wait for the next day in UTC",
-}
-
-
 class BudgetExhausted(GiveUp):
-    """The call's worst case does not fit into what is left of a budget; nothing was sent."""
+    """The call's worst case does not fit into what is left of a budget; nothing was sent.
+
+    budget: whose, "run" or "day". needs_usd_micros: that worst case.
+    """
+
+    def __init__(self, reason: str, budget: str = "run", needs_usd_micros: int = 0) -> None:
+        super().__init__(reason)
+        self.args = (reason, budget, needs_usd_micros)
+        self.budget = budget
+        self.needs_usd_micros = needs_usd_micros
 
 
 class Fit(StrEnum):
@@ -87,10 +90,10 @@ def utc_day(now_ms: int) -> str:
 
 
 def refusal(account: str, micros: int, cap: int, left: int) -> str:
-    """The sentence that a person reads when a budget is spent, with what to do."""
+    """What a person reads when a budget is spent; what to do depends on all that it leaves out."""
     return (
         f"the {account}'s budget of {_usd(cap)} has {_usd(max(0, left))} left and this call may "
-        f"cost {_usd(micros)}; {_CURES[account]}"
+        f"cost {_usd(micros)}"
     )
 
 

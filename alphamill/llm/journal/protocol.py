@@ -96,7 +96,7 @@ class Journal(Protocol):
 def refuse(verdict: Fit, account: str, micros: int, cap: int, left: int) -> None:
     """Raise what the verdict calls for; FITS passes."""
     if verdict is Fit.EXHAUSTED:
-        raise BudgetExhausted(refusal(account, micros, cap, left))
+        raise BudgetExhausted(refusal(account, micros, cap, left), account, micros)
     if verdict is Fit.HELD:
         reason = f"calls under way hold the {account}'s budget"
         raise RetryLater(reason, HELD_RETRY_S, counts=False)

@@ -145,6 +145,10 @@ class RedisJournal:
             *of_runs, of_day = map(_account, pipe.execute())
         return dict(zip(runs, of_runs, strict=True)), of_day
 
+    def reopen(self, run: str) -> None:
+        """Nobody is told any longer that a budget stops the run; until one does so again."""
+        self._ask("hdel", f"{_prefix(run)}:account", "exhausted_ms")
+
     def calls(self, run: str) -> Iterator[CallRecord]:
         states = self._ask("hgetall", f"{_prefix(run)}:attempts")
         attempts, found = list(states), []
