@@ -6,7 +6,7 @@ replies. Replays and control arms run so, and so may your own tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,13 +17,14 @@ from alphamill.flow import plan
 from alphamill.frames import Market
 from alphamill.jobs import FeaturesJob, RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import JobRecord, JobSpec, JobState
+from alphamill.ledger import BudgetRaise, JobRecord, JobSpec, JobState
 from alphamill.limits import OpenGate
 from alphamill.llm.endpoint.client import Chat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.memory import MemoryJournal
 from alphamill.llm.journal.protocol import Journal
 from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
 from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
@@ -41,7 +42,7 @@ class InProcess:
     """The `Resources` of one run's jobs, in memory, and what works them.
 
     bars, settlements: of exchanges that list nothing, unless given. records: of the jobs so far.
-    indicators: whether panels hold them.
+    indicators: whether panels hold them. budget_raises: as a ledger would have them.
     """
 
     gateway: Asks
@@ -52,6 +53,7 @@ class InProcess:
     clock: Clock = field(default_factory=ManualClock)
     day_budget_usd_micros: int = 10**12  # a run's own budget is all that binds
     records: list[JobRecord] = field(default_factory=list)
+    budget_raises: Sequence[BudgetRaise] = ()
 
     def work_in_order(self, jobs: Iterable[JobSpec], run: RunDeps) -> list[JobRecord]:
         """Do every job; jobs: each after those that it waits for, as `flow.plan` has them.
@@ -99,6 +101,12 @@ class InProcess:
     def builds(self, _run_id: str) -> list[Share]:
         return []  # all of one process
 
+    def prompt(self, record: CallRecord) -> Sequence[Message]:
+        return self.journal.prompt(record)
+
+    def raises(self, _run_id: str) -> Sequence[BudgetRaise]:
+        return self.budget_raises
+
 
 @dataclass
 class Mill:
@@ -117,15 +125,23 @@ class Mill:
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsage = field(default_factory=MemoryUsage)
 
-    def work(self, spec: RunSpec) -> list[JobRecord]:
-        """What became of the run's jobs, in the order of its plan. Done again, it asks no model."""
+    def work(self, spec: RunSpec, raises: Sequence[BudgetRaise] = ()) -> list[JobRecord]:
+        """What became of the run's jobs, in the order of its plan. Done again, it asks no model.
+
+        raises: of the run's budget; then it asks what that had left out.
+        """
         jobs = [
             job
             for job in plan(spec)
             if self.indicators or STAGES[job.stage].job_type is not FeaturesJob
         ]
         process = InProcess(
-            self._gateway(spec), self.exchange, self.funding, self.journal, self.indicators
+            self._gateway(spec),
+            self.exchange,
+            self.funding,
+            self.journal,
+            self.indicators,
+            budget_raises=raises,
         )
         return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))
 

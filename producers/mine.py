@@ -60,8 +60,7 @@ def mine(
     start_ms, end_ms = checked_range(bars)
     check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
-    if not usd * 1_000_000 >= 1:  # NaN too
-        raise click.UsageError("--budget-usd must be at least a millionth of a dollar")
+    budget_usd_micros = options.micros(usd)
     chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.MINE,
@@ -73,7 +72,7 @@ def mine(
         end_ms=end_ms,
         rounds=rounds,
         candidates=candidates,
-        budget_usd_micros=int(usd * 1_000_000),
+        budget_usd_micros=budget_usd_micros,
         strategy=strategy,
         groups=read_groups(groups_file, chosen.symbols) if groups_file else {},
         llm_url=settings.llm.url,

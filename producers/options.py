@@ -178,6 +178,13 @@ submit_options = gathered(
 )
 
 
+def micros(budget_usd: float) -> int:
+    """A budget in micro-dollars. Raises click.UsageError for next to nothing and for NaN."""
+    if not budget_usd * 1_000_000 >= 1:
+        raise click.UsageError("--budget-usd must be at least a millionth of a dollar")
+    return round(budget_usd * 1_000_000)
+
+
 def print_json(value: Any) -> None:
     """Plain JSON on stdout; times and numbers stay what they are."""
     click.echo(json.dumps(value, indent=2, default=str))

@@ -24,9 +24,9 @@ def submit(spec: RunSpec, ledger: Ledger, priority: int = 0) -> RunRecord:
     return run
 
 
-def resume(run_id: str, ledger: Ledger) -> RunRecord:
-    """Give dead, skipped and cancelled jobs another chance."""
+def resume(run_id: str, ledger: Ledger, *, unfunded: bool = False) -> RunRecord:
+    """Give dead, skipped and cancelled jobs another chance, and those that no budget paid for."""
     from workers.send import publish
 
-    publish(ledger.resume(run_id))
+    publish(ledger.resume(run_id, unfunded=unfunded))
     return ledger.open_run(run_id, "", {})  # joins: the run as it is now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from alphamill.flow import plan
 from alphamill.frames import Market
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
-from alphamill.ledger import JobRecord, Ledger, RedisLedger
+from alphamill.ledger import BudgetRaise, JobRecord, Ledger, RedisLedger
 from alphamill.ledger.presence import Presence
 from alphamill.limits import (
     ExchangeGate,
@@ -30,6 +30,7 @@ from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
+from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
 from alphamill.market import Archive, Binance, BinanceFunding
@@ -181,6 +182,13 @@ class Resources:
             return []
         known = Presence(self.redis).builds([*run.builds, own.label])
         return shares(run, known, also=own.label)
+
+    def prompt(self, record: CallRecord) -> Sequence[Message]:
+        return self.journal.prompt(record)
+
+    def raises(self, run_id: str) -> Sequence[BudgetRaise]:
+        run = self.ledger.run(run_id)
+        return run.raises if run else ()
 
     @property
     def day_budget_usd_micros(self) -> int:

@@ -281,7 +281,7 @@ class _Room:
             )
         if queue in _TIER_QUEUES:
             rooms = {
-                run.id: budget_room(self.accounts[run.id], _cap(run))
+                run.id: budget_room(self.accounts[run.id], run.budget_usd_micros)
                 for run in active
                 if run.id in self.accounts
             }
@@ -322,10 +322,6 @@ def _market(run: RunOverview) -> Market:
     return Market(run.spec.get("market", Market.SPOT))
 
 
-def _cap(run: RunOverview) -> int:
-    return int(run.spec.get("budget_usd_micros", 0))
-
-
 def _stopped_by(account: Account, day: Account) -> str:
     if not account.exhausted_ms:
         return ""
@@ -347,7 +343,7 @@ def _run_view(run: RunOverview, jobs_per_s: float, account: Account, day: Accoun
         jobs_per_s=jobs_per_s,
         left_s=left_s if run.state.active else None,
         account=account if mining else None,
-        cap_usd_micros=_cap(run) if mining else 0,
+        cap_usd_micros=run.budget_usd_micros if mining else 0,
         stopped_by=_stopped_by(account, day),
     )
 

@@ -151,8 +151,10 @@ class RunRecord:
 
         A run may end without some.
         """
-        failed = any(states.get(JobState.DEAD, 0) for states in self.counts.values())
-        return self.state is RunState.DONE and not failed and not self.unfunded
+        states = {JobState(state) for stage in self.counts.values() for state in stage}
+        # Open jobs of a run that is done: somebody who resumed it died half way.
+        short = JobState.DEAD in states or not states <= SETTLED or bool(self.unfunded)
+        return self.state is RunState.DONE and not short
 
 
 @dataclass(frozen=True, slots=True)

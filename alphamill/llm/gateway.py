@@ -145,10 +145,9 @@ class Gateway:
         # One that may answer later is worth waiting for, whatever is wrong with the others.
         raise next((one for one in refused if isinstance(one, RetryLater)), refused[0])
 
-    def asked_ms(self, run: str, call_id: str) -> int | None:
-        """When the call was sent whose reply is in the journal, UTC epoch ms; None: it has none."""
-        known = self._journal.lookup(run, call_id)
-        return known.started_ms if known else None
+    def answered(self, run: str, call_id: str) -> CallRecord | None:
+        """The record of a call whose reply is in the journal already."""
+        return self._journal.lookup(run, call_id)
 
     def _ask_one(self, call: Call, chosen: ModelSettings) -> PaidReply:
         """Where the model may not be asked, what is paid for already still answers."""

@@ -19,6 +19,7 @@ from alphamill.jobs import PublishJob
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobSpec
 from alphamill.llm.call import Call, PaidReply
+from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.mill import InProcess
 from alphamill.replay.difference import Code, farthest
@@ -34,14 +35,29 @@ NOT_COMPARED = ("holdout_looks", "code_version")
 
 
 class JournalOnly:
-    """A gateway without a model: replies that were paid for, and nothing else."""
+    """A gateway without a model: replies that were paid for, and nothing else.
 
-    def __init__(self, calls: Iterable[CallRecord]) -> None:
+    unfunded: the budget that kept the run from making some of its calls, "" for none.
+    """
+
+    def __init__(self, calls: Sequence[CallRecord], unfunded: str = "") -> None:
         self._settled = {call.call_id: call for call in calls if call.status is CallStatus.SETTLED}
+        self._made = {call.call_id for call in calls}
+        self._unfunded = unfunded
+
+    def answered(self, _run: str, call_id: str) -> CallRecord | None:
+        """The record of a call that has a reply."""
+        return self._settled.get(call_id)
 
     def ask(self, call: Call) -> PaidReply:
-        """The reply of then. Raises GiveUp for a call that was never answered."""
+        """The reply of then.
+
+        Raises BudgetExhausted for a call that a budget may have prevented then too, GiveUp for
+        another that was never answered.
+        """
         found = self._settled.get(call.call_id)
+        if found is None and self._unfunded and call.call_id not in self._made:
+            raise BudgetExhausted("the budget of then had no room for it", self._unfunded)
         if found is None:
             raise GiveUp(f"call {call.call_id} has no reply in the journal")
         return PaidReply(found.reply, replayed=True, cost_usd_micros=found.cost_usd_micros or 0)
@@ -84,7 +100,8 @@ def replay(run: PublishedRun, scratch: Lake) -> Replayed:
     """
     _copy_inputs(run, scratch)
     deps = RunDeps(scratch, run.id, run.spec)
-    process = InProcess(JournalOnly(run.calls))
+    unfunded = next((group.unfunded for group in run.unasked if group.unfunded), "")
+    process = InProcess(JournalOnly(run.calls, unfunded))
     jobs = [job for job in plan(run.spec) if job.needs and not _refused(job, deps)]
     process.work_in_order(jobs, deps)
     failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run.id))

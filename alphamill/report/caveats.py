@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from alphamill.evaluation import one_way_bps
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
+from alphamill.ledger.raises import asked_usd_micros
 from alphamill.report.values import moment, plain, times_over, usd, whole
 from alphamill.runs.builds import builds_line
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
 from alphamill.runs.funnel import spending
+from alphamill.runs.holdout_looks import own_looks_before
 from alphamill.runs.library import KNOWN
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
+from alphamill.runs.unfunded import raises_line
 from alphamill.settings import FeeSettings
 
 _FAILURES_TOLD = 10  # groups of them, on the page
@@ -28,7 +31,9 @@ def caveats(run: PublishedRun) -> list[str]:
         *unmeasured_lines(run.trials),
         spent_line(run),
         *cut_lines(run),
+        raised_line(run),
         looks_line(run.factors),
+        rejudged_line(run),
         *unread_lines(run.trials, run.factors),
         known_line(run.trials),
         *unasked_lines(run),
@@ -45,9 +50,11 @@ def page_caveats(run: PublishedRun) -> list[str]:
         in_sample if run.kind is RunKind.EVALUATE else "",
         trading_line(run.spec),
         costs_line(run.spec.fees),
+        raised_line(run),
         *unasked_lines(run),
         *bars_lines(run),
         looks_line(run.factors),
+        rejudged_line(run),
         *cut_lines(run),
         *unread_lines(run.trials, run.factors),
         *(
@@ -151,11 +158,30 @@ def looks_line(factors: Sequence[JudgedFactor]) -> str:
 
 
 def unasked_lines(run: PublishedRun) -> list[str]:
-    """How many model calls were not made, and what stopped them."""
-    return [
+    """How many model calls were not made, what stopped them, and what goes on where money does."""
+    lines = [
         f"Not asked: {whole(group.jobs)} of the {group.stage} calls: {plain(group.reason, 240)}."
         for group in run.unasked
     ]
+    short = run.shortfall
+    return [*([f"Stopped by money: {short.sentence}"] if short else []), *lines]
+
+
+def raised_line(run: PublishedRun) -> str:
+    """What its budget was and became, and what the judgement before cost; "" if it was not."""
+    said = raises_line(asked_usd_micros(run.plain_spec), run.budget_raises)
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def rejudged_line(run: PublishedRun) -> str:
+    """How many factors of its own had seen the holdout before it was judged anew; "" for none."""
+    own = sum(own_looks_before(run.lake, run.id, interval) for interval in run.spec.intervals)
+    return (
+        f"The run was resumed and judged anew: {whole(own)} of its factors had been shown the "
+        "holdout before and are no finalists now; each counts as a look of an earlier run."
+        if own
+        else ""
+    )
 
 
 def absent_line(run: PublishedRun) -> str:

@@ -10,6 +10,7 @@ from alphamill.frames import Month
 from alphamill.ledger import JobRecord, JobState
 
 KEY_REFUSED = "the endpoint refused the key"  # in the reason of a job that a refused key ended
+REPAIR = "repair"  # a propose job's second call
 _NAMED = 3  # jobs of a group that are named
 
 
@@ -32,20 +33,34 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """Jobs of one stage that asked no model, and why the first of them did not."""
+    """Jobs of one stage that asked no model, and why the first of them did not.
+
+    stage: "repair" for calls that were to mend what others had answered. unfunded: the budget that
+    was in the way ("run", "day"), "" where it was something else; needs_usd_micros: what all
+    their calls together may cost.
+    """
 
     stage: str
     jobs: int
     reason: str
+    unfunded: str = ""
+    needs_usd_micros: int = 0
 
 
 def group_unasked(results: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Unasked]:
     """By stage, in the order given. results: a job's stage and what it returned."""
-    found: dict[str, Unasked] = {}
-    for stage, result in results:
-        if reason := result.get("stopped"):
-            known = found.get(stage, Unasked(stage, 0, reason))
-            found[stage] = replace(known, jobs=known.jobs + 1)
+    found: dict[tuple[str, str], Unasked] = {}
+    for of_stage, result in results:
+        stopped = result.get("stopped")
+        reason = str(stopped or result.get("repair_stopped") or "")
+        if not reason:
+            continue
+        stage = of_stage if stopped else REPAIR
+        short_of, needs = result.get("unfunded") or "", result.get("needs_usd_micros") or 0
+        known = found.get((stage, short_of), Unasked(stage, 0, reason, short_of))
+        found[stage, short_of] = replace(
+            known, jobs=known.jobs + 1, needs_usd_micros=known.needs_usd_micros + needs
+        )
     return list(found.values())
 
 

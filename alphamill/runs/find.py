@@ -66,6 +66,14 @@ def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind])
     return PublishedRun.open(Lake(run.spec["lake"]), run.id)
 
 
+def published_run(
+    lake: Lake, text: str | None, kinds: Sequence[RunKind] = ()
+) -> PublishedRun | None:
+    """The run in the lake that is named or, for None, the newest; None if none or several fit."""
+    run_id = published_id(lake, text, kinds)
+    return None if run_id is None else PublishedRun.open(lake, run_id)
+
+
 def published_runs(lake: Lake, text: str = "", kinds: Sequence[RunKind] = ()) -> list[str]:
     """Ids that begin with `text`, of runs whose results are in the lake, the newest first.
 

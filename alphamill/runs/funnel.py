@@ -12,7 +12,7 @@ from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import Tier
 
-_DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)
+DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)  # may have been billed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def tier_funnels(
 def spending(calls: Sequence[CallRecord]) -> tuple[int, int, int]:
     """Answers paid for, their cost, and what else may have been billed, in micro-dollars."""
     paid = [call for call in calls if call.paid]
-    doubtful = [call for call in calls if call.status in _DOUBTFUL]
+    doubtful = [call for call in calls if call.status in DOUBTFUL]
     return (
         len(paid),
         sum(call.cost_usd_micros or 0 for call in paid),

@@ -1,7 +1,7 @@
 """The factor library of a lake: what runs admitted, at one market and interval.
 
 library/market=spot/interval=1h/admitted.parquet        in the order of admission, only ever longer
-                                                        (what a person removed is marked, and stays)
+                                                        (what is removed is marked, and stays)
 runs/run=ID/library/interval=1h/{start,end}.parquet     what a run knew of it, for every replay
 
 A run learns what is taken when its panel is made: prompts say so and no finalist repeats it. What
@@ -12,6 +12,7 @@ it was compared with all that is in it, so that of two runs at once one finds th
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,6 +30,7 @@ from alphamill.runs.schemas import LIBRARY
 KNOWN = "admitted by"  # a run: begins the reason of a trial that says what the library has
 _OF_WHOM = "admitted_by"  # a record's column for `run`, since its path has a `run` of its own
 _SIZE = "library_factors"  # in a record's metadata: how many there were, told or not
+_JUDGED_ANEW = "alphamill"  # removed what a run no longer admits: no person did
 _PLACE = re.compile(r"library/market=(\w+)/interval=(\w+)/admitted\.parquet")
 
 
@@ -113,7 +115,8 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, factors: Sequence[Judge
     """Add the run's admitted factors; False, and nothing added, if the library has grown.
 
     It has grown when it holds what `look_up` did not find at the END: the record is then renewed,
-    and the verdicts must be given anew. Safe to repeat: a run is added once.
+    and the verdicts must be given anew. Safe to repeat: a run is added once. What a run admitted
+    before it was resumed, and no longer does, is marked as removed.
     """
     known = _size_then(lake, spec.run_id, interval)
     grown = False
@@ -121,12 +124,20 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, factors: Sequence[Judge
     def added(stored: Stored | None) -> Stored | None:
         nonlocal grown
         there = [] if stored is None else _admissions(stored[0])
-        if not factors or any(one.run == spec.run_id for one in there):
+        own = [one for one in there if one.run == spec.run_id]
+        taken_out = {one.hash for one in own if one.removed and one.removed_by != _JUDGED_ANEW}
+        kept = {one.hash for one in own if not one.removed}
+        wanted = [factor for factor in factors if factor.hash not in taken_out]
+        if kept == {factor.hash for factor in wanted}:
             return None
-        grown = bool(spec.search.library_factors) and len(there) > known
+        grown = bool(spec.search.library_factors) and len(there) - len(own) > known
         if grown:
             return None
-        own = [
+        gone = kept - {factor.hash for factor in wanted}
+        there = [
+            _given_up(one) if one.run == spec.run_id and one.hash in gone else one for one in there
+        ]
+        new = [
             Admission(
                 number=number,
                 run=spec.run_id,
@@ -135,14 +146,22 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, factors: Sequence[Judge
                 verdict=factor.verdict,
                 rank=factor.rank,
             )
-            for number, factor in enumerate(factors, len(there))
+            for number, factor in enumerate(
+                (one for one in wanted if one.hash not in kept), len(there)
+            )
         ]
-        return _table([*there, *own]), {}
+        return _table([*there, *new]), {}
 
     lake.update(library_key(spec, interval), added)
     if grown:
         _record(lake, spec, interval, Moment.END)
     return not grown
+
+
+def _given_up(one: Admission) -> Admission:
+    why = "rejected when its run was resumed and judged anew"
+    now_ms = int(time.time() * 1000)
+    return replace(one, removed_ms=now_ms, removed_by=_JUDGED_ANEW, removed_why=why)
 
 
 def _record(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> list[Admission]:
@@ -161,12 +180,13 @@ def _record(lake: Lake, spec: RunSpec, interval: Interval, moment: Moment) -> li
     key = _record_key(spec.run_id, interval, moment)
     table = _table(newest)
     names = [_OF_WHOM if name == "run" else name for name in table.column_names]
-    lake.write(key, table.rename_columns(names), {_SIZE: str(len(there))})
+    others = sum(one.run != spec.run_id for one in there)
+    lake.write(key, table.rename_columns(names), {_SIZE: str(others)})
     return newest
 
 
 def _size_then(lake: Lake, run_id: str, interval: Interval) -> int:
-    """How many factors the library held when the run looked at the END; 0 if it never did."""
+    """How many factors of others it held when the run looked at the END; 0 if it never did."""
     try:
         return int(lake.metadata(_record_key(run_id, interval, Moment.END)).get(_SIZE, "0"))
     except FileNotFoundError:

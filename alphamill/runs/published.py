@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,17 +16,21 @@ from alphamill.evaluation import Score
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
-from alphamill.ledger import JobRecord
+from alphamill.ledger import BudgetRaise, JobRecord
+from alphamill.ledger.raises import budget_usd_micros
+from alphamill.llm.journal.budget import Account
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, missing_job
 from alphamill.runs.figures import finite
+from alphamill.runs.funnel import DOUBTFUL, spending
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial, by_strength
 from alphamill.runs.schemas import SUMMARY, rows_in
+from alphamill.runs.unfunded import Shortfall, committed_usd_micros, shortfall
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.usage import MemoryUsage
+from alphamill.usage import MemoryUsage, Usage
 
 OFFLINE_NOTICE = (
     "The models' answers came from the offline proposer, a seeded grammar: a control arm that "
@@ -89,6 +94,44 @@ class PublishedRun:
     def builds(self) -> list[Share]:
         """Which code did how many of its jobs, the most first; [] in older runs."""
         return [Share(**row) for row in self._summary.get("builds", [])]
+
+    @cached_property
+    def budget_raises(self) -> list[BudgetRaise]:
+        """What its budget was raised to, in order; the spec has the budget that was asked for."""
+        return [BudgetRaise(**row) for row in self._summary.get("budget_raises", [])]
+
+    @property
+    def budget_usd_micros(self) -> int:
+        """What it might spend in the end."""
+        return budget_usd_micros(self.plain_spec, self.budget_raises)
+
+    @cached_property
+    def shortfall(self) -> Shortfall | None:
+        """The calls that a budget kept it from making; None if there is none."""
+        committed = committed_usd_micros(self.calls)
+        return shortfall(self.id, self.unasked, self.budget_usd_micros, committed)
+
+    @property
+    def unfunded(self) -> dict[str, int]:
+        """Budget -> calls that it kept the run from making, as in its ledger."""
+        counted: Counter[str] = Counter()
+        for group in self.unasked:
+            if group.unfunded:
+                counted[group.unfunded] += group.jobs
+        return dict(counted)
+
+    @property
+    def account(self) -> Account:
+        """What its calls cost, as its budget counts them."""
+        answers, spent, unknown = spending(self.calls)
+        doubtful = [call for call in self.calls if call.status in DOUBTFUL]
+        return Account(
+            spent_usd_micros=spent,
+            unknown_usd_micros=unknown,
+            unknown_calls=len(doubtful),
+            settled_calls=answers,
+            cap_usd_micros=self.budget_usd_micros,
+        )
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -158,12 +201,16 @@ class PublishedRun:
     def usage(self) -> dict[str, Any]:
         """Tokens, cost and latencies, added up again from the calls; see `usage.build_report`."""
         counters = MemoryUsage()
+        self.count_usage(counters)
+        return counters.report(self.id)
+
+    def count_usage(self, counters: Usage) -> None:
+        """Add its calls to those of other runs."""
         for call in self.calls:
             if call.paid:
                 counters.record(call.usage)
             elif call.error_class:
                 counters.record_error(call.run, call.day, call.tier, call.model, call.error_class)
-        return counters.report(self.id)
 
     def _rows(self, name: str, kind: type[AnyRow]) -> list[AnyRow]:
         """A table; None for what is not a finite number."""

@@ -25,6 +25,7 @@ from alphamill.runs.figures import (
     dump_score,
     load_score,
 )
+from alphamill.settings import Tier
 
 UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
 
@@ -175,6 +176,11 @@ class Trial(TableRow):
         """Whether it counts in N: every expression does, whatever became of it, duplicates too."""
         return self.scored or self.status == "duplicate"
 
+    def before(self, number: int, tier: str) -> bool:
+        """Whether a mining run proposed it in a step before that of a tier in a round."""
+        order = [one.value for one in Tier]
+        return (self.round, order.index(self.tier or "")) < (number, order.index(tier))
+
     @property
     def text(self) -> str:
         """The expression, or what was proposed where none could be read."""
@@ -320,7 +326,7 @@ class JudgedFactor(TableRow):
     review_unread: str | None = None  # of final_verification's reply, a line a problem
     look_ahead_ok: bool | None = None  # cutting off the future changes no past value
     holdout_looks: int | None = None  # factors shown these bars so far, by any run; 0: vetoed
-    holdout_looks_before: int | None = None  # of them, by earlier runs
+    holdout_looks_before: int | None = None  # of them, earlier: by other runs, or judged anew
     n_trials: int | None = None  # of the search at this interval
     n_effective: float | None = None  # independent trials that they amount to
     n_clusters: int | None = None  # of trials whose returns correlate above 0.5
@@ -395,12 +401,12 @@ class Admission(TableRow):
     expression: str
     verdict: str
     rank: int  # in its run
-    # By a person, afterwards; None of what still counts.
+    # Afterwards, by a person, or when its run was judged anew; None of what still counts.
     removed_ms: int | None = None  # UTC epoch
     removed_by: str | None = None  # the user's name on that machine
     removed_why: str | None = None  # as given with --why
 
     @property
     def removed(self) -> bool:
-        """Whether a person took it out again."""
+        """Whether it was taken out again."""
         return self.removed_ms is not None

@@ -118,7 +118,15 @@ def prompt_sent(
     call: an id or its unique beginning. Raises GiveUp if there is none, or more than one fits.
     """
     journal = RedisJournal(client)
-    sent = [record for record in journal.calls(run_id) if record.tier == tier]
+    sent = chosen_call(journal.calls(run_id), run_id, tier, call)
+    return sent, journal.prompt(sent)
+
+
+def chosen_call(
+    calls: Iterable[CallRecord], run_id: str, tier: str, call: str | None
+) -> CallRecord:
+    """The latest attempt of the tier, or of the call named; raises as `prompt_sent` does."""
+    sent = [record for record in calls if record.tier == tier]
     if call is not None:
         sent = [record for record in sent if record.call_id.startswith(call)]
         others = {record.call_id for record in sent}
@@ -129,4 +137,4 @@ def prompt_sent(
     if not sent:
         which = f" whose id begins with {call!r}" if call else ""
         raise GiveUp(f"{run_id} made no {tier} call{which}")
-    return sent[-1], journal.prompt(sent[-1])
+    return sent[-1]

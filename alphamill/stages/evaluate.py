@@ -52,12 +52,9 @@ def _shard(proposal: Trial, job: EvaluateJob) -> int:
 
 
 def _known(job: EvaluateJob, deps: RunDeps) -> set[str | None]:
-    """Hashes scored in earlier steps of the run."""
-    return {
-        trial.hash
-        for trial in read_trials(deps.lake, deps.run_id, job.interval)
-        if trial.scored and (trial.round, trial.tier) != (job.round, job.tier)
-    }
+    """Hashes scored in earlier steps; a run that was resumed has files of later ones too."""
+    trials = read_trials(deps.lake, deps.run_id, job.interval)
+    return {trial.hash for trial in trials if trial.scored and trial.before(job.round, job.tier)}
 
 
 def _trials(

@@ -72,22 +72,32 @@ class ProposeFacts(Facts):
     """The file of the candidates, and how many have which status.
 
     stopped: why no model was asked, else None. cost_usd_micros: with the repairs.
+    repair_stopped: why none was asked to mend what does not parse, though a budget alone was in the
+    way. unfunded: which budget kept it from asking ("run", "day"), needs_usd_micros: what the call
+    may cost that it could not pay for.
     """
 
     key: str
     counts: dict[str, int]
     stopped: str | None = None
     cost_usd_micros: int | None = None
+    repair_stopped: str | None = None
+    unfunded: str | None = None
+    needs_usd_micros: int | None = None
 
 
 def run(job: ProposeJob, deps: AskingDeps) -> ProposeFacts:
     """Write the candidates of one call.
 
-    An exhausted budget ends the asking, not the run: the file is then empty and says why.
+    An exhausted budget ends the asking, not the run: the file is then empty and says why. What was
+    answered already is read again whatever a stopping rule says by now: a candidate once tried
+    stays a trial.
     """
     all_trials = read_trials(deps.lake, deps.run_id, job.interval)
-    trials = [trial for trial in all_trials if _before(trial, job)]
-    if stopped := why_stop(job.round, trials, deps.spec.search, deps.age_s):
+    # Of earlier steps alone: a job done again must ask the same again.
+    trials = [trial for trial in all_trials if trial.before(job.round, job.tier)]
+    stopped = why_stop(job.round, trials, deps.spec.search, deps.age_s)
+    if stopped and deps.answered() is None:
         return _keep(job, deps, [], stopped=stopped)
     library = recorded(deps.lake, deps.run_id, job.interval, Moment.START) or []
     messages = _prompt(job, deps, trials, library)
@@ -96,40 +106,45 @@ def run(job: ProposeJob, deps: AskingDeps) -> ProposeFacts:
     try:
         answer = deps.ask(job.tier, messages, Proposal)
     except BudgetExhausted as error:
-        return _keep(job, deps, [], stopped=str(error))
+        return replace(_keep(job, deps, [], stopped=str(error)), **_unfunded(error))
     reading = read_proposal(answer.reply.text, answer.reply.finish_reason)
     proposals = [_proposal(job, deps, candidate) for candidate in reading.candidates]
-    told = {trial.proposed for trial in trials}
-    cost = answer.cost_usd_micros + _mend(proposals, deps, told)
+    short_of: BudgetExhausted | None = None
+    cost = answer.cost_usd_micros
+    try:
+        cost += _mend(proposals, deps, trials)
+    except BudgetExhausted as error:
+        short_of = error
     proposals += [
         replace(_blank(job, deps, problem.excerpt), status="unreadable", reason=problem.reason)
         for problem in reading.problems
     ]
     judged = _without_known(proposals, trials, library)
     paid = [replace(proposal, call_cost_usd_micros=cost) for proposal in judged]
-    return _keep(job, deps, paid, cost_usd_micros=cost)
+    facts = _keep(job, deps, paid, cost_usd_micros=cost)
+    if short_of is None:
+        return facts
+    return replace(facts, repair_stopped=str(short_of), **_unfunded(short_of))
 
 
-def _mend(proposals: list[Trial], deps: AskingDeps, told: Collection[str | None]) -> int:
+def _unfunded(error: BudgetExhausted) -> dict[str, Any]:
+    return {"unfunded": error.budget, "needs_usd_micros": error.needs_usd_micros}
+
+
+def _mend(proposals: list[Trial], deps: AskingDeps, trials: Sequence[Trial]) -> int:
     """Ask the cheapest tier once for what does not parse; its cost in micro-dollars.
 
-    Prose, such as the prompt's own words, is not worth a call, nor is what was proposed, and so was
-    mended or could not be, in an earlier step: `told`. Proposals that it mends are replaced. A
-    call that fails is not repeated: what it would have mended keeps its first reason.
+    trials: of earlier steps. Proposals that it mends are replaced. A call that fails is not
+    repeated: what it would have mended keeps its first reason. Raises BudgetExhausted.
     """
-    broken = [
-        at
-        for at, proposal in enumerate(proposals)
-        if proposal.status == "invalid"
-        and proposal.proposed not in told
-        and names_anything(proposal.text)
-    ][:MAX_CANDIDATES]
+    broken = _to_mend(proposals, trials, deps)
     if not broken:
         return 0
-    said = [Broken(proposals[at].text, proposals[at].reason or "") for at in broken]
-    messages = repair_prompt(language_manual(), deps.setting(proposals[0].interval), said)
+    messages = _repair_prompt(proposals, broken, deps)
     try:
         answer = deps.ask(Tier.QUICK_SCAN, messages, Repairs, part="repair")
+    except BudgetExhausted:
+        raise
     except GiveUp:
         return 0
     except RetryLater as error:
@@ -146,6 +161,44 @@ def _mend(proposals: list[Trial], deps: AskingDeps, told: Collection[str | None]
         at = broken[number]
         proposals[at] = replace(proposals[at], repair_unread=why)
     return answer.cost_usd_micros
+
+
+def _to_mend(proposals: Sequence[Trial], trials: Sequence[Trial], deps: AskingDeps) -> list[int]:
+    """Which proposals do not parse and are worth a call.
+
+    Prose, such as the prompt's own words, is not, nor is what was proposed, and so was mended or
+    could not be, in an earlier step. A call that was answered before such a step was asked at last,
+    for which more money came, answers the list of then.
+    """
+    broken = [
+        at
+        for at, proposal in enumerate(proposals)
+        if proposal.status == "invalid" and names_anything(proposal.text)
+    ]
+    texts = {proposals[at].proposed for at in broken}
+    told = {trial.proposed: trial for trial in reversed(trials) if trial.proposed in texts}
+    new = [at for at in broken if proposals[at].proposed not in told][:MAX_CANDIDATES]
+    before = deps.answered("repair") if told else None
+    if before is None:
+        return new
+    calls = {trial.call_id or "" for trial in told.values()}
+    records = (deps.gateway.answered(deps.run_id, call) for call in calls)
+    then = {one.call_id for one in records if one and one.started_ms < before.started_ms}
+    sent = [
+        at
+        for at in broken
+        if (known := told.get(proposals[at].proposed)) is None or known.call_id not in then
+    ][:MAX_CANDIDATES]
+    (*_, (_, digest)) = before.message_digests
+    same = sent and _repair_prompt(proposals, sent, deps)[-1].digest == digest
+    return sent if same else new
+
+
+def _repair_prompt(
+    proposals: Sequence[Trial], broken: Sequence[int], deps: AskingDeps
+) -> tuple[Message, ...]:
+    said = [Broken(proposals[at].text, proposals[at].reason or "") for at in broken]
+    return repair_prompt(language_manual(), deps.setting(proposals[0].interval), said)
 
 
 def _without_known(
@@ -202,13 +255,6 @@ def _indicators(bar: Mapping[str, Any]) -> dict[str, float]:
         for name, value in shown.items()
         if isinstance(value, float) and math.isfinite(value)
     }
-
-
-def _before(trial: Trial, job: ProposeJob) -> bool:
-    """Whether a trial is from an earlier step: a job done again must ask the same again."""
-    order = [tier.value for tier in Tier]
-    step = trial.round, order.index(trial.tier or "")
-    return step < (job.round, order.index(job.tier))
 
 
 def _blank(job: ProposeJob, deps: AskingDeps, proposed: str) -> Trial:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
@@ -13,12 +13,14 @@ from alphamill.evaluation import Grade
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
 from alphamill.lake import run_key
-from alphamill.ledger import JobRecord
+from alphamill.ledger import BudgetRaise, JobRecord
 from alphamill.llm.journal.records import CallRecord
+from alphamill.llm.messages import Message
 from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
+from alphamill.runs.prompts_sent import keep_prompts
 from alphamill.runs.rows import (
     UNMEASURED,
     Columns,
@@ -39,6 +41,7 @@ from alphamill.runs.schemas import (
     read_trials,
     write_rows,
 )
+from alphamill.runs.unfunded import committed_usd_micros, shortfall
 from alphamill.stages.score import unscored
 
 
@@ -47,12 +50,15 @@ class PublishDeps(RunDeps):
     """calls: the run's journal. missing: jobs that ended badly, by id. unasked: that asked none.
 
     builds: which code did how many of its jobs, this one with them.
+    raises: of the run's budget. prompt: a call's messages, as the journal has them.
     """
 
     calls: Iterable[CallRecord]
     missing: Sequence[JobRecord]
     unasked: Sequence[Unasked] = ()
     builds: Sequence[Share] = ()
+    raises: Sequence[BudgetRaise] = ()
+    prompt: Callable[[CallRecord], Sequence[Message]] = lambda _call: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +76,43 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
     Bars that no factor could be measured on are a row with that reason. Where a fetch failed they
     are none: the run may be resumed.
     """
+    calls = list(deps.calls)
     trials = [trial for interval in deps.spec.intervals for trial in _joined(deps, interval)]
     factors = read_rows(deps.lake, run_key(deps.run_id, "verdicts"), JudgedFactor)
     if not trials:
-        unasked = deps.unasked[0].reason if deps.unasked else "no candidate was proposed"
-        why = deps.missing[0].error if deps.missing else unasked
-        raise GiveUp(f"the run has no trial to show: {why}")
+        raise GiveUp(f"the run has no trial to show: {_why_empty(deps, calls)}")
     grades = list(Grade)
     factors.sort(key=lambda factor: (-grades.index(factor.verdict), factor.rank))
     mined = deps.spec.kind is RunKind.MINE
     _write(deps, "trials", trials, MINED_TRIALS if mined else GIVEN_TRIALS)
     if mined:
         _write(deps, "factors", factors, VERDICTS)
-        _write(deps, "calls", deps.calls, CALLS)
+        _write(deps, "calls", calls, CALLS)
+        keep_prompts(deps.lake, deps.run_id, calls, deps.prompt)
     summary = {
         "run": deps.run_id,
         "spec": deps.spec.to_message(),
         "missing": [missing_row(job) for job in deps.missing],
         "unasked": [asdict(group) for group in deps.unasked],
         "builds": [asdict(share) for share in deps.builds],
+        "budget_raises": [asdict(one) for one in deps.raises],
     }
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
     found = {grade.value: sum(factor.verdict is grade for factor in factors) for grade in grades}
     return PublishFacts(len(trials), len(deps.missing), found)
+
+
+def _why_empty(deps: PublishDeps, calls: Sequence[CallRecord]) -> str:
+    """A budget first, since that can be mended; else the first job that ended badly."""
+    unfunded = [group for group in deps.unasked if group.unfunded]
+    if unfunded:
+        budget = deps.raises[-1].usd_micros if deps.raises else deps.spec.budget_usd_micros
+        short = shortfall(deps.run_id, deps.unasked, budget, committed_usd_micros(calls))
+        return f"{unfunded[0].reason}; {short.advice}" if short else unfunded[0].reason
+    if deps.missing:
+        return deps.missing[0].error
+    return deps.unasked[0].reason if deps.unasked else "no candidate was proposed"
 
 
 def _joined(deps: PublishDeps, interval: Interval) -> Iterator[Trial]:

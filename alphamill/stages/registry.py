@@ -8,7 +8,7 @@ them, loads neither Parquet nor HTTP clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -19,8 +19,9 @@ from alphamill.settings import Tier
 if TYPE_CHECKING:
     from alphamill.clock import Clock
     from alphamill.frames import Market
-    from alphamill.ledger import JobRecord
+    from alphamill.ledger import BudgetRaise, JobRecord
     from alphamill.llm.journal.records import CallRecord
+    from alphamill.llm.messages import Message as ChatMessage
     from alphamill.market import Archive, Exchange, FundingExchange
     from alphamill.runs.builds import Share
     from alphamill.runs.failures import Unasked
@@ -36,7 +37,8 @@ class Resources(Protocol):
 
     day_budget_usd_micros: what all runs of a UTC day may spend. archive: None where it is not to be
     used. age_s: since the run was submitted. dead: the run's jobs that failed, or needed one that
-    did. calls: what the run asked of models. builds: which code did its jobs.
+    did. calls: what the run asked of models, prompt: an attempt's messages. raises: of the run's
+    budget. builds: which code did its jobs.
     """
 
     @property
@@ -53,6 +55,8 @@ class Resources(Protocol):
     def unasked(self, run: RunDeps) -> list[Unasked]: ...
     def calls(self, run_id: str) -> Iterable[CallRecord]: ...
     def builds(self, run_id: str) -> list[Share]: ...
+    def prompt(self, record: CallRecord) -> Sequence[ChatMessage]: ...
+    def raises(self, run_id: str) -> Sequence[BudgetRaise]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,7 @@ def _asking(context: JobContext) -> AskingDeps:
         call_id=context.job_id,
         retries=context.attempt - 1,
         age_s=resources.age_s(run.run_id),
+        raises=resources.raises(run.run_id),
     )
 
 
@@ -210,7 +215,9 @@ def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
     missing = sorted(source.dead(of.run_id), key=lambda lost: lost.id)
     calls, unasked = source.calls(of.run_id), source.unasked(of)
     builds = source.builds(of.run_id)
-    return run(job, PublishDeps(of.lake, of.run_id, of.spec, calls, missing, unasked, builds))
+    raises, prompt = source.raises(of.run_id), source.prompt
+    known = (calls, missing, unasked, builds, raises, prompt)
+    return run(job, PublishDeps(of.lake, of.run_id, of.spec, *known))
 
 
 _DECLARED: tuple[Stage[Any], ...] = (

@@ -25,7 +25,8 @@ from alphamill.stages.asking import AskingDeps
 class VetoFacts(Facts):
     """The file of the vetoes; kept, vetoed: None where no model was asked. stopped: why not.
 
-    unread: what of the reply could not be read, a line a problem; None where all was.
+    unread: what of the reply could not be read, a line a problem; None where all was. unfunded,
+    needs_usd_micros: which budget could not pay for the call ("run", "day"), and what it may cost.
     """
 
     key: str
@@ -34,6 +35,8 @@ class VetoFacts(Facts):
     kept: int | None = None
     vetoed: int | None = None
     unread: str | None = None
+    unfunded: str | None = None
+    needs_usd_micros: int | None = None
 
 
 def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
@@ -49,7 +52,12 @@ def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
         try:
             reply = deps.ask(Tier.FINAL_VERIFICATION, messages, Verification).reply
         except BudgetExhausted as error:
-            facts = replace(facts, stopped=str(error))
+            facts = replace(
+                facts,
+                stopped=str(error),
+                unfunded=error.budget,
+                needs_usd_micros=error.needs_usd_micros,
+            )
         else:
             review = read_review(reply.text, reply.finish_reason, len(finalists))
             kept, vetoes = review.keep, dict(review.veto)

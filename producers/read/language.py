@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
+from alphamill.errors import Misconfigured, RetryLater
 from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
 from alphamill.jobs import RunKind
+from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
-from alphamill.runs.find import find_run
-from alphamill.runs.under_way import prompt_sent
+from alphamill.runs.find import find_run, published_run
+from alphamill.runs.prompts_sent import kept_prompt
+from alphamill.runs.under_way import chosen_call, prompt_sent
 from alphamill.settings import Tier
 from producers import options
 from producers.read.named import one_run, run_argument
@@ -27,11 +30,12 @@ from producers.read.named import one_run, run_argument
 @options.json_option
 @options.exits
 def prompt(tier: str, word: str | None, run: str | None, call: str | None, as_json: bool) -> None:
-    """Show a prompt word for word as it was sent, from the journal.
+    """Show a prompt word for word as it was sent: from the journal, or from the lake.
 
     RUN is an id or its unique beginning; default: the newest.
 
-    Calls are listed in runs/run=ID/calls.parquet. --json adds the reply.
+    Calls are listed in runs/run=ID/calls.parquet. --json adds the reply. Of a run that has finished
+    this needs no Redis.
 
     \b
     Example:
@@ -39,9 +43,16 @@ def prompt(tier: str, word: str | None, run: str | None, call: str | None, as_js
     """
     run = one_run(word, run)
     settings = options.settings()
-    client = connect(settings)
-    record = find_run(RedisLedger(client, settings.ledger), run, () if run else (RunKind.MINE,))
-    sent, messages = prompt_sent(client, record.id, tier, call)
+    try:
+        client = connect(settings)
+        record = find_run(RedisLedger(client, settings.ledger), run, () if run else (RunKind.MINE,))
+        sent, messages = prompt_sent(client, record.id, tier, call)
+    except (Misconfigured, RetryLater):
+        found = published_run(Lake(settings.lake_uri), run, (RunKind.MINE,))
+        if found is None:
+            raise
+        sent = chosen_call(found.calls, found.id, tier, call)
+        messages = kept_prompt(found.lake, sent)
     if as_json:
         options.print_json(sent.to_row() | {"messages": [asdict(message) for message in messages]})
         return

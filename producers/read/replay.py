@@ -17,6 +17,7 @@ from alphamill.report.caveats import terms_line
 from alphamill.report.values import plain
 from alphamill.runs.find import finished_run
 from alphamill.runs.schemas import RunDeps
+from alphamill.runs.unfunded import raises_line
 from producers import options
 from producers.read.named import run_and_factor, run_option
 
@@ -58,10 +59,16 @@ def replay(words: tuple[str, ...], run: str | None, keep: Path | None, as_json: 
         scratch = Lake(str((keep or Path(folder)).resolve()))
         done = rerun(found, scratch)
     if as_json:
-        options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
+        budget = {
+            "budget_asked_usd_micros": found.spec.budget_usd_micros,
+            "budget_raises": [asdict(one) for one in found.budget_raises],
+        }
+        options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done), **budget})
     else:
         click.echo(terms_line(found.spec))
         _say(found.id, done)
+        if raised := raises_line(found.spec.budget_usd_micros, found.budget_raises):
+            click.echo(raised)
     if not done.equal:
         raise SystemExit(options.EXIT_FAILED)
 

@@ -12,9 +12,12 @@ import redis
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.errors import Misconfigured
 from alphamill.jobs import RunKind
+from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
+from alphamill.ledger.raises import asked_usd_micros
 from alphamill.redis_store import connect
 from alphamill.report.terminal.progress import bars_line, progress_table
 from alphamill.report.terminal.status import (
@@ -28,17 +31,17 @@ from alphamill.report.terminal.status import (
 from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
-from alphamill.runs.find import find_run
+from alphamill.runs.find import find_run, published_run, published_runs
 from alphamill.runs.under_way import account_of, failing_jobs, job_totals
+from alphamill.runs.unfunded import raises_line, shortfall_of
 from alphamill.settings import Settings
 from alphamill.stack.pools import POOLS
 from producers import options
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
+from producers.read.status_published import OF_A_JOB, OF_A_RUN, show_published
 from producers.read.watch import wait_for_run
 
 _RUNS_SHOWN = 20
-_OF_A_RUN = ("id", "kind", "state", "priority", "created_ms", "finished_ms")  # as --json has it
-_OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
 
 
 @click.command()
@@ -49,15 +52,26 @@ _OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
 def status(run: str | None, wait: bool, as_json: bool) -> None:
     """Show runs and workers; with RUN, how far it is and what failed.
 
-    RUN is a run's id or its unique beginning. With --wait the exit code is 1 if the run, or a job
-    of it, fails.
+    RUN is a run's id or its unique beginning; one that has finished is shown from the lake where
+    Redis cannot be asked. With --wait the exit code is 1 if the run, or a job of it, fails, or a
+    budget stops it.
 
     \b
     Example:
       alphamill status mine-1f2e --wait
     """
     settings = options.settings()
-    client = connect(settings)
+    try:
+        client = connect(settings)
+    except Misconfigured as away:
+        found = published_run(Lake(settings.lake_uri), run) if run and not wait else None
+        if found is None:
+            if done := published_runs(Lake(settings.lake_uri)):
+                click.echo(f"finished runs need no Redis: alphamill status {done[0]}", err=True)
+            raise
+        click.echo(f"{away.problem}: as the run was published in {found.lake.uri}", err=True)
+        show_published(found, as_json)
+        return
     ledger = RedisLedger(client, settings.ledger)
     if run is None and not wait:
         _show_all(ledger.runs(), Presence(client).here(), as_json)
@@ -91,8 +105,12 @@ def _show_all(runs: Sequence[RunRecord], workers: Sequence[Worker], as_json: boo
 
 def _head(run: RunRecord) -> dict[str, Any]:
     """A run in short, as --json has it."""
-    of_run = {name: getattr(run, name) for name in _OF_A_RUN}
-    return of_run | {"elapsed_s": elapsed_s(run, _now_ms())} | asdict(job_totals(run.counts))
+    of_run = {name: getattr(run, name) for name in OF_A_RUN}
+    return (
+        of_run
+        | {"elapsed_s": elapsed_s(run, _now_ms()), "unfunded": dict(run.unfunded)}
+        | asdict(job_totals(run.counts))
+    )
 
 
 def _show_run(
@@ -104,15 +122,18 @@ def _show_run(
     if run.state.active:
         notes += differing_lines(client, settings, run)
     account = account_of(client, run.id) if run.kind == RunKind.MINE else None
-    cap_usd_micros = run.spec.get("budget_usd_micros", 0)
+    short = shortfall_of(run, ledger, account) if account else None
     if as_json:
         options.print_json(
             {
                 **_head(run),
                 "stages": run.counts,
-                "jobs": [{name: getattr(job, name) for name in _OF_A_JOB} for job in jobs],
+                "jobs": [{name: getattr(job, name) for name in OF_A_JOB} for job in jobs],
                 "budget": asdict(account) if account else None,
-                "budget_usd_micros": cap_usd_micros,
+                "budget_usd_micros": run.budget_usd_micros,
+                "budget_asked_usd_micros": asked_usd_micros(run.spec),
+                "budget_raises": [asdict(one) for one in run.raises],
+                "go_on": short.command if short and not run.state.active else None,
                 "bars": bars.to_dict() if bars else None,
                 "builds": run.builds,
                 "notes": list(dict.fromkeys(notes)),
@@ -125,13 +146,18 @@ def _show_run(
     if bars is not None:
         console.print(bars_line(bars))
     if account is not None:
-        console.print(budget_line(account, cap_usd_micros))
+        console.print(budget_line(account, run.budget_usd_micros))
+        if raised := raises_line(asked_usd_micros(run.spec), run.raises):
+            console.print(Text(raised), soft_wrap=True)
     if jobs:
         console.print(Text("\nWhat did not get through, and why", style="bold"))
         console.print(failures_table(group_failures(jobs)))
     for note in dict.fromkeys(notes):
         console.print(Text(plain(note), style="yellow"))
-    if run.state in (RunState.FAILED, RunState.CANCELLED):
+    if short is not None:
+        ended = "" if run.state.active else f"; {short.advice}"
+        console.print(Text(f"\n{short.what}{ended}", style="yellow"), soft_wrap=True)
+    elif run.state in (RunState.FAILED, RunState.CANCELLED):
         console.print(Text(f"\ngo on with: alphamill resume {run.id}"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from alphamill.ledger import RedisLedger
@@ -10,29 +12,41 @@ from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
 from producers import options
 from producers.read.result import show_result
+from producers.submit.resumption import resume_run
 from producers.submit.submission import watched
-from workers import flows
 
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--budget-usd",
+    type=click.FloatRange(min=0, max=1_000_000, min_open=True),
+    help="The run may spend so much in all from now on; more than it might before.",
+)
 @click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
 @options.exits
-def resume(run: str, wait: bool) -> None:
-    """Give a run's dead, skipped and cancelled jobs another chance.
+def resume(run: str, budget_usd: float | None, wait: bool) -> None:
+    """Go on with a run: what failed, was cancelled, or had no money to ask its models.
 
-    What is done stays done, and settled model calls are not paid again.
+    What is done stays done, and settled model calls are not paid again. Where a budget kept models
+    from being asked, they are asked now, if there is money: with a higher --budget-usd, or after
+    00:00 UTC where the day's budget was in the way. All that came after those calls is computed
+    anew, from the old replies and the new ones, and judged anew: every expression ever tried
+    still counts, and so does every look at the holdout.
 
     \b
     Example:
       alphamill resume mine-1f2e3d4c5b6a7988 --wait
+      alphamill resume mine-1f2e3d4c5b6a7988 --budget-usd 5 --wait
     """
+    micros = None if budget_usd is None else options.micros(budget_usd)
     settings = options.settings()
     client = connect(settings)
     ledger = RedisLedger(client, settings.ledger)
-    record = flows.resume(find_run(ledger, run).id, ledger)
+    found = find_run(ledger, run)
+    record = resume_run(found, ledger, client, settings, micros, partial(click.echo, err=True))
     if wait:
-        record = watched(ledger, record.id, FetchRate(client, settings))
+        record = watched(ledger, record.id, FetchRate(client, settings), client)
         show_result(record)
     click.echo(record.id)
     if wait and not record.whole:

@@ -23,7 +23,8 @@ from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.segments import NO_GRID, too_short
-from alphamill.runs.under_way import failing_jobs
+from alphamill.runs.under_way import account_of, failing_jobs
+from alphamill.runs.unfunded import shortfall_of
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
@@ -96,7 +97,7 @@ def submit(
     if run.state.active:
         _tell(_about_workers(client, settings, run))
     if how.wait:
-        run = watched(ledger, run.id, FetchRate(client, settings), quiet=how.as_json)
+        run = watched(ledger, run.id, FetchRate(client, settings), client, quiet=how.as_json)
         _tell(_about_jobs(client, settings, run, ledger))
         if not how.as_json:
             show_result(run)
@@ -108,7 +109,9 @@ def submit(
         raise SystemExit(EXIT_FAILED)
 
 
-def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False) -> RunRecord:
+def watched(
+    ledger: Ledger, run_id: str, rate: FetchRate, client: redis.Redis, *, quiet: bool = False
+) -> RunRecord:
     """The run when it has ended; says on stderr what did not get through and why."""
     if not quiet:
         click.echo(f"waiting for {run_id}; Ctrl-C leaves it running", err=True)
@@ -121,7 +124,11 @@ def watched(ledger: Ledger, run_id: str, rate: FetchRate, *, quiet: bool = False
         if group.state is JobState.DEAD:
             where = f" ({group.about})" if group.about else ""
             click.echo(f"{group.stage} failed: {group.reason}{where}", err=True)
-    if run.state is not RunState.DONE:
+    short = shortfall_of(run, ledger, account_of(client, run.id)) if run.unfunded else None
+    if short is not None:
+        ended = "is done, stopped by money" if run.state is RunState.DONE else run.state
+        click.echo(f"the run {ended}: {short.sentence}", err=True)
+    elif run.state is not RunState.DONE:
         click.echo(f"the run {run.state}; go on with: alphamill resume {run_id}", err=True)
     elif not run.whole:
         click.echo("the run is done, without what failed", err=True)
@@ -152,6 +159,8 @@ def _tell(lines: Iterable[str]) -> None:
 def _joined(run: RunRecord) -> str:
     if run.state is RunState.RUNNING:
         return "joining that run"
+    if run.unfunded and not run.state.active:
+        return f"a budget stopped it; see how to go on with: alphamill status {run.id}"
     if run.state is RunState.DONE:
         return "it is done (--again makes a new run)"
     return f"it {run.state}; go on with: alphamill resume {run.id}"

@@ -18,13 +18,13 @@ from alphamill.runs.under_way import in_plan_order
 _BAR_CELLS, _LEAST_CELLS = 24, 4
 
 
-def progress_table(counts: Counts, elapsed_s: float, left_s: float | None = None) -> Table:
+def progress_table(counts: Counts, elapsed_s: float | None, left_s: float | None = None) -> Table:
     """A bar a stage in the plan's order: jobs by state, as the ledger counts them.
 
-    counts: stage -> state -> jobs. left_s: of the whole run, if known. What somebody cancelled has
-    not failed: it is a column of its own where there is any.
+    counts: stage -> state -> jobs. elapsed_s, left_s: of the whole run, if known. What somebody
+    cancelled has not failed: it is a column of its own where there is any.
     """
-    title = f"{elapsed(elapsed_s)} elapsed{time_left(left_s)}"
+    title = None if elapsed_s is None else f"{elapsed(elapsed_s)} elapsed{time_left(left_s)}"
     table = TextTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("stage", no_wrap=True)
     table.add_column("")

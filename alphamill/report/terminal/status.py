@@ -25,7 +25,9 @@ _WORDS = {JobState.DEAD: "failed", JobState.DELAYED: "waits, tried before"}
 
 
 def state_text(run: RunRecord) -> Text:
-    """The run's state in its colour."""
+    """The run's state in its colour; one that a budget stopped is not as done as others."""
+    if run.unfunded and not run.state.active:
+        return Text(f"{run.state}, out of budget", style="yellow")
     return Text(run.state, style=_STATE_STYLES.get(run.state, ""))
 
 

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search, spec_of
 from alphamill.frames import Interval, Market, Panel
-from alphamill.lake import Lake
-from alphamill.runs.holdout_looks import count_looks, looks_before
+from alphamill.lake import Lake, run_key
+from alphamill.runs.holdout_looks import count_looks, looks_before, own_looks_before
 from alphamill.runs.panels import SegmentPanel
 from alphamill.runs.schemas import RunDeps
 
@@ -73,5 +74,36 @@ def test_what_was_before_a_run_is_what_it_first_found(lake):
     look(lake, "c", 240, 300, "6")  # a's bars end before
     assert before("c") == 3
     look(lake, "a", 100, 200, "12")  # a repeated job
+    look(lake, "c", 240, 300, "6")
     look(lake, "b", 150, 250, "345")
     assert (before("a"), before("b"), before("c")) == (0, 2, 3)
+
+
+def test_judged_anew_a_run_counts_its_own_factors_that_it_gave_up(lake):
+    spec = replace(spec_of(ControlMarket(1), Search(), lake.uri), salt="a")
+
+    def before():
+        looked = (looks_before, own_looks_before)
+        return tuple(count(lake, spec.run_id, Interval.H1) for count in looked)
+
+    look(lake, "a", 100, 200, "123")
+    assert before() == (0, 0)
+    look(lake, "b", 100, 200, "9")
+    assert look(lake, "a", 100, 200, "345") == 6
+    assert before() == (3, 2)  # 1 and 2 of its own, and what b saw meanwhile
+    look(lake, "b", 100, 200, "8")
+    look(lake, "a", 100, 200, "345")  # a repeated job
+    assert before() == (3, 2)
+    look(lake, "a", 100, 200, "123")
+    assert before() == (4, 2)
+
+
+def test_what_older_code_noted_stands_until_other_factors_are_judged(lake):
+    spec = replace(spec_of(ControlMarket(1), Search(), lake.uri), salt="a")
+    key = run_key(spec.run_id, "looks/interval=1h/before.parquet")
+    lake.write(key, pa.table({"looks": pa.array([7], pa.int64())}), {})
+    look(lake, "a", 100, 200, "12")
+    assert looks_before(lake, spec.run_id, Interval.H1) == 7
+    assert own_looks_before(lake, spec.run_id, Interval.H1) == 0
+    look(lake, "a", 100, 200, "34")
+    assert looks_before(lake, spec.run_id, Interval.H1) == 2

@@ -228,6 +228,38 @@ def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_
     assert row["earlier_run"] == other.run_id
 
 
+def test_a_run_judged_anew_leaves_what_it_no_longer_admits_marked(tmp_path):
+    """As after a resume: with more trials a factor may be worth less."""
+    lake, run, other = Lake(str(tmp_path)), *(spec_of(tmp_path, salt) for salt in "ab")
+    first, second = judged(PLANTED), judged(OTHER)
+    look_up(lake, run, H1, Moment.END)
+    assert admit(lake, run, H1, [first])
+    assert admit(lake, run, H1, [first]), "a repeated job"
+    assert admit(lake, run, H1, [second])
+    rows = lake.read(library_key(run, H1)).to_pylist()
+    assert [(row["expression"], row["removed_by"]) for row in rows] == [
+        (PLANTED, "alphamill"),
+        (OTHER, None),
+    ]
+    assert [one.expression for one in look_up(lake, other, H1, Moment.START)] == [OTHER]
+    assert admit(lake, run, H1, [first, second])
+    rows = lake.read(library_key(run, H1)).to_pylist()
+    assert [row["number"] for row in rows if row["removed_ms"] is None] == [1, 2]
+    assert admit(lake, run, H1, [])
+    assert look_up(lake, spec_of(tmp_path, "c"), H1, Moment.START) == []
+
+
+def test_what_a_person_took_out_stays_out_when_the_run_is_judged_anew(tmp_path):
+    lake, run = Lake(str(tmp_path)), spec_of(tmp_path, "a")
+    look_up(lake, run, H1, Moment.END)
+    assert admit(lake, run, H1, [judged(PLANTED)])
+    (entry,) = entries(lake)
+    remove(lake, entry, 1, "me", "a fluke")
+    assert admit(lake, run, H1, [judged(PLANTED), judged(OTHER)])
+    there = [(one.expression, one.removed) for one in entries(lake)]
+    assert there == [(PLANTED, True), (OTHER, False)]
+
+
 def test_many_runs_at_once_are_each_compared_with_all_before_them(tmp_path):
     specs = [spec_of(tmp_path, str(number)) for number in range(8)]
 

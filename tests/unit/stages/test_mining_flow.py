@@ -187,9 +187,10 @@ def test_an_exhausted_budget_ends_the_asking_not_the_run(tmp_path):
     assert stopped
     assert "budget" in stopped[0].result["stopped"]
     assert sum(group.jobs for group in got.published.unasked) == len(stopped)
-    told = [line for line in caveats(got.published) if line.startswith("Not asked: ")]
-    assert told
-    assert "submit it anew with a larger --budget-usd" in told[0]
+    told = caveats(got.published)
+    assert any(line.startswith("Not asked: ") for line in told)
+    assert any(line.startswith("Stopped by money: its budget of $0.004 kept ") for line in told)
+    assert {job.result["unfunded"] for job in stopped} == {"run"}
 
 
 def test_a_budget_that_pays_for_nothing_is_the_reason_that_the_run_gives(tmp_path):
@@ -197,7 +198,7 @@ def test_a_budget_that_pays_for_nothing_is_the_reason_that_the_run_gives(tmp_pat
     (publish,) = [job for job in got.jobs if job.stage == "publish"]
     assert publish.state == "dead"
     assert "no trial to show: the run's budget of $0.000001 has" in publish.error
-    assert "submit it anew with a larger --budget-usd" in publish.error
+    assert f"; go on with: alphamill resume {got.spec.run_id} --budget-usd 0." in publish.error
 
 
 def test_replies_that_are_not_json_leave_rows_and_the_run_ends_with_a_reason(tmp_path):

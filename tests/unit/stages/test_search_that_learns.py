@@ -11,6 +11,7 @@ from alphamill.frames import Interval, Market
 from alphamill.jobs import ProposeJob, RunKind, RunSpec
 from alphamill.language import FIELD_UNITS, language_manual, read_expression
 from alphamill.llm.call import PaidReply
+from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import ChatReply, TokenUsage
 from alphamill.llm.prompts import (
     Setting,
@@ -18,6 +19,7 @@ from alphamill.llm.prompts import (
     final_verification_prompt,
     quick_scan_prompt,
 )
+from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.figures import Measures
 from alphamill.runs.rows import Trial
 from alphamill.runs.schemas import (
@@ -36,7 +38,7 @@ from alphamill.search.stopping import expected_micros, why_stop
 from alphamill.settings import SearchSettings, Tier, TierSettings
 from alphamill.stages import propose
 from alphamill.stages.asking import AskingDeps
-from tests.rows import figures_of
+from tests.rows import CALL, figures_of
 
 SPEC = RunSpec(
     kind=RunKind.MINE,
@@ -57,7 +59,7 @@ class Model:
     """Answers in turn; an exception is raised."""
 
     def __init__(self, *answers):
-        self.answers, self.calls = list(answers), []
+        self.answers, self.calls, self.records = list(answers), [], {}
 
     def ask(self, call):
         self.calls.append(call)
@@ -66,6 +68,9 @@ class Model:
             raise said
         usage = TokenUsage(10, 0, 10)
         return PaidReply(ChatReply(said, "stop", "scripted", usage, 1, "scripted"), False, 100)
+
+    def answered(self, _run, call_id):
+        return self.records.get(call_id)
 
 
 def proposal(*expressions):
@@ -174,6 +179,44 @@ def test_what_was_not_mended_before_is_not_paid_for_again(lake):
     _, rows = proposed(lake, model)
     assert [row["status"] for row in rows] == ["invalid", "parsed"]
     assert len(model.calls) == 1
+
+
+def test_a_repair_answers_the_list_that_it_was_asked_about(lake):
+    """Of a step that was asked later, for which more money came, it could not know."""
+    lists = ["close +* open", "average close of 5 over close"]
+    mends = [{"index": n, "expression": f"ts_mean(close, {n + 4}) / close"} for n in (1, 2)]
+    answers = (proposal(*lists), json.dumps({"repairs": mends}))
+    model = Model(*answers * 2)
+    _, before = proposed(lake, model)
+    digests = [("", message.digest) for message in model.calls[1].messages]
+    sent = replace(CALL, call_id="call.repair", started_ms=2_000, message_digests=digests)
+    model.records = {
+        "call.repair": sent,
+        "earlier": replace(CALL, call_id="earlier", started_ms=1_000),
+        "later": replace(CALL, call_id="later", started_ms=3_000),
+    }
+    key = trials_key("run", Interval.H1, 0, Tier.QUICK_SCAN, 0)
+    write_rows(lake, key, [trial(lists[0], status="invalid", call="later")], TRIALS)
+    _, after = proposed(lake, model)
+    assert [row["expression"] for row in after] == [row["expression"] for row in before]
+    assert model.calls[3].messages == model.calls[1].messages
+    # Had it been told of it, its list would have been the shorter one.
+    write_rows(lake, key, [trial(lists[0], status="invalid", call="earlier")], TRIALS)
+    model.answers = [answers[0], json.dumps({"repairs": mends[:1]})]
+    _, rows = proposed(lake, model)
+    assert [row["status"] for row in rows] == ["invalid", "repaired"]
+
+
+@pytest.mark.parametrize("budget", ["run", "day"])
+def test_a_repair_that_no_budget_pays_for_is_told_and_can_be_asked_later(lake, budget):
+    refused = BudgetExhausted("no money", budget, 700)
+    facts, rows = proposed(lake, Model(proposal("close +* open", "rank(returns)"), refused))
+    assert [row["status"] for row in rows] == ["invalid", "parsed"]
+    said = facts.to_message()
+    assert (said["unfunded"], said["needs_usd_micros"]) == (budget, 700)
+    assert "stopped" not in said
+    (group,) = group_unasked([("propose.quick_scan", said)] * 2)
+    assert group == Unasked("repair", 2, "no money", budget, 1_400)
 
 
 # --- novelty ---
