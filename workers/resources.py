@@ -168,7 +168,7 @@ class Resources:
         return self.ledger.dead(run_id)
 
     def unasked(self, run: RunDeps) -> list[Unasked]:
-        asking = [job for job in plan(run.spec) if STAGES[job.stage].tier is not None]
+        asking = [job for job in plan(run.spec) if STAGES[job.stage].asks_models]
         return group_unasked(
             (job.stage, self.ledger.result(run.run_id, job.id) or {}) for job in asking
         )

@@ -88,6 +88,11 @@ class Stage(Generic[JobT]):
     #: the only tier whose jobs it takes; None: it takes every job of its type
     tier: Tier | None = None
 
+    @property
+    def asks_models(self) -> bool:
+        """Whether its jobs ask models, and so may be left out by a budget."""
+        return self.queue in (Queue.QUICK_SCAN, Queue.DETAILED_ANALYSIS, Queue.FINAL_VERIFICATION)
+
     def takes(self, job: Message) -> bool:
         """Whether `job` is one of its own."""
         return type(job) is self.job_type and self.tier in (None, getattr(job, "tier", None))

@@ -414,10 +414,19 @@ def test_a_run_that_is_not_unique_or_unknown_is_an_error_that_names_some(mill):
 # --- usage, factors, report, prompt -------------------------------------------------------------
 
 
-def test_usage_as_json_is_the_counters_report_and_nothing_else(mill, monkeypatch):
+def test_usage_as_json_is_the_counters_report_and_the_budget(mill, monkeypatch):
     monkeypatch.setattr("alphamill.runs.under_way.utc_day", lambda _: "2026-01-31")
     report = RedisUsage(mill.client).report(mill.mined)
-    assert mill.told("usage", "--run", mill.mined) == report
+    told = mill.told("usage", "--run", mill.mined)
+    budget = told.pop("budget")
+    assert told == report
+    assert budget == {
+        "asked_usd_micros": 1_000_000,
+        "usd_micros": 1_000_000,
+        "raises": [],
+        "unfunded": 0,
+        "go_on": None,
+    }
     assert set(report) == {"totals", "by"}
     assert report["totals"]["cost_usd_micros"] == 642
     told = mill.told("usage")
@@ -1115,7 +1124,7 @@ def test_help_has_an_example_and_every_reader_speaks_json(mill, command):
 
 
 @pytest.mark.parametrize(
-    "command", [("status",), ("usage",), ("factors", "--run", "x"), ("report", "x")]
+    "command", [("status",), ("top", "--json"), ("factors", "--run", "x"), ("report", "x")]
 )
 def test_without_redis_the_setting_is_named(mill, command):
     result = mill.ask(*command, ALPHAMILL_REDIS_URL="redis://:pw@127.0.0.1:1/0")
