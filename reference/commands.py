@@ -11,7 +11,7 @@ from reference.markdown import code, page, table, words
 
 _EXITS = {
     "0": "done",
-    "1": "the run failed, or a check did",
+    "1": "the run or a job of it failed, a budget stopped it, or a check failed",
     "2": "wrong usage",
     "3": "misconfigured: the setting is named, and the cure",
     "130": "interrupted",
