@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
+from producers.cli import main
 from reference import pages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,6 +24,9 @@ WRITTEN = sorted(
 )
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]*`")
+UNFINISHED = re.compile(
+    r"^Missing|requires an argument"
+)  # a sentence names a command, or an option
 
 
 def named(entry: object) -> list[str]:
@@ -76,3 +82,38 @@ def test_every_link_leads_somewhere(site: dict[str, str]) -> None:
 def test_nothing_of_the_site_comes_from_another_host() -> None:
     assert SITE["theme"]["font"] is False
     assert not any("://" in text for text in map(str, SITE.get("extra", {}).values()))
+
+
+def typed(text: str) -> list[str]:
+    """What a page tells to type: lines of its blocks, and sentences' code, that begin so."""
+    blocks = "".join(re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE))
+    lines = blocks.replace("\\\n", " ").splitlines() + CODE.findall(FENCED.sub("", text))
+    bare = (re.sub(r"\s#\s.*|\s&$", "", line.strip(" `").removeprefix("$ ")) for line in lines)
+    return [line for line in bare if re.match(r"alphamill [a-z]", line)]
+
+
+def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
+    """As the command line reads them, down to the command that would run. Raises UsageError."""
+    with command.make_context(command.name, list(words), parent=parent) as context:
+        if isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
+            _, chosen, after = command.resolve_command(context, rest)
+            assert chosen is not None
+            parse(chosen, after, context)
+
+
+def test_every_command_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    for file in ("FILE", "universe.txt"):
+        (tmp_path / file).write_text("BTCUSDT\n")
+    guides = [page for page in WRITTEN if page == "tutorial.md" or page.startswith("how-to/")]
+    told = [(page, line) for page in guides for line in typed((DOCS / page).read_text("utf-8"))]
+    assert len(told) > 60
+    for page, line in told:
+        try:
+            parse(main, shlex.split(line)[1:])
+        except click.exceptions.Exit:
+            assert line.endswith("--help")
+        except click.UsageError as error:
+            if not UNFINISHED.search(error.format_message()):
+                pytest.fail(f"{page}: {line}: {error.format_message()}")
