@@ -83,6 +83,7 @@ def redis_checks(settings: Settings) -> Iterator[Check]:
         return
     except (redis.RedisError, ValueError) as error:
         yield _redis_problem(error, settings.redis_url)
+        yield from _other_stack(settings)
         return
     if is_cluster(info):
         yield fail("redis", *CLUSTER)

@@ -12,7 +12,7 @@ from alphamill.ledger import JobRecord, JobState, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.runs.failures import KEY_REFUSED
 from alphamill.settings import Settings, load_settings
-from producers.check.local import _presence_checks
+from producers.check.local import _presence_checks, redis_checks
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
 from workers.announce import Announcer
 
@@ -143,3 +143,10 @@ def test_doctor_names_the_stack_whose_workers_serve_another_redis(
     for one in found:
         assert one.detail == f"the stack of {tmp_path} runs at h:1/0: its workers serve that Redis"
         assert "pw" not in one.detail + one.cure
+
+
+def test_doctor_names_that_stack_where_the_other_redis_does_not_answer(tmp_path, monkeypatch):
+    settings = settings_of(tmp_path, ALPHAMILL_REDIS_URL="redis://127.0.0.1:1/0")
+    (tmp_path / "redis.url").write_text("redis://:pw@h:1/0")
+    monkeypatch.setattr("producers.check.local.answers", lambda url: True)
+    assert [one.name for one in redis_checks(settings)] == ["redis", "other redis"]
