@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
@@ -27,6 +28,7 @@ from alphamill.runs.figures import (
 )
 from alphamill.settings import Tier
 
+_TERM = re.compile(r"[a-z_][a-z0-9_]*(\(|$)|\(")
 UNMEASURED = "unmeasured"  # status of the one row of bars that nothing could be measured on
 
 
@@ -43,9 +45,25 @@ def _own(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
 def as_traded(expression: str, direction: int) -> str:
     """The expression as it is traded: "-(...)" for one that predicts falling prices.
 
-    In the language, so that what a board or a page shows can be pasted back and is then bought.
+    In the language, so that what a board or a page shows can be pasted back and is then bought. The
+    minus of a whole expression is taken away in place of a second one.
     """
-    return f"-({expression})" if direction < 0 else expression
+    if direction > 0:
+        return expression
+    rest = expression.removeprefix("-")
+    return rest if rest != expression and _is_one_term(rest) else f"-({expression})"
+
+
+def _is_one_term(text: str) -> bool:
+    """Whether a canonical text is a field, or one pair of brackets with what is called before."""
+    if not _TERM.match(text):
+        return False
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == ")" and depth == 0:
+            return at == len(text) - 1
+    return text.isidentifier()
 
 
 class Columns(Protocol):

@@ -52,9 +52,13 @@ def test_what_is_submitted_can_be_waited_for_and_read(at_the_mill, capfd):
         run.factors()
     # Asked for again it is joined, with an option of the command it is another.
     assert am.submit.evaluate(EXPRESSION, names, "4h", "2023-01-01", "2023-03-01").id == run.id
-    again = am.submit.evaluate(EXPRESSION, names, "4h", "2023-01-01", "2023-03-01", again=True)
+    span = ("4h", "2023-01-01", "2023-03-01")
+    again = am.submit.evaluate(EXPRESSION, names, *span, horizon=[4, 1], again=True)
     assert again.id != run.id
     assert again.wait(stack_s(), quiet=True).state == "done"
+    several = again.trials().set_index("horizon_bars")
+    assert list(several.index) == [1, 4]
+    assert several.loc[4, "score"] == run.trials().loc[1, "score"]
 
 
 def test_a_run_that_fails_says_why(at_the_mill):
@@ -92,6 +96,7 @@ def test_what_the_command_refuses_is_raised(at_the_mill):
         (lambda: am.submit.fetch("AAAUSDT", *span, priority=12), "12 is not in the range"),
         (lambda: am.submit.evaluate("-clos", "AAAUSDT", *span), r"did you mean close\?"),
         (lambda: am.submit.mine("AAAUSDT", *span, budget_usd=0), "not in the range"),
+        (lambda: am.submit.mine("AAAUSDT", *span, horizon=[1, 4]), "mine takes one --horizon"),
         (lambda: am.submit.mine("AAAUSDT", *span), "ALPHAMILL_LLM_API_KEY"),
         (lambda: am.run("evaluate-nothing"), r"no run 'evaluate-nothing'; .*there are: "),
     ):

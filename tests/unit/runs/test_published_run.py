@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from alphamill.errors import GiveUp
+from alphamill.factors import parse
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, run_key
@@ -15,7 +16,7 @@ from alphamill.runs import schemas
 from alphamill.runs.failures import group_failures
 from alphamill.runs.figures import Measures
 from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import Admission, RankedTrial, ReviewedFinalist, ValidatedTrial
+from alphamill.runs.rows import Admission, RankedTrial, ReviewedFinalist, ValidatedTrial, as_traded
 from tests import rows
 
 H1 = Interval.H1
@@ -70,6 +71,25 @@ def test_what_is_written_is_read_back(lake):
     assert run.usage()["totals"]["cost_usd_micros"] == 1000
     assert (run.spec, run.kind, run.missing, run.manifests) == (SPEC, RunKind.MINE, [], [])
     assert not run.offline
+
+
+@pytest.mark.parametrize(
+    ("expression", "traded"),
+    [
+        ("close / open", "-(close / open)"),
+        ("-returns", "returns"),
+        ("-ts_mean(rank(close / open), 3)", "ts_mean(rank(close / open), 3)"),
+        ("-(close - open)", "(close - open)"),
+        ("-rank(close) + rank(open)", "-(-rank(close) + rank(open))"),
+        ("-rank(close) * rank(open)", "-(-rank(close) * rank(open))"),
+        ("-returns ^ 2", "-(-returns ^ 2)"),
+        ("-rsi_14 / 100 - rank(close)", "-(-rsi_14 / 100 - rank(close))"),
+    ],
+)
+def test_what_is_sold_is_written_so_that_it_means_the_opposite(expression, traded):
+    assert as_traded(expression, 1) == expression
+    assert as_traded(expression, -1) == traded
+    assert parse(traded).hash == parse(f"-({expression})").hash
 
 
 def test_columns_of_a_later_version_are_none_in_an_older_lake(lake):
