@@ -296,11 +296,21 @@ def test_who_says_one_thing_too_many_in_a_second_is_cut_off(source, place, most)
 def test_one_stream_above_1024_ends_them_all(source, place):
     names = [f"a{at}usdt@kline_1m" for at in range(1023)]
     with held(source) as server, connect(f"{server.ws}{place}/ws", proxy=None) as socket:
-        assert ask(socket, "SUBSCRIBE", names)["result"] is None
+        for at in range(0, len(names), 150):
+            assert ask(socket, "SUBSCRIBE", names[at : at + 150])["result"] is None
+            server.clock.advance(1)
         assert ask(socket, "SUBSCRIBE", [STREAM])["result"] is None
         assert ask(socket, "SUBSCRIBE", ["ethusdt@kline_1m"])["error"]["code"] == 4
         assert closing_code(socket)[0] == 1008
         assert server.stats()["streams"]["open"] == 0
+
+
+def test_a_message_of_more_bytes_than_the_exchange_reads_is_never_answered(source):
+    names = [f"coin{at}usdt@kline_1m" for at in range(300)]
+    with held(source) as server, connect(f"{server.ws}/ws", proxy=None) as socket:
+        socket.send(json.dumps({"method": "SUBSCRIBE", "params": names, "id": 1}))
+        assert ask(socket, "LIST_SUBSCRIPTIONS", ident=2) == {"result": [], "id": 2}
+        assert ask(socket, "SUBSCRIBE", names[:100], 3)["result"] is None
 
 
 def test_a_command_in_a_binary_frame_ends_the_connection(source):

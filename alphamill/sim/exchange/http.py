@@ -17,7 +17,7 @@ import numpy as np
 from tornado.httputil import format_timestamp
 from tornado.web import RequestHandler
 
-from alphamill.clock import Clock
+from alphamill.clock import Clock, FastClock
 from alphamill.frames import Market
 from alphamill.sim.exchange.api import ExchangeApi
 from alphamill.sim.exchange.archive import SimulatedArchive
@@ -39,8 +39,7 @@ class SimulatedExchange:
     def __init__(self, config: ExchangeConfig, source: BarSource, clock: Clock) -> None:
         limits = dict.fromkeys(Market, config.futures_limits) | {Market.SPOT: config.spot_limits}
         self.config = config
-        self._clock = clock
-        self._begun_ms = clock.now_ms()
+        self._clock = FastClock(clock, config.speed, config.clock_offset_ms)
         self.api = ExchangeApi(source, limits, self.now_ms, config.speed)
         self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults)
         rules = dict.fromkeys(Market, config.futures_streams) | {Market.SPOT: config.spot_streams}
@@ -55,8 +54,7 @@ class SimulatedExchange:
 
     def now_ms(self) -> int:
         """The exchange's clock."""
-        passed_ms = self._clock.now_ms() - self._begun_ms
-        return self._begun_ms + self.config.clock_offset_ms + round(passed_ms * self.config.speed)
+        return self._clock.now_ms()
 
     def delay_s(self) -> float:
         """Half of this request's latency."""

@@ -21,8 +21,9 @@ class StreamRules:
     On the exchange's clock, which may run fast: push_s, between the pushes of a running bar, half
     of it for 1s; close_timer_s, after a bar's end at the latest it is told; life_s, of a
     connection. On the machine's: ping_s, between pings; who has not answered one after
-    pong_within_s is disconnected; messages_per_s, from one client, pings and pongs included.
-    connections: attempts of one address in five minutes, None if nobody counts them.
+    pong_within_s is disconnected; messages_per_s, from one client, pings and pongs included;
+    message_bytes, of which one more and it is never answered. connections: attempts of one address
+    in five minutes, None if nobody counts them.
 
     by_trade: running bars are pushed with the trades that change them, and a bar's end is told with
     the first trade of the next bar or by the timer. Else both follow the clock, and the timer is
@@ -40,6 +41,7 @@ class StreamRules:
     life_s: float = 86_400.0
     streams: int = 1024  # a connection
     messages_per_s: int = 5
+    message_bytes: int = 4088
     connections: int | None = 300
 
     def __post_init__(self) -> None:

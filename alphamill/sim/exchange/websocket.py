@@ -82,6 +82,8 @@ class StreamHandler(WebSocketHandler):
         if isinstance(message, bytes):
             self._end(POLICY_VIOLATION, "Invalid request")
             return
+        if len(message.encode()) > self._streams.rules[self.market].message_bytes:
+            return  # as if it had never come
         reply = self._wants.reply_to(message)
         self._streams.resubscribe()
         self._write(_json(reply))
