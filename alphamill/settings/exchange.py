@@ -15,6 +15,11 @@ ARCHIVE_URL = "https://data.binance.vision"
 _ARCHIVED = re.compile(
     r"https://(api(\d|-gcp)?|[fd]api)\.binance\.com/?|https://data-api\.binance\.vision/?"
 )
+STREAM_URLS = {
+    Market.SPOT: "wss://stream.binance.com:9443",
+    Market.USD_M: "wss://fstream.binance.com",
+    Market.COIN_M: "wss://dstream.binance.com",
+}
 
 
 class BinanceSettings(Frozen):
@@ -25,7 +30,9 @@ class BinanceSettings(Frozen):
     cm_url: str = "https://dapi.binance.com"
     archive_url: str = ARCHIVE_URL
     archive: bool = True  # past months come from the archive's files, at no request weight
-    stream_url: str = "wss://stream.binance.com:9443"
+    stream_url: str = STREAM_URLS[Market.SPOT]
+    um_stream_url: str = STREAM_URLS[Market.USD_M]  # routes are added to it
+    cm_stream_url: str = STREAM_URLS[Market.COIN_M]
     requests_per_minute: Count = 1200
     weight_frac: Annotated[float, Field(gt=0, le=1)] = 0.98  # of the limit that exchangeInfo states
     window_s: Positive = 60.0  # length of the exchange's fixed windows; tests scale it down
@@ -37,6 +44,20 @@ class BinanceSettings(Frozen):
         """Where a market's API is."""
         urls = {Market.SPOT: self.spot_url, Market.USD_M: self.um_url, Market.COIN_M: self.cm_url}
         return urls[market]
+
+    def streams_for(self, market: Market) -> str:
+        """The host of a market's streams; "" if there is none to use.
+
+        As with the archive: Binance's own streams go with Binance's own API alone.
+        """
+        urls = {
+            Market.SPOT: self.stream_url,
+            Market.USD_M: self.um_stream_url,
+            Market.COIN_M: self.cm_stream_url,
+        }
+        url = urls[market].rstrip("/")
+        foreign = url == STREAM_URLS[market] and not _ARCHIVED.fullmatch(self.url(market))
+        return "" if foreign else url
 
     def archive_for(self, exchange_url: str) -> str:
         """The archive with the bars of the exchange at `exchange_url`; "" if there is none to use.

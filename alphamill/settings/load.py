@@ -41,6 +41,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_BINANCE_CM_URL": ("binance", "cm_url"),
     "ALPHAMILL_ARCHIVE_URL": ("binance", "archive_url"),
     "ALPHAMILL_STREAM_URL": ("binance", "stream_url"),
+    "ALPHAMILL_UM_STREAM_URL": ("binance", "um_stream_url"),
+    "ALPHAMILL_CM_STREAM_URL": ("binance", "cm_stream_url"),
     "ALPHAMILL_BINANCE_EGRESS": ("binance", "egress"),
     "ALPHAMILL_LLM_URL": ("llm", "url"),
     KEY_VARIABLE: ("llm", "api_key"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alphamill.errors import Misconfigured
+from alphamill.frames import Market
 from alphamill.settings import ENVIRONMENT, LOCAL_REDIS, BinanceSettings, Tier, load_settings
 
 
@@ -176,6 +177,19 @@ KEYS = [
     for middle in ("", *(f"{tier.value.upper()}_" for tier in Tier))
     for end in ("", "_FILE")
 ]
+
+
+def test_binances_streams_go_with_binances_api_alone():
+    real = BinanceSettings()
+    assert real.streams_for(Market.USD_M) == "wss://fstream.binance.com"
+    local = BinanceSettings(
+        spot_url="http://127.0.0.1:8001", um_stream_url="ws://127.0.0.1:8001/um/"
+    )
+    assert local.streams_for(Market.SPOT) == ""
+    assert local.streams_for(Market.USD_M) == "ws://127.0.0.1:8001/um"
+    assert local.streams_for(Market.COIN_M) == "wss://dstream.binance.com"
+    testnet = BinanceSettings(um_url="https://testnet.binancefuture.com")
+    assert testnet.streams_for(Market.USD_M) == ""
 
 
 @pytest.mark.parametrize("name", ["ALPHAMILL_CONFIG", *ENVIRONMENT, *KEYS])
