@@ -45,7 +45,7 @@ def due(fleet: Fleet) -> Iterator[Notice]:
             spent = usd(run.account.spent_usd_micros) if run.account else NOTHING
             more = (
                 f"{run.stopped_by} has no room for another call; {spent} of "
-                f"{usd(run.cap_usd_micros)} spent"
+                f"{usd(run.cap_usd_micros)} spent. How to go on: alphamill status {run.id}"
             )
             name = f"{run.id}:budget:{run.cap_usd_micros}"
             yield Notice(name, "budget_stopped", title, more, run.id, run.state)

@@ -57,9 +57,21 @@ class Run:
     @property
     def state(self) -> str:
         """done, or as the ledger has it: submitting, running, failed, cancelled."""
-        if self._published is not None or self.id in published_runs(self._store):
-            return RunState.DONE.value
+        if self._is_published:
+            return (self._resumed() or RunState.DONE).value
         return str(record_of(_ledger(), self.id).state)
+
+    @property
+    def _is_published(self) -> bool:
+        return self._published is not None or self.id in published_runs(self._store)
+
+    def _resumed(self) -> RunState | None:
+        """Of a run with results, that it goes on; None if it does not, or nobody can be asked."""
+        try:
+            record = _ledger().run(self.id)
+        except AlphamillError:
+            return None
+        return record.state if record and record.state.active else None
 
     def factors(self) -> pd.DataFrame:
         """The finalists with their verdicts, the best first: `#` is the number on the board.
@@ -91,8 +103,9 @@ class Run:
         Raises GiveUp for a run that failed or was cancelled, with the reasons, and TimeoutError
         after `timeout_s`; the run goes on.
         """
-        if self._published is not None or self.id in published_runs(self._store):
+        if self._is_published and self._resumed() is None:
             return self
+        self._published = None  # what it had found before it was resumed
         ledger = _ledger()
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         told = ""

@@ -108,6 +108,17 @@ def test_queues_tell_what_waits_runs_and_for_how_long(fleet):
     assert (seen.ready, seen.queued, seen.running, seen.backlog) == (5, 4, 0, 9), "delayed is out"
 
 
+def test_a_raised_budget_binds_at_once_and_of_an_ended_run_too(fleet):
+    fleet.submit("mine-a", 1, "mine", "llm.quick_scan")
+    claim = fleet.ledger.claim("mine-a", "mine-a-0", "me")
+    fleet.ledger.finish(claim, {"unfunded": "run"})
+    assert fleet.reader.read().runs[0].cap_usd_micros == 1_000_000
+    fleet.ledger.raise_budget("mine-a", 2_500_000)
+    assert fleet.reader.read().runs[0].cap_usd_micros == 2_500_000
+    [seen] = LedgerOverview(fleet.client).runs()
+    assert (seen.budget_usd_micros, seen.unfunded) == (2_500_000, {"run": 1})
+
+
 @pytest.mark.parametrize("end", ["finish", "fail", "cancel"])
 def test_nothing_waits_once_everything_is_settled(fleet, end):
     fleet.submit("fetch-a", 1)

@@ -140,7 +140,8 @@ def test_a_budget_that_stops_a_run_is_told(fleet):
     assert notice.event == "budget_stopped"
     assert notice.run == "mine-a"
     assert notice.text == (
-        "its own budget has no room for another call; $0.900000 of $1.000000 spent"
+        "its own budget has no room for another call; $0.900000 of $1.000000 spent. "
+        "How to go on: alphamill status mine-a"
     )
 
 

@@ -8,6 +8,8 @@ import alphamill as am
 from alphamill import testing
 from alphamill.controls.planted import Search
 from alphamill.errors import GiveUp
+from alphamill.ledger import JobSpec
+from alphamill.settings import LedgerSettings
 from alphamill.sim.market import DEFAULT_PLANTED
 from alphamill.testing import WorkedRun
 
@@ -55,6 +57,25 @@ def test_without_redis_a_run_of_the_settings_lake_is_read(
     assert len(am.run(mined.spec.run_id).factors())
     with pytest.raises(GiveUp, match=r"no run 'mine-x'.* nor is it known .*127\.0\.0\.1:9"):
         am.run("mine-x")
+
+
+def test_a_run_that_was_resumed_is_waited_for_again(
+    mined: WorkedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, run = testing.MemoryLedger(LedgerSettings()), am.run(lake=mined.lake.uri)
+    monkeypatch.setattr("alphamill.notebook.run._ledger", lambda: ledger)
+    assert run.state == "done", "the ledger has forgotten it"
+    ledger.open_run(run.id, "mine", mined.spec.to_message())
+    ledger.add_jobs(run.id, [JobSpec("ask", "propose.quick_scan", "llm.quick_scan", {})])
+    ledger.seal(run.id)
+    assert run.state == "running"
+    with pytest.raises(TimeoutError, match="0 of 1 jobs after 0 s"):
+        run.wait(0)
+    claim = ledger.claim(run.id, "ask", "w")
+    assert claim is not None
+    ledger.finish(claim, {})
+    assert run.wait().state == "done"
+    assert len(run.factors())
 
 
 def test_the_sample_is_equal_every_time(tmp_path) -> None:
