@@ -18,7 +18,7 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.flow import plan
 from alphamill.frames import Interval, Market
-from alphamill.jobs import RunKind, RunSpec
+from alphamill.jobs import EvaluateJob, RunKind, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import BudgetRaise
 from alphamill.llm.messages import prompt_digest
@@ -27,9 +27,12 @@ from alphamill.replay import run as replay
 from alphamill.report.caveats import caveats, page_caveats
 from alphamill.runs.failures import group_unasked
 from alphamill.runs.published import PublishedRun
+from alphamill.runs.rows import Trial
+from alphamill.runs.schemas import TRIALS, rows_in, trials_key, write_rows
 from alphamill.runs.unfunded import Shortfall, committed_usd_micros, dollars, shortfall
 from alphamill.search.stopping import why_stop
-from alphamill.settings import Price, SearchSettings
+from alphamill.settings import Price, SearchSettings, Tier
+from alphamill.stages import evaluate
 from alphamill.testing import work_market
 from producers.cli import main
 from tests import rows
@@ -103,6 +106,21 @@ def test_every_expression_ever_tried_still_counts(resumed):
     proposed = Counter(trial.proposed for trial in trials)
     assert proposed <= Counter(trial.proposed for trial in after.trials)
     assert factors
+
+
+def test_what_a_later_step_has_scored_is_no_original_of_an_earlier_one(resumed):
+    """The later step ran before the earlier one's call had money; it is scored anew too."""
+    _, got, _ = resumed
+    job = EvaluateJob(Tier.QUICK_SCAN, MARKET.interval, 0, 0, 1)
+    own, later = (
+        trials_key(got.spec.run_id, MARKET.interval, number, Tier.QUICK_SCAN, 0)
+        for number in (0, 1)
+    )
+    before = {key: got.lake.read_bytes(key) for key in (own, later)}
+    write_rows(got.lake, later, map(Trial.from_row, rows_in(got.lake, own)), TRIALS)
+    evaluate.run(job, got.deps)
+    assert got.lake.read_bytes(own) == before[own]
+    got.lake.write_bytes(later, before[later])
 
 
 def test_the_run_says_what_it_asked_for_and_what_that_became(resumed):
