@@ -10,10 +10,9 @@ import click
 from alphamill.factors import FactorError, zoo, zoo_names
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.language import GIVEN_GROUPS, read_given
-from producers import options
+from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
-from producers.submit.submission import check_segments, checked_range, submit
 
 
 class _Negatable(click.Command):
@@ -78,7 +77,7 @@ def evaluate(
     groups = read_groups(groups_file, symbols) if groups_file else {}
     for text in expressions:
         _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
-    start_ms, end_ms = checked_range(bars)
+    start_ms, end_ms = submit.checked_range(bars)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
         lake=settings.lake_uri,
@@ -96,8 +95,8 @@ def evaluate(
         fees=settings.fees,
         gates=settings.gates,
     )
-    check_segments(spec)
-    submit(spec, settings, how)
+    submit.check_segments(spec)
+    submit.submit(spec, settings, how)
 
 
 def _check(text: str, groups: Collection[str] | None = None) -> None:

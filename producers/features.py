@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from alphamill.jobs import RunKind, RunSpec
-from producers import options
-from producers.submit.submission import checked_range, submit
+from producers import options, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
 
 
@@ -25,7 +24,7 @@ def features(universe: Universe, bars: options.BarRange, how: options.Submission
       alphamill features BTCUSDT ETHUSDT --interval 1h,4h --start 2024-01-01 --wait
     """
     settings = options.settings()
-    start_ms, end_ms = checked_range(bars)
+    start_ms, end_ms = submit.checked_range(bars)
     chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.FEATURES,
@@ -36,7 +35,7 @@ def features(universe: Universe, bars: options.BarRange, how: options.Submission
         start_ms=start_ms,
         end_ms=end_ms,
     )
-    submit(spec, settings, how, chosen.to_dict())
+    submit.submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

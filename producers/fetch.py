@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from alphamill.jobs import RunKind, RunSpec
-from producers import options
-from producers.submit.submission import checked_range, submit
+from producers import options, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
 
 
@@ -48,7 +47,7 @@ def fetch(
     settings = options.settings()
     if sample is not None and not verify:
         raise click.UsageError("--sample goes with --verify")
-    start_ms, end_ms = checked_range(bars)
+    start_ms, end_ms = submit.checked_range(bars)
     chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.FETCH,
@@ -62,7 +61,7 @@ def fetch(
         # The exchange of today is another question than that of yesterday.
         salt=datetime.now(UTC).date().isoformat() if verify else "",
     )
-    submit(spec, settings, how, chosen.to_dict())
+    submit.submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

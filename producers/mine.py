@@ -7,11 +7,9 @@ from pathlib import Path
 import click
 
 from alphamill.jobs import RunKind, RunSpec
-from producers import options
-from producers.submit.endpoints import check_budgets, check_models
+from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
-from producers.submit.submission import check_segments, checked_range, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
 
 
@@ -57,8 +55,8 @@ def mine(
         --start 2022-01-01 --end 2024-01-01 --rounds 3 --budget-usd 2 --wait
     """
     settings = measured.one_horizon.over(options.settings())
-    start_ms, end_ms = checked_range(bars)
-    check_models(settings)
+    start_ms, end_ms = submit.checked_range(bars)
+    submit.check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     budget_usd_micros = options.micros(usd)
     chosen = chosen_symbols(settings, bars.market, universe)
@@ -83,9 +81,9 @@ def mine(
         fees=settings.fees,
         gates=settings.gates,
     )
-    check_segments(spec)
-    check_budgets(spec, settings)
-    submit(spec, settings, how, chosen.to_dict())
+    submit.check_segments(spec)
+    submit.check_budgets(spec, settings)
+    submit.submit(spec, settings, how, chosen.to_dict())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from functools import cache
 
 import pyarrow as pa
 
-from alphamill import frames
 from alphamill.evaluation import Segment
+from alphamill.frames import tables
 from alphamill.jobs import RunSpec
 from alphamill.lake import corrections
 from alphamill.ledger import JobRecord, JobState
@@ -54,8 +54,8 @@ def tables_page() -> str:
     features = "`open_time`, and one float64 column an [indicator](indicators.md)."
     parts = [
         "## Market data",
-        *_market("klines", frames.KLINES, frames),
-        *_market("funding", frames.FUNDING, frames),
+        *_market("klines", tables.KLINES, tables),
+        *_market("funding", tables.FUNDING, tables),
         *_market("corrections", corrections.CORRECTIONS, corrections),
         "### features",
         features,

@@ -8,3 +8,46 @@ calibration  many of all these: false discoveries, power, whether p-values are u
 luck         a run's own panel mined with as many random formulas (formulas)
 recovered    whether a run over a synthetic market found what was planted there
 """
+
+from typing import TYPE_CHECKING
+
+from alphamill.on_demand import export_on_demand
+
+if TYPE_CHECKING:
+    from alphamill.controls.calibration import Calibration, Power, calibrate
+    from alphamill.controls.direct import Alone
+    from alphamill.controls.luck import Arm, arm_of_run, luck_funnel, mine_luck
+    from alphamill.controls.markets import ControlMarket
+    from alphamill.controls.planted import (
+        FALSE_BELOW,
+        KEEPS,
+        MEETS,
+        Search,
+        judge_planted,
+        mine_market,
+    )
+    from alphamill.controls.recovered import Match, search_planted
+    from alphamill.controls.survivors import spring
+
+__all__ = [
+    "FALSE_BELOW",
+    "KEEPS",
+    "MEETS",
+    "Alone",
+    "Arm",
+    "Calibration",
+    "ControlMarket",
+    "Match",
+    "Power",
+    "Search",
+    "arm_of_run",
+    "calibrate",
+    "judge_planted",
+    "luck_funnel",
+    "mine_luck",
+    "mine_market",
+    "search_planted",
+    "spring",
+]
+
+export_on_demand(__name__)

@@ -4,54 +4,60 @@ Pure functions of float64 arrays (bars, symbols). Nothing here guesses a horizon
 bar t uses a price after it except what is called forward.
 """
 
-from alphamill.evaluation.correlation import (
-    coverage,
-    decay_half_life_bars,
-    ic_decay,
-    information_coefficient,
-    rank_autocorrelation,
-    time_series_products,
-)
-from alphamill.evaluation.costs import Fees, funding_by_bar, one_way_bps
-from alphamill.evaluation.novelty import (
-    Nearest,
-    nearest_in_library,
-    residual_signal,
-    signal_correlation,
-)
-from alphamill.evaluation.out_of_sample import TrialFacts, combined_t
-from alphamill.evaluation.overfitting import (
-    EffectiveTrials,
-    effective_trials,
-    overfitting_logits,
-    probability_of_backtest_overfitting,
-    trial_correlation,
-)
-from alphamill.evaluation.portfolio import Backtest, BookSeries, backtest
-from alphamill.evaluation.quantiles import (
-    monotonicity,
-    quantile_returns,
-    quantile_returns_by_bar,
-    quantile_spread,
-    quantile_turnover,
-)
-from alphamill.evaluation.returns import forward_returns
-from alphamill.evaluation.score import Score
-from alphamill.evaluation.scorer import Scorer, score
-from alphamill.evaluation.series import SegmentSeries
-from alphamill.evaluation.significance import (
-    benjamini_hochberg,
-    default_lags,
-    deflated_sharpe_ratio,
-    expected_maximum_sharpe,
-    minimum_track_record_length,
-    newey_west_t,
-    probabilistic_sharpe_ratio,
-)
-from alphamill.evaluation.splits import Segment, SegmentBars, purged_training_bars, split_bars
-from alphamill.evaluation.stability import fold_overfitting
-from alphamill.evaluation.verdict import Gate, GateThresholds, Grade, Verdict, judge
-from alphamill.evaluation.weights import portfolio_weights, turnover
+from typing import TYPE_CHECKING
+
+from alphamill.on_demand import export_on_demand
+
+if TYPE_CHECKING:
+    from alphamill.evaluation.correlation import (
+        coverage,
+        decay_half_life_bars,
+        ic_decay,
+        information_coefficient,
+        rank_autocorrelation,
+        time_series_products,
+    )
+    from alphamill.evaluation.costs import Fees, funding_by_bar, one_way_bps
+    from alphamill.evaluation.gates import Gate, GateThresholds, Grade
+    from alphamill.evaluation.novelty import (
+        Nearest,
+        nearest_in_library,
+        residual_signal,
+        signal_correlation,
+    )
+    from alphamill.evaluation.out_of_sample import TrialFacts, combined_t
+    from alphamill.evaluation.overfitting import (
+        EffectiveTrials,
+        effective_trials,
+        overfitting_logits,
+        probability_of_backtest_overfitting,
+        trial_correlation,
+    )
+    from alphamill.evaluation.portfolio import Backtest, BookSeries, backtest
+    from alphamill.evaluation.quantiles import (
+        monotonicity,
+        quantile_returns,
+        quantile_returns_by_bar,
+        quantile_spread,
+        quantile_turnover,
+    )
+    from alphamill.evaluation.returns import forward_returns
+    from alphamill.evaluation.score import Score
+    from alphamill.evaluation.scorer import Scorer, score
+    from alphamill.evaluation.series import SegmentSeries
+    from alphamill.evaluation.significance import (
+        benjamini_hochberg,
+        default_lags,
+        deflated_sharpe_ratio,
+        expected_maximum_sharpe,
+        minimum_track_record_length,
+        newey_west_t,
+        probabilistic_sharpe_ratio,
+    )
+    from alphamill.evaluation.splits import Segment, SegmentBars, purged_training_bars, split_bars
+    from alphamill.evaluation.stability import fold_overfitting
+    from alphamill.evaluation.verdict import Verdict, judge
+    from alphamill.evaluation.weights import portfolio_weights, turnover
 
 __all__ = [
     "Backtest",
@@ -107,3 +113,5 @@ __all__ = [
     "trial_correlation",
     "turnover",
 ]
+
+export_on_demand(__name__)

@@ -10,15 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from alphamill.errors import FactorError
 from alphamill.factors.bounds import Bounds
-from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, Node, Number
-from alphamill.frames import FloatArray
 
 _SYNONYMS = {"wma": "decay_linear", "group_neutralize": "group_demean"}
 _LARGEST = Bounds().max_constant  # of a constant that can be written
@@ -60,7 +56,11 @@ def _order(node: Node) -> tuple[bool, str]:
 
 
 def _fold(name: str, args: tuple[Node, ...]) -> Number:
-    values: list[FloatArray] = [np.array([arg.value]) for arg in args if isinstance(arg, Number)]
+    import numpy as np  # the few texts with something to fold pay for it, not every reader
+
+    from alphamill.factors.elementwise import ELEMENTWISE
+
+    values = [np.array([arg.value]) for arg in args if isinstance(arg, Number)]
     with np.errstate(all="ignore"):
         value = float(ELEMENTWISE[name](*values)[0])
     if not math.isfinite(value):

@@ -4,29 +4,31 @@ In a notebook `alphamill.lake(path)` opens one to be read: see docs/python.md.
 """
 
 import sys
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alphamill.lake.corrections import (
-    CORRECTIONS,
-    Change,
-    bar_change,
-    compared_at_ms,
-    read_corrections,
-    record_corrections,
-)
-from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key, stated_in
-from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
-from alphamill.lake.months import (
-    MonthFacts,
-    Partition,
-    load_partition,
-    read_klines,
-    read_partition,
-    update_partition,
-    write_klines,
-)
-from alphamill.lake.store import Lake, Unreadable
+from alphamill.on_demand import OnDemand
+
+if TYPE_CHECKING:
+    from alphamill.lake.corrections import (
+        CORRECTIONS,
+        Change,
+        bar_change,
+        compared_at_ms,
+        read_corrections,
+        record_corrections,
+    )
+    from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key, stated_in
+    from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
+    from alphamill.lake.months import (
+        MonthFacts,
+        Partition,
+        load_partition,
+        read_klines,
+        read_partition,
+        update_partition,
+        write_klines,
+    )
+    from alphamill.lake.store import Lake, Unreadable
 
 __all__ = [
     "CORRECTIONS",
@@ -57,7 +59,7 @@ __all__ = [
 ]
 
 
-class _Opens(ModuleType):
+class _Opens(OnDemand):
     """This package, which a notebook calls: `import alphamill as am; am.lake(path)`."""
 
     def __call__(self, uri: Any = None) -> Any:

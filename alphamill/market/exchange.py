@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alphamill.frames import Interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A bar or settlement so recent that is absent may still appear; an older one was never there.
 SETTLE_MS = 120_000

@@ -6,17 +6,18 @@ Only stablecoins are known by a list, `pegged.toml`; why is in docs/decisions.md
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from importlib.resources import files
 
 from alphamill.market.exchange import SymbolInfo
-from alphamill.market.funding.parse import is_dated
 
 # Baskets of coins, and coins that no spot market has yet; equities, metals and currencies are not.
 _OF_COINS = frozenset({"", "COIN", "INDEX", "PREMARKET"})
 _OPPOSITE = {"UP": "DOWN", "DOWN": "UP", "BULL": "BEAR", "BEAR": "BULL"}
+_DATED = re.compile(r".+_\d{6}")  # BTCUSDT_261225: delivered on that day, and without funding
 
 
 class Kind(StrEnum):
@@ -26,6 +27,11 @@ class Kind(StrEnum):
     DATED = "dated"  # a contract that is delivered
     STABLECOINS = "stablecoins"  # its base is a currency, or holds the price of one
     LEVERAGED = "leveraged"  # a spot token that multiplies another's moves
+
+
+def is_dated(symbol: str) -> bool:
+    """Whether it names a futures contract that is delivered; those never pay funding."""
+    return _DATED.fullmatch(symbol) is not None
 
 
 def kinds_of(listed: Mapping[str, SymbolInfo]) -> dict[str, frozenset[Kind]]:

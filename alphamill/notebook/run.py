@@ -16,7 +16,7 @@ from alphamill.notebook.lake import open_lake
 from alphamill.notebook.names import unknown
 from alphamill.redis_store import connect
 from alphamill.runs.failures import group_failures
-from alphamill.runs.find import published_runs
+from alphamill.runs.finished import published_runs
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import by_strength
 from alphamill.runs.under_way import job_totals, record_of

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from alphamill.language import language_manual
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.llm.prompts import PROMPT_VERSION
 from alphamill.llm.tokens import text_tokens
@@ -63,4 +62,6 @@ def cut_prompts(calls: Iterable[CallRecord]) -> list[CutPrompts]:
 @cache
 def least_prompt_tokens() -> int:
     """Fewer tokens than this no prompt can have: real tokenizers are within a third of ours."""
+    from alphamill.language import language_manual  # all operators and indicators
+
     return text_tokens(language_manual()) // 2

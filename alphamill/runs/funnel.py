@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alphamill.llm.journal.records import CallRecord, CallStatus
-from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import Tier
+
+if TYPE_CHECKING:  # rows come from parquet; what they led to is counted without
+    from alphamill.runs.rows import JudgedFactor, Trial
 
 DOUBTFUL = (CallStatus.UNKNOWN, CallStatus.OPEN)  # may have been billed
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from alphamill.frames import Interval
 from alphamill.jobs import RunSpec
@@ -227,4 +226,6 @@ def write_rows(lake: Lake, key: str, rows: Iterable[Columns], schema: pa.Schema)
 def _null_for_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_floating(column.type):
         return column
+    import pyarrow.compute as pc  # makes its functions as it is imported; rows are read without
+
     return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)

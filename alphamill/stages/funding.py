@@ -33,8 +33,9 @@ from alphamill.jobs import Facts, FundingJob
 from alphamill.lake import FundingSeries, Lake, Series, load_partition, read_klines
 from alphamill.lake.months import kinds_kept
 from alphamill.market import FundingArchive, FundingExchange, FundingHistory
-from alphamill.market.funding.parse import as_funding, is_dated, merge_funding, settled_ms
+from alphamill.market.funding.parse import as_funding, merge_funding, settled_ms
 from alphamill.market.funding.silence import Quiet, quiet_stretches, silent_stretches
+from alphamill.market.kinds import is_dated
 from alphamill.stages.bring import bring
 
 _LONGEST_MONTH_MS = 31 * 86_400_000

@@ -12,7 +12,7 @@ from alphamill.jobs import RunKind
 from alphamill.report.caveats import unmeasured_lines
 from alphamill.report.terminal.factor import factor_view
 from alphamill.report.terminal.leaderboard import run_board, trials_board
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
 from alphamill.runs.schemas import GIVEN_TRIALS, VERDICTS

@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from alphamill.controls.luck import luck_funnel
+from alphamill import controls
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import survivors_line
 from alphamill.report.terminal.funnel import funnel_table
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.published import OFFLINE_NOTICE
 from producers import options
@@ -41,7 +41,7 @@ def funnel(word: str | None, run: str | None, control: bool, seed: int, as_json:
     """
     found = finished_run(options.settings(), one_run(word, run), (RunKind.MINE,))
     tiers = tier_funnels(found.trials, found.factors, found.calls, found.spec.gates.validation_t)
-    luck = [luck_funnel(found.lake, found.spec, seed)] if control else []
+    luck = [controls.luck_funnel(found.lake, found.spec, seed)] if control else []
     if as_json:
         answer = {
             "run_id": found.id,

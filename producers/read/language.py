@@ -12,11 +12,9 @@ import click
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.factors import DIFFERENCES, OPERATORS, dialect_table
 from alphamill.jobs import RunKind
-from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
-from alphamill.runs.find import find_run, published_run
-from alphamill.runs.prompts_sent import kept_prompt
+from alphamill.runs.find import find_run
 from alphamill.runs.under_way import chosen_call, prompt_sent
 from alphamill.settings import Tier
 from producers import options
@@ -48,6 +46,10 @@ def prompt(tier: str, word: str | None, run: str | None, call: str | None, as_js
         record = find_run(RedisLedger(client, settings.ledger), run, () if run else (RunKind.MINE,))
         sent, messages = prompt_sent(client, record.id, tier, call)
     except (Misconfigured, RetryLater):
+        from alphamill.lake import Lake  # parquet is read where Redis has nothing to say
+        from alphamill.runs.finished import published_run
+        from alphamill.runs.prompts_sent import kept_prompt
+
         found = published_run(Lake(settings.lake_uri), run, (RunKind.MINE,))
         if found is None:
             raise

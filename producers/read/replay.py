@@ -8,14 +8,12 @@ from pathlib import Path
 
 import click
 
+from alphamill import replay as again
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
-from alphamill.replay.factor import Recheck, recheck
-from alphamill.replay.run import Replayed
-from alphamill.replay.run import replay as rerun
 from alphamill.report.caveats import terms_line
 from alphamill.report.values import plain
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.runs.schemas import RunDeps
 from alphamill.runs.unfunded import raises_line
 from producers import options
@@ -57,7 +55,7 @@ def replay(words: tuple[str, ...], run: str | None, keep: Path | None, as_json: 
     found = finished_run(options.settings(), run, (RunKind.MINE,))
     with tempfile.TemporaryDirectory(prefix="alphamill-replay-") as folder:
         scratch = Lake(str((keep or Path(folder)).resolve()))
-        done = rerun(found, scratch)
+        done = again.replay(found, scratch)
     if as_json:
         budget = {
             "budget_asked_usd_micros": found.spec.budget_usd_micros,
@@ -73,7 +71,7 @@ def replay(words: tuple[str, ...], run: str | None, keep: Path | None, as_json: 
         raise SystemExit(options.EXIT_FAILED)
 
 
-def _say(run_id: str, done: Replayed) -> None:
+def _say(run_id: str, done: again.Replayed) -> None:
     for failure in done.failed[:_SHOWN]:
         click.echo(f"not done: {plain(failure, 200)}", err=True)
     for one in done.differences[:_SHOWN]:
@@ -87,7 +85,7 @@ def _say(run_id: str, done: Replayed) -> None:
 
 def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
     found = finished_run(options.settings(), run, (RunKind.MINE,))
-    done = recheck(found.factor(text), RunDeps(found.lake, found.id, found.spec))
+    done = again.recheck(found.factor(text), RunDeps(found.lake, found.id, found.spec))
     if as_json:
         options.print_json({"run_id": found.id, "equal": done.equal, **asdict(done)})
     else:
@@ -97,7 +95,7 @@ def _replay_factor(text: str, run: str | None, as_json: bool) -> None:
         raise SystemExit(options.EXIT_FAILED)
 
 
-def _say_factor(run_id: str, done: Recheck) -> None:
+def _say_factor(run_id: str, done: again.Recheck) -> None:
     for one in done.differences[:_SHOWN]:
         was, now = plain(one.stored, 80), plain(one.computed, 80)
         click.echo(f"{one.column}: stored {was}, computed {now}", err=True)

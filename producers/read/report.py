@@ -13,7 +13,7 @@ from alphamill.jobs import RunKind
 from alphamill.report.comparison import Comparison, compare
 from alphamill.report.factor.tear_sheet import Subject, chosen, subjects
 from alphamill.report.page import RunPage, page_of, render
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.runs.published import PublishedRun
 from producers import options
 

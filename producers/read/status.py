@@ -14,7 +14,6 @@ from rich.text import Text
 
 from alphamill.errors import Misconfigured
 from alphamill.jobs import RunKind
-from alphamill.lake import Lake
 from alphamill.ledger import Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.ledger.raises import asked_usd_micros
@@ -31,16 +30,18 @@ from alphamill.report.terminal.status import (
 from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
-from alphamill.runs.find import find_run, published_run, published_runs
+from alphamill.runs.find import find_run
 from alphamill.runs.under_way import account_of, failing_jobs, job_totals
 from alphamill.runs.unfunded import raises_line, shortfall_of
 from alphamill.settings import Settings
 from alphamill.stack.pools import POOLS
 from producers import options
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
-from producers.read.status_published import OF_A_JOB, OF_A_RUN, show_published
 from producers.read.watch import wait_for_run
 
+# As --json has them.
+OF_A_RUN = ("id", "kind", "state", "priority", "created_ms", "finished_ms")
+OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
 _RUNS_SHOWN = 20
 
 
@@ -64,6 +65,10 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
     try:
         client = connect(settings)
     except Misconfigured as away:
+        from alphamill.lake import Lake  # parquet is read where Redis has nothing to say
+        from alphamill.runs.finished import published_run, published_runs
+        from producers.read.status_published import show_published
+
         found = published_run(Lake(settings.lake_uri), run) if run and not wait else None
         if found is None:
             if done := published_runs(Lake(settings.lake_uri)):

@@ -19,10 +19,7 @@ from alphamill.runs.published import PublishedRun
 from alphamill.runs.under_way import job_totals
 from alphamill.runs.unfunded import raises_line
 from producers import options
-
-# As --json has them.
-OF_A_RUN = ("id", "kind", "state", "priority", "created_ms", "finished_ms")
-OF_A_JOB = ("id", "stage", "state", "attempts", "error", "message")
+from producers.read.status import OF_A_JOB, OF_A_RUN
 
 
 def show_published(run: PublishedRun, as_json: bool) -> None:

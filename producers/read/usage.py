@@ -12,7 +12,6 @@ from rich.text import Text
 
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.jobs import RunKind
-from alphamill.lake import Lake
 from alphamill.ledger import BudgetRaise, RedisLedger
 from alphamill.ledger.raises import asked_usd_micros
 from alphamill.redis_store import connect
@@ -20,8 +19,7 @@ from alphamill.report.terminal.status import day_line
 from alphamill.report.terminal.usage import runs_table, tiers_table
 from alphamill.report.values import plain
 from alphamill.runs.cut_prompts import CURE, cut_prompts
-from alphamill.runs.find import find_run, published_run, published_runs
-from alphamill.runs.published import PublishedRun
+from alphamill.runs.find import find_run
 from alphamill.runs.under_way import CallRecord, account_of, account_of_today, calls_so_far
 from alphamill.runs.unfunded import Shortfall, raises_line, shortfall_of
 from alphamill.settings import Settings
@@ -93,6 +91,10 @@ def _show_all(settings: Settings, as_json: bool) -> None:
 
 def _of_the_lake(settings: Settings) -> Mapping[str, Any] | None:
     """Of all finished runs; None if there is none."""
+    from alphamill.lake import Lake  # parquet is read where Redis has nothing to say
+    from alphamill.runs.finished import published_runs
+    from alphamill.runs.published import PublishedRun
+
     lake = Lake(settings.lake_uri)
     runs = published_runs(lake, kinds=(RunKind.MINE,))
     counters = MemoryUsage()
@@ -144,6 +146,9 @@ def _of_run(settings: Settings, run: str) -> _RunUsage:
             short,
         )
     except (Misconfigured, RetryLater):
+        from alphamill.lake import Lake  # parquet is read where Redis has nothing to say
+        from alphamill.runs.finished import published_run
+
         found = published_run(Lake(settings.lake_uri), run, (RunKind.MINE,))
         if found is None:
             raise

@@ -13,17 +13,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from alphamill.controls.calibration import Calibration, calibrate
-from alphamill.controls.direct import Alone
-from alphamill.controls.luck import Arm, arm_of_run, mine_luck
-from alphamill.controls.markets import ControlMarket
-from alphamill.controls.planted import Search, judge_planted, mine_market
-from alphamill.controls.survivors import spring
+from alphamill import controls
 from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.report.terminal.control_arms import DEMANDS, calibration_table, random_table
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
@@ -67,10 +62,10 @@ class Truth:
     bars: int
     horizon: int  # bars
 
-    def markets(self, seeds: range, apart: bool = False) -> list[ControlMarket]:
+    def markets(self, seeds: range, apart: bool = False) -> list[controls.ControlMarket]:
         """One of each strength and seed, with all formulas; apart: one of each formula too."""
         return [
-            ControlMarket(seed, self.symbols, self.bars, planted)
+            controls.ControlMarket(seed, self.symbols, self.bars, planted)
             for seed in seeds
             for ic in self.strengths
             for planted in self._planted(ic, apart)
@@ -193,7 +188,7 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
                                                     (power of the gates, without a search)
     """
     segments = SegmentSettings(horizon_bars=truth.horizon)
-    search = Search(effort.rounds, effort.candidates, segments=segments)
+    search = controls.Search(effort.rounds, effort.candidates, segments=segments)
     started_s = time.monotonic()
     count = _judge_all if direct else _mine_all
     markets = truth.markets(repeats.range, apart=direct)
@@ -213,33 +208,41 @@ def planted(truth: Truth, effort: Effort, repeats: Repeats, direct: bool, as_jso
 
 
 def _judge_all(
-    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
-) -> tuple[Calibration, list[dict[str, Any]]]:
+    markets: Sequence[controls.ControlMarket],
+    search: controls.Search,
+    repeats: Repeats,
+    quiet: bool,
+) -> tuple[controls.Calibration, list[dict[str, Any]]]:
     """Without mining; what is told of each market is its verdict."""
     if not all(market.planted for market in markets):
         raise click.UsageError("--direct judges what is planted: give each --ic above 0")
     judge = partial(_judged, search=search)
     judged = list(in_processes(judge, markets, repeats.jobs, "markets judged", quiet=quiet))
     judged.sort(key=lambda one: (one[0], one[1].target_ic, one[1].expression))
-    found = calibrate((), alone=[alone for _, alone in judged])
+    found = controls.calibrate((), alone=[alone for _, alone in judged])
     return found, [{"seed": seed} | asdict(alone) for seed, alone in judged]
 
 
-def _judged(market: ControlMarket, search: Search) -> tuple[int, Alone]:
-    (alone,) = judge_planted(market, search)
+def _judged(market: controls.ControlMarket, search: controls.Search) -> tuple[int, controls.Alone]:
+    (alone,) = controls.judge_planted(market, search)
     return market.seed, alone
 
 
 def _mine_all(
-    markets: Sequence[ControlMarket], search: Search, repeats: Repeats, quiet: bool
-) -> tuple[Calibration, list[dict[str, Any]]]:
+    markets: Sequence[controls.ControlMarket],
+    search: controls.Search,
+    repeats: Repeats,
+    quiet: bool,
+) -> tuple[controls.Calibration, list[dict[str, Any]]]:
     """Mined, and a survivorship trap of each seed sprung."""
     with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
-        mine = partial(mine_market, search=search, scratch=scratch)
+        mine = partial(controls.mine_market, search=search, scratch=scratch)
         outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
     outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
-    traps = list(in_processes(spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet))
-    return calibrate(outcomes, traps), [one.to_dict() for one in outcomes]
+    traps = list(
+        in_processes(controls.spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet)
+    )
+    return controls.calibrate(outcomes, traps), [one.to_dict() for one in outcomes]
 
 
 @bench.command()
@@ -262,7 +265,7 @@ def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
     work = partial(_lucky, uri=found.lake.uri, spec=found.spec)
     results = list(in_processes(work, tasks, repeats.jobs, "random searches", quiet=as_json))
     results.sort(key=lambda one: (one[0], one[1]))
-    own = [arm_of_run(found.lake, found.id, interval) for interval in found.spec.intervals]
+    own = [controls.arm_of_run(found.lake, found.id, interval) for interval in found.spec.intervals]
     if as_json:
         arms = [{"seed": seed, **arm.to_dict()} for _, seed, arm in results]
         options.print_json(
@@ -274,6 +277,6 @@ def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
     Console().print(random_table(rows))
 
 
-def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, int, Arm]:
+def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, int, controls.Arm]:
     interval, seed = task
-    return interval.value, seed, mine_luck(Lake(uri), spec, interval, seed)
+    return interval.value, seed, controls.mine_luck(Lake(uri), spec, interval, seed)

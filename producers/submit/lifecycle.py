@@ -10,10 +10,8 @@ from alphamill.ledger import RedisLedger
 from alphamill.redis_store import connect
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.runs.find import find_run
-from producers import options
-from producers.read.result import show_result
+from producers import options, submit
 from producers.submit.resumption import resume_run
-from producers.submit.submission import watched
 
 
 @click.command()
@@ -46,8 +44,8 @@ def resume(run: str, budget_usd: float | None, wait: bool) -> None:
     found = find_run(ledger, run)
     record = resume_run(found, ledger, client, settings, micros, partial(click.echo, err=True))
     if wait:
-        record = watched(ledger, record.id, FetchRate(client, settings), client)
-        show_result(record)
+        record = submit.watched(ledger, record.id, FetchRate(client, settings), client)
+        submit.show_result(record)
     click.echo(record.id)
     if wait and not record.whole:
         raise SystemExit(options.EXIT_FAILED)

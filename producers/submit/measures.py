@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from alphamill.evaluation import one_way_bps
+from alphamill import evaluation
 from alphamill.settings import Settings
 from producers import options
 
@@ -75,7 +75,7 @@ class Measured:
             if value is not None and not math.isfinite(value):
                 raise click.UsageError(f"--{name.replace('_', '-')} must be a number")
         charged = settings.fees.model_copy(update=_given(**fees))
-        cost = one_way_bps(charged)
+        cost = evaluation.one_way_bps(charged)
         if not cost >= 0:
             raise click.UsageError(
                 f"with these fees whoever trades is paid {-cost:g} bps: the rebate (--maker-bps, "

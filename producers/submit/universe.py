@@ -12,10 +12,8 @@ import click
 from alphamill.frames import Market, is_symbol
 from alphamill.market.kinds import Kind
 from alphamill.market.universe import TopSymbols, said, top_symbols
-from alphamill.redis_store import connect
 from alphamill.settings import Settings
 from producers import options
-from producers.submit.listing import exchange_listing
 
 _MOST = 2000
 
@@ -148,6 +146,10 @@ def _some(symbols: Sequence[str]) -> str:
 
 
 def _most_traded(settings: Settings, market: Market, universe: Universe, count: int) -> TopSymbols:
+    # The clients of exchange and Redis: who names symbols waits for neither.
+    from alphamill.redis_store import connect
+    from producers.submit.listing import exchange_listing
+
     listing = exchange_listing(settings, market, connect(settings))
     include = {kind for kinds in universe.include for kind in kinds}
     return top_symbols(listing, universe.quote.upper(), count, include)

@@ -53,7 +53,7 @@ from alphamill.usage import RedisUsage, UsageEntry
 from producers.check import local
 from producers.cli import main
 from producers.read.result import show_result
-from producers.run.demo import show_planted, show_results
+from producers.run.demo_results import show_planted, show_results
 from tests import rows
 from tests.deadlines import slowness
 

@@ -6,9 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from alphamill.errors import FactorError
-from alphamill.factors.factor import Factor, parse
+
+if TYPE_CHECKING:
+    from alphamill.factors.factor import Factor
 
 ZOO_FIELDS = {"cap": "quote"}
 """Fields that a zoo's factors may name beside the usual ones -> unit; the panel must hold them."""
@@ -24,6 +27,8 @@ class ZooFactor:
 
     def factor(self) -> Factor:
         """The factor, parsed."""
+        from alphamill.factors.factor import parse  # names and texts are had without a parser
+
         return parse(self.expression, fields=ZOO_FIELDS)
 
 

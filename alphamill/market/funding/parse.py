@@ -9,7 +9,6 @@ rateType "Special" beside the "Regular" one, and both are owed.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -23,7 +22,6 @@ from alphamill.market.klines.parse import in_ms
 LONGEST_MS = 8 * 3_600_000  # no interval between settlements is longer
 MINUTE_MS = 60_000
 REGULAR = "Regular"  # a contract has one such rate an instant
-_DATED = re.compile(r".+_\d{6}")  # BTCUSDT_261225: delivered on that day, and without funding
 
 
 class _Row(msgspec.Struct, rename="camel"):
@@ -37,11 +35,6 @@ class _Row(msgspec.Struct, rename="camel"):
 
 # Not strict: the rate is a string, which is read as Python's float() reads it.
 _PAGE = msgspec.json.Decoder(list[_Row], strict=False)
-
-
-def is_dated(symbol: str) -> bool:
-    """Whether it names a futures contract that is delivered; those never pay funding."""
-    return _DATED.fullmatch(symbol) is not None
 
 
 def parse_funding(body: bytes, symbol: str) -> pa.Table:

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from alphamill.controls.calibration import Calibration, Power
-from alphamill.controls.luck import Arm
-from alphamill.controls.planted import FALSE_BELOW, KEEPS, MEETS
-from alphamill.controls.recovered import Match
+from alphamill import controls
 from alphamill.report.terminal.tables import TextTable, empty_grid
 from alphamill.report.values import NOTHING, VERDICT_STYLES, number, percent, plain, whole
 
@@ -50,7 +47,7 @@ class _Lines:
         self.table.add(what, Text(value, style=style), demand, note)
 
 
-def calibration_table(found: Calibration, n_symbols: int, n_bars: int) -> Table:
+def calibration_table(found: controls.Calibration, n_symbols: int, n_bars: int) -> Table:
     """Every figure of `calibrate`; n_symbols, n_bars: of each market."""
     lines = _Lines()
     large = n_symbols >= DEMANDS["from_symbols"] and n_bars >= DEMANDS["from_bars"]
@@ -67,7 +64,7 @@ def calibration_table(found: Calibration, n_symbols: int, n_bars: int) -> Table:
         lines.say(
             "  of them false",
             percent(found.false_discovery_rate),
-            f"rank correlation below {FALSE_BELOW} with everything planted",
+            f"rank correlation below {controls.FALSE_BELOW} with everything planted",
         )
     if found.decoys:
         lines.say(
@@ -89,7 +86,7 @@ def calibration_table(found: Calibration, n_symbols: int, n_bars: int) -> Table:
     return lines.table
 
 
-def _say_noise(lines: _Lines, found: Calibration) -> None:
+def _say_noise(lines: _Lines, found: controls.Calibration) -> None:
     most, level = DEMANDS["noise_called_frac_at_most"], DEMANDS["ks_p_at_least"]
     lines.say(
         "noise markets with a false claim",
@@ -108,7 +105,7 @@ def _say_noise(lines: _Lines, found: Calibration) -> None:
     )
 
 
-def _say_power(lines: _Lines, power: Power, large: bool) -> None:
+def _say_power(lines: _Lines, power: controls.Power, large: bool) -> None:
     asked = large and power.target_ic >= DEMANDS["from_ic"]
     alone, kept = DEMANDS["alone_frac_at_least"], DEMANDS["kept_frac_at_least"]
     failed = ", ".join(f"{name} {count}" for name, count in sorted(power.failed_alone.items()))
@@ -125,12 +122,12 @@ def _say_power(lines: _Lines, power: Power, large: bool) -> None:
         lines.say(
             "  mined: met by a trial",
             f"{power.met} of {power.mined}",
-            f"the formula in other words: a trial correlates at least {MEETS}",
+            f"the formula in other words: a trial correlates at least {controls.MEETS}",
         )
         lines.say(
             "  mined: kept, of those met",
             _share(power.kept, power.met),
-            f"a factor called predictive correlates at least {KEEPS}",
+            f"a factor called predictive correlates at least {controls.KEEPS}",
             f"at least {percent(kept, 0)}" if asked and power.met else "",
             power.kept_frac >= kept if asked and power.met else None,
         )
@@ -150,7 +147,7 @@ def _share(part: int, of: int) -> str:
     return f"{part} of {of}" + (f" ({percent(part / of, 0)})" if of else "")
 
 
-def random_table(rows: Sequence[tuple[str, Arm]]) -> Table:
+def random_table(rows: Sequence[tuple[str, controls.Arm]]) -> Table:
     """One search a row: its name and what it came to."""
     table = TextTable(box=None, padding=(0, 2, 0, 0))
     table.add_column("search", overflow="fold")
@@ -170,7 +167,7 @@ def random_table(rows: Sequence[tuple[str, Arm]]) -> Table:
     return table
 
 
-def recovered_table(matches: Sequence[Match]) -> Table:
+def recovered_table(matches: Sequence[controls.Match]) -> Table:
     """A planted expression, and beneath it the factor that came nearest."""
     table = empty_grid("", ">", "", "", gap=2)
     for match in matches:

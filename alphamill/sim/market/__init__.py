@@ -1,12 +1,23 @@
 """A simulated market: synthetic, with factors planted in it, or replayed from recordings."""
 
-from alphamill.sim.market.bars import Bars, BarSource, Settlements
-from alphamill.sim.market.coins import COINS, DEFAULT_START_MS, Coin, SyntheticMarket, coins_named
-from alphamill.sim.market.instruments import Instrument
-from alphamill.sim.market.planted import DEFAULT_PLANTED, FORMULAS, PlantedFactor
-from alphamill.sim.market.price_paths import generate
-from alphamill.sim.market.recordings import ReplaySource
-from alphamill.sim.market.synthetic import SyntheticSource
+from typing import TYPE_CHECKING
+
+from alphamill.on_demand import export_on_demand
+
+if TYPE_CHECKING:
+    from alphamill.sim.market.bars import Bars, BarSource, Settlements
+    from alphamill.sim.market.coins import (
+        COINS,
+        DEFAULT_START_MS,
+        Coin,
+        SyntheticMarket,
+        coins_named,
+    )
+    from alphamill.sim.market.instruments import Instrument
+    from alphamill.sim.market.planted import DEFAULT_PLANTED, FORMULAS, PlantedFactor
+    from alphamill.sim.market.price_paths import generate
+    from alphamill.sim.market.recordings import ReplaySource
+    from alphamill.sim.market.synthetic import SyntheticSource
 
 __all__ = [
     "COINS",
@@ -25,3 +36,5 @@ __all__ = [
     "coins_named",
     "generate",
 ]
+
+export_on_demand(__name__)

@@ -205,7 +205,7 @@ def test_the_funnel_of_luck_has_as_many_trials_and_costs_nothing(run):
 def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
     mill, spec = run.mill, run.spec
     monkeypatch.setenv("ALPHAMILL_LAKE", mill.lake.uri)
-    monkeypatch.setattr("producers.read.funnel.luck_funnel", partial(luck_funnel, operators=PLAIN))
+    monkeypatch.setattr("alphamill.controls.luck_funnel", partial(luck_funnel, operators=PLAIN))
     words = ["funnel", "--run", spec.run_id, "--control", "--seed", "1"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output

@@ -36,7 +36,9 @@ def test_importing_alphamill_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[] ['factor', 'lake']"
 
 
-@pytest.mark.parametrize("before", ["", "import alphamill.lake", "from alphamill.runs import find"])
+@pytest.mark.parametrize(
+    "before", ["", "import alphamill.lake", "from alphamill.runs import finished"]
+)
 def test_lake_is_a_package_and_opens_one(before: str, lake_uri: str) -> None:
     code = f"{before}\nimport alphamill as am\nprint(am.lake({lake_uri!r}).symbols('1h')[0])\n"
     code += (

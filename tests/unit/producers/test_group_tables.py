@@ -85,7 +85,7 @@ def test_a_group_is_one_of_the_tables_given(tmp_path):
 
 
 def test_mine_takes_the_same_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("producers.mine.check_models", lambda _: None)
+    monkeypatch.setattr("producers.submit.check_models", lambda _: None)
     asked = ["ETHUSDT", *RANGE[2:], "--groups", str(table(tmp_path, "symbol,sector\nBTCUSDT,a\n"))]
     done = CliRunner().invoke(mine, asked)
     assert done.exit_code == 2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from alphamill.frames import Month, TimeRange
-from alphamill.market.funding.parse import is_dated
 from alphamill.market.funding.silence import quiet_stretches, silent_stretches
+from alphamill.market.kinds import is_dated
 
 HOUR, MINUTE = 3_600_000, 60_000
 START = Month(2023, 1).start_ms
