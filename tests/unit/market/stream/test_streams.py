@@ -179,6 +179,8 @@ def test_a_shutdown_that_is_announced_costs_no_bar():
     scene.go(60 * 60)
     assert scene.said("BTCUSDT") == (list(range(60)), [])
     assert len(scene.opened) == 9
+    # The next is opened when it is told, five seconds before the end.
+    assert all((at_ms - START) % (7 * MINUTE) < 1_000 for at_ms, _ in scene.opened[1:])
     assert scene.kinds().count(NoticeKind.RENEWED) == 8
 
 
