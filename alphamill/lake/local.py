@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.lake.buffers import owned_file
 from alphamill.lake.files import PROBE, SETTING, Stat
 
 _ASIDE = ".aside"
@@ -76,7 +77,7 @@ class LocalFiles:
     def read(self, key: str) -> pa.Buffer:
         path = self._path(key)
         with _faults(f"read {path}"):
-            return pa.py_buffer(path.read_bytes())
+            return owned_file(path)
 
     def open(self, key: str) -> pa.NativeFile:
         with _faults(f"read {self._path(key)}"):

@@ -24,6 +24,7 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
 from alphamill.errors import AlphamillError, Misconfigured, RetryLater
+from alphamill.lake.buffers import owned
 from alphamill.lake.files import PROBE, SETTING, Stat
 from alphamill.proxies import proxy_for
 
@@ -89,7 +90,7 @@ class S3Files:
         self._opened: tuple[int, Any] | None = None
 
     def read(self, key: str) -> pa.Buffer:
-        return pa.py_buffer(self._get(key)[0])
+        return owned(self._get(key)[0])
 
     def open(self, key: str) -> pa.NativeFile:
         return pa.PythonFile(_Ranged(self, key), mode="r")
@@ -170,7 +171,7 @@ class S3Files:
             data, tag = self._get(key)
         except FileNotFoundError:
             return None, None
-        return pa.py_buffer(data), tag
+        return owned(data), tag
 
     def _put(self, key: str, data: pa.Buffer | bytes, **condition: str) -> str:
         with self._faults(f"write {self._name(key)}"):

@@ -29,6 +29,18 @@ def test_a_table_and_its_metadata_come_back(lake):
     assert lake.load("a/b.parquet") == (TABLE, {"why": "because", "ünï": "çödé"})
 
 
+def test_what_is_read_lies_in_memory_of_arrows_own(lake):
+    """Else Arrow's threads want the interpreter's lock for it when the interpreter has ended."""
+    wide = pa.table({f"x{at}": np.random.default_rng(at).random(20_000) for at in range(8)})
+    lake.write("wide.parquet", wide, {})
+    before = pa.total_allocated_bytes()
+    data = lake._files.read("wide.parquet")
+    assert pa.total_allocated_bytes() - before >= data.size > 1_000_000
+    assert data.to_pybytes() == lake.read_bytes("wide.parquet")
+    lake.write_bytes("empty", b"")
+    assert lake.read_bytes("empty") == b""
+
+
 def test_a_key_of_any_script(lake):
     lake.write("symbol=币安人生USDT/é.parquet", TABLE, {"v": "1"})
     assert list(lake.list("symbol=币安人生USDT")) == ["symbol=币安人生USDT/é.parquet"]
