@@ -1,0 +1,188 @@
+"""The rows of a live in the lake: `signals/live=ID/date=2026-12-01/000000001440.parquet`.
+
+A file is what was published at once: the rows of one release. It is named by the number of its
+first row and is written only if nothing has that name yet. So of two followers that take each other
+for dead one is refused, and a row is published once whoever dies when. Before the first file of
+another day the day that ends is closed by a file without rows that names the next: two followers on
+either side of midnight are at one place as well.
+
+When a day is over its files become one, `000000001440-000000031679.parquet`; whoever reads the
+folder meanwhile may see a row twice, and `read` does not.
+
+The lake is the truth about what was published; the Redis stream and webhooks follow it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from alphamill.errors import GiveUp
+from alphamill.lake import Lake
+from alphamill.lake.store import Stored
+from alphamill.live.signals import FIRST, SIGNALS, Signal, rows_of, table_of
+
+_FILE = re.compile(r"date=([\d-]{10})/(\d{12})(?:-(\d{12}))?\.parquet")
+_DAY_MS = 86_400_000
+_TRUSTED_S = 600.0  # what was known of the chain longer ago is looked up before it is added to
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain: how many rows there are, and the hash of the last."""
+
+    rows: int = 0
+    hash: str = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    key: str
+    day: str
+    first: int
+    last: int | None  # of a packed one
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """The order of reading: by rows, a packed file before those that it was made of."""
+        return self.first, -(self.first if self.last is None else self.last), self.day
+
+
+class Journal:
+    """The published rows of one live, which was started at `started_ms` (UTC epoch ms).
+
+    One writer at a time is usual, two are safe. Raises what `Lake` raises: Misconfigured (no space,
+    no permission) and RetryLater; then nothing of a release was published.
+    """
+
+    def __init__(self, lake: Lake, live: str, started_ms: int) -> None:
+        self._lake = lake
+        self._live = live
+        self._folder = f"signals/live={live}"
+        self._first_day = _day(started_ms)
+        self._known: tuple[float, Head, str] | None = None
+
+    @property
+    def head(self) -> Head:
+        """The end of the chain as far as this process knows; from the lake the first time."""
+        return self._end()[0]
+
+    def reload(self) -> Head:
+        """The end of the chain as it is in the lake now."""
+        self._known = None
+        return self.head
+
+    def append(self, rows: Sequence[Signal]) -> list[tuple[Signal, str]] | None:
+        """The rows as links with their hashes, once they are in the lake for good.
+
+        None if somebody else has published since `head`: look at what, then decide again.
+        """
+        head, day = self._end()
+        links: list[tuple[Signal, str]] = []
+        end = head
+        for row in rows:
+            link = row.link(end.rows, end.hash)
+            end = Head(end.rows + 1, link.hash)
+            links.append((link, end.hash))
+        today = _day(rows[0].published_at)
+        if day < today:
+            if not self._put(day, head.rows, SIGNALS.empty_table(), head, today):
+                return None
+            day = today
+        if not self._put(day, head.rows, table_of(links), end, day):
+            return None
+        self._known = time.monotonic(), end, day
+        return links
+
+    def read(self, from_seq: int = 0) -> Iterator[tuple[Signal, str]]:
+        """Rows from that number on, in order, each once, with the hashes beside them."""
+        next_seq = from_seq
+        for file in self._files(from_seq):
+            for row, link in rows_of(self._lake.read(file.key), self._live):
+                if row.seq >= next_seq:
+                    yield row, link
+                    next_seq = row.seq + 1
+
+    def table(self) -> pa.Table:
+        """All rows as one table of SIGNALS."""
+        tables = [self._lake.read(file.key) for file in self._files()]
+        return pa.concat_tables(tables) if tables else SIGNALS.empty_table()
+
+    def pack(self, now_ms: int) -> int:
+        """Make one file of each day but today and yesterday that has several; how many days."""
+        days: dict[str, list[_File]] = {}
+        for file in self._files():
+            days.setdefault(file.day, []).append(file)
+        packed = 0
+        for day, files in days.items():
+            loose = sum(file.last is None for file in files)  # one of them may close the day
+            if day < _day(now_ms - _DAY_MS) and loose > 1:
+                tables = [self._lake.read(file.key) for file in files]
+                rows = pa.concat_tables(tables)
+                if not rows.num_rows:
+                    continue
+                first, last = rows["seq"][0].as_py(), rows["seq"][-1].as_py()
+                name = f"{first:012d}-{last:012d}.parquet"
+                stated = self._lake.metadata(files[-1].key)
+                self._lake.write(f"{self._folder}/date={day}/{name}", rows, stated)
+                for file, table in zip(files, tables, strict=True):
+                    if table.num_rows:  # what closes the day stays: it holds the place
+                        self._lake.delete(file.key)
+                packed += 1
+        return packed
+
+    def _put(self, day: str, seq: int, table: pa.Table, end: Head, next_day: str) -> bool:
+        """Write a file unless there is one of that name; False, and nothing known, if there is."""
+        stated = {"live": self._live, "rows": f"{end.rows}", "hash": end.hash, "day": next_day}
+        written = False
+
+        def put(before: Stored | None) -> Stored | None:
+            nonlocal written
+            written = before is None
+            return (table, stated) if written else None
+
+        self._lake.update(f"{self._folder}/date={day}/{seq:012d}.parquet", put)
+        if not written:
+            self._known = None
+        return written
+
+    def _end(self) -> tuple[Head, str]:
+        """The end of the chain, and the day whose folder is open."""
+        if self._known is None or time.monotonic() - self._known[0] > _TRUSTED_S:
+            files = self._files()
+            if files:
+                stated = self._lake.metadata(files[-1].key)
+                try:
+                    head, day = Head(int(stated["rows"]), stated["hash"]), stated["day"]
+                except (KeyError, ValueError) as error:
+                    raise GiveUp(f"{files[-1].key} is no file of signals") from error
+            else:
+                head, day = Head(), self._first_day
+            self._known = time.monotonic(), head, day
+        return self._known[1], self._known[2]
+
+    def _files(self, from_seq: int = 0) -> list[_File]:
+        """Files that may hold rows from that number on, in order; none that a packed one holds."""
+        found: list[_File] = []
+        for key in self._lake.list(self._folder):
+            if named := _FILE.fullmatch(key.removeprefix(f"{self._folder}/")):
+                day, first, last = named.groups()
+                found.append(_File(key, day, int(first), int(last) if last else None))
+        files: list[_File] = []
+        held = -1  # the last row of a packed file
+        for file in sorted(found, key=lambda one: one.rank):
+            if file.first > held:
+                files.append(file)
+                held = max(held, -1 if file.last is None else file.last)
+        while len(files) > 1 and files[1].first <= from_seq:
+            files.pop(0)
+        return files
+
+
+def _day(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d}"
