@@ -89,10 +89,10 @@ class ReleaseRule:
     def arrived(self, symbol: str, bar_ms: int, now_ms: int) -> list[Release]:
         """A closed bar is known. Twice the same, one too late or a symbol not followed: nothing."""
         index = index_at(self.interval, bar_ms)
-        if index >= self._next:
-            self._arrived.setdefault(index, set()).add(symbol)
-        elif (
-            (out := self._out.get(index))
+        self.known(symbol, bar_ms)
+        if (
+            index < self._next
+            and (out := self._out.get(index))
             and symbol in out.absent
             and now_ms <= self._close_ms(index) + self.correct_within_ms
         ):
@@ -101,6 +101,12 @@ class ReleaseRule:
             if out.revise_ms is None:
                 out.revise_ms = now_ms + self.release_ms
         return list(self._due(now_ms))
+
+    def known(self, symbol: str, bar_ms: int) -> None:
+        """A bar that closed before anybody listened is there: releases nothing by itself."""
+        index = index_at(self.interval, bar_ms)
+        if index >= self._next:
+            self._arrived.setdefault(index, set()).add(symbol)
 
     def tick(self, now_ms: int) -> list[Release]:
         """Whatever is due at `now_ms`; to be called at `due_ms` at the latest."""
@@ -119,9 +125,9 @@ class ReleaseRule:
             for index, out in sorted(self._out.items())
             for symbol in sorted(out.absent)
         ]
-        if self._close_ms(self._next) <= now_ms:
-            rest = self._expected - self._arrived.get(self._next, set())
-            found += [(symbol, self.next_bar_ms) for symbol in sorted(rest)]
+        for index in range(self._next, index_at(self.interval, now_ms)):
+            rest = self._expected - self._arrived.get(index, set())
+            found += [(symbol, open_ms(self.interval, index)) for symbol in sorted(rest)]
         return found
 
     def _close_ms(self, index: int) -> int:
