@@ -1,0 +1,137 @@
+"""The rows of a live, posted: in order, each at least once, signed.
+
+A POST is `{"live": ID, "rows": [{"payload": "...", "hash": "..."}, ...]}`: rows of one release, or
+of several that waited. `X-Alphamill-Timestamp` is UTC epoch seconds and `X-Alphamill-Signature` is
+`sha256=` and the hex HMAC-SHA256, by the secret, of the timestamp, a full stop and the body. Who
+receives a row twice knows it by its `seq`. What is refused for good, or for too long, is a dead
+letter: named, and the next rows go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import redis
+import requests
+
+from alphamill.live.journal import Journal
+from alphamill.live.signals import Signal
+from alphamill.redis_store import as_text, reached
+
+SIGNATURE, TIMESTAMP = "X-Alphamill-Signature", "X-Alphamill-Timestamp"
+KEPT_LETTERS = 1_000
+_ROWS = 200  # of one POST
+_TRIES = 8
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_TIMEOUT_S = (5.0, 10.0)  # to connect, to answer
+_AGAIN = frozenset({408, 425, 429})  # client errors that may pass
+_UNREACHED = "deliveries cannot be noted"
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """What `X-Alphamill-Signature` must be."""
+    signed = timestamp.encode() + b"." + body
+    return f"sha256={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Rows that were not taken: numbers first to last, and why."""
+
+    first: int
+    last: int
+    reason: str
+    at_ms: int
+
+
+class Webhook:
+    """Posts the rows of one live to `url`. Raises RetryLater when Redis cannot be reached.
+
+    secret: signs; "" for none, and then nothing is signed. The place in the chain is kept in Redis:
+    a follower that takes over goes on there.
+    """
+
+    def __init__(
+        self, client: redis.Redis, live: str, url: str, secret: str, prefix: str = "alphamill"
+    ) -> None:
+        self._redis = client
+        self._live, self._url, self._secret = live, url, secret
+        self._place = f"{prefix}:live:{live}:webhook"
+        self._dead = f"{prefix}:live:{live}:webhook:dead"
+        self._tries = 0
+        self._due_s = 0.0
+
+    def begin(self, rows: int) -> None:
+        """Deliver from that row on, unless a place is known."""
+        with reached(_UNREACHED):
+            self._redis.set(self._place, rows, nx=True)
+
+    def deliver(self, journal: Journal, now_ms: int) -> int:
+        """Post what is due, at most one POST: how many rows were taken. Waits between tries."""
+        if time.monotonic() < self._due_s:
+            return 0
+        with reached(_UNREACHED):
+            place = int(self._redis.get(self._place) or 0)
+        links = []
+        for link in journal.read(place):
+            links.append(link)
+            if len(links) == _ROWS:
+                break
+        if not links:
+            return 0
+        reason, again = self._post(links, now_ms)
+        if not reason:
+            self._moved(links, None)
+            return len(links)
+        self._tries += 1
+        if again and self._tries < _TRIES:
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (self._tries - 1))
+            self._due_s = time.monotonic() + pause_s
+        else:
+            letter = DeadLetter(links[0][0].seq, links[-1][0].seq, reason, now_ms)
+            self._moved(links, letter)
+        return 0
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """What was not taken, the newest first."""
+        with reached(_UNREACHED):
+            found = self._redis.lrange(self._dead, 0, -1)
+        return [DeadLetter(**json.loads(as_text(one))) for one in found]
+
+    def _moved(self, links: Sequence[tuple[Signal, str]], letter: DeadLetter | None) -> None:
+        with reached(_UNREACHED), self._redis.pipeline() as pipe:
+            pipe.set(self._place, links[-1][0].seq + 1)
+            if letter is not None:
+                pipe.lpush(self._dead, json.dumps(asdict(letter)))
+                pipe.ltrim(self._dead, 0, KEPT_LETTERS - 1)
+            pipe.execute()
+        self._tries, self._due_s = 0, 0.0
+
+    def _post(self, links: Sequence[tuple[Signal, str]], now_ms: int) -> tuple[str, bool]:
+        """Why it was not taken, "" if it was; and whether another try may help."""
+        rows = [{"payload": row.payload, "hash": link} for row, link in links]
+        body = json.dumps({"live": self._live, "rows": rows}).encode()
+        stamp = str(now_ms // 1000)
+        headers = {"Content-Type": "application/json", TIMESTAMP: stamp}
+        if self._secret:
+            headers[SIGNATURE] = signature(self._secret, stamp, body)
+        try:
+            with requests.post(
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,  # whatever the answer holds is not read
+            ) as answer:
+                code = answer.status_code
+        except requests.RequestException as error:
+            return type(error).__name__, True  # its text may hold the URL
+        if 200 <= code < 300:
+            return "", False
+        return f"HTTP {code}", code >= 500 or code in _AGAIN
