@@ -38,6 +38,7 @@ class Following:
         newest: Newest = newest_rows,
     ) -> None:
         self.spec = spec
+        self._symbols = frozenset(spec.symbols)
         self.problem = ""  # why rows wait, "" if none does
         self._journal = journal
         self._published = published
@@ -79,6 +80,11 @@ class Following:
         return 4 * (self._later + 2) * len(self.spec.factors) + 64
 
     @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that the live follows."""
+        return self._symbols
+
+    @property
     def due_ms(self) -> int:
         """When `tick` is to be called at the latest."""
         return self._rule.due_ms
@@ -90,7 +96,7 @@ class Following:
 
     @property
     def first_bar_ms(self) -> int:
-        """Open time of the oldest bar that may be read: what `warm` has to bring, and no less."""
+        """Open time of the oldest bar that may be read: `recover` is to bring all from there."""
         bars = self.engine.bars + self._later
         return open_ms(self.spec.interval, index_at(self.spec.interval, self.next_bar_ms) - bars)
 
@@ -99,25 +105,23 @@ class Following:
         """Releases that could not be published yet."""
         return len(self._waiting)
 
-    def warm(self, symbol: str, bar_ms: int, values: BarValues) -> None:
-        """A bar of before, which releases nothing."""
-        self.engine.put(symbol, bar_ms, values)
-
     def arrived(self, symbol: str, bar_ms: int, values: BarValues, now_ms: int) -> None:
         """A closed bar has arrived."""
         self.engine.put(symbol, bar_ms, values)
         self._take(self._rule.arrived(symbol, bar_ms, now_ms), now_ms)
 
     def recover(self, bars: Iterable[tuple[str, int, BarValues]], now_ms: int) -> None:
-        """All bars that closed before anybody listened; then what is due of them is published."""
+        """Bars that closed before anybody listened, from `first_bar_ms` on: history, and what is
+        due of them is published.
+        """
         for symbol, bar_ms, values in bars:
             self.engine.put(symbol, bar_ms, values)
-            self._rule.known(symbol, bar_ms)
+            self._rule.known(symbol, bar_ms, now_ms)
         self.tick(now_ms)
 
-    def expect(self, symbols: Sequence[str], now_ms: int) -> None:
+    def expect(self, symbols: Sequence[str]) -> None:
         """From the next bar on wait for these symbols alone: the others do not trade."""
-        self._take(self._rule.expect(symbols, now_ms), now_ms)
+        self._rule.expect(symbols)
 
     def tick(self, now_ms: int) -> None:
         """Publish what is due, and what could not be published before."""

@@ -81,18 +81,22 @@ class ReleaseRule:
         """Open time of the bar that is released next."""
         return open_ms(self.interval, self._next)
 
-    def expect(self, symbols: Collection[str], now_ms: int) -> list[Release]:
+    def expect(self, symbols: Collection[str]) -> None:
         """From the next bar on expect these symbols: some were delisted or are back."""
         self._expected = set(symbols)
-        return list(self._due(now_ms))
 
     def arrived(self, symbol: str, bar_ms: int, now_ms: int) -> list[Release]:
         """A closed bar is known. Twice the same, one too late or a symbol not followed: nothing."""
+        self.known(symbol, bar_ms, now_ms)
+        return list(self._due(now_ms))
+
+    def known(self, symbol: str, bar_ms: int, now_ms: int) -> None:
+        """As `arrived`, but releases nothing yet: for bars that are brought together."""
         index = index_at(self.interval, bar_ms)
-        self.known(symbol, bar_ms)
-        if (
-            index < self._next
-            and (out := self._out.get(index))
+        if index >= self._next:
+            self._arrived.setdefault(index, set()).add(symbol)
+        elif (
+            (out := self._out.get(index))
             and symbol in out.absent
             and now_ms <= self._close_ms(index) + self.correct_within_ms
         ):
@@ -100,13 +104,6 @@ class ReleaseRule:
             out.present.add(symbol)
             if out.revise_ms is None:
                 out.revise_ms = now_ms + self.release_ms
-        return list(self._due(now_ms))
-
-    def known(self, symbol: str, bar_ms: int) -> None:
-        """A bar that closed before anybody listened is there: releases nothing by itself."""
-        index = index_at(self.interval, bar_ms)
-        if index >= self._next:
-            self._arrived.setdefault(index, set()).add(symbol)
 
     def tick(self, now_ms: int) -> list[Release]:
         """Whatever is due at `now_ms`; to be called at `due_ms` at the latest."""

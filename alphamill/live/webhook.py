@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import redis
 import requests
 
+from alphamill.errors import AlphamillError
 from alphamill.live.journal import Journal
 from alphamill.live.signals import Signal
 from alphamill.redis_store import as_text, reached
@@ -27,6 +29,7 @@ SIGNATURE, TIMESTAMP = "X-Alphamill-Signature", "X-Alphamill-Timestamp"
 KEPT_LETTERS = 1_000
 _ROWS = 200  # of one POST
 _TRIES = 8
+_LOOK_S = 1.0  # between two looks for rows when nobody wakes it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _TIMEOUT_S = (5.0, 10.0)  # to connect, to answer
 _AGAIN = frozenset({408, 425, 429})  # client errors that may pass
@@ -63,6 +66,7 @@ class Webhook:
         self._live, self._url, self._secret = live, url, secret
         self._place = f"{prefix}:live:{live}:webhook"
         self._dead = f"{prefix}:live:{live}:webhook:dead"
+        self.problem = ""  # of the last try
         self._tries = 0
         self._due_s = 0.0
 
@@ -85,6 +89,7 @@ class Webhook:
         if not links:
             return 0
         reason, again = self._post(links, now_ms)
+        self.problem = reason and f"the webhook does not take rows: {reason}"
         if not reason:
             self._moved(links, None)
             return len(links)
@@ -135,3 +140,35 @@ class Webhook:
         if 200 <= code < 300:
             return "", False
         return f"HTTP {code}", code >= 500 or code in _AGAIN
+
+
+class Courier:
+    """Delivers in a thread of its own: whoever hangs holds up no release."""
+
+    def __init__(self, webhook: Webhook, journal: Journal, now_ms: Callable[[], int]) -> None:
+        self.problem = ""
+        self._webhook, self._journal, self._now_ms = webhook, journal, now_ms
+        self._woken = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There are new rows."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """Deliver no more; what is under way ends by itself."""
+        self._closed = True
+        self._woken.set()
+
+    def _work(self) -> None:
+        while not self._closed:
+            try:
+                delivered = self._webhook.deliver(self._journal, self._now_ms())
+                self.problem = self._webhook.problem
+            except AlphamillError as error:
+                delivered, self.problem = 0, str(error)
+            if not delivered:
+                self._woken.wait(_LOOK_S)
+                self._woken.clear()

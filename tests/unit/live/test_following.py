@@ -35,16 +35,12 @@ class Follower:
         self.panel = panel
         self.journal = Journal(lake, live.id, START)
         self.following = Following(live, self.journal, now_ms, self.told.extend)
-        before = self.following.next_bar_ms
-        for row, bar_ms in enumerate(panel.times_ms.tolist()):
-            if self.following.first_bar_ms <= bar_ms < before:
-                for column, symbol in enumerate(SYMBOLS):
-                    self.following.warm(symbol, bar_ms, values_at(panel, row, column))
+        first_ms = self.following.first_bar_ms
         self.following.recover(
             (
-                (symbol, int(panel.times_ms[row]), values_at(panel, row, column))
-                for row in range(panel.n_bars)
-                if before <= panel.times_ms[row] and panel.times_ms[row] + BAR <= now_ms
+                (symbol, bar_ms, values_at(panel, row, column))
+                for row, bar_ms in enumerate(panel.times_ms.tolist())
+                if first_ms <= bar_ms and bar_ms + BAR <= now_ms
                 for column, symbol in enumerate(SYMBOLS)
             ),
             now_ms,

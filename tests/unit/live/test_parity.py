@@ -25,9 +25,12 @@ class Session:
         self.journal = Journal(Lake(str(tmp_path / "lake")), SPEC.id, START)
         now_ms = int(panel.times_ms[40]) + 1
         self.following = Following(SPEC, self.journal, now_ms, lambda _: None)
-        for row in range(40):
-            for column, symbol in enumerate(SYMBOLS):
-                self.following.warm(symbol, int(panel.times_ms[row]), values_at(panel, row, column))
+        history = [
+            (symbol, int(panel.times_ms[row]), values_at(panel, row, column))
+            for row in range(40)
+            for column, symbol in enumerate(SYMBOLS)
+        ]
+        self.following.recover(history, now_ms)
 
     def hear(self, row, symbols, at_ms, values=None):
         bar_ms = int(self.panel.times_ms[row])

@@ -152,7 +152,7 @@ def test_a_symbol_that_is_not_followed_counts_for_nothing():
 
 def test_a_delisted_symbol_is_not_waited_for_and_counts_against_the_quorum():
     live = rule()
-    live.expect("ABC", 0)
+    live.expect("ABC")
     releases = arrive(live, "ABC", 0, BAR + 5)
     assert [(one.cause, one.signal) for one in releases] == [(Cause.WHOLE, False)]
 

@@ -1,0 +1,147 @@
+"""Where a follower's closed bars come from: streams, and REST for what they did not bring."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from alphamill.clock import Clock
+from alphamill.errors import AlphamillError, GiveUp, RetryLater
+from alphamill.frames import KLINE_FIELDS, Interval, times_ms
+from alphamill.grid import index_at, open_ms
+from alphamill.market.exchange import Exchange
+
+_log = logging.getLogger(__name__)
+
+_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between two times that the same bar is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBar:
+    """A bar that has closed. at_ms: when it was here, on the exchange's clock, UTC epoch ms.
+
+    values: in the order of KLINE_FIELDS. source: "stream", "rest".
+    """
+
+    symbol: str
+    interval: Interval
+    bar_ms: int
+    values: tuple[float, ...]
+    at_ms: int
+    source: str
+
+
+class ExchangeTime(Protocol):
+    """The exchange's clock as far as it is known here."""
+
+    def __call__(self) -> int:
+        """UTC epoch milliseconds."""
+
+
+class Streams(Protocol):
+    """Closed bars as they are pushed."""
+
+    def follow(self, wanted: Iterable[tuple[str, Interval]]) -> None:
+        """From now on hear these series and no others."""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class RestFiller:
+    """Asks REST for bars that streams did not bring, in a thread, through the shared limiter.
+
+    heard: where what it finds is put. A bar that the exchange does not have yet is asked for again
+    after a pause that grows.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        clock: Clock,
+        now_ms: ExchangeTime,
+        heard: queue.SimpleQueue[ClosedBar],
+    ) -> None:
+        self._exchange, self._clock, self._now_ms = exchange, clock, now_ms
+        self._heard = heard
+        self._asked: dict[tuple[str, Interval, int], tuple[int, float]] = {}
+        self._wanted: queue.SimpleQueue[list[tuple[str, Interval, int]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._work, name="rest-filler", daemon=True)
+        self._thread.start()
+        self.problem = ""
+
+    def want(self, missing: Sequence[tuple[str, Interval, int]]) -> None:
+        """Bars that are missing now; those asked for a moment ago are not asked for again."""
+        now_s = self._clock.monotonic_s()
+        due = []
+        for bar in missing:
+            tries, again_s = self._asked.get(bar, (0, 0.0))
+            if now_s >= again_s:
+                pause_s = _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
+                self._asked[bar] = tries + 1, now_s + pause_s
+                due.append(bar)
+        if due:
+            self._wanted.put(due)
+        if len(self._asked) > 10_000:
+            self._asked = {bar: one for bar, one in self._asked.items() if one[1] > now_s}
+
+    def close(self) -> None:
+        """End the thread."""
+        self._wanted.put(None)
+        self._thread.join(5.0)
+
+    def _work(self) -> None:
+        while (due := self._wanted.get()) is not None:
+            by_series: dict[tuple[str, Interval], list[int]] = {}
+            for symbol, interval, bar_ms in due:
+                by_series.setdefault((symbol, interval), []).append(bar_ms)
+            for (symbol, interval), bars in by_series.items():
+                try:
+                    for bar in bars_of(
+                        self._exchange, symbol, interval, min(bars), max(bars), self._now_ms
+                    ):
+                        self._heard.put(bar)
+                    self.problem = ""
+                except (GiveUp, RetryLater) as error:
+                    self.problem = str(error)
+                except AlphamillError as error:
+                    self.problem = str(error)
+                    _log.error("bars that streams did not bring cannot be asked for: %s", error)
+
+
+def bars_of(
+    exchange: Exchange,
+    symbol: str,
+    interval: Interval,
+    first_ms: int,
+    last_ms: int,
+    now_ms: ExchangeTime,
+) -> list[ClosedBar]:
+    """Closed bars that open from `first_ms` to `last_ms`, both included, as REST has them."""
+    end_ms = open_ms(interval, index_at(interval, last_ms) + 1)
+    table = exchange.klines(symbol, interval, first_ms, end_ms).table
+    return closed_bars(table, symbol, interval, now_ms(), "rest")
+
+
+def closed_bars(
+    klines: pa.Table, symbol: str, interval: Interval, at_ms: int, source: str
+) -> list[ClosedBar]:
+    """Rows of KLINES as bars; what a row does not say is NaN."""
+    columns = [klines[name].to_pylist() for name in KLINE_FIELDS]
+    return [
+        ClosedBar(symbol, interval, bar_ms, tuple(map(_number, values)), at_ms, source)
+        for bar_ms, *values in zip(times_ms(klines).tolist(), *columns, strict=True)
+    ]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,316 @@
+"""The process that follows a market: all of its lives, while it holds the market's lease.
+
+    streams -> closed bars -> each live that has the symbol -> rows in the lake -> Redis, webhooks
+                 ^-- REST, for bars that are missing at their release
+
+Of several followers of a market and egress one holds the lease and the others stand by. Without
+Redis the one that held it last goes on: rows land in the lake, and reach Redis when it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import redis
+
+from alphamill.clock import Clock
+from alphamill.errors import AlphamillError, RetryLater
+from alphamill.frames import Interval, Market
+from alphamill.lake import Lake, read_klines
+from alphamill.live.engine import Newest, newest_rows
+from alphamill.live.feed import ClosedBar, ExchangeTime, RestFiller, Streams, bars_of, closed_bars
+from alphamill.live.following import Following, Link
+from alphamill.live.journal import Journal
+from alphamill.live.lease import Lease
+from alphamill.live.register import Entry, Register
+from alphamill.live.stream import SignalStream
+from alphamill.live.webhook import Courier, Webhook
+from alphamill.market.exchange import Exchange
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S = 2.0  # between two looks at the register, and at the lease
+_PACK_S = 3600.0
+_AGAIN_S = 1.0  # between two tries to reach Redis
+_SLICE_S = 0.25  # the longest wait for a bar
+
+
+@dataclass(slots=True)
+class _Live:
+    """One live that is followed, and where its rows go."""
+
+    entry: Entry
+    journal: Journal
+    following: Following
+    stream: SignalStream
+    courier: Courier | None
+    behind: bool = True  # the stream may lack rows of the lake
+
+    def wants(self, bar: ClosedBar) -> bool:
+        """Whether the bar is one of its own."""
+        spec = self.entry.spec
+        return bar.interval is spec.interval and bar.symbol in self.following.symbols
+
+    def close(self) -> None:
+        """Deliver no more."""
+        if self.courier is not None:
+            self.courier.close()
+
+
+class Follower:
+    """Follows every active live of one market.
+
+    heard: closed bars from streams and REST, put there by other threads. streams: told what to
+    hear. now_ms: the exchange's clock. egress: as the limiter's. who: this process, for people.
+    secret: signs webhooks. arrived: told of every bar that is heard.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        lake: Lake,
+        client: redis.Redis,
+        exchange: Exchange,
+        streams: Streams,
+        heard: queue.SimpleQueue[ClosedBar],
+        clock: Clock,
+        now_ms: ExchangeTime,
+        *,
+        egress: str = "",
+        who: str = "",
+        secret: str = "",
+        newest: Newest = newest_rows,
+        arrived: Callable[[ClosedBar], None] = lambda _: None,
+    ) -> None:
+        self.market = market
+        self.problems: dict[str, str] = {}  # a live, "redis", "rest" or "register" -> what it is
+        self._lake, self._redis, self._exchange = lake, client, exchange
+        self._streams, self._heard = streams, heard
+        self._clock, self._now_ms = clock, now_ms
+        self._who, self._secret, self._newest, self._arrived = who, secret, newest, arrived
+        self._register = Register(lake)
+        self._lease = Lease(client, f"{market}:{egress}" if egress else market.value)
+        self._filler: RestFiller | None = None
+        self._lives: dict[str, _Live] = {}
+        self._beginning: dict[str, tuple[Entry, Future[_Live], list[ClosedBar]]] = {}
+        self._aside = ThreadPoolExecutor(1, "follower-aside")  # what must not hold up a release
+        self._leads = False
+        self._looked_s = self._packed_s = self._again_s = -1e9
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process follows; else it stands by."""
+        return self._leads
+
+    @property
+    def following(self) -> list[str]:
+        """The lives that are followed at this moment."""
+        return sorted(self._lives)
+
+    def step(self) -> None:
+        """Look after what changed, wait a moment for bars, publish what is due."""
+        if self._clock.monotonic_s() - self._looked_s >= _LOOK_S:
+            self._looked_s = self._clock.monotonic_s()
+            self._look()
+        if not self._leads:
+            self._clock.sleep(_SLICE_S)
+            return
+        self._adopt_begun()
+        for bar in self._bars():
+            self._hand_out(bar)
+        now_ms = self._now_ms()
+        for live in self._lives.values():
+            live.following.tick(now_ms)
+            self._deliver(live)
+        self._fill(now_ms)
+
+    def close(self) -> None:
+        """Stop; another may follow at once."""
+        self._stand_by()
+        self._aside.shutdown(cancel_futures=True)
+        try:
+            self._lease.let_go()
+        except RetryLater as error:
+            _log.warning("%s", error)
+
+    def _look(self) -> None:
+        """Hold the lease, and follow what the register says."""
+        try:
+            leads = self._lease.hold(self._who)
+            self.problems.pop("redis", None)
+        except RetryLater as error:
+            leads = self._leads  # nobody else can take it either
+            self.problems["redis"] = str(error)
+        if not leads:
+            if self._leads:
+                _log.warning("another follower has taken over %s", self.market)
+                self._stand_by()
+            return
+        if not self._leads:
+            _log.info("following %s", self.market)
+            self._filler = RestFiller(self._exchange, self._clock, self._now_ms, self._heard)
+        self._leads = True
+        self._follow_register()
+        if self._lives and self._clock.monotonic_s() - self._packed_s >= _PACK_S:
+            self._packed_s = self._clock.monotonic_s()
+            self._aside.submit(self._tidy, [live.entry for live in self._lives.values()])
+
+    def _stand_by(self) -> None:
+        self._leads = False
+        for live in self._lives.values():
+            live.close()
+        self._lives.clear()
+        self._beginning.clear()
+        self._streams.follow(())
+        if self._filler is not None:
+            self._filler.close()
+            self._filler = None
+
+    def _follow_register(self) -> None:
+        try:
+            entries = {
+                entry.id: entry
+                for entry in self._register.all()
+                if entry.active and entry.spec.market is self.market
+            }
+            self.problems.pop("register", None)
+        except AlphamillError as error:
+            self.problems["register"] = str(error)
+            return
+        for gone in self._lives.keys() - entries.keys():
+            _log.info("live %s is followed no more", gone)
+            self._lives.pop(gone).close()
+            self.problems.pop(gone, None)
+        # Listen first: what closes while history is read is heard.
+        self._streams.follow(
+            {
+                (symbol, entry.spec.interval)
+                for entry in entries.values()
+                for symbol in entry.spec.symbols
+            }
+        )
+        for entry in entries.values():
+            if entry.id not in self._lives and entry.id not in self._beginning:
+                self._beginning[entry.id] = entry, self._aside.submit(self._begun, entry), []
+
+    def _adopt_begun(self) -> None:
+        """Follow lives that are ready, from the bars on that were heard meanwhile."""
+        for name, (entry, begun, heard) in list(self._beginning.items()):
+            if not begun.done():
+                continue
+            del self._beginning[name]
+            try:
+                live = begun.result()
+            except AlphamillError as error:
+                self.problems[name] = str(error)
+                _log.warning("live %s cannot be followed yet: %s", name, error)
+                continue
+            self.problems.pop(name, None)
+            _log.info("live %s is followed", entry.id)
+            self._lives[name] = live
+            bars = [(bar.symbol, bar.bar_ms, bar.values) for bar in heard if live.wants(bar)]
+            live.following.recover(bars, self._now_ms())
+
+    def _begun(self, entry: Entry) -> _Live:
+        """A live at the end of its rows: history from the lake, and by REST what came after it."""
+        spec = entry.spec
+        journal = Journal(self._lake, entry.id, entry.started_ms)
+        following = Following(
+            spec, journal, self._now_ms(), lambda links: self._push(entry.id, links), self._newest
+        )
+        listed = self._exchange.symbols()
+        known = [symbol for symbol in spec.symbols if symbol in listed]
+        history = [
+            (symbol, bar.bar_ms, bar.values)
+            for symbol in spec.symbols
+            for bar in self._history(spec.interval, symbol, following.first_bar_ms, symbol in known)
+        ]
+        following.expect([symbol for symbol in known if listed[symbol].status == "TRADING"])
+        following.recover(history, self._now_ms())
+        courier = None
+        if entry.webhook:
+            webhook = Webhook(self._redis, entry.id, entry.webhook, self._secret)
+            read = Journal(self._lake, entry.id, entry.started_ms)
+            courier = Courier(webhook, read, self._now_ms)
+        return _Live(entry, journal, following, SignalStream(self._redis, entry.id), courier)
+
+    def _history(
+        self, interval: Interval, symbol: str, first_ms: int, listed: bool
+    ) -> Iterator[ClosedBar]:
+        """A symbol's closed bars from `first_ms` on: the lake's, then what REST has after them."""
+        now_ms = self._now_ms()
+        table = read_klines(self._lake, self.market, symbol, interval, first_ms, now_ms)
+        kept = closed_bars(table, symbol, interval, now_ms, "lake")
+        yield from kept
+        asked_ms = kept[-1].bar_ms + 1 if kept else first_ms
+        if listed and asked_ms < now_ms:
+            yield from bars_of(self._exchange, symbol, interval, asked_ms, now_ms, self._now_ms)
+
+    def _tidy(self, entries: Sequence[Entry]) -> None:
+        """What is done once an hour."""
+        for entry in entries:
+            try:
+                Journal(self._lake, entry.id, entry.started_ms).pack(self._now_ms())
+            except AlphamillError as error:
+                _log.warning("the days of live %s stay in parts: %s", entry.id, error)
+
+    def _bars(self) -> Iterator[ClosedBar]:
+        """What was heard, until the next release is due."""
+        now_ms = self._now_ms()
+        dues = [live.following.due_ms for live in self._lives.values()]
+        wait_s = min([_SLICE_S, *(max(0.0, (due_ms - now_ms) / 1000) for due_ms in dues)])
+        try:
+            yield self._heard.get(timeout=wait_s) if wait_s else self._heard.get_nowait()
+            while True:
+                yield self._heard.get_nowait()
+        except queue.Empty:
+            return
+
+    def _hand_out(self, bar: ClosedBar) -> None:
+        self._arrived(bar)
+        for _, _, heard in self._beginning.values():
+            heard.append(bar)
+        for live in self._lives.values():
+            if live.wants(bar):
+                live.following.arrived(bar.symbol, bar.bar_ms, bar.values, self._now_ms())
+
+    def _fill(self, now_ms: int) -> None:
+        missing: dict[tuple[str, Interval, int], None] = {}
+        for live in self._lives.values():
+            for symbol, bar_ms in live.following.missing(now_ms):
+                missing[symbol, live.entry.spec.interval, bar_ms] = None
+        if self._filler is not None:
+            self._filler.want(list(missing))
+            self.problems.pop("rest", None)
+            if self._filler.problem:
+                self.problems["rest"] = self._filler.problem
+
+    def _push(self, name: str, links: Sequence[Link]) -> None:
+        """To Redis at once; if that fails, later and from the lake."""
+        live = self._lives.get(name)
+        if live is None:
+            return  # it is only beginning, and behind
+        if not live.behind:
+            try:
+                live.behind = not live.stream.push(links)
+            except RetryLater as error:
+                live.behind = True
+                self.problems["redis"] = str(error)
+        if live.courier is not None:
+            live.courier.wake()
+
+    def _deliver(self, live: _Live) -> None:
+        self.problems.pop(live.entry.id, None)
+        if live.following.problem:
+            self.problems[live.entry.id] = live.following.problem
+        if live.behind and self._clock.monotonic_s() >= self._again_s:
+            try:
+                live.stream.catch_up(live.journal)
+                live.behind = False
+            except RetryLater as error:
+                self._again_s = self._clock.monotonic_s() + _AGAIN_S
+                self.problems["redis"] = str(error)
