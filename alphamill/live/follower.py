@@ -304,9 +304,10 @@ class Follower:
             live.courier.wake()
 
     def _deliver(self, live: _Live) -> None:
+        courier = live.courier.problem if live.courier is not None else ""
         self.problems.pop(live.entry.id, None)
-        if live.following.problem:
-            self.problems[live.entry.id] = live.following.problem
+        if problem := live.following.problem or courier:
+            self.problems[live.entry.id] = problem
         if live.behind and self._clock.monotonic_s() >= self._again_s:
             try:
                 live.stream.catch_up(live.journal)

@@ -1,0 +1,243 @@
+"""A market is followed by one process at a time; what streams do not bring REST does."""
+
+import queue
+from dataclasses import replace
+
+import fakeredis
+import pyarrow as pa
+import pytest
+
+from alphamill.clock import ManualClock
+from alphamill.errors import RetryLater
+from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
+from alphamill.lake import Lake
+from alphamill.live import Journal, Register, State, follow_chain
+from alphamill.live import follower as followers
+from alphamill.live.feed import ClosedBar
+from alphamill.live.follower import Follower
+from alphamill.live.stream import SignalStream
+from alphamill.market.memory import FakeExchange
+from tests.deadlines import ANSWER_S, wait_for
+from tests.unit.live.test_engine import BAR, SYMBOLS, market, spec, values_at
+from tests.unit.live.test_following import check
+
+SPEC = spec()
+
+
+def wait(condition, what, follower):
+    def seen():
+        return follower.problems
+
+    return wait_for(condition, what, seen, within_s=ANSWER_S, poll_s=0.001)
+
+
+class Streams:
+    def __init__(self):
+        self.wanted = set()
+
+    def follow(self, wanted):
+        self.wanted = set(wanted)
+
+    def close(self):
+        self.wanted = set()
+
+
+class World:
+    """A market, a clock, a Redis and a lake; followers come and go."""
+
+    def __init__(self, tmp_path):
+        self.panel = market(120)
+        self.clock = ManualClock(int(self.panel.times_ms[40]) + 5)
+        self.server = fakeredis.FakeServer()
+        self.lake = Lake(str(tmp_path / "lake"))
+        self.exchange = FakeExchange(self.clock)
+        for column, symbol in enumerate(SYMBOLS):
+            self.exchange.add(symbol, Interval.M1, self.klines(column))
+        self.entry = Register(self.lake).start(SPEC, self.clock.now_ms())
+        self.journal = Journal(self.lake, SPEC.id, self.entry.started_ms)
+        self.followers = []
+
+    def klines(self, column):
+        times = self.panel.times_ms
+        columns = {name: self.panel[name][:, column] for name in KLINE_FIELDS}
+        columns |= {"open_time": times, "close_time": times + BAR - 1}
+        return pa.table({name: columns[name] for name in KLINES.names}).cast(KLINES)
+
+    def follower(self, lake=None):
+        heard = queue.SimpleQueue()
+        made = Follower(
+            Market.SPOT,
+            lake or self.lake,
+            fakeredis.FakeRedis(server=self.server),
+            self.exchange,
+            Streams(),
+            heard,
+            self.clock,
+            self.clock.now_ms,
+        )
+        made.heard = heard
+        self.followers.append(made)
+        return made
+
+    def begin(self, follower):
+        """Until it follows the live, or stands by."""
+
+        def ready():
+            self.clock.advance(0.001)
+            follower.step()
+            return bool(follower.following) or not follower.leads
+
+        wait(ready, "the live to be followed", follower)
+
+    def bar(self, follower, row, absent=()):
+        """The close of a bar, as streams tell it."""
+        bar_ms = int(self.panel.times_ms[row])
+        self.clock.advance(max(0.0, (bar_ms + BAR + 50 - self.clock.now_ms()) / 1000))
+        for column, symbol in enumerate(SYMBOLS):
+            if symbol not in absent:
+                values = tuple(values_at(self.panel, row, column))
+                at_ms = self.clock.now_ms()
+                bar = ClosedBar(symbol, Interval.M1, bar_ms, values, at_ms, "stream")
+                follower.heard.put(bar)
+        follower.step()
+
+    def rows(self):
+        return [row for row, _ in self.journal.read()]
+
+    def close(self):
+        for one in self.followers:
+            one.close()
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(followers, "_SLICE_S", 0.001)
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+def test_it_follows_what_the_register_says(world):
+    follower = world.follower()
+    world.begin(follower)
+    assert follower.following == [SPEC.id]
+    assert follower._streams.wanted == {(symbol, Interval.M1) for symbol in SYMBOLS}
+    for row in range(40, 45):
+        world.bar(follower, row)
+    rows = check(world.lake, world.panel)
+    assert len(rows) == 5 * len(SPEC.factors)
+    assert {row.state for row in rows} == {State.SIGNAL}
+    client = fakeredis.FakeRedis(server=world.server)
+    assert SignalStream(client, SPEC.id).rows() == len(rows)
+    Register(world.lake).stop(SPEC.id, world.clock.now_ms())
+    world.clock.advance(3)
+    follower.step()
+    assert follower.following == []
+    assert follower._streams.wanted == set()
+
+
+def test_one_follows_the_other_stands_by_and_takes_over(world):
+    first, second = world.follower(), world.follower()
+    world.begin(first)
+    world.begin(second)
+    assert (first.leads, second.leads) == (True, False)
+    for row in (40, 41):
+        world.bar(first, row)
+        second.step()
+    assert not second.leads
+    world.followers.remove(first)  # killed: it says nothing more, and lets go of nothing
+    world.server.connected = True
+    client = fakeredis.FakeRedis(server=world.server)
+    assert 0 < client.pttl("alphamill:follower:spot") <= 6_000
+    client.delete("alphamill:follower:spot")  # its time is over
+    world.clock.advance(10)
+    world.begin(second)
+    assert second.following == [SPEC.id]
+    world.bar(second, 42)
+    assert len(check(world.lake, world.panel)) == 3 * len(SPEC.factors)
+    first.close()
+
+
+def test_who_stops_is_followed_at_once(world):
+    first, second = world.follower(), world.follower()
+    world.begin(first)
+    first.close()
+    world.begin(second)
+    assert second.leads
+
+
+def test_rest_brings_what_streams_did_not(world):
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40, absent=("CUSDT",))
+    wait(lambda: (follower.step(), world.rows())[1], "REST to bring the bar", follower)
+    rows = check(world.lake, world.panel)
+    assert {row.absent for row in rows} == {()}
+    asked = [one for one in world.exchange.asked if one.start_ms == world.panel.times_ms[40]]
+    assert {one.symbol for one in asked} == {"CUSDT"}
+
+
+def test_a_bar_that_the_exchange_lacks_is_asked_for_again_and_released_without(world):
+    world.exchange.tables["CUSDT", Interval.M1] = world.klines(2).slice(0, 40)
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40, absent=("CUSDT",))
+    assert world.rows() == []
+    world.clock.advance(2.5)
+    follower.step()
+    assert {row.absent for row in world.rows()} == {("CUSDT",)}
+
+    def asked():
+        world.clock.advance(1.0)
+        follower.step()
+        last = int(world.panel.times_ms[40])
+        return sum(one.start_ms == last for one in world.exchange.asked) >= 3
+
+    wait(asked, "another request", follower)
+
+
+def test_without_redis_rows_land_and_reach_it_later(world):
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40)
+    world.server.connected = False
+    for row in (41, 42, 43):
+        world.bar(follower, row)
+    assert follower.leads
+    assert "redis" in follower.problems
+    assert len(world.rows()) == 4 * len(SPEC.factors)
+    world.server.connected = True
+    world.clock.advance(5)
+    follower.step()
+    follower.step()
+    client = fakeredis.FakeRedis(server=world.server)
+    assert SignalStream(client, SPEC.id).rows() == 4 * len(SPEC.factors)
+    assert "redis" not in follower.problems
+
+
+def test_a_delisted_symbol_is_not_waited_for(world):
+    info = world.exchange.listed["CUSDT"]
+    world.exchange.listed["CUSDT"] = replace(info, status="BREAK")
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40, absent=("CUSDT",))
+    assert {row.bar_time for row in world.rows()} == {int(world.panel.times_ms[40])}
+    world.begin(follower)
+
+
+def test_an_exchange_that_does_not_answer_is_a_problem_and_passes(world):
+    world.exchange.failures = [RetryLater("no answer from the exchange", 5.0)]
+    follower = world.follower()
+
+    def tried():
+        follower.step()
+        world.clock.advance(0.01)
+        return SPEC.id in follower.problems
+
+    wait(tried, "the problem", follower)
+    assert follower.problems[SPEC.id] == "no answer from the exchange"
+    world.clock.advance(3)
+    world.begin(follower)
+    world.bar(follower, 41)
+    assert world.rows()
+    assert follow_chain(world.journal.read())[2] is None
