@@ -24,6 +24,7 @@ COMMANDS = {
     "features": ("producers.features", "features", "Submit"),
     "mine": ("producers.mine", "mine", "Submit"),
     "evaluate": ("producers.evaluate", "evaluate", "Submit"),
+    "live": ("producers.live", "live", "Submit"),
     "resume": ("producers.submit.lifecycle", "resume", "Submit"),
     "cancel": ("producers.submit.lifecycle", "cancel", "Submit"),
     "status": ("producers.read.status", "status", "Read"),
