@@ -49,9 +49,9 @@ class Announcer:
         self._identity: Identity | None = None
         self._salt = ""
 
-    def start(self, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        """Announce now and every few seconds until `stop`."""
-        pool = next((p.name for p in POOLS.values() if set(p.queues) == set(queues)), "")
+    def start(self, name: str, queues: tuple[str, ...], concurrency: int, pool: str = "") -> None:
+        """Announce now and every few seconds until `stop`. pool: "" for whose queues these are."""
+        pool = pool or next((p.name for p in POOLS.values() if set(p.queues) == set(queues)), "")
         host = socket.gethostname()
         worker = Worker(name, pool, queues, concurrency, os.getpid(), host, alphamill.__version__)
         self._name, self._presence = name, Presence(resources().redis)

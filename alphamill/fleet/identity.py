@@ -30,7 +30,7 @@ _SOURCES = {".py", ".lua", ".txt", ".toml"}  # code, scripts, prompts, tables; n
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "numba", "llvmlite", "scipy", "ta-lib")
 _ID_CHARS = 8
 _VALUE_CHARS = 200
-_SECRET_FIELDS = {"api_key", "headers", "headers_env", "notify_url"}
+_SECRET_FIELDS = {"api_key", "headers", "headers_env", "notify_url", "webhook_secret"}
 _LOGIN = re.compile(r"//[^/@\s]*@")
 # Work and memory of one digest: some 50 ms and 16 MB, for whoever guesses as for whoever asks.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 2}

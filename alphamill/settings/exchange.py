@@ -11,6 +11,11 @@ from alphamill.frames import Market
 from alphamill.settings.fields import Count, Frozen, Positive
 
 ARCHIVE_URL = "https://data.binance.vision"
+STREAM_URLS = {
+    Market.SPOT: "wss://stream.binance.com:9443",
+    Market.USD_M: "wss://fstream.binance.com",
+    Market.COIN_M: "wss://dstream.binance.com",
+}
 # The archive holds these hosts' bars. It must not be mixed with a simulator's or a testnet's.
 _ARCHIVED = re.compile(
     r"https://(api(\d|-gcp)?|[fd]api)\.binance\.com/?|https://data-api\.binance\.vision/?"
@@ -33,6 +38,7 @@ class BinanceSettings(Frozen):
     stream_url: str = STREAM_URLS[Market.SPOT]
     um_stream_url: str = STREAM_URLS[Market.USD_M]  # routes are added to it
     cm_stream_url: str = STREAM_URLS[Market.COIN_M]
+    clock_speed: Positive = 1.0  # of a simulated exchange; the real one's is 1
     requests_per_minute: Count = 1200
     weight_frac: Annotated[float, Field(gt=0, le=1)] = 0.98  # of the limit that exchangeInfo states
     window_s: Positive = 60.0  # length of the exchange's fixed windows; tests scale it down
@@ -46,18 +52,20 @@ class BinanceSettings(Frozen):
         return urls[market]
 
     def streams_for(self, market: Market) -> str:
-        """The host of a market's streams; "" if there is none to use.
+        """Where a market's websocket streams are.
 
-        As with the archive: Binance's own streams go with Binance's own API alone.
+        Binance's own streams go with Binance's own hosts; beside any other host, such as a
+        simulator's, streams that were not named are at the API's own address.
         """
         urls = {
             Market.SPOT: self.stream_url,
             Market.USD_M: self.um_stream_url,
             Market.COIN_M: self.cm_stream_url,
         }
-        url = urls[market].rstrip("/")
-        foreign = url == STREAM_URLS[market] and not _ARCHIVED.fullmatch(self.url(market))
-        return "" if foreign else url
+        api = self.url(market).rstrip("/")
+        if urls[market] == STREAM_URLS[market] and not _ARCHIVED.fullmatch(api):
+            return api.replace("http", "ws", 1)
+        return urls[market].rstrip("/")
 
     def archive_for(self, exchange_url: str) -> str:
         """The archive with the bars of the exchange at `exchange_url`; "" if there is none to use.

@@ -30,12 +30,15 @@ from alphamill.settings.research import (
     SegmentSettings,
 )
 
+WEBHOOK_SECRET = "ALPHAMILL_WEBHOOK_SECRET"  # noqa: S105  a variable's name
+
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "ALPHAMILL_HOME": ("home",),
     "ALPHAMILL_LAKE": ("lake",),
     "ALPHAMILL_REDIS_URL": ("redis_url",),
     "ALPHAMILL_BROKER_URL": ("broker_url",),
     "ALPHAMILL_NOTIFY_URL": ("notify_url",),
+    WEBHOOK_SECRET: ("webhook_secret",),
     "ALPHAMILL_BINANCE_URL": ("binance", "spot_url"),
     "ALPHAMILL_BINANCE_UM_URL": ("binance", "um_url"),
     "ALPHAMILL_BINANCE_CM_URL": ("binance", "cm_url"),
@@ -101,6 +104,7 @@ class Settings(Frozen):
     redis_url: str = ""  # "" means the embedded server of HOME if it runs, else LOCAL_REDIS
     broker_url: str = ""  # "" means the same Redis
     notify_url: SecretStr | None = None  # webhook, ntfy or Telegram: settings.notify
+    webhook_secret: SecretStr | None = None  # signs what `alphamill live` posts
     binance: BinanceSettings = BinanceSettings()
     llm: LLMSettings = LLMSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -144,6 +148,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             _put(data, path, environ[variable])
     if environ.get(KEY_FILE) and not environ.get(KEY_VARIABLE):
         _put(data, ("llm", "api_key"), read_key(Path(environ[KEY_FILE]), KEY_FILE))
+    if environ.get(f"{WEBHOOK_SECRET}_FILE") and not environ.get(WEBHOOK_SECRET):
+        file = Path(environ[f"{WEBHOOK_SECRET}_FILE"])
+        _put(data, ("webhook_secret",), read_key(file, f"{WEBHOOK_SECRET}_FILE"))
     for tier in Tier:
         _name_key(data, tier, environ)
     try:

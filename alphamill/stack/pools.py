@@ -19,6 +19,8 @@ class WorkerPool:
     concurrency: int
 
 
+STREAM = "stream"
+"""The pool that follows lives: no Celery worker, see workers.stream."""
 _CORES = os.cpu_count() or 1
 
 POOLS = {

@@ -9,7 +9,7 @@ import click
 
 from alphamill.errors import Misconfigured
 from alphamill.redis_store import connect
-from alphamill.stack.pools import POOLS, worker_arguments
+from alphamill.stack.pools import POOLS, STREAM, worker_arguments
 from producers import options
 from producers.run.alive import check_beat, check_page, check_worker
 
@@ -24,7 +24,7 @@ def _become(*arguments: str) -> None:
 
 
 @click.command()
-@click.argument("pool", type=click.Choice(tuple(POOLS)))
+@click.argument("pool", type=click.Choice((*POOLS, STREAM)))
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Threads or processes.")
 @_check
 @options.exits
@@ -32,6 +32,9 @@ def worker(pool: str, concurrency: int | None, check: bool) -> None:
     """Run one worker of a pool; start as many as you like, on as many machines.
 
     The same as, for example: celery -A workers.app worker -Q fetch -P threads -c 8
+
+    The pool `stream` follows what `alphamill live` started: one of its workers a market, the others
+    stand by.
 
     \b
     Example:
@@ -41,6 +44,10 @@ def worker(pool: str, concurrency: int | None, check: bool) -> None:
     if check:
         check_worker(client, pool)
         return
+    if pool == STREAM:
+        if concurrency is not None:
+            raise click.UsageError("a worker of the pool stream has no --concurrency")
+        os.execv(sys.executable, [sys.executable, "-m", "workers.stream"])  # noqa: S606
     _become(*worker_arguments(POOLS[pool], concurrency))
 
 

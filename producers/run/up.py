@@ -21,7 +21,7 @@ from alphamill.redis_address import open_client
 from alphamill.redis_store import connect
 from alphamill.settings import Settings
 from alphamill.stack.embedded_redis import EmbeddedRedis, free_port
-from alphamill.stack.pools import POOLS
+from alphamill.stack.pools import POOLS, STREAM
 from alphamill.stack.processes import Service, Supervisor
 from producers import options
 
@@ -49,6 +49,9 @@ def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> lis
         Service(f"worker-{pool}", command("worker", pool), env, lambda pool=pool: is_here(pool))  # type: ignore[misc]
         for pool in POOLS
     ]
+    workers.append(
+        Service(f"worker-{STREAM}", command("worker", STREAM), env, lambda: is_here(STREAM))
+    )
     schedule = str(home / "beat-schedule")
     beat = Service("beat", command("beat", "--schedule", schedule), env)
     page = command("flower", "--port", str(flower_port))

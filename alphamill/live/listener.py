@@ -1,0 +1,109 @@
+"""Kline streams in a thread of their own: closed bars and notices for whoever follows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+
+from alphamill.clock import Clock
+from alphamill.errors import AlphamillError, RetryLater
+from alphamill.frames import Interval, Market
+from alphamill.live.feed import ClosedBar
+from alphamill.market.exchange import Exchange
+from alphamill.market.stream import Closed, Event, KlineStreams, Notice
+from alphamill.market.stream.client import StreamClient
+
+_log = logging.getLogger(__name__)
+
+_ASK_TIME_S = 300.0  # frames tell the time as well
+
+
+class Listener:
+    """`Streams` over the exchange's websockets.
+
+    heard: where closed bars are put. exchange: asked for its clock now and then, so that the first
+    bars are taken for the right ones.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        url: str,
+        exchange: Exchange,
+        clock: Clock,
+        heard: queue.SimpleQueue[ClosedBar],
+    ) -> None:
+        self.problem = ""
+        self._exchange, self._clock, self._heard = exchange, clock, heard
+        self._streams = KlineStreams(market, url, (), clock)
+        self._skew_ms = 0
+        self._asked_s: float | None = None
+        self._wanted: frozenset[tuple[str, Interval]] = frozenset()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"streams-{market}", daemon=True)
+        self._thread.start()
+
+    def now_ms(self) -> int:
+        """The exchange's clock, as frames and its API tell it; this machine's until they do."""
+        return self._clock.now_ms() - self._skew_ms
+
+    def follow(self, wanted: Iterable[tuple[str, Interval]]) -> None:
+        """From now on hear these series and no others."""
+        self._ask_time()
+        series = frozenset(wanted)
+        if series != self._wanted:
+            self._wanted = series
+            self._loop.call_soon_threadsafe(self._follow, sorted(series))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10.0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        client = StreamClient(self._streams, self._told)
+        try:
+            self._loop.run_until_complete(client.run(self._stop))
+        except AlphamillError as error:
+            self.problem = str(error)
+            _log.error("streams ended: %s", error)
+        finally:
+            self._loop.close()
+
+    def _follow(self, series: list[tuple[str, Interval]]) -> None:
+        try:
+            self._streams.follow(series)
+        except AlphamillError as error:
+            self.problem = str(error)
+            _log.error("these streams cannot be followed: %s", error)
+
+    def _told(self, event: Event) -> None:
+        self._skew_ms = self._streams.skew.at(self._clock.now_ms()) or 0
+        if isinstance(event, Closed):
+            bar = event.bar
+            at_ms = event.received_ms - event.skew_ms
+            self._heard.put(
+                ClosedBar(bar.symbol, bar.interval, bar.open_ms, bar.values, at_ms, "stream")
+            )
+        elif isinstance(event, Notice):
+            _log.info("streams: %s", event.text)
+
+    def _ask_time(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._asked_s is not None and now_s - self._asked_s < _ASK_TIME_S:
+            return
+        try:
+            sent_ms = self._clock.now_ms()
+            server_ms = self._exchange.server_time_ms()
+            received_ms = self._clock.now_ms()
+        except (AlphamillError, RetryLater) as error:
+            _log.warning("the exchange does not tell its time: %s", error)
+            return
+        self._asked_s = now_s
+        self._skew_ms = (sent_ms + received_ms) // 2 - server_ms
+        self._loop.call_soon_threadsafe(self._streams.skew.asked, server_ms, sent_ms, received_ms)
