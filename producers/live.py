@@ -259,8 +259,8 @@ def status(live_id: str | None, as_json: bool) -> None:
     _, entry, journal = _one(options.settings(), live_id)
     head = journal.head
     newest: dict[str, Signal] = {}
-    for row, _ in journal.read(max(0, head.rows - 4 * len(entry.spec.factors) - 16)):
-        newest[row.factor] = row
+    for link in journal.read(max(0, head.rows - 4 * len(entry.spec.factors) - 16)):
+        newest[link.row.factor] = link.row
     if as_json:
         said = {name: json.loads(row.payload) for name, row in newest.items()}
         options.print_json(
@@ -297,7 +297,7 @@ def signals(live_id: str | None, follow: bool, last: int, as_json: bool) -> None
         for line in _followed(settings, entry, journal, first):
             click.echo(line)
         return
-    rows = [row for row, _ in journal.read(first)]
+    rows = [link.row for link in journal.read(first)]
     if as_json:
         options.print_json([json.loads(row.payload) for row in rows])
     elif rows:
@@ -313,9 +313,9 @@ def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) ->
     from alphamill.live.stream import SignalStream
 
     next_seq = first
-    for row, _ in journal.read(first):
-        yield row.payload
-        next_seq = row.seq + 1
+    for link in journal.read(first):
+        yield link.payload
+        next_seq = link.row.seq + 1
     client = connect(settings)
     key = SignalStream(client, entry.id).key
     while True:
@@ -323,9 +323,9 @@ def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) ->
             found: Any = client.xread({key: f"{next_seq}-0"}, block=5_000)
         except redis.RedisError:
             time.sleep(_LOOK_S)
-            for row, _ in journal.read(next_seq):
-                yield row.payload
-                next_seq = row.seq + 1
+            for link in journal.read(next_seq):
+                yield link.payload
+                next_seq = link.row.seq + 1
             continue
         for _, entries in found or ():
             for name, fields in entries:
@@ -379,7 +379,7 @@ def book(live_id: str | None, as_json: bool) -> None:
 
     settings = options.settings()
     lake, entry, journal = _one(settings, live_id)
-    rows = [row for row, _ in journal.read()]
+    rows = [link.row for link in journal.read()]
     said = [row for row in rows if row.state is State.SIGNAL]
     if not said:
         raise GiveUp(f"{entry.id} has published no signal yet")
@@ -445,7 +445,7 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _last(journal: Journal) -> Signal | None:
     rows = list(journal.read(max(0, journal.head.rows - 1)))
-    return rows[-1][0] if rows else None
+    return rows[-1].row if rows else None
 
 
 def _clock(time_ms: int) -> str:

@@ -10,7 +10,7 @@ register which lives there are, in the lake
 from alphamill.live.journal import Head, Journal
 from alphamill.live.register import Entry, Register
 from alphamill.live.release import Cause, Release, ReleaseRule
-from alphamill.live.signals import SIGNALS, Broken, Signal, State, follow_chain
+from alphamill.live.signals import SIGNALS, Broken, Link, Signal, State, follow_chain
 from alphamill.live.spec import Followed, LiveSpec
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Followed",
     "Head",
     "Journal",
+    "Link",
     "LiveSpec",
     "Register",
     "Release",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress
 
 import numpy as np
@@ -44,6 +45,7 @@ class Engine:
         self.window = Window(spec.interval, spec.symbols, self.bars + later_bars)
         self._newest = newest
         self.code = alphamill.__version__
+        self._live = spec.id
 
     def put(self, symbol: str, bar_ms: int, values: BarValues) -> bool:
         """Take a closed bar; False if it is too old or was known so."""
@@ -52,22 +54,20 @@ class Engine:
     def signals(self, release: Release, now_ms: int) -> list[Signal]:
         """The rows of a release, one a factor, not yet links of the chain."""
         symbols = [symbol for symbol in self.spec.symbols if symbol in release.present]
+        made = partial(self._row, release, now_ms, symbols, self._digest(release))
         if not release.signal:
             share = f"{len(release.present)} of {len(self.spec.symbols)} symbols"
             reason = f"{share} at the release; the quorum is {self.spec.quorum:g}"
-            return [self._row(release, now_ms, n, symbols, reason) for n in self._numbers]
+            return [made(n, reason) for n in self._numbers]
         try:
             rows = self._newest(self.factors, self.window.panel(release.bar_ms, self.bars))
         except (AlphamillError, ValueError) as error:
-            return [self._row(release, now_ms, n, symbols, str(error)) for n in self._numbers]
+            return [made(n, str(error)) for n in self._numbers]
         there = np.array([symbol in release.present for symbol in self.spec.symbols])
         rows[:, ~there] = np.nan
         ranks = _shares(rows)
         weights = portfolio_weights(rows, self._scheme, self.spec.quantiles)
-        return [
-            self._row(release, now_ms, n, symbols, "", rows[n], ranks[n], weights[n])
-            for n in self._numbers
-        ]
+        return [made(n, "", rows[n], ranks[n], weights[n]) for n in self._numbers]
 
     @property
     def _numbers(self) -> range:
@@ -81,8 +81,9 @@ class Engine:
         self,
         release: Release,
         now_ms: int,
-        number: int,
         symbols: Sequence[str],
+        digest: str,
+        number: int,
         reason: str,
         *figures: FloatArray,
     ) -> Signal:
@@ -93,7 +94,7 @@ class Engine:
             else ((), (), ())
         )
         return Signal(
-            live=self.spec.id,
+            live=self._live,
             factor=self.spec.factors[number].factor,
             bar_time=release.bar_ms,
             close_time=next_ms(self.spec.interval, release.bar_ms),
@@ -107,7 +108,7 @@ class Engine:
             ranks=ranks,
             weights=weights,
             absent=tuple(sorted(release.absent)),
-            data=self._digest(release),
+            data=digest,
             code=self.code,
         )
 

@@ -23,10 +23,11 @@ from alphamill.frames import Interval, Market
 from alphamill.lake import Lake, read_klines
 from alphamill.live.engine import Newest, newest_rows
 from alphamill.live.feed import ClosedBar, ExchangeTime, RestFiller, Streams, bars_of, closed_bars
-from alphamill.live.following import Following, Link
+from alphamill.live.following import Following
 from alphamill.live.journal import Journal
 from alphamill.live.lease import Lease
 from alphamill.live.register import Entry, Register
+from alphamill.live.signals import Link
 from alphamill.live.stream import SignalStream
 from alphamill.live.webhook import Courier, Webhook
 from alphamill.market.exchange import Exchange

@@ -14,11 +14,10 @@ from alphamill.grid import index_at, open_ms
 from alphamill.live.engine import Engine, Newest, newest_rows
 from alphamill.live.journal import Journal
 from alphamill.live.release import Cause, Release, ReleaseRule
-from alphamill.live.signals import Signal, State
+from alphamill.live.signals import Link, Signal, State
 from alphamill.live.spec import LiveSpec
 from alphamill.live.window import BarValues
 
-Link = tuple[Signal, str]  # a published row and its hash
 Published = Callable[[list[Link]], None]
 
 
@@ -56,7 +55,7 @@ class Following:
         self._said = {}
         oldest = index_at(spec.interval, now_ms - spec.correct_within_ms)  # to be corrected still
         ended = None  # end of the last bar that was spoken of
-        for row, _ in self._journal.read(max(0, self._journal.reload().rows - self._recent_rows)):
+        for row in self._recent():
             ended = max(ended or 0, row.close_time)
             if row.state is not State.MISSED and index_at(spec.interval, row.bar_time) >= oldest:
                 self._said.setdefault(row.bar_time, {})[row.factor] = row
@@ -74,10 +73,11 @@ class Following:
             rule.released(bar_ms, row.revision, row.symbols, row.absent)
         return rule
 
-    @property
-    def _recent_rows(self) -> int:
-        """Rows of the chain that may speak of bars that can still be corrected, and some more."""
-        return 4 * (self._later + 2) * len(self.spec.factors) + 64
+    def _recent(self) -> Iterator[Signal]:
+        """The end of the chain: all rows of bars that can still be corrected, and some more."""
+        rows = 4 * (self._later + 2) * len(self.spec.factors) + 64
+        for link in self._journal.read(max(0, self._journal.reload().rows - rows)):
+            yield link.row
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -180,7 +180,7 @@ class Following:
     def _catch_up(self) -> None:
         """Somebody else has published: what it said is not said again."""
         self.problem = "another follower publishes too"
-        for row, _ in self._journal.read(max(0, self._journal.head.rows - self._recent_rows)):
+        for row in self._recent():
             if row.state is State.MISSED:
                 self._gap = None
             else:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from alphamill.errors import GiveUp
 from alphamill.lake import Lake
 from alphamill.lake.store import Stored
-from alphamill.live.signals import FIRST, SIGNALS, Signal, rows_of, table_of
+from alphamill.live.signals import FIRST, SIGNALS, Link, Signal, links_of, table_of
 
 _FILE = re.compile(r"date=([\d-]{10})/(\d{12})(?:-(\d{12}))?\.parquet")
 _DAY_MS = 86_400_000
@@ -77,18 +77,18 @@ class Journal:
         self._known = None
         return self.head
 
-    def append(self, rows: Sequence[Signal]) -> list[tuple[Signal, str]] | None:
+    def append(self, rows: Sequence[Signal]) -> list[Link] | None:
         """The rows as links with their hashes, once they are in the lake for good.
 
         None if somebody else has published since `head`: look at what, then decide again.
         """
         head, day = self._end()
-        links: list[tuple[Signal, str]] = []
+        links: list[Link] = []
         end = head
         for row in rows:
-            link = row.link(end.rows, end.hash)
+            link = Link.of(row, end.rows, end.hash)
             end = Head(end.rows + 1, link.hash)
-            links.append((link, end.hash))
+            links.append(link)
         today = _day(rows[0].published_at)
         if day < today:
             if not self._put(day, head.rows, SIGNALS.empty_table(), head, today):
@@ -99,14 +99,14 @@ class Journal:
         self._known = time.monotonic(), end, day
         return links
 
-    def read(self, from_seq: int = 0) -> Iterator[tuple[Signal, str]]:
+    def read(self, from_seq: int = 0) -> Iterator[Link]:
         """Rows from that number on, in order, each once, with the hashes beside them."""
         next_seq = from_seq
         for file in self._files(from_seq):
-            for row, link in rows_of(self._lake.read(file.key), self._live):
-                if row.seq >= next_seq:
-                    yield row, link
-                    next_seq = row.seq + 1
+            for link in links_of(self._lake.read(file.key), self._live):
+                if link.row.seq >= next_seq:
+                    yield link
+                    next_seq = link.row.seq + 1
 
     def table(self) -> pa.Table:
         """All rows as one table of SIGNALS."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -95,10 +96,6 @@ class Signal:
         """64 hex digits."""
         return hashlib.sha256(self.payload.encode()).hexdigest()
 
-    def link(self, seq: int, previous: str) -> Signal:
-        """This row at its place in the chain."""
-        return replace(self, seq=seq, previous=previous)
-
     def says_the_same(self, other: Signal) -> bool:
         """Whether a reader would do the same: equal but for what a revision has of its own."""
         one, two = (
@@ -106,6 +103,28 @@ class Signal:
             for row in (self, other)
         )
         return one.payload == two.payload
+
+
+@dataclass(frozen=True)
+class Link:
+    """A published row with the hash that stands beside it."""
+
+    row: Signal
+    hash: str
+
+    @cached_property
+    def payload(self) -> str:
+        """The row's, made once."""
+        return self.row.payload
+
+    @classmethod
+    def of(cls, row: Signal, seq: int, previous: str) -> Link:
+        """A row at its place in the chain."""
+        placed = replace(row, seq=seq, previous=previous)
+        payload = placed.payload
+        link = cls(placed, hashlib.sha256(payload.encode()).hexdigest())
+        link.__dict__["payload"] = payload
+        return link
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +135,22 @@ class Broken:
     why: str
 
 
-def table_of(rows: Iterable[tuple[Signal, str]]) -> pa.Table:
+def table_of(links: Sequence[Link]) -> pa.Table:
     """SIGNALS of rows and their hashes."""
-    records = [
-        {**{name: getattr(row, name) for name in SIGNALS.names if name != "hash"}, "hash": link}
-        for row, link in rows
-    ]
-    return pa.Table.from_pylist(records, schema=SIGNALS)
+    columns = {name: [getattr(link.row, name) for link in links] for name in SIGNALS.names[:-1]} | {
+        "hash": [link.hash for link in links]
+    }
+    return pa.table(columns, schema=SIGNALS)
 
 
-def rows_of(table: pa.Table, live: str) -> Iterator[tuple[Signal, str]]:
+def links_of(table: pa.Table, live: str) -> Iterator[Link]:
     """The rows of SIGNALS of a live and the hashes that stand beside them."""
     for name in _TIMES:
         at = table.schema.get_field_index(name)
         table = table.set_column(at, name, table[name].cast(pa.int64()))
     for record in table.to_pylist():
         stated = record.pop("hash")
-        yield _signal({**record, "live": live}), stated
+        yield Link(_signal({**record, "live": live}), stated)
 
 
 def _signal(row: dict[str, Any]) -> Signal:
@@ -144,11 +162,11 @@ def _signal(row: dict[str, Any]) -> Signal:
     return Signal(**row)
 
 
-def follow_chain(rows: Iterable[tuple[Signal, str]]) -> tuple[int, str, Broken | None]:
+def follow_chain(links: Iterable[Link]) -> tuple[int, str, Broken | None]:
     """(rows that hold, hash of the last of them, the first that does not hold or None)."""
     count, last = 0, FIRST
-    for row, stated in rows:
-        why = ""
+    for link in links:
+        row, stated, why = link.row, link.hash, ""
         if row.seq != count:
             why = f"row {count} is missing" if row.seq > count else f"row {row.seq} stands twice"
         elif row.previous != last:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import redis
 
 from alphamill.live.journal import Journal
-from alphamill.live.signals import Signal
+from alphamill.live.signals import Link
 from alphamill.redis_store import as_text, reached, script
 
 KEPT_ROWS = 100_000  # about; older rows are in the lake
@@ -31,12 +31,12 @@ class SignalStream:
         self._append = client.register_script(script("alphamill.live", "append"))
         self._kept = kept
 
-    def push(self, links: Sequence[tuple[Signal, str]]) -> bool:
+    def push(self, links: Sequence[Link]) -> bool:
         """Append rows that follow each other; False if rows before them are not there yet.
 
         Those that are there already are left as they are.
         """
-        return self._sent(links, begins=links[0][0].seq == 0) > links[-1][0].seq
+        return self._sent(links, begins=links[0].row.seq == 0) > links[-1].row.seq
 
     def rows(self) -> int:
         """How many rows of the chain are in it, counted from the first; 0 for an empty stream."""
@@ -53,16 +53,16 @@ class SignalStream:
             sent += len(batch)
         return sent
 
-    def _sent(self, links: Sequence[tuple[Signal, str]], *, begins: bool) -> int:
-        texts = [text for row, link in links for text in (row.payload, link)]
+    def _sent(self, links: Sequence[Link], *, begins: bool) -> int:
+        texts = [text for link in links for text in (link.payload, link.hash)]
         with reached(_UNREACHED):
-            args: list[str | int] = [self._kept, links[0][0].seq, int(begins), *texts]
+            args: list[str | int] = [self._kept, links[0].row.seq, int(begins), *texts]
             rows: int = self._append(keys=[self.key], args=args)
         return rows
 
 
-def _batches(links: Iterator[tuple[Signal, str]]) -> Iterator[list[tuple[Signal, str]]]:
-    batch: list[tuple[Signal, str]] = []
+def _batches(links: Iterator[Link]) -> Iterator[list[Link]]:
+    batch: list[Link] = []
     for link in links:
         batch.append(link)
         if len(batch) == _BATCH:

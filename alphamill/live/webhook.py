@@ -22,7 +22,7 @@ import requests
 
 from alphamill.errors import AlphamillError
 from alphamill.live.journal import Journal
-from alphamill.live.signals import Signal
+from alphamill.live.signals import Link
 from alphamill.redis_store import as_text, reached
 
 SIGNATURE, TIMESTAMP = "X-Alphamill-Signature", "X-Alphamill-Timestamp"
@@ -98,7 +98,7 @@ class Webhook:
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (self._tries - 1))
             self._due_s = time.monotonic() + pause_s
         else:
-            letter = DeadLetter(links[0][0].seq, links[-1][0].seq, reason, now_ms)
+            letter = DeadLetter(links[0].row.seq, links[-1].row.seq, reason, now_ms)
             self._moved(links, letter)
         return 0
 
@@ -108,18 +108,18 @@ class Webhook:
             found = self._redis.lrange(self._dead, 0, -1)
         return [DeadLetter(**json.loads(as_text(one))) for one in found]
 
-    def _moved(self, links: Sequence[tuple[Signal, str]], letter: DeadLetter | None) -> None:
+    def _moved(self, links: Sequence[Link], letter: DeadLetter | None) -> None:
         with reached(_UNREACHED), self._redis.pipeline() as pipe:
-            pipe.set(self._place, links[-1][0].seq + 1)
+            pipe.set(self._place, links[-1].row.seq + 1)
             if letter is not None:
                 pipe.lpush(self._dead, json.dumps(asdict(letter)))
                 pipe.ltrim(self._dead, 0, KEPT_LETTERS - 1)
             pipe.execute()
         self._tries, self._due_s = 0, 0.0
 
-    def _post(self, links: Sequence[tuple[Signal, str]], now_ms: int) -> tuple[str, bool]:
+    def _post(self, links: Sequence[Link], now_ms: int) -> tuple[str, bool]:
         """Why it was not taken, "" if it was; and whether another try may help."""
-        rows = [{"payload": row.payload, "hash": link} for row, link in links]
+        rows = [{"payload": link.payload, "hash": link.hash} for link in links]
         body = json.dumps({"live": self._live, "rows": rows}).encode()
         stamp = str(now_ms // 1000)
         headers = {"Content-Type": "application/json", TIMESTAMP: stamp}

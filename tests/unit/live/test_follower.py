@@ -102,7 +102,7 @@ class World:
         follower.step()
 
     def rows(self):
-        return [row for row, _ in self.journal.read()]
+        return [link.row for link in self.journal.read()]
 
     def close(self):
         for one in self.followers:

@@ -60,7 +60,7 @@ def close_of(panel, row):
 
 def check(lake, panel, live=SPEC):
     """All rows: each once, the chain whole, the newest revision of a whole bar equal to batch."""
-    rows = [row for row, _ in Journal(lake, live.id, START).read()]
+    rows = [link.row for link in Journal(lake, live.id, START).read()]
     assert follow_chain(Journal(lake, live.id, START).read())[2] is None
     named = Counter((row.factor, row.bar_time, row.revision) for row in rows)
     assert max(named.values()) == 1
@@ -85,7 +85,7 @@ def test_bars_are_published_as_they_close(lake, panel):
     rows = check(lake, panel)
     assert len(rows) == 20 * len(SPEC.factors)
     assert {row.revision for row in rows} == {0}
-    assert [row.payload for row, _ in follower.told] == [row.payload for row in rows]
+    assert [link.payload for link in follower.told] == [row.payload for row in rows]
     assert rows[0].published_at == close_of(panel, 40) + 5
 
 
@@ -113,7 +113,7 @@ def test_a_successor_goes_on_where_the_chain_ends(lake, panel):
     for row in range(40, 45):
         first.bar(row)
     second = Follower(lake, panel, close_of(panel, 45) + 10_000)  # bar 45 closed meanwhile
-    assert {row.bar_time for row, _ in second.told} == {int(panel.times_ms[45])}
+    assert {link.row.bar_time for link in second.told} == {int(panel.times_ms[45])}
     second.bar(46)
     assert len(check(lake, panel)) == 7 * len(SPEC.factors)
 

@@ -10,7 +10,7 @@ import pytest
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
-from alphamill.live import Followed, Journal, LiveSpec, Register, Signal, State, follow_chain
+from alphamill.live import Followed, Journal, Link, LiveSpec, Register, Signal, State, follow_chain
 from alphamill.live.signals import FIRST, SIGNALS
 
 DAY = 86_400_000
@@ -55,29 +55,30 @@ def rows(journal, **kwargs):
 
 
 def said(links):
-    return [(row.payload, link) for row, link in links]
+    return [(link.payload, link.hash) for link in links]
 
 
 def test_what_is_published_comes_back_and_holds(journal):
     first = journal.append([signal(0), signal(0, "e" * 16)])
     second = journal.append([signal(1)])
     assert said(rows(journal)) == said(first + second)
-    assert [row.seq for row, _ in rows(journal)] == [0, 1, 2]
-    assert follow_chain(journal.read()) == (3, second[0][1], None)
-    assert (journal.head.rows, journal.head.hash) == (3, second[0][1])
+    assert [link.row.seq for link in rows(journal)] == [0, 1, 2]
+    assert follow_chain(journal.read()) == (3, second[0].hash, None)
+    assert (journal.head.rows, journal.head.hash) == (3, second[0].hash)
     assert said(rows(journal, from_seq=1)) == said(first[1:] + second)
 
 
 def test_values_keep_their_bits(journal):
     hard = (5e-324, -0.0, 1 / 3, 1.7976931348623157e308, math.nan)
     journal.append([signal(values=hard)])
-    [(row, _)] = rows(journal)
+    [row] = [link.row for link in rows(journal)]
     assert np.array_equal(np.array(row.values).view(np.int64), np.array(hard).view(np.int64))
 
 
 def test_the_payload_is_what_anybody_can_hash_again(journal):
-    [(row, link)] = journal.append([signal()])
-    assert link == row.hash
+    [link] = journal.append([signal()])
+    row = link.row
+    assert link.hash == row.hash
     assert row.previous == FIRST
     assert '"values":[0.1,null]' in row.payload
     assert '"published_at":1728000060050' in row.payload
@@ -96,7 +97,7 @@ def test_a_change_is_seen_at_its_row(journal, change, why):
     for number in range(3):
         journal.append([signal(number)])
     tampered = rows(journal)
-    tampered[1] = (change(tampered[1][0]), tampered[1][1])
+    tampered[1] = Link(change(tampered[1].row), tampered[1].hash)
     held, _, broken = follow_chain(tampered)
     assert (held, broken.seq) == (1, 1)
     assert why in broken.why
@@ -128,7 +129,7 @@ def test_two_followers_on_either_side_of_midnight(lake, journal):
     assert other.append([signal(1, published_at=after)]) is not None
     assert journal.append([signal(1, published_at=before)]) is None
     [link] = journal.append([signal(2, published_at=before)])  # its clock is behind
-    assert link[0].seq == 2
+    assert link.row.seq == 2
     assert follow_chain(journal.read())[::2] == (3, None)
 
 

@@ -41,7 +41,7 @@ class Session:
             self.following.arrived(symbol, bar_ms, bar, now_ms)
 
     def parity(self, truth=None, rows=None):
-        rows = rows or [row for row, _ in self.journal.read()]
+        rows = rows or [link.row for link in self.journal.read()]
         return check_parity(SPEC, rows, truth or self.panel, self.heard)
 
 
@@ -75,7 +75,7 @@ def test_what_a_late_bar_changed_names_it(session):
         ("CUSDT", int(session.panel.times_ms[41]))
     }
     assert {(one.factor, one.revision) for one in parity.differences} == {(CROSS, 0)}
-    newest = [row for row, _ in session.journal.read() if row.revision == 1]
+    newest = [link.row for link in session.journal.read() if link.row.revision == 1]
     assert session.parity(rows=newest).counts == {Why.EQUAL: 12}
 
 
@@ -105,7 +105,7 @@ def test_what_a_corrected_bar_changed_names_it(session):
 def test_a_value_that_nothing_explains_is_counted(session):
     for row in range(40, 50):
         session.hear(row, SYMBOLS, 50)
-    rows = [row for row, _ in session.journal.read()]
+    rows = [link.row for link in session.journal.read()]
     wrong = (np.nextafter(rows[6].values[2], 2.0), *rows[6].values[3:])
     rows[6] = replace(rows[6], values=(*rows[6].values[:2], *wrong))
     parity = session.parity(rows=rows)
@@ -120,7 +120,7 @@ def test_another_symbols_bar_does_not_explain_a_factor_of_one_symbol(session):
     session.following.tick(int(session.panel.times_ms[40]) + BAR + 2_000)
     for row in range(41, 50):
         session.hear(row, SYMBOLS, 50)
-    rows = [row for row, _ in session.journal.read() if row.factor == OWN]
+    rows = [link.row for link in session.journal.read() if link.row.factor == OWN]
     at = next(n for n, row in enumerate(rows) if "CUSDT" in row.symbols)
     rows[at] = replace(rows[at], values=(rows[at].values[0] - 1.0, *rows[at].values[1:]))
     parity = session.parity(rows=rows)
