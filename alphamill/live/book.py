@@ -22,6 +22,7 @@ from alphamill.evaluation.portfolio import BookSeries, MarketToTrade
 from alphamill.evaluation.significance import default_lags, newey_west_t
 from alphamill.frames import FloatArray, IntArray, Panel
 from alphamill.grid import index_at
+from alphamill.live.decay import Decay, decay_of
 from alphamill.live.signals import Signal, State
 from alphamill.live.spec import Followed, LiveSpec
 
@@ -53,6 +54,7 @@ class Book:
     at_open: BookSeries  # traded at the open after the decision, as the verdicts trade
     a_bar_later: BookSeries
     ic: LiveIC
+    decay: Decay
     signals: int  # bars with a signal
     silent: int  # bars since the first signal without one
 
@@ -99,12 +101,14 @@ def forward_book(
     fee_bps = one_way_bps(fees)
     later = np.vstack([np.zeros((1, shape[1])), weights[:-1]])
     market = MarketToTrade.of(panel, 1)
+    ic = _live_ic(values, panel, followed.horizon_bars)
     return Book(
         followed,
         panel.times_ms,
         market.series(weights, fee_bps, followed.horizon_bars),
         market.series(later, fee_bps, followed.horizon_bars),
-        _live_ic(values, panel, followed.horizon_bars),
+        ic,
+        decay_of(ic.ic, followed.promised_ic, followed.horizon_bars),
         signals,
         panel.n_bars - begun - signals,
     )
