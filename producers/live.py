@@ -410,6 +410,10 @@ def _book(one: Any) -> dict[str, Any]:
         "rank_ic_high": _finite(one.ic.high),
         "bars": one.ic.n_bars,
         "promised_ic": one.followed.promised_ic,
+        "health": one.decay.health.value,
+        "alarm_weakening": one.decay.weakening,
+        "alarm_dead": one.decay.dead,
+        "alarm_at_bar": one.decay.at_bar,
     }
 
 

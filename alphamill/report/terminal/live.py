@@ -124,6 +124,7 @@ def book_table(books: Sequence[Book]) -> RenderableType:
         ">live IC",
         ">95 % of it",
         ">IC",
+        "health",
     )
     for book in books:
         ic = book.ic
@@ -138,10 +139,13 @@ def book_table(books: Sequence[Book]) -> RenderableType:
             number(ic.mean, 4, signed=True),
             interval,
             number(book.followed.promised_ic, 4, signed=True),
+            book.decay.health.value,
         )
     legend = Text(
         "gross, net: sums of returns on the capital, traded at the open after the bar, as verdicts "
-        "are; later: every trade a bar later. IC: what the verdict was given on.",
+        "are; later: every trade a bar later. IC: what the verdict was given on. health: weakening is "
+        "less than that, dead less than half; of factors that hold at most 5 % are ever called so in "
+        "8,760 bars.",
         style="dim",
     )
     return Group(table, legend)
