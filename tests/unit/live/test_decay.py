@@ -1,4 +1,4 @@
-"""The alarm rings seldom while a factor holds, soon when it does not, however often one looks."""
+"""The alarm rings seldom while a factor holds and soon after it decays, however often looked at."""
 
 import numpy as np
 import pytest
