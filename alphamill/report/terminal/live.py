@@ -143,9 +143,9 @@ def book_table(books: Sequence[Book]) -> RenderableType:
         )
     legend = Text(
         "gross, net: sums of returns on the capital, traded at the open after the bar, as verdicts "
-        "are; later: every trade a bar later. IC: what the verdict was given on. health: weakening is "
-        "less than that, dead less than half; of factors that hold at most 5 % are called so within "
-        "8,760 bars.",
+        "are; later: every trade a bar later. IC: what the verdict was given on. health: weakening "
+        "is less than that, dead less than half; of factors that hold at most 5 % are called so "
+        "within 8,760 bars.",
         style="dim",
     )
     return Group(table, legend)
