@@ -1,4 +1,4 @@
-"""The alarm rings seldom while a factor holds and soon after it decays, look as often as you like."""
+"""The alarm rings seldom while a factor holds, and soon after it decays, look when you like."""
 
 import numpy as np
 import pytest
