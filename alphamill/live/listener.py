@@ -19,6 +19,7 @@ from alphamill.market.stream.client import StreamClient
 _log = logging.getLogger(__name__)
 
 _ASK_TIME_S = 300.0  # frames tell the time as well
+_AGAIN_S = 10.0  # where it did not answer
 
 
 class Listener:
@@ -40,7 +41,7 @@ class Listener:
         self._exchange, self._clock, self._heard = exchange, clock, heard
         self._streams = KlineStreams(market, url, (), clock)
         self._skew_ms = 0
-        self._asked_s: float | None = None
+        self._ask_at_s = -1e9
         self._wanted: frozenset[tuple[str, Interval]] = frozenset()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -53,8 +54,9 @@ class Listener:
 
     def follow(self, wanted: Iterable[tuple[str, Interval]]) -> None:
         """From now on hear these series and no others."""
-        self._ask_time()
         series = frozenset(wanted)
+        if series:
+            self._ask_time()
         if series != self._wanted:
             self._wanted = series
             self._loop.call_soon_threadsafe(self._follow, sorted(series))
@@ -95,8 +97,9 @@ class Listener:
 
     def _ask_time(self) -> None:
         now_s = self._clock.monotonic_s()
-        if self._asked_s is not None and now_s - self._asked_s < _ASK_TIME_S:
+        if now_s < self._ask_at_s:
             return
+        self._ask_at_s = now_s + _AGAIN_S
         try:
             sent_ms = self._clock.now_ms()
             server_ms = self._exchange.server_time_ms()
@@ -104,6 +107,6 @@ class Listener:
         except (AlphamillError, RetryLater) as error:
             _log.warning("the exchange does not tell its time: %s", error)
             return
-        self._asked_s = now_s
+        self._ask_at_s = now_s + _ASK_TIME_S
         self._skew_ms = (sent_ms + received_ms) // 2 - server_ms
         self._loop.call_soon_threadsafe(self._streams.skew.asked, server_ms, sent_ms, received_ms)
