@@ -12,7 +12,6 @@ import queue
 import signal
 import socket
 import threading
-from dataclasses import dataclass
 
 from alphamill.clock import Clock, FastClock, SystemClock
 from alphamill.errors import AlphamillError
@@ -21,6 +20,7 @@ from alphamill.lake import Lake
 from alphamill.live.feed import ClosedBar
 from alphamill.live.follower import Follower
 from alphamill.live.listener import Listener
+from alphamill.market.exchange import Exchange
 from alphamill.settings import Settings
 from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
@@ -29,35 +29,28 @@ from workers.resources import resources
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Market:
-    follower: Follower
-    listener: Listener
-
-    def run(self, stop: threading.Event) -> None:
-        """Follow until `stop` is set."""
+def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
+    """This machine's clock; beside a simulated exchange whose clock is faster, one like that."""
+    if speed == 1:
+        return SystemClock()
+    while not stop.is_set():
         try:
-            while not stop.is_set():
-                try:
-                    self.follower.step()
-                except AlphamillError as error:
-                    _log.warning("%s: %s", self.follower.market, error)
-                    stop.wait(1.0)
-        finally:
-            self.follower.close()
-            self.listener.close()
+            ahead_ms = exchange.server_time_ms() - SystemClock().now_ms()
+            return FastClock(SystemClock(), speed, ahead_ms)
+        except AlphamillError as error:
+            _log.warning("waiting for the simulated exchange: %s", error)
+            stop.wait(1.0)
+    return SystemClock()
 
 
-def _clock(settings: Settings) -> Clock:
-    speed = settings.binance.clock_speed
-    return SystemClock() if speed == 1 else FastClock(SystemClock(), speed)
-
-
-def _market(market: Market, settings: Settings) -> _Market:
-    process = resources()
-    exchange, binance = process.exchange(market), settings.binance
-    clock, heard = _clock(settings), queue.SimpleQueue[ClosedBar]()
-    listener = Listener(market, binance.stream_for(market), exchange, clock, heard)
+def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
+    """Follow a market's lives, or stand by, until `stop` is set."""
+    process, binance = resources(), settings.binance
+    exchange, heard = process.exchange(market), queue.SimpleQueue[ClosedBar]()
+    clock = _clock(exchange, binance.clock_speed, stop)
+    listener = Listener(
+        market, binance.stream_for(market), exchange, clock, heard, binance.clock_speed
+    )
     follower = Follower(
         market,
         Lake(settings.lake_uri),
@@ -71,7 +64,16 @@ def _market(market: Market, settings: Settings) -> _Market:
         who=f"{socket.gethostname()}:{os.getpid()}",
         secret=settings.webhook_secret.get_secret_value() if settings.webhook_secret else "",
     )
-    return _Market(follower, listener)
+    try:
+        while not stop.is_set():
+            try:
+                follower.step()
+            except AlphamillError as error:
+                _log.warning("%s: %s", market, error)
+                stop.wait(1.0)
+    finally:
+        follower.close()
+        listener.close()
 
 
 def main() -> None:
@@ -86,7 +88,7 @@ def main() -> None:
     announcer.start(f"{STREAM}-{os.getpid()}@{socket.gethostname()}", (), 1, STREAM)
     settings = resources().settings
     threads = [
-        threading.Thread(target=_market(market, settings).run, args=(stop,), name=market.value)
+        threading.Thread(target=_follow, args=(market, settings, stop), name=market.value)
         for market in Market
     ]
     for thread in threads:

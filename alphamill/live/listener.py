@@ -26,7 +26,8 @@ class Listener:
     """`Streams` over the exchange's websockets.
 
     heard: where closed bars are put. exchange: asked for its clock now and then, so that the first
-    bars are taken for the right ones.
+    bars are taken for the right ones. speed: of the exchange's clock and `clock`'s, 1 but for a
+    simulator's.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class Listener:
         exchange: Exchange,
         clock: Clock,
         heard: queue.SimpleQueue[ClosedBar],
+        speed: float = 1.0,
     ) -> None:
         self.problem = ""
         self._exchange, self._clock, self._heard = exchange, clock, heard
-        self._streams = KlineStreams(market, url, (), clock)
+        self._streams = KlineStreams(market, url, (), clock, speed=speed)
         self._skew_ms = 0
         self._ask_at_s = -1e9
         self._wanted: frozenset[tuple[str, Interval]] = frozenset()
