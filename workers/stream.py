@@ -33,12 +33,14 @@ def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
     """This machine's clock; beside a simulated exchange whose clock is faster, one like that."""
     if speed == 1:
         return SystemClock()
+    told = ""
     while not stop.is_set():
         try:
             ahead_ms = exchange.server_time_ms() - SystemClock().now_ms()
             return FastClock(SystemClock(), speed, ahead_ms)
         except AlphamillError as error:
-            _log.warning("waiting for the simulated exchange: %s", error)
+            if told != str(error):
+                _log.info("waiting for the simulated exchange: %s", told := str(error))
             stop.wait(1.0)
     return SystemClock()
 

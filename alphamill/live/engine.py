@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import compress
 
 import numpy as np
 
-import alphamill
 from alphamill.errors import AlphamillError
 from alphamill.evaluation.ranks import Ranked
 from alphamill.evaluation.weights import Scheme, portfolio_weights
-from alphamill.factors import Factor, compute_many
-from alphamill.frames import FloatArray, Panel
+from alphamill.factors import Tail
+from alphamill.fleet.identity import build
+from alphamill.frames import KLINE_FIELDS, FloatArray, Panel
 from alphamill.grid import next_ms
+from alphamill.indicators import INDICATORS, IndicatorTail
 from alphamill.language import read_given
+from alphamill.live.indicator_window import IndicatorWindow
 from alphamill.live.release import Release
 from alphamill.live.signals import Signal, State
 from alphamill.live.spec import LiveSpec
 from alphamill.live.window import BarValues, Window
 
-Newest = Callable[[Sequence[Factor], Panel], FloatArray]
-
-
-def newest_rows(factors: Sequence[Factor], panel: Panel) -> FloatArray:
-    """The last row of each factor: float64 (factors, symbols), to the bit what `compute` gives."""
-    rows = np.empty((len(factors), len(panel.symbols)))
-    for index, values in compute_many(factors, panel):
-        rows[index] = values[-1]
-    return rows
-
 
 class Engine:
     """One live's bars and factors.
 
-    later_bars: how many bars after one it may still be asked for, for revisions.
+    later_bars: how many bars after one it may still be asked for, for revisions. Raises FactorError
+    for an expression that is none.
     """
 
-    def __init__(self, spec: LiveSpec, later_bars: int = 2, newest: Newest = newest_rows) -> None:
+    def __init__(self, spec: LiveSpec, later_bars: int = 2) -> None:
         self.spec = spec
         self.factors = [read_given(followed.expression) for followed in spec.factors]
-        self.bars = 1 + max(factor.lookback_bars for factor in self.factors)
-        self.window = Window(spec.interval, spec.symbols, self.bars + later_bars)
-        self._newest = newest
-        self.code = alphamill.__version__
+        self.code = build().label
         self._live = spec.id
+        self._tail = Tail(self.factors)
+        self._rows = 1 + self._tail.lookback_bars
+        names = [name for name in self._tail.columns if name in INDICATORS]
+        names = [name for name in names if name not in KLINE_FIELDS]
+        settled = IndicatorTail(names, spec.interval).lookback_bars if names else 0
+        self.bars = self._rows + settled
+        self.window = Window(spec.interval, spec.symbols, self.bars + later_bars)
+        self._indicators = IndicatorWindow(names, self.window) if names else None
 
     def put(self, symbol: str, bar_ms: int, values: BarValues) -> bool:
         """Take a closed bar; False if it is too old or was known so."""
-        return self.window.put(symbol, bar_ms, values)
+        changed = self.window.put(symbol, bar_ms, values)
+        if changed and self._indicators is not None:
+            self._indicators.changed(symbol, bar_ms)
+        return changed
 
     def signals(self, release: Release, now_ms: int) -> list[Signal]:
         """The rows of a release, one a factor, not yet links of the chain."""
@@ -60,7 +61,7 @@ class Engine:
             reason = f"{share} at the release; the quorum is {self.spec.quorum:g}"
             return [made(n, reason) for n in self._numbers]
         try:
-            rows = self._newest(self.factors, self.window.panel(release.bar_ms, self.bars))
+            rows = self._tail.newest(self._panel(release.bar_ms))
         except (AlphamillError, ValueError) as error:
             return [made(n, str(error)) for n in self._numbers]
         there = np.array([symbol in release.present for symbol in self.spec.symbols])
@@ -68,6 +69,14 @@ class Engine:
         ranks = _shares(rows)
         weights = portfolio_weights(rows, self._scheme, self.spec.quantiles)
         return [made(n, "", rows[n], ranks[n], weights[n]) for n in self._numbers]
+
+    def _panel(self, bar_ms: int) -> Panel:
+        """What the tail reads: the bars, and the indicators that factors name."""
+        panel = self.window.panel(bar_ms, self._rows)
+        if self._indicators is None:
+            return panel
+        columns = self._indicators.columns(bar_ms, self._rows)
+        return Panel(panel.interval, panel.times_ms, panel.symbols, {**panel.fields, **columns})
 
     @property
     def _numbers(self) -> range:

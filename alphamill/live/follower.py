@@ -21,7 +21,6 @@ from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake, read_klines
-from alphamill.live.engine import Newest, newest_rows
 from alphamill.live.feed import ClosedBar, ExchangeTime, RestFiller, Streams, bars_of, closed_bars
 from alphamill.live.following import Following
 from alphamill.live.journal import Journal
@@ -84,7 +83,6 @@ class Follower:
         egress: str = "",
         who: str = "",
         secret: str = "",
-        newest: Newest = newest_rows,
         arrived: Callable[[ClosedBar], None] = lambda _: None,
     ) -> None:
         self.market = market
@@ -92,7 +90,7 @@ class Follower:
         self._lake, self._redis, self._exchange = lake, client, exchange
         self._streams, self._heard = streams, heard
         self._clock, self._now_ms = clock, now_ms
-        self._who, self._secret, self._newest, self._arrived = who, secret, newest, arrived
+        self._who, self._secret, self._arrived = who, secret, arrived
         self._register = Register(lake)
         self._lease = Lease(client, f"{market}:{egress}" if egress else market.value)
         self._filler: RestFiller | None = None
@@ -221,7 +219,7 @@ class Follower:
         spec = entry.spec
         journal = Journal(self._lake, entry.id, entry.started_ms)
         following = Following(
-            spec, journal, self._now_ms(), lambda links: self._push(entry.id, links), self._newest
+            spec, journal, self._now_ms(), lambda links: self._push(entry.id, links)
         )
         listed = self._exchange.symbols()
         known = [symbol for symbol in spec.symbols if symbol in listed]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from alphamill.errors import AlphamillError
 from alphamill.grid import index_at, open_ms
-from alphamill.live.engine import Engine, Newest, newest_rows
+from alphamill.live.engine import Engine
 from alphamill.live.journal import Journal
 from alphamill.live.release import Cause, Release, ReleaseRule
 from alphamill.live.signals import Link, Signal, State
@@ -28,14 +28,7 @@ class Following:
     is over and that nobody followed become one row of state MISSED: nothing is filled in later.
     """
 
-    def __init__(
-        self,
-        spec: LiveSpec,
-        journal: Journal,
-        now_ms: int,
-        published: Published,
-        newest: Newest = newest_rows,
-    ) -> None:
+    def __init__(self, spec: LiveSpec, journal: Journal, now_ms: int, published: Published) -> None:
         self.spec = spec
         self._symbols = frozenset(spec.symbols)
         self.problem = ""  # why rows wait, "" if none does
@@ -46,7 +39,7 @@ class Following:
         self._gap: tuple[int, int] | None = None  # bars that were missed, to be told yet
         now = index_at(spec.interval, now_ms)
         self._later = now - index_at(spec.interval, now_ms - spec.correct_within_ms) + 1
-        self.engine = Engine(spec, self._later, newest)
+        self.engine = Engine(spec, self._later)
         self._rule = self._continue(now_ms)
 
     def _continue(self, now_ms: int) -> ReleaseRule:

@@ -14,7 +14,7 @@ from alphamill.live.signals import Signal, State
 from alphamill.report.terminal.tables import empty_table
 from alphamill.report.values import NOTHING, moment, number, percent, plain, whole
 
-_SHOWN_SYMBOLS = 6
+_SHOWN_SYMBOLS = 4
 _WHY = {
     Why.EQUAL: "equal to batch to the bit",
     Why.LATE: "differ: a bar came after the release",

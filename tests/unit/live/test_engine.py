@@ -1,11 +1,13 @@
 """The newest row is what batch gives over the whole history, to the bit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alphamill.evaluation.weights import portfolio_weights
 from alphamill.factors import compute
 from alphamill.frames import KLINE_FIELDS, Interval, Market, Panel
+from alphamill.indicators import compute_indicators
 from alphamill.language import read_given
 from alphamill.live import Cause, Followed, LiveSpec, Release, State
 from alphamill.live.engine import Engine
@@ -120,15 +122,42 @@ def test_without_a_quorum_there_are_no_values_and_a_reason():
 
 def test_what_cannot_be_computed_is_no_signal_with_its_reason():
     panel = market(40)
-
-    def fails(*_):
-        raise ValueError("no such column")
-
-    engine = Engine(spec(), newest=fails)
+    engine = Engine(spec())
     for row in range(40):
         feed(engine, panel, row)
-    [signal, *_] = engine.signals(release(panel, 39), 5)
-    assert (signal.state, signal.reason) == (State.NO_SIGNAL, "no such column")
+    long_ago = int(panel.times_ms[0]) - 100 * BAR
+    old = Release(long_ago, 1, Cause.LATE, frozenset(SYMBOLS), frozenset(), signal=True)
+    [signal, *_] = engine.signals(old, 5)
+    assert signal.state is State.NO_SIGNAL
+    assert "are not held" in signal.reason
+    assert signal.data == ""
+
+
+def test_indicators_are_those_of_the_whole_history():
+    panel = market(1_200)
+    engine = Engine(spec(("rank(rsi_14)", "-ts_mean(natr_14, 5)")), later_bars=3)
+    frames = [frame_of(panel, column) for column in range(len(SYMBOLS))]
+    names = ("rsi_14", "natr_14")
+    whole = [compute_indicators(frame, names, Interval.M1) for frame in frames]
+    fields = {name: np.stack([one[name].to_numpy() for one in whole], axis=1) for name in names}
+    full = Panel(panel.interval, panel.times_ms, SYMBOLS, {**panel.fields, **fields})
+    batch = [compute(factor, full) for factor in engine.factors]
+    for row in range(1_150):
+        feed(engine, panel, row)
+    column = SYMBOLS.index("CUSDT")
+    for row in range(1_150, 1_160):
+        feed(engine, panel, row, absent=("CUSDT",) if row == 1_155 else ())
+        if row == 1_157:  # comes late
+            late = int(panel.times_ms[1_155])
+            engine.put("CUSDT", late, values_at(panel, 1_155, column))
+        for signal, values in zip(engine.signals(release(panel, row), 5), batch, strict=True):
+            if row not in (1_155, 1_156):
+                assert np.array(signal.values).tobytes() == values[row].tobytes()
+
+
+def frame_of(panel, column):
+    fields = {name: panel[name][:, column] for name in KLINE_FIELDS}
+    return pd.DataFrame({"open_time": panel.times_ms, **fields})
 
 
 def test_the_data_of_a_row_is_the_hash_of_its_bars():
