@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -31,6 +31,10 @@ from alphamill.runs.find import finished_run
 from alphamill.settings import Settings
 from producers import options
 
+if TYPE_CHECKING:
+    from alphamill.market import Binance
+
+_PATIENCE_S = 130.0  # two windows of the exchange's limit
 _LOOK_S = 1.0  # between two looks where there is no Redis to wait at
 
 
@@ -419,6 +423,96 @@ def _book(one: Any) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+@live.command()
+@click.argument("live_id", metavar="[LIVE]", required=False)
+@click.option("--fetch/--no-fetch", default=True, help="Read the bars that the lake lacks first.")
+@options.json_option
+@options.exits
+def parity(live_id: str | None, fetch: bool, as_json: bool) -> None:
+    """Hold what was published to what batch gives on the final bars; exit code 1 if it differs.
+
+    Every value is equal to the bit, or differs because of a bar that is named: late, absent, or
+    corrected. Workers check every hour; this checks now what is new.
+
+    \b
+    Example:
+      alphamill live parity
+    """
+    from alphamill.live.follow_up import check, fetch_bars
+    from alphamill.report.terminal.live import parity_view
+    from alphamill.stages.fetch import FetchDeps
+    from alphamill.stages.fetch import run as run_fetch
+
+    settings = options.settings()
+    lake, entry, journal = _one(settings, live_id)
+    last = _last(journal)
+    if last is None:
+        raise GiveUp(f"{entry.id} has published nothing yet")
+    now_ms = last.published_at
+    if fetch:
+        exchange = _exchange(settings, entry.spec.market)
+        now_ms = exchange.server_time_ms()
+        deps = FetchDeps(exchange, lake)
+        if problem := fetch_bars(entry, lambda job: run_fetch(job, deps), lake, now_ms):
+            click.echo(f"not all bars could be read: {problem}", err=True)
+    found, checked = check(lake, entry, now_ms)
+    if as_json:
+        options.print_json(
+            {
+                "live": entry.id,
+                "rows": checked.rows,
+                "values": checked.counts.total(),
+                "counts": {why.value: count for why, count in checked.counts.items()},
+                "differences": [asdict(one) for one in found.differences],
+            }
+        )
+    else:
+        Console().print(parity_view(checked, found))
+    if not checked.holds:
+        raise SystemExit(options.EXIT_FAILED)
+
+
+def _exchange(settings: Settings, market: Market) -> Binance:
+    """A client of the exchange, over the limit that all workers share."""
+    from alphamill.limits import ExchangeGate, RedisLimiter, binance_pool
+    from alphamill.market import Binance
+
+    binance = settings.binance
+    pool = binance_pool(binance, market, binance.requests_per_minute)
+    gate = ExchangeGate(RedisLimiter(connect(settings)), pool, binance.weight_frac, _PATIENCE_S)
+    return Binance(market, binance.url(market), gate, SystemClock(), binance.timeout_s)
+
+
+@live.command()
+@click.argument("live_id", metavar="[LIVE]", required=False)
+@options.json_option
+@options.exits
+def arrivals(live_id: str | None, as_json: bool) -> None:
+    """Show when bars arrived: median, 99th percentile, the worst symbols, how many never came.
+
+    \b
+    Example:
+      alphamill live arrivals
+    """
+    from alphamill.live.arrival_log import read_heard
+    from alphamill.market.stream.arrivals import lags_of, worst_symbols
+    from alphamill.report.terminal.live import arrivals_view
+
+    lake, entry, _ = _one(options.settings(), live_id)
+    spec, end_ms = entry.spec, entry.stopped_ms or 2**53
+    found = read_heard(lake, spec.market, spec.interval, 0, end_ms)
+    records = [one for one, _, _ in found if one.symbol in spec.symbols]
+    if not records:
+        raise GiveUp("no arrival is on record yet: it is written within a minute")
+    whole, worst = lags_of(records), worst_symbols(records, 5)
+    if as_json:
+        options.print_json(
+            {"all": asdict(whole), "worst": {symbol: asdict(lags) for symbol, lags in worst}}
+        )
+        return
+    Console().print(arrivals_view(whole, worst))
 
 
 @live.command()

@@ -21,6 +21,7 @@ from alphamill.live.feed import ClosedBar
 from alphamill.live.follower import Follower
 from alphamill.live.listener import Listener
 from alphamill.market.exchange import Exchange
+from alphamill.market.stream import Absent
 from alphamill.settings import Settings
 from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
@@ -48,10 +49,10 @@ def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
 def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
     """Follow a market's lives, or stand by, until `stop` is set."""
     process, binance = resources(), settings.binance
-    exchange, heard = process.exchange(market), queue.SimpleQueue[ClosedBar]()
+    exchange, heard = process.exchange(market), queue.SimpleQueue[ClosedBar | Absent]()
     clock = _clock(exchange, binance.clock_speed, stop)
     listener = Listener(
-        market, binance.stream_for(market), exchange, clock, heard, binance.clock_speed
+        market, binance.streams_for(market), exchange, clock, heard, binance.clock_speed
     )
     follower = Follower(
         market,

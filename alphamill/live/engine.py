@@ -11,7 +11,7 @@ import numpy as np
 from alphamill.errors import AlphamillError
 from alphamill.evaluation.ranks import Ranked
 from alphamill.evaluation.weights import Scheme, portfolio_weights
-from alphamill.factors import Tail
+from alphamill.factors import Factor, Tail
 from alphamill.fleet.identity import build
 from alphamill.frames import KLINE_FIELDS, FloatArray, Panel
 from alphamill.grid import next_ms
@@ -38,8 +38,7 @@ class Engine:
         self._live = spec.id
         self._tail = Tail(self.factors)
         self._rows = 1 + self._tail.lookback_bars
-        names = [name for name in self._tail.columns if name in INDICATORS]
-        names = [name for name in names if name not in KLINE_FIELDS]
+        names = indicators_of(self.factors)
         settled = IndicatorTail(names, spec.interval).lookback_bars if names else 0
         self.bars = self._rows + settled
         self.window = Window(spec.interval, spec.symbols, self.bars + later_bars)
@@ -126,6 +125,17 @@ class Engine:
             return self.window.digest(release.bar_ms, self.bars)
         except ValueError:
             return ""
+
+
+def indicators_of(factors: Sequence[Factor]) -> list[str]:
+    """The indicators among the columns that factors need, by name."""
+    columns = {column for factor in factors for column in factor.columns}
+    return sorted(one for one in columns if one in INDICATORS and one not in KLINE_FIELDS)
+
+
+def history_bars(spec: LiveSpec) -> int:
+    """Bars before a bar that its values need, those that settle indicators included."""
+    return Engine(spec, 0).bars - 1
 
 
 def _shares(rows: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from alphamill.errors import AlphamillError, GiveUp, RetryLater
 from alphamill.frames import KLINE_FIELDS, Interval, times_ms
 from alphamill.grid import index_at, open_ms
 from alphamill.market.exchange import Exchange
+from alphamill.market.stream import Absent, Closed
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between two times that the same bar i
 class ClosedBar:
     """A bar that has closed. at_ms: when it was here, on the exchange's clock, UTC epoch ms.
 
-    values: in the order of KLINE_FIELDS. source: "stream", "rest".
+    values: in the order of KLINE_FIELDS. source: "stream", "rest", "lake". skew_ms: this machine's
+    clock less the exchange's then. event: as a stream told it.
     """
 
     symbol: str
@@ -36,6 +38,11 @@ class ClosedBar:
     values: tuple[float, ...]
     at_ms: int
     source: str
+    skew_ms: int = 0
+    event: Closed | None = None
+
+
+Heard = queue.SimpleQueue[ClosedBar | Absent]  # what a follower waits for
 
 
 class ExchangeTime(Protocol):
@@ -63,11 +70,7 @@ class RestFiller:
     """
 
     def __init__(
-        self,
-        exchange: Exchange,
-        clock: Clock,
-        now_ms: ExchangeTime,
-        heard: queue.SimpleQueue[ClosedBar],
+        self, exchange: Exchange, clock: Clock, now_ms: ExchangeTime, heard: Heard
     ) -> None:
         self._exchange, self._clock, self._now_ms = exchange, clock, now_ms
         self._heard = heard

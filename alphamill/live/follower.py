@@ -11,17 +11,27 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import pyarrow as pa
 import redis
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake, read_klines
-from alphamill.live.feed import ClosedBar, ExchangeTime, RestFiller, Streams, bars_of, closed_bars
+from alphamill.live.arrival_log import ArrivalLog
+from alphamill.live.feed import (
+    ClosedBar,
+    ExchangeTime,
+    Heard,
+    RestFiller,
+    Streams,
+    bars_of,
+    closed_bars,
+)
 from alphamill.live.following import Following
 from alphamill.live.journal import Journal
 from alphamill.live.lease import Lease
@@ -30,11 +40,13 @@ from alphamill.live.signals import Link
 from alphamill.live.stream import SignalStream
 from alphamill.live.webhook import Courier, Webhook
 from alphamill.market.exchange import Exchange
+from alphamill.market.stream import Absent
 
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0  # between two looks at the register, and at the lease
 _PACK_S = 3600.0
+_NOTE_S = 60.0  # between two writes of arrivals
 _AGAIN_S = 1.0  # between two tries to reach Redis
 _SLICE_S = 0.25  # the longest wait for a bar
 
@@ -66,7 +78,7 @@ class Follower:
 
     heard: closed bars from streams and REST, put there by other threads. streams: told what to
     hear. now_ms: the exchange's clock. egress: as the limiter's. who: this process, for people.
-    secret: signs webhooks. arrived: told of every bar that is heard.
+    secret: signs webhooks.
     """
 
     def __init__(
@@ -76,21 +88,21 @@ class Follower:
         client: redis.Redis,
         exchange: Exchange,
         streams: Streams,
-        heard: queue.SimpleQueue[ClosedBar],
+        heard: Heard,
         clock: Clock,
         now_ms: ExchangeTime,
         *,
         egress: str = "",
         who: str = "",
         secret: str = "",
-        arrived: Callable[[ClosedBar], None] = lambda _: None,
     ) -> None:
         self.market = market
         self.problems: dict[str, str] = {}  # a live, "redis", "rest" or "register" -> what it is
         self._lake, self._redis, self._exchange = lake, client, exchange
         self._streams, self._heard = streams, heard
         self._clock, self._now_ms = clock, now_ms
-        self._who, self._secret, self._arrived = who, secret, arrived
+        self._who, self._secret = who, secret
+        self._arrivals = ArrivalLog(lake, market)
         self._register = Register(lake)
         self._lease = Lease(client, f"{market}:{egress}" if egress else market.value)
         self._filler: RestFiller | None = None
@@ -98,7 +110,8 @@ class Follower:
         self._beginning: dict[str, tuple[Entry, Future[_Live], list[ClosedBar]]] = {}
         self._aside = ThreadPoolExecutor(1, "follower-aside")  # what must not hold up a release
         self._leads = False
-        self._looked_s = self._packed_s = self._again_s = -1e9
+        self._published_ms = 0
+        self._looked_s = self._packed_s = self._again_s = self._noted_s = -1e9
 
     @property
     def leads(self) -> bool:
@@ -119,18 +132,37 @@ class Follower:
             self._clock.sleep(_SLICE_S)
             return
         self._adopt_begun()
-        for bar in self._bars():
-            self._hand_out(bar)
+        for one in self._news():
+            if isinstance(one, Absent):
+                self._arrivals.absent(one)
+            else:
+                self._hand_out(one)
         now_ms = self._now_ms()
         for live in self._lives.values():
             live.following.tick(now_ms)
             self._deliver(live)
         self._fill(now_ms)
+        if self._arrivals.full or self._clock.monotonic_s() - self._noted_s >= _NOTE_S:
+            self._noted_s = self._clock.monotonic_s()
+            self._note(now_ms)
+
+    def _note(self, now_ms: int) -> None:
+        """Write when bars arrived; what cannot be written is not kept."""
+        if tables := self._arrivals.take(now_ms):
+            self._aside.submit(self._write, tables)
+
+    def _write(self, tables: Sequence[tuple[str, pa.Table]]) -> None:
+        for key, table in tables:
+            try:
+                self._lake.write(key, table, {})
+            except AlphamillError as error:
+                _log.warning("arrivals are not on record: %s", error)
 
     def close(self) -> None:
         """Stop; another may follow at once."""
         self._stand_by()
-        self._aside.shutdown(cancel_futures=True)
+        self._aside.shutdown(wait=False, cancel_futures=True)
+        self._write(self._arrivals.take(self._now_ms()))
         try:
             self._lease.let_go()
         except RetryLater as error:
@@ -257,7 +289,7 @@ class Follower:
             except AlphamillError as error:
                 _log.warning("the days of live %s stay in parts: %s", entry.id, error)
 
-    def _bars(self) -> Iterator[ClosedBar]:
+    def _news(self) -> Iterator[ClosedBar | Absent]:
         """What was heard, until the next release is due."""
         now_ms = self._now_ms()
         dues = [live.following.due_ms for live in self._lives.values()]
@@ -270,12 +302,14 @@ class Follower:
             return
 
     def _hand_out(self, bar: ClosedBar) -> None:
-        self._arrived(bar)
+        # Later than all that was published before: so a row's time tells which bars it knew.
+        now_ms = max(self._now_ms(), self._published_ms + 1)
+        self._arrivals.heard(bar, now_ms)
         for _, _, heard in self._beginning.values():
             heard.append(bar)
         for live in self._lives.values():
             if live.wants(bar):
-                live.following.arrived(bar.symbol, bar.bar_ms, bar.values, self._now_ms())
+                live.following.arrived(bar.symbol, bar.bar_ms, bar.values, now_ms)
 
     def _fill(self, now_ms: int) -> None:
         missing: dict[tuple[str, Interval, int], None] = {}
@@ -290,6 +324,7 @@ class Follower:
 
     def _push(self, name: str, links: Sequence[Link]) -> None:
         """To Redis at once; if that fails, later and from the lake."""
+        self._published_ms = max(self._published_ms, links[-1].row.published_at)
         live = self._lives.get(name)
         if live is None:
             return  # it is only beginning, and behind

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 from collections.abc import Iterable
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.frames import Interval, Market
-from alphamill.live.feed import ClosedBar
+from alphamill.live.feed import ClosedBar, Heard
 from alphamill.market.exchange import Exchange
-from alphamill.market.stream import Closed, Event, KlineStreams, Notice
+from alphamill.market.stream import Absent, Closed, Event, KlineStreams, Notice
 from alphamill.market.stream.client import StreamClient
 
 _log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class Listener:
         url: str,
         exchange: Exchange,
         clock: Clock,
-        heard: queue.SimpleQueue[ClosedBar],
+        heard: Heard,
         speed: float = 1.0,
     ) -> None:
         self.problem = ""
@@ -92,8 +91,19 @@ class Listener:
             bar = event.bar
             at_ms = event.received_ms - event.skew_ms
             self._heard.put(
-                ClosedBar(bar.symbol, bar.interval, bar.open_ms, bar.values, at_ms, "stream")
+                ClosedBar(
+                    bar.symbol,
+                    bar.interval,
+                    bar.open_ms,
+                    bar.values,
+                    at_ms,
+                    "stream",
+                    event.skew_ms,
+                    event,
+                )
             )
+        elif isinstance(event, Absent):
+            self._heard.put(event)
         elif isinstance(event, Notice):
             _log.info("streams: %s", event.text)
 

@@ -36,13 +36,15 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A bar as the live had it: when it came, UTC epoch ms, and its values (KLINE_FIELDS)."""
+    """A bar as the live took it: when, UTC epoch ms, and its values (KLINE_FIELDS)."""
 
     at_ms: int
     values: tuple[float, ...]
 
 
-Bars = Mapping[tuple[str, int], Heard]  # (symbol, open time) -> what was heard
+# (symbol, open time) -> what was heard of it, in order; a row published at the very time when a bar
+# was taken knew that bar.
+Bars = Mapping[tuple[str, int], Sequence[Heard]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Parity:
     rows: int = 0
     unchecked_rows: int = 0  # whose bars the lake does not have yet
     differences: list[Difference] = field(default_factory=list)
+    by_row: dict[int, Counter[Why]] = field(default_factory=dict)  # by seq
 
     @property
     def values(self) -> int:
@@ -105,13 +108,15 @@ def check_parity(
         if at is None or at < one.factor.lookback_bars or not bars.known(at):
             result.unchecked_rows += 1
             continue
-        result.rows += 1
-        result.counts[Why.EQUAL] += len(row.values)
+        counts = Counter({Why.EQUAL: len(row.values)})
         for difference in _differences(row, one, batch[row.factor][at], at, bars):
-            result.counts[Why.EQUAL] -= 1
-            result.counts[difference.why] += 1
+            counts[Why.EQUAL] -= 1
+            counts[difference.why] += 1
             if difference.why is Why.UNEXPLAINED or len(result.differences) < kept:
                 result.differences.append(difference)
+        result.rows += 1
+        result.counts += counts
+        result.by_row[row.seq] = counts
     return result
 
 
@@ -157,18 +162,21 @@ class _Bars:
         """Where a symbol is in the panel."""
         return self._column[symbol]
 
-    def fault(self, symbol: str, at: int, published_ms: int) -> Why | None:
+    def fault(self, symbol: str, at: int, row: Signal) -> Why | None:
         """What was wrong with a bar when a row was published; None if it was as it is now."""
-        bar_ms = int(self._truth.times_ms[at])
+        bar_ms = self.open_ms(at)
         true = tuple(float(self._truth[name][at, self._column[symbol]]) for name in KLINE_FIELDS)
-        heard = self._heard.get((symbol, bar_ms))
         there = not np.isnan(true[3])
-        if heard is None:
+        heard = self._heard.get((symbol, bar_ms), ())
+        if bar_ms == row.bar_time and symbol in row.absent:
+            return Why.LATE if heard else Why.ABSENT if there else None
+        if not heard:
             before = self._listened_ms is None or bar_ms < self._listened_ms
             return Why.ABSENT if there and not before else None
-        if heard.at_ms > published_ms:
+        in_time = [one for one in heard if one.at_ms <= row.published_at]
+        if not in_time:
             return Why.LATE
-        if not there or _bits(heard.values) != _bits(true):
+        if not there or _bits(in_time[-1].values) != _bits(true):
             return Why.CORRECTED
         return None
 
@@ -184,7 +192,7 @@ def _differences(
         whose = "" if one.crosses else symbol
         if whose not in reasons:
             within = (*row.symbols, *row.absent) if one.crosses else (symbol,)
-            reasons[whose] = _reason(within, one.factor, at, row.published_at, bars)
+            reasons[whose] = _reason(within, one.factor, at, row, bars)
         why, because = reasons[whose] or (Why.UNEXPLAINED, None)
         yield Difference(
             row.seq, row.factor, row.bar_time, row.revision, symbol, published, value, why, because
@@ -192,12 +200,12 @@ def _differences(
 
 
 def _reason(
-    symbols: Sequence[str], factor: Factor, at: int, published_ms: int, bars: _Bars
+    symbols: Sequence[str], factor: Factor, at: int, published: Signal, bars: _Bars
 ) -> tuple[Why, tuple[str, int]] | None:
     """The newest bar in the factor's window that was not then what it is now."""
     for row in range(at, at - factor.lookback_bars - 1, -1):
         for symbol in symbols:
-            if why := bars.fault(symbol, row, published_ms):
+            if why := bars.fault(symbol, row, published):
                 return why, (symbol, bars.open_ms(row))
     return None
 

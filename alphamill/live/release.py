@@ -33,7 +33,7 @@ class Cause(StrEnum):
 class Release:
     """A bar to compute and publish.
 
-    bar_ms: its open time. revision: 0 for the first time. present, absent: of the expected symbols.
+    bar_ms: its open time. revision: 0 for the first time. present, absent: of the followed symbols.
     signal: whether the quorum is met. A release of cause EARLIER is to be published only if it says
     something else than the one before.
     """
@@ -82,7 +82,7 @@ class ReleaseRule:
         return open_ms(self.interval, self._next)
 
     def expect(self, symbols: Collection[str]) -> None:
-        """From the next bar on expect these symbols: some were delisted or are back."""
+        """From the next bar on wait for these symbols alone: the others do not trade."""
         self._expected = set(symbols)
 
     def arrived(self, symbol: str, bar_ms: int, now_ms: int) -> list[Release]:
@@ -120,7 +120,7 @@ class ReleaseRule:
         found = [
             (symbol, open_ms(self.interval, index))
             for index, out in sorted(self._out.items())
-            for symbol in sorted(out.absent)
+            for symbol in sorted(out.absent & self._expected)
         ]
         for index in range(self._next, index_at(self.interval, now_ms)):
             rest = self._expected - self._arrived.get(index, set())
@@ -142,11 +142,12 @@ class ReleaseRule:
         return pending or now_ms <= self._close_ms(index) + self.correct_within_ms
 
     def _first_due(self, now_ms: int) -> Release | None:
-        here = self._arrived.get(self._next, set()) & self._expected
-        whole = here == self._expected
+        followed = set(self.symbols)
+        here = self._arrived.get(self._next, set()) & followed
+        whole = here >= self._expected
         if not whole and now_ms < self._close_ms(self._next) + self.release_ms:
             return None
-        out = _Released(set(here), self._expected - here)
+        out = _Released(here, followed - here)
         self._arrived.pop(self._next, None)
         self._out[self._next] = out
         release = self._release(self._next, out, Cause.WHOLE if whole else Cause.DEADLINE)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from alphamill.live.arrival_log import Lags
 from alphamill.live.book import Book
+from alphamill.live.follow_up import Checked
 from alphamill.live.parity import Parity, Why
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, State
@@ -79,20 +81,18 @@ def signals_table(rows: Sequence[Signal]) -> RenderableType:
     return table
 
 
-def parity_view(parity: Parity, shown: int = 10) -> RenderableType:
-    """Counts by reason, and the differences that matter."""
+def parity_view(checked: Checked, newest: Parity, shown: int = 10) -> RenderableType:
+    """Counts of all checks by reason, and the differences that the newest found."""
     table = empty_table(">values", ">share", "published values that")
+    values = checked.counts.total()
     for why in Why:
-        count = parity.counts[why]
-        share = count / parity.values if parity.values else None
-        table.add(whole(count), percent(share, 3), _WHY[why])
+        count = checked.counts[why]
+        table.add(whole(count), percent(count / values if values else None, 3), _WHY[why])
     parts: list[RenderableType] = [table]
-    if parity.unchecked_rows:
-        parts.append(
-            Text(f"{whole(parity.unchecked_rows)} rows wait for bars that the lake lacks: fetch")
-        )
-    wrong = [one for one in parity.differences if one.why is Why.UNEXPLAINED]
-    named = wrong or parity.differences
+    if not values:
+        parts.append(Text("nothing to compare yet: bars must be two minutes old, and in the lake"))
+    wrong = [one for one in newest.differences if one.why is Why.UNEXPLAINED]
+    named = wrong or newest.differences
     if named:
         details = empty_table(">seq", "bar", "factor", "symbol", ">published", ">batch", "because")
         for one in named[:shown]:
@@ -110,6 +110,26 @@ def parity_view(parity: Parity, shown: int = 10) -> RenderableType:
         if len(named) > shown:
             parts.append(Text(f"and {whole(len(named) - shown)} more: --json", style="dim"))
     return Group(*parts)
+
+
+def arrivals_view(all_bars: Lags, worst: Sequence[tuple[str, Lags]]) -> RenderableType:
+    """When bars arrived after their close: of all symbols, then of the worst."""
+    table = empty_table(
+        "", ">bars", ">never", ">late", ">median ms", ">p99 ms", ">longest ms", ">by REST"
+    )
+    for name, lags in (("all", all_bars), *worst):
+        table.add(
+            name,
+            whole(lags.bars),
+            percent(lags.missing_frac, 2),
+            whole(lags.late),
+            whole(lags.median_ms),
+            whole(lags.p99_ms),
+            whole(lags.longest_ms),
+            whole(lags.by_source["rest"]),
+        )
+    reasons = ", ".join(f"{reason} {whole(count)}" for reason, count in all_bars.reasons.items())
+    return Group(table, Text(f"absent at first: {reasons}")) if reasons else table
 
 
 def book_table(books: Sequence[Book]) -> RenderableType:

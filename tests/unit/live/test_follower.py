@@ -13,10 +13,13 @@ from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
 from alphamill.lake import Lake
 from alphamill.live import Journal, Register, State, follow_chain
 from alphamill.live import follower as followers
+from alphamill.live.arrival_log import read_heard
 from alphamill.live.feed import ClosedBar
 from alphamill.live.follower import Follower
 from alphamill.live.stream import SignalStream
 from alphamill.market.memory import FakeExchange
+from alphamill.market.stream import Absent
+from alphamill.market.stream.arrivals import ClosedBy, Source
 from tests.deadlines import ANSWER_S, wait_for
 from tests.unit.live.test_engine import BAR, SYMBOLS, market, spec, values_at
 from tests.unit.live.test_following import check
@@ -241,3 +244,30 @@ def test_an_exchange_that_does_not_answer_is_a_problem_and_passes(world):
     world.bar(follower, 41)
     assert world.rows()
     assert follow_chain(world.journal.read())[2] is None
+
+
+def test_arrivals_are_on_record(world):
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40, absent=("CUSDT",))
+    absent = Absent(
+        "CUSDT",
+        Interval.M1,
+        int(world.panel.times_ms[40]),
+        world.clock.now_ms(),
+        "its close was not told",
+    )
+    follower.heard.put(absent)
+    wait(lambda: (follower.step(), world.rows())[1], "REST to bring the bar", follower)
+    follower.close()
+    start_ms = int(world.panel.times_ms[40])
+    found = list(read_heard(world.lake, Market.SPOT, Interval.M1, start_ms, start_ms + BAR))
+    by_symbol = {}
+    for arrival, taken_ms, values in found:
+        assert (taken_ms is None) == (arrival.received_ms is None)
+        by_symbol.setdefault(arrival.symbol, []).append((arrival, values))
+    assert by_symbol.keys() == {"CUSDT"}  # of the others no frame was given
+    last, values = by_symbol["CUSDT"][-1]
+    assert (last.source, last.closed_by) == (Source.REST, ClosedBy.REST)
+    assert last.reason in ("its close was not told", "")
+    assert values == tuple(values_at(world.panel, 40, SYMBOLS.index("CUSDT")))

@@ -37,7 +37,8 @@ class Session:
         for symbol in symbols:
             bar = values or values_at(self.panel, row, SYMBOLS.index(symbol))
             now_ms = bar_ms + BAR + at_ms
-            self.heard.setdefault((symbol, bar_ms), Heard(now_ms, tuple(map(float, bar))))
+            heard = Heard(now_ms, tuple(map(float, bar)))
+            self.heard.setdefault((symbol, bar_ms), []).append(heard)
             self.following.arrived(symbol, bar_ms, bar, now_ms)
 
     def parity(self, truth=None, rows=None):

@@ -154,7 +154,12 @@ def test_a_delisted_symbol_is_not_waited_for_and_counts_against_the_quorum():
     live = rule()
     live.expect("ABC")
     releases = arrive(live, "ABC", 0, BAR + 5)
-    assert [(one.cause, one.signal) for one in releases] == [(Cause.WHOLE, False)]
+    assert [(one.cause, one.signal, one.absent) for one in releases] == [
+        (Cause.WHOLE, False, {"D", "E"})
+    ]
+    assert live.missing(BAR + 10) == []
+    [revision] = [*live.arrived("D", 0, BAR + 50), *live.tick(BAR + 2_050)]  # it trades after all
+    assert (revision.cause, revision.signal) == (Cause.LATE, True)
 
 
 def test_who_takes_over_may_revise_what_was_released_before():
