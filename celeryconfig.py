@@ -10,6 +10,7 @@ from alphamill.stages.registry import STAGES, task_name
 
 _settings = load_settings()
 _SWEEP = task_name("sweep")
+_CHECK_LIVES = task_name("check_lives")
 
 broker_url, _address = for_celery(_settings.broker_url or _settings.redis_url)
 broker_connection_retry_on_startup = True  # workers may start before Redis does
@@ -44,7 +45,7 @@ task_default_exchange = "alphamill"
 task_default_queue = task_default_routing_key = Queue.CONTROL.value
 task_create_missing_queues = False  # a misspelt queue is an error, not a queue that nobody reads
 task_routes = {task_name(name): {"queue": stage.queue.value} for name, stage in STAGES.items()}
-task_routes[_SWEEP] = {"queue": Queue.CONTROL.value}
+task_routes[_SWEEP] = task_routes[_CHECK_LIVES] = {"queue": Queue.CONTROL.value}
 
 # A task that dies with its worker comes back; the ledger counts its attempts and ends a poisonous
 # one, which Celery alone would run for ever.
@@ -75,5 +76,6 @@ timezone = "UTC"
 # Exactly one beat. A tick that nobody could serve is worth nothing later.
 beat_scheduler = "workers.beat:Scheduler"  # one line a minute for a broker that takes nothing
 beat_schedule = {
-    "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": _first}}
+    "sweep": {"task": _SWEEP, "schedule": 1.0, "options": {"expires": 5, "priority": _first}},
+    "check_lives": {"task": _CHECK_LIVES, "schedule": 3600.0, "options": {"expires": 1800}},
 }

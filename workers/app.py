@@ -22,7 +22,11 @@ app = Celery(
     "alphamill",
     config_source="celeryconfig",
     # The stages too: what is loaded before the fork is shared by the children.
-    include=["workers.tasks", *(f"{stages.__name__}.{file.name}" for file in _STAGE_FILES)],
+    include=[
+        "workers.tasks",
+        "workers.lives",
+        *(f"{stages.__name__}.{file.name}" for file in _STAGE_FILES),
+    ],
 )
 
 _announcer = Announcer()

@@ -29,7 +29,7 @@ from click.testing import CliRunner
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
-from alphamill.stack.pools import POOLS
+from alphamill.stack.pools import POOLS, STREAM
 from producers.cli import main
 from tests.deadlines import ANSWER_S, end_s, stack_s, start_s, wait_for, wait_for_all
 
@@ -201,9 +201,10 @@ def test_every_worker_comes_up_with_its_queues(stack, client):
     def pools() -> set[str]:
         return {worker.pool for worker in presence.here()}
 
-    wait_for_all(POOLS, pools, "five workers", within_s=stack_s())
+    wait_for_all([*POOLS, STREAM], pools, "six workers", within_s=stack_s())
     for worker in presence.here():
-        assert set(worker.queues) == set(POOLS[worker.pool].queues)
+        queues = () if worker.pool == STREAM else POOLS[worker.pool].queues
+        assert set(worker.queues) == set(queues)
         assert stack[0][worker.pool].process.pid == worker.pid, "the service's own process"
 
 
@@ -237,7 +238,7 @@ def test_flower_beyond_loopback_wants_a_password(services, redis_port, folder, l
 def test_every_health_check_finds_its_service(services, stack, flower, client, redis_port, folder):
     commands, port = stack
     ours = [name for name in commands if "healthcheck" in services[name]]
-    assert set(ours) == {*POOLS, "beat", "flower"}
+    assert set(ours) == {*POOLS, STREAM, "beat", "flower"}
     for name in ours:
         told = environment(services[name], redis_port, folder)
         assert healthy(services[name], told, port), name

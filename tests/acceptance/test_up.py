@@ -17,7 +17,7 @@ import pytest
 
 from alphamill.ledger.presence import Presence
 from alphamill.stack.embedded_redis import answers, free_port
-from alphamill.stack.pools import POOLS
+from alphamill.stack.pools import POOLS, STREAM
 from tests.deadlines import ANSWER_S, stack_s, start_s, wait_for_all, work_s
 from tests.loopback import listens
 
@@ -275,7 +275,7 @@ def test_only_workers_that_compute_load_a_compiler(place):
     # One that was killed is listed until its announcement expires.
     here = [worker for worker in place.presence().here() if psutil.pid_exists(worker.pid)]
     compilers = {worker.pool: maps_llvm(worker.pid) for worker in here}
-    expected = {pool: pool in ("features", "evaluate") for pool in POOLS}
+    expected = {pool: pool in ("features", "evaluate") for pool in (*POOLS, STREAM)}
     assert compilers == expected
 
 

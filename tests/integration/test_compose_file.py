@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from alphamill.settings import ENVIRONMENT, Settings, Tier, load_settings
-from alphamill.stack.pools import POOLS
+from alphamill.stack.pools import POOLS, STREAM
 from producers.cli import COMMANDS
 from producers.run.metrics import AUTH_VARIABLE
 
@@ -174,7 +174,7 @@ def test_every_pool_has_one_service_of_its_name(services):
         for name, one in services.items()
         if one.get("command", [""])[0] == "worker"
     }
-    assert workers == {pool: ["worker", pool] for pool in POOLS}
+    assert workers == {pool: ["worker", pool] for pool in (*POOLS, STREAM)}
 
 
 def test_there_is_exactly_one_beat_and_one_flower(services):
