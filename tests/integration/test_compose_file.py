@@ -22,6 +22,11 @@ KEYS = {
     f"ALPHAMILL_LLM_{middle}API_KEY{end}"
     for middle in ("", *(f"{tier.value.upper()}_" for tier in Tier))
     for end in ("", "_FILE")
+} | {"ALPHAMILL_WEBHOOK_SECRET", "ALPHAMILL_WEBHOOK_SECRET_FILE"}
+OF_ONE_MACHINE = {  # of the workers control and stream, which are not elsewhere
+    "ALPHAMILL_NOTIFY_URL",
+    "ALPHAMILL_WEBHOOK_SECRET",
+    "ALPHAMILL_WEBHOOK_SECRET_FILE",
 }
 OF_LIBRARIES = {
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"),
@@ -203,8 +208,7 @@ def test_every_setting_key_and_credential_reaches_every_container_of_ours(servic
             assert wanted <= set(one["environment"]), name
             assert one["env_file"][0]["path"] == ".env", "what a user names otherwise"
     for name, one in of_workers["services"].items():
-        # Notices are sent by the control worker, which is elsewhere.
-        assert wanted - {"ALPHAMILL_NOTIFY_URL"} == set(one["environment"]), name
+        assert wanted - OF_ONE_MACHINE == set(one["environment"]), name
 
 
 def test_every_service_can_be_asked_how_it_is(services, of_workers):
