@@ -27,7 +27,7 @@ from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Signal, State, follow_chain
 from alphamill.live.spec import CORRECT_WITHIN_S, QUORUM, RELEASE_S, LiveSpec
 from alphamill.redis_store import as_text, connect
-from alphamill.runs.find import finished_run
+from alphamill.runs.finished import finished_run
 from alphamill.settings import Settings
 from producers import options
 

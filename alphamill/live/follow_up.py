@@ -33,12 +33,16 @@ _TIME = pa.timestamp("ms", tz="UTC")
 
 PARITY = pa.schema(
     [
-        pa.field("seq", pa.int64(), nullable=False),  # of the published row
-        pa.field("factor", pa.string(), nullable=False),
-        pa.field("bar_time", _TIME, nullable=False),
-        pa.field("revision", pa.int32(), nullable=False),
-        pa.field("values", pa.int32(), nullable=False),
-        *(pa.field(why.value, pa.int32(), nullable=False) for why in Why),
+        pa.field("seq", pa.int64(), nullable=False),  # number of the published row
+        pa.field("factor", pa.string(), nullable=False),  # its hash
+        pa.field("bar_time", _TIME, nullable=False),  # open time of the bar
+        pa.field("revision", pa.int32(), nullable=False),  # 0 for the first row of the bar
+        pa.field("values", pa.int32(), nullable=False),  # published in that row: the sum of these
+        pa.field("equal", pa.int32(), nullable=False),  # to batch's, to the bit
+        pa.field("late", pa.int32(), nullable=False),  # differ: a bar came after the release
+        pa.field("absent", pa.int32(), nullable=False),  # differ: a bar never came
+        pa.field("corrected", pa.int32(), nullable=False),  # differ: a bar was another then
+        pa.field("unexplained", pa.int32(), nullable=False),  # differ for no known reason
     ]
 )
 
@@ -101,7 +105,7 @@ def check(lake: Lake, entry: Entry, now_ms: int) -> tuple[Parity, Checked]:
     if rows:
         parity = compare(lake, entry, rows)
         rows = rows[: len(rows) - parity.unchecked_rows] if parity.unchecked_rows else rows
-        _keep(lake, entry.id, rows, parity)
+        keep(lake, entry.id, rows, parity)
     checked = Checked(
         before.rows + parity.rows,
         before.counts + parity.counts,
@@ -157,7 +161,8 @@ def _covered_ms(lake: Lake, spec: LiveSpec, symbol: str, now_ms: int) -> int:
     return 0
 
 
-def _keep(lake: Lake, live: str, rows: list[Signal], parity: Parity) -> None:
+def keep(lake: Lake, live: str, rows: list[Signal], parity: Parity) -> None:
+    """Write what became of rows' values, a file a day of bars."""
     by_day: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         counts = parity.by_row.get(row.seq)

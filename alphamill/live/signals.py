@@ -31,7 +31,7 @@ SIGNALS = pa.schema(
         pa.field("factor", pa.string(), nullable=False),  # its hash; "" in a row of missed bars
         pa.field("bar_time", _TIME, nullable=False),  # open time of the bar
         pa.field("close_time", _TIME, nullable=False),  # its end: the open time of the next
-        pa.field("revision", pa.int32(), nullable=False),
+        pa.field("revision", pa.int32(), nullable=False),  # 0 for the first row of the bar
         pa.field("published_at", _TIME, nullable=False),  # the exchange's clock
         pa.field("state", pa.string(), nullable=False),  # State
         pa.field("reason", pa.string(), nullable=False),  # of no signal or missed bars, else ""
@@ -40,11 +40,11 @@ SIGNALS = pa.schema(
         pa.field("values", pa.list_(pa.float64()), nullable=False),  # one a symbol; NaN for none
         pa.field("ranks", pa.list_(pa.float64()), nullable=False),  # 0 lowest to 1 highest
         pa.field("weights", pa.list_(pa.float64()), nullable=False),  # target, of gross exposure 1
-        pa.field("absent", pa.list_(pa.string()), nullable=False),
+        pa.field("absent", pa.list_(pa.string()), nullable=False),  # followed, and not there
         pa.field("data", pa.string(), nullable=False),  # hash of the bars that it was made of
         pa.field("code", pa.string(), nullable=False),  # version of the code that made it
         pa.field("previous", pa.string(), nullable=False),  # hash of the row before
-        pa.field("hash", pa.string(), nullable=False),
+        pa.field("hash", pa.string(), nullable=False),  # SHA-256 of the row's payload
     ]
 )
 

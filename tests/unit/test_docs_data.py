@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,19 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.lake import FundingSeries, Series
+from alphamill.lake import FundingSeries, Lake, Series
 from alphamill.lake.upgrade import manifest_key
+from alphamill.live import Journal, Register
+from alphamill.live.arrival_log import ArrivalLog
+from alphamill.live.follow_up import check, keep
+from alphamill.live.parity import Parity, Why
 from alphamill.market import Damaged
+from alphamill.market.stream import Absent
 from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
 from alphamill.stages.bring import keep_damaged
 from alphamill.testing import work_market
+from tests.unit.live.test_journal import SPEC, START, signal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNS = REPOSITORY / "tests" / "data" / "runs_of_2026_11.tar.xz"
@@ -32,6 +39,7 @@ STANDS_FOR = {
     "RUN-1h-HASH": r"[a-z]+-[0-9a-f]{16}-\w+-[0-9a-f]+",
     "START-END": r"\d+-\d+",
     "NAME": "[^/]+",
+    "000000000000": r"\d{12}(-\d{12})?",
     "2021-04": r"\d{4}-\d{2}",
     "close": r"\w+",
     "shard-0": r"shard-\d+",
@@ -79,7 +87,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
+    publish_live(lake)
     return [*keys, *lake.list(""), library_key(spec, Interval.H1)]
+
+
+def publish_live(lake: Lake) -> None:
+    """What a live leaves: itself, a row, its bars' arrivals, a check."""
+    entry = Register(lake).start(SPEC, START)
+    journal = Journal(lake, entry.id, START)
+    journal.append([signal(live=entry.id)])
+    log = ArrivalLog(lake, Market.SPOT)
+    log.absent(Absent("BTCUSDT", Interval.H1, START, START, "its close was not told"))
+    for key, table in log.take(START):
+        lake.write(key, table, {})
+    check(lake, entry, START)
+    rows = [link.row for link in journal.read()]
+    keep(lake, entry.id, rows, Parity(by_row={0: Counter({Why.EQUAL: 2})}))
 
 
 def test_every_key_that_is_written_stands_in_the_tree(written: list[str]) -> None:

@@ -185,11 +185,11 @@ def test_binances_streams_go_with_binances_api_alone():
     local = BinanceSettings(
         spot_url="http://127.0.0.1:8001", um_stream_url="ws://127.0.0.1:8001/um/"
     )
-    assert local.streams_for(Market.SPOT) == ""
+    assert local.streams_for(Market.SPOT) == "ws://127.0.0.1:8001"
     assert local.streams_for(Market.USD_M) == "ws://127.0.0.1:8001/um"
     assert local.streams_for(Market.COIN_M) == "wss://dstream.binance.com"
     testnet = BinanceSettings(um_url="https://testnet.binancefuture.com")
-    assert testnet.streams_for(Market.USD_M) == ""
+    assert testnet.streams_for(Market.USD_M) == "wss://testnet.binancefuture.com"
 
 
 @pytest.mark.parametrize("name", ["ALPHAMILL_CONFIG", *ENVIRONMENT, *KEYS])

@@ -13,7 +13,7 @@ def test_task_names_and_queues_are_those_that_messages_on_their_way_have():
         "llm.quick_scan": ["propose.quick_scan"],
         "llm.detailed_analysis": ["propose.detailed_analysis"],
         "llm.final_verification": ["veto"],
-        "control": ["publish", "sweep"],
+        "control": ["publish", "sweep", "check_lives"],
     }
     routes = {f"alphamill.{name}": queue for queue, names in queues.items() for name in names}
     assert {name for name in app.tasks if name.startswith("alphamill.")} == set(routes)
