@@ -192,7 +192,7 @@ def test_a_full_disk_publishes_nothing(lake, journal, monkeypatch):
     assert follow_chain(journal.read())[::2] == (2, None)
 
 
-SPEC = LiveSpec(Market.SPOT, Interval.M1, ("A", "B"), (Followed("close", "f" * 16),))
+SPEC = LiveSpec(Market.SPOT, Interval.M1, ("AUSDT", "BUSDT"), (Followed("close", "f" * 16),))
 
 
 def test_a_live_is_started_once_and_stopped(lake):
