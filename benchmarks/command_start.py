@@ -88,11 +88,12 @@ def helps() -> Iterator[tuple[str, ...]]:
             yield from ((name, inner) for inner in found.list_commands(context))
 
 
-def processor_s(arguments: tuple[str, ...], environment: dict[str, str]) -> tuple[float, int]:
-    """User and system time of one process, and its exit code."""
+def processor_s(start: Start, build: Path, around: dict[str, str]) -> tuple[float, int]:
+    """User and system time of one process of that build, and its exit code."""
     with subprocess.Popen(
-        [sys.executable, *arguments],
-        env=environment,
+        [sys.executable, *start.arguments],
+        cwd=build,  # whose modules come before all others
+        env=around,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -129,8 +130,8 @@ def measured(home: Path, builds: list[Path], times: int, only: str, bytecode: Pa
         figures = []
         for build in builds:
             around = environment(home, build, bytecode)
-            processor_s(start.arguments, around)  # compiles, and brings files into memory
-            spent = [processor_s(start.arguments, around) for _ in range(times)]
+            processor_s(start, build, around)  # compiles, and brings files into memory
+            spent = [processor_s(start, build, around) for _ in range(times)]
             figures.append(statistics.median(seconds for seconds, _ in spent))
             failed = any(code for _, code in spent) and start.shown.split()[-1] not in FAILS
             if build == builds[0]:

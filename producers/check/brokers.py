@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-import amqp
 import redis
 
 from alphamill.redis_address import CLUSTER, is_cluster, shown
@@ -47,6 +46,8 @@ def _redis_check(url: str) -> Check:
 
 
 def _amqp_check(url: str) -> Check:
+    import amqp  # the few whose broker is no Redis
+
     parts = urlsplit(url)
     tls = parts.scheme == "amqps"
     try:

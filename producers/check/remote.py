@@ -24,7 +24,6 @@ from alphamill.report.values import moment, plain, whole
 from alphamill.settings import KEY_VARIABLE, BinanceSettings, Endpoint, Settings, Tier
 from producers.check.local import Check, fail, failed, ok, quick_client, warn
 from producers.check.models import offers
-from producers.check.unlisted import unlisted_check
 
 _TIMEOUT_S = 5.0
 _SKEW_MS = 1000.0
@@ -160,6 +159,8 @@ def _endpoint_checks(
     if not missing:
         yield ok("models", "each tier's model is offered there")
         return
+    from producers.check.unlisted import unlisted_check  # a gateway, which few need
+
     with ThreadPoolExecutor(len(missing)) as pool:
         yield from pool.map(
             lambda model: unlisted_check(settings, endpoint, model, models[model]), missing
