@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from alphamill.errors import FactorError, GiveUp
+from alphamill.evaluation import Grade
 from alphamill.evaluation.weights import portfolio_weights
 from alphamill.factors import OPERATORS, compute, zoo
 from alphamill.factors.operators import Family, Kind
@@ -28,6 +29,7 @@ from alphamill.live.export import (
     factor_in,
     from_expression,
     from_live,
+    from_run,
     json_text,
     pandas_text,
     strategy_text,
@@ -38,6 +40,7 @@ from alphamill.live.export.pandas_module import function_name
 from alphamill.live.export.source import definitions
 from alphamill.live.signals import FIRST, Link
 from alphamill.live.stream import SignalStream
+from alphamill.runs.rows import as_traded
 from producers.live import live
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/klines/spot"
@@ -567,6 +570,26 @@ def test_what_candles_do_not_hold_is_followed_or_refused(strategy_of):
 def test_an_unknown_factor_names_those_that_are(text):
     with pytest.raises(GiveUp, match=f"there are: 1 {SPEC.factors[0].factor}, 2 "):
         from_live(SPEC.id, SPEC, text)
+
+
+def test_what_a_run_sold_is_exported_turned():
+    """As a live follows it: a high value is to be held."""
+    judged = types.SimpleNamespace(
+        traded=as_traded("close / open", -1), verdict=Grade.PREDICTIVE, interval=Interval.H4
+    )
+    spec = types.SimpleNamespace(
+        market=Market.USD_M,
+        segments=types.SimpleNamespace(horizon_bars=6),
+        portfolio=types.SimpleNamespace(weighting="zscore", quantiles=5),
+    )
+    found = types.SimpleNamespace(id="mine-1", spec=spec, factor={"1": judged}.__getitem__)
+    exported = from_run(found, "1")
+    assert exported.factor == read_given("-(close / open)")
+    said = json.loads(json_text(exported))
+    assert (said["run"], said["verdict"], said["interval"]) == ("mine-1", "predictive", "4h")
+    assert (said["orientation"], said["horizon_bars"]) == ("high", 6)
+    with pytest.raises(GiveUp, match="by rank, not by zscore"):
+        strategy_text(exported)
 
 
 def run(*words):
