@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _ASK_TIME_S = 300.0  # frames tell the time as well
 _AGAIN_S = 10.0  # where it did not answer
+_PATIENCE_MS, _SILENT_MS = 2_500, 10_000  # see KlineStreams
 
 
 class Listener:
@@ -40,7 +41,16 @@ class Listener:
     ) -> None:
         self.problem = ""
         self._exchange, self._clock, self._heard = exchange, clock, heard
-        self._streams = KlineStreams(market, url, (), clock, speed=speed)
+        # Waits of a network's own are as long as ever beside a clock that is faster.
+        self._streams = KlineStreams(
+            market,
+            url,
+            (),
+            clock,
+            patience_ms=round(_PATIENCE_MS * speed),
+            silent_ms=round(_SILENT_MS * speed),
+            speed=speed,
+        )
         self._skew_ms = 0
         self._ask_at_s = -1e9
         self._wanted: frozenset[tuple[str, Interval]] = frozenset()

@@ -121,6 +121,7 @@ def demo(
             market = _market(stack, intervals, symbols)
             run = _mine(stack, market, intervals)
             _show(stack.settings, run, market, Console())
+            _follow(stack, run, intervals[0])
         click.echo(f"everything is stopped again; {time.monotonic() - started_s:.0f} s")
     if run.state is not RunState.DONE:
         raise SystemExit(options.EXIT_FAILED)
@@ -151,6 +152,9 @@ class _Stack:
     settings: Settings
     exchange_url: str
     keep_up: Callable[[], None]
+    supervisor: Supervisor
+    env: Mapping[str, str]
+    source: tuple[str, ...]  # options of `sim exchange`
 
 
 @contextmanager
@@ -192,12 +196,16 @@ def _stack(home: Path, replay: Path | None, interval: Interval) -> Iterator[_Sta
                 lambda: _reads(f"http://127.0.0.1:{llm_port}/v1/models"),
             ),
         ]
-        services = [*simulators, *worker_services(home, env, flower_port)]
+        services = [*simulators, *worker_services(home, env, flower_port, streams=False)]
         with starting([service.name for service in services]) as is_up:
             supervisor.start(services, is_up=is_up)
         say(f"all is up; Flower on http://127.0.0.1:{flower_port} while this runs")
         os.environ.update(env)  # this process submits to that stack and to no other
-        yield _Stack(load_settings(), exchange_url, lambda: keep_up(supervisor, embedded))
+
+        def keep() -> None:
+            keep_up(supervisor, embedded)
+
+        yield _Stack(load_settings(), exchange_url, keep, supervisor, env, tuple(source))
     finally:
         with uninterrupted():
             say("stopping ...")
@@ -296,6 +304,15 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
     click.echo(f"run {run.id}: {len(market.symbols)} symbols, {', '.join(intervals)}", err=True)
     rate = FetchRate(client, settings)
     return wait_for_run(ledger, run.id, each=stack.keep_up, rate=rate)
+
+
+def _follow(stack: _Stack, run: RunRecord, interval: Interval) -> None:
+    """Follow the best of what was found, over bars near the market's end."""
+    from producers.run.demo_live import Stage, follow  # tables and kernels: at the end
+
+    if run.state is RunState.DONE:
+        stage = Stage(stack.supervisor, stack.env, stack.source, stack.keep_up)
+        follow(stage, run.id, interval)
 
 
 def _show(settings: Settings, run: RunRecord, market: _Market, console: Console) -> None:

@@ -36,8 +36,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "producers.cli", *arguments]
 
 
-def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> list[Service]:
-    """A worker a pool, beat and Flower; ready when it says so in Redis, or its port answers."""
+def worker_services(
+    home: Path, env: Mapping[str, str], flower_port: int, *, streams: bool = True
+) -> list[Service]:
+    """A worker a pool, beat and Flower; ready when it says so in Redis, or its port answers.
+
+    streams: also one that follows lives.
+    """
     presence = Presence(open_client(env["ALPHAMILL_REDIS_URL"], socket_timeout=5))
     # Workers of other machines, and dead ones that Redis has not forgotten yet, are not ours.
     others = {worker.name for worker in presence.here()}
@@ -49,9 +54,10 @@ def worker_services(home: Path, env: Mapping[str, str], flower_port: int) -> lis
         Service(f"worker-{pool}", command("worker", pool), env, lambda pool=pool: is_here(pool))  # type: ignore[misc]
         for pool in POOLS
     ]
-    workers.append(
-        Service(f"worker-{STREAM}", command("worker", STREAM), env, lambda: is_here(STREAM))
-    )
+    if streams:
+        workers.append(
+            Service(f"worker-{STREAM}", command("worker", STREAM), env, lambda: is_here(STREAM))
+        )
     schedule = str(home / "beat-schedule")
     beat = Service("beat", command("beat", "--schedule", schedule), env)
     page = command("flower", "--port", str(flower_port))

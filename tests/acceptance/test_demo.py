@@ -17,10 +17,13 @@ import redis
 from alphamill.factors import compute, parse
 from alphamill.frames import KLINE_FIELDS, Interval, Panel
 from alphamill.indicators import INDICATORS
+from alphamill.lake import Lake
 from alphamill.ledger import JobRecord, RedisLedger, RunRecord
+from alphamill.live import Journal, Register, State, follow_chain
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.report.values import usd, whole
+from alphamill.runs.rows import as_traded
 from alphamill.settings import LedgerSettings
 from alphamill.sim.market import DEFAULT_PLANTED, SyntheticMarket, generate
 from alphamill.stack.embedded_redis import EmbeddedRedis
@@ -88,9 +91,10 @@ def test_the_terminal_shows_leaderboard_costs_and_where_the_files_lie(ended):
     out = ended.command.out
     factors = ended.table("factors")
     assert factors["verdict"].iloc[0] in out
-    for expression, known in zip(factors["expression"], factors["hash"], strict=True):
-        begins = expression[:40].rsplit(" ", 1)[0]  # the rest may go on in the next line
-        assert f"{known[:8]}  {begins}" in out or f"{known[:8]}  -({begins}" in out
+    for row in factors.itertuples():
+        traded = as_traded(row.expression, row.direction)
+        begins = traded[:40].rsplit(" ", 1)[0]  # the rest may go on in the next line
+        assert f"{row.hash[:8]}  {begins}" in out
     totals = ended.usage["totals"]
     (total,) = [line for line in out.splitlines() if line.startswith("total")]
     for measure in ("requests", "prompt_tokens", "completion_tokens"):
@@ -215,6 +219,19 @@ def test_a_planted_factor_was_found(ended):
 
 def _ranks(expression: str, panel: Panel) -> pd.DataFrame:
     return pd.DataFrame(compute(parse(expression, fields=INDICATORS), panel)).rank(axis=1)
+
+
+def test_the_best_factor_was_followed_live_and_equals_batch(ended):
+    [said] = re.findall(r"(\d+) of (\d+) values equal to batch to the bit", ended.command.out)
+    assert said[0] == said[1] == str(10 * N_SYMBOLS)
+    lake = Lake(str(ended.folder.parents[1]))
+    [live] = Register(lake).all()
+    journal = Journal(lake, live.id, live.started_ms)
+    rows, head, broken = follow_chain(journal.read())
+    assert (broken, rows >= 10) == (None, True)
+    assert [followed.run for followed in live.spec.factors] == [ended.run.id]
+    assert {link.row.state for link in journal.read()} <= {State.SIGNAL}
+    assert head == journal.head.hash
 
 
 def test_no_log_holds_a_traceback(ended):
