@@ -17,18 +17,14 @@ from rich.text import Text
 from alphamill.clock import SystemClock
 from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Grade
-from alphamill.evaluation.correlation import MIN_SYMBOLS
 from alphamill.frames import Interval, Market
 from alphamill.grid import next_ms
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
-from alphamill.live.choose import followed_by_hand, followed_from, one_interval, worth
 from alphamill.live.journal import Journal
 from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Signal, State, follow_chain
 from alphamill.live.spec import CORRECT_WITHIN_S, QUORUM, RELEASE_S, LiveSpec
-from alphamill.redis_store import as_text, connect
-from alphamill.runs.finished import finished_run
 from alphamill.settings import Settings
 from producers import options
 
@@ -126,6 +122,9 @@ def start(
       alphamill live start --expr "-ts_zscore(close, 24)" --interval 1m \\
         --symbols BTCUSDT,ETHUSDT,BNBUSDT
     """
+    from alphamill.live.choose import followed_from, one_interval, worth  # loads the language
+    from alphamill.runs.finished import finished_run
+
     settings = options.settings()
     if interval and len(interval) > 1:
         raise click.UsageError("a live follows one interval")
@@ -177,6 +176,10 @@ def start(
 
 
 def _by_hand(expressions: Sequence[str], horizon: int) -> tuple[Any, ...]:
+    if not expressions:
+        return ()
+    from alphamill.live.choose import followed_by_hand  # loads the language
+
     try:
         return followed_by_hand(expressions, horizon)
     except FactorError as error:
@@ -185,6 +188,7 @@ def _by_hand(expressions: Sequence[str], horizon: int) -> tuple[Any, ...]:
 
 def _check_followable(settings: Settings, spec: LiveSpec, webhook: str) -> None:
     """Raise click.UsageError for what no follower could follow."""
+    from alphamill.evaluation.correlation import MIN_SYMBOLS
     from alphamill.market.venues import VENUES
     from producers.submit.listing import check_listed
 
@@ -198,6 +202,8 @@ def _check_followable(settings: Settings, spec: LiveSpec, webhook: str) -> None:
         )
     if webhook and not webhook.startswith(("http://", "https://")):
         raise click.UsageError("--webhook is no http(s):// address")
+    from alphamill.redis_store import connect
+
     check_listed(settings, spec.market, spec.symbols, connect(settings))
 
 
@@ -322,6 +328,8 @@ def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) ->
     for link in journal.read(first):
         yield link.payload
         next_seq = link.row.seq + 1
+    from alphamill.redis_store import as_text, connect
+
     client = connect(settings)
     key = SignalStream(client, entry.id).key
     while True:
@@ -483,6 +491,8 @@ def _exchange(settings: Settings, market: Market) -> Binance:
 
     binance = settings.binance
     pool = binance_pool(binance, market, binance.requests_per_minute)
+    from alphamill.redis_store import connect
+
     gate = ExchangeGate(RedisLimiter(connect(settings)), pool, binance.weight_frac, _PATIENCE_S)
     return Binance(market, binance.url(market), gate, SystemClock(), binance.timeout_s)
 
@@ -606,6 +616,8 @@ def _exported(
     if text is None:
         raise click.UsageError("which FACTOR? give its number or hash, or an expression by --expr")
     if run is not None:
+        from alphamill.runs.finished import finished_run
+
         return from_run(finished_run(settings, run, (RunKind.MINE,)), text)
     _, entry, _ = _one(settings, live_id)
     return from_live(entry.id, entry.spec, text)

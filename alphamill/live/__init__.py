@@ -7,11 +7,16 @@ journal  the rows in the lake, each written once
 register which lives there are, in the lake
 """
 
-from alphamill.live.journal import Head, Journal
-from alphamill.live.register import Entry, Register
-from alphamill.live.release import Cause, Release, ReleaseRule
-from alphamill.live.signals import SIGNALS, Broken, Link, Signal, State, follow_chain
-from alphamill.live.spec import Followed, LiveSpec
+from typing import TYPE_CHECKING
+
+from alphamill.on_demand import export_on_demand
+
+if TYPE_CHECKING:
+    from alphamill.live.journal import Head, Journal
+    from alphamill.live.register import Entry, Register
+    from alphamill.live.release import Cause, Release, ReleaseRule
+    from alphamill.live.signals import SIGNALS, Broken, Link, Signal, State, follow_chain
+    from alphamill.live.spec import Followed, LiveSpec
 
 __all__ = [
     "SIGNALS",
@@ -30,3 +35,5 @@ __all__ = [
     "State",
     "follow_chain",
 ]
+
+export_on_demand(__name__)

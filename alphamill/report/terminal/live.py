@@ -3,66 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from alphamill.live.arrival_log import Lags
-from alphamill.live.book import Book
-from alphamill.live.follow_up import Checked
-from alphamill.live.parity import Parity, Why
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, State
-from alphamill.report.terminal.tables import empty_table
+from alphamill.report.terminal.tables import NotedTable, empty_grid, empty_table
 from alphamill.report.values import NOTHING, moment, number, percent, plain, whole
 
+if TYPE_CHECKING:  # they compute, which few of these tables need
+    from alphamill.live.arrival_log import Lags
+    from alphamill.live.book import Book
+    from alphamill.live.follow_up import Checked
+    from alphamill.live.parity import Parity
+
 _SHOWN_SYMBOLS = 4
-_WHY = {
-    Why.EQUAL: "equal to batch to the bit",
-    Why.LATE: "differ: a bar came after the release",
-    Why.ABSENT: "differ: a bar never came",
-    Why.CORRECTED: "differ: a bar was another when it came",
-    Why.UNEXPLAINED: "differ for no known reason",
+_WHY = {  # by the values of parity.Why
+    "equal": "equal to batch to the bit",
+    "late": "differ: a bar came after the release",
+    "absent": "differ: a bar never came",
+    "corrected": "differ: a bar was another when it came",
+    "unexplained": "differ for no known reason",
 }
 
 
 def lives_table(entries: Sequence[tuple[Entry, int, Signal | None]]) -> RenderableType:
     """A row a live: entry, rows of its chain, its newest row."""
-    table = empty_table("live", "state", "market", ">factors", ">symbols", ">rows", "last bar")
+    headers = ("state", "market", ">rows", "last bar", ">factors", ">symbols")
+    cells = []
     for entry, rows, last in entries:
         spec = entry.spec
-        table.add(
-            entry.id,
-            "followed" if entry.active else "stopped",
-            f"{spec.market.value} {spec.interval.value}",
-            whole(len(spec.factors)),
-            whole(len(spec.symbols)),
-            whole(rows),
-            NOTHING if last is None else moment(last.bar_time),
+        cells.append(
+            (
+                "followed" if entry.active else "stopped",
+                f"{spec.market.value} {spec.interval.value}",
+                whole(rows),
+                NOTHING if last is None else moment(last.bar_time),
+                whole(len(spec.factors)),
+                whole(len(spec.symbols)),
+            )
         )
-    return table
+    notes = [Text(entry.id) for entry, _, _ in entries]
+    return NotedTable(headers, cells, notes, "rows: of its chain", spare=2)
 
 
 def factors_table(entry: Entry, newest: dict[str, Signal]) -> RenderableType:
     """What a live follows, and what its factors said last."""
-    table = empty_table("factor", "verdict", ">promised IC", ">horizon", "said", "expression")
+    headers = ("said", ">horizon", ">IC|promised IC", "verdict")
+    cells, notes = [], []
     for followed in entry.spec.factors:
         row = newest.get(followed.factor)
-        said = NOTHING if row is None else row.state.value.replace("_", " ")
-        table.add(
-            followed.factor[:8],
-            followed.verdict or "by hand",
-            number(followed.promised_ic, 4, signed=True),
-            whole(followed.horizon_bars),
-            said,
-            plain(followed.expression, 60),
+        cells.append(
+            (
+                NOTHING if row is None else row.state.value.replace("_", " "),
+                whole(followed.horizon_bars),
+                number(followed.promised_ic, 4, signed=True),
+                followed.verdict or "by hand",
+            )
         )
-    return table
+        notes.append(Text(f"{followed.factor[:8]}  {plain(followed.expression)}"))
+    legend = "horizon: bars that a signal is held for. IC: RankIC that the verdict was given on."
+    return NotedTable(headers, cells, notes, legend)
 
 
 def signals_table(rows: Sequence[Signal]) -> RenderableType:
-    """Rows of a chain: the strongest positions of each."""
-    table = empty_table(">seq", "bar", ">rev", "factor", ">there", "target weights, or why none")
+    """Rows of a chain: the strongest positions of each, in a last column that is folded."""
+    grid = empty_grid(">", "", ">", "", ">", "", gap=2)
+    grid.add("seq", "bar", "rev", "factor", "there", "target weights, or why none")
     for row in rows:
         weights = sorted(zip(row.symbols, row.weights, strict=True), key=lambda one: -abs(one[1]))
         shown = " ".join(
@@ -70,7 +79,7 @@ def signals_table(rows: Sequence[Signal]) -> RenderableType:
         )
         more = f" and {len(weights) - _SHOWN_SYMBOLS} more" if len(weights) > _SHOWN_SYMBOLS else ""
         said = f"{shown}{more}" if row.state is State.SIGNAL else plain(row.reason, 80)
-        table.add(
+        grid.add(
             whole(row.seq),
             moment(row.bar_time),
             whole(row.revision),
@@ -78,16 +87,18 @@ def signals_table(rows: Sequence[Signal]) -> RenderableType:
             f"{len(row.symbols)}/{row.expected}",
             said or "nothing to hold",
         )
-    return table
+    return grid
 
 
 def parity_view(checked: Checked, newest: Parity, shown: int = 10) -> RenderableType:
     """Counts of all checks by reason, and the differences that the newest found."""
+    from alphamill.live.parity import Why
+
     table = empty_table(">values", ">share", "published values that")
     values = checked.counts.total()
     for why in Why:
         count = checked.counts[why]
-        table.add(whole(count), percent(count / values if values else None, 3), _WHY[why])
+        table.add(whole(count), percent(count / values if values else None, 3), _WHY[why.value])
     parts: list[RenderableType] = [table]
     if not values:
         parts.append(Text("nothing to compare yet: bars must be two minutes old, and in the lake"))
@@ -114,12 +125,12 @@ def parity_view(checked: Checked, newest: Parity, shown: int = 10) -> Renderable
 
 def arrivals_view(all_bars: Lags, worst: Sequence[tuple[str, Lags]]) -> RenderableType:
     """When bars arrived after their close: of all symbols, then of the worst."""
-    table = empty_table(
-        "", ">bars", ">never", ">late", ">median ms", ">p99 ms", ">longest ms", ">by REST"
+    headers = (
+        *(">bars", ">never", ">late", ">median|median ms", ">p99|p99 ms", ">longest|longest ms"),
+        ">REST|by REST",
     )
-    for name, lags in (("all", all_bars), *worst):
-        table.add(
-            name,
+    cells = [
+        (
             whole(lags.bars),
             percent(lags.missing_frac, 2),
             whole(lags.late),
@@ -128,44 +139,46 @@ def arrivals_view(all_bars: Lags, worst: Sequence[tuple[str, Lags]]) -> Renderab
             whole(lags.longest_ms),
             whole(lags.by_source["rest"]),
         )
+        for _, lags in (("", all_bars), *worst)
+    ]
+    notes = [Text("all symbols"), *(Text(symbol) for symbol, _ in worst)]
     reasons = ", ".join(f"{reason} {whole(count)}" for reason, count in all_bars.reasons.items())
-    return Group(table, Text(f"absent at first: {reasons}")) if reasons else table
+    legend = (
+        "Milliseconds from the bar's end to its arrival, on the exchange's clock. never, late: not "
+        "by stream when it was waited for no longer; REST: asked for. By the share that never came."
+        f"{f' Absent at first: {reasons}.' if reasons else ''}"
+    )
+    return NotedTable(headers, cells, notes, legend, spare=1)
 
 
 def book_table(books: Sequence[Book]) -> RenderableType:
     """Forward books: what was earned, traded at the open and a bar later."""
-    table = empty_table(
-        "factor",
-        ">bars",
-        ">silent",
-        ">gross",
-        ">net",
-        ">net later",
-        ">live IC",
-        ">95 % of it",
-        ">IC",
-        "health",
+    headers = (
+        *(">bars", ">net", ">IC|live IC", ">low|IC's low", ">high|IC's high", ">was|IC promised"),
+        *("health", ">gross", ">later|net, a bar later", ">silent|bars without a signal"),
     )
-    for book in books:
-        ic = book.ic
-        interval = f"{number(ic.low, 3, signed=True)} {number(ic.high, 3, signed=True)}"
-        table.add(
-            book.followed.factor[:8],
+    cells = [
+        (
             whole(book.signals),
-            whole(book.silent),
-            percent(float(book.at_open.gross.sum())),
             percent(float(book.at_open.net.sum())),
-            percent(float(book.a_bar_later.net.sum())),
-            number(ic.mean, 4, signed=True),
-            interval,
-            number(book.followed.promised_ic, 4, signed=True),
+            number(book.ic.mean, 3, signed=True),
+            number(book.ic.low, 3, signed=True),
+            number(book.ic.high, 3, signed=True),
+            number(book.followed.promised_ic, 3, signed=True),
             book.decay.health.value,
+            percent(float(book.at_open.gross.sum())),
+            percent(float(book.a_bar_later.net.sum())),
+            whole(book.silent),
         )
-    legend = Text(
+        for book in books
+    ]
+    notes = [
+        Text(f"{book.followed.factor[:8]}  {plain(book.followed.expression)}") for book in books
+    ]
+    legend = (
         "gross, net: sums of returns on the capital, traded at the open after the bar, as verdicts "
-        "are; later: every trade a bar later. IC: what the verdict was given on. health: weakening "
-        "is less than that, dead less than half; of factors that hold at most 5 % are called so "
-        "within 8,760 bars.",
-        style="dim",
+        "are; later: every trade a bar later. IC: live RankIC with its 95 % interval; was: what "
+        "the verdict was given on. health: weakening is less than that, dead less than half; of "
+        "factors that hold at most 5 % are called so within 8,760 bars."
     )
-    return Group(table, legend)
+    return NotedTable(headers, cells, notes, legend, spare=3)
