@@ -175,7 +175,8 @@ def work(url: str, redis_url: str, seconds: float) -> None:
                 ask(gate, link, f"/?weight={weight}", weight)
 
     clock = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
-    ask(gate, clock, "/time", 1)
+    with suppress(RetryLater):  # Redis may be gone before the last has begun
+        ask(gate, clock, "/time", 1)
     threads = [threading.Thread(target=loop, daemon=True) for _ in range(THREADS)]
     for thread in threads:
         thread.start()

@@ -7,6 +7,7 @@ minute of the record, and nothing of what it published.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ __all__ = ["HEARD", "ArrivalLog", "Lags", "read_heard"]
 
 HEARD = pa.schema(
     [
-        *ARRIVALS,
+        *(field for field in ARRIVALS if field.name != "interval"),  # the path states it
         pa.field("taken_time", pa.timestamp("ms", tz="UTC")),  # by the lives, the exchange's clock
         *(pa.field(name, pa.float64()) for name in KLINE_FIELDS),
     ]
@@ -121,21 +122,26 @@ def read_heard(
         if day < first:
             continue
         table = lake.read(key)
-        values = zip(*(table[name].to_pylist() for name in KLINE_FIELDS), strict=True)
+        columns = (table[name].fill_null(math.nan).to_pylist() for name in KLINE_FIELDS)
+        values = zip(*columns, strict=True)
         taken = table["taken_time"].cast(pa.int64()).to_pylist()
-        arrivals = arrivals_of(table.select(ARRIVALS.names))
+        stated = pa.array([interval.value] * table.num_rows, pa.string())
+        at = ARRIVALS.get_field_index("interval")
+        whole = table.add_column(at, ARRIVALS.field("interval"), stated)
+        arrivals = arrivals_of(whole.select(ARRIVALS.names))
         for arrival, taken_ms, row in zip(arrivals, taken, values, strict=True):
             if start_ms <= arrival.open_ms < end_ms:
                 yield arrival, taken_ms, row
 
 
 def _table(rows: list[_Heard]) -> pa.Table:
-    table = arrivals_table([one.arrival for one in rows])
+    table = arrivals_table([one.arrival for one in rows]).drop_columns(["interval"])
     taken = pa.array([one.taken_ms for one in rows], HEARD.field("taken_time").type)
     table = table.append_column(HEARD.field("taken_time"), taken)
     for at, name in enumerate(KLINE_FIELDS):
         table = table.append_column(
-            HEARD.field(name), pa.array([one.values[at] for one in rows], pa.float64())
+            HEARD.field(name),
+            pa.array([one.values[at] for one in rows], pa.float64(), from_pandas=True),
         )
     return table
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 FIRST = "0" * 64  # the hash before the first row's
 
 _TIME = pa.timestamp("ms", tz="UTC")
+_FIGURES = ("values", "ranks", "weights")
 _TIMES = ("bar_time", "close_time", "published_at")
 
 SIGNALS = pa.schema(
@@ -87,7 +88,7 @@ class Signal:
     def payload(self) -> str:
         """What is hashed."""
         row = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("values", "ranks", "weights"):
+        for name in _FIGURES:
             row[name] = [None if math.isnan(number) else number for number in row[name]]
         return json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -137,9 +138,12 @@ class Broken:
 
 def table_of(links: Sequence[Link]) -> pa.Table:
     """SIGNALS of rows and their hashes."""
-    columns = {name: [getattr(link.row, name) for link in links] for name in SIGNALS.names[:-1]} | {
-        "hash": [link.hash for link in links]
+    columns: dict[str, list[Any]] = {
+        name: [getattr(link.row, name) for link in links] for name in SIGNALS.names[:-1]
     }
+    for name in _FIGURES:  # no value is null in the lake
+        columns[name] = [[None if math.isnan(x) else x for x in row] for row in columns[name]]
+    columns["hash"] = [link.hash for link in links]
     return pa.table(columns, schema=SIGNALS)
 
 
@@ -157,7 +161,7 @@ def _signal(row: dict[str, Any]) -> Signal:
     row["state"] = State(row["state"])
     for name in ("symbols", "values", "ranks", "weights", "absent"):
         row[name] = tuple(row[name])
-    for name in ("values", "ranks", "weights"):
+    for name in _FIGURES:
         row[name] = tuple(math.nan if number is None else number for number in row[name])
     return Signal(**row)
 

@@ -41,6 +41,7 @@ from alphamill.market.funding.parse import funding_table
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.testing import FakeFunding, klines_at, put_klines, random_klines, work_market
 from tests.deadlines import work_s
+from tests.unit.test_docs_data import publish_live
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
@@ -88,6 +89,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     admit(run.lake, run.spec, H1, run.published.factors)
     assert look_up(run.lake, told, H1, Moment.START)
     more_bars(run.lake)
+    publish_live(run.lake)
     here = Path.cwd()
     os.chdir(home)
     try:
