@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -166,10 +167,13 @@ def start(
         options.print_json(_described(entry))
         return
     click.echo(entry.id)
-    bar_ms = next_ms(spec.interval, SystemClock().now_ms())
+    first = ""
+    if settings.binance.clock_speed == 1:  # else its clock is not this one
+        bar_ms = next_ms(spec.interval, SystemClock().now_ms())
+        first = f"; the first bar to be published closes at {_clock(bar_ms)} UTC"
     click.echo(
         f"{len(spec.factors)} factors over {len(spec.symbols)} symbols of {of.value} at "
-        f"{spec.interval.value}; the first bar to be published closes at {_clock(bar_ms)} UTC\n"
+        f"{spec.interval.value}{first}\n"
         f"see: alphamill live signals {entry.id} --follow",
         err=True,
     )
@@ -200,17 +204,28 @@ def _check_followable(settings: Settings, spec: LiveSpec, webhook: str) -> None:
             f"{MIN_SYMBOLS}; values are published",
             err=True,
         )
-    if webhook and not webhook.startswith(("http://", "https://")):
+    if webhook and not _is_address(webhook):
         raise click.UsageError("--webhook is no http(s):// address")
     from alphamill.redis_store import connect
 
-    check_listed(settings, spec.market, spec.symbols, connect(settings))
+    check_listed(settings, spec.market, spec.symbols, connect(settings), hint="")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or a bracket too few
+        return False
 
 
 def _lives(settings: Settings, text: str | None) -> tuple[Lake, list[Entry]]:
     """All lives, or the one with this id or unique beginning. GiveUp, naming what there is."""
     lake = Lake(settings.lake_uri)
-    entries = sorted(Register(lake).all(), key=lambda entry: -entry.started_ms)
+    found, damaged = Register(lake).survey()
+    for problem in damaged.values():
+        click.echo(problem, err=True)
+    entries = sorted(found, key=lambda entry: -entry.started_ms)
     if text is not None:
         fitting = [entry for entry in entries if entry.id.startswith(text)]
         if len(fitting) != 1:
@@ -344,6 +359,10 @@ def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) ->
         for _, entries in found or ():
             for name, fields in entries:
                 seq = int(as_text(name).partition("-")[0]) - 1
+                if seq > next_seq:  # Redis keeps the newest alone
+                    for link in journal.read(next_seq):
+                        yield link.payload
+                        next_seq = link.row.seq + 1
                 if seq >= next_seq:
                     yield as_text(fields[b"payload"])
                     next_seq = seq + 1

@@ -25,7 +25,11 @@ def check_lives() -> str:
     process = resources()
     lake = process.lake(process.settings.lake_uri)
     said = []
-    for entry in Register(lake).all():
+    entries, damaged = Register(lake).survey()
+    for problem in damaged.values():
+        said.append(problem)
+        _log.warning("not all lives can be read: %s", problem)
+    for entry in entries:
         try:
             said.append(f"{entry.id}: {_check(process, entry)}")
         except AlphamillError as error:  # the next hour tries again

@@ -203,15 +203,21 @@ class Follower:
 
     def _follow_register(self) -> None:
         try:
-            entries = {
-                entry.id: entry
-                for entry in self._register.all()
-                if entry.active and entry.spec.market is self.market
-            }
-            self.problems.pop("register", None)
+            found, damaged = self._register.survey()
         except AlphamillError as error:
             self.problems["register"] = str(error)
             return
+        problem = "; ".join(damaged.values())
+        if problem and problem != self.problems.get("register"):
+            _log.warning("not all lives can be read: %s", problem)
+        self.problems["register"] = problem
+        if not problem:
+            del self.problems["register"]
+        entries = {
+            entry.id: entry for entry in found if entry.active and entry.spec.market is self.market
+        }
+        for name in damaged.keys() & self._lives.keys():  # nobody stopped it
+            entries[name] = self._lives[name].entry
         for gone in self._lives.keys() - entries.keys():
             _log.info("live %s is followed no more", gone)
             self._lives.pop(gone).close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -69,24 +68,30 @@ class Register:
         key = f"{_FOLDER}/{live}.json"
         try:
             found = json.loads(self._lake.read_bytes(key))
+            stopped_ms = found["stopped_ms"]
             return Entry(
                 LiveSpec.from_message(found["spec"]),
                 int(found["started_ms"]),
-                found["stopped_ms"],
-                found.get("webhook", ""),
+                None if stopped_ms is None else int(stopped_ms),
+                str(found.get("webhook", "")),
             )
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, ValidationError) as error:
-            raise GiveUp(f"{key} is damaged: {error}") from error
+            raise GiveUp(f"{key!r} is damaged: {error}") from error  # a name may hold anything
 
-    def all(self) -> Iterator[Entry]:
-        """Every live, by id."""
+    def survey(self) -> tuple[list[Entry], dict[str, str]]:
+        """Every live that can be read, by id, and by its id why any other cannot."""
+        entries, damaged = [], {}
         for key in self._lake.list(_FOLDER):
             if key.endswith(".json"):
                 name = key.rpartition("/")[2].removesuffix(".json")
-                if (entry := self.find(name)) is not None:
-                    yield entry
+                try:
+                    if (entry := self.find(name)) is not None:
+                        entries.append(entry)
+                except GiveUp as error:
+                    damaged[name] = str(error)
+        return entries, damaged
 
     def _write(self, entry: Entry) -> None:
         content = {

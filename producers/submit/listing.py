@@ -22,6 +22,7 @@ _MAX_WAIT_S = 130.0  # two windows of the exchange's limit: workers may have the
 _FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
 _TO_CHECK_S = 3.0  # a check is not worth more: whoever cannot ask goes on
 _NAMED = 5
+_UNLISTED = "with --unlisted they are asked for all the same: the archive keeps what was delisted"
 
 
 def exchange_listing(
@@ -52,12 +53,17 @@ def exchange_listing(
 
 
 def check_listed(
-    settings: Settings, market: Market, symbols: Sequence[str], client: redis.Redis
+    settings: Settings,
+    market: Market,
+    symbols: Sequence[str],
+    client: redis.Redis,
+    *,
+    hint: str = _UNLISTED,
 ) -> None:
     """Raise click.UsageError for symbols that the exchange does not list, each with its nearest.
 
     Where it cannot be asked that is said, and nobody is kept from submitting: the workers may stand
-    elsewhere.
+    elsewhere. hint: a line after what is wrong, "" for none.
     """
     url = settings.binance.url(market)
     try:
@@ -73,8 +79,8 @@ def check_listed(
         told = [f"{symbol}{_hint(nearest_symbol(symbol, listed))}" for symbol in unknown[:_NAMED]]
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         raise click.UsageError(
-            f"{url} does not list {', '.join(told)}{more} on {market.value}\n"
-            "with --unlisted they are asked for all the same: the archive keeps what was delisted"
+            f"{url} does not list {', '.join(told)}{more} on {market.value}"
+            + (f"\n{hint}" if hint else "")
         )
 
 

@@ -73,12 +73,7 @@ def signals_table(rows: Sequence[Signal]) -> RenderableType:
     grid = empty_grid(">", "", ">", "", ">", "", gap=2)
     grid.add("seq", "bar", "rev", "factor", "there", "target weights, or why none")
     for row in rows:
-        weights = sorted(zip(row.symbols, row.weights, strict=True), key=lambda one: -abs(one[1]))
-        shown = " ".join(
-            f"{symbol} {weight:+.3f}" for symbol, weight in weights[:_SHOWN_SYMBOLS] if weight
-        )
-        more = f" and {len(weights) - _SHOWN_SYMBOLS} more" if len(weights) > _SHOWN_SYMBOLS else ""
-        said = f"{shown}{more}" if row.state is State.SIGNAL else plain(row.reason, 80)
+        said = _positions(row) if row.state is State.SIGNAL else plain(row.reason, 80)
         grid.add(
             whole(row.seq),
             moment(row.bar_time),
@@ -88,6 +83,15 @@ def signals_table(rows: Sequence[Signal]) -> RenderableType:
             said or "nothing to hold",
         )
     return grid
+
+
+def _positions(row: Signal) -> str:
+    weights = sorted(zip(row.symbols, row.weights, strict=True), key=lambda one: -abs(one[1]))
+    shown = " ".join(
+        f"{symbol} {weight:+.3f}" for symbol, weight in weights[:_SHOWN_SYMBOLS] if weight
+    )
+    more = f" and {len(weights) - _SHOWN_SYMBOLS} more" if len(weights) > _SHOWN_SYMBOLS else ""
+    return f"{shown}{more}"
 
 
 def parity_view(checked: Checked, newest: Parity, shown: int = 10) -> RenderableType:
@@ -105,7 +109,8 @@ def parity_view(checked: Checked, newest: Parity, shown: int = 10) -> Renderable
     wrong = [one for one in newest.differences if one.why is Why.UNEXPLAINED]
     named = wrong or newest.differences
     if named:
-        details = empty_table(">seq", "bar", "factor", "symbol", ">published", ">batch", "because")
+        details = empty_grid(">", "", "", "", ">", ">", "", gap=1)
+        details.add("seq", "bar", "factor", "symbol", "published", "batch", "because")
         for one in named[:shown]:
             because = "" if one.because is None else f"{one.because[0]} {moment(one.because[1])}"
             details.add(

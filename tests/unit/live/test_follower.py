@@ -139,6 +139,18 @@ def test_it_follows_what_the_register_says(world):
     assert follower._streams.wanted == set()
 
 
+def test_a_damaged_file_stops_no_live(world):
+    follower = world.follower()
+    world.begin(follower)
+    for name in (SPEC.id, "live-0"):
+        world.lake.write_bytes(f"lives/{name}.json", b"{")
+        world.clock.advance(3)
+        follower.step()
+        assert follower.following == [SPEC.id]
+        assert follower._streams.wanted == {(symbol, Interval.M1) for symbol in SYMBOLS}
+        assert name in follower.problems["register"]
+
+
 def test_one_follows_the_other_stands_by_and_takes_over(world):
     first, second = world.follower(), world.follower()
     world.begin(first)

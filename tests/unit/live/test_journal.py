@@ -1,7 +1,9 @@
 """Rows are published once, in a chain that shows every change."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -199,7 +201,7 @@ def test_a_live_is_started_once_and_stopped(lake):
     register = Register(lake)
     entry = register.start(SPEC, 5)
     assert register.start(SPEC, 9) == entry
-    assert list(register.all()) == [entry]
+    assert register.survey() == ([entry], {})
     assert register.find(SPEC.id) == entry
     stopped = register.stop(SPEC.id, 20)
     assert (stopped.stopped_ms, stopped.active) == (20, False)
@@ -212,7 +214,7 @@ def test_a_webhook_is_no_part_of_the_id(lake):
     register.start(SPEC, 5, webhook="http://127.0.0.1:9/one")
     assert register.start(SPEC, 6).webhook == "http://127.0.0.1:9/one"
     assert register.start(SPEC, 7, webhook="http://127.0.0.1:9/two").webhook.endswith("two")
-    assert len(list(register.all())) == 1
+    assert len(register.survey()[0]) == 1
 
 
 def test_a_live_that_is_not_there(lake):
@@ -222,6 +224,27 @@ def test_a_live_that_is_not_there(lake):
     lake.write_bytes("lives/live-1.json", b"{")
     with pytest.raises(GiveUp, match="damaged"):
         Register(lake).find("live-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("live-1", "{"),
+        ("live-1", "[]"),
+        ("live-1", '{"spec": []}'),
+        ("live-1", '{"spec": %s, "started_ms": 5, "stopped_ms": "never"}'),
+        ("live-\x1b[31m", "{}"),
+    ],
+)
+def test_a_damaged_file_hides_no_other_live(lake, name, content):
+    entry = Register(lake).start(SPEC, 5)
+    spec = json.dumps(SPEC.to_message())
+    (Path(lake.uri) / "lives" / f"{name}.json").write_text(content.replace("%s", spec))
+    entries, damaged = Register(lake).survey()
+    assert entries == [entry]
+    assert list(damaged) == [name]
+    assert "damaged" in damaged[name]
+    assert "\x1b" not in damaged[name]
 
 
 @pytest.mark.parametrize(

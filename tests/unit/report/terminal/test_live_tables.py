@@ -23,12 +23,15 @@ def test_rows_keep_their_number_factor_and_symbols(columns):
     rows = [
         signal(7, seq=1_234, symbols=("BTCUSDT", "ETHUSDT"), weights=(0.5, -0.5)),
         signal(8, seq=1_235, state=State.NO_SIGNAL, symbols=(), weights=(), reason="1 of 3 there"),
+        # who was there is named below the quorum too, and holds nothing
+        signal(9, seq=1_236, state=State.NO_SIGNAL, symbols=("BTCUSDT",), weights=()),
     ]
     text = shown(signals_table(rows), columns)
-    first, second = (line for line in text.splitlines() if "ffffffff" in line)
+    first, second, third = (line for line in text.splitlines() if "ffffffff" in line)
     assert first.split()[:6] == ["1,234", "2024-10-04", "00:07", "0", "ffffffff", "2/3"]
     assert "BTCUSDT" in first
     assert second.split()[:6] == ["1,235", "2024-10-04", "00:08", "0", "ffffffff", "0/3"]
+    assert third.split()[5] == "1/3"
     assert max(map(len, text.splitlines())) <= columns
 
 
