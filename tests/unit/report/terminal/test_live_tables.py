@@ -1,12 +1,15 @@
 """Lives on a terminal: whole figures however narrow it is."""
 
 import io
+from collections import Counter
 
 import pytest
 from rich.console import Console
 
 from alphamill.live import Entry, State
-from alphamill.report.terminal.live import factors_table, lives_table, signals_table
+from alphamill.live.follow_up import Checked
+from alphamill.live.parity import Difference, Parity, Why
+from alphamill.report.terminal.live import factors_table, lives_table, parity_view, signals_table
 from tests.unit.live.test_journal import SPEC, START, signal
 
 ENTRY = Entry(SPEC, START)
@@ -53,3 +56,17 @@ def test_a_live_is_named_whole(columns):
     table = shown(factors_table(ENTRY, {}), columns)
     assert "ffffffff  close" in table
     assert "by hand" in table
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_difference_keeps_its_symbol_and_figures(columns):
+    because = ("DOGEUSDT", START)
+    found = Difference(
+        12_345, "f" * 16, START, 1, "1000SATSUSDT", 0.142857, -0.25, Why.LATE, because
+    )
+    counts = Counter({Why.LATE: 1})
+    text = shown(parity_view(Checked(1, counts, 1, START), Parity(counts, 1, 0, [found])), columns)
+    (line,) = (line for line in text.splitlines() if "ffffffff" in line)
+    for cell in ("12345", "2024-10-04 00:00", "1000SATSUSDT", "0.142857", "-0.250000", "late"):
+        assert cell in line.replace(",", "")
+    assert "…" not in text
