@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -45,6 +46,9 @@ COMMANDS = {
     "sim": ("producers.run.sim", "sim", "Simulate"),
 }
 
+# What is looked for under a name of its own and is a form of another command.
+ELSEWHERE = {"compare": "`report A B`"}
+
 
 class _Commands(click.Group):
     """Loads a command's module when it is asked for."""
@@ -54,8 +58,11 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            close = [name for name in COMMANDS if name.startswith(cmd_name[:3])]
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = difflib.get_close_matches(cmd_name, COMMANDS, n=1) or [
+                name for name in COMMANDS if name.startswith(cmd_name[:3])
+            ]
+            meant = ELSEWHERE.get(cmd_name) or (close[0] if close else "")
+            hint = f"; did you mean {meant}?" if meant else ""
             ctx.fail(f"no command {cmd_name!r}{hint}")
         module, attribute, _ = COMMANDS[cmd_name]
         found = getattr(importlib.import_module(module), attribute)

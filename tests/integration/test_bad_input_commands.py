@@ -112,6 +112,8 @@ def last_line(result: Result) -> str:
         (("worker", "gpu"), "'gpu' is not one of 'fetch', 'features', 'evaluate', 'llm',"),
         (("worker", "fetch", "-c", "0"), "0 is not in the range x>=1"),
         (("stats",), "no command 'stats'; did you mean status?"),
+        (("reprot",), "no command 'reprot'; did you mean report?"),
+        (("compare", "A", "B"), "no command 'compare'; did you mean `report A B`?"),
         (("up", "--flower-port", "70000"), "70000 is not in the range 0<=x<=65535"),
         (("sim", "exchange", "--replay", "/nowhere"), "Directory '/nowhere' does not exist"),
         (("sim", "exchange", "--fault", "gremlins"), "gremlins"),
