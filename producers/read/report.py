@@ -5,17 +5,19 @@ from __future__ import annotations
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from alphamill.errors import GiveUp, Misconfigured
 from alphamill.jobs import RunKind
-from alphamill.report.comparison import Comparison, compare
-from alphamill.report.factor.tear_sheet import Subject, chosen, subjects
-from alphamill.report.page import RunPage, page_of, render
-from alphamill.runs.finished import finished_run
-from alphamill.runs.published import PublishedRun
 from producers import options
+
+if TYPE_CHECKING:
+    from alphamill.report.comparison import Comparison
+    from alphamill.report.factor.tear_sheet import Subject
+    from alphamill.report.page import RunPage
+    from alphamill.runs.published import PublishedRun
 
 _KINDS = (RunKind.MINE, RunKind.EVALUATE)
 
@@ -54,6 +56,9 @@ def report(
     """
     if len(runs) > 2 or len(names) > 2:
         raise click.UsageError("at most two runs and two factors stand side by side")
+    from alphamill.report.page import render  # plots, statistics, templates
+    from alphamill.runs.finished import finished_run
+
     settings = options.settings()
     found = [finished_run(settings, run, _KINDS) for run in runs or (None,)]
     page = _page(found, names)
@@ -73,6 +78,10 @@ def report(
 
 
 def _page(found: Sequence[PublishedRun], names: Sequence[str]) -> RunPage | Comparison:
+    from alphamill.report.comparison import compare
+    from alphamill.report.factor.tear_sheet import chosen
+    from alphamill.report.page import page_of
+
     if len(found) == 1 and len(names) < 2:
         return page_of(found[0], chosen(found[0], names[0]) if names else None)
     if len(found) == 2 and len(names) == 1:
@@ -84,6 +93,8 @@ def _page(found: Sequence[PublishedRun], names: Sequence[str]) -> RunPage | Comp
 
 
 def _best(run: PublishedRun) -> Subject:
+    from alphamill.report.factor.tear_sheet import subjects
+
     there = subjects(run)
     if not there:
         raise GiveUp(f"{run.id} has no factor to set beside another")

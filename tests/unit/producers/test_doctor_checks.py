@@ -17,7 +17,7 @@ from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.redis_address import shown
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
 from producers.check import local, remote
-from producers.check.doctor import ask_all
+from producers.check.examine import ask_all
 from producers.check.local import failed, ok
 from tests.deadlines import ANSWER_S
 from tests.loopback import Handler, serving
