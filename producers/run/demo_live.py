@@ -108,8 +108,8 @@ def _started(
         interval,
         symbols,
         followed,
-        release_ms=round(0.6 * interval.ms),
-        correct_within_ms=interval.ms,
+        release_ms=interval.ms,  # with the last of its symbols; a busy machine may take a second
+        correct_within_ms=4 * interval.ms,
     )
     entry = Register(lake).start(spec, now_ms)
     again = [*stage.source, "--port", str(port), "--now", _iso(now_ms), "--speed", f"{speed:g}"]
