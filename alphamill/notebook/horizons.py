@@ -11,8 +11,7 @@ from markupsafe import escape
 from alphamill.errors import GiveUp
 from alphamill.evaluation.out_of_sample import in_sample_deflated_sharpe
 from alphamill.notebook.score import PlottedScore
-from alphamill.report.factor.laid_out import turned
-from alphamill.report.values import number
+from alphamill.report.values import number, turned
 from alphamill.runs.figures import Measures
 
 

@@ -13,10 +13,9 @@ from alphamill.factors import Factor
 from alphamill.frames import FloatArray, Panel
 from alphamill.notebook.names import unknown
 from alphamill.report.drawing import Drawing
-from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import PLOTS, figures
 from alphamill.report.factor.tear_sheet import Piece, Subject, TearSheet, missing_bars
-from alphamill.report.values import amount, number, percent
+from alphamill.report.values import amount, number, percent, turned
 from alphamill.runs.figures import Measures
 from alphamill.runs.rows import Trial
 

@@ -11,7 +11,6 @@ import numpy as np
 from alphamill.evaluation import Grade
 from alphamill.report.caveats import spent_line
 from alphamill.report.factor.certificate import deflated_after_costs
-from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures, side_by_side
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
 from alphamill.report.legend import correlation
@@ -24,6 +23,7 @@ from alphamill.report.values import (
     percent,
     plain,
     probability,
+    turned,
     usd,
     whole,
 )

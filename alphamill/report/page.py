@@ -23,11 +23,11 @@ from alphamill.report import values
 from alphamill.report.caveats import page_caveats, spent_line
 from alphamill.report.comparison import Comparison
 from alphamill.report.factor.certificate import Certificate, certificate, deflated_after_costs
-from alphamill.report.factor.laid_out import turned
 from alphamill.report.factor.plots import figures
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
 from alphamill.report.legend import ORIENTED, SOLD, correlation, factors_legend, trials_legend
 from alphamill.report.plots.figures import Figure
+from alphamill.report.values import turned
 from alphamill.runs.figures import Measures
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.panels import SegmentFacts

@@ -140,3 +140,8 @@ def errors_text(errors: object) -> str:
     total = sum(errors.values())
     kinds = ", ".join(f"{plain(kind, 40)} {whole(count)}" for kind, count in errors.items())
     return f"{whole(total)} ({kinds})" if total else "0"
+
+
+def turned(figure: float | None, direction: int) -> float | None:
+    """A figure of the factor as written, in the direction that it is traded."""
+    return None if figure is None else direction * figure

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from alphamill.evaluation import Gate
 from alphamill.report.caveats import funding_line
-from alphamill.report.factor.tear_sheet import TearSheet
 from alphamill.report.values import NOTHING, number, percent, plain, probability, real, usd, whole
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial
+
+if TYPE_CHECKING:
+    from alphamill.report.factor.tear_sheet import TearSheet
 
 _SYMBOLS_TOLD = 6
 

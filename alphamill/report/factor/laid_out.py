@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from alphamill.evaluation import Segment, default_lags, newey_west_t
 from alphamill.evaluation.correlation import mean_ic
 from alphamill.evaluation.score import LAGS_PER_HORIZON
 from alphamill.frames import FloatArray, Month, months_between
-from alphamill.report.factor.tear_sheet import TearSheet
 from alphamill.report.plots.figures import STRIP, TOP, Panel, across, panel
 from alphamill.report.plots.scales import Scale
 from alphamill.runs.figures import Measures
+
+if TYPE_CHECKING:
+    from alphamill.report.factor.tear_sheet import TearSheet
 
 DAY_MS = 86_400_000
 FIRST = TOP + STRIP  # where the first panel over time begins: segments are named above it
@@ -249,8 +252,3 @@ def bounds(found: Sequence[tuple[float, float]]) -> FloatArray:
         for side in (-1, 1)
     ]
     return np.array(ends, dtype=np.float64)
-
-
-def turned(figure: float | None, direction: int) -> float | None:
-    """A figure of the factor as written, in the direction that it is traded."""
-    return None if figure is None else direction * figure

@@ -22,7 +22,6 @@ from alphamill.report.factor.laid_out import (
     grouped,
     mean_and_error,
     rolling,
-    turned,
 )
 from alphamill.report.legend import correlation
 from alphamill.report.plots.figures import (
@@ -38,7 +37,7 @@ from alphamill.report.plots.figures import (
     panel,
 )
 from alphamill.report.plots.scales import Scale, Tick, time_ticks, widened
-from alphamill.report.values import number, whole
+from alphamill.report.values import number, turned, whole
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _PHASES = 48  # at most so many are drawn

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.evaluation import Gate
-from alphamill.report.factor.laid_out import turned
 from alphamill.report.legend import correlation
 from alphamill.report.terminal.tables import empty_grid, empty_table
 from alphamill.report.values import (
@@ -23,6 +22,7 @@ from alphamill.report.values import (
     plain,
     probability,
     real,
+    turned,
     usd,
     whole,
 )

@@ -13,7 +13,6 @@ from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import bars_lines, caveats, terms_line
 from alphamill.report.factor.certificate import deflated_after_costs
-from alphamill.report.factor.laid_out import turned
 from alphamill.report.legend import ORIENTED, SOLD, factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
 from alphamill.report.values import (
@@ -26,6 +25,7 @@ from alphamill.report.values import (
     plain,
     probability,
     real,
+    turned,
     whole,
 )
 from alphamill.runs.published import PublishedRun
