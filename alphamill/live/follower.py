@@ -259,6 +259,7 @@ class Follower:
         following = Following(
             spec, journal, self._now_ms(), lambda links: self._push(entry.id, links)
         )
+        said = journal.head.rows  # a webhook that is new gets what comes from here on
         listed = self._exchange.symbols()
         known = [symbol for symbol in spec.symbols if symbol in listed]
         history = [
@@ -272,7 +273,7 @@ class Follower:
         if entry.webhook:
             webhook = Webhook(self._redis, entry.id, entry.webhook, self._secret)
             read = Journal(self._lake, entry.id, entry.started_ms)
-            courier = Courier(webhook, read, self._now_ms)
+            courier = Courier(webhook, read, self._now_ms, said)
         return _Live(entry, journal, following, SignalStream(self._redis, entry.id), courier)
 
     def _history(

@@ -143,10 +143,16 @@ class Webhook:
 
 
 class Courier:
-    """Delivers in a thread of its own: whoever hangs holds up no release."""
+    """Delivers in a thread of its own: whoever hangs holds up no release.
 
-    def __init__(self, webhook: Webhook, journal: Journal, now_ms: Callable[[], int]) -> None:
+    first: the row to begin with where nothing was delivered yet.
+    """
+
+    def __init__(
+        self, webhook: Webhook, journal: Journal, now_ms: Callable[[], int], first: int = 0
+    ) -> None:
         self.problem = ""
+        self._first = first
         self._webhook, self._journal, self._now_ms = webhook, journal, now_ms
         self._woken = threading.Event()
         self._closed = False
@@ -163,8 +169,12 @@ class Courier:
         self._woken.set()
 
     def _work(self) -> None:
+        begun = False
         while not self._closed:
             try:
+                if not begun:
+                    self._webhook.begin(self._first)
+                    begun = True
                 delivered = self._webhook.deliver(self._journal, self._now_ms())
                 self.problem = self._webhook.problem
             except AlphamillError as error:

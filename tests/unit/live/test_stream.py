@@ -14,7 +14,8 @@ from alphamill.lake import Lake
 from alphamill.live import Journal
 from alphamill.live import webhook as webhooks
 from alphamill.live.stream import SignalStream
-from alphamill.live.webhook import SIGNATURE, TIMESTAMP, Webhook
+from alphamill.live.webhook import SIGNATURE, TIMESTAMP, Courier, Webhook
+from tests.deadlines import ANSWER_S, wait_for
 from tests.unit.live.test_journal import LIVE, START, signal
 
 
@@ -221,4 +222,14 @@ def test_a_new_webhook_begins_where_it_is_told_to(client, journal, receiver):
     posts.deliver(journal, 1)
     posts.begin(0)  # known already
     posts.deliver(journal, 1)
+    assert receiver.seqs == [1]
+
+
+def test_a_courier_of_a_new_webhook_leaves_out_what_was_said_before(client, journal, receiver):
+    journal.append([signal(0)])
+    said = journal.head.rows
+    journal.append([signal(1)])
+    courier = Courier(hook(client, receiver), journal, lambda: 1, said)
+    wait_for(lambda: receiver.got, "a delivery", lambda: courier.problem, within_s=ANSWER_S)
+    courier.close()
     assert receiver.seqs == [1]
