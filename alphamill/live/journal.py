@@ -108,11 +108,6 @@ class Journal:
                     yield link
                     next_seq = link.row.seq + 1
 
-    def table(self) -> pa.Table:
-        """All rows as one table of SIGNALS."""
-        tables = [self._lake.read(file.key) for file in self._files()]
-        return pa.concat_tables(tables) if tables else SIGNALS.empty_table()
-
     def pack(self, now_ms: int) -> int:
         """Make one file of each day but today and yesterday that has several; how many days."""
         days: dict[str, list[_File]] = {}

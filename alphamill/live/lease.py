@@ -6,7 +6,7 @@ import uuid
 
 import redis
 
-from alphamill.redis_store import as_text, reached, script
+from alphamill.redis_store import reached, script
 
 LEASE_S = 6.0  # after a kill another follows within this time and one look more
 
@@ -37,9 +37,3 @@ class Lease:
         """Free it at once, if it is ours."""
         with reached("the followers' lease cannot be let go"):
             self._hold(keys=[self.key], args=[self.token, 0, ""])
-
-    def holder(self) -> str:
-        """Who holds it, as it called itself; "" if nobody does."""
-        with reached("the followers' lease cannot be read"):
-            who = self._redis.hget(self.key, "who")
-        return "" if who is None else as_text(who)

@@ -46,11 +46,6 @@ class Window:
             self._digests.pop(index_at(self.interval, bar_ms), None)
         return not known
 
-    def holds(self, symbol: str, bar_ms: int) -> bool:
-        """Whether that bar is known."""
-        row = self._held(index_at(self.interval, bar_ms))
-        return row is not None and not np.isnan(self._fields["close"][row, self._column[symbol]])
-
     def panel(self, bar_ms: int, bars: int) -> Panel:
         """The `bars` bars that end with the one that opens at `bar_ms`, as views.
 
@@ -88,11 +83,6 @@ class Window:
         if row is None or row + 1 < bars or bars > self._bars:
             raise ValueError(f"{bars} bars up to number {last} are not held")
         return slice(row + 1 - bars, row + 1)
-
-    def _held(self, index: int) -> int | None:
-        if self._first is None or not 0 <= index - self._first < 2 * self._bars:
-            return None
-        return index - self._first
 
     def _row(self, index: int) -> int | None:
         """The row of a bar, made room for if it is new; None if it is older than all."""
