@@ -29,7 +29,8 @@ _OWN: Mapping[str, frozenset[str] | None] = {
 }
 _BROUGHT = re.compile(
     r"llm\.tiers\.\w+\.(fallbacks\[\d+\]\.)?"
-    r"(model|reasoning_effort|price.*|max_tokens|temperature|debit)|llm\.tiers\.\w+\.fallbacks"
+    r"(model|reasoning_effort|extra_body.*|price.*|max_tokens|temperature|debit)"
+    r"|llm\.tiers\.\w+\.fallbacks"
 )
 _NOT_SET = ("", "null", "[]")
 _OF_ONE_MACHINE = {"binance.egress"}  # meant to be another on each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alphamill.llm.breaker.protocol import Breaker
@@ -42,6 +42,7 @@ class Route:
     breaker: Breaker
     host: str = ""
     reasoning_effort: str = ""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Routes(Protocol):
@@ -79,6 +80,7 @@ class Call:
             schema=self.schema,
             seed=self.seed,
             reasoning_effort=route.reasoning_effort,
+            extra_body=route.extra_body,
         )
 
 

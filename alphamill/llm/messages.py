@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     seed: int | None = None
     reasoning_effort: str = ""  # "": not sent
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # sent as it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ class OneEndpoint:
     def route(self, tier: str, chosen: ModelSettings) -> Route:
         """See `call.Routes`."""
         price = self._prices.of(chosen)
-        gate, effort = self._gates[tier], chosen.reasoning_effort
-        return Route(chosen.model, price, self._chat, gate, self._breaker, reasoning_effort=effort)
+        gate, effort, more = self._gates[tier], chosen.reasoning_effort, chosen.extra_body
+        return Route(chosen.model, price, self._chat, gate, self._breaker, "", effort, more)
 
 
 class SettingsRoutes:
@@ -84,8 +84,8 @@ class SettingsRoutes:
             where = tier, endpoint.url
             if where not in self._gates:
                 self._gates[where] = self._make_gate(*where)
-        gate, effort = self._gates[where], chosen.reasoning_effort
-        return Route(chosen.model, price, chat, gate, breaker, host, effort)
+        gate, effort, more = self._gates[where], chosen.reasoning_effort, chosen.extra_body
+        return Route(chosen.model, price, chat, gate, breaker, host, effort, more)
 
     def _connect(self, endpoint: Endpoint) -> tuple[OpenAIChat, Breaker]:
         key = self._llm.key(endpoint)

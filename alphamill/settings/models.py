@@ -32,6 +32,17 @@ from alphamill.settings.fields import (
     Word,
 )
 
+# How the providers that are no copy of OpenAI's API name the switch of a model's thinking. No other
+# field may be added to a request: "n", a tier of service or a plugin would cost what no price says.
+ThinkingField = Literal[
+    "chat_template_kwargs",  # vLLM, SGLang, llama.cpp
+    "enable_thinking",  # Qwen, SiliconFlow
+    "reasoning",  # OpenRouter
+    "thinking",  # DeepSeek, Kimi, GLM, Doubao
+    "thinking_budget",  # Qwen, SiliconFlow: tokens
+]
+Plain = bool | int | float | str
+
 # What the key or the connection sets.
 _OWN_HEADERS = {
     "authorization",
@@ -90,6 +101,8 @@ class ModelSettings(Frozen):
     price: its own, or the name of an entry of the price table; "" the entry of the model's name.
     reasoning_effort: how much it shall think, in the API's word ("none", "low", "high"); "" is not
         sent, and leaves it to the API. Thinking counts as output, within max_tokens.
+    extra_body: further fields of the request, as a provider's pages have them for OpenAI's SDK;
+        only such as steer thinking: {"enable_thinking": False}.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -98,13 +111,15 @@ class ModelSettings(Frozen):
     key_file: str = ""
     price: str | Prices = ""
     reasoning_effort: Word = ""
+    extra_body: dict[ThinkingField, Plain | dict[str, Plain]] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_sent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs of older code name no effort, and asked again they have their old ids."""
+        """Runs of older code name neither, and asked again they have their old ids."""
         fields: dict[str, Any] = write(self)
-        if not self.reasoning_effort:
-            fields.pop("reasoning_effort", None)
+        for name in ("reasoning_effort", "extra_body"):
+            if not getattr(self, name):
+                fields.pop(name, None)
         return fields
 
 

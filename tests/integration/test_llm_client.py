@@ -572,6 +572,13 @@ def test_no_effort_is_sent_where_none_is_named(server: Script, chat: OpenAIChat)
     assert "reasoning_effort" not in server.seen[0]
 
 
+def test_a_providers_switch_of_thinking_is_sent_as_it_is(server: Script, chat: OpenAIChat) -> None:
+    server.says(200, completion())
+    chat.complete(replace(REQUEST, extra_body={"thinking": {"type": "disabled"}}))
+    assert server.seen[0]["thinking"] == {"type": "disabled"}
+    assert server.seen[0]["model"] == REQUEST.model
+
+
 def test_what_one_worker_learned_the_next_knows(server: Script, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()

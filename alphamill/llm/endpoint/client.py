@@ -157,6 +157,7 @@ class _Key:
 
 def _payload(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     payload: dict[str, Any] = {
+        **request.extra_body,
         "model": request.model,
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
         "stream": False,  # some gateways stream unless told not to

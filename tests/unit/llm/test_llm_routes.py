@@ -161,9 +161,35 @@ fallbacks = ["gpt-4.1", { model = "gpt-6.1-terra", reasoning_effort = "low" }]
     assert "reasoning_effort" not in tier.model_dump(mode="json")["fallbacks"][0]  # old runs' ids
 
 
+def test_the_switch_of_thinking_goes_with_its_model(load: Load) -> None:
+    text = """
+[llm.tiers.quick_scan]
+model = "qwen3.7-plus"
+price = { input = 1, output = 2 }
+extra_body = { enable_thinking = false }
+fallbacks = [
+    "gpt-4.1",
+    { model = "gpt-6.1-terra", extra_body = { thinking = { type = "disabled" } } },
+]
+"""
+    tier = load(text).tiers[Tier.QUICK_SCAN]
+    ways = [routes(load(text)).route("quick_scan", chosen) for chosen in tier.models]
+    assert [way.extra_body for way in ways] == [
+        {"enable_thinking": False},
+        {},
+        {"thinking": {"type": "disabled"}},
+    ]
+    assert "extra_body" not in tier.model_dump(mode="json")["fallbacks"][0]  # old runs' ids
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
+        # Each would cost what was not reserved, or undo what the mill says itself.
+        ("extra_body = { n = 5 }", "llm.tiers.quick_scan.extra_body.n"),
+        ("extra_body = { max_tokens = 9000 }", "llm.tiers.quick_scan.extra_body.max_tokens"),
+        ('extra_body = { model = "dear" }', "llm.tiers.quick_scan.extra_body.model"),
+        ('extra_body = { service_tier = "x" }', "llm.tiers.quick_scan.extra_body.service_tier"),
         ('key_env = "sk-pasted-0123"', "llm.tiers.quick_scan.key_env"),
         ('url = "https://user:pw@host/v1"', "llm.tiers.quick_scan.url"),
         ('url = "host/v1"', "llm.tiers.quick_scan.url"),
