@@ -228,10 +228,11 @@ def _put(data: dict[str, Any], path: tuple[str, ...], value: str) -> None:
 
 def _as_misconfigured(error: ValidationError, environ: Mapping[str, str]) -> Misconfigured:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = tuple(str(part) for part in first["loc"])
+    path = tuple(str(part) for part in first["loc"] if part != "[key]")
     variables = [name for name, where in ENVIRONMENT.items() if where == path and environ.get(name)]
     name = variables[0] if variables else ".".join(path) or "ALPHAMILL_CONFIG"
-    problem = first["msg"][:1].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    problem = said[:1].lower() + said[1:]
     return Misconfigured(name, problem, "see alphamill.example.toml")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -34,14 +35,23 @@ from alphamill.settings.fields import (
 
 # How the providers that are no copy of OpenAI's API name the switch of a model's thinking. No other
 # field may be added to a request: "n", a tier of service or a plugin would cost what no price says.
-ThinkingField = Literal[
+_THINKING = (
     "chat_template_kwargs",  # vLLM, SGLang, llama.cpp
     "enable_thinking",  # Qwen, SiliconFlow
     "reasoning",  # OpenRouter
     "thinking",  # DeepSeek, Kimi, GLM, Doubao
     "thinking_budget",  # Qwen, SiliconFlow: tokens
-]
+)
+
+
+def _steers_thinking(name: str) -> str:
+    if name not in _THINKING:
+        raise ValueError(f"cannot be added to a request; what can: {', '.join(_THINKING)}")
+    return name
+
+
 Plain = bool | int | float | str
+ThinkingField = Annotated[str, AfterValidator(_steers_thinking)]
 
 # What the key or the connection sets.
 _OWN_HEADERS = {
