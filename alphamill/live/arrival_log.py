@@ -25,11 +25,13 @@ from alphamill.market.stream.arrivals import (
     Lags,
     arrivals_of,
     arrivals_table,
+    lags_of,
     of_rest,
     of_stream,
+    worst_symbols,
 )
 
-__all__ = ["HEARD", "ArrivalLog", "Lags", "read_heard"]
+__all__ = ["HEARD", "ArrivalLog", "Lags", "lags_of", "read_heard", "worst_symbols"]
 
 HEARD = pa.schema(
     [

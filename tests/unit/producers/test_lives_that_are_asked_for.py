@@ -13,6 +13,7 @@ from alphamill.live.stream import SignalStream
 from alphamill.market.universe import Listing
 from alphamill.settings import Settings
 from producers import live
+from producers.read import live as read_live
 from producers.submit import listing
 from tests.unit.live.test_journal import LIVE, SPEC, START, signal
 
@@ -44,7 +45,7 @@ def test_rows_that_redis_no_longer_has_are_followed_from_the_lake(monkeypatch, t
     journal = Journal(Lake(str(tmp_path)), LIVE, START)
     journal.append([signal(0)])
     entry = Entry(SPEC, START)
-    lines = live._followed(Settings(), entry, Journal(Lake(str(tmp_path)), LIVE, START), 0)
+    lines = read_live._followed(Settings(), entry, Journal(Lake(str(tmp_path)), LIVE, START), 0)
     seen = [next(lines)]
     links = journal.append([signal(number) for number in (1, 2, 3)])
     for link in links[-1:]:

@@ -1,0 +1,171 @@
+"""`alphamill live list|status|signals|verify`: what is followed, and what was published."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from alphamill.live.journal import Journal
+from alphamill.live.register import Entry
+from alphamill.live.signals import Signal, follow_chain
+from alphamill.settings import Settings
+from producers import options
+from producers.read.live_named import clock, described, last_row, lives_of, one_live
+
+_LOOK_S = 1.0  # between two looks where there is no Redis to wait at
+
+
+@click.command(name="list")
+@options.json_option
+@options.exits
+def list_lives(as_json: bool) -> None:
+    """List what is followed and what was.
+
+    \b
+    Example:
+      alphamill live list
+    """
+    from alphamill.report.terminal.live import lives_table
+
+    lake, entries = lives_of(options.settings(), None)
+    rows = []
+    for entry in entries:
+        journal = Journal(lake, entry.id, entry.started_ms)
+        rows.append((entry, journal.head, last_row(journal)))
+    if as_json:
+        options.print_json(
+            [{**described(entry), "rows": head.rows, "head": head.hash} for entry, head, _ in rows]
+        )
+        return
+    Console().print(lives_table([(entry, head.rows, last) for entry, head, last in rows]))
+
+
+@click.command()
+@click.argument("live_id", metavar="[LIVE]", required=False)
+@options.json_option
+@options.exits
+def status(live_id: str | None, as_json: bool) -> None:
+    """Show what a live follows, what it said last, and the head of its chain.
+
+    Publish the head anywhere today, and you can prove tomorrow what was said until then.
+
+    \b
+    Example:
+      alphamill live status
+    """
+    from alphamill.report.terminal.live import factors_table
+
+    _, entry, journal = one_live(options.settings(), live_id)
+    head = journal.head
+    newest: dict[str, Signal] = {}
+    for link in journal.read(max(0, head.rows - 4 * len(entry.spec.factors) - 16)):
+        newest[link.row.factor] = link.row
+    if as_json:
+        said = {name: json.loads(row.payload) for name, row in newest.items()}
+        options.print_json(
+            {**described(entry), "rows": head.rows, "head": head.hash, "newest": said}
+        )
+        return
+    console = Console()
+    state = "followed" if entry.active else f"stopped {clock(entry.stopped_ms or 0)} UTC"
+    console.print(Text(f"{entry.id}  {state}"))
+    console.print(factors_table(entry, newest))
+    console.print(Text(f"{head.rows:,} rows, head {head.hash}"))
+
+
+@click.command()
+@click.argument("live_id", metavar="[LIVE]", required=False)
+@click.option("--follow", is_flag=True, help="JSON lines as they are published, until Ctrl-C.")
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Rows shown.")
+@options.json_option
+@options.exits
+def signals(live_id: str | None, follow: bool, last: int, as_json: bool) -> None:
+    """Show what was published last; --follow prints each row as a line of JSON.
+
+    \b
+    Example:
+      alphamill live signals --last 5
+      alphamill live signals --follow | jq -r '[.bar_time, .factor, .state] | @tsv'
+    """
+    from alphamill.report.terminal.live import signals_table
+
+    settings = options.settings()
+    _, entry, journal = one_live(settings, live_id)
+    first = max(0, journal.head.rows - last)
+    if follow:
+        for line in _followed(settings, entry, journal, first):
+            click.echo(line)
+        return
+    rows = [link.row for link in journal.read(first)]
+    if as_json:
+        options.print_json([json.loads(row.payload) for row in rows])
+    elif rows:
+        Console().print(signals_table(rows))
+    else:
+        click.echo("nothing is published yet: a bar must close first", err=True)
+
+
+def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) -> Iterator[str]:
+    """Rows as they come: through Redis where it answers, else from the lake."""
+    import redis
+
+    from alphamill.live.stream import SignalStream
+
+    next_seq = first
+    for link in journal.read(first):
+        yield link.payload
+        next_seq = link.row.seq + 1
+    from alphamill.redis_store import as_text, connect
+
+    client = connect(settings)
+    key = SignalStream(client, entry.id).key
+    while True:
+        try:
+            found: Any = client.xread({key: f"{next_seq}-0"}, block=5_000)
+        except redis.RedisError:
+            time.sleep(_LOOK_S)
+            for link in journal.read(next_seq):
+                yield link.payload
+                next_seq = link.row.seq + 1
+            continue
+        for _, entries in found or ():
+            for name, fields in entries:
+                seq = int(as_text(name).partition("-")[0]) - 1
+                if seq > next_seq:  # Redis keeps the newest alone
+                    for link in journal.read(next_seq):
+                        yield link.payload
+                        next_seq = link.row.seq + 1
+                if seq >= next_seq:
+                    yield as_text(fields[b"payload"])
+                    next_seq = seq + 1
+
+
+@click.command()
+@click.argument("live_id", metavar="[LIVE]", required=False)
+@options.json_option
+@options.exits
+def verify(live_id: str | None, as_json: bool) -> None:
+    """Walk the chain: whether every row is what was published, none left out. Exit code 1 if not.
+
+    \b
+    Example:
+      alphamill live verify
+    """
+    _, entry, journal = one_live(options.settings(), live_id)
+    rows, head, broken = follow_chain(journal.read())
+    if as_json:
+        fault = None if broken is None else asdict(broken)
+        options.print_json({"live": entry.id, "rows": rows, "head": head, "broken": fault})
+    else:
+        click.echo(f"{rows:,} rows hold, head {head}")
+        if broken is not None:
+            click.secho(f"row {broken.seq}: {broken.why}", fg="red", err=True)
+    if broken is not None:
+        raise SystemExit(options.EXIT_FAILED)
