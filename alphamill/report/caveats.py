@@ -28,6 +28,7 @@ _SYMBOLS_TOLD = 8
 def caveats(run: PublishedRun) -> list[str]:
     """A mining run's sentences for the terminal, those that have something to say."""
     sentences = (
+        resumed_line(run),
         *unmeasured_lines(run.trials),
         spent_line(run),
         *cut_lines(run),
@@ -46,6 +47,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
     """A run's sentences for its page, where nothing else says how it was traded."""
     in_sample = "All figures are in-sample, over the whole range: there is no verdict."
     sentences = (
+        resumed_line(run),
         *unmeasured_lines(run.trials),
         in_sample if run.kind is RunKind.EVALUATE else "",
         trading_line(run.spec),
@@ -181,6 +183,16 @@ def rejudged_line(run: PublishedRun) -> str:
         "holdout before and are no finalists now; each counts as a look of an earlier run."
         if own
         else ""
+    )
+
+
+def resumed_line(run: PublishedRun) -> str:
+    """That the run works again and this is what it found before; "" where it is not so."""
+    if run.resumed_ms is None:
+        return ""
+    return (
+        f"The run was resumed at {moment(run.resumed_ms)} UTC and has published nothing since: "
+        f"this is what it found before. alphamill status {run.id} shows how far it is."
     )
 
 

@@ -26,7 +26,7 @@ from alphamill.runs.figures import finite
 from alphamill.runs.funnel import DOUBTFUL, spending
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial, by_strength
-from alphamill.runs.schemas import SUMMARY, rows_in
+from alphamill.runs.schemas import RESUMED, SUMMARY, rows_in
 from alphamill.runs.unfunded import Shortfall, committed_usd_micros, shortfall
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -192,6 +192,19 @@ class PublishedRun:
         """Of every interval that has a panel, in the order that they were asked for."""
         found = (self.manifest(interval) for interval in self.spec.intervals)
         return [manifest for manifest in found if manifest is not None]
+
+    @property
+    def resumed_ms(self) -> int | None:
+        """When it was put back to work after this was published; None where it was not."""
+        published, resumed = (self.lake.stat(run_key(self.id, of)) for of in (SUMMARY, RESUMED))
+        if published is None or resumed is None or resumed.written_ns < published.written_ns:
+            return None
+        return int(json.loads(self.lake.read_bytes(run_key(self.id, RESUMED)))["resumed_ms"])
+
+    def put_back(self, now_ms: int) -> None:
+        """Note that it works again: until it publishes anew, what is here is older."""
+        text = json.dumps({"run": self.id, "resumed_ms": now_ms})
+        self.lake.write_bytes(run_key(self.id, RESUMED), text.encode())
 
     @property
     def offline(self) -> bool:

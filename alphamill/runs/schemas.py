@@ -27,6 +27,7 @@ from alphamill.runs.rows import AnyRow, Columns, Trial
 from alphamill.settings import Tier
 
 SUMMARY = "run.json"  # what was asked for and what is missing; written when a run is published
+RESUMED = "resumed.json"  # when a published run was put back to work
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ import redis
 
 from alphamill.errors import GiveUp
 from alphamill.jobs import RunKind
+from alphamill.lake import Lake
 from alphamill.ledger import JobState, Ledger, RunRecord, RunState
 from alphamill.llm.journal.budget import BudgetState, utc_day
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.report.values import elapsed
 from alphamill.runs.failures import group_unasked
+from alphamill.runs.finished import published_run
 from alphamill.runs.unfunded import Shortfall, dollars, shortfall
 from alphamill.settings import Settings
 from workers import flows
@@ -69,7 +71,15 @@ def resume_run(
             say(f"all of them may cost more than is left; enough for all: {purse.short.command}")
     elif run.whole:
         say("it is done and nothing was left out")
+    _note_in_lake(run, purse.now_ms)
     return flows.resume(run.id, ledger, unfunded=not refused)
+
+
+def _note_in_lake(run: RunRecord, now_ms: int) -> None:
+    """Whoever reads what the run published before shall know that it is being judged anew."""
+    published = None if run.whole else published_run(Lake(run.spec["lake"]), run.id)
+    if published is not None:
+        published.put_back(now_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from alphamill.market import Damaged
 from alphamill.market.stream import Absent
 from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
+from alphamill.runs.published import PublishedRun
 from alphamill.stages.bring import keep_damaged
 from alphamill.testing import work_market
 from tests.unit.live.test_journal import SPEC, START, signal
@@ -87,6 +88,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
+    PublishedRun(lake, "mine-1f2e3d4c5b6a7988", {}).put_back(0)
     publish_live(lake)
     return [*keys, *lake.list(""), library_key(spec, Interval.H1)]
 

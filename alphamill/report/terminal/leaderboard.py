@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
-from alphamill.report.caveats import bars_lines, caveats, terms_line
+from alphamill.report.caveats import bars_lines, caveats, resumed_line, terms_line
 from alphamill.report.factor.certificate import deflated_after_costs
 from alphamill.report.legend import ORIENTED, SOLD, factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
@@ -46,8 +46,8 @@ def run_board(run: PublishedRun, most: int | None = None) -> RenderableType:
         participation_frac = run.spec.portfolio.participation_frac
         about = [terms_line(run.spec), *caveats(run)]
         return factors_board(run.factors, about, participation_frac, most)
-    sentences = (terms_line(run.spec), *bars_lines(run))
-    lines = [Text(plain(sentence), style="dim") for sentence in sentences]
+    sentences = (resumed_line(run), terms_line(run.spec), *bars_lines(run))
+    lines = [Text(plain(sentence), style="dim") for sentence in sentences if sentence]
     return Group(*lines, Text(), trials_board(run.trials))
 
 

@@ -13,12 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from alphamill.errors import GiveUp
+from alphamill.lake import Lake, run_key
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.llm.charges import Charge
 from alphamill.llm.journal.budget import Caps, utc_day
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import ChatReply, ChatRequest, Message, TokenUsage
+from alphamill.report.caveats import resumed_line
+from alphamill.runs.published import PublishedRun
+from alphamill.runs.schemas import SUMMARY
 from alphamill.settings import LedgerSettings, Settings
 from producers.read import status as status_command
 from producers.submit import submission
@@ -33,8 +37,8 @@ NEEDS = 1_000  # micro-dollars that each call left out may cost
 class Desk:
     """A mining run that was allowed $0.004, spent $0.0035 and left two calls out."""
 
-    def __init__(self, client, monkeypatch) -> None:
-        self.client, self.said, self.sent = client, [], []
+    def __init__(self, client, monkeypatch, lake) -> None:
+        self.client, self.said, self.sent, self.lake = client, [], [], lake
         self.ledger = RedisLedger(client, LedgerSettings())
         self.journal = RedisJournal(client)
         self.settings = Settings()
@@ -49,7 +53,9 @@ class Desk:
         last = JobSpec(
             "publish", "publish", "control", {}, after=("ask0", "ask1", "ask2"), goal=True
         )
-        self.ledger.open_run(RUN, "mine", {"budget_usd_micros": 4_000} | spec)
+        self.ledger.open_run(
+            RUN, "mine", {"budget_usd_micros": 4_000, "lake": self.lake.uri} | spec
+        )
         self.ledger.add_jobs(RUN, [*asks, last])
         self.ledger.seal(RUN)
         self.ledger.feed(RUN)
@@ -114,9 +120,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(monkeypatch):
+def desk(monkeypatch, tmp_path):
     with fakeredis.FakeRedis() as client:
-        yield Desk(client, monkeypatch)
+        yield Desk(client, monkeypatch, Lake(str(tmp_path)))
 
 
 def test_with_more_money_what_was_left_out_goes_back(desk):
@@ -131,6 +137,28 @@ def test_with_more_money_what_was_left_out_goes_back(desk):
     ]
     assert desk.journal.state(RUN, "2026-01-01").run.exhausted_ms == 0
     assert [one.usd_micros for one in run.raises] == [50_000]
+
+
+def test_what_was_published_before_is_said_to_be_older(desk):
+    desk.stopped()
+    desk.lake.write_bytes(run_key(RUN, SUMMARY), b"{}")
+    assert PublishedRun(desk.lake, RUN, {}).resumed_ms is None
+    before_ms = int(datetime.now(UTC).timestamp() * 1000)
+    desk.resume(50_000)
+    published = PublishedRun(desk.lake, RUN, {})
+    assert before_ms <= published.resumed_ms <= int(datetime.now(UTC).timestamp() * 1000)
+    assert resumed_line(published).endswith(f"alphamill status {RUN} shows how far it is.")
+    desk.lake.write_bytes(run_key(RUN, SUMMARY), b'{"anew": 1}')
+    assert published.resumed_ms is None
+    assert resumed_line(published) == ""
+
+
+def test_a_run_that_is_whole_is_not_said_to_work_again(desk):
+    desk.run()
+    desk.work("ask0", "ask1", "ask2", "publish")
+    desk.lake.write_bytes(run_key(RUN, SUMMARY), b"{}")
+    desk.resume()
+    assert PublishedRun(desk.lake, RUN, {}).resumed_ms is None
 
 
 def test_the_same_message_twice_and_two_at_once_double_nothing(desk):
