@@ -40,6 +40,7 @@ COMMANDS = {
     "usage": ("producers.read.usage", "usage", "Read"),
     "funnel": ("producers.read.funnel", "funnel", "Read"),
     "gaps": ("producers.read.gaps", "gaps", "Read"),
+    "symbols": ("producers.check.symbols", "symbols", "Read"),
     "replay": ("producers.read.replay", "replay", "Read"),
     "report": ("producers.read.report", "report", "Read"),
     "prompt": ("producers.read.language", "prompt", "Read"),

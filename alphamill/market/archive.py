@@ -24,7 +24,7 @@ from alphamill.market.http import BAD_URL, cause_of, open_session
 
 MARKET_FOLDERS = {Market.SPOT: "spot", Market.USD_M: "futures/um", Market.COIN_M: "futures/cm"}
 
-_SETTING = "ALPHAMILL_ARCHIVE_URL"
+SETTING = "ALPHAMILL_ARCHIVE_URL"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|$)")
 _CHECKSUM_BYTES = 4096
 _AT_ONCE = 8  # requests of one process under way
@@ -160,7 +160,7 @@ class Archive:
                         raise Damaged(_name(path), f"it is over {most_bytes} bytes", b"")
         except BAD_URL as error:
             cure = "give http(s)://host, or switch binance.archive off"
-            raise Misconfigured(_SETTING, f"{self._url!r} is not a URL", cure) from error
+            raise Misconfigured(SETTING, f"{self._url!r} is not a URL", cure) from error
         except requests.RequestException as error:
             raise RetryLater(f"no answer from {self._url} ({cause_of(error)})", 5.0) from error
         return bytes(body)

@@ -126,6 +126,11 @@ def moment(time_ms: object) -> str:
     return f"{datetime.fromtimestamp(known / 1000, UTC):%Y-%m-%d %H:%M}"
 
 
+def day(time_ms: object) -> str:
+    """UTC to the day; "–" for what is no time."""
+    return moment(time_ms).partition(" ")[0]
+
+
 def real(value: object) -> float | None:
     """The finite number, or None; a bool is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

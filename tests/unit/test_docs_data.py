@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from alphamill.runs.panels import write_refusal
 from alphamill.runs.published import PublishedRun
 from alphamill.stages.bring import keep_damaged
 from alphamill.testing import work_market
+from alphamill.universe.snapshots import MasterList, write_master_list
 from tests.unit.live.test_journal import SPEC, START, signal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,6 +92,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
     PublishedRun(lake, "mine-1f2e3d4c5b6a7988", {}).put_back(0)
     publish_live(lake)
+    keys.append(write_master_list(lake, MasterList(Market.SPOT, date(2026, 12, 1), ())))
     return [*keys, *lake.list(""), library_key(spec, Interval.H1)]
 
 

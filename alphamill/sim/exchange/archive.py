@@ -14,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +23,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from alphamill.frames import Interval, Market, Month, TimeRange, is_symbol
+from alphamill.sim.exchange.archive_listing import ArchiveKeys, list_bucket
 from alphamill.sim.exchange.funding import funding_csv
 from alphamill.sim.exchange.listing import printed_decimals
 from alphamill.sim.exchange.messages import Reply
@@ -147,6 +148,23 @@ class SimulatedArchive:
         found = None if file is None else self._body(file, checksum=checksum)
         self.served["archive_missing" if found is None else "archive_files"] += 1
         return found
+
+    def listing(self, query: Mapping[str, str]) -> Reply:
+        """To GET /?prefix=...: the keys of klines that are out, as S3 lists them."""
+        keys = ArchiveKeys(self._source, self._is_out)
+        self.served["archive_listings"] += 1
+        body = list_bucket(keys.below, query)
+        return Reply(200, body, {"Content-Type": "application/xml"})
+
+    def _is_out(self, path: str) -> bool:
+        """Whether the file at `path` may be asked for, if there are bars for it."""
+        file, checksum = self._published(path)
+        if file is None:
+            return False
+        faults = {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
+        held_back = {ArchiveFaultKind.MISSING}
+        held_back |= {ArchiveFaultKind.MISSING_CHECKSUM} if checksum else set()
+        return not faults & held_back
 
     def _published(self, path: str) -> tuple[_File | None, bool]:
         """The file that `path` names, if it is out, and whether its CHECKSUM is meant."""

@@ -107,12 +107,15 @@ class HttpHandler(RequestHandler):
         exchange, address = self._exchange, str(self.request.remote_ip)
         if path.startswith("/data/"):
             return await exchange.archive.reply(path)
+        query = self._query()
+        if path == "/" and query.keys() & {"prefix", "delimiter", "marker"}:
+            return exchange.archive.listing({name: values[-1] for name, values in query.items()})
         if fault is FaultKind.HTTP_429:
             exchange.api.use_up(path, address)
         elif fault is FaultKind.HTTP_418:
             exchange.api.ban(path, address)
         micros = self.request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
-        pairs = [(name, value) for name, values in self._query().items() for value in values]
+        pairs = [(name, value) for name, values in query.items() for value in values]
         return exchange.api.reply(path, pairs, address, micros)
 
     def _query(self) -> Mapping[str, list[str]]:
