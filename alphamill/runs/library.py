@@ -145,6 +145,7 @@ def admit(lake: Lake, spec: RunSpec, interval: Interval, factors: Sequence[Judge
                 expression=factor.expression,
                 verdict=factor.verdict,
                 rank=factor.rank,
+                direction=factor.direction,
             )
             for number, factor in enumerate(
                 (one for one in wanted if one.hash not in kept), len(there)

@@ -423,6 +423,12 @@ class Admission(TableRow):
     removed_ms: int | None = None  # UTC epoch
     removed_by: str | None = None  # the user's name on that machine
     removed_why: str | None = None  # as given with --why
+    direction: int | None = None  # +1 or -1, sold; None of what older code admitted
+
+    @property
+    def traded(self) -> str:
+        """The expression as it is traded; as written where no direction is known."""
+        return as_traded(self.expression, self.direction or 1)
 
     @property
     def removed(self) -> bool:

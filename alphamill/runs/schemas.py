@@ -143,6 +143,7 @@ LIBRARY = pa.schema(
         pa.field("rank", pa.int32()),
         pa.field("removed_ms", pa.int64()),
         *_columns(_TEXT, "removed_by removed_why"),
+        pa.field("direction", pa.int8()),
     ]
 )
 _CALL_TYPES = {"int": pa.int64(), "bool": _BOOL, "float": _FLOAT}

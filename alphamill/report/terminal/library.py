@@ -23,7 +23,7 @@ def library_table(entries: Sequence[LibraryEntry]) -> Table:
         name = plain(entry.hash[:HASH_SHOWN], HASH_SHOWN)
         verdict = "removed" if entry.removed else plain(entry.verdict, 10)
         table.add(name, entry.market, entry.interval, verdict, plain(entry.run, 40))
-        note = Text(plain(entry.expression, 600))
+        note = Text(plain(entry.traded, 600))
         if entry.removed:
             note.append(
                 f"\nremoved {moment(entry.removed_ms)} UTC by {plain(entry.removed_by, 60)}: "

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from scipy.stats import norm
 
 from alphamill.controls.markets import ControlMarket
@@ -20,6 +21,7 @@ from alphamill.lake import Lake, run_key
 from alphamill.language import read_expression
 from alphamill.replay.factor import recheck
 from alphamill.replay.run import replay
+from alphamill.report.terminal.library import library_table
 from alphamill.runs.known_factors import KnownFactors
 from alphamill.runs.library import Moment, admit, entries, library_key, look_up, recorded, remove
 from alphamill.runs.published import PublishedRun
@@ -189,6 +191,21 @@ def spec_of(folder, salt, **search):
     return replace(
         mining(MARKET, Search(), str(folder)), salt=salt, search=SearchSettings(**search)
     )
+
+
+def test_a_factor_that_is_sold_is_listed_as_it_is_traded(tmp_path):
+    lake, spec = Lake(str(tmp_path)), spec_of(tmp_path, "a")
+    assert admit(lake, spec, H1, [replace(judged(PLANTED), direction=-1)])
+    (entry,) = entries(lake)
+    assert (entry.expression, entry.traded) == (PLANTED, PLANTED.removeprefix("-"))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(library_table([entry]))
+    assert PLANTED not in shown.get()
+    assert entry.traded in shown.get()
+    key = library_key(spec, H1)
+    lake.write(key, lake.read(key).drop_columns("direction"), {})  # as older code wrote it
+    assert [one.traded for one in entries(lake)] == [PLANTED]
 
 
 def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
