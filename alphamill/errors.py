@@ -12,6 +12,7 @@ AlphamillError
 ├── Misconfigured  a person must change a setting; names it and the cure
 │   └── KeyRefused (AccessRefused is one), RegionBarred, ModelNotFound, EndpointNotFound   likewise
 ├── FactorError    an expression that does not parse or is out of bounds; carries the position
+├── RuleError      a rule of bars that does not parse; carries the position: bars/rules.py
 ├── CallFailure    a second parent of what a model's endpoint did: how it is counted, who paid
 └── Damaged        a file of the exchange's archive that is not what it should be: market/
 

@@ -7,7 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
-_SOURCES = ("jit.py", "kernel_cache.py", "factors/kernels/*.py", "indicators/kernels/*.py")
+_SOURCES = (
+    "jit.py",
+    "kernel_cache.py",
+    "factors/kernels/*.py",
+    "indicators/kernels/*.py",
+    "bars/kernels/*.py",
+)
 
 
 def kernel_cache_folder() -> Path:

@@ -1,0 +1,1 @@
+"""Compiled kernels over trades; importing any module in here loads numba."""
