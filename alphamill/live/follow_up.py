@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 
 import pyarrow as pa
 
@@ -133,7 +134,10 @@ def compare(lake: Lake, entry: Entry, rows: list[Signal]) -> Parity:
         if taken_ms is not None:
             of_bar = heard.setdefault((arrival.symbol, arrival.open_ms), [])
             of_bar.append(Heard(taken_ms, values))
-    return check_parity(spec, rows, truth_panel(lake, spec, start_ms, end_ms), heard)
+    # A row is out after its bar has closed, by whoever's clock.
+    told = Journal(lake, entry.id, entry.started_ms).since(start_ms)
+    before = [link.row for link in takewhile(lambda link: link.row.seq < rows[0].seq, told)]
+    return check_parity(spec, rows, truth_panel(lake, spec, start_ms, end_ms), heard, before)
 
 
 def _checkable(lake: Lake, entry: Entry, from_seq: int, now_ms: int) -> list[Signal]:

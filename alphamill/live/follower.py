@@ -34,7 +34,7 @@ from alphamill.live.feed import (
 )
 from alphamill.live.following import Following
 from alphamill.live.journal import Journal
-from alphamill.live.lease import Lease
+from alphamill.live.lease import Lease, Renewal
 from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Link
 from alphamill.live.stream import SignalStream
@@ -105,12 +105,13 @@ class Follower:
         self._arrivals = ArrivalLog(lake, market)
         self._register = Register(lake)
         self._lease = Lease(client, f"{market}:{egress}" if egress else market.value)
+        self._renewal = Renewal(self._lease, who)
         self._filler: RestFiller | None = None
         self._lives: dict[str, _Live] = {}
         self._beginning: dict[str, tuple[Entry, Future[_Live], list[ClosedBar]]] = {}
         self._aside = ThreadPoolExecutor(1, "follower-aside")  # what must not hold up a release
         self._leads = False
-        self._published_ms = 0
+        self._published_ms = self._taken_ms = 0
         self._looked_s = self._packed_s = self._again_s = self._noted_s = -1e9
 
     @property
@@ -128,6 +129,7 @@ class Follower:
         if self._clock.monotonic_s() - self._looked_s >= _LOOK_S:
             self._looked_s = self._clock.monotonic_s()
             self._look()
+        self._renewal.works(holds=self._leads)
         if not self._leads:
             self._clock.sleep(_SLICE_S)
             return
@@ -137,7 +139,8 @@ class Follower:
                 self._arrivals.absent(one)
             else:
                 self._hand_out(one)
-        now_ms = self._now_ms()
+        # Not before what is here was told: a deadline is for what has not come.
+        now_ms = max(self._now_ms(), self._taken_ms, self._published_ms)
         for live in self._lives.values():
             live.following.tick(now_ms)
             self._deliver(live)
@@ -163,6 +166,7 @@ class Follower:
         self._stand_by()
         self._aside.shutdown(wait=False, cancel_futures=True)
         self._write(self._arrivals.take(self._now_ms()))
+        self._renewal.close()
         try:
             self._lease.let_go()
         except RetryLater as error:
@@ -297,26 +301,26 @@ class Follower:
                 _log.warning("the days of live %s stay in parts: %s", entry.id, error)
 
     def _news(self) -> Iterator[ClosedBar | Absent]:
-        """What was heard, until the next release is due."""
+        """What is here, or comes before the next release is due."""
         now_ms = self._now_ms()
         dues = [live.following.due_ms for live in self._lives.values()]
         wait_s = min([_SLICE_S, *(max(0.0, (due_ms - now_ms) / 1000) for due_ms in dues)])
         try:
             yield self._heard.get(timeout=wait_s) if wait_s else self._heard.get_nowait()
-            while True:
+            for _ in range(self._heard.qsize()):  # and no more: other things are due as well
                 yield self._heard.get_nowait()
         except queue.Empty:
             return
 
     def _hand_out(self, bar: ClosedBar) -> None:
         # Later than all that was published before: so a row's time tells which bars it knew.
-        now_ms = max(self._now_ms(), self._published_ms + 1)
+        now_ms = self._taken_ms = max(self._now_ms(), self._published_ms + 1)
         self._arrivals.heard(bar, now_ms)
         for _, _, heard in self._beginning.values():
             heard.append(bar)
         for live in self._lives.values():
             if live.wants(bar):
-                live.following.arrived(bar.symbol, bar.bar_ms, bar.values, now_ms)
+                live.following.heard(bar.symbol, bar.bar_ms, bar.values, now_ms)
 
     def _fill(self, now_ms: int) -> None:
         missing: dict[tuple[str, Interval, int], None] = {}

@@ -20,6 +20,8 @@ from alphamill.live.window import BarValues
 
 Published = Callable[[list[Link]], None]
 
+_CLOCKS_MS = 60_000  # two followers' clocks do not differ by more
+
 
 class Following:
     """Follows a live from where its journal ends, at `now_ms` (UTC epoch ms, exchange's clock).
@@ -48,7 +50,7 @@ class Following:
         self._said = {}
         oldest = index_at(spec.interval, now_ms - spec.correct_within_ms)  # to be corrected still
         ended = None  # end of the last bar that was spoken of
-        for row in self._recent():
+        for row in self._recent(now_ms):
             ended = max(ended or 0, row.close_time)
             if row.state is not State.MISSED and index_at(spec.interval, row.bar_time) >= oldest:
                 self._said.setdefault(row.bar_time, {})[row.factor] = row
@@ -66,10 +68,10 @@ class Following:
             rule.released(bar_ms, row.revision, row.symbols, row.absent)
         return rule
 
-    def _recent(self) -> Iterator[Signal]:
+    def _recent(self, now_ms: int) -> Iterator[Signal]:
         """The end of the chain: all rows of bars that can still be corrected, and some more."""
-        rows = 4 * (self._later + 2) * len(self.spec.factors) + 64
-        for link in self._journal.read(max(0, self._journal.reload().rows - rows)):
+        self._journal.reload()
+        for link in self._journal.since(now_ms - self.spec.correct_within_ms - _CLOCKS_MS):
             yield link.row
 
     @property
@@ -99,17 +101,22 @@ class Following:
         return len(self._waiting)
 
     def arrived(self, symbol: str, bar_ms: int, values: BarValues, now_ms: int) -> None:
-        """A closed bar has arrived."""
+        """A closed bar has arrived, and nothing waits behind it."""
+        self.heard(symbol, bar_ms, values, now_ms)
+        self.tick(now_ms)
+
+    def heard(self, symbol: str, bar_ms: int, values: BarValues, now_ms: int) -> None:
+        """A closed bar has arrived; `tick` publishes once all that are here have been told."""
         self.engine.put(symbol, bar_ms, values)
-        self._take(self._rule.arrived(symbol, bar_ms, now_ms), now_ms)
+        self._rule.known(symbol, bar_ms, now_ms)
 
     def recover(self, bars: Iterable[tuple[str, int, BarValues]], now_ms: int) -> None:
         """Bars that closed before anybody listened, from `first_bar_ms` on: history, and what is
-        due of them is published.
+        whole of it is published. The rest is waited for from now on.
         """
         for symbol, bar_ms, values in bars:
-            self.engine.put(symbol, bar_ms, values)
-            self._rule.known(symbol, bar_ms, now_ms)
+            self.heard(symbol, bar_ms, values, now_ms)
+        self._rule.begin(now_ms)
         self.tick(now_ms)
 
     def expect(self, symbols: Sequence[str]) -> None:
@@ -162,7 +169,7 @@ class Following:
         try:
             links = self._journal.append(rows)
             if links is None:
-                self._catch_up()
+                self._catch_up(rows[0].published_at)
                 return False
         except AlphamillError as error:
             self.problem = str(error)
@@ -170,10 +177,10 @@ class Following:
         self._published(links)
         return True
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, now_ms: int) -> None:
         """Somebody else has published: what it said is not said again."""
         self.problem = "another follower publishes too"
-        for row in self._recent():
+        for row in self._recent(now_ms):
             if row.state is State.MISSED:
                 self._gap = None
             else:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -101,12 +102,31 @@ class Journal:
 
     def read(self, from_seq: int = 0) -> Iterator[Link]:
         """Rows from that number on, in order, each once, with the hashes beside them."""
-        next_seq = from_seq
-        for file in self._files(from_seq):
-            for link in links_of(self._lake.read(file.key), self._live):
-                if link.row.seq >= next_seq:
-                    yield link
-                    next_seq = link.row.seq + 1
+        next_seq, whole = from_seq, False
+        while not whole:
+            try:
+                for file in self._files(next_seq):
+                    for link in links_of(self._lake.read(file.key), self._live):
+                        if link.row.seq >= next_seq:
+                            yield link
+                            next_seq = link.row.seq + 1
+                whole = True
+            except FileNotFoundError:  # packed since it was listed: its rows are in another file
+                continue
+
+    def since(self, published_ms: int) -> Iterator[Link]:
+        """As `read`, from the first row on that was published at that time or later, or before it.
+
+        Reads from the end of the chain, and so no more files than it takes.
+        """
+        first = 0
+        for file in reversed(self._files()):
+            with suppress(FileNotFoundError):  # packed meanwhile: what `read` gives is longer
+                table = self._lake.read(file.key, ["seq", "published_at"])
+                if table.num_rows and _first_ms(table) < published_ms:
+                    first = table["seq"][0].as_py()
+                    break
+        yield from self.read(first)
 
     def pack(self, now_ms: int) -> int:
         """Make one file of each day but today and yesterday that has several; how many days."""
@@ -149,17 +169,23 @@ class Journal:
     def _end(self) -> tuple[Head, str]:
         """The end of the chain, and the day whose folder is open."""
         if self._known is None or time.monotonic() - self._known[0] > _TRUSTED_S:
-            files = self._files()
-            if files:
-                stated = self._lake.metadata(files[-1].key)
+            stated = self._stated()
+            if stated is not None:
                 try:
                     head, day = Head(int(stated["rows"]), stated["hash"]), stated["day"]
                 except (KeyError, ValueError) as error:
-                    raise GiveUp(f"{files[-1].key} is no file of signals") from error
+                    raise GiveUp(f"{self._folder} ends in no file of signals") from error
             else:
                 head, day = Head(), self._first_day
             self._known = time.monotonic(), head, day
         return self._known[1], self._known[2]
+
+    def _stated(self) -> dict[str, str] | None:
+        """What stands beside the rows of the last file; None without any."""
+        while files := self._files():
+            with suppress(FileNotFoundError):  # packed since it was listed
+                return self._lake.metadata(files[-1].key)
+        return None
 
     def _files(self, from_seq: int = 0) -> list[_File]:
         """Files that may hold rows from that number on, in order; none that a packed one holds."""
@@ -177,6 +203,11 @@ class Journal:
         while len(files) > 1 and files[1].first <= from_seq:
             files.pop(0)
         return files
+
+
+def _first_ms(rows: pa.Table) -> int:
+    first: int = rows["published_at"][0].cast(pa.int64()).as_py()
+    return first
 
 
 def _day(time_ms: int) -> str:

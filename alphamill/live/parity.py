@@ -84,21 +84,28 @@ class Parity:
 
 
 def check_parity(
-    spec: LiveSpec, rows: Iterable[Signal], truth: Panel, heard: Bars, kept: int = 1_000
+    spec: LiveSpec,
+    rows: Sequence[Signal],
+    truth: Panel,
+    heard: Bars,
+    before: Sequence[Signal] = (),
+    kept: int = 1_000,
 ) -> Parity:
     """Compare signals with what `compute` gives over `truth`.
 
     truth: the bars as the lake has them now, from as far back as the factors look to the last bar
     of `rows`; symbols as in `spec`. A row whose bar or whose history is not in it is counted as
     unchecked. heard: the bars as the live had them; one of before it began to listen may be absent
-    and counts as heard in time if its values are the lake's. kept: differences named, the
-    unexplained ones all.
+    and counts as heard in time if its values are the lake's. before: rows of the chain before
+    `rows`, from the first bar of `truth` on: what they say was absent was so, also where a follower
+    that was killed has taken its record of arrivals along. kept: differences named, the unexplained
+    ones all.
     """
     factors = {
         followed.factor: _Followed(read_given(followed.expression)) for followed in spec.factors
     }
     batch = {name: compute(one.factor, truth) for name, one in factors.items()}
-    bars = _Bars(spec.interval, truth, heard)
+    bars = _Bars(spec.interval, truth, heard, [*before, *rows])
     result = Parity()
     for row in rows:
         if row.state is not State.SIGNAL:
@@ -137,13 +144,21 @@ class _Followed:
 class _Bars:
     """What the live had of each bar, beside what the lake has."""
 
-    def __init__(self, interval: Interval, truth: Panel, heard: Bars) -> None:
+    def __init__(
+        self, interval: Interval, truth: Panel, heard: Bars, said: Iterable[Signal]
+    ) -> None:
         self._interval = interval
         self._truth = truth
         self._heard = heard
         self._first = index_at(interval, int(truth.times_ms[0])) if truth.n_bars else 0
         self._column = {symbol: at for at, symbol in enumerate(truth.symbols)}
         self._listened_ms = min((bar for _, bar in heard), default=None)
+        # bar -> what its rows say: (number, when, who was absent), where that changed
+        self._said: dict[int, list[tuple[int, int, frozenset[str]]]] = {}
+        for row in said:
+            of_bar, absent = self._said.setdefault(row.bar_time, []), frozenset(row.absent)
+            if not of_bar or of_bar[-1][2] != absent:
+                of_bar.append((row.seq, row.published_at, absent))
 
     def row_of(self, bar_ms: int) -> int | None:
         """The row of a bar, or None."""
@@ -170,6 +185,13 @@ class _Bars:
         heard = self._heard.get((symbol, bar_ms), ())
         if bar_ms == row.bar_time and symbol in row.absent:
             return Why.LATE if heard else Why.ABSENT if there else None
+        told = [one for one in self._said.get(bar_ms, ()) if one[0] < row.seq]
+        if there and told and symbol in told[-1][2]:
+            since_ms = told[-1][1]
+            if not any(since_ms < one.at_ms <= row.published_at for one in heard):
+                return Why.LATE if heard or self._came(symbol, bar_ms, row) else Why.ABSENT
+        if not heard and told:
+            return None  # it was there, and the record of when has gone with a follower
         if not heard:
             before = self._listened_ms is None or bar_ms < self._listened_ms
             return Why.ABSENT if there and not before else None
@@ -179,6 +201,10 @@ class _Bars:
         if not there or _bits(in_time[-1].values) != _bits(true):
             return Why.CORRECTED
         return None
+
+    def _came(self, symbol: str, bar_ms: int, row: Signal) -> bool:
+        """Whether the chain says after `row` that the bar was there."""
+        return any(seq > row.seq and symbol not in gone for seq, _, gone in self._said[bar_ms])
 
 
 def _differences(

@@ -1,10 +1,11 @@
 """When a bar's cross-section is computed, and over which symbols.
 
 A bar is released when every expected symbol's bar has arrived, and at its close + release_ms at the
-latest; bars are released in order. Below the quorum it is released as no signal. When one arrives
-later, up to close + correct_within_ms, the bar is released again as a revision, together with the
-bars after it that were out already: their windows reach back to it. Late symbols are gathered: the
-revision waits for the rest of the absent, at most another release_ms.
+latest, or as long after it was first listened for; bars are released in order. Below the quorum it
+is released as no signal. When one arrives later, up to close + correct_within_ms, the bar is
+released again as a revision, together with the bars after it that were out already: their windows
+reach back to it. Late symbols are gathered: the revision waits for the rest of the absent, at most
+another release_ms.
 
 Pure: told what arrived and what time it is, on one clock, the exchange's.
 """
@@ -71,6 +72,7 @@ class ReleaseRule:
     _arrived: dict[int, set[str]] = field(init=False, default_factory=dict)  # of bars to come
     _out: dict[int, _Released] = field(init=False, default_factory=dict)
     _expected: set[str] = field(init=False)
+    _begun_ms: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._next = index_at(self.interval, self.first_bar_ms)
@@ -80,6 +82,12 @@ class ReleaseRule:
     def next_bar_ms(self) -> int:
         """Open time of the bar that is released next."""
         return open_ms(self.interval, self._next)
+
+    def begin(self, now_ms: int) -> None:
+        """Bars that closed before now are waited for as if they had closed now: nobody asked for
+        them in time.
+        """
+        self._begun_ms = now_ms
 
     def expect(self, symbols: Collection[str]) -> None:
         """From the next bar on wait for these symbols alone: the others do not trade."""
@@ -113,7 +121,7 @@ class ReleaseRule:
     def due_ms(self) -> int:
         """When the next release is due if nothing arrives."""
         late = [out.revise_ms for out in self._out.values() if out.revise_ms is not None]
-        return min([self._close_ms(self._next) + self.release_ms, *late])
+        return min([self._deadline_ms(self._next), *late])
 
     def missing(self, now_ms: int) -> list[tuple[str, int]]:
         """(symbol, bar) of closed bars that a release still waits for or could still revise."""
@@ -130,6 +138,9 @@ class ReleaseRule:
     def _close_ms(self, index: int) -> int:
         return open_ms(self.interval, index + 1)
 
+    def _deadline_ms(self, index: int) -> int:
+        return max(self._close_ms(index), self._begun_ms) + self.release_ms
+
     def _due(self, now_ms: int) -> Iterator[Release]:
         while release := self._first_due(now_ms):
             yield release
@@ -145,7 +156,7 @@ class ReleaseRule:
         followed = set(self.symbols)
         here = self._arrived.get(self._next, set()) & followed
         whole = here >= self._expected
-        if not whole and now_ms < self._close_ms(self._next) + self.release_ms:
+        if not whole and now_ms < self._deadline_ms(self._next):
             return None
         out = _Released(here, followed - here)
         self._arrived.pop(self._next, None)

@@ -13,9 +13,11 @@ from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
 from alphamill.lake import Lake
 from alphamill.live import Journal, Register, State, follow_chain
 from alphamill.live import follower as followers
+from alphamill.live import lease as leases
 from alphamill.live.arrival_log import read_heard
 from alphamill.live.feed import ClosedBar
 from alphamill.live.follower import Follower
+from alphamill.live.lease import Renewal
 from alphamill.live.stream import SignalStream
 from alphamill.market.memory import FakeExchange
 from alphamill.market.stream import Absent
@@ -283,3 +285,85 @@ def test_arrivals_are_on_record(world):
     assert (last.source, last.closed_by) == (Source.REST, ClosedBy.REST)
     assert last.reason in ("its close was not told", "")
     assert values == tuple(values_at(world.panel, 40, SYMBOLS.index("CUSDT")))
+
+
+def test_what_is_here_is_told_before_a_deadline_counts(world):
+    follower = world.follower()
+    world.begin(follower)
+    for row in (40, 41, 42):
+        for column, symbol in enumerate(SYMBOLS):
+            values = tuple(values_at(world.panel, row, column))
+            bar_ms = int(world.panel.times_ms[row])
+            bar = ClosedBar(symbol, Interval.M1, bar_ms, values, bar_ms + BAR, "stream")
+            follower.heard.put(bar)
+    world.clock.advance(4 * BAR / 1000)  # it was busy: all deadlines are over
+    follower.step()
+    rows = check(world.lake, world.panel)
+    assert {(row.state, row.absent, row.revision) for row in rows} == {(State.SIGNAL, (), 0)}
+    assert len(rows) == 3 * len(SPEC.factors)
+
+
+def test_a_step_ends_however_fast_bars_come(world):
+    follower = world.follower()
+    world.begin(follower)
+
+    class Endless(queue.SimpleQueue):
+        def get_nowait(self):
+            self.put(bar)
+            return super().get_nowait()
+
+    values = tuple(values_at(world.panel, 40, 0))
+    bar = ClosedBar(SYMBOLS[0], Interval.M1, int(world.panel.times_ms[40]), values, 0, "rest")
+    follower._heard = Endless()
+    follower._heard.put(bar)
+    follower.step()
+    assert follower.leads
+
+
+def test_bars_that_close_while_it_begins_are_waited_for(world, monkeypatch):
+    follower = world.follower()
+    asked = FakeExchange.klines
+
+    def slow(*args, **options):
+        klines = asked(*args, **options)
+        if args[1] == SYMBOLS[-1]:
+            world.clock.advance(2 * BAR / 1000)  # two bars close, and their deadlines pass
+        return klines
+
+    monkeypatch.setattr(FakeExchange, "klines", slow)
+    streamed = iter(range(40, 42))
+
+    def ready():
+        if not follower.following:
+            for row in streamed if follower._beginning else ():
+                for column, symbol in enumerate(SYMBOLS):
+                    bar_ms = int(world.panel.times_ms[row])
+                    values = tuple(values_at(world.panel, row, column))
+                    bar = ClosedBar(symbol, Interval.M1, bar_ms, values, bar_ms + BAR, "stream")
+                    follower.heard.put(bar)
+        follower.step()
+        return world.rows()
+
+    wait(ready, "rows", follower)
+    rows = check(world.lake, world.panel)
+    assert {(row.state, row.absent, row.revision) for row in rows} == {(State.SIGNAL, (), 0)}
+
+
+def test_a_lease_is_renewed_beside_work_that_takes_long(monkeypatch):
+    renewals = queue.SimpleQueue()
+
+    class Lease:
+        def hold(self, who):
+            renewals.put(who)
+            raise RetryLater("no Redis", 1.0)
+
+    renewal = Renewal(Lease(), "me", every_s=0.001)
+    assert not renewal.due  # it is not held
+    renewal.works(holds=True)
+    assert [renewals.get(timeout=ANSWER_S) for _ in range(3)] == ["me"] * 3
+    monkeypatch.setattr(leases, "_STUCK_S", 0.0)
+    assert not renewal.due
+    monkeypatch.undo()
+    assert renewal.due
+    renewal.close()
+    assert not renewal.due

@@ -262,3 +262,43 @@ def test_a_damaged_file_hides_no_other_live(lake, name, content):
 def test_a_spec_that_cannot_be(changed, why):
     with pytest.raises(ValueError, match=why):
         replace(SPEC, **changed)
+
+
+def test_the_end_of_the_chain_since_a_time(lake, journal):
+    for number in range(6):
+        journal.append([signal(number), signal(number, "e" * 16)])
+    found = list(journal.since(signal(3).published_at))
+    assert [link.row.seq for link in found] == list(range(4, 12))  # the last before it as well
+    assert said(journal.since(0)) == said(rows(journal))
+    journal.append([signal(6, published_at=START + 5 * DAY)])
+    journal.pack(START + 5 * DAY)
+    assert said(journal.since(START + 4 * DAY)) == said(rows(journal))
+    assert [link.row.seq for link in journal.since(START + 6 * DAY)] == [12]
+
+
+def test_a_day_that_is_packed_under_a_reader_is_read_whole(lake, journal):
+    for number in range(4):
+        journal.append([signal(number)])
+    journal.append([signal(4, published_at=START + 3 * DAY)])
+    before = said(rows(journal))
+    reader = journal.read()
+    seen = [next(reader)]
+    assert journal.pack(START + 3 * DAY) == 1
+    assert said([*seen, *reader]) == before
+
+
+def test_the_end_is_found_while_its_day_is_packed(lake, journal, monkeypatch):
+    for number in range(3):
+        journal.append([signal(number)])
+    listed = Journal._files
+    packs = iter([True])
+
+    def files(self, from_seq=0):
+        found = listed(self, from_seq)
+        if self is other and next(packs, False):
+            journal.pack(START + 9 * DAY)
+        return found
+
+    other = Journal(lake, LIVE, START)
+    monkeypatch.setattr(Journal, "_files", files)
+    assert other.head == journal.head

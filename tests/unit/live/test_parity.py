@@ -136,3 +136,36 @@ def test_rows_that_the_lake_has_not_reached_are_not_judged(session):
     parity = session.parity(truth)
     assert (parity.rows, parity.unchecked_rows) == (20, 20)
     assert parity.holds
+
+
+def test_what_the_chain_says_was_absent_explains_where_arrivals_were_lost(session):
+    session.hear(40, others("CUSDT"), 50)
+    session.following.tick(int(session.panel.times_ms[40]) + BAR + 2_000)
+    for row in range(41, 60):
+        session.hear(row, SYMBOLS, 50)
+    rows = [link.row for link in session.journal.read()]
+    newest = session.heard[SYMBOLS[0], int(session.panel.times_ms[50])]
+    session.heard = {(SYMBOLS[0], int(session.panel.times_ms[50])): newest}  # the rest was lost
+    parity = session.parity()
+    assert parity.holds
+    assert {one.why for one in parity.differences} == {Why.ABSENT}
+    missing = ("CUSDT", int(session.panel.times_ms[40]))
+    assert {one.because for one in parity.differences} == {missing}
+    later = [row for row in rows if row.bar_time > session.panel.times_ms[40]]
+    alone = check_parity(SPEC, later, session.panel, session.heard)
+    assert not alone.holds
+    before = [row for row in rows if row.bar_time == session.panel.times_ms[40]]
+    told = check_parity(SPEC, later, session.panel, session.heard, before)
+    assert told.holds
+    assert {one.because for one in told.differences} == {missing}
+
+
+def test_a_bar_that_came_explains_nothing_after_it_was_there(session):
+    session.hear(40, others("CUSDT"), 50)
+    session.following.tick(int(session.panel.times_ms[40]) + BAR + 2_000)
+    session.hear(40, ["CUSDT"], 5_000)
+    for row in range(41, 50):
+        session.hear(row, SYMBOLS, 50)
+    rows = [link.row for link in session.journal.read()]
+    rows[-1] = replace(rows[-1], values=(rows[-1].values[0] - 1.0, *rows[-1].values[1:]))
+    assert session.parity(rows=rows).counts[Why.UNEXPLAINED] == 1

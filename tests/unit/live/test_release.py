@@ -168,3 +168,22 @@ def test_who_takes_over_may_revise_what_was_released_before():
     assert live.missing(BAR + 3_000) == [("E", 0)]
     [revision] = live.arrived("E", 0, BAR + 3_000)
     assert (revision.bar_ms, revision.revision, revision.cause) == (0, 2, Cause.LATE)
+
+
+def test_a_bar_that_nobody_listened_for_in_time_is_waited_for_from_now_on():
+    live = rule()
+    for symbol in "ABC":
+        live.known(symbol, 0, 5 * BAR)
+    live.begin(5 * BAR)
+    assert live.tick(5 * BAR) == []
+    assert live.due_ms == 5 * BAR + 2_000
+    [first] = live.tick(5 * BAR + 2_000)[:1]
+    assert (first.bar_ms, first.cause, first.absent) == (0, Cause.DEADLINE, {"D", "E"})
+
+
+def test_who_begins_releases_at_once_what_is_whole():
+    live = rule()
+    for symbol in SYMBOLS:
+        live.known(symbol, 0, 5 * BAR)
+    live.begin(5 * BAR)
+    assert [(one.bar_ms, one.cause) for one in live.tick(5 * BAR)] == [(0, Cause.WHOLE)]
