@@ -190,17 +190,15 @@ class _Bars:
             since_ms = told[-1][1]
             if not any(since_ms < one.at_ms <= row.published_at for one in heard):
                 return Why.LATE if heard or self._came(symbol, bar_ms, row) else Why.ABSENT
-        if not heard and told:
-            return None  # it was there, and the record of when has gone with a follower
-        if not heard:
-            before = self._listened_ms is None or bar_ms < self._listened_ms
-            return Why.ABSENT if there and not before else None
-        in_time = [one for one in heard if one.at_ms <= row.published_at]
-        if not in_time:
-            return Why.LATE
-        if not there or _bits(in_time[-1].values) != _bits(true):
-            return Why.CORRECTED
-        return None
+        if heard:
+            in_time = [one for one in heard if one.at_ms <= row.published_at]
+            if not in_time:
+                return Why.LATE
+            same = there and _bits(in_time[-1].values) == _bits(true)
+            return None if same else Why.CORRECTED
+        # Told and not heard: it was there, and the record of when has gone with a follower.
+        before = bool(told) or self._listened_ms is None or bar_ms < self._listened_ms
+        return Why.ABSENT if there and not before else None
 
     def _came(self, symbol: str, bar_ms: int, row: Signal) -> bool:
         """Whether the chain says after `row` that the bar was there."""
