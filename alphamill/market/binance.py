@@ -258,6 +258,10 @@ class Binance:
             raise self._unknown_symbol(str(query.get("symbol")))
         if reply.status == 400 and replies.is_unknown_interval(reply):
             raise GiveUp(f"the exchange has no {query.get('interval')} klines")
+        if replies.is_beyond_reach(reply):
+            raise GiveUp(
+                f"{query.get('symbol')}: the exchange's API has the last 48 h of trades only"
+            )
         error = replies.error_of(reply, self._url, self._venue.variable)
         if error:
             raise error

@@ -128,6 +128,11 @@ def is_unknown_interval(reply: Reply) -> bool:
     return reply.error()[0] == -1120
 
 
+def is_beyond_reach(reply: Reply) -> bool:
+    """Whether trades are asked for that are too old: -4166, on futures."""
+    return reply.status == 400 and reply.error()[0] == -4166
+
+
 def unknown_symbol(symbol: str, known: Iterable[str]) -> GiveUp:
     """The error for a symbol that the exchange does not have, with the nearest that it has."""
     near = nearest_symbol(symbol, known)

@@ -30,6 +30,8 @@ class Venue:
     latest_first: a window with more than `limit` bars answers with its latest, not its oldest.
     span_ms: the longest window that may be asked for, if there is one.
     opened: the month in which the market opened; no symbol was listed before.
+    agg_trades_weight: of a page of aggTrades. old_trades_weight: of one of historicalTrades; None
+    where it wants a key.
     """
 
     prefix: str  # path of the API's version
@@ -41,6 +43,8 @@ class Venue:
     span_ms: int | None
     intervals: frozenset[Interval]
     opened: Month
+    agg_trades_weight: int
+    old_trades_weight: int | None = None
 
     def page(self, bars: int) -> Page:
         """The cheapest page for `bars` more bars; its limit is never above `bars`."""
@@ -65,6 +69,8 @@ VENUES: Mapping[Market, Venue] = {
         span_ms=None,
         intervals=_SPOT_INTERVALS,
         opened=Month(2017, 7),
+        agg_trades_weight=4,
+        old_trades_weight=25,
     ),
     Market.USD_M: Venue(
         prefix="/fapi/v1",
@@ -76,6 +82,7 @@ VENUES: Mapping[Market, Venue] = {
         span_ms=None,
         intervals=_FUTURES_INTERVALS,
         opened=Month(2019, 9),
+        agg_trades_weight=20,
     ),
     Market.COIN_M: Venue(
         prefix="/dapi/v1",
@@ -87,5 +94,6 @@ VENUES: Mapping[Market, Venue] = {
         span_ms=200 * 86_400_000,
         intervals=_FUTURES_INTERVALS,
         opened=Month(2020, 8),
+        agg_trades_weight=20,
     ),
 }

@@ -158,7 +158,9 @@ def _say_port(what: str, port: int) -> None:
     type=_ArchiveFaultType(),
     multiple=True,
     metavar="KIND[:NAMES]",
-    help="For example bad_checksum or missing:BTCUSDT-1m-2021-*; may be repeated.",
+    help="For example bad_checksum or missing:BTCUSDT-1m-2021-*; may be repeated. Of files of "
+    "trades also interleaved, repeated, zero_quantity, always_maker, cut_rows, lost_rows, "
+    "no_header, other_booleans.",
 )
 @options.exits
 def exchange(

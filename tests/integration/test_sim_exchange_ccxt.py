@@ -69,6 +69,19 @@ def test_paging_through_bars_gives_the_market_exactly(client, source):
     assert fetched == [list(row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
 
+def test_trades_are_the_markets_and_ascend(client, source):
+    since = DEFAULT_START_MS + 5 * HOUR
+    trades = client.fetch_trades("TRX/USDT", since=since, limit=1000)
+    bar = source.bars("spot", "TRXUSDT", "1h").rows(5, 6)
+    trades = [trade for trade in trades if trade["timestamp"] < since + HOUR]  # it asks for an hour
+    assert (trades[0]["price"], trades[-1]["price"]) == (bar.open[0], bar.close[0])
+    assert sum(trade["amount"] for trade in trades) == pytest.approx(bar.volume[0], rel=1e-12)
+    times = [trade["timestamp"] for trade in trades]
+    assert times == sorted(times)
+    assert times[0] >= since
+    assert {trade["side"] for trade in trades} == {"buy", "sell"}
+
+
 @pytest.mark.parametrize("interval", ["3d", "1w", "1M"])
 def test_long_bars_open_on_the_exchanges_grid(client, source, interval):
     rows = client.fetch_ohlcv("BTC/USDT", interval, since=DEFAULT_START_MS - 40 * 24 * HOUR)

@@ -235,3 +235,15 @@ def test_the_official_sdk_reads_a_name_of_another_script(wide):
         rows = client.klines("币安人生USDT", "1h", limit=9).data()
     assert [item.base_asset for item in info.symbols] == ["币安人生"]
     assert as_columns(rows) == market_columns(wide, "spot", "币安人生USDT", 191, 200)
+
+
+def test_python_binance_pages_through_aggregates_by_its_own_rules(old, source):
+    start_ms = DEFAULT_START_MS + HOUR
+    found = old.get_aggregate_trades(symbol="ETHUSDT", startTime=start_ms, limit=1000)
+    found += old.get_aggregate_trades(symbol="ETHUSDT", fromId=found[-1]["a"] + 1, limit=1000)
+    assert [row["a"] for row in found] == [*range(found[0]["a"], found[0]["a"] + 2000)]
+    bar = source.bars(Market.SPOT, "ETHUSDT", Interval.H1).rows(1, 2)
+    assert float(found[0]["p"]) == bar.open[0]
+    assert found[0]["T"] >= start_ms
+    assert len(old.get_historical_trades(symbol="ETHUSDT", fromId=found[0]["f"], limit=7)) == 7
+    assert len(old.futures_recent_trades(symbol="ETHUSDT", limit=3)) == 3

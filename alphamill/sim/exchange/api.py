@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 from alphamill.frames import Interval, Market
@@ -24,6 +26,13 @@ from alphamill.sim.exchange.messages import (
     read_parameters,
 )
 from alphamill.sim.exchange.print_rows import PrintedRows, print_rows, unfinished_on_grid
+from alphamill.sim.exchange.tape import Tapes
+from alphamill.sim.exchange.trades import (
+    TRADE_ENDPOINTS,
+    read_trades_query,
+    trades_page,
+    trades_weight,
+)
 from alphamill.sim.market import BarSource
 from alphamill.sim.market.bars import close_ms
 
@@ -56,6 +65,7 @@ _TOTALS = (
     "kline_rows",
     "funding_requests",
     "funding_rows",
+    "trade_rows",
 )
 _SYMBOLS = (Parameter("symbol", SYMBOL), Parameter("symbols"))
 
@@ -65,6 +75,7 @@ class ExchangeApi:
 
     limits: of spot, and of both futures markets as those of USD-M; their windows follow `now_ms`.
     speed: how fast that clock is; Retry-After, which clients wait on their own, is shorter by it.
+    burned_fracs: by market, ids that belong to no trade, a trade.
     """
 
     def __init__(
@@ -73,8 +84,10 @@ class ExchangeApi:
         limits: Mapping[Market, Limits],
         now_ms: Callable[[], int],
         speed: float = 1.0,
+        burned_fracs: Mapping[Market, float] = MappingProxyType({}),
     ) -> None:
         self._source = source
+        self._tapes = Tapes(source, burned_fracs)
         self._now_ms = now_ms
         self._speed = speed
         # As of 2026-06-30: what is used of one futures market, the other has less.
@@ -162,6 +175,8 @@ class ExchangeApi:
             return self._klines(market, pairs, now_ms, unit)
         if endpoint == _FUNDING:
             return self._funding(market, pairs, now_ms)
+        if endpoint in TRADE_ENDPOINTS:
+            return self._trades(market, endpoint, pairs, now_ms, unit)
         if endpoint == "exchangeInfo":
             return self._exchange_info(market, pairs, now_ms)
         if endpoint == "ticker/24hr":
@@ -203,6 +218,16 @@ class ExchangeApi:
         found = select_funding(query, known, now_ms)
         self._totals["funding_rows"] += len(found)
         return print_funding(query.symbol, found).encode()
+
+    def _trades(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
+        query = read_trades_query(market, endpoint, pairs)
+        self._check_symbol(market, query.symbol)
+        tape = self._tapes.of(market, query.symbol)
+        if tape is None:
+            return b"[]"
+        body, rows = trades_page(market, query, tape, now_ms, unit)
+        self._totals["trade_rows"] += rows
+        return body.encode()
 
     def _exchange_info(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
         spot_only = (
@@ -300,6 +325,10 @@ def _ticker_weight(market: Market, pairs: Pairs) -> int:
     return 80
 
 
+def _trades_weight(endpoint: str, market: Market, _pairs: Pairs) -> int:
+    return trades_weight(market, endpoint)
+
+
 _WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
     "ping": _one,
     "time": _one,
@@ -307,6 +336,7 @@ _WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
     "klines": kline_weight,
     _FUNDING: _one,
     "ticker/24hr": _ticker_weight,
+    **{name: partial(_trades_weight, name) for name in TRADE_ENDPOINTS},
 }
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,11 +29,13 @@ from alphamill.sim.exchange.funding import funding_csv
 from alphamill.sim.exchange.listing import printed_decimals
 from alphamill.sim.exchange.messages import Reply
 from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.exchange.tape import Tapes
+from alphamill.sim.exchange.trade_files import AGGREGATES, TRADES, RowFault, trades_csv
 from alphamill.sim.market import BarSource
 
 _PATH = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/"
-    r"(?P<kind>klines|fundingRate)/(?P<symbol>\w{2,30})/"
+    r"(?P<kind>klines|fundingRate|aggTrades|trades)/(?P<symbol>\w{2,30})/"
     r"(?:(?P<interval>\d{1,2}(?:[smhdw]|mo))/)?"
     r"(?P<stem>(?P=symbol)-(?P<of>\w+)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
     r"\.zip(?P<checksum>\.CHECKSUM)?"
@@ -59,29 +62,36 @@ class ArchiveFaultKind(StrEnum):
     MISSING_CHECKSUM = "missing_checksum"
 
 
+_NAMES = ", ".join((*ArchiveFaultKind, *RowFault))
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveFault:
-    """A fault of every file whose name without ending matches `names`, a shell pattern."""
+    """A fault of every file whose name without ending matches `names`, a shell pattern.
 
-    kind: ArchiveFaultKind
+    A `RowFault` is one of files of trades alone.
+    """
+
+    kind: ArchiveFaultKind | RowFault
     names: str = "*"
 
     @classmethod
     def parse(cls, text: str) -> ArchiveFault:
         """From "bad_checksum" or "missing:BTCUSDT-1m-2021-*"; raises ValueError."""
         name, _, names = text.partition(":")
+        kind = RowFault if name in tuple(RowFault) else ArchiveFaultKind
         try:
-            return cls(ArchiveFaultKind(name), names or "*")
+            return cls(kind(name), names or "*")
         except ValueError as error:
-            kinds = ", ".join(ArchiveFaultKind)
-            raise ValueError(f"{text!r} is not KIND[:NAMES] ({kinds})") from error
+            raise ValueError(f"{text!r} is not KIND[:NAMES] ({_NAMES})") from error
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     market: Market
     symbol: str
-    interval: Interval | None  # None: a file of funding
+    kind: str  # klines, fundingRate, aggTrades, trades
+    interval: Interval | None  # of klines
     stem: str
     month: Month
     day: int | None
@@ -118,9 +128,14 @@ class SimulatedArchive:
     """
 
     def __init__(
-        self, source: BarSource, now_ms: Callable[[], int], faults: Sequence[ArchiveFault] = ()
+        self,
+        source: BarSource,
+        now_ms: Callable[[], int],
+        faults: Sequence[ArchiveFault] = (),
+        burned_fracs: Mapping[Market, float] = MappingProxyType({}),
     ) -> None:
         self._source = source
+        self._tapes = Tapes(source, burned_fracs)  # of the builder's thread alone
         self._now_ms = now_ms
         self._faults = tuple(faults)
         self._zips: OrderedDict[_File, _Zip] = OrderedDict()
@@ -175,7 +190,7 @@ class SimulatedArchive:
         return file, match["checksum"] is not None
 
     def _body(self, file: _File, *, checksum: bool) -> bytes | None:
-        faults = {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
+        faults = self._faults_of(file)
         found = self._zip(file)
         if found is None or ArchiveFaultKind.MISSING in faults:
             return None
@@ -189,11 +204,29 @@ class SimulatedArchive:
             found = _Zip.of(found.content + b"an earlier version")
         return f"{found.sha256}  {file.stem}.zip\n".encode()
 
+    def _faults_of(self, file: _File) -> set[str]:
+        return {fault.kind for fault in self._faults if fnmatchcase(file.stem, fault.names)}
+
+    def _built(self, file: _File) -> _Zip | None:
+        if file.kind in (AGGREGATES, TRADES):
+            text = self._trades_csv(file)
+        else:
+            text = _csv(self._source, file)
+        return None if text is None else _Zip.of(_zipped(f"{file.stem}.csv", text))
+
+    def _trades_csv(self, file: _File) -> bytes | None:
+        if file.symbol not in self._source.symbols(file.market):
+            return None
+        tape = self._tapes.of(file.market, file.symbol)
+        if tape is None:
+            return None
+        return trades_csv(file.market, file.kind, tape, file.range, self._faults_of(file))
+
     async def _build_aside(self, file: _File) -> None:
         """Once, however many ask meanwhile."""
         if file not in self._building:
             loop = asyncio.get_running_loop()
-            self._building[file] = loop.run_in_executor(self._builder, _built, self._source, file)
+            self._building[file] = loop.run_in_executor(self._builder, self._built, file)
         try:
             self._keep(file, await asyncio.shield(self._building[file]))
         finally:
@@ -201,7 +234,7 @@ class SimulatedArchive:
 
     def _zip(self, file: _File) -> _Zip | None:
         if file not in self._zips:
-            self._keep(file, _built(self._source, file))
+            self._keep(file, self._built(file))
         if file in self._zips:
             self._zips.move_to_end(file)
         return self._zips.get(file)
@@ -235,6 +268,8 @@ def _file(match: re.Match[str]) -> _File | None:
     interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
     if match["kind"] == "fundingRate":
         known = market.has_funding and day is None and interval is None
+    elif match["kind"] != "klines":
+        known = interval is None
     else:
         known = interval in tuple(Interval) and not (interval == "1s" and market.has_funding)
     if not is_symbol(match["symbol"]):
@@ -242,7 +277,7 @@ def _file(match: re.Match[str]) -> _File | None:
     if not known or not fits or match["of"] != (match["interval"] or match["kind"]):
         return None
     kept = None if interval is None else Interval(interval)
-    return _File(market, match["symbol"], kept, match["stem"], month, day)
+    return _File(market, match["symbol"], match["kind"], kept, match["stem"], month, day)
 
 
 def _funding_csv(source: BarSource, file: _File) -> bytes | None:
@@ -274,11 +309,6 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
     if not spot and file.month >= _HEADER_FROM:
         lines.insert(0, _HEADER)
     return ("\n".join(lines) + "\n").encode()
-
-
-def _built(source: BarSource, file: _File) -> _Zip | None:
-    text = _csv(source, file)
-    return None if text is None else _Zip.of(_zipped(f"{file.stem}.csv", text))
 
 
 def _zipped(name: str, text: bytes) -> bytes:

@@ -40,8 +40,10 @@ class SimulatedExchange:
         limits = dict.fromkeys(Market, config.futures_limits) | {Market.SPOT: config.spot_limits}
         self.config = config
         self._clock = FastClock(clock, config.speed, config.clock_offset_ms)
-        self.api = ExchangeApi(source, limits, self.now_ms, config.speed)
-        self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults)
+        burned = dict.fromkeys(Market, config.futures_streams.burned_frac)
+        burned[Market.SPOT] = config.spot_streams.burned_frac
+        self.api = ExchangeApi(source, limits, self.now_ms, config.speed, burned)
+        self.archive = SimulatedArchive(source, self.now_ms, config.archive_faults, burned)
         rules = dict.fromkeys(Market, config.futures_streams) | {Market.SPOT: config.spot_streams}
         rules = {
             market: replace(rule, life_s=rule.life_s / config.speed)

@@ -31,6 +31,18 @@ class TradeIds:
         first = int(self.before[at])
         return self._id(first), self._id(first + trades - 1)
 
+    def of_numbers(self, numbers: IntArray) -> IntArray:
+        """Ids of trades that are counted from 0."""
+        found: IntArray = self.first_id + numbers + numbers * self.burned // _PARTS
+        return found
+
+    def number_from(self, trade: int) -> int:
+        """The first number, from 0 on, of which the id is `trade` or above."""
+        number = max(0, (trade - self.first_id) * _PARTS // (_PARTS + self.burned) - 1)
+        while self._id(number) < trade:
+            number += 1
+        return number
+
     def _id(self, number: int) -> int:
         return self.first_id + number + number * self.burned // _PARTS
 

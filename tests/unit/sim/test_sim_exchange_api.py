@@ -372,7 +372,7 @@ def test_stats_agree_with_the_headers(api):
 
 
 def test_an_unknown_path_is_not_found(api):
-    assert api.reply("/api/v3/trades", [], "a").status == 404
+    assert api.reply("/api/v3/avgPrice", [], "a").status == 404
     assert api.reply("/", [], "a").status == 404
 
 

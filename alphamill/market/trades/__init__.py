@@ -1,0 +1,1 @@
+"""Trades: files of the archive and pages of the API, a day at a time."""
