@@ -2,7 +2,7 @@
 
 fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_scan (symbol)
 -> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
--> verify -> publish; on futures funding (symbol) -> panel
+-> verify -> publish; on futures funding (symbol) and what is asked for beside it -> panel
 
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from alphamill.frames import Interval, TimeRange
+from alphamill.frames import METRICS_FROM, Interval, TimeRange, Wide
 from alphamill.grid import floor_ms
 from alphamill.jobs import (
     EvaluateJob,
@@ -24,6 +24,7 @@ from alphamill.jobs import (
     ProposeJob,
     PublishJob,
     RankJob,
+    RecheckJob,
     ReverifyJob,
     RunKind,
     RunSpec,
@@ -31,12 +32,14 @@ from alphamill.jobs import (
     ValidateJob,
     VerifyJob,
     VetoJob,
+    WideJob,
     content_id,
 )
 from alphamill.ledger import JobSpec
 from alphamill.settings import Tier
 from alphamill.stages.registry import stage_of
 
+_CARRIED_MS = 3_600_000  # at the longest; see stages.wide_columns
 _STAMPED_WITHIN_MS = 60_000  # a settlement is stamped some milliseconds after its hour
 
 
@@ -47,7 +50,7 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     jobs = list(_market_data(spec))
     if spec.kind is RunKind.FEATURES:
         return jobs
-    funding = list(_funding(spec))
+    funding = [*_funding(spec), *_wide(spec)]
     if spec.kind is RunKind.FETCH:
         return jobs + funding
     by_interval = {
@@ -118,20 +121,55 @@ def _funding(spec: RunSpec) -> Iterator[JobSpec]:
             yield _job(job, goal=spec.kind is RunKind.FETCH)
 
 
+def _wide(spec: RunSpec) -> Iterator[JobSpec]:
+    """One a symbol and month, of prices at each of the run's intervals."""
+    for kind, interval, asked in _beside_bars(spec):
+        for symbol in spec.symbols:
+            for _, part in asked.by_month():
+                job = WideJob(kind, spec.market, symbol, interval, part.start_ms, part.end_ms)
+                yield _job(job, goal=spec.kind is RunKind.FETCH)
+
+
+def _beside_bars(spec: RunSpec) -> Iterator[tuple[Wide, Interval | None, TimeRange]]:
+    """What is asked for beside bars and funding; metrics of as long before as they are carried."""
+    for kind in spec.wide:
+        if kind is Wide.METRICS:
+            start_ms = max(
+                METRICS_FROM.start_ms, floor_ms(Interval.H1, spec.start_ms - _CARRIED_MS)
+            )
+            if start_ms < spec.end_ms:
+                yield kind, None, TimeRange(start_ms, spec.end_ms)
+        elif kind is not Wide.FUNDING:
+            for interval in spec.intervals:
+                yield kind, interval, _bars_of(spec, interval)
+
+
 def _reverified(spec: RunSpec) -> list[JobSpec]:
     """The months to compare again, at least one: drawn by a hash, so that equal specs draw equal.
 
     The salt draws others another day.
     """
     drawn: list[tuple[float, JobSpec]] = []
+    for job in _compared(spec):
+        lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
+        drawn.append((int(lot, 16) / 16**8, _job(job, goal=True)))
+    first = min((lot for lot, _ in drawn), default=0.0)
+    return [job for lot, job in drawn if lot < spec.verify_frac or lot == first]
+
+
+def _compared(spec: RunSpec) -> Iterator[Message]:
+    """Bars, on futures funding, and what else is asked for, a month a job."""
     for interval in spec.intervals:
         for symbol in spec.symbols:
             for _, part in _bars_of(spec, interval).by_month():
-                job = ReverifyJob(spec.market, symbol, interval, part.start_ms, part.end_ms)
-                lot = content_id("lot", {**job.to_message(), "salt": spec.salt})[-8:]
-                drawn.append((int(lot, 16) / 16**8, _job(job, goal=True)))
-    first = min((lot for lot, _ in drawn), default=0.0)
-    return [job for lot, job in drawn if lot < spec.verify_frac or lot == first]
+                yield ReverifyJob(spec.market, symbol, interval, part.start_ms, part.end_ms)
+    beside = [*_beside_bars(spec)]
+    if spec.market.has_funding:
+        beside.append((Wide.FUNDING, None, TimeRange(spec.start_ms, spec.end_ms)))
+    for kind, interval_of, asked in beside:
+        for symbol in spec.symbols:
+            for _, part in asked.by_month():
+                yield RecheckJob(kind, spec.market, symbol, interval_of, part.start_ms, part.end_ms)
 
 
 # A step is the jobs that may run side by side once the step before has settled.

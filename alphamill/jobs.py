@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 from pydantic import TypeAdapter
 
 from alphamill.evaluation import GateThresholds
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Wide
 from alphamill.settings import (
     FeeSettings,
     PortfolioSettings,
@@ -107,6 +107,36 @@ class FundingJob(Message):
     symbol: str
     start_ms: int  # UTC epoch milliseconds, included
     end_ms: int  # excluded
+
+
+@dataclass(frozen=True, slots=True)
+class WideJob(Message):
+    """A range of what a futures contract has beside its bars, within one calendar month.
+
+    interval: of the bars whose prices are meant; None of metrics.
+    """
+
+    kind: Wide  # not funding, which has a job of its own
+    market: Market
+    symbol: str
+    interval: Interval | None
+    start_ms: int  # UTC epoch milliseconds, included
+    end_ms: int  # excluded
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckJob(Message):
+    """What the lake has beside bars, to compare with the exchange again, within one month.
+
+    interval: of the bars whose prices are meant; None of metrics and funding.
+    """
+
+    kind: Wide
+    market: Market
+    symbol: str
+    interval: Interval | None
+    start_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +269,7 @@ class RunSpec(Message):
     fees: FeeSettings = FeeSettings()  # likewise
     gates: GateThresholds = GateThresholds()  # likewise
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
+    wide: tuple[Wide, ...] = ()  # what its panels have beside bars, on futures
     salt: str = ""  # set to ask for the same thing again
 
     @property
@@ -259,8 +290,9 @@ class RunSpec(Message):
         return replace(self, segments=segments, horizons_bars=())
 
     def to_message(self) -> dict[str, Any]:
-        """Plain JSON values; of one horizon the same, and so the same id, as ever."""
+        """Plain JSON values; without what later versions added, the same, and so the same id."""
         message = Message.to_message(self)
-        if not self.horizons_bars:
-            del message["horizons_bars"]
+        for name in ("horizons_bars", "wide"):
+            if not message[name]:
+                del message[name]
         return message

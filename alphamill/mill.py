@@ -6,7 +6,7 @@ replies. Replays and control arms run so, and so may your own tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from alphamill.clock import Clock, ManualClock
 from alphamill.errors import GiveUp
 from alphamill.flow import plan
-from alphamill.frames import Market
+from alphamill.frames import Market, Wide
 from alphamill.jobs import FeaturesJob, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import BudgetRaise, JobRecord, JobSpec, JobState
@@ -27,7 +27,15 @@ from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import OneEndpoint
-from alphamill.market import Exchange, FakeExchange, FakeFunding, FundingExchange
+from alphamill.market import (
+    Exchange,
+    FakeExchange,
+    FakeFunding,
+    FakeMetrics,
+    FundingExchange,
+    MetricsExchange,
+)
+from alphamill.market.exchange import KlineSource
 from alphamill.runs.builds import Share
 from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.schemas import RunDeps, rows_in
@@ -41,8 +49,9 @@ from alphamill.usage import MemoryUsage
 class InProcess:
     """The `Resources` of one run's jobs, in memory, and what works them.
 
-    bars, settlements: of exchanges that list nothing, unless given. records: of the jobs so far.
-    indicators: whether panels hold them. budget_raises: as a ledger would have them.
+    bars, settlements, figures, prices_of: of exchanges that list nothing, unless given. records: of
+    the jobs so far. indicators: whether panels hold them. budget_raises: as a ledger would have
+    them.
     """
 
     gateway: Asks
@@ -50,6 +59,8 @@ class InProcess:
     settlements: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
     journal: Journal = field(default_factory=MemoryJournal)
     indicators: bool = True
+    figures: MetricsExchange = field(default_factory=partial(FakeMetrics, ManualClock()))
+    prices_of: Mapping[Wide, KlineSource] = field(default_factory=dict)
     clock: Clock = field(default_factory=ManualClock)
     day_budget_usd_micros: int = 10**12  # a run's own budget is all that binds
     records: list[JobRecord] = field(default_factory=list)
@@ -83,6 +94,12 @@ class InProcess:
     def funding(self, _market: Market) -> FundingExchange:
         return self.settlements
 
+    def prices(self, _market: Market, kind: Wide) -> KlineSource:
+        return self.prices_of.get(kind) or FakeExchange(self.clock)
+
+    def metrics(self, _market: Market) -> MetricsExchange:
+        return self.figures
+
     def archive(self, _market: Market) -> None:
         return None
 
@@ -112,7 +129,8 @@ class InProcess:
 class Mill:
     """A mill in memory, but for its lake: a market and a model in, verdicts out.
 
-    funding: where settlements come from. indicators: False leaves them out, which halves the time.
+    funding, metrics, prices: where those of futures come from. indicators: False leaves
+    them out, which halves the time.
     price: of the models.
     """
 
@@ -121,6 +139,8 @@ class Mill:
     chat: Chat
     indicators: bool = True
     funding: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
+    metrics: MetricsExchange = field(default_factory=partial(FakeMetrics, ManualClock()))
+    prices: Mapping[Wide, KlineSource] = field(default_factory=dict)
     price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsage = field(default_factory=MemoryUsage)
@@ -141,6 +161,8 @@ class Mill:
             self.funding,
             self.journal,
             self.indicators,
+            self.metrics,
+            self.prices,
             budget_raises=raises,
         )
         return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))

@@ -6,14 +6,17 @@ from datetime import UTC, datetime
 
 import click
 
+from alphamill.frames import Wide
 from alphamill.jobs import RunKind, RunSpec
 from producers import options, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
+from producers.submit.wide import checked_wide, with_option
 
 
 @click.command()
 @universe_options
 @options.range_options
+@with_option
 @click.option(
     "--verify",
     is_flag=True,
@@ -29,11 +32,15 @@ from producers.submit.universe import Universe, chosen_symbols, universe_options
 def fetch(
     universe: Universe,
     bars: options.BarRange,
+    wide: tuple[Wide, ...],
     verify: bool,
     sample: float | None,
     how: options.Submission,
 ) -> None:
     """Download klines into the lake: one job a symbol, interval and month.
+
+    Of futures funding too, and --with metrics (open interest, long/short ratios), premium, mark and
+    index (klines of the premium index, the mark price, the index).
 
     What the lake has is not asked for again, but by --verify, which records each change under
     corrections/. Prints the run's id as its last line.
@@ -42,12 +49,14 @@ def fetch(
     Example:
       alphamill fetch BTCUSDT ETHUSDT --interval 1h,4h --start 2024-01-01 --wait
       alphamill fetch --top 100 --quote USDT --interval 1h --start 2021-01-01
+      alphamill fetch BTCUSDT --market um --interval 1h --start 2024-01-01 --with metrics,premium
       alphamill fetch BTCUSDT --interval 1h --start 2021-01-01 --verify --sample 0.1 --wait
     """
     settings = options.settings()
     if sample is not None and not verify:
         raise click.UsageError("--sample goes with --verify")
     start_ms, end_ms = submit.checked_range(bars)
+    beside = checked_wide(wide, bars.market, start_ms, end_ms)
     chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.FETCH,
@@ -58,6 +67,7 @@ def fetch(
         start_ms=start_ms,
         end_ms=end_ms,
         verify_frac=(sample or 1.0) if verify else 0.0,
+        wide=beside,
         # The exchange of today is another question than that of yesterday.
         salt=datetime.now(UTC).date().isoformat() if verify else "",
     )

@@ -12,7 +12,7 @@ from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
 from alphamill.fleet.identity import build
 from alphamill.flow import plan
-from alphamill.frames import Market
+from alphamill.frames import Market, Wide
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.ledger import BudgetRaise, JobRecord, Ledger, RedisLedger
@@ -22,6 +22,7 @@ from alphamill.limits import (
     RedisLimiter,
     TierGate,
     binance_pool,
+    data_pool,
     funding_pool,
     tier_pool,
 )
@@ -33,7 +34,8 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
-from alphamill.market import Archive, Binance, BinanceFunding
+from alphamill.market import Archive, Binance, BinanceFunding, BinanceMetrics, BinancePrices
+from alphamill.market.klines.of import PRICES_OF
 from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.runs.builds import Share, shares
@@ -64,6 +66,7 @@ class Resources:
         self.clock = SystemClock()
         self._exchanges: dict[Market, Binance] = {}
         self._fundings: dict[Market, BinanceFunding] = {}
+        self._metrics: dict[Market, BinanceMetrics] = {}
         self._archives: dict[str, Archive] = {}
         self._lakes: dict[str, Lake] = {}
 
@@ -131,6 +134,21 @@ class Resources:
             gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
             found = BinanceFunding(self.exchange(market), gate)
             found = self._fundings.setdefault(market, found)
+        return found
+
+    def prices(self, market: Market, kind: Wide) -> BinancePrices:
+        """Klines of a kind of price of a futures market, by its client."""
+        return BinancePrices(self.exchange(market), PRICES_OF[kind])
+
+    def metrics(self, market: Market) -> BinanceMetrics:
+        """Metrics of a futures market: its client, with the limit of /futures/data beside."""
+        found = self._metrics.get(market)
+        if found is None:
+            binance = self.settings.binance
+            pool = data_pool(binance, market, _FIRST_WEIGHT_LIMIT)
+            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
+            found = BinanceMetrics(self.exchange(market), market, gate)
+            found = self._metrics.setdefault(market, found)
         return found
 
     def archive(self, market: Market) -> Archive | None:

@@ -4,6 +4,9 @@ KLINES  a pyarrow table of one symbol and interval, one row a closed bar, ascend
         duplicates; missing bars are missing rows, never filled
 FUNDING a pyarrow table of one perpetual contract, one row a payment, ascending `funding_time`: of
         one instant (see `market.funding.parse.settled_ms`) one of each kind, and all of them count
+PRICES  as KLINES, of a price that is computed and not traded: mark, index, premium index
+METRICS a pyarrow table of one futures contract, one row five minutes, ascending `open_time`, no
+        duplicates; a value that the exchange has not published is null
 PANEL   fields -> float64 arrays (bars, symbols) on one regular time grid; a missing bar is NaN, and
         so is an infinity
 
@@ -24,7 +27,15 @@ if TYPE_CHECKING:
         is_symbol,
         symbol_meant,
     )
-    from alphamill.frames.tables import FUNDING, KLINE_FIELDS, KLINES, rows_within, times_ms
+    from alphamill.frames.tables import (
+        FUNDING,
+        KLINE_FIELDS,
+        KLINES,
+        METRICS,
+        PRICES,
+        rows_within,
+        times_ms,
+    )
     from alphamill.frames.times import (
         SPECIAL_FUNDING_FROM,
         BarSpan,
@@ -33,11 +44,15 @@ if TYPE_CHECKING:
         months_between,
         union,
     )
+    from alphamill.frames.wide import METRICS_FROM, Wide
 
 __all__ = [
     "FUNDING",
     "KLINES",
     "KLINE_FIELDS",
+    "METRICS",
+    "METRICS_FROM",
+    "PRICES",
     "SPECIAL_FUNDING_FROM",
     "SYMBOL_SPELLING",
     "BarSpan",
@@ -48,6 +63,7 @@ __all__ = [
     "Month",
     "Panel",
     "TimeRange",
+    "Wide",
     "is_letter_or_number",
     "is_symbol",
     "months_between",

@@ -1,4 +1,4 @@
-"""KLINES and FUNDING as pyarrow schemas, and their columns of times."""
+"""KLINES, FUNDING, PRICES and METRICS as pyarrow schemas, and their columns of times."""
 
 from __future__ import annotations
 
@@ -31,6 +31,29 @@ FUNDING = pa.schema(
         pa.field("funding_time", _TIME, nullable=False),  # as the exchange says: some ms off
         pa.field("funding_rate", pa.float64(), nullable=False),  # of the position; longs pay it
         pa.field("rate_type", pa.string()),  # "Regular", "Special"; null where the source is silent
+    ]
+)
+
+PRICES = pa.schema(
+    [
+        pa.field("open_time", _TIME, nullable=False),  # of the bar; on the exchange's grid
+        pa.field("open", pa.float64()),  # quote per base; of a premium index a signed rate
+        pa.field("high", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("close", pa.float64()),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        pa.field("open_time", _TIME, nullable=False),  # five minutes begin, whatever label they had
+        pa.field("available_time", _TIME, nullable=False),  # from here on a trader could know it
+        pa.field("open_interest", pa.float64()),  # as they end; base units, contracts on COIN-M
+        pa.field("open_interest_value", pa.float64()),  # quote units; base units on COIN-M
+        pa.field("toptrader_account_ratio", pa.float64()),  # top traders' accounts, long over short
+        pa.field("toptrader_position_ratio", pa.float64()),  # and their positions
+        pa.field("long_short_account_ratio", pa.float64()),  # all accounts, long over short
+        pa.field("taker_long_short_ratio", pa.float64()),  # takers: bought over sold, of then
     ]
 )
 

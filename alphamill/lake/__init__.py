@@ -17,7 +17,17 @@ if TYPE_CHECKING:
         read_corrections,
         record_corrections,
     )
-    from alphamill.lake.layout import AnySeries, FundingSeries, Series, run_key, stated_in
+    from alphamill.lake.layout import (
+        AnySeries,
+        FundingSeries,
+        IndexSeries,
+        MarkSeries,
+        MetricsSeries,
+        PremiumSeries,
+        Series,
+        run_key,
+        stated_in,
+    )
     from alphamill.lake.manifest import Entry, Manifest, Missing, manifest, partitions
     from alphamill.lake.months import (
         MonthFacts,
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
         load_partition,
         read_klines,
         read_partition,
+        read_series,
         update_partition,
         write_klines,
     )
@@ -36,11 +47,15 @@ __all__ = [
     "Change",
     "Entry",
     "FundingSeries",
+    "IndexSeries",
     "Lake",
     "Manifest",
+    "MarkSeries",
+    "MetricsSeries",
     "Missing",
     "MonthFacts",
     "Partition",
+    "PremiumSeries",
     "Series",
     "Unreadable",
     "bar_change",
@@ -51,6 +66,7 @@ __all__ = [
     "read_corrections",
     "read_klines",
     "read_partition",
+    "read_series",
     "record_corrections",
     "run_key",
     "stated_in",

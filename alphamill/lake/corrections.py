@@ -13,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 
 from alphamill.frames import Month
-from alphamill.lake.layout import Series, month_of
+from alphamill.lake.layout import AnySeries, month_of
 from alphamill.lake.store import Lake, Stored
 
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -52,7 +52,12 @@ class Change:
 
 
 def record_corrections(
-    lake: Lake, series: Series, month: Month, changes: Sequence[Change], seen_ms: int, source: str
+    lake: Lake,
+    series: AnySeries,
+    month: Month,
+    changes: Sequence[Change],
+    seen_ms: int,
+    source: str,
 ) -> str:
     """Add the changes to the month's record; the key.
 
@@ -77,13 +82,13 @@ def record_corrections(
     return key
 
 
-def read_corrections(lake: Lake, series: Series) -> pa.Table:
+def read_corrections(lake: Lake, series: AnySeries) -> pa.Table:
     """CORRECTIONS of a series, by month and within it in the order seen."""
     tables = [lake.read(key).cast(CORRECTIONS) for key in lake.list(series.folder("corrections"))]
     return pa.concat_tables([CORRECTIONS.empty_table(), *tables])
 
 
-def compared_at_ms(lake: Lake, series: Series) -> dict[Month, int]:
+def compared_at_ms(lake: Lake, series: AnySeries) -> dict[Month, int]:
     """When each month was last compared with the exchange, by its clock."""
     found = {}
     for key in lake.list(series.folder("corrections")):

@@ -1,10 +1,10 @@
 """Where things lie in the lake: keys are relative paths, checked, with hive partitions.
 
 `klines/market=spot/interval=1h/symbol=BTCUSDT/2021-04.parquet`, the same under `features/`;
-`funding/market=um/symbol=BTCUSDT/2021-04.parquet`, since funding has no interval; and
-`runs/run=ID/NAME`. A bar of one month is spelled 1mo, as in Binance's archive: 1M and 1m would be
-one folder on a file system that ignores case. A symbol stands there as the exchange spells it, in
-whatever script.
+`premium/`, `mark/` and `index/` like klines; `funding/market=um/symbol=BTCUSDT/2021-04.parquet`
+and the same under `metrics/`, which are of one interval; and `runs/run=ID/NAME`. A bar of one month
+is spelled 1mo, as in Binance's archive: 1M and 1m would be one folder on a file system that ignores
+case. A symbol stands there as the exchange spells it, in whatever script.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pyarrow as pa
 from alphamill.frames import (
     FUNDING,
     KLINES,
+    METRICS,
+    PRICES,
     Interval,
     Market,
     Month,
@@ -60,12 +62,18 @@ def _is_plain(text: str) -> bool:
     return plain and unicodedata.is_normalized("NFC", text)
 
 
+def _ascends(table: pa.Table) -> bool:
+    """Whether every row of a month is later than the one before."""
+    return bool((np.diff(times_ms(table)) > 0).all())
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
     """One symbol at one interval on one market: a folder of months of KLINES."""
 
     kind: ClassVar[str] = "klines"
     schema: ClassVar[pa.Schema] = KLINES
+    in_order = staticmethod(_ascends)
 
     market: Market
     symbol: str
@@ -75,16 +83,12 @@ class Series:
         if not is_symbol(self.symbol):
             raise ValueError(f"not a symbol: {self.symbol!r}")
 
-    @staticmethod
-    def in_order(table: pa.Table) -> bool:
-        """Whether every row of a month is later than the one before."""
-        return bool((np.diff(times_ms(table)) > 0).all())
-
     def folder(self, kind: str) -> str:
         """The key prefix of `kind` ("klines", "features"), without a slash at its end."""
         interval = "1mo" if self.interval is Interval.MO1 else self.interval.value
         market = f"market={self.market.value}"
-        return checked_key(f"{kind}/{market}/interval={interval}/symbol={self.symbol}")
+        top = _top(self.kind, kind)
+        return checked_key(f"{top}/{market}/interval={interval}/symbol={self.symbol}")
 
     def key(self, kind: str, month: Month) -> str:
         """The key of one month's file."""
@@ -92,18 +96,60 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class FundingSeries:
-    """One perpetual contract: a folder of months of FUNDING, whatever the interval of bars."""
+class PremiumSeries(Series):
+    """One contract's premium index at one interval: a folder of months of PRICES."""
 
-    kind: ClassVar[str] = "funding"
-    schema: ClassVar[pa.Schema] = FUNDING
+    kind: ClassVar[str] = "premium"
+    schema: ClassVar[pa.Schema] = PRICES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MarkSeries(Series):
+    """One contract's mark price at one interval: a folder of months of PRICES."""
+
+    kind: ClassVar[str] = "mark"
+    schema: ClassVar[pa.Schema] = PRICES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IndexSeries(Series):
+    """The index of spot prices under one contract: a folder of months of PRICES."""
+
+    kind: ClassVar[str] = "index"
+    schema: ClassVar[pa.Schema] = PRICES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _ContractSeries:
+    """Of one futures contract, whatever the interval of bars."""
+
+    kind: ClassVar[str]
+    schema: ClassVar[pa.Schema]
+    in_order = staticmethod(_ascends)
 
     market: Market
     symbol: str
 
     def __post_init__(self) -> None:
         if not is_symbol(self.symbol) or not self.market.has_funding:
-            raise ValueError(f"no funding of {self.symbol!r} on {self.market}")
+            raise ValueError(f"no {self.kind} of {self.symbol!r} on {self.market}")
+
+    def folder(self, kind: str) -> str:
+        """The key prefix of `kind` ("funding", "quarantine"), without a slash at its end."""
+        top = _top(self.kind, kind)
+        return checked_key(f"{top}/market={self.market.value}/symbol={self.symbol}")
+
+    def key(self, kind: str, month: Month) -> str:
+        """The key of one month's file."""
+        return checked_key(f"{self.folder(kind)}/{month}.parquet")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FundingSeries(_ContractSeries):
+    """One perpetual contract: a folder of months of FUNDING, whatever the interval of bars."""
+
+    kind: ClassVar[str] = "funding"
+    schema: ClassVar[pa.Schema] = FUNDING
 
     @staticmethod
     def in_order(table: pa.Table) -> bool:
@@ -112,16 +158,27 @@ class FundingSeries:
         keys = zip(times_ms(table).tolist(), kinds, strict=True)
         return all(one < other for one, other in itertools.pairwise(keys))
 
-    def folder(self, kind: str) -> str:
-        """The key prefix of `kind` ("funding", "quarantine"), without a slash at its end."""
-        return checked_key(f"{kind}/market={self.market.value}/symbol={self.symbol}")
 
-    def key(self, kind: str, month: Month) -> str:
-        """The key of one month's file."""
-        return checked_key(f"{self.folder(kind)}/{month}.parquet")
+@dataclass(frozen=True, slots=True, order=True)
+class MetricsSeries(_ContractSeries):
+    """One futures contract: a folder of months of METRICS, which are of five minutes."""
+
+    kind: ClassVar[str] = "metrics"
+    schema: ClassVar[pa.Schema] = METRICS
 
 
-AnySeries = Series | FundingSeries
+def _top(of: str, kind: str) -> str:
+    """The first folder of what belongs to data of a kind: its own, or `corrections_mark`.
+
+    Bars and what is named as they are would meet otherwise, and readers of hive partitions refuse a
+    folder whose paths name different columns.
+    """
+    beside = of not in (kind, "klines") and (of, kind) != ("funding", "quarantine")
+    return f"{kind}_{of}" if beside else kind
+
+
+AnySeries = Series | FundingSeries | MetricsSeries
+"""Of any kind of data."""
 
 
 def run_key(run_id: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Klines and funding in the lake: a month a file, which says what was asked for and not there."""
+"""Market data in the lake: a month a file, which says what was asked for and not there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from alphamill.frames import (
-    KLINES,
     SPECIAL_FUNDING_FROM,
     BarSpan,
     Interval,
@@ -23,7 +22,7 @@ from alphamill.frames import (
     rows_within,
     times_ms,
 )
-from alphamill.lake.layout import AnySeries, FundingSeries, Series
+from alphamill.lake.layout import AnySeries, FundingSeries, MetricsSeries, Series
 from alphamill.lake.store import Lake, Stored, Unreadable
 
 FORMAT = "1"
@@ -34,7 +33,7 @@ _READERS = 4  # months read side by side
 
 @dataclass(frozen=True, slots=True)
 class MonthFacts:
-    """What is known of a month of klines or of funding beyond its rows.
+    """What is known of a month of a series beyond its rows.
 
     Every bar of `asked` had closed when the exchange was asked, and every settlement of it was
     published: one that is not in the file was not there. unverified: parts of it that only the
@@ -135,9 +134,20 @@ def read_klines(
 
     Months that the lake does not have give no rows; nothing is filled.
     """
-    names = KLINES.names if columns is None else [*columns]
-    schema = pa.schema([KLINES.field(name) for name in names])
-    series, asked = Series(market, symbol, interval), TimeRange(start_ms, max(start_ms, end_ms))
+    return read_series(lake, Series(market, symbol, interval), start_ms, end_ms, columns)
+
+
+def read_series(
+    lake: Lake,
+    series: Series | MetricsSeries,
+    start_ms: int,
+    end_ms: int,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """As `read_klines`, of any series of bars: its schema, or some of its columns."""
+    names = series.schema.names if columns is None else [*columns]
+    schema = pa.schema([series.schema.field(name) for name in names])
+    asked = TimeRange(start_ms, max(start_ms, end_ms))
 
     def of_month(month: Month) -> pa.Table | None:
         key = series.key(series.kind, month)
@@ -218,9 +228,9 @@ def partition_of(series: AnySeries, month: Month, metadata: Mapping[str, str]) -
 
 def _known_since(series: AnySeries) -> dict[str, str]:
     """What a file says whose writer knew what versions before it did not; nothing for most."""
-    if not isinstance(series, Series):
-        return {"rate_types": _RATE_TYPES}
-    return {"grid": _GRID_3D} if series.interval is Interval.D3 else {}
+    if isinstance(series, Series):
+        return {"grid": _GRID_3D} if series.interval is Interval.D3 else {}
+    return {} if isinstance(series, MetricsSeries) else {"rate_types": _RATE_TYPES}
 
 
 def _doubted(series: AnySeries, facts: MonthFacts, rows: int) -> MonthFacts:

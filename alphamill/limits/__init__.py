@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         OpenGate,
         TierGate,
         binance_pool,
+        data_pool,
         funding_pool,
         tier_pool,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "SteadyRate",
     "TierGate",
     "binance_pool",
+    "data_pool",
     "funding_pool",
     "tier_pool",
 ]

@@ -16,7 +16,9 @@ MAX_WAIT_S = 30.0
 LEASE_S = 300.0
 FUNDING_REQUESTS = 500  # of fundingRate and fundingInfo together, an address
 FUNDING_WINDOWS = 5  # of the exchange's windows, that is, minutes
-_FUNDING_BURST_FRAC = 0.25  # at once after idling; the rest of the limit is the steady rate
+DATA_REQUESTS = 1000  # of all endpoints under /futures/data together, an address
+DATA_WINDOWS = 5
+_BURST_FRAC = 0.25  # at once after idling; the rest of the limit is the steady rate
 
 
 class ExchangeGate:
@@ -162,11 +164,27 @@ def funding_pool(settings: BinanceSettings, market: Market, weight_limit: int) -
     rate and burst together stay within the margin over any five. Requests of other kinds book
     `binance_pool` and never wait for this.
     """
-    pool = binance_pool(settings, market, weight_limit)
-    most = FUNDING_REQUESTS * settings.weight_frac
-    burst = most * _FUNDING_BURST_FRAC
-    window_ms = round(settings.window_s * 1000) * FUNDING_WINDOWS
-    own = SteadyRate("funding", most - burst, window_ms, burst)
+    limit = FUNDING_REQUESTS, FUNDING_WINDOWS
+    return _with_own(binance_pool(settings, market, weight_limit), settings, "funding", *limit)
+
+
+def data_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
+    """A market's pool with the limit of the /futures/data endpoints beside the others.
+
+    1000 requests in five minutes by the documentation, of weight 0 on USD-M and 1 on COIN-M; else
+    as `funding_pool`.
+    """
+    limit = DATA_REQUESTS, DATA_WINDOWS
+    return _with_own(binance_pool(settings, market, weight_limit), settings, "data", *limit)
+
+
+def _with_own(
+    pool: Pool, settings: BinanceSettings, name: str, requests: int, windows: int
+) -> Pool:
+    most = requests * settings.weight_frac
+    burst = most * _BURST_FRAC
+    window_ms = round(settings.window_s * 1000) * windows
+    own = SteadyRate(name, most - burst, window_ms, burst)
     return Pool(pool.name, (*pool.dimensions, own))
 
 

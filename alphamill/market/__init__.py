@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from alphamill.market.klines.archive_file import KlineFile
     from alphamill.market.klines.confirm_absent import confirmed_klines
     from alphamill.market.klines.history import KlineArchive, KlineHistory
+    from alphamill.market.klines.of import BinancePrices
     from alphamill.market.klines.parse import find_gaps, find_halts, parse_klines
-    from alphamill.market.memory import FakeArchive, FakeExchange, FakeFunding
+    from alphamill.market.memory import FakeArchive, FakeExchange, FakeFunding, FakeMetrics
+    from alphamill.market.metrics.api import BinanceMetrics
+    from alphamill.market.metrics.archive_file import MetricsFile
+    from alphamill.market.metrics.history import MetricsArchive, MetricsExchange, MetricsHistory
 
 __all__ = [
     "SETTLE_MS",
@@ -24,11 +28,14 @@ __all__ = [
     "ArchiveMonth",
     "Binance",
     "BinanceFunding",
+    "BinanceMetrics",
+    "BinancePrices",
     "Damaged",
     "Exchange",
     "FakeArchive",
     "FakeExchange",
     "FakeFunding",
+    "FakeMetrics",
     "FetchedPart",
     "FundingArchive",
     "FundingExchange",
@@ -38,6 +45,10 @@ __all__ = [
     "KlineFile",
     "KlineHistory",
     "Klines",
+    "MetricsArchive",
+    "MetricsExchange",
+    "MetricsFile",
+    "MetricsHistory",
     "RequestGate",
     "SymbolInfo",
     "confirmed_klines",

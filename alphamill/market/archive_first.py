@@ -35,8 +35,8 @@ class FileArchive(Protocol[File]):
 class FetchedPart:
     """All rows of `range` and how they were had.
 
-    table: KLINES or FUNDING. server_time_ms: a time that the exchange's clock had reached before
-    its latest rows were asked for. requests: of the exchange's API. source: "rest",
+    table: KLINES, FUNDING or METRICS. server_time_ms: a time that the exchange's clock had reached
+    before its latest rows were asked for. requests: of the exchange's API. source: "rest",
     "archive-monthly", "archive-daily", or several joined by "+". files: archive files used.
     damaged: files that could not be. notes: what else there is to say of the archive, and of REST.
     unverified: stretches that the archive lacks and that REST refused to answer for, as it does
@@ -150,6 +150,7 @@ def _completed(
             break
         if found and hole.end_ms == month.range.end_ms:
             now_ms = found[-1].server_time_ms
+    unverified += tuple(one for part in found for one in part.unverified)
     sources = month.sources | {part.source for part in found if part.table.num_rows}
     off_grid = {*month.off_grid, *(time_ms for part in found for time_ms in part.off_grid)}
     return FetchedPart(

@@ -132,11 +132,20 @@ class Binance:
                 f"{self._url} sent a malformed ticker/24hr ({error!r})", 5.0
             ) from error
 
-    def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
+    def klines(
+        self,
+        symbol: str,
+        interval: Interval,
+        start_ms: int,
+        end_ms: int,
+        path: str = "/klines",
+        named: Mapping[str, str] | None = None,
+    ) -> Klines:
         """GET {prefix}/klines, "Kline/Candlestick data"; weight 2, on futures by the page.
 
-        Closed bars with start_ms <= open_time < end_ms. Raises GiveUp for a symbol or interval
-        that the exchange does not have, RetryLater for all that may pass.
+        Closed bars with start_ms <= open_time < end_ms. path: of klines of another kind, which may
+        be asked for by other names than the symbol. Raises GiveUp for a symbol or interval that the
+        exchange does not have, RetryLater for all that may pass.
         """
         if interval not in self._venue.intervals:
             raise GiveUp(f"{symbol}: this market has no {interval} klines")
@@ -145,8 +154,9 @@ class Binance:
         pages, cursor_ms = [], grid.ceil_ms(interval, start_ms)
         end_ms = min(end_ms, now_ms)
         requests_made = 0
+        names = named or {"symbol": symbol}
         while cursor_ms < end_ms:
-            page, window_end_ms = self._page(symbol, interval, cursor_ms, end_ms)
+            page, window_end_ms = self._page(path, names, interval, cursor_ms, end_ms)
             requests_made += 1
             if page.num_rows:
                 cursor_ms = _after(page, symbol, interval, cursor_ms)
@@ -158,7 +168,7 @@ class Binance:
         return Klines(closed(table, interval, now_ms), now_ms, requests_made, off_grid=off_grid)
 
     def _page(
-        self, symbol: str, interval: Interval, start_ms: int, end_ms: int
+        self, path: str, named: Mapping[str, str], interval: Interval, start_ms: int, end_ms: int
     ) -> tuple[pa.Table, int]:
         """The oldest bars of [start_ms, end_ms) and the end of the window that was asked for."""
         venue, first = self._venue, grid.index_at(interval, start_ms)
@@ -168,14 +178,14 @@ class Binance:
         if venue.latest_first:
             end_ms = min(end_ms, grid.open_ms(interval, first + page.limit))
         query: dict[str, str | int] = {
-            "symbol": symbol,
+            **named,
             "interval": interval.value,
             "startTime": start_ms,
             "endTime": end_ms - 1,
             "limit": page.limit,
         }
-        read = partial(parse_klines, symbol=symbol, interval=interval)
-        return self.ask("/klines", query, page.weight, read), end_ms
+        read = partial(parse_klines, symbol=next(iter(named.values())), interval=interval)
+        return self.ask(path, query, page.weight, read), end_ms
 
     def ask(
         self,
@@ -187,7 +197,8 @@ class Binance:
     ) -> T:
         """GET {prefix}{path}: what `read` makes of the body; asked again if it raises RetryLater.
 
-        gate: to pass instead of the market's own, for an endpoint with a limit of its own.
+        path: one under /futures/ stands beside the prefix. gate: to pass instead of the market's
+        own, for an endpoint with a limit of its own.
         """
         self._exchange_info()
 
@@ -255,7 +266,7 @@ class Binance:
             gate.pause(pause.for_s, pause.reason)
             raise RetryLater(pause.reason, pause.for_s, counts=False)
         if reply.status == 400 and replies.is_unknown_symbol(reply):
-            raise self._unknown_symbol(str(query.get("symbol")))
+            raise self._unknown_symbol(str(query.get("symbol") or query.get("pair")))
         if reply.status == 400 and replies.is_unknown_interval(reply):
             raise GiveUp(f"the exchange has no {query.get('interval')} klines")
         if replies.is_beyond_reach(reply):
@@ -268,7 +279,8 @@ class Binance:
         return slot, reply
 
     def _send(self, path: str, query: Mapping[str, str | int]) -> Reply:
-        url = f"{self._url}{self._venue.prefix}{path}"
+        prefix = "" if path.startswith("/futures/") else self._venue.prefix
+        url = f"{self._url}{prefix}{path}"
         try:
             got = self._session.get(
                 url, params=dict(query), timeout=self._timeout_s, allow_redirects=False

@@ -66,6 +66,13 @@ class Exchange(Protocol):
         """Closed bars with start_ms <= open_time < end_ms; bars the exchange lacks are absent."""
 
 
+class KlineSource(Protocol):
+    """Where klines of one kind come from: an `Exchange`, or what has another kind."""
+
+    def klines(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Klines:
+        """As those of an `Exchange`."""
+
+
 class RequestGate(Protocol):
     """The shared limit that every request to one exchange passes through."""
 

@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError
-from alphamill.frames import Interval, TimeRange, rows_within
+from alphamill.frames import METRICS, Interval, TimeRange, rows_within
 from alphamill.market.exchange import Klines, SymbolInfo
 from alphamill.market.funding.api import PAGE_ROWS
 from alphamill.market.funding.archive_file import FundingFile
 from alphamill.market.klines.archive_file import KlineFile
 from alphamill.market.klines.parse import closed, empty_klines, split_off_grid
+from alphamill.market.metrics.archive_file import MetricsFile
 from alphamill.market.replies import unknown_symbol
 
 
@@ -125,6 +126,43 @@ class FakeFunding:
         return rows_within(self.tables[symbol], asked).slice(0, self.page_rows)
 
     def read(self, file: FundingFile) -> pa.Table | None:
+        self.stems.append(file.stem)
+        found = self.files.get(file.stem)
+        if isinstance(found, AlphamillError):
+            raise found
+        return found
+
+
+@dataclass(slots=True)
+class FakeMetrics:
+    """A `MetricsExchange` and a `MetricsArchive` that hold METRICS tables, and answer by a clock.
+
+    files: stems -> METRICS or an error, of the archive; `stems`: those asked for. `failures` are
+    raised by the next pages, one each, in order; `pages` remembers what was asked for.
+    """
+
+    clock: Clock
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    files: dict[str, pa.Table | AlphamillError] = field(default_factory=dict)
+    failures: list[AlphamillError] = field(default_factory=list)
+    pages: list[tuple[str, int, int]] = field(default_factory=list)
+    stems: list[str] = field(default_factory=list)
+
+    def reached_ms(self, wanted_ms: int) -> int:  # noqa: ARG002  the fake's clock is exact
+        return self.clock.now_ms()
+
+    def page(self, symbol: str, start_ms: int, end_ms: int) -> pa.Table:
+        self.pages.append((symbol, start_ms, end_ms))
+        if self.failures:
+            raise self.failures.pop(0)
+        if symbol not in self.tables:
+            raise unknown_symbol(symbol, self.tables)
+        table = rows_within(self.tables[symbol], TimeRange(start_ms, end_ms))
+        now_ms = self.clock.now_ms()
+        out = [time.timestamp() * 1000 <= now_ms for time in table["available_time"].to_pylist()]
+        return table.filter(pa.array(out, pa.bool_())) if out else METRICS.empty_table()
+
+    def read(self, file: MetricsFile) -> pa.Table | None:
         self.stems.append(file.stem)
         found = self.files.get(file.stem)
         if isinstance(found, AlphamillError):

@@ -106,7 +106,8 @@ def group_failures(jobs: Iterable[JobRecord]) -> list[FailureGroup]:
 
 def subject(message: Mapping[str, Any]) -> str:
     """What a job is about, for a reader: "BTCUSDT 1h 2024-01", "1h round 2"."""
-    parts = [str(message[name]) for name in ("symbol", "interval") if message.get(name)]
+    named = ("symbol", "kind", "interval")
+    parts = [str(message[name]) for name in named if message.get(name)]
     if "start_ms" in message:
         parts.append(str(Month.of_ms(int(message["start_ms"]))))
     if "round" in message:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from alphamill import jobs
@@ -18,16 +19,18 @@ from alphamill.settings import Tier
 
 if TYPE_CHECKING:
     from alphamill.clock import Clock
-    from alphamill.frames import Market
+    from alphamill.frames import Market, Wide
     from alphamill.ledger import BudgetRaise, JobRecord
     from alphamill.llm.journal.records import CallRecord
     from alphamill.llm.messages import Message as ChatMessage
-    from alphamill.market import Archive, Exchange, FundingExchange
+    from alphamill.market import Archive, Exchange, FundingExchange, MetricsExchange
+    from alphamill.market.exchange import KlineSource
     from alphamill.runs.builds import Share
     from alphamill.runs.failures import Unasked
     from alphamill.runs.schemas import RunDeps
     from alphamill.stages.asking import AskingDeps, Asks
     from alphamill.stages.fetch import FetchDeps
+    from alphamill.stages.wide import WideDeps
 
 JobT = TypeVar("JobT", bound=Message)
 
@@ -49,6 +52,8 @@ class Resources(Protocol):
     def day_budget_usd_micros(self) -> int: ...
     def exchange(self, market: Market) -> Exchange: ...
     def funding(self, market: Market) -> FundingExchange: ...
+    def prices(self, market: Market, kind: Wide) -> KlineSource: ...
+    def metrics(self, market: Market) -> MetricsExchange: ...
     def archive(self, market: Market) -> Archive | None: ...
     def age_s(self, run_id: str) -> float: ...
     def dead(self, run_id: str) -> Iterable[JobRecord]: ...
@@ -127,6 +132,29 @@ def _funding(job: jobs.FundingJob, context: JobContext) -> Facts:
     source, lake = context.resources, context.run.lake
     exchange, archive = source.funding(job.market), source.archive(job.market)
     return run(job, FundingDeps(exchange, lake, archive, source.clock))
+
+
+def _wide(job: jobs.WideJob, context: JobContext) -> Facts:
+    from alphamill.stages.wide import run
+
+    return run(job, _wide_sources(job.market, context))
+
+
+def _recheck(job: jobs.RecheckJob, context: JobContext) -> Facts:
+    from alphamill.stages.recheck import RecheckDeps, run
+
+    source, market = context.resources, job.market
+    archive = source.archive(market)
+    return run(job, RecheckDeps(_wide_sources(market, context), source.funding(market), archive))
+
+
+def _wide_sources(market: Market, context: JobContext) -> WideDeps:
+    from alphamill.stages.wide import WideDeps
+
+    source, archive = context.resources, context.resources.archive(market)
+    prices = partial(source.prices, market)
+    lake, metrics = context.run.lake, source.metrics(market)
+    return WideDeps(lake, prices, metrics, archive, archive, source.clock)
 
 
 def _reverify(job: jobs.ReverifyJob, context: JobContext) -> Facts:
@@ -228,7 +256,9 @@ def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
 _DECLARED: tuple[Stage[Any], ...] = (
     Stage("fetch", Queue.FETCH, jobs.FetchJob, _fetch),
     Stage("funding", Queue.FETCH, jobs.FundingJob, _funding),
+    Stage("wide", Queue.FETCH, jobs.WideJob, _wide),
     Stage("reverify", Queue.FETCH, jobs.ReverifyJob, _reverify),
+    Stage("recheck", Queue.FETCH, jobs.RecheckJob, _recheck),
     Stage("features", Queue.FEATURES, jobs.FeaturesJob, _features),
     Stage("panel", Queue.FEATURES, jobs.PanelJob, _panel),
     Stage("propose.quick_scan", Queue.QUICK_SCAN, jobs.ProposeJob, _propose, Tier.QUICK_SCAN),

@@ -12,6 +12,7 @@ that dies in between leaves a record of a change to come, never a change without
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,18 +21,12 @@ import numpy as np
 import pyarrow as pa
 
 from alphamill.errors import GiveUp
-from alphamill.frames import (
-    KLINES,
-    IntArray,
-    Interval,
-    TimeRange,
-    months_between,
-    rows_within,
-    times_ms,
-)
+from alphamill.frames import IntArray, TimeRange, months_between, rows_within, times_ms
 from alphamill.jobs import Facts, ReverifyJob
 from alphamill.lake import (
+    AnySeries,
     Change,
+    Lake,
     MonthFacts,
     Partition,
     Series,
@@ -73,31 +68,57 @@ class ReverifyFacts(Facts):
         return {name: getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How one kind of data is compared with the exchange's of today.
+
+    today: all of a range, read anew; what is unverified of it says nothing of what it lacks.
+    differences: of the lake's rows from today's. merge: tables to one in order, of which the later
+    wins. describe: what a month's rows add to its facts. rows: what they are called.
+    """
+
+    series: AnySeries
+    today: Callable[[TimeRange], FetchedPart]
+    differences: Callable[[pa.Table, pa.Table], list[Change]]
+    merge: Callable[[list[pa.Table]], pa.Table]
+    describe: Callable[[MonthFacts, pa.Table], MonthFacts]
+    rows: str
+
+
 def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
     """Compare what the lake has of the job's range. A damaged or absent month is left to fetch."""
-    series, asked = (
-        Series(job.market, job.symbol, job.interval),
-        TimeRange(job.start_ms, job.end_ms),
-    )
+    series = Series(job.market, job.symbol, job.interval)
+    today, describe_bars = partial(_today, series, deps), partial(describe, series.interval)
+    of = Compared(series, today, differences, merge_klines, describe_bars, "bars")
+    return compare(TimeRange(job.start_ms, job.end_ms), of, deps.lake)
+
+
+def compare(asked: TimeRange, of: Compared, lake: Lake) -> ReverifyFacts:
+    """Compare what the lake has of a range, month by month; record what differs, then replace it.
+
+    What the exchange no longer has is recorded and stays.
+    """
+    series = of.series
     found: Counter[str] = Counter()
     keys: list[str] = []
     parts: list[FetchedPart] = []
-    for month in months_between(job.start_ms, job.end_ms):
-        present = load_partition(deps.lake, series, month)
+    for month in months_between(asked.start_ms, asked.end_ms):
+        present = load_partition(lake, series, month)
         covered = present[0].facts.asked.within(asked) if present else None
         if present is None or covered is None:
             continue
         had = rows_within(present[1], covered)
-        today = _today(series, covered, deps)
-        changes = differences(had, today.table)
-        if today.unverified:
-            changes = [change for change in changes if change.kind != "vanished"]
+        today = of.today(covered)
+        changes = [
+            change
+            for change in of.differences(had, today.table)
+            if change.kind != "vanished" or not _holds(today.unverified, change.open_ms)
+        ]
         seen = today.server_time_ms, today.source
-        keep_damaged(deps.lake, series, today.damaged, today.server_time_ms)
-        keys.append(record_corrections(deps.lake, series, month, changes, *seen))
+        keep_damaged(lake, series, today.damaged, today.server_time_ms)
+        keys.append(record_corrections(lake, series, month, changes, *seen))
         if any(change.kind != "vanished" for change in changes):
-            change = partial(_replaced, series.interval, today)
-            update_partition(deps.lake, series, month, change)
+            update_partition(lake, series, month, partial(_replaced, of, today))
         found.update(_counts(changes), compared=had.num_rows)
         parts.append(today)
     return ReverifyFacts(
@@ -107,13 +128,17 @@ def run(job: ReverifyJob, deps: FetchDeps) -> ReverifyFacts:
         vanished=found["vanished"],
         requests=sum(part.requests for part in parts),
         key=keys[0] if len(keys) == 1 else series.folder("corrections"),
-        note="" if keys else "the lake has no such bars; fetch them first",
+        note="" if keys else f"the lake has no such {of.rows}; fetch them first",
         files=sum(part.files for part in parts),
         archive_note="; ".join(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
-def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> FetchedPart:
+def _holds(ranges: Sequence[TimeRange], time_ms: int) -> bool:
+    return any(one.start_ms <= time_ms < one.end_ms for one in ranges)
+
+
+def _today(series: Series, deps: FetchDeps, asked: TimeRange) -> FetchedPart:
     """Both sources' bars, the API's over the archive's; unverified if only the archive answered.
 
     Raises as the API does if it is alone.
@@ -151,12 +176,15 @@ def _today(series: Series, asked: TimeRange, deps: FetchDeps) -> FetchedPart:
 
 
 def differences(had: pa.Table, now: pa.Table) -> list[Change]:
-    """Every value that differs, by open time; a bar that came or went is one change."""
+    """Every value that differs, by the time of its row; one that came or went is one change.
+
+    Both tables have a time as their first column, ascending, and numbers or times as the others.
+    """
     old_ms, new_ms = times_ms(had), times_ms(now)
     changes = [bar_change(int(t), appeared=False) for t in np.setdiff1d(old_ms, new_ms)]
     changes += [bar_change(int(t), appeared=True) for t in np.setdiff1d(new_ms, old_ms)]
     common = np.intersect1d(old_ms, new_ms)
-    for name in KLINES.names[1:]:
+    for name in had.column_names[1:]:
         old, new = _values(had, name, old_ms, common), _values(now, name, new_ms, common)
         changes += [
             Change(int(common[at]), name, float(old[at]), float(new[at]))
@@ -178,16 +206,17 @@ def _counts(changes: list[Change]) -> dict[str, int]:
 
 
 def _replaced(
-    interval: Interval, now: FetchedPart, present: tuple[Partition, pa.Table] | None
+    of: Compared, now: FetchedPart, present: tuple[Partition, pa.Table] | None
 ) -> tuple[pa.Table, MonthFacts] | None:
-    """The exchange's bars over those that are there. A bar that it no longer has stays.
+    """The exchange's rows over those that are there. A row that it no longer has stays.
 
     Binance's store has lost bars that were published and came back; what was once traded on is not
     thrown away because of one answer. The record says that it vanished.
     """
     if present is None:
         return None  # deleted meanwhile: fetch brings it anew
-    partition, bars = present
-    bars = merge_klines([bars, now.table])
+    partition, rows = present
+    within = rows_within(now.table, now.range)
+    rows = of.merge([rows, within])
     sources = sorted({*partition.facts.source.split("+"), *now.source.split("+")})
-    return bars, describe(interval, replace(partition.facts, source="+".join(sources)), bars)
+    return rows, of.describe(replace(partition.facts, source="+".join(sources)), rows)

@@ -17,7 +17,16 @@ import redis
 from alphamill.redis_store import as_text, reached
 
 _log = logging.getLogger(__name__)
-COUNTS = ("bars", "settlements", "requests", "compared", "corrected", "appeared", "vanished")
+COUNTS = (
+    "bars",
+    "settlements",
+    "wide",
+    "requests",
+    "compared",
+    "corrected",
+    "appeared",
+    "vanished",
+)
 _KEEP_S = 30 * 86_400
 _FIRST, _LAST = "first_ms", "last_ms"
 
@@ -26,14 +35,16 @@ _FIRST, _LAST = "first_ms", "last_ms"
 class Landed:
     """What a run's fetch jobs have done.
 
-    bars, and settlements of funding: brought into the lake; requests: of the exchange's API.
-    compared: bars asked for again, of which corrected, appeared and vanished changed.
+    bars, settlements of funding, and rows of what else futures have: brought into the lake;
+    requests: of the exchange's API. compared: bars, or such rows, asked for again, of
+    which corrected, appeared and vanished changed.
     weight_limit: a minute's, as the exchange states it; 0 unknown. first_ms, last_ms: of the
     counts, by the workers' clocks.
     """
 
     bars: int = 0
     settlements: int = 0
+    wide: int = 0
     requests: int = 0
     compared: int = 0
     corrected: int = 0

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from alphamill.frames import Interval, Market, Wide
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Limits
 from alphamill.sim.market import DEFAULT_START_MS, SyntheticMarket, SyntheticSource
 from tests.deadlines import ANSWER_S
@@ -150,3 +151,27 @@ def test_contracts_of_every_kind_and_a_name_of_another_script():
     assert kinds == dict(zip(names, ("spot", "swap", "swap", "future"), strict=True))
     last = DEFAULT_START_MS + 2499 * HOUR
     assert {name: rows[-1][0] for name, rows in bars.items()} == dict.fromkeys(names, last)
+
+
+def test_open_interest_and_prices_beside_bars():
+    market = SyntheticMarket(end_ms=DEFAULT_START_MS + 300 * HOUR, planted=())
+    source = SyntheticSource(market)
+    with ExchangeServer(source=source) as exchange:
+        client = client_of(exchange, ["linear"])
+        rows = client.fetch_open_interest_history("ETH/USDT:USDT", "5m", limit=9)
+        known = source.metrics(Market.USD_M, "ETHUSDT")
+        assert [row["openInterestAmount"] for row in rows] == known.values["open_interest"][
+            -9:
+        ].tolist()
+        ratios = client.fetch_long_short_ratio_history("ETH/USDT:USDT", "5m", limit=3)
+        told = known.values["long_short_account_ratio"][-3:]
+        assert [row["longShortRatio"] for row in ratios] == [round(x, 4) for x in told.tolist()]
+        marks = client.fetch_mark_ohlcv("ETH/USDT:USDT", "1h", limit=3)
+        assert [row[4] for row in marks] == source.prices(
+            Market.USD_M, "ETHUSDT", Wide.MARK, Interval.H1
+        ).close[-3:].tolist()
+        premium = client.fetch_premium_index_ohlcv("ETH/USDT:USDT", "1h", limit=3)
+        assert [row[4] for row in premium] == source.prices(
+            Market.USD_M, "ETHUSDT", Wide.PREMIUM, Interval.H1
+        ).close[-3:].tolist()
+        client.session.close()

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Wide
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Fault, Limits
 from alphamill.sim.market import DEFAULT_START_MS, SyntheticMarket, SyntheticSource, coins_named
 from tests.deadlines import ANSWER_S
@@ -51,6 +51,7 @@ def python_binance_of(url):
     client.session.trust_env = False
     client.API_URL, client.FUTURES_URL = f"{url}/api", f"{url}/fapi"
     client.FUTURES_COIN_URL = f"{url}/dapi"
+    client.FUTURES_DATA_URL = client.FUTURES_COIN_DATA_URL = f"{url}/futures/data"
     return client
 
 
@@ -117,6 +118,25 @@ def test_python_binance_reads_both_futures_markets(old, source):
     assert old.futures_ticker(symbol="BTCUSDT")["symbol"] == "BTCUSDT"
     assert old.futures_coin_ticker(symbol="BTCUSD_PERP")[0]["symbol"] == "BTCUSD_PERP"
     assert old.futures_time()["serverTime"] > 0
+
+
+def test_python_binance_reads_what_futures_have_beside_bars(old, source):
+    known = source.metrics(Market.USD_M, "ETHUSDT")
+    rows = old.futures_open_interest_hist(symbol="ETHUSDT", period="5m", limit=9)
+    assert [float(row["sumOpenInterest"]) for row in rows] == known.values["open_interest"][
+        -9:
+    ].tolist()
+    (taken,) = old.futures_taker_longshort_ratio(symbol="ETHUSDT", period="5m", limit=1)
+    assert float(taken["buySellRatio"]) == round(known.values["taker_long_short_ratio"][-1], 4)
+    coin = old.futures_coin_open_interest_hist(
+        pair="BTCUSD", contractType="PERPETUAL", period="5m", limit=1
+    )
+    contracts = source.metrics(Market.COIN_M, "BTCUSD_PERP").values["open_interest"][-1]
+    assert float(coin[0]["sumOpenInterest"]) == contracts
+    marks = old.futures_mark_price_klines(symbol="ETHUSDT", interval="1h", limit=3)
+    assert [float(row[4]) for row in marks] == source.prices(
+        Market.USD_M, "ETHUSDT", Wide.MARK, Interval.H1
+    ).close[-3:].tolist()
 
 
 @pytest.mark.parametrize(

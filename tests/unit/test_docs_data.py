@@ -14,7 +14,15 @@ from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.lake import FundingSeries, Lake, Series
+from alphamill.lake import (
+    FundingSeries,
+    IndexSeries,
+    Lake,
+    MarkSeries,
+    MetricsSeries,
+    PremiumSeries,
+    Series,
+)
 from alphamill.lake.upgrade import manifest_key
 from alphamill.live import Journal, Register
 from alphamill.live.arrival_log import ArrivalLog
@@ -80,14 +88,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     bars = Series(Market.SPOT, "BTCUSDT", Interval.H1)
     keys += [bars.key(kind, month) for kind in ("klines", "features", "corrections")]
     keys.append(manifest_key(bars.folder("klines")))
-    funding = FundingSeries(Market("um"), "BTCUSDT")
-    keys.append(funding.key(funding.kind, month))
+    contracts = [series(Market.USD_M, "BTCUSDT") for series in (FundingSeries, MetricsSeries)]
+    priced = [
+        series(Market.USD_M, "BTCUSDT", Interval.H1)
+        for series in (PremiumSeries, MarkSeries, IndexSeries)
+    ]
+    for beside in (*contracts, *priced):
+        keys += [beside.key(kind, month) for kind in (beside.kind, "corrections")]
     folder = tmp_path_factory.mktemp("lake")
     market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
     lake = work_market(
         folder, market, Search(rounds=1, candidates=3), mill={"indicators": True}
     ).lake
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
+    for beside in (contracts[1], priced[1]):
+        keep_damaged(lake, beside, [Damaged("BTCUSDT-1h-2021-04", "cut", b"")], 0)
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
     PublishedRun(lake, "mine-1f2e3d4c5b6a7988", {}).put_back(0)

@@ -26,13 +26,17 @@ _BLOCK_BYTES = 1 << 20  # the reader holds two copies of each; no line is longer
 
 @dataclass(frozen=True, slots=True)
 class KlineFile:
-    """A month of klines, or one day of it. ValueError for a symbol that cannot be in a path."""
+    """A month of klines, or one day of it. ValueError for a symbol that cannot be in a path.
+
+    folder: "klines", or that of another kind.
+    """
 
     market: Market
     symbol: str
     interval: Interval
     month: Month
     day: int | None = None  # 1 to 31
+    folder: str = "klines"
 
     def __post_init__(self) -> None:
         if not is_symbol(self.symbol):
@@ -52,7 +56,7 @@ class KlineFile:
     def path(self) -> str:
         """Below the archive's URL, without a slash before it."""
         span = "monthly" if self.day is None else "daily"
-        folder = f"data/{MARKET_FOLDERS[self.market]}/{span}/klines"
+        folder = f"data/{MARKET_FOLDERS[self.market]}/{span}/{self.folder}"
         return f"{folder}/{self.symbol}/{self._interval}/{self.stem}.zip"
 
     @property

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from alphamill.frames import Interval, TimeRange
 from alphamill.grid import floor_ms
-from alphamill.market.exchange import SETTLE_MS, Exchange, Klines
+from alphamill.market.exchange import SETTLE_MS, Klines, KlineSource
 from alphamill.market.klines.parse import find_gaps, merge_klines
 
 _PAGE_BARS = 100  # the smallest page that any market is asked for
 
 
 def confirmed_klines(
-    exchange: Exchange, symbol: str, interval: Interval, start_ms: int, end_ms: int
+    exchange: KlineSource, symbol: str, interval: Interval, start_ms: int, end_ms: int
 ) -> Klines:
-    """As `Exchange.klines`, with a second answer for what the first may have kept back."""
+    """As `KlineSource.klines`, with a second answer for what the first may have kept back."""
     first = exchange.klines(symbol, interval, start_ms, end_ms)
     settled_ms = floor_ms(interval, first.server_time_ms - SETTLE_MS)
     until_ms = min(end_ms, settled_ms)

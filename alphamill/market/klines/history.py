@@ -23,9 +23,10 @@ from alphamill.market.archive_first import (
     FileArchive,
     archive_first,
 )
-from alphamill.market.exchange import SETTLE_MS, Exchange
+from alphamill.market.exchange import SETTLE_MS, KlineSource
 from alphamill.market.klines.archive_file import KlineFile
 from alphamill.market.klines.confirm_absent import confirmed_klines
+from alphamill.market.klines.of import TRADES, KlinesOf
 from alphamill.market.klines.parse import find_gaps, merge_klines, split_off_grid, utc_text
 
 # Monthly files that differ from the daily ones and from the API: binance-public-data issue 475.
@@ -40,12 +41,16 @@ KlineArchive = FileArchive[KlineFile]
 
 @dataclass(frozen=True, slots=True)
 class KlineHistory:
-    """One market's bars, whatever their source. `archive` is None where there is none to use."""
+    """One market's bars, whatever their source. `archive` is None where there is none to use.
+
+    of: what the bars are of, by which the archive names them.
+    """
 
     market: Market
-    exchange: Exchange
+    exchange: KlineSource
     archive: KlineArchive | None
     clock: Clock
+    of: KlinesOf = TRADES
 
     def parts(self, symbol: str, interval: Interval, asked: TimeRange) -> Iterator[FetchedPart]:
         """Closed bars in adjoining parts, in order of time: see `archive_first`.
@@ -74,7 +79,8 @@ class KlineHistory:
         safe_ms = self.clock.now_ms() // DAY_MS * DAY_MS - (_SAFE_DAYS - 1) * DAY_MS
         for month, part in asked.by_month():
             found = ArchiveMonth(part)
-            file = KlineFile(self.market, symbol, interval, month)
+            named = self.of.asked_by(symbol)
+            file = KlineFile(self.market, named, interval, month, folder=self.of.name)
             tables = _search(self.archive, file, found, safe_ms)
             if tables:
                 table = merge_klines([rows_within(table, part) for table in tables])

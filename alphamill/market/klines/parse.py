@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import starmap
 from typing import Any
@@ -125,10 +126,16 @@ def split_off_grid(table: pa.Table, interval: Interval) -> tuple[pa.Table, tuple
 
 def merge_klines(tables: list[pa.Table]) -> pa.Table:
     """All bars of `tables` in order, each once; for the same open time the later table wins."""
+    return merge_rows(tables, KLINES)
+
+
+def merge_rows(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """As `merge_klines`, of tables that have these columns at least, the first of them a time."""
     if len(tables) == 1:
-        table = tables[0]
+        table = tables[0].select(schema.names)
     else:
-        table = pa.concat_tables([empty_klines(), *tables]).combine_chunks()
+        named = [table.select(schema.names) for table in tables]
+        table = pa.concat_tables([schema.empty_table(), *named]).combine_chunks()
     times = times_ms(table)
     if (np.diff(times) > 0).all():
         return table

@@ -66,6 +66,8 @@ def bars_line(progress: FetchProgress) -> Text:
         line.append(f"{whole(landed.bars)} bars landed")
         if landed.settlements:
             line.append(f", {whole(landed.settlements)} settlements of funding")
+        if landed.wide:
+            line.append(f", {whole(landed.wide)} rows beside bars")
     if rate := round(progress.bars_per_s):  # none once the last bar is in
         line.append(f"; {whole(rate)} a second")
     used, limit = progress.weight_used, landed.weight_limit

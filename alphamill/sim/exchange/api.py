@@ -10,7 +10,7 @@ from math import ceil
 from types import MappingProxyType
 from typing import Any
 
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Wide
 from alphamill.sim.exchange.funding import print_funding, read_funding_query, select_funding
 from alphamill.sim.exchange.klines import kline_weight, read_kline_query, select_bars
 from alphamill.sim.exchange.limits import Admission, Limits, Windows
@@ -25,7 +25,14 @@ from alphamill.sim.exchange.messages import (
     Reply,
     read_parameters,
 )
-from alphamill.sim.exchange.print_rows import PrintedRows, print_rows, unfinished_on_grid
+from alphamill.sim.exchange.metrics import ENDPOINTS, print_metrics, read_metrics_query
+from alphamill.sim.exchange.metrics import PREFIX as DATA_PREFIX
+from alphamill.sim.exchange.print_rows import (
+    SPOT_DECIMALS,
+    PrintedRows,
+    print_rows,
+    unfinished_on_grid,
+)
 from alphamill.sim.exchange.tape import Tapes
 from alphamill.sim.exchange.trades import (
     TRADE_ENDPOINTS,
@@ -44,6 +51,11 @@ PREFIXES: Mapping[str, Market] = {
     "/dapi/v1/": Market.COIN_M,
 }
 _FUNDING = "fundingRate"
+_PRICES: Mapping[str, Wide] = {
+    "premiumIndexKlines": Wide.PREMIUM,
+    "markPriceKlines": Wide.MARK,
+    "indexPriceKlines": Wide.INDEX,
+}
 _MINI_TICKER = (
     "symbol",
     "openPrice",
@@ -64,6 +76,7 @@ _TOTALS = (
     "bad_requests",
     "kline_rows",
     "funding_requests",
+    "data_requests",
     "funding_rows",
     "trade_rows",
 )
@@ -94,23 +107,27 @@ class ExchangeApi:
         spot, futures = Windows(limits[Market.SPOT]), Windows(limits[Market.USD_M])
         self._pools = {"spot": spot, "um+cm": futures}
         self._windows = {market: futures if market.has_funding else spot for market in Market}
-        self._rows: dict[tuple[Market, str, Interval], PrintedRows] = {}
+        self._rows: dict[tuple[Market, str, Wide | None, Interval], PrintedRows] = {}
         self._totals: Counter[str] = Counter()
 
     def reply(self, path: str, pairs: Pairs, address: str, micros: bool = False) -> Reply:
         """To GET `path`. `micros`: the spot client asked for times in microseconds."""
         now_ms = self._now_ms()
-        market, endpoint = _place(path)
+        market, endpoint = _place(path, pairs)
         if market is None or endpoint not in _WEIGHTS or _is_absent(market, endpoint):
             return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
         if market is not Market.SPOT:  # takes symbols in lower case as well
-            pairs = [(name, text.upper() if name == "symbol" else text) for name, text in pairs]
+            named = ("symbol", "pair")
+            pairs = [(name, text.upper() if name in named else text) for name, text in pairs]
         windows = self._windows[market]
         weight, funding = _WEIGHTS[endpoint](market, pairs), endpoint == _FUNDING
-        admission = windows.admit(address, weight, now_ms, funding=funding)
+        data = endpoint in ENDPOINTS
+        own = "funding" if funding else "data" if data else ""
+        admission = windows.admit(address, weight, now_ms, own)
         self._totals["funding_requests"] += funding and admission.status == 200
+        self._totals["data_requests"] += data and admission.status == 200
         headers = {**JSON, **ALWAYS}
-        if not (funding and market is Market.USD_M):  # fapi's fundingRate does not say it
+        if not ((funding or data) and market is Market.USD_M):  # fapi's fundingRate does not say it
             headers["X-MBX-USED-WEIGHT-1M"] = str(admission.used_weight)
         if market is Market.SPOT:
             headers["X-MBX-USED-WEIGHT"] = str(admission.used_weight)
@@ -171,10 +188,11 @@ class ExchangeApi:
         return dict(self._source.describe())
 
     def _body(self, market: Market, endpoint: str, pairs: Pairs, now_ms: int, unit: int) -> bytes:
-        if endpoint == "klines":
-            return self._klines(market, pairs, now_ms, unit)
-        if endpoint == _FUNDING:
-            return self._funding(market, pairs, now_ms)
+        if endpoint == "klines" or endpoint in _PRICES:
+            of = _PRICES.get(endpoint)
+            return self._klines(market, _by_symbol(market, pairs, of), now_ms, unit, of)
+        if endpoint == _FUNDING or endpoint in ENDPOINTS:
+            return self._beside_bars(endpoint, market, pairs, now_ms)
         if endpoint in TRADE_ENDPOINTS:
             return self._trades(market, endpoint, pairs, now_ms, unit)
         if endpoint == "exchangeInfo":
@@ -184,15 +202,21 @@ class ExchangeApi:
         read_parameters(pairs, ())
         return _json({"serverTime": now_ms * unit} if endpoint == "time" else {})
 
-    def _klines(self, market: Market, pairs: Pairs, now_ms: int, unit: int) -> bytes:
+    def _klines(
+        self, market: Market, pairs: Pairs, now_ms: int, unit: int, of: Wide | None = None
+    ) -> bytes:
         query = read_kline_query(market, pairs)
         self._check_symbol(market, query.symbol)
-        key = (market, query.symbol, query.interval)
+        where = (market, query.symbol)
+        key = (*where, of, query.interval)
         if key not in self._rows:
-            found = self._source.bars(*key)
+            if of is None:
+                found = self._source.bars(*where, query.interval)
+                decimals = printed_decimals(self._source, *where)
+            else:
+                found, decimals = self._source.prices(*where, of, query.interval), SPOT_DECIMALS
             if found is None:
                 return b"[]"
-            decimals = printed_decimals(self._source, market, query.symbol)
             self._rows[key] = PrintedRows(found, query.interval, decimals)
         rows, bars = self._rows[key], self._rows[key].bars
         first, stop = select_bars(market, query, bars, now_ms)
@@ -208,6 +232,17 @@ class ExchangeApi:
             texts += print_rows(last, query.interval, unit, rows.decimals)
         self._totals["kline_rows"] += len(texts)
         return f"[{','.join(texts)}]".encode()
+
+    def _beside_bars(self, endpoint: str, market: Market, pairs: Pairs, now_ms: int) -> bytes:
+        if endpoint == _FUNDING:
+            return self._funding(market, pairs, now_ms)
+        query = read_metrics_query(market, pairs, now_ms)
+        symbol = f"{query.name}_PERP" if market is Market.COIN_M else query.name
+        self._check_symbol(market, symbol)
+        known = self._source.metrics(market, symbol)
+        if known is None:
+            return b"[]"
+        return print_metrics(endpoint, market, symbol, query, known, now_ms)
 
     def _funding(self, market: Market, pairs: Pairs, now_ms: int) -> bytes:
         query = read_funding_query(pairs)
@@ -276,8 +311,16 @@ class ExchangeApi:
             raise ApiError(-1121, "Invalid symbol.")
 
 
-def _place(path: str) -> tuple[Market | None, str]:
-    """The market whose API `path` belongs to, and the endpoint."""
+def _place(path: str, pairs: Pairs = ()) -> tuple[Market | None, str]:
+    """The market whose API `path` belongs to, and the endpoint.
+
+    /futures/data is of both futures markets, which are two hosts at Binance: only COIN-M's is asked
+    by pair.
+    """
+    if path.startswith(DATA_PREFIX):
+        by_pair = any(name == "pair" for name, _ in pairs)
+        market = Market.COIN_M if by_pair else Market.USD_M
+        return market, path.removeprefix(DATA_PREFIX)
     prefix = next((known for known in PREFIXES if path.startswith(known)), None)
     return (None, path) if prefix is None else (PREFIXES[prefix], path.removeprefix(prefix))
 
@@ -302,7 +345,23 @@ def _symbol_list(text: str) -> list[str]:
 
 
 def _is_absent(market: Market, endpoint: str) -> bool:
-    return endpoint == _FUNDING and not market.has_funding
+    if endpoint in ENDPOINTS:
+        return market not in ENDPOINTS[endpoint]
+    return endpoint in (_FUNDING, *_PRICES) and not market.has_funding
+
+
+def _by_symbol(market: Market, pairs: Pairs, of: Wide | None) -> Pairs:
+    """A query by pair as one by the symbol of the perpetual; index klines are asked for so."""
+    if of is not Wide.INDEX:
+        return pairs
+    ending = "_PERP" if market is Market.COIN_M else ""
+    return [
+        ("symbol", f"{text}{ending}") if name == "pair" else (name, text) for name, text in pairs
+    ]
+
+
+def _of_data(market: Market, _pairs: Pairs) -> int:
+    return 1 if market is Market.COIN_M else 0
 
 
 def _one(_market: Market, _pairs: Pairs) -> int:
@@ -334,6 +393,8 @@ _WEIGHTS: Mapping[str, Callable[[Market, Pairs], int]] = {
     "time": _one,
     "exchangeInfo": _exchange_info_weight,
     "klines": kline_weight,
+    **dict.fromkeys(_PRICES, kline_weight),
+    **dict.fromkeys(ENDPOINTS, _of_data),
     _FUNDING: _one,
     "ticker/24hr": _ticker_weight,
     **{name: partial(_trades_weight, name) for name in TRADE_ENDPOINTS},
@@ -350,9 +411,11 @@ def _refusal(market: Market, address: str, admission: Admission, limits: Limits)
         way = f"Way too much request weight used; IP {until} {avoid} bans."
         futures_way = f"Way too many requests; IP({address}) {until} {futures_avoid} bans."
         return _json({"code": -1003, "msg": way if spot else futures_way})
-    if admission.over == "funding":
-        message = f"Too many requests; current limit of IP({address}) is {limits.funding} requests"
-        message += f" per {limits.funding_windows} minutes."
+    if admission.over in ("funding", "data"):
+        most = limits.funding if admission.over == "funding" else limits.data
+        windows = limits.funding_windows if admission.over == "funding" else limits.data_windows
+        message = f"Too many requests; current limit of IP({address}) is {most} requests"
+        message += f" per {windows} minutes."
     elif not spot:
         message = f"Too many requests; current limit of IP({address}) is {limits.weight} requests"
         message += f" per minute. {futures_avoid} polling the API."

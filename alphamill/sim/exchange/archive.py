@@ -23,23 +23,30 @@ from types import MappingProxyType
 
 import numpy as np
 
-from alphamill.frames import Interval, Market, Month, TimeRange, is_symbol
+from alphamill.frames import Interval, Market, Month, TimeRange, Wide, is_symbol
 from alphamill.sim.exchange.archive_listing import ArchiveKeys, list_bucket
 from alphamill.sim.exchange.funding import funding_csv
 from alphamill.sim.exchange.listing import printed_decimals
 from alphamill.sim.exchange.messages import Reply
-from alphamill.sim.exchange.print_rows import print_rows
+from alphamill.sim.exchange.metrics import metrics_csv
+from alphamill.sim.exchange.print_rows import SPOT_DECIMALS, print_rows
 from alphamill.sim.exchange.tape import Tapes
 from alphamill.sim.exchange.trade_files import AGGREGATES, TRADES, RowFault, trades_csv
 from alphamill.sim.market import BarSource
 
 _PATH = re.compile(
     r"/data/(?P<market>spot|futures/um|futures/cm)/(?P<span>monthly|daily)/"
-    r"(?P<kind>klines|fundingRate|aggTrades|trades)/(?P<symbol>\w{2,30})/"
+    r"(?P<kind>klines|premiumIndexKlines|markPriceKlines|indexPriceKlines|fundingRate|metrics|"
+    r"aggTrades|trades)/(?P<symbol>\w{2,30})/"
     r"(?:(?P<interval>\d{1,2}(?:[smhdw]|mo))/)?"
     r"(?P<stem>(?P=symbol)-(?P<of>\w+)-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))(?:-(?P<day>\d\d))?)"
     r"\.zip(?P<checksum>\.CHECKSUM)?"
 )
+_PRICES = {
+    "premiumIndexKlines": Wide.PREMIUM,
+    "markPriceKlines": Wide.MARK,
+    "indexPriceKlines": Wide.INDEX,
+}
 _HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
     "taker_buy_quote_volume,ignore"
@@ -90,8 +97,8 @@ class ArchiveFault:
 class _File:
     market: Market
     symbol: str
-    kind: str  # klines, fundingRate, aggTrades, trades
-    interval: Interval | None  # of klines
+    kind: str  # as its folder is named
+    interval: Interval | None  # of klines of any kind
     stem: str
     month: Month
     day: int | None
@@ -266,10 +273,15 @@ def _file(match: re.Match[str]) -> _File | None:
     days = month.range.length_ms // _DAY_MS
     fits = (day is None) == (match["span"] == "monthly") and (day is None or 1 <= day <= days)
     interval = Interval.MO1 if match["interval"] == "1mo" else match["interval"]
-    if match["kind"] == "fundingRate":
+    kind = match["kind"]
+    if kind == "fundingRate":
         known = market.has_funding and day is None and interval is None
-    elif match["kind"] != "klines":
+    elif kind == "metrics":
+        known = market.has_funding and day is not None and interval is None
+    elif kind in ("aggTrades", "trades"):
         known = interval is None
+    elif kind != "klines" and not market.has_funding:
+        known = False
     else:
         known = interval in tuple(Interval) and not (interval == "1s" and market.has_funding)
     if not is_symbol(match["symbol"]):
@@ -277,7 +289,7 @@ def _file(match: re.Match[str]) -> _File | None:
     if not known or not fits or match["of"] != (match["interval"] or match["kind"]):
         return None
     kept = None if interval is None else Interval(interval)
-    return _File(market, match["symbol"], match["kind"], kept, match["stem"], month, day)
+    return _File(market, match["symbol"], kind, kept, match["stem"], month, day)
 
 
 def _funding_csv(source: BarSource, file: _File) -> bytes | None:
@@ -291,11 +303,21 @@ def _funding_csv(source: BarSource, file: _File) -> bytes | None:
 
 def _csv(source: BarSource, file: _File) -> bytes | None:
     """The bars that open within the file's range as text; None where there is none."""
-    if file.symbol not in source.symbols(file.market):
+    symbol = file.symbol
+    if file.kind == "indexPriceKlines" and file.market is Market.COIN_M:
+        symbol = f"{symbol}_PERP"  # its files are named by pair
+    if symbol not in source.symbols(file.market):
         return None
+    if file.kind == "metrics":
+        known = source.metrics(file.market, symbol)
+        text = known and metrics_csv(known, file.market, symbol, file.range)
+        return text.encode() if text else None
     if file.interval is None:
         return _funding_csv(source, file)
-    bars = source.bars(file.market, file.symbol, file.interval)
+    if file.kind == "klines":
+        bars = source.bars(file.market, symbol, file.interval)
+    else:
+        bars = source.prices(file.market, symbol, _PRICES[file.kind], file.interval)
     if bars is None:
         return None
     bars = bars.rows(bars.start_at(file.range.start_ms), bars.start_at(file.range.end_ms))
@@ -303,7 +325,8 @@ def _csv(source: BarSource, file: _File) -> bytes | None:
         return None
     spot = file.market is Market.SPOT
     unit = 1000 if spot and file.month >= _MICROSECONDS_FROM else 1
-    decimals = printed_decimals(source, file.market, file.symbol)
+    traded = file.kind == "klines"
+    decimals = printed_decimals(source, file.market, symbol) if traded else SPOT_DECIMALS
     rows = print_rows(bars, file.interval, unit, decimals)
     lines = [row[1:-1].replace('"', "") for row in rows]
     if not spot and file.month >= _HEADER_FROM:

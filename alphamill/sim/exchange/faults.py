@@ -44,7 +44,7 @@ _FOREVER = 2**63
 def _concerns(kind: FaultKind, path: str) -> bool:
     """Whether a reply to `path` can have the fault."""
     if kind in ROW_FAULTS:
-        return path.endswith(("/klines", "/fundingRate"))
+        return path.endswith(("/klines", "/fundingRate", "PriceKlines", "IndexKlines"))
     if kind is FaultKind.NO_FUNDING:
         return path.endswith("/fundingRate")
     if kind is FaultKind.CLOCK:

@@ -19,16 +19,19 @@ class Limits:
     """What one address may use of spot's API, or of both futures markets' together.
 
     weight: request weight a window. requests: raw requests in `request_windows` windows, or None.
-    funding: requests of past funding in `funding_windows` windows.
+    funding: requests of past funding in `funding_windows` windows; data: those of /futures/data in
+    `data_windows`.
     tolerated: 429s within one window before the ban. The first ban lasts `ban_windows` windows.
     """
 
     weight: int = 6000
     requests: int | None = 300_000
     funding: int = 500
+    data: int = 1000
     window_ms: int = 60_000
     request_windows: int = 5
     funding_windows: int = 5
+    data_windows: int = 5
     tolerated: int = 10
     ban_windows: int = 2
 
@@ -59,7 +62,7 @@ class Admission:
     used_weight: int
     retry_after_s: int = 0  # whole seconds, rounded up; 0 when served
     banned_until_ms: int = 0
-    over: str = ""  # "weight", "requests" or "funding": the limit that was broken
+    over: str = ""  # "weight", "requests", "funding" or "data": the limit that was broken
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class _Count:
 @dataclass(slots=True)
 class _Address:
     raw: _Count = field(default_factory=_Count)
-    funding: _Count = field(default_factory=_Count)
+    own: defaultdict[str, _Count] = field(default_factory=lambda: defaultdict(_Count))
     refused: _Count = field(default_factory=_Count)
     bans: int = 0
     banned_until_ms: int = 0
@@ -100,15 +103,18 @@ class Windows:
     _windows: OrderedDict[tuple[int, str], Window] = field(default_factory=OrderedDict)
     _addresses: defaultdict[str, _Address] = field(default_factory=lambda: defaultdict(_Address))
 
-    def admit(self, address: str, weight: int, now_ms: int, *, funding: bool = False) -> Admission:
-        """Count a request that arrives at `now_ms` and say whether it is served."""
+    def admit(self, address: str, weight: int, now_ms: int, own: str = "") -> Admission:
+        """Count a request that arrives at `now_ms` and say whether it is served.
+
+        own: "funding" or "data", of an endpoint with a limit beside the others.
+        """
         state = self._addresses[address]
         window = self._window(address, now_ms)
         if now_ms < state.banned_until_ms:
             window.refused += 1
             self.total_into_bans += state.told
             return self._banned(state, window, now_ms)
-        over = self._over(state, window, weight, now_ms, funding=funding)
+        over = self._over(state, window, weight, now_ms, own)
         if not over:
             window.weight += weight
             window.requests += 1
@@ -143,11 +149,9 @@ class Windows:
                 self._windows.popitem(last=False)
         return self._windows[key]
 
-    def _over(
-        self, state: _Address, window: Window, weight: int, now_ms: int, *, funding: bool
-    ) -> str:
+    def _over(self, state: _Address, window: Window, weight: int, now_ms: int, own: str) -> str:
         """Count the request; the limit that it is over, "" if none. Only what passes the others
-        counts towards funding's.
+        counts towards an endpoint's own.
         """
         requests = state.raw.add(now_ms, self._span_ms("requests"))
         window.counted += weight
@@ -155,12 +159,16 @@ class Windows:
             return "weight"
         if self.limits.requests is not None and requests > self.limits.requests:
             return "requests"
-        if funding and state.funding.add(now_ms, self._span_ms("funding")) > self.limits.funding:
-            return "funding"
+        if own and state.own[own].add(now_ms, self._span_ms(own)) > getattr(self.limits, own):
+            return own
         return ""
 
     def _span_ms(self, limit: str) -> int:
-        windows = {"requests": self.limits.request_windows, "funding": self.limits.funding_windows}
+        windows = {
+            "requests": self.limits.request_windows,
+            "funding": self.limits.funding_windows,
+            "data": self.limits.data_windows,
+        }
         return self.limits.window_ms * windows.get(limit, 1)
 
     def _ban(self, state: _Address, now_ms: int) -> None:

@@ -1,8 +1,9 @@
 """The simulated exchange as an HTTP server: one process, one event loop, so that counts are exact.
 
-GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr, futures fundingRate
+GET /api/v3, /fapi/v1, /dapi/v1: ping, time, exchangeInfo, klines, ticker/24hr; of futures
+    fundingRate, premiumIndexKlines, markPriceKlines, indexPriceKlines, and /futures/data/...
 GET /data/{spot,futures/um,futures/cm}/{monthly,daily}/klines/...  the archive's zips and checksums
-GET /data/futures/{um,cm}/monthly/fundingRate/...                  and those of funding
+GET /data/futures/{um,cm}/...  those of funding, metrics, premium index, mark and index klines
 WS  /ws/<stream>, /stream?streams=<stream>/<stream>  klines and bookTicker as they happen
     /um/{public,market,private}/ws/..., /cm/ws/...   those of futures
 GET /__sim__/stats   what was used of every limit window; neither counted nor disturbed

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Market, Month
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Market, Month, Wide
+
+if TYPE_CHECKING:
+    from alphamill.sim.market.beside import Metrics
 
 BoolArray = NDArray[np.bool_]
 
@@ -97,6 +100,12 @@ class BarSource(Protocol):
 
     def funding(self, market: Market, symbol: str) -> Settlements | None:
         """All settlements, also those after the simulated now; None where there are none."""
+
+    def metrics(self, market: Market, symbol: str) -> Metrics | None:
+        """Of a futures contract, also those after the simulated now; None where there are none."""
+
+    def prices(self, market: Market, symbol: str, kind: Wide, interval: Interval) -> Bars | None:
+        """As `bars`, of a price that is computed: mark, index, premium index."""
 
     def describe(self) -> Mapping[str, Any]:
         """What this market is, for people: `kind` and what else matters."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from alphamill.errors import Misconfigured
-from alphamill.frames import FloatArray, IntArray, Interval, Market, is_symbol
+from alphamill.frames import FloatArray, IntArray, Interval, Market, Wide, is_symbol
 from alphamill.sim.market.bars import Bars, BoolArray, Settlements
 
 _FILE = re.compile(r"(?P<symbol>\w+)-(?P<interval>\d{1,2}[smhdwM])\.parquet")
@@ -83,6 +83,14 @@ class ReplaySource:
         if path not in self._settled:
             self._settled[path] = read_funding_recording(path)
         return self._settled[path]
+
+    def metrics(self, market: Market, symbol: str) -> None:  # noqa: ARG002  of the Protocol
+        """None: recordings have none."""
+        return
+
+    def prices(self, market: Market, symbol: str, kind: Wide, interval: Interval) -> None:  # noqa: ARG002
+        """None: recordings have none."""
+        return
 
     def describe(self) -> Mapping[str, Any]:
         """Every recording with its first and last open time and its rows."""

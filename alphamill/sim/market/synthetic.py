@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from alphamill.frames import IntArray, Interval, Market
+from alphamill.frames import IntArray, Interval, Market, Wide
 from alphamill.sim.market.bars import Bars, Settlements, resample
+from alphamill.sim.market.beside import Metrics, metrics_of, prices_of
 from alphamill.sim.market.coins import SyntheticMarket
 from alphamill.sim.market.instruments import Instrument, others
 from alphamill.sim.market.price_paths import generate
@@ -35,6 +36,8 @@ class SyntheticSource:
         self._bars = generate(market)
         self._others = others(market, self._bars) if market.wide else {}
         self._funding: dict[tuple[Market, str], Settlements] = {}
+        self._metrics: dict[tuple[Market, str], Metrics | None] = {}
+        self._prices: dict[tuple[Market, str, Wide, Interval], Bars] = {}
         self._derived: dict[tuple[bool, str, Interval], Bars] = {}
 
     def symbols(self, market: Market) -> Sequence[str]:
@@ -77,6 +80,29 @@ class SyntheticSource:
             every = self.market.special_funding
             self._funding[market, symbol] = _with_dividends(regular, every) if every else regular
         return self._funding[market, symbol]
+
+    def metrics(self, market: Market, symbol: str) -> Metrics | None:
+        """Of every contract of both futures markets, every five minutes."""
+        bars = self.bars(market, symbol, self.market.interval)
+        if bars is None or not market.has_funding:
+            return None
+        if (market, symbol) not in self._metrics:
+            made = metrics_of(bars, self.market.interval.ms, market, symbol, self.market.seed)
+            self._metrics[market, symbol] = made
+        return self._metrics[market, symbol]
+
+    def prices(self, market: Market, symbol: str, kind: Wide, interval: Interval) -> Bars | None:
+        """Of every contract of both futures markets, at the intervals of its bars."""
+        own = self.bars(market, symbol, self.market.interval)
+        if own is None or not market.has_funding or interval not in self.intervals(market, symbol):
+            return None
+        key = (market, symbol, kind, interval)
+        if key not in self._prices:
+            made = prices_of(own, kind, symbol, self.market.seed)
+            self._prices[key] = (
+                made if interval is self.market.interval else resample(made, interval)
+            )
+        return self._prices[key]
 
     def describe(self) -> Mapping[str, Any]:
         """Seed, range and the planted factors: what a search over this market should find."""

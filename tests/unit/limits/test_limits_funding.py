@@ -1,4 +1,4 @@
-"""fundingRate's own limit, beside the weight that its requests share with all others."""
+"""The limits of fundingRate and of /futures/data, beside the weight that all requests share."""
 
 from collections import deque
 
@@ -7,8 +7,8 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
 from alphamill.frames import Market
-from alphamill.limits import ExchangeGate, MemoryLimiter, binance_pool, funding_pool
-from alphamill.limits.gates import FUNDING_REQUESTS
+from alphamill.limits import ExchangeGate, MemoryLimiter, binance_pool, data_pool, funding_pool
+from alphamill.limits.gates import DATA_REQUESTS, FUNDING_REQUESTS
 from alphamill.settings import BinanceSettings
 
 SETTINGS = BinanceSettings()
@@ -75,3 +75,23 @@ def test_the_stated_weight_limit_leaves_it_as_it_is():
     _, funding = gates(clock)
     funding.configure(1200)
     assert set(funding.reserve(1).costs) == {"weight", "requests", "funding"}
+
+
+def test_requests_without_weight_have_their_own_limit_and_nobody_elses():
+    clock = ManualClock(1_700_000_123_456)
+    limiter = MemoryLimiter(clock)
+    klines, funding = gates(clock, limiter)
+    own = ExchangeGate(limiter, data_pool(SETTINGS, Market.USD_M, 2400), max_wait_s=PATIENT_S)
+    sent: deque[int] = deque()
+    most, ended_ms = 0, clock.now_ms() + 2 * FIVE_MINUTES_MS
+    while clock.now_ms() < ended_ms:
+        own.reserve(0)
+        sent.append(clock.now_ms())
+        while sent[0] <= clock.now_ms() - FIVE_MINUTES_MS:
+            sent.popleft()
+        most = max(most, len(sent))
+    assert 0.7 * DATA_REQUESTS < most <= SETTINGS.weight_frac * DATA_REQUESTS
+    pool = binance_pool(SETTINGS, Market.USD_M, 2400)
+    assert limiter.state(pool).dimensions[0].issued == 0
+    assert klines.reserve(2).waited_s < 0.5
+    assert funding.reserve(1).waited_s < 0.5
