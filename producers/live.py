@@ -17,6 +17,7 @@ from alphamill.jobs import RunKind
 from alphamill.lake import Lake
 from alphamill.live.register import Register
 from alphamill.live.spec import CORRECT_WITHIN_S, QUORUM, RELEASE_S, LiveSpec
+from alphamill.report.values import counted
 from alphamill.settings import Settings
 from producers import options
 from producers.check.live_parity import parity
@@ -161,7 +162,8 @@ def start(
         bar_ms = next_ms(spec.interval, SystemClock().now_ms())
         first = f"; the first bar to be published closes at {clock(bar_ms)} UTC"
     click.echo(
-        f"{len(spec.factors)} factors over {len(spec.symbols)} symbols of {of.value} at "
+        f"{counted(len(spec.factors), 'factor')} over {counted(len(spec.symbols), 'symbol')} of "
+        f"{of.value} at "
         f"{spec.interval.value}{first}\n"
         f"see: alphamill live signals {entry.id} --follow",
         err=True,
@@ -189,7 +191,7 @@ def _check_followable(settings: Settings, spec: LiveSpec, webhook: str) -> None:
         raise click.UsageError(f"{spec.market.value} has no stream of {spec.interval.value} klines")
     if len(spec.symbols) < MIN_SYMBOLS:
         click.echo(
-            f"{len(spec.symbols)} symbols make no cross-section: ranks and weights need "
+            f"{counted(len(spec.symbols), 'symbol')}: no cross-section; ranks and weights need "
             f"{MIN_SYMBOLS}; values are published",
             err=True,
         )

@@ -17,7 +17,7 @@ from alphamill.clock import Clock, FastClock, SystemClock
 from alphamill.errors import AlphamillError
 from alphamill.frames import Market
 from alphamill.lake import Lake
-from alphamill.live.feed import ClosedBar
+from alphamill.live.feed import PATIENCE_MS, ClosedBar
 from alphamill.live.follower import Follower
 from alphamill.live.listener import Listener
 from alphamill.market.exchange import Exchange
@@ -66,6 +66,7 @@ def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
         egress=binance.egress,
         who=f"{socket.gethostname()}:{os.getpid()}",
         secret=settings.webhook_secret.get_secret_value() if settings.webhook_secret else "",
+        patience_ms=round(PATIENCE_MS * binance.clock_speed),
     )
     try:
         while not stop.is_set():

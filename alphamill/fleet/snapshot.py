@@ -20,6 +20,8 @@ from alphamill.ledger.overview import LedgerOverview, QueueDepth, RunOverview
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.limits import RedisLimiter, binance_pool, funding_pool, tier_pool
 from alphamill.limits.protocol import Pool, PoolState
+from alphamill.live.condition import Condition
+from alphamill.live.followers import Followers
 from alphamill.llm.breaker.redis import OpenCircuit, circuit_keys, open_circuits
 from alphamill.llm.journal.budget import Account, utc_day
 from alphamill.llm.journal.redis import RedisJournal
@@ -114,6 +116,7 @@ class Fleet:
     spent_usd_micros: int  # by the runs that were read
     jobs_per_s: float
     swept_s: float | None
+    followers: Sequence[Condition]  # of lives, as each told of itself
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -162,6 +165,7 @@ class FleetReader:
         self._presence = Presence(client)
         self._limiter = RedisLimiter(client)
         self._journal = RedisJournal(client)
+        self._followers = Followers(client)
         self._own: Identity | None = None
         self._identities: dict[str, Identity] = {}
         self._seen: deque[tuple[float, Mapping[str, int]]] = deque()  # when, jobs settled by run
@@ -194,6 +198,7 @@ class FleetReader:
             spent_usd_micros=sum(account.spent_usd_micros for account in of_runs.values()),
             jobs_per_s=sum(rates.values()),
             swept_s=None if swept_ms is None else max(0.0, (now_ms - swept_ms) / 1000),
+            followers=self._followers.told(),
         )
 
     def _workers(self) -> tuple[list[WorkerView], list[str]]:

@@ -2,19 +2,20 @@
 
 Rows are ARRIVALS (see `market.stream.arrivals`) with the values that came beside them. Files are
 written a minute apart and never again; a follower that is killed loses what it heard in the last
-minute of the record, and nothing of what it published.
+minute of the record, and nothing of what it published. What the lake does not take waits.
 """
 
 from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from alphamill.errors import AlphamillError
 from alphamill.frames import KLINE_FIELDS, Interval, Market
 from alphamill.lake import Lake
 from alphamill.live.feed import ClosedBar
@@ -31,7 +32,7 @@ from alphamill.market.stream.arrivals import (
     worst_symbols,
 )
 
-__all__ = ["HEARD", "ArrivalLog", "Lags", "lags_of", "read_heard", "worst_symbols"]
+__all__ = ["HEARD", "ArrivalLog", "ArrivalWriter", "Lags", "lags_of", "read_heard", "worst_symbols"]
 
 HEARD = pa.schema(
     [
@@ -42,6 +43,7 @@ HEARD = pa.schema(
 )
 _REMEMBERED_MS = 600_000  # a bar of before is spoken of by nobody any more
 _ROWS = 2_000
+_WAITING_ROWS = 200_000  # about 30 MB
 _NOTHING = tuple(float("nan") for _ in KLINE_FIELDS)
 
 
@@ -109,6 +111,40 @@ class ArrivalLog:
     def _key(self, interval: Interval, now_ms: int) -> str:
         name = f"{now_ms}-{uuid.uuid4().hex[:8]}.parquet"
         return f"{_folder(self._market, interval)}/date={_day(now_ms)}/{name}"
+
+
+class ArrivalWriter:
+    """Writes what `ArrivalLog.take` gives; what the lake does not take is tried again with the
+    next, the oldest first, and beyond 200,000 rows the oldest are lost. For one thread.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.problem = ""  # why records wait, "" if none does
+        self._lake = lake
+        self._waiting: list[tuple[str, pa.Table]] = []
+        self._lost = 0
+
+    def write(self, tables: Sequence[tuple[str, pa.Table]]) -> None:
+        """Write these, after what waits."""
+        self._waiting += tables
+        try:
+            while self._waiting:
+                self._lake.write(*self._waiting[0], {})
+                self._waiting.pop(0)
+            self.problem = ""
+        except AlphamillError as error:
+            self._shed()
+            lost = f" ({self._lost:,} are lost)" if self._lost else ""
+            self.problem = (
+                f"{sum(t.num_rows for _, t in self._waiting):,} arrivals wait{lost}: {error}"
+            )
+
+    def _shed(self) -> None:
+        rows = sum(table.num_rows for _, table in self._waiting)
+        while rows > _WAITING_ROWS and len(self._waiting) > 1:
+            _, oldest = self._waiting.pop(0)
+            rows -= oldest.num_rows
+            self._lost += oldest.num_rows
 
 
 def read_heard(

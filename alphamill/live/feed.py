@@ -21,6 +21,8 @@ from alphamill.market.stream import Absent, Closed
 
 _log = logging.getLogger(__name__)
 
+# After a bar's end until streams are waited for no longer; futures tell quiet bars 2.0 s after.
+PATIENCE_MS = 2_500
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # between two times that the same bar is asked for
 
 
@@ -55,6 +57,13 @@ class ExchangeTime(Protocol):
 class Streams(Protocol):
     """Closed bars as they are pushed."""
 
+    @property
+    def problem(self) -> str:
+        """Why some are not heard, "" if all are."""
+
+    def learn_time(self) -> None:
+        """Know the exchange's clock from now on. Raises RetryLater while nobody tells it."""
+
     def follow(self, wanted: Iterable[tuple[str, Interval]]) -> None:
         """From now on hear these series and no others."""
 
@@ -66,7 +75,8 @@ class RestFiller:
     """Asks REST for bars that streams did not bring, in a thread, through the shared limiter.
 
     heard: where what it finds is put. A bar that the exchange does not have yet is asked for again
-    after a pause that grows.
+    after a pause that grows. What is due of a series is one question, and what nobody misses any
+    more is not asked for: however long the exchange does not answer, no questions pile up.
     """
 
     def __init__(
@@ -75,50 +85,65 @@ class RestFiller:
         self._exchange, self._clock, self._now_ms = exchange, clock, now_ms
         self._heard = heard
         self._asked: dict[tuple[str, Interval, int], tuple[int, float]] = {}
-        self._wanted: queue.SimpleQueue[list[tuple[str, Interval, int]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._due: dict[tuple[str, Interval], set[int]] = {}
+        self._closed = False
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="rest-filler", daemon=True)
         self._thread.start()
         self.problem = ""
 
     def want(self, missing: Sequence[tuple[str, Interval, int]]) -> None:
         """Bars that are missing now; those asked for a moment ago are not asked for again."""
-        now_s = self._clock.monotonic_s()
-        due = []
+        now_s, missed = self._clock.monotonic_s(), set(missing)
+        if len(self._asked) > len(missed):
+            self._asked = {bar: one for bar, one in self._asked.items() if bar in missed}
+        due: dict[tuple[str, Interval], set[int]] = {}
         for bar in missing:
             tries, again_s = self._asked.get(bar, (0, 0.0))
             if now_s >= again_s:
                 pause_s = _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
                 self._asked[bar] = tries + 1, now_s + pause_s
-                due.append(bar)
-        if due:
-            self._wanted.put(due)
-        if len(self._asked) > 10_000:
-            self._asked = {bar: one for bar, one in self._asked.items() if one[1] > now_s}
+                due.setdefault(bar[:2], set()).add(bar[2])
+        with self._changed:
+            for series, bars in list(self._due.items()):
+                bars -= {bar_ms for bar_ms in bars if (*series, bar_ms) not in missed}
+                if not bars:
+                    del self._due[series]
+            for series, bars in due.items():
+                self._due.setdefault(series, set()).update(bars)
+            self._changed.notify()
 
     def close(self) -> None:
         """End the thread."""
-        self._wanted.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         self._thread.join(5.0)
 
     def _work(self) -> None:
-        while (due := self._wanted.get()) is not None:
-            by_series: dict[tuple[str, Interval], list[int]] = {}
-            for symbol, interval, bar_ms in due:
-                by_series.setdefault((symbol, interval), []).append(bar_ms)
-            for (symbol, interval), bars in by_series.items():
-                try:
-                    for bar in bars_of(
-                        self._exchange, symbol, interval, min(bars), max(bars), self._now_ms
-                    ):
-                        self._heard.put(bar)
-                    self.problem = ""
-                except (GiveUp, RetryLater) as error:
-                    self.problem = str(error)
-                except AlphamillError as error:
-                    self.problem = str(error)
-                    _log.error("bars that streams did not bring cannot be asked for: %s", error)
+        while (due := self._next()) is not None:
+            (symbol, interval), bars = due
+            try:
+                for bar in bars_of(
+                    self._exchange, symbol, interval, min(bars), max(bars), self._now_ms
+                ):
+                    self._heard.put(bar)
+                self.problem = ""
+            except (GiveUp, RetryLater) as error:
+                self.problem = str(error)
+            except AlphamillError as error:
+                self.problem = str(error)
+                _log.error("bars that streams did not bring cannot be asked for: %s", error)
+
+    def _next(self) -> tuple[tuple[str, Interval], set[int]] | None:
+        """What to ask for; None when it is closed."""
+        with self._changed:
+            while not self._due and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return None
+            series = next(iter(self._due))
+            return series, self._due.pop(series)
 
 
 def bars_of(

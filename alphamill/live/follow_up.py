@@ -21,6 +21,7 @@ from alphamill.grid import index_at, open_ms
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, load_partition
 from alphamill.live.arrival_log import read_heard
+from alphamill.live.checked import read_summary, summary_key
 from alphamill.live.engine import history_bars
 from alphamill.live.journal import Journal
 from alphamill.live.parity import Heard, Parity, Why, check_parity
@@ -65,9 +66,8 @@ class Checked:
 
 def newest_check(lake: Lake, live: str) -> Checked | None:
     """What all checks of it came to so far."""
-    try:
-        found = json.loads(lake.read_bytes(_summary_key(live)))
-    except FileNotFoundError:
+    found = read_summary(lake, live)
+    if found is None:
         return None
     counts = Counter({Why(name): int(count) for name, count in found["counts"].items()})
     return Checked(int(found["rows"]), counts, int(found["next_seq"]), int(found["at_ms"]))
@@ -119,7 +119,7 @@ def check(lake: Lake, entry: Entry, now_ms: int) -> tuple[Parity, Checked]:
         "next_seq": checked.next_seq,
         "at_ms": now_ms,
     }
-    lake.write_bytes(_summary_key(entry.id), json.dumps(summary, indent=1).encode())
+    lake.write_bytes(summary_key(entry.id), json.dumps(summary, indent=1).encode())
     return parity, checked
 
 
@@ -186,7 +186,3 @@ def keep(lake: Lake, live: str, rows: list[Signal], parity: Parity) -> None:
         table = pa.Table.from_pylist(records, schema=PARITY)
         first = records[0]["seq"]
         lake.write(f"parity/live={live}/date={day}/{first:012d}.parquet", table, {})
-
-
-def _summary_key(live: str) -> str:
-    return f"lives/{live}.parity"

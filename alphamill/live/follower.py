@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-import pyarrow as pa
 import redis
 
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake, read_klines
-from alphamill.live.arrival_log import ArrivalLog
+from alphamill.live.arrival_log import ArrivalLog, ArrivalWriter
 from alphamill.live.feed import (
+    PATIENCE_MS,
     ClosedBar,
     ExchangeTime,
     Heard,
@@ -32,14 +31,17 @@ from alphamill.live.feed import (
     bars_of,
     closed_bars,
 )
+from alphamill.live.followed_live import FollowedLive
+from alphamill.live.followers import Followers
 from alphamill.live.following import Following
 from alphamill.live.journal import Journal
 from alphamill.live.lease import Lease, Renewal
 from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Link
 from alphamill.live.stream import SignalStream
+from alphamill.live.telling import Telling, read_parity
 from alphamill.live.webhook import Courier, Webhook
-from alphamill.market.exchange import Exchange
+from alphamill.market.exchange import Exchange, SymbolInfo
 from alphamill.market.stream import Absent
 
 _log = logging.getLogger(__name__)
@@ -47,30 +49,10 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 2.0  # between two looks at the register, and at the lease
 _PACK_S = 3600.0
 _NOTE_S = 60.0  # between two writes of arrivals
-_AGAIN_S = 1.0  # between two tries to reach Redis
 _SLICE_S = 0.25  # the longest wait for a bar
-
-
-@dataclass(slots=True)
-class _Live:
-    """One live that is followed, and where its rows go."""
-
-    entry: Entry
-    journal: Journal
-    following: Following
-    stream: SignalStream
-    courier: Courier | None
-    behind: bool = True  # the stream may lack rows of the lake
-
-    def wants(self, bar: ClosedBar) -> bool:
-        """Whether the bar is one of its own."""
-        spec = self.entry.spec
-        return bar.interval is spec.interval and bar.symbol in self.following.symbols
-
-    def close(self) -> None:
-        """Deliver no more."""
-        if self.courier is not None:
-            self.courier.close()
+_BEGIN_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # between two tries to begin a live
+_LISTING_S = 300.0  # between two looks at which symbols trade
+_PARITY_S = 60.0  # between two looks at what parity checks came to
 
 
 class Follower:
@@ -78,7 +60,8 @@ class Follower:
 
     heard: closed bars from streams and REST, put there by other threads. streams: told what to
     hear. now_ms: the exchange's clock. egress: as the limiter's. who: this process, for people.
-    secret: signs webhooks.
+    secret: signs webhooks. patience_ms: after a bar's end until REST is asked for it, on the
+    exchange's clock.
     """
 
     def __init__(
@@ -95,24 +78,31 @@ class Follower:
         egress: str = "",
         who: str = "",
         secret: str = "",
+        patience_ms: int = PATIENCE_MS,
     ) -> None:
         self.market = market
-        self.problems: dict[str, str] = {}  # a live, "redis", "rest" or "register" -> what it is
+        self.problems: dict[str, str] = {}  # by `condition.Problem.of`: what is the matter
         self._lake, self._redis, self._exchange = lake, client, exchange
         self._streams, self._heard = streams, heard
         self._clock, self._now_ms = clock, now_ms
         self._who, self._secret = who, secret
-        self._arrivals = ArrivalLog(lake, market)
+        self._patience_ms = patience_ms
+        self._arrivals, self._writer = ArrivalLog(lake, market), ArrivalWriter(lake)
         self._register = Register(lake)
-        self._lease = Lease(client, f"{market}:{egress}" if egress else market.value)
+        name = f"{market}:{egress}" if egress else market.value
+        self._lease = Lease(client, name)
         self._renewal = Renewal(self._lease, who)
+        self._telling = Telling(Followers(client), market, name, who, clock)
+        self._begin_at: dict[str, tuple[int, float]] = {}  # lives: tries, and when the next is due
+        self._listing: Future[Mapping[str, SymbolInfo]] | None = None
         self._filler: RestFiller | None = None
-        self._lives: dict[str, _Live] = {}
-        self._beginning: dict[str, tuple[Entry, Future[_Live], list[ClosedBar]]] = {}
+        self._lives: dict[str, FollowedLive] = {}
+        self._beginning: dict[str, tuple[Entry, Future[FollowedLive], list[ClosedBar]]] = {}
         self._aside = ThreadPoolExecutor(1, "follower-aside")  # what must not hold up a release
         self._leads = False
         self._published_ms = self._taken_ms = 0
-        self._looked_s = self._packed_s = self._again_s = self._noted_s = -1e9
+        self._looked_s = self._packed_s = self._noted_s = -1e9
+        self._listed_s = self._parity_s = -1e9
 
     @property
     def leads(self) -> bool:
@@ -126,7 +116,7 @@ class Follower:
 
     def step(self) -> None:
         """Look after what changed, wait a moment for bars, publish what is due."""
-        if self._clock.monotonic_s() - self._looked_s >= _LOOK_S:
+        if looks := self._clock.monotonic_s() - self._looked_s >= _LOOK_S:
             self._looked_s = self._clock.monotonic_s()
             self._look()
         self._renewal.works(holds=self._leads)
@@ -147,27 +137,60 @@ class Follower:
         self._fill(now_ms)
         if self._arrivals.full or self._clock.monotonic_s() - self._noted_s >= _NOTE_S:
             self._noted_s = self._clock.monotonic_s()
-            self._note(now_ms)
+            if (tables := self._arrivals.take(now_ms)) or self._writer.problem:
+                self._aside.submit(self._writer.write, tables)
+        if looks:
+            self._relist(now_ms)
+            self._tell(now_ms)
 
-    def _note(self, now_ms: int) -> None:
-        """Write when bars arrived; what cannot be written is not kept."""
-        if tables := self._arrivals.take(now_ms):
-            self._aside.submit(self._write, tables)
+    def _tell(self, now_ms: int) -> None:
+        """Say in Redis and in the log what is the matter."""
+        for of, problem in (("arrivals", self._writer.problem), ("streams", self._streams.problem)):
+            self.problems.pop(of, None)
+            if problem:
+                self.problems[of] = problem
+        if self._clock.monotonic_s() - self._parity_s >= _PARITY_S:
+            self._parity_s = self._clock.monotonic_s()
+            self._aside.submit(read_parity, self._lake, list(self._lives.values()))
+        try:
+            self._telling.tell(self.problems, list(self._lives.values()), now_ms)
+        except RetryLater as error:
+            self.problems["redis"] = str(error)
 
-    def _write(self, tables: Sequence[tuple[str, pa.Table]]) -> None:
-        for key, table in tables:
+    def _relist(self, now_ms: int) -> None:
+        """Where a symbol does not trade or has not come, learn which do; bars wait for no other."""
+        if self._listing is not None and self._listing.done():
+            done, self._listing = self._listing, None
             try:
-                self._lake.write(key, table, {})
+                listed = done.result()
             except AlphamillError as error:
-                _log.warning("arrivals are not on record: %s", error)
+                self.problems["listing"] = f"which symbols trade is not known: {error}"
+                return
+            self.problems.pop("listing", None)
+            for live in self._lives.values():
+                live.trade(listed)
+        wanting = any(
+            live.idle or live.following.missing(now_ms - 2 * self._patience_ms)
+            for live in self._lives.values()
+        )
+        if not wanting:
+            self.problems.pop("listing", None)
+        elif self._clock.monotonic_s() - self._listed_s >= _LISTING_S:
+            self._listed_s = self._clock.monotonic_s()
+            self._listing = self._aside.submit(self._exchange.symbols, _LISTING_S)
 
     def close(self) -> None:
         """Stop; another may follow at once."""
+        led = self._leads
         self._stand_by()
         self._aside.shutdown(wait=False, cancel_futures=True)
-        self._write(self._arrivals.take(self._now_ms()))
+        self._writer.write(self._arrivals.take(self._now_ms()))
+        if self._writer.problem:
+            _log.warning("arrivals are not on record: %s", self._writer.problem)
         self._renewal.close()
         try:
+            if led:
+                self._telling.leave()
             self._lease.let_go()
         except RetryLater as error:
             _log.warning("%s", error)
@@ -200,6 +223,8 @@ class Follower:
             live.close()
         self._lives.clear()
         self._beginning.clear()
+        self._begin_at.clear()
+        self.problems.clear()
         self._streams.follow(())
         if self._filler is not None:
             self._filler.close()
@@ -211,9 +236,7 @@ class Follower:
         except AlphamillError as error:
             self.problems["register"] = str(error)
             return
-        problem = "; ".join(damaged.values())
-        if problem and problem != self.problems.get("register"):
-            _log.warning("not all lives can be read: %s", problem)
+        problem = ", ".join(damaged.values())
         self.problems["register"] = problem
         if not problem:
             del self.problems["register"]
@@ -226,6 +249,9 @@ class Follower:
             _log.info("live %s is followed no more", gone)
             self._lives.pop(gone).close()
             self.problems.pop(gone, None)
+        for gone in self._begin_at.keys() - entries.keys():
+            del self._begin_at[gone]
+            self.problems.pop(gone, None)
         # Listen first: what closes while history is read is heard.
         self._streams.follow(
             {
@@ -234,9 +260,29 @@ class Follower:
                 for symbol in entry.spec.symbols
             }
         )
+        now_s = self._clock.monotonic_s()
         for entry in entries.values():
-            if entry.id not in self._lives and entry.id not in self._beginning:
+            if live := self._lives.get(entry.id):
+                self._redirect(live, entry)
+            elif (
+                entry.id not in self._beginning
+                and self._begin_at.get(entry.id, (0, 0.0))[1] <= now_s
+            ):
                 self._beginning[entry.id] = entry, self._aside.submit(self._begun, entry), []
+
+    def _redirect(self, live: FollowedLive, entry: Entry) -> None:
+        """Another webhook, from the first row on that the one before has not taken."""
+        if live.entry.webhook != entry.webhook:
+            if live.courier is not None:
+                live.courier.close()
+            live.entry, live.courier = entry, self._courier(entry, live.following.rows)
+
+    def _courier(self, entry: Entry, first: int) -> Courier | None:
+        if not entry.webhook:
+            return None
+        webhook = Webhook(self._redis, entry.id, entry.webhook, self._secret)
+        read = Journal(self._lake, entry.id, entry.started_ms)
+        return Courier(webhook, read, self._now_ms, first)
 
     def _adopt_begun(self) -> None:
         """Follow lives that are ready, from the bars on that were heard meanwhile."""
@@ -247,18 +293,22 @@ class Follower:
             try:
                 live = begun.result()
             except AlphamillError as error:
-                self.problems[name] = str(error)
-                _log.warning("live %s cannot be followed yet: %s", name, error)
+                tries = self._begin_at.get(name, (0, 0.0))[0]
+                pause_s = _BEGIN_S[min(tries, len(_BEGIN_S) - 1)]
+                self._begin_at[name] = tries + 1, self._clock.monotonic_s() + pause_s
+                self.problems[name] = f"it cannot be followed yet: {error}"
                 continue
+            self._begin_at.pop(name, None)
             self.problems.pop(name, None)
             _log.info("live %s is followed", entry.id)
             self._lives[name] = live
             bars = [(bar.symbol, bar.bar_ms, bar.values) for bar in heard if live.wants(bar)]
             live.following.recover(bars, self._now_ms())
 
-    def _begun(self, entry: Entry) -> _Live:
+    def _begun(self, entry: Entry) -> FollowedLive:
         """A live at the end of its rows: history from the lake, and by REST what came after it."""
         spec = entry.spec
+        self._streams.learn_time()  # else the first bar is another than the one that is open
         journal = Journal(self._lake, entry.id, entry.started_ms)
         following = Following(
             spec, journal, self._now_ms(), lambda links: self._push(entry.id, links)
@@ -271,14 +321,11 @@ class Follower:
             for symbol in spec.symbols
             for bar in self._history(spec.interval, symbol, following.first_bar_ms, symbol in known)
         ]
-        following.expect([symbol for symbol in known if listed[symbol].status == "TRADING"])
+        live = FollowedLive(entry, journal, following, SignalStream(self._redis, entry.id))
+        live.trade(listed)
         following.recover(history, self._now_ms())
-        courier = None
-        if entry.webhook:
-            webhook = Webhook(self._redis, entry.id, entry.webhook, self._secret)
-            read = Journal(self._lake, entry.id, entry.started_ms)
-            courier = Courier(webhook, read, self._now_ms, said)
-        return _Live(entry, journal, following, SignalStream(self._redis, entry.id), courier)
+        live.courier = self._courier(entry, said)
+        return live
 
     def _history(
         self, interval: Interval, symbol: str, first_ms: int, listed: bool
@@ -325,7 +372,7 @@ class Follower:
     def _fill(self, now_ms: int) -> None:
         missing: dict[tuple[str, Interval, int], None] = {}
         for live in self._lives.values():
-            for symbol, bar_ms in live.following.missing(now_ms):
+            for symbol, bar_ms in live.following.missing(now_ms - self._patience_ms):
                 missing[symbol, live.entry.spec.interval, bar_ms] = None
         if self._filler is not None:
             self._filler.want(list(missing))
@@ -336,27 +383,11 @@ class Follower:
     def _push(self, name: str, links: Sequence[Link]) -> None:
         """To Redis at once; if that fails, later and from the lake."""
         self._published_ms = max(self._published_ms, links[-1].row.published_at)
-        live = self._lives.get(name)
-        if live is None:
-            return  # it is only beginning, and behind
-        if not live.behind:
-            try:
-                live.behind = not live.stream.push(links)
-            except RetryLater as error:
-                live.behind = True
-                self.problems["redis"] = str(error)
-        if live.courier is not None:
-            live.courier.wake()
+        if live := self._lives.get(name):  # else it is only beginning, and behind
+            live.push(links)
 
-    def _deliver(self, live: _Live) -> None:
-        courier = live.courier.problem if live.courier is not None else ""
+    def _deliver(self, live: FollowedLive) -> None:
+        live.deliver(self._clock.monotonic_s())
         self.problems.pop(live.entry.id, None)
-        if problem := live.following.problem or courier:
+        if problem := live.problem():
             self.problems[live.entry.id] = problem
-        if live.behind and self._clock.monotonic_s() >= self._again_s:
-            try:
-                live.stream.catch_up(live.journal)
-                live.behind = False
-            except RetryLater as error:
-                self._again_s = self._clock.monotonic_s() + _AGAIN_S
-                self.problems["redis"] = str(error)

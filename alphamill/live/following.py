@@ -34,6 +34,8 @@ class Following:
         self.spec = spec
         self._symbols = frozenset(spec.symbols)
         self.problem = ""  # why rows wait, "" if none does
+        self.overtaken = 0  # how often somebody else had published first
+        self.rows = 0  # of its chain, as far as is known here
         self._journal = journal
         self._published = published
         self._waiting: list[Release] = []
@@ -70,7 +72,7 @@ class Following:
 
     def _recent(self, now_ms: int) -> Iterator[Signal]:
         """The end of the chain: all rows of bars that can still be corrected, and some more."""
-        self._journal.reload()
+        self.rows = self._journal.reload().rows
         for link in self._journal.since(now_ms - self.spec.correct_within_ms - _CLOCKS_MS):
             yield link.row
 
@@ -174,12 +176,13 @@ class Following:
         except AlphamillError as error:
             self.problem = str(error)
             return False
+        self.rows = links[-1].row.seq + 1
         self._published(links)
         return True
 
     def _catch_up(self, now_ms: int) -> None:
         """Somebody else has published: what it said is not said again."""
-        self.problem = "another follower publishes too"
+        self.overtaken += 1
         for row in self._recent(now_ms):
             if row.state is State.MISSED:
                 self._gap = None

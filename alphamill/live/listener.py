@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from alphamill.clock import Clock
-from alphamill.errors import AlphamillError, RetryLater
+from alphamill.errors import AlphamillError
 from alphamill.frames import Interval, Market
-from alphamill.live.feed import ClosedBar, Heard
+from alphamill.live.feed import PATIENCE_MS, ClosedBar, Heard
 from alphamill.market.exchange import Exchange
 from alphamill.market.stream import Absent, Closed, Event, KlineStreams, Notice
 from alphamill.market.stream.client import StreamClient
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 _ASK_TIME_S = 300.0  # frames tell the time as well
 _AGAIN_S = 10.0  # where it did not answer
-_PATIENCE_MS, _SILENT_MS = 2_500, 10_000  # see KlineStreams
+_SILENT_MS = 10_000  # see KlineStreams
 
 
 class Listener:
@@ -47,12 +47,14 @@ class Listener:
             url,
             (),
             clock,
-            patience_ms=round(_PATIENCE_MS * speed),
+            patience_ms=round(PATIENCE_MS * speed),
             silent_ms=round(_SILENT_MS * speed),
             speed=speed,
         )
         self._skew_ms = 0
+        self._knows_time = False
         self._ask_at_s = -1e9
+        self._asking = threading.Lock()
         self._wanted: frozenset[tuple[str, Interval]] = frozenset()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -66,16 +68,29 @@ class Listener:
     def follow(self, wanted: Iterable[tuple[str, Interval]]) -> None:
         """From now on hear these series and no others."""
         series = frozenset(wanted)
-        if series:
-            self._ask_time()
-        if series != self._wanted:
+        if series and self._clock.monotonic_s() >= self._ask_at_s and not self._asking.locked():
+            # Aside: an exchange that hangs must hold up nothing that streams bring.
+            threading.Thread(target=self._ask_again, name="exchange-time", daemon=True).start()
+        if series != self._wanted and self._tell(self._follow, sorted(series)):
             self._wanted = series
-            self._loop.call_soon_threadsafe(self._follow, sorted(series))
+
+    def learn_time(self) -> None:
+        """Know the exchange's clock from now on. Raises RetryLater while nobody tells it."""
+        if not self._knows_time:
+            self._ask_time()
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self._tell(self._stop.set)
         self._thread.join(10.0)
+
+    def _tell(self, what: Callable[..., None], *args: object) -> bool:
+        """Have it done by the streams' thread; False if that has ended."""
+        try:
+            self._loop.call_soon_threadsafe(what, *args)
+        except RuntimeError:  # the loop is closed: `problem` says why
+            return False
+        return True
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -91,12 +106,15 @@ class Listener:
     def _follow(self, series: list[tuple[str, Interval]]) -> None:
         try:
             self._streams.follow(series)
+            self.problem = ""
         except AlphamillError as error:
             self.problem = str(error)
             _log.error("these streams cannot be followed: %s", error)
 
     def _told(self, event: Event) -> None:
-        self._skew_ms = self._streams.skew.at(self._clock.now_ms()) or 0
+        skew_ms = self._streams.skew.at(self._clock.now_ms())
+        if skew_ms is not None:
+            self._skew_ms, self._knows_time = skew_ms, True
         if isinstance(event, Closed):
             bar = event.bar
             at_ms = event.received_ms - event.skew_ms
@@ -117,18 +135,20 @@ class Listener:
         elif isinstance(event, Notice):
             _log.info("streams: %s", event.text)
 
-    def _ask_time(self) -> None:
-        now_s = self._clock.monotonic_s()
-        if now_s < self._ask_at_s:
-            return
-        self._ask_at_s = now_s + _AGAIN_S
+    def _ask_again(self) -> None:
         try:
+            self._ask_time()
+        except AlphamillError as error:
+            _log.warning("the exchange does not tell its time: %s", error)
+
+    def _ask_time(self) -> None:
+        with self._asking:
+            self._ask_at_s = self._clock.monotonic_s() + _AGAIN_S
             sent_ms = self._clock.now_ms()
             server_ms = self._exchange.server_time_ms()
             received_ms = self._clock.now_ms()
-        except (AlphamillError, RetryLater) as error:
-            _log.warning("the exchange does not tell its time: %s", error)
-            return
-        self._ask_at_s = now_s + _ASK_TIME_S
-        self._skew_ms = (sent_ms + received_ms) // 2 - server_ms
-        self._loop.call_soon_threadsafe(self._streams.skew.asked, server_ms, sent_ms, received_ms)
+            self._ask_at_s = self._clock.monotonic_s() + _ASK_TIME_S
+        self._tell(self._streams.skew.asked, server_ms, sent_ms, received_ms)
+        if not self._knows_time:  # frames tell it better
+            self._skew_ms = (sent_ms + received_ms) // 2 - server_ms
+            self._knows_time = True

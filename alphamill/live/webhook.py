@@ -4,7 +4,8 @@ A POST is `{"live": ID, "rows": [{"payload": "...", "hash": "..."}, ...]}`: rows
 of several that waited. `X-Alphamill-Timestamp` is UTC epoch seconds and `X-Alphamill-Signature` is
 `sha256=` and the hex HMAC-SHA256, by the secret, of the timestamp, a full stop and the body. Who
 receives a row twice knows it by its `seq`. What is refused for good, or for too long, is a dead
-letter: named, and the next rows go on.
+letter: named, and the next rows go on. A receiver that answers 410 is gone: it is asked no more
+until the live is started with another address, or followed anew; rows wait in the lake till then.
 """
 
 from __future__ import annotations
@@ -15,23 +16,27 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import redis
 import requests
 
 from alphamill.errors import AlphamillError
+from alphamill.live.condition import DeadLetter
+from alphamill.live.followers import KEPT_LETTERS, letter_of, letters_key
 from alphamill.live.journal import Journal
+from alphamill.live.post_session import bounded_session
 from alphamill.live.signals import Link
 from alphamill.redis_store import as_text, reached
 
 SIGNATURE, TIMESTAMP = "X-Alphamill-Signature", "X-Alphamill-Timestamp"
-KEPT_LETTERS = 1_000
 _ROWS = 200  # of one POST
 _TRIES = 8
 _LOOK_S = 1.0  # between two looks for rows when nobody wakes it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_TIMEOUT_S = (5.0, 10.0)  # to connect, to answer
+_TIMEOUT_S = (5.0, 10.0)  # to connect, between two packets
+_WHOLE_S = 20.0  # of one POST, however slowly an answer trickles in
+_GONE = 410
 _AGAIN = frozenset({408, 425, 429})  # client errors that may pass
 _UNREACHED = "deliveries cannot be noted"
 
@@ -40,16 +45,6 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     """What `X-Alphamill-Signature` must be."""
     signed = timestamp.encode() + b"." + body
     return f"sha256={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Rows that were not taken: numbers first to last, and why."""
-
-    first: int
-    last: int
-    reason: str
-    at_ms: int
 
 
 class Webhook:
@@ -65,7 +60,9 @@ class Webhook:
         self._redis = client
         self._live, self._url, self._secret = live, url, secret
         self._place = f"{prefix}:live:{live}:webhook"
-        self._dead = f"{prefix}:live:{live}:webhook:dead"
+        self._dead = letters_key(live, prefix)
+        self._session = bounded_session(_WHOLE_S)
+        self._gone = False
         self.problem = ""  # of the last try
         self._tries = 0
         self._due_s = 0.0
@@ -77,7 +74,7 @@ class Webhook:
 
     def deliver(self, journal: Journal, now_ms: int) -> int:
         """Post what is due, at most one POST: how many rows were taken. Waits between tries."""
-        if time.monotonic() < self._due_s:
+        if self._gone or time.monotonic() < self._due_s:
             return 0
         with reached(_UNREACHED):
             place = int(self._redis.get(self._place) or 0)
@@ -89,6 +86,12 @@ class Webhook:
         if not links:
             return 0
         reason, again = self._post(links, now_ms)
+        if self._gone:
+            self.problem = (
+                f"the webhook is gone ({reason}): rows from {place} on wait in the lake; give "
+                "another: alphamill live start ... --webhook URL, or stop the live and start it"
+            )
+            return 0
         self.problem = reason and f"the webhook does not take rows: {reason}"
         if not reason:
             self._moved(links, None)
@@ -106,7 +109,11 @@ class Webhook:
         """What was not taken, the newest first."""
         with reached(_UNREACHED):
             found = self._redis.lrange(self._dead, 0, -1)
-        return [DeadLetter(**json.loads(as_text(one))) for one in found]
+        return [letter_of(as_text(one)) for one in found]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._session.close()
 
     def _moved(self, links: Sequence[Link], letter: DeadLetter | None) -> None:
         with reached(_UNREACHED), self._redis.pipeline() as pipe:
@@ -126,7 +133,7 @@ class Webhook:
         if self._secret:
             headers[SIGNATURE] = signature(self._secret, stamp, body)
         try:
-            with requests.post(
+            with self._session.post(
                 self._url,
                 data=body,
                 headers=headers,
@@ -137,6 +144,7 @@ class Webhook:
                 code = answer.status_code
         except requests.RequestException as error:
             return type(error).__name__, True  # its text may hold the URL
+        self._gone = code == _GONE
         if 200 <= code < 300:
             return "", False
         return f"HTTP {code}", code >= 500 or code in _AGAIN
@@ -182,3 +190,4 @@ class Courier:
             if not delivered:
                 self._woken.wait(_LOOK_S)
                 self._woken.clear()
+        self._webhook.close()

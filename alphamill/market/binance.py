@@ -108,9 +108,9 @@ class Binance:
             self.server_time_ms()
         return self._seen_ms
 
-    def symbols(self) -> Mapping[str, SymbolInfo]:
+    def symbols(self, max_age_s: float | None = None) -> Mapping[str, SymbolInfo]:
         """GET {prefix}/exchangeInfo, weight 20 (futures 1), "Exchange information"; cached."""
-        return self._exchange_info().symbols
+        return self._exchange_info(_INFO_TTL_S if max_age_s is None else max_age_s).symbols
 
     def weight_limit(self) -> int:
         """REQUEST_WEIGHT a minute as exchangeInfo states it; cached."""
@@ -209,10 +209,10 @@ class Binance:
 
         return self._patiently(once)
 
-    def _exchange_info(self) -> _Info:
+    def _exchange_info(self, max_age_s: float = _INFO_TTL_S) -> _Info:
         with self._lock:
             now_s = self._clock.monotonic_s()
-            if self._info is None or now_s - self._info.read_s > _INFO_TTL_S:
+            if self._info is None or now_s - self._info.read_s > max_age_s:
                 self._info = self._patiently(self._ask_info)
                 self._gate.configure(self._info.weight_limit)
             return self._info

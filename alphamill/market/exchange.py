@@ -56,8 +56,8 @@ class Exchange(Protocol):
     def server_time_ms(self) -> int:
         """The exchange's clock, UTC epoch milliseconds."""
 
-    def symbols(self) -> Mapping[str, SymbolInfo]:
-        """All symbols by name, whatever their status."""
+    def symbols(self, max_age_s: float | None = None) -> Mapping[str, SymbolInfo]:
+        """All symbols by name, whatever their status; as known at most so long ago."""
 
     def weight_limit(self) -> int:
         """Request weight that the exchange allows in a minute."""

@@ -54,7 +54,7 @@ class FakeExchange:
     def server_time_ms(self) -> int:
         return self.clock.now_ms()
 
-    def symbols(self) -> Mapping[str, SymbolInfo]:
+    def symbols(self, max_age_s: float | None = None) -> Mapping[str, SymbolInfo]:  # noqa: ARG002  always as it is now
         return dict(self.listed)
 
     def weight_limit(self) -> int:

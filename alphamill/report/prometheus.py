@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from alphamill.fleet.snapshot import Fleet, RunView
 from alphamill.ledger import RunState
+from alphamill.live.condition import Condition
 from alphamill.report.values import plain
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -89,6 +90,30 @@ FAMILIES: Mapping[str, Family] = {
     "alphamill_sweep_age_seconds": Family(
         "gauge", "Since the ledger was swept; absent while nobody sweeps it."
     ),
+    "alphamill_live_rows": Family(
+        "gauge", "Rows of a live that is followed.", ("live", "market", "interval")
+    ),
+    "alphamill_live_behind_seconds": Family(
+        "gauge",
+        "For how long the bar that is published next has been over, by the exchange's clock.",
+        ("live",),
+    ),
+    "alphamill_live_waiting": Family(
+        "gauge", "Releases of bars that could not be published yet.", ("live",)
+    ),
+    "alphamill_live_values": Family(
+        "gauge",
+        "Published values by what they are to batch's: equal, late ... as in `live parity`.",
+        ("live", "parity"),
+    ),
+    "alphamill_live_dead_letters": Family(
+        "gauge", "Dead letters of a live's webhook that are kept.", ("live",)
+    ),
+    "alphamill_live_problems": Family(
+        "gauge",
+        "1 while something is the matter: a live, or what all of a market need.",
+        ("market", "of"),
+    ),
 }
 
 
@@ -135,6 +160,7 @@ def exposition(fleet: Fleet, usage: Mapping[str, Any]) -> str:
     _calls(samples, usage)
     _limits(samples, fleet)
     _workers(samples, fleet)
+    _lives(samples, fleet.followers)
     return samples.text()
 
 
@@ -197,6 +223,20 @@ def _workers(samples: _Samples, fleet: Fleet) -> None:
         samples.add("alphamill_worker_memory_bytes", worker.memory_bytes, *who)
     if fleet.swept_s is not None:
         samples.add("alphamill_sweep_age_seconds", fleet.swept_s)
+
+
+def _lives(samples: _Samples, told: Sequence[Condition]) -> None:
+    for condition in told:
+        for problem in condition.problems:
+            samples.add("alphamill_live_problems", 1, condition.market, problem.of)
+    states = {live.live: (live, one.at_ms) for one in told for live in one.lives}
+    for live, at_ms in states.values():  # two may follow one
+        samples.add("alphamill_live_rows", live.rows, live.live, live.market, live.interval)
+        samples.add("alphamill_live_behind_seconds", live.behind_s(at_ms), live.live)
+        samples.add("alphamill_live_waiting", live.waiting, live.live)
+        samples.add("alphamill_live_dead_letters", live.letters, live.live)
+        for why, count in (live.parity.counts if live.parity else {}).items():
+            samples.add("alphamill_live_values", count, live.live, why)
 
 
 def _dollars(micros: int) -> str:

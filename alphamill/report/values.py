@@ -51,6 +51,11 @@ def whole(value: object) -> str:
     return NOTHING if known is None else f"{round(known):,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """As in "1 factor" and "2,000 factors"."""
+    return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(frac: object, digits: int = 1) -> str:
     """A fraction as a percentage."""
     known = real(frac)

@@ -12,6 +12,7 @@ from alphamill.frames import Market
 from alphamill.settings import Settings, load_settings
 from producers.check import local, remote
 from producers.check.brokers import broker_checks
+from producers.check.lives import lives_checks
 from producers.check.local import Check, fail, failed, ok
 
 _PATIENCE_S = 7.0  # for all probes together; a name server may hang longer than any socket
@@ -34,6 +35,7 @@ def _probed(settings: Settings, market: Market) -> list[Check]:
     return ask_all(
         {
             "redis": lambda: local.redis_checks(settings),
+            "lives": lambda: lives_checks(settings),
             "prompts": lambda: local.prompts_checks(settings),
             "broker": lambda: broker_checks(settings),
             "lake": lambda: local.lake_checks(settings),

@@ -20,7 +20,6 @@ from alphamill.jobs import Queue, RunKind
 from alphamill.lake import Lake
 from alphamill.ledger import RedisLedger
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
-from alphamill.live.register import Register
 from alphamill.llm.journal.records import CallRecord
 from alphamill.redis_address import CLUSTER, is_cluster, open_client, shown
 from alphamill.redis_store import fault_of
@@ -29,7 +28,7 @@ from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.under_way import calls_so_far
 from alphamill.settings import REDIS_ENDPOINT_FILE, Settings
 from alphamill.stack.embedded_redis import answers
-from alphamill.stack.pools import POOLS, STREAM
+from alphamill.stack.pools import POOLS
 
 _REDIS_TIMEOUT_S = 2.0
 _RUNS_LOOKED_AT = 5  # for one that has asked a model
@@ -115,7 +114,6 @@ def _presence_checks(client: redis.Redis, settings: Settings) -> Iterator[Check]
     if not here:
         yield from _other_stack(settings)
     yield from differences_found(compared(presence, settings, here))
-    yield from lives_check(settings, here)
     yield _sweep(presence)
 
 
@@ -274,28 +272,6 @@ def workers_check(here: Sequence[Worker]) -> Check:
         f"start {'them' if len(idle) > 1 else 'it'}: "
         + ("alphamill up" if not detail else "; ".join(f"alphamill worker {p}" for p in idle)),
     )
-
-
-def lives_check(settings: Settings, here: Sequence[Worker]) -> Iterator[Check]:
-    """Whether what `live start` began is followed; nothing where no live is."""
-    try:
-        entries, damaged = Register(Lake(settings.lake_uri)).survey()
-    except AlphamillError:  # the lake has a line of its own
-        return
-    for problem in damaged.values():
-        yield warn("lives", problem, "put the file back, or delete it and start the live again")
-    active = sum(entry.active for entry in entries)
-    if not active:
-        return
-    lives = f"{active} {'lives' if active > 1 else 'live'}"
-    if count := sum(worker.pool == STREAM for worker in here):
-        yield ok("lives", f"{lives}, {STREAM} {count}")
-    else:
-        yield fail(
-            "lives",
-            f"no worker of the pool {STREAM} is here: nobody follows {lives}",
-            f"alphamill worker {STREAM}, or stop what is not to be followed: alphamill live stop",
-        )
 
 
 def _queues(pool: str) -> set[str]:

@@ -12,12 +12,23 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.live.checked import newest_result
+from alphamill.live.condition import ParityResult
 from alphamill.live.journal import Journal
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, follow_chain
+from alphamill.report.values import counted
 from alphamill.settings import Settings
 from producers import options
-from producers.read.live_named import clock, described, last_row, lives_of, one_live
+from producers.read.live_named import (
+    clock,
+    described,
+    described_standing,
+    last_row,
+    lives_of,
+    one_live,
+    standings_of,
+)
 
 _LOOK_S = 1.0  # between two looks where there is no Redis to wait at
 
@@ -34,17 +45,29 @@ def list_lives(as_json: bool) -> None:
     """
     from alphamill.report.terminal.live import lives_table
 
-    lake, entries = lives_of(options.settings(), None)
-    rows = []
+    settings = options.settings()
+    lake, entries = lives_of(settings, None)
+    standings, rows = standings_of(settings, entries), []
     for entry in entries:
         journal = Journal(lake, entry.id, entry.started_ms)
         rows.append((entry, journal.head, last_row(journal)))
     if as_json:
         options.print_json(
-            [{**described(entry), "rows": head.rows, "head": head.hash} for entry, head, _ in rows]
+            [
+                {
+                    **described(entry),
+                    **described_standing(how),
+                    "rows": head.rows,
+                    "head": head.hash,
+                    "parity": parity_of(newest_result(lake, entry.id)),
+                }
+                for (entry, head, _), how in zip(rows, standings, strict=True)
+            ]
         )
         return
-    Console().print(lives_table([(entry, head.rows, last) for entry, head, last in rows]))
+    Console().print(
+        lives_table([(entry, head.rows, last) for entry, head, last in rows], standings)
+    )
 
 
 @click.command()
@@ -60,24 +83,51 @@ def status(live_id: str | None, as_json: bool) -> None:
     Example:
       alphamill live status
     """
+    from alphamill.report.terminal.followers import (
+        parity_text,
+        standing_text,
+        troubles,
+        troubles_grid,
+    )
     from alphamill.report.terminal.live import factors_table
 
-    _, entry, journal = one_live(options.settings(), live_id)
-    head = journal.head
+    settings = options.settings()
+    lake, entry, journal = one_live(settings, live_id)
+    (how,) = standings_of(settings, [entry])
+    head, parity = journal.head, newest_result(lake, entry.id)
     newest: dict[str, Signal] = {}
     for link in journal.read(max(0, head.rows - 4 * len(entry.spec.factors) - 16)):
         newest[link.row.factor] = link.row
     if as_json:
         said = {name: json.loads(row.payload) for name, row in newest.items()}
         options.print_json(
-            {**described(entry), "rows": head.rows, "head": head.hash, "newest": said}
+            {
+                **described(entry),
+                **described_standing(how),
+                "rows": head.rows,
+                "head": head.hash,
+                "newest": said,
+                "parity": parity_of(parity),
+            }
         )
         return
     console = Console()
-    state = "followed" if entry.active else f"stopped {clock(entry.stopped_ms or 0)} UTC"
-    console.print(Text(f"{entry.id}  {state}"))
+    line = Text(f"{entry.id}  ").append(standing_text(how))
+    if not entry.active:
+        line.append(f" {clock(entry.stopped_ms or 0)} UTC")
+    elif how.live is not None:
+        line.append(f" by {how.by}, next bar closes {clock(how.live.next_end_ms)} UTC")
+    console.print(line)
     console.print(factors_table(entry, newest))
-    console.print(Text(f"{head.rows:,} rows, head {head.hash}"))
+    console.print(Text(f"{counted(head.rows, 'row')}, head {head.hash}"))
+    console.print(Text(f"parity: {parity_text(parity)}"))
+    if found := list(troubles(how)):
+        console.print(troubles_grid(found))
+
+
+def parity_of(found: ParityResult | None) -> dict[str, Any] | None:
+    """As --json has it."""
+    return None if found is None else asdict(found)
 
 
 @click.command()
@@ -164,7 +214,7 @@ def verify(live_id: str | None, as_json: bool) -> None:
         fault = None if broken is None else asdict(broken)
         options.print_json({"live": entry.id, "rows": rows, "head": head, "broken": fault})
     else:
-        click.echo(f"{rows:,} rows hold, head {head}")
+        click.echo(f"{counted(rows, 'row')} {'holds' if rows == 1 else 'hold'}, head {head}")
         if broken is not None:
             click.secho(f"row {broken.seq}: {broken.why}", fg="red", err=True)
     if broken is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, Misconfigured, RetryLater
 from alphamill.lake import Lake
+from alphamill.live.condition import Standing, standing
 from alphamill.live.journal import Journal
 from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Signal
@@ -47,6 +50,39 @@ def described(entry: Entry) -> dict[str, Any]:
         "stopped_ms": entry.stopped_ms,
         "webhook": bool(entry.webhook),
         "spec": entry.spec.to_message(),
+    }
+
+
+def standings_of(settings: Settings, entries: Sequence[Entry]) -> list[Standing]:
+    """How they stand, as followers tell in Redis; "unknown" where it does not answer."""
+    from alphamill.live.followers import Followers
+    from alphamill.redis_store import connect  # what lies in the lake is read without it
+
+    told, letters = None, {}
+    try:
+        followers = Followers(connect(settings))
+        told, letters = followers.told(), followers.letters([entry.id for entry in entries])
+    except Misconfigured as away:
+        click.echo(f"who follows is not known: {away.problem}; {away.cure}", err=True)
+    except RetryLater as away:
+        click.echo(f"who follows is not known: {away}", err=True)
+    return [
+        standing(entry.id, entry.spec.market.value, entry.active, told, letters)
+        for entry in entries
+    ]
+
+
+def described_standing(how: Standing) -> dict[str, Any]:
+    """As --json has it."""
+    live = how.live
+    return {
+        "state": how.state,
+        "by": how.by,
+        "problems": [asdict(one) for one in how.problems],
+        "dead_letters": how.letters,
+        "dead_letter": None if how.letter is None else asdict(how.letter),
+        "waiting": None if live is None else live.waiting,
+        "not_traded": {} if live is None else dict(live.idle),
     }
 
 

@@ -17,7 +17,10 @@ from alphamill.jobs import RunKind
 from alphamill.ledger import Ledger, RedisLedger, RunRecord, RunState
 from alphamill.ledger.presence import Presence, Worker
 from alphamill.ledger.raises import asked_usd_micros
+from alphamill.live.condition import Condition
+from alphamill.live.followers import Followers
 from alphamill.redis_store import connect
+from alphamill.report.terminal.followers import followed_table, problem_lines
 from alphamill.report.terminal.progress import bars_line, progress_table
 from alphamill.report.terminal.status import (
     budget_line,
@@ -79,7 +82,7 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
         return
     ledger = RedisLedger(client, settings.ledger)
     if run is None and not wait:
-        _show_all(ledger.runs(), Presence(client).here(), as_json)
+        _show_all(ledger.runs(), Presence(client).here(), Followers(client).told(), as_json)
         return
     record = find_run(ledger, run)
     if wait:
@@ -90,12 +93,18 @@ def status(run: str | None, wait: bool, as_json: bool) -> None:
         raise SystemExit(options.EXIT_FAILED)
 
 
-def _show_all(runs: Sequence[RunRecord], workers: Sequence[Worker], as_json: bool) -> None:
+def _show_all(
+    runs: Sequence[RunRecord],
+    workers: Sequence[Worker],
+    followers: Sequence[Condition],
+    as_json: bool,
+) -> None:
     if as_json:
         options.print_json(
             {
                 "runs": [_head(run) for run in runs],
                 "workers": [asdict(worker) for worker in workers],
+                "followers": [asdict(follower) for follower in followers],
             }
         )
         return
@@ -106,6 +115,11 @@ def _show_all(runs: Sequence[RunRecord], workers: Sequence[Worker], as_json: boo
         console.print(Text(f"and {len(runs) - _RUNS_SHOWN} older ones: --json", style="dim"))
     console.print()
     console.print(workers_table(workers, POOLS))
+    if any(follower.lives for follower in followers):
+        console.print()
+        console.print(followed_table(followers))
+    for line in problem_lines(followers):
+        console.print(Text(plain(line), style="yellow"), soft_wrap=True)
 
 
 def _head(run: RunRecord) -> dict[str, Any]:

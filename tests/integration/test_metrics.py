@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from alphamill.errors import RetryLater
+from alphamill.live.condition import Condition, Problem
+from alphamill.live.followers import Followers
 from alphamill.llm.journal.redis import RedisJournal
 from alphamill.report.prometheus import FAMILIES
 from alphamill.usage import RedisUsage
@@ -19,6 +22,8 @@ from producers.cli import main
 from producers.run.metrics import serve
 from tests.integration.test_fleet import HOSTILE, _busy
 from tests.integration.test_fleet import fleet as fleet
+from tests.unit.live.test_condition import live_state
+from tests.unit.live.test_journal import SPEC, START
 
 RUNS = ("mine-a", "mine-b")
 
@@ -122,7 +127,17 @@ def test_every_figure_is_explained_and_some_scrape_has_it(fleet):
     _busy(fleet)
     RedisUsage(fleet.client).record_error("r", "2026-01-31", "quick_scan", "m", "timeout")
     fleet.client.set("alphamill:swept", 1, ex=30)
+    problem = Problem.named("rest", "no answer", START)
+    told = Condition("spot", "host:1", START, 0, (live_state(unexplained=3),), (problem,))
+    Followers(fleet.client).tell("spot:default", told)
+    Followers(fleet.client).tell("spot:other", told)  # two stacks that follow one live
     text = scrape(fleet)
+    assert samples(text)["alphamill_live_values"][SPEC.id, "unexplained"] == 3
+    assert samples(text)["alphamill_live_rows"] == {(SPEC.id, "spot", "1m"): 12}
+    page = CliRunner(env=fleet.env).invoke(main, ["top", "--once"], terminal_width=200).output
+    assert "3 values differ from batch for no known reason" in page
+    shown = CliRunner(env=fleet.env).invoke(main, ["status", "--json"]).stdout
+    assert json.loads(shown)["followers"][0]["lives"][0]["parity"]["counts"]["unexplained"] == 3
     assert set(samples(text)) == set(FAMILIES)
     for name, family in FAMILIES.items():
         assert f"# HELP {name} {family.says}\n# TYPE {name} {family.kind}\n" in text

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from alphamill.fleet.snapshot import Fleet, LimitView, QueueView, RunView, WorkerView
 from alphamill.ledger import RunState
+from alphamill.report.terminal.followers import FOLLOWED, followed_rows, problem_lines
 from alphamill.report.terminal.tables import Cell, TextTable, empty_grid, empty_table
 from alphamill.report.values import NOTHING, elapsed, moment, number, percent, plain, usd, whole
 
@@ -29,6 +30,7 @@ def fleet_page(fleet: Fleet) -> RenderableType:
         ("Limits", _limits(fleet.limits)),
         ("Budgets", _budgets(fleet)),
         ("Failed jobs by reason", _failures(fleet)),
+        ("Lives", _lives(fleet)),
         ("Workers", _workers(fleet.workers)),
     ):
         if body is not None:
@@ -88,6 +90,7 @@ def _troubles(fleet: Fleet) -> RenderableType | None:
         where = f"{circuit.host} {circuit.model}".rstrip()
         state = f"open for {elapsed(circuit.wait_s)}" if circuit.wait_s else "is being tried again"
         lines.append(f"circuit of {plain(where, 100)} {state}: {plain(circuit.cause, 200)}")
+    lines += [plain(line, 400) for line in problem_lines(fleet.followers)]
     lines += [plain(line, 300) for line in fleet.differences[:_DIFFERENCES_SHOWN]]
     if len(fleet.differences) > _DIFFERENCES_SHOWN:
         hidden = len(fleet.differences) - _DIFFERENCES_SHOWN
@@ -203,6 +206,12 @@ def _workers(workers: Sequence[WorkerView]) -> RenderableType:
             for view in workers
         ],
     )
+
+
+def _lives(fleet: Fleet) -> RenderableType | None:
+    """What is followed, and the newest parity result of each."""
+    rows = followed_rows(fleet.followers)
+    return FittedTable(FOLLOWED, rows) if rows else None
 
 
 def _memory(size_bytes: int) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from alphamill.live.condition import Standing
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, State
+from alphamill.report.terminal.followers import standing_text, troubles
 from alphamill.report.terminal.tables import NotedTable, empty_grid, empty_table
 from alphamill.report.values import NOTHING, moment, number, percent, plain, whole
 
@@ -29,15 +31,17 @@ _WHY = {  # by the values of parity.Why
 }
 
 
-def lives_table(entries: Sequence[tuple[Entry, int, Signal | None]]) -> RenderableType:
-    """A row a live: entry, rows of its chain, its newest row."""
+def lives_table(
+    entries: Sequence[tuple[Entry, int, Signal | None]], standings: Sequence[Standing]
+) -> RenderableType:
+    """A row a live: entry, rows of its chain, its newest row; and how each stands."""
     headers = ("state", "market", ">rows", "last bar", ">factors", ">symbols")
     cells = []
-    for entry, rows, last in entries:
+    for (entry, rows, last), how in zip(entries, standings, strict=True):
         spec = entry.spec
         cells.append(
             (
-                "followed" if entry.active else "stopped",
+                standing_text(how),
                 f"{spec.market.value} {spec.interval.value}",
                 whole(rows),
                 NOTHING if last is None else moment(last.bar_time),
@@ -45,7 +49,10 @@ def lives_table(entries: Sequence[tuple[Entry, int, Signal | None]]) -> Renderab
                 whole(len(spec.symbols)),
             )
         )
-    notes = [Text(entry.id) for entry, _, _ in entries]
+    notes = [
+        Text.assemble(entry.id, *((f"\n! {what}", "yellow") for what, _ in troubles(how)))
+        for (entry, _, _), how in zip(entries, standings, strict=True)
+    ]
     return NotedTable(headers, cells, notes, "rows: of its chain", spare=2)
 
 

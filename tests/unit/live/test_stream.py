@@ -3,7 +3,9 @@
 import hashlib
 import hmac
 import json
+import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fakeredis
@@ -118,7 +120,7 @@ class Receiver:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
     @property
@@ -172,7 +174,7 @@ def test_what_may_pass_is_tried_again(client, journal, receiver, code):
     assert posts.dead_letters() == []
 
 
-@pytest.mark.parametrize("code", [400, 401, 404, 410, 302])
+@pytest.mark.parametrize("code", [400, 401, 404, 302])
 def test_what_is_refused_for_good_is_a_dead_letter_and_the_rest_goes_on(
     client, journal, receiver, code
 ):
@@ -185,6 +187,43 @@ def test_what_is_refused_for_good_is_a_dead_letter_and_the_rest_goes_on(
     journal.append([signal(1)])
     assert posts.deliver(journal, 78) == 1
     assert receiver.seqs == [0, 1]
+
+
+def test_a_receiver_that_is_gone_is_asked_no_more_and_its_rows_wait(client, journal, receiver):
+    receiver.codes = [410]
+    journal.append([signal(0)])
+    posts = hook(client, receiver)
+    journal.append([signal(1)])
+    assert [posts.deliver(journal, 1) for _ in range(3)] == [0, 0, 0]
+    assert len(receiver.got) == 1
+    assert "gone (HTTP 410): rows from 0 on wait in the lake" in posts.problem
+    assert posts.dead_letters() == []
+    assert hook(client, receiver).deliver(journal, 2) == 2  # another address, or begun anew
+    assert receiver.seqs == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 "])
+def test_an_answer_that_trickles_holds_nobody(client, journal, monkeypatch, head):
+    monkeypatch.setattr(webhooks, "_WHOLE_S", 0.2)
+    monkeypatch.setattr(webhooks, "_TRIES", 1)
+    journal.append([signal(0)])
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle():
+            there, _ = server.accept()
+            with there, suppress(OSError):
+                there.sendall(head)
+                while not over.wait(0.01):  # far more often than any time-out of a packet
+                    there.sendall(b"h")
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        posts = Webhook(client, LIVE, f"http://127.0.0.1:{server.getsockname()[1]}/", "s")
+        assert posts.deliver(journal, 1) == 0
+        over.set()
+        thread.join(ANSWER_S)
+    assert [letter.reason for letter in posts.dead_letters()] == ["ConnectionError"]
 
 
 def test_who_never_answers_is_given_up_in_the_end(client, journal, receiver):

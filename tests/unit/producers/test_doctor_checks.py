@@ -10,9 +10,7 @@ import pytest
 
 from alphamill.errors import Misconfigured, RetryLater
 from alphamill.frames import Market
-from alphamill.lake import Lake
 from alphamill.ledger.presence import Worker
-from alphamill.live.register import Register
 from alphamill.llm.endpoint.failures import KeyRefused
 from alphamill.redis_address import shown
 from alphamill.settings import BinanceSettings, LLMSettings, Price, Settings, Tier, TierSettings
@@ -21,7 +19,6 @@ from producers.check.examine import ask_all
 from producers.check.local import failed, ok
 from tests.deadlines import ANSWER_S
 from tests.loopback import Handler, serving
-from tests.unit.live.test_journal import SPEC
 
 KEY = "sk-very-secret-key"
 
@@ -74,23 +71,10 @@ def test_a_worker_with_queues_of_its_own_choice_counts():
     assert local.workers_check([*here, worker("", ["llm.quick_scan"])]).state == "ok"
 
 
-def test_a_live_that_nobody_follows_is_told(tmp_path):
-    settings = Settings(lake=str(tmp_path))
-    lake = Lake(settings.lake_uri)
-    assert list(local.lives_check(settings, [worker("fetch")])) == []
-    Register(lake).start(SPEC, 5)
-    (unfollowed,) = local.lives_check(settings, [worker("fetch")])
-    assert unfollowed.state == "fail"
-    assert "nobody follows 1 live" in unfollowed.detail
-    assert "alphamill worker stream" in unfollowed.cure
-    (followed,) = local.lives_check(settings, [worker("stream")])
-    assert followed.state == "ok"
-    lake.write_bytes("lives/live-0.json", b"{")
-    damaged, followed = local.lives_check(settings, [worker("stream")])
-    assert (damaged.state, followed.state) == ("warn", "ok")
-    assert "lives/live-0.json" in damaged.detail
-    Register(lake).stop(SPEC.id, 9)
-    assert [check.state for check in local.lives_check(settings, [])] == ["warn"]
+def test_a_clock_that_is_faster_by_setting_is_not_taken_for_a_wrong_one():
+    check = remote.simulated_clock_check(1_622_505_600_000, 900.0)
+    assert (check.state, check.cure) == ("ok", "")
+    assert "900 times as fast and says 2021-06-01 00:00 UTC" in check.detail
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from alphamill.live import Entry, State
+from alphamill.live.condition import Standing
 from alphamill.live.follow_up import Checked
 from alphamill.live.parity import Difference, Parity, Why
 from alphamill.report.terminal.live import factors_table, lives_table, parity_view, signals_table
@@ -49,7 +50,7 @@ def test_a_reason_is_text_and_no_markup():
 
 @pytest.mark.parametrize("columns", [60, 160])
 def test_a_live_is_named_whole(columns):
-    text = shown(lives_table([(ENTRY, 12_345, signal(3))]), columns)
+    text = shown(lives_table([(ENTRY, 12_345, signal(3))], [Standing("followed")]), columns)
     assert ENTRY.id in text
     assert "12,345" in text
     assert "2024-10-04 00:03" in text
