@@ -315,8 +315,11 @@ def _place(path: str, pairs: Pairs = ()) -> tuple[Market | None, str]:
     """The market whose API `path` belongs to, and the endpoint.
 
     /futures/data is of both futures markets, which are two hosts at Binance: only COIN-M's is asked
-    by pair.
+    by pair. Futures also lie under /um and /cm, as their streams do: so that one address,
+    http://host/um, leads to all of a market.
     """
+    if path.startswith(("/um/fapi/", "/cm/dapi/", f"/um{DATA_PREFIX}", f"/cm{DATA_PREFIX}")):
+        path = path[3:]
     if path.startswith(DATA_PREFIX):
         by_pair = any(name == "pair" for name, _ in pairs)
         market = Market.COIN_M if by_pair else Market.USD_M

@@ -85,18 +85,25 @@ class _Life:
 
 
 def _lives(source: BarSource, market: Market, now_ms: int) -> dict[str, _Life]:
-    spans = {symbol: _span(source, market, symbol) for symbol in source.symbols(market)}
+    recorded = source.describe()["kind"] == "replay"
+    spans = {symbol: _span(source, market, symbol, recorded) for symbol in source.symbols(market)}
     today_ms = min(now_ms, max((end_ms for _, end_ms in spans.values()), default=now_ms))
     return {symbol: _Life(*span, today_ms) for symbol, span in spans.items()}
 
 
-def _span(source: BarSource, market: Market, symbol: str) -> tuple[int, int]:
-    """From the open of the first bar to the end of the last, of the shortest interval."""
+def _span(source: BarSource, market: Market, symbol: str, recorded: bool) -> tuple[int, int]:
+    """From the open of the first bar to the end of the last, of the shortest interval; of
+    recordings, which may cover different times, of all.
+    """
+    spans = []
     for interval in source.intervals(market, symbol):
         bars = source.bars(market, symbol, interval)
         if bars is not None and len(bars):
-            return int(bars.open_ms[0]), close_ms(int(bars.open_ms[-1]), interval) + 1
-    return 0, 0
+            spans.append((int(bars.open_ms[0]), close_ms(int(bars.open_ms[-1]), interval) + 1))
+            if not recorded:
+                break
+    begins, ends = zip(*spans, strict=True) if spans else ((0,), (0,))
+    return min(begins), max(ends)
 
 
 def printed_decimals(source: BarSource, market: Market, symbol: str) -> Decimals:

@@ -374,6 +374,12 @@ def test_stats_agree_with_the_headers(api):
 def test_an_unknown_path_is_not_found(api):
     assert api.reply("/api/v3/avgPrice", [], "a").status == 404
     assert api.reply("/", [], "a").status == 404
+    assert api.reply("/um/api/v3/time", [], "a").status == 404
+
+
+def test_one_address_leads_to_futures_and_to_their_streams(api):
+    for place in ("/um/fapi/v1", "/cm/dapi/v1"):
+        assert ask(api, f"{place}/time")[0] == 200
 
 
 def test_numbers_have_eight_decimals_on_spot_and_those_of_tick_and_lot_on_futures(api):

@@ -164,6 +164,30 @@ def test_status_follows_the_bars_and_the_clock(day, spot, futures):
     assert ended == DEFAULT_START_MS + 3 * DAY
 
 
+class RecordedApart(Ended):
+    """A coin of which a few minutes were recorded long after its hours."""
+
+    def __init__(self):
+        super().__init__()
+        self._minutes = self._made(20, 21)
+
+    def intervals(self, market, symbol):
+        return [Interval.M1, Interval.H1]
+
+    def bars(self, market, symbol, interval):
+        return self._minutes if interval is Interval.M1 else self._bars[symbol]
+
+    def describe(self):
+        return {"kind": "replay"}
+
+
+def test_a_coin_trades_from_the_first_of_its_recordings_to_the_last():
+    items = listed(RecordedApart(), Market.SPOT, DEFAULT_START_MS + 2 * DAY)
+    assert [items[name]["status"] for name in ("AAAUSDT", "LATEUSDT")] == ["TRADING", "BREAK"]
+    items = listed(RecordedApart(), Market.SPOT, DEFAULT_START_MS + 20 * DAY)
+    assert {item["status"] for item in items.values()} == {"TRADING"}
+
+
 def test_a_contract_is_settled_after_its_delivery():
     market = SyntheticMarket(coins=coins_named(["BTCUSDT_230331"]), planted=())
     source = SyntheticSource(market)
