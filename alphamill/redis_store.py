@@ -78,6 +78,17 @@ def connect(settings: Settings) -> redis.Redis:
     return open_client(url, **_TIMEOUTS)
 
 
+def patient_client(settings: Settings) -> redis.Redis:
+    """A client of the settings' Redis for whoever can wait until it answers; it is not asked yet.
+
+    Raises Misconfigured for what is no address.
+    """
+    try:
+        return open_client(settings.redis_url, **_TIMEOUTS)
+    except ValueError as error:
+        raise Misconfigured("ALPHAMILL_REDIS_URL", *fault_of(error, settings.redis_url)) from error
+
+
 def cluster_info(client: redis.Redis) -> Mapping[str, Any]:
     """What the server says of itself as a node of a cluster; nothing to a user who may not ask."""
     try:

@@ -12,6 +12,7 @@ import queue
 import signal
 import socket
 import threading
+from typing import Any
 
 from alphamill.clock import Clock, FastClock, SystemClock
 from alphamill.errors import AlphamillError
@@ -22,12 +23,22 @@ from alphamill.live.follower import Follower
 from alphamill.live.listener import Listener
 from alphamill.market.exchange import Exchange
 from alphamill.market.stream import Absent
+from alphamill.redis_address import open_as
+from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.settings import Settings
 from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
 from workers.resources import resources
 
 _log = logging.getLogger(__name__)
+
+# Shorter than elsewhere: while Redis hangs bars are released between two tries.
+_REDIS: dict[str, Any] = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
 
 
 def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
@@ -49,6 +60,7 @@ def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
 def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
     """Follow a market's lives, or stand by, until `stop` is set."""
     process, binance = resources(), settings.binance
+    client = open_as(PipelinedRedis, settings.redis_url, **_REDIS)
     exchange, heard = process.exchange(market), queue.SimpleQueue[ClosedBar | Absent]()
     clock = _clock(exchange, binance.clock_speed, stop)
     listener = Listener(
@@ -57,7 +69,7 @@ def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
     follower = Follower(
         market,
         Lake(settings.lake_uri),
-        process.redis,
+        client,
         exchange,
         listener,
         heard,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class FollowedLive:
     courier: Courier | None = None
     idle: Mapping[str, str] = field(default_factory=dict)
     parity: ParityResult | None = None
-    _behind: bool = True  # the stream may lack rows of the lake
+    behind: bool = True  # the stream may lack rows of the lake
     _unsent: str = ""  # why
     _again_s: float = -1e9
     _overtaken: int = 0  # as `following` told last
@@ -61,25 +62,34 @@ class FollowedLive:
 
     def push(self, links: Sequence[Link]) -> None:
         """Rows that are in the lake now: to Redis at once; if that fails, `deliver` does."""
-        if not self._behind:
+        if not self.behind:
             try:
-                self._behind = not self.stream.push(links)
+                self.behind = not self.stream.push(links)
             except RetryLater as error:
-                self._behind, self._unsent = True, str(error)
+                self.behind, self._unsent = True, str(error)
         if self.courier is not None:
             self.courier.wake()
 
     def deliver(self, now_s: float) -> None:
         """Have the stream say what the lake does."""
         if self._overtaken != self.following.overtaken:  # what others said it may lack
-            self._overtaken, self._behind = self.following.overtaken, True
+            self._overtaken, self.behind = self.following.overtaken, True
             self._rival_bar = self._next_bar
-        if self._behind and now_s >= self._again_s:
+        if self.behind and now_s >= self._again_s:
+            began_s = time.monotonic()
             try:
                 self.stream.catch_up(self.journal)
-                self._behind, self._unsent = False, ""
+                self.behind, self._unsent = False, ""
             except RetryLater as error:
-                self._again_s, self._unsent = now_s + _AGAIN_S, str(error)
+                took_s = time.monotonic() - began_s  # one that hangs must not hold up every bar
+                self._again_s, self._unsent = now_s + max(_AGAIN_S, 5 * took_s), str(error)
+
+    def look(self) -> None:
+        """Learn whether Redis still has the rows that it was told."""
+        try:
+            self.behind = self.behind or self.stream.lacks(self.journal)
+        except RetryLater:
+            self.behind = True
 
     def problem(self) -> str:
         """What is the matter with it, the gravest first; "" for nothing."""

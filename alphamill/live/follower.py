@@ -97,6 +97,7 @@ class Follower:
         self._listing: Future[Mapping[str, SymbolInfo]] | None = None
         self._filler: RestFiller | None = None
         self._lives: dict[str, FollowedLive] = {}
+        self._ending: list[FollowedLive] = []  # stopped, and not all of it is in Redis
         self._beginning: dict[str, tuple[Entry, Future[FollowedLive], list[ClosedBar]]] = {}
         self._aside = ThreadPoolExecutor(1, "follower-aside")  # what must not hold up a release
         self._leads = False
@@ -134,6 +135,7 @@ class Follower:
         for live in self._lives.values():
             live.following.tick(now_ms)
             self._deliver(live)
+        self._finish()
         self._fill(now_ms)
         if self._arrivals.full or self._clock.monotonic_s() - self._noted_s >= _NOTE_S:
             self._noted_s = self._clock.monotonic_s()
@@ -142,6 +144,14 @@ class Follower:
         if looks:
             self._relist(now_ms)
             self._tell(now_ms)
+
+    def _finish(self) -> None:
+        """Of lives that were stopped let Redis have what it lacks."""
+        for live in list(self._ending):
+            self._deliver(live)
+            if not live.behind:
+                self._ending.remove(live)
+                self.problems.pop(live.entry.id, None)
 
     def _tell(self, now_ms: int) -> None:
         """Say in Redis and in the log what is the matter."""
@@ -213,15 +223,18 @@ class Follower:
             self._filler = RestFiller(self._exchange, self._clock, self._now_ms, self._heard)
         self._leads = True
         self._follow_register()
+        for live in self._lives.values():
+            live.look()
         if self._lives and self._clock.monotonic_s() - self._packed_s >= _PACK_S:
             self._packed_s = self._clock.monotonic_s()
             self._aside.submit(self._tidy, [live.entry for live in self._lives.values()])
 
     def _stand_by(self) -> None:
         self._leads = False
-        for live in self._lives.values():
+        for live in (*self._lives.values(), *self._ending):
             live.close()
         self._lives.clear()
+        self._ending.clear()
         self._beginning.clear()
         self._begin_at.clear()
         self.problems.clear()
@@ -247,7 +260,9 @@ class Follower:
             entries[name] = self._lives[name].entry
         for gone in self._lives.keys() - entries.keys():
             _log.info("live %s is followed no more", gone)
-            self._lives.pop(gone).close()
+            self._ending.append(self._lives.pop(gone))
+            if (courier := self._ending[-1].courier) is not None:
+                courier.finish()
             self.problems.pop(gone, None)
         for gone in self._begin_at.keys() - entries.keys():
             del self._begin_at[gone]

@@ -65,6 +65,7 @@ class Journal:
         self._lake = lake
         self._live = live
         self._folder = f"signals/live={live}"
+        self._delivered = f"lives/{live}.delivered"
         self._first_day = _day(started_ms)
         self._known: tuple[float, Head, str] | None = None
 
@@ -127,6 +128,17 @@ class Journal:
                     first = table["seq"][0].as_py()
                     break
         yield from self.read(first)
+
+    def delivered(self) -> int | None:
+        """How many rows a webhook is done with, None where nobody has said."""
+        try:
+            return int(self._lake.read_bytes(self._delivered))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def note_delivered(self, rows: int) -> None:
+        """A webhook is done with so many: whoever delivers after us goes on there."""
+        self._lake.write_bytes(self._delivered, b"%d" % rows)
 
     def pack(self, now_ms: int) -> int:
         """Make one file of each day but today and yesterday that has several; how many days."""

@@ -8,11 +8,12 @@ and filled anew. Fields: `payload`, the row's JSON, and `hash`, its SHA-256.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import redis
 
 from alphamill.live.journal import Journal
-from alphamill.live.signals import Link
+from alphamill.live.signals import FIRST, Link
 from alphamill.redis_store import as_text, reached, script
 
 KEPT_ROWS = 100_000  # about; older rows are in the lake
@@ -40,13 +41,33 @@ class SignalStream:
 
     def rows(self) -> int:
         """How many rows of the chain are in it, counted from the first; 0 for an empty stream."""
+        return self._newest()[0]
+
+    def _newest(self) -> tuple[int, str]:
+        """Number of its newest row plus one, and that row's hash; as a chain without rows."""
         with reached(_UNREACHED):
-            newest = self._redis.xrevrange(self.key, count=1)
-        return int(as_text(newest[0][0] or "").partition("-")[0]) if newest else 0
+            newest: Any = self._redis.xrevrange(self.key, count=1)
+        if not newest:
+            return 0, FIRST
+        name, fields = newest[0]
+        return int(as_text(name).partition("-")[0]), as_text(fields[b"hash"])
+
+    def lacks(self, journal: Journal) -> bool:
+        """Whether it ends otherwise than the chain does as far as `journal` knows it: Redis may
+        have lost its last writes, or all it had.
+        """
+        return self._newest() != (journal.head.rows, journal.head.hash)
 
     def catch_up(self, journal: Journal) -> int:
-        """Send what is in the lake and not yet here: how many rows."""
-        first = max(self.rows(), journal.reload().rows - self._kept)
+        """Send what is in the lake and not yet here: how many rows. What another lake's live of
+        this name has left is removed first.
+        """
+        rows, last = self._newest()
+        if rows and (rows > journal.reload().rows or _hash_of(journal, rows - 1) != last):
+            with reached(_UNREACHED):
+                self._redis.delete(self.key)
+            rows = 0
+        first = max(rows, journal.reload().rows - self._kept)
         sent = 0
         for batch in _batches(journal.read(first)):
             self._sent(batch, begins=not sent)
@@ -59,6 +80,10 @@ class SignalStream:
             args: list[str | int] = [self._kept, links[0].row.seq, int(begins), *texts]
             rows: int = self._append(keys=[self.key], args=args)
         return rows
+
+
+def _hash_of(journal: Journal, seq: int) -> str:
+    return next((link.hash for link in journal.read(seq)), "")
 
 
 def _batches(links: Iterator[Link]) -> Iterator[list[Link]]:

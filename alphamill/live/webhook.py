@@ -50,8 +50,8 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 class Webhook:
     """Posts the rows of one live to `url`. Raises RetryLater when Redis cannot be reached.
 
-    secret: signs; "" for none, and then nothing is signed. The place in the chain is kept in Redis:
-    a follower that takes over goes on there.
+    secret: signs; "" for none, and then nothing is signed. The place in the chain is kept in the
+    lake: a follower that takes over goes on there, and rows go out while Redis is gone.
     """
 
     def __init__(
@@ -59,27 +59,31 @@ class Webhook:
     ) -> None:
         self._redis = client
         self._live, self._url, self._secret = live, url, secret
-        self._place = f"{prefix}:live:{live}:webhook"
         self._dead = letters_key(live, prefix)
         self._session = bounded_session(_WHOLE_S)
         self._gone = False
         self.problem = ""  # of the last try
         self._tries = 0
         self._due_s = 0.0
+        self._place: int | None = None
 
-    def begin(self, rows: int) -> None:
+    def begin(self, journal: Journal, rows: int) -> None:
         """Deliver from that row on, unless a place is known."""
-        with reached(_UNREACHED):
-            self._redis.set(self._place, rows, nx=True)
+        if journal.delivered() is None:
+            journal.note_delivered(rows)
+
+    def left(self, journal: Journal) -> bool:
+        """Whether it has rows to deliver yet."""
+        return not self._gone and (journal.delivered() or 0) < journal.reload().rows
 
     def deliver(self, journal: Journal, now_ms: int) -> int:
         """Post what is due, at most one POST: how many rows were taken. Waits between tries."""
         if self._gone or time.monotonic() < self._due_s:
             return 0
-        with reached(_UNREACHED):
-            place = int(self._redis.get(self._place) or 0)
+        if self._place is None:
+            self._place = journal.delivered() or 0
         links = []
-        for link in journal.read(place):
+        for link in journal.read(self._place):
             links.append(link)
             if len(links) == _ROWS:
                 break
@@ -88,21 +92,22 @@ class Webhook:
         reason, again = self._post(links, now_ms)
         if self._gone:
             self.problem = (
-                f"the webhook is gone ({reason}): rows from {place} on wait in the lake; give "
-                "another: alphamill live start ... --webhook URL, or stop the live and start it"
+                f"the webhook is gone ({reason}): rows from {self._place} on wait in the lake; "
+                "give another: alphamill live start ... --webhook URL, or stop the live and start "
+                "it"
             )
             return 0
         self.problem = reason and f"the webhook does not take rows: {reason}"
         if not reason:
-            self._moved(links, None)
+            self._moved(journal, links)
             return len(links)
         self._tries += 1
         if again and self._tries < _TRIES:
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (self._tries - 1))
             self._due_s = time.monotonic() + pause_s
         else:
-            letter = DeadLetter(links[0].row.seq, links[-1].row.seq, reason, now_ms)
-            self._moved(links, letter)
+            self._bury(DeadLetter(links[0].row.seq, links[-1].row.seq, reason, now_ms))
+            self._moved(journal, links)
         return 0
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -115,14 +120,16 @@ class Webhook:
         """Let go of the connection."""
         self._session.close()
 
-    def _moved(self, links: Sequence[Link], letter: DeadLetter | None) -> None:
+    def _bury(self, letter: DeadLetter) -> None:
         with reached(_UNREACHED), self._redis.pipeline() as pipe:
-            pipe.set(self._place, links[-1].row.seq + 1)
-            if letter is not None:
-                pipe.lpush(self._dead, json.dumps(asdict(letter)))
-                pipe.ltrim(self._dead, 0, KEPT_LETTERS - 1)
+            pipe.lpush(self._dead, json.dumps(asdict(letter)))
+            pipe.ltrim(self._dead, 0, KEPT_LETTERS - 1)
             pipe.execute()
+
+    def _moved(self, journal: Journal, links: Sequence[Link]) -> None:
+        self._place = links[-1].row.seq + 1
         self._tries, self._due_s = 0, 0.0
+        journal.note_delivered(self._place)
 
     def _post(self, links: Sequence[Link], now_ms: int) -> tuple[str, bool]:
         """Why it was not taken, "" if it was; and whether another try may help."""
@@ -163,12 +170,17 @@ class Courier:
         self._first = first
         self._webhook, self._journal, self._now_ms = webhook, journal, now_ms
         self._woken = threading.Event()
-        self._closed = False
+        self._closed = self._ending = False
         self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """There are new rows."""
+        self._woken.set()
+
+    def finish(self) -> None:
+        """Deliver what is left, and then no more."""
+        self._ending = True
         self._woken.set()
 
     def close(self) -> None:
@@ -181,10 +193,12 @@ class Courier:
         while not self._closed:
             try:
                 if not begun:
-                    self._webhook.begin(self._first)
+                    self._webhook.begin(self._journal, self._first)
                     begun = True
                 delivered = self._webhook.deliver(self._journal, self._now_ms())
                 self.problem = self._webhook.problem
+                if self._ending and not delivered and not self._webhook.left(self._journal):
+                    break
             except AlphamillError as error:
                 delivered, self.problem = 0, str(error)
             if not delivered:

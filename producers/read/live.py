@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -29,8 +29,6 @@ from producers.read.live_named import (
     one_live,
     standings_of,
 )
-
-_LOOK_S = 1.0  # between two looks where there is no Redis to wait at
 
 
 @click.command(name="list")
@@ -163,38 +161,13 @@ def signals(live_id: str | None, follow: bool, last: int, as_json: bool) -> None
 
 
 def _followed(settings: Settings, entry: Entry, journal: Journal, first: int) -> Iterator[str]:
-    """Rows as they come: through Redis where it answers, else from the lake."""
-    import redis
+    """Rows as they come."""
+    from alphamill.live.reader import Reader
+    from alphamill.redis_store import patient_client
 
-    from alphamill.live.stream import SignalStream
-
-    next_seq = first
-    for link in journal.read(first):
-        yield link.payload
-        next_seq = link.row.seq + 1
-    from alphamill.redis_store import as_text, connect
-
-    client = connect(settings)
-    key = SignalStream(client, entry.id).key
-    while True:
-        try:
-            found: Any = client.xread({key: f"{next_seq}-0"}, block=5_000)
-        except redis.RedisError:
-            time.sleep(_LOOK_S)
-            for link in journal.read(next_seq):
-                yield link.payload
-                next_seq = link.row.seq + 1
-            continue
-        for _, entries in found or ():
-            for name, fields in entries:
-                seq = int(as_text(name).partition("-")[0]) - 1
-                if seq > next_seq:  # Redis keeps the newest alone
-                    for link in journal.read(next_seq):
-                        yield link.payload
-                        next_seq = link.row.seq + 1
-                if seq >= next_seq:
-                    yield as_text(fields[b"payload"])
-                    next_seq = seq + 1
+    client = patient_client(settings)
+    say = partial(click.echo, err=True)
+    return Reader(client, settings.redis_url, journal, entry.id, first, say).follow()
 
 
 @click.command()

@@ -116,6 +116,7 @@ def publish_live(lake: Lake) -> None:
     entry = Register(lake).start(SPEC, START)
     journal = Journal(lake, entry.id, START)
     journal.append([signal(live=entry.id)])
+    journal.note_delivered(1)
     log = ArrivalLog(lake, Market.SPOT)
     log.absent(Absent("BTCUSDT", Interval.H1, START, START, "its close was not told"))
     for key, table in log.take(START):

@@ -385,3 +385,38 @@ def test_a_lease_is_renewed_beside_work_that_takes_long(monkeypatch):
     assert renewal.due
     renewal.close()
     assert not renewal.due
+
+
+@pytest.mark.parametrize("lost", [1, 1_000])
+def test_what_redis_lost_is_told_again_before_the_next_bar(world, lost):
+    follower = world.follower()
+    world.begin(follower)
+    for row in (40, 41):
+        world.bar(follower, row)
+    client = fakeredis.FakeRedis(server=world.server)
+    stream = SignalStream(client, SPEC.id)
+    before = client.xrange(stream.key)
+    client.delete(stream.key)
+    for name, fields in before[:-lost]:
+        client.xadd(stream.key, fields, id=name)
+    world.clock.advance(2)
+    follower.step()
+    assert client.xrange(stream.key) == before
+
+
+def test_a_live_that_is_stopped_while_redis_is_gone_reaches_it_later(world):
+    follower = world.follower()
+    world.begin(follower)
+    world.bar(follower, 40)
+    world.server.connected = False
+    world.bar(follower, 41)
+    Register(world.lake).stop(SPEC.id, world.clock.now_ms())
+    world.clock.advance(3)
+    follower.step()
+    assert follower.following == []
+    world.server.connected = True
+    world.clock.advance(20)
+    follower.step()
+    client = fakeredis.FakeRedis(server=world.server)
+    assert SignalStream(client, SPEC.id).rows() == len(world.rows()) == 2 * len(SPEC.factors)
+    assert not follower._ending

@@ -256,10 +256,10 @@ def test_between_tries_there_is_a_pause(client, journal, receiver, monkeypatch):
 def test_a_new_webhook_begins_where_it_is_told_to(client, journal, receiver):
     journal.append([signal(0)])
     posts = hook(client, receiver)
-    posts.begin(journal.head.rows)
+    posts.begin(journal, journal.head.rows)
     journal.append([signal(1)])
     posts.deliver(journal, 1)
-    posts.begin(0)  # known already
+    posts.begin(journal, 0)  # known already
     posts.deliver(journal, 1)
     assert receiver.seqs == [1]
 
@@ -272,3 +272,68 @@ def test_a_courier_of_a_new_webhook_leaves_out_what_was_said_before(client, jour
     wait_for(lambda: receiver.got, "a delivery", lambda: courier.problem, within_s=ANSWER_S)
     courier.close()
     assert receiver.seqs == [1]
+
+
+def test_a_webhooks_place_outlasts_redis(client, journal, receiver):
+    journal.append([signal(0)])
+    posts = hook(client, receiver)
+    posts.deliver(journal, 1)
+    client.flushall()
+    journal.append([signal(1)])
+    posts.deliver(journal, 2)
+    client.flushall()
+    journal.append([signal(2)])
+    hook(client, receiver).deliver(journal, 3)  # a successor
+    assert receiver.seqs == [0, 1, 2]
+
+
+def test_rows_are_posted_while_redis_is_gone(journal, receiver):
+    server = fakeredis.FakeServer()
+    server.connected = False
+    journal.append([signal(0)])
+    assert hook(fakeredis.FakeRedis(server=server), receiver).deliver(journal, 1) == 1
+    assert receiver.seqs == [0]
+
+
+def test_a_courier_that_is_to_finish_delivers_what_is_left_and_ends(client, journal, receiver):
+    receiver.codes = [503]
+    for number in range(3):
+        journal.append([signal(number)])
+    courier = Courier(hook(client, receiver), journal, lambda: 1)
+    courier.finish()
+    courier._thread.join(ANSWER_S)
+    assert not courier._thread.is_alive()
+    assert receiver.seqs[-3:] == [0, 1, 2]
+
+
+def test_what_redis_lost_is_seen(client, journal):
+    stream = SignalStream(client, LIVE)
+    assert not stream.lacks(journal)
+    for number in range(3):
+        stream.push(journal.append([signal(number)]))
+    assert not stream.lacks(journal)
+    kept = client.xrange(stream.key)[:2]
+    client.flushall()
+    for name, fields in kept:  # its last write is gone
+        client.xadd(stream.key, fields, id=name)
+    assert stream.lacks(journal)
+    assert stream.catch_up(journal) == 1
+    client.flushall()
+    assert stream.lacks(journal)
+    assert stream.catch_up(journal) == 3
+    assert [seq for _, seq in entries(client)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_rows_of_another_lake_make_room(client, journal, tmp_path, rows):
+    other = Journal(Lake(str(tmp_path / "other")), LIVE, START)
+    for number in range(rows):
+        other.append([signal(number, values=(9.0, 9.0))])
+    stream = SignalStream(client, LIVE)
+    stream.catch_up(other)
+    for number in range(2):
+        journal.append([signal(number)])
+    assert stream.lacks(journal)
+    assert stream.catch_up(journal) == 2
+    payloads = [fields[b"payload"].decode() for _, fields in client.xrange(stream.key)]
+    assert payloads == [link.payload for link in journal.read()]

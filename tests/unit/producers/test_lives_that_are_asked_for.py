@@ -41,7 +41,7 @@ def test_unlisted_is_told_to_those_who_can_give_it(monkeypatch):
 
 def test_rows_that_redis_no_longer_has_are_followed_from_the_lake(monkeypatch, tmp_path):
     client = fakeredis.FakeRedis()
-    monkeypatch.setattr("alphamill.redis_store.connect", lambda _: client)
+    monkeypatch.setattr("alphamill.redis_store.patient_client", lambda _: client)
     journal = Journal(Lake(str(tmp_path)), LIVE, START)
     journal.append([signal(0)])
     entry = Entry(SPEC, START)
