@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # one environment, and stacks that are never up side by side
 .PHONY: help demo sample pictures notebooks docs docs-serve test check bench install clean
 
 help:            ## this list
@@ -62,20 +63,24 @@ install: $(VENV)/ready ## the alphamill command in .venv/bin
 clean:           ## remove what the project made here
 	@rm -rf $(VENV) .alphamill build docs/reference .cache ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-$(VENV)/ready: pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { \
-	  echo "alphamill needs Python 3.11 or newer; there is no $(PYTHON) here: install it, or name another with make PYTHON=..." >&2; exit 3; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "alphamill needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 3; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
-	  echo "$(PYTHON) cannot make a virtual environment: install its venv module (apt install python3-venv)" >&2; exit 3; }
-	@echo "installing into $(VENV) (some minutes the first time) ..."
-	@$(PIP_INSTALL) --editable . || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
-	@touch $@
+# What there is to install is installed at once: a second run of pip would build and resolve anew.
+define installed
+@command -v $(PYTHON) >/dev/null || { \
+  echo "alphamill needs Python 3.11 or newer; there is no $(PYTHON) here: install it, or name another with make PYTHON=..." >&2; exit 3; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "alphamill needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12" >&2; exit 3; }
+@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+  echo "$(PYTHON) cannot make a virtual environment: install its venv module (apt install python3-venv)" >&2; exit 3; }
+@echo "installing into $(VENV) (some minutes the first time) ..."
+@$(PIP_INSTALL) --editable $(1) || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
+@touch $(VENV)/ready $@
+endef
 
-$(VENV)/ready-dev: $(VENV)/ready
-	@$(PIP_INSTALL) --editable '.[dev]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
-	@touch $@
+$(VENV)/ready: pyproject.toml
+	$(call installed,.)
+
+$(VENV)/ready-dev: pyproject.toml
+	$(call installed,'.[dev]')
 
 $(VENV)/ready-docs: $(VENV)/ready
 	@$(PIP_INSTALL) --editable '.[docs]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }

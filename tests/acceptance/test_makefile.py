@@ -104,6 +104,12 @@ def test_demo_and_test_install_once_each(make, tmp_path):
     assert len((tmp_path / "pip.log").read_text().splitlines()) == 2
 
 
+def test_tests_first_install_once_and_demo_nothing_more(make, tmp_path):
+    assert make("test", GOOD).stdout.splitlines()[-1] == "ran pytest"
+    assert make("demo").stdout == "ran demo\n"
+    assert (tmp_path / "pip.log").read_text() == "installed\n"
+
+
 def test_help_lists_every_target(make):
     told = make("help")
     assert told.returncode == 0

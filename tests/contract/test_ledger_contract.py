@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from alphamill.ledger import (
 )
 from alphamill.ledger import redis as ledger_on_redis
 from alphamill.settings import LedgerSettings
+from tests.deadlines import wait_for
 
 RUN = "mine-1f2e3d4c5b6a7988"
 LEASE_S, GRACE_S = 60.0, 20.0
@@ -39,6 +39,13 @@ class Bench:
 
     ledger: Ledger
     advance: Callable[[float], None]
+    now_ms: Callable[[], int]
+
+    def past(self, moment_ms: int) -> None:
+        """Let its clock reach a later millisecond."""
+        if isinstance(self.ledger, MemoryLedger):
+            self.advance(0.001)
+        wait_for(lambda: self.now_ms() > moment_ms, f"{moment_ms} to pass", self.now_ms, poll_s=0)
 
     def start(self, *jobs: JobSpec, seal: bool = True) -> list[Hint]:
         self.ledger.open_run(RUN, "mine", {"symbols": ["BTCUSDT"]}, 7)
@@ -105,14 +112,19 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     )
     if request.param == "memory":
         clock = ManualClock()
-        yield Bench(MemoryLedger(settings, clock), clock.advance)
+        yield Bench(MemoryLedger(settings, clock), clock.advance, clock.now_ms)
         return
     client: redis.Redis
     if request.param == "redis":
         client = redis.Redis.from_url(request.getfixturevalue("redis_url"), decode_responses=True)
     else:
         client = fakeredis.FakeRedis()
-    yield Bench(RedisLedger(client, settings), lambda seconds: rewind(client, seconds))
+
+    def now_ms() -> int:
+        seconds, micros = client.time()
+        return seconds * 1000 + micros // 1000
+
+    yield Bench(RedisLedger(client, settings), lambda seconds: rewind(client, seconds), now_ms)
     client.close()
 
 
@@ -796,9 +808,9 @@ def test_reasons_are_cut_and_made_writable(bench: Bench) -> None:
 
 def test_runs_are_listed_newest_first_and_swept_by_priority(bench: Bench) -> None:
     for name, priority in (("low", 0), ("high", 9), ("middle", 5)):
-        bench.ledger.open_run(name, "mine", {}, priority)
+        run = bench.ledger.open_run(name, "mine", {}, priority)
         bench.ledger.add_jobs(name, [job("a")])
-        time.sleep(0.002) if not isinstance(bench.ledger, MemoryLedger) else bench.advance(0.002)
+        bench.past(run.created_ms)  # runs are told apart by the millisecond of their creation
     assert [run.id for run in bench.ledger.runs()] == ["middle", "high", "low"]
     assert [hint.run for hint in bench.ledger.sweep()] == ["high", "middle", "low"]
 

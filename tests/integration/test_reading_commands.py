@@ -55,7 +55,7 @@ from producers.cli import main
 from producers.read.result import show_result
 from producers.run.demo_results import show_planted, show_results
 from tests import rows
-from tests.deadlines import slowness
+from tests.deadlines import slowness, wait_for
 
 H1_MS = 3_600_000
 JAN = Month(2024, 1)
@@ -134,11 +134,17 @@ def _spec(kind: RunKind, lake: Lake, **more: Any) -> RunSpec:
 
 
 def _open(mill: Mill, spec: RunSpec, *jobs: JobSpec) -> str:
-    mill.ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), 3)
+    run = mill.ledger.open_run(spec.run_id, spec.kind.value, spec.to_message(), 3)
     mill.ledger.add_jobs(spec.run_id, jobs)
     mill.ledger.seal(spec.run_id)
     mill.ledger.feed(spec.run_id)
-    time.sleep(0.002)  # runs are told apart by the millisecond of their creation
+
+    def now_ms() -> int:
+        seconds, micros = mill.client.time()
+        return seconds * 1000 + micros // 1000
+
+    # Runs are told apart by the millisecond of their creation.
+    wait_for(lambda: now_ms() > run.created_ms, "the next millisecond", now_ms, poll_s=0)
     return spec.run_id
 
 

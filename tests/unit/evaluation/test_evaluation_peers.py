@@ -2,6 +2,7 @@
 
 import warnings
 
+import numba.typed  # whose own loops are decorated as it is imported
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,8 +118,10 @@ def test_zscore_book_earns_alphalenss_factor_returns(beside_alphalens):
 
 @pytest.fixture(scope="module")
 def vectorbt():
-    with warnings.catch_warnings():
+    """It, as plain Python: to compile its loops takes 20 s, to interpret them for these books 2."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")  # of the exchanges' clients that it imports
+        patch.setattr(numba.config, "DISABLE_JIT", True)  # looked at where a loop is decorated
         return pytest.importorskip("vectorbt", reason="vectorbt is not installed")
 
 
