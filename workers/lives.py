@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from alphamill.errors import AlphamillError
 from alphamill.jobs import FetchJob
-from alphamill.live.follow_up import check, fetch_bars
-from alphamill.live.register import Entry, Register
 from alphamill.stages.fetch import FetchDeps
 from alphamill.stages.fetch import run as run_fetch
 from alphamill.stages.registry import task_name
 from workers.app import app
 from workers.resources import Resources, resources
+
+if TYPE_CHECKING:
+    from alphamill.live.register import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ CHECK_LIVES = task_name("check_lives")
 @app.task(name=CHECK_LIVES, send_events=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def check_lives() -> str:
     """Check the parity of every live. Two at once do the same twice, and no harm."""
+    from alphamill.live.register import Register
+
     process = resources()
     lake = process.lake(process.settings.lake_uri)
     said = []
@@ -39,6 +43,9 @@ def check_lives() -> str:
 
 
 def _check(process: Resources, entry: Entry) -> str:
+    # It loads pandas, a quarter of what a worker of any pool takes to start.
+    from alphamill.live.follow_up import check, fetch_bars
+
     market, lake = entry.spec.market, process.lake(process.settings.lake_uri)
     exchange = process.exchange(market)
     deps = FetchDeps(exchange, lake, process.archive(market), process.clock)
