@@ -42,7 +42,7 @@ test: $(VENV)/ready-dev ## all tests, on a real Redis
 	@echo "2 of 3: how far limits are used, with nothing beside"
 	@$(BIN)/python -m pytest -q -m alone tests/integration
 	@echo "3 of 3: whole stacks, one after another, beside the rest"
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder \
 	  -m 'not alone and not small_model and not engines' tests/acceptance tests/integration
 
 check: $(VENV)/ready-dev ## ruff, mypy and the import rules
@@ -72,15 +72,16 @@ define installed
 @$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
   echo "$(PYTHON) cannot make a virtual environment: install its venv module (apt install python3-venv)" >&2; exit 3; }
 @echo "installing into $(VENV) (some minutes the first time) ..."
-@$(PIP_INSTALL) --editable $(1) || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
+@$(PIP_INSTALL) $(1) || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }
 @touch $(VENV)/ready $@
 endef
 
 $(VENV)/ready: pyproject.toml
-	$(call installed,.)
+	$(call installed,--editable .)
 
+# Most modules of what only tests use are never imported: what is, Python compiles then.
 $(VENV)/ready-dev: pyproject.toml
-	$(call installed,'.[dev]')
+	$(call installed,--no-compile --editable '.[dev]')
 
 $(VENV)/ready-docs: $(VENV)/ready
 	@$(PIP_INSTALL) --editable '.[docs]' || { echo "not installed: see pip's words above, then run make again" >&2; exit 3; }

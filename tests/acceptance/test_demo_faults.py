@@ -75,20 +75,26 @@ def test_the_lake_holds_the_recording_and_the_stated_stand_ins(replayed, shared_
         assert (stored[name].to_numpy() == expected).all(), name
 
 
-@pytest.mark.parametrize(
-    ("which", "stage"),
-    [(signal.SIGINT, "fetch"), (signal.SIGINT, "evaluate"), (signal.SIGTERM, "features")],
-    ids=["Ctrl-C while fetching", "Ctrl-C while evaluating", "SIGTERM while computing"],
-)
-def test_it_can_be_interrupted_and_leaves_nothing(launch, small_market, tmp_path, which, stage):
-    home = tmp_path / "home"
-    command = launch(home, "demo", "--home", str(home), "--replay", str(small_market))
+def interrupt(command, which, stage):
+    """Signal the demo while a job of the stage runs: it stops all that it started, and says so."""
     command.until(lambda: command.reached(stage), stage, work_s())
     assert command.send(which) == 130
     assert command.err.strip().splitlines()[-2:] == ["stopping ...", "interrupted"]
     assert "\nworker-evaluate is up\n" in command.err
     assert "Traceback" not in command.out + command.err
     command.expect_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("which", "stage"),
+    [(signal.SIGINT, "fetch"), (signal.SIGTERM, "features")],
+    ids=["Ctrl-C while fetching", "SIGTERM while computing"],
+)
+def test_it_can_be_interrupted_and_leaves_nothing(launch, small_market, tmp_path, which, stage):
+    home = tmp_path / "home"
+    interrupt(
+        launch(home, "demo", "--home", str(home), "--replay", str(small_market)), which, stage
+    )
 
 
 def test_a_second_interrupt_does_not_cut_the_stopping_short(launch, small_market, tmp_path):
@@ -102,18 +108,17 @@ def test_a_second_interrupt_does_not_cut_the_stopping_short(launch, small_market
     command.expect_nothing_left()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="children die with their parent on Linux")
-def test_a_killed_demo_takes_everything_along_and_can_be_run_again(launch, small_market, tmp_path):
+def test_a_killed_demo_takes_everything_along_and_the_next_runs_until_ctrl_c_while_evaluating(
+    launch, small_market, tmp_path
+):
     home = tmp_path / "home"
     words = ("demo", "--home", str(home), "--replay", str(small_market))
-    command = launch(home, *words)
-    command.until(lambda: command.reached("features"), "features", work_s())
-    assert command.send(signal.SIGKILL) == -signal.SIGKILL
-    command.until_gone(end_s())
-    again = launch(home, *words)
-    again.until(lambda: "processes: exchange, llm" in again.err, "the next demo", start_s())
-    assert again.send(signal.SIGINT) == 130
-    again.expect_nothing_left()
+    if sys.platform == "linux":  # where children die with their parent
+        command = launch(home, *words)
+        command.until(lambda: command.reached("features"), "features", work_s())
+        assert command.send(signal.SIGKILL) == -signal.SIGKILL
+        command.until_gone(end_s())
+    interrupt(launch(home, *words), signal.SIGINT, "evaluate")
 
 
 def test_a_service_that_fails_is_named_with_its_log(launch, tmp_path):
