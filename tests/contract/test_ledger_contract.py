@@ -105,6 +105,14 @@ def rewind(client: redis.Redis, seconds: float) -> None:
             client.zincrby(key, -seconds * 1000, member)
 
 
+def on_redis(client: redis.Redis, settings: LedgerSettings) -> Bench:
+    def now_ms() -> int:
+        seconds, micros = client.time()
+        return seconds * 1000 + micros // 1000
+
+    return Bench(RedisLedger(client, settings), lambda seconds: rewind(client, seconds), now_ms)
+
+
 @pytest.fixture(params=["memory", "fakeredis", "redis"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     settings = LedgerSettings(
@@ -119,12 +127,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         client = redis.Redis.from_url(request.getfixturevalue("redis_url"), decode_responses=True)
     else:
         client = fakeredis.FakeRedis()
-
-    def now_ms() -> int:
-        seconds, micros = client.time()
-        return seconds * 1000 + micros // 1000
-
-    yield Bench(RedisLedger(client, settings), lambda seconds: rewind(client, seconds), now_ms)
+    yield on_redis(client, settings)
     client.close()
 
 
@@ -668,8 +671,9 @@ def test_a_resume_that_dies_half_way_is_ended_by_the_next(
         lambda name: source(name).replace("UNDONE_A_STEP = 500", "UNDONE_A_STEP = 1"),
     )
     client = redis.Redis.from_url(redis_url, decode_responses=True)
-    ledger = RedisLedger(client, LedgerSettings(window=WINDOW))
-    bench = Bench(ledger, lambda seconds: rewind(client, seconds))
+    bench = on_redis(client, LedgerSettings(window=WINDOW))
+    ledger = bench.ledger
+    assert isinstance(ledger, RedisLedger)
     stopped_by_its_budget(bench)
     ended = ledger.run(RUN)
     assert ended is not None
