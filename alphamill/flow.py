@@ -39,7 +39,7 @@ from alphamill.ledger import JobSpec
 from alphamill.settings import Tier
 from alphamill.stages.registry import stage_of
 
-_CARRIED_MS = 3_600_000  # at the longest; see stages.wide_columns
+_CARRIED_MS = 3_600_000  # and more: stages.wide_columns.CARRY_MS
 _STAMPED_WITHIN_MS = 60_000  # a settlement is stamped some milliseconds after its hour
 
 

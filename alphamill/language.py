@@ -8,6 +8,8 @@ from collections.abc import Collection
 from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
 from alphamill.factors.fields import is_field
 from alphamill.factors.vocabulary import FIELD_UNITS, GIVEN_FIELDS
+from alphamill.factors.wide import WIDE_FIELDS, WideField, wide_units
+from alphamill.frames import Wide
 from alphamill.indicators import INDICATORS
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
@@ -16,9 +18,15 @@ GIVEN_GROUPS = ("sector", "industry", "subindustry")
 """Group tables that the scoring of given expressions always has: one group of all by default."""
 
 
-def read_expression(text: str, groups: Collection[str] | None = None) -> Factor:
-    """A factor from a model's text; groups: the run's tables (None: any). Raises FactorError."""
-    return parse(text, fields=FIELD_UNITS, bounds=MINING_BOUNDS, groups=groups)
+def read_expression(
+    text: str, groups: Collection[str] | None = None, wide: Collection[Wide] = tuple(Wide)
+) -> Factor:
+    """A factor from a model's text. Raises FactorError.
+
+    groups: the run's tables (None: any). wide: what the run has beside bars (default: anything).
+    """
+    fields = {**FIELD_UNITS, **wide_units(wide)}
+    return parse(text, fields=fields, bounds=MINING_BOUNDS, groups=groups)
 
 
 def read_given(text: str, groups: Collection[str] | None = None) -> Factor:
@@ -29,16 +37,22 @@ def read_given(text: str, groups: Collection[str] | None = None) -> Factor:
 def names_anything(text: str) -> bool:
     """Whether a text names a field or an operator of the language; most prose does not."""
     words = _WORD.findall(text.lower())
-    return any(word in OPERATORS or is_field(word, FIELD_UNITS) for word in words)
+    return any(word in OPERATORS or is_field(word, GIVEN_FIELDS) for word in words)
 
 
-def language_manual() -> str:
-    """The manual that prompts get: operators, then the indicators' names."""
+def language_manual(wide: Collection[Wide] = ()) -> str:
+    """The manual that prompts get: operators, then the indicators' names.
+
+    wide: what the run has beside bars, whose fields are named too.
+    """
     by_unit: dict[str, list[str]] = {}
     for name, unit in FIELD_UNITS.items():
         by_unit.setdefault(unit or "other", []).append(name)
     lines = [f"  {unit}: {' '.join(names)}" for unit, names in by_unit.items()]
-    return "\n".join([manual().rstrip(), "", "Indicator fields, by unit:", *lines, ""])
+    beside = [f"  {one.name} ({one.unit}): {one.meaning}" for one in _fields_of(wide)]
+    if beside:
+        beside = ["Fields of the futures contract beside its bars, with their units:", *beside, ""]
+    return "\n".join([manual().rstrip(), "", *beside, "Indicator fields, by unit:", *lines, ""])
 
 
 def readers_manual() -> str:
@@ -50,4 +64,12 @@ Groups are the columns of a table: --groups FILE of evaluate and mine. Without o
 evaluate takes all symbols for one {tables}, and mine has no groups.
 
 Indicators, with their units; a ratio has none and compares across symbols:"""
-    return "\n".join([manual().rstrip(), groups, *lines, ""])
+    beside = [""]
+    for kind in Wide:
+        beside.append(f"Fields of futures, in runs that ask for them --with {kind}:")
+        beside += [f"  {one.name} ({one.unit}): {one.meaning}" for one in _fields_of((kind,))]
+    return "\n".join([manual().rstrip(), groups, *lines, *beside, ""])
+
+
+def _fields_of(wide: Collection[Wide]) -> list[WideField]:
+    return [one for one in WIDE_FIELDS.values() if one.of in wide]

@@ -129,9 +129,8 @@ class InProcess:
 class Mill:
     """A mill in memory, but for its lake: a market and a model in, verdicts out.
 
-    funding, metrics, prices: where those of futures come from. indicators: False leaves
-    them out, which halves the time.
-    price: of the models.
+    funding, metrics, prices: where those of futures come from. indicators: False leaves them out,
+    which halves the time. price: of the models. clock: tells what an exchange may still have.
     """
 
     lake: Lake
@@ -144,6 +143,7 @@ class Mill:
     price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsage = field(default_factory=MemoryUsage)
+    clock: Clock = field(default_factory=ManualClock)
 
     def work(self, spec: RunSpec, raises: Sequence[BudgetRaise] = ()) -> list[JobRecord]:
         """What became of the run's jobs, in the order of its plan. Done again, it asks no model.
@@ -163,6 +163,7 @@ class Mill:
             self.indicators,
             self.metrics,
             self.prices,
+            self.clock,
             budget_raises=raises,
         )
         return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from alphamill.factors import FactorError, zoo, zoo_names
+from alphamill.frames import Wide
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
+from producers.submit.wide import check_fields, checked_wide, with_option
 
 
 class _Negatable(click.Command):
@@ -37,6 +39,7 @@ class _Negatable(click.Command):
     help="Score the published factors of this collection.",
 )
 @measure_options
+@with_option
 @groups_option
 @options.symbols_option
 @options.range_options
@@ -46,6 +49,7 @@ def evaluate(
     expressions: tuple[str, ...],
     zoo_name: str | None,
     measured: Measured,
+    wide: tuple[Wide, ...],
     groups_file: Path | None,
     symbols: tuple[str, ...],
     bars: options.BarRange,
@@ -78,6 +82,9 @@ def evaluate(
     for text in expressions:
         _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
     start_ms, end_ms = submit.checked_range(bars)
+    beside = checked_wide(wide, bars.market, start_ms, end_ms)
+    for text in expressions:
+        check_fields(text, read_given(text).fields, beside, bars.market)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
         lake=settings.lake_uri,
@@ -94,6 +101,7 @@ def evaluate(
         portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,
+        wide=beside,
     )
     submit.check_segments(spec)
     submit.submit(spec, settings, how)

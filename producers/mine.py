@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from alphamill.frames import Wide
 from alphamill.jobs import RunKind, RunSpec
 from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
 from producers.submit.universe import Universe, chosen_symbols, universe_options
+from producers.submit.wide import checked_wide, with_option
 
 
 @click.command()
@@ -31,6 +33,7 @@ from producers.submit.universe import Universe, chosen_symbols, universe_options
 )
 @click.option("--strategy", default="", metavar="TEXT", help="A wish for the models to follow.")
 @measure_options
+@with_option
 @groups_option
 @options.submit_options
 @options.exits
@@ -42,6 +45,7 @@ def mine(
     budget_usd: float | None,
     strategy: str,
     measured: Measured,
+    wide: tuple[Wide, ...],
     groups_file: Path | None,
     how: options.Submission,
 ) -> None:
@@ -59,6 +63,7 @@ def mine(
     submit.check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     budget_usd_micros = options.micros(usd)
+    beside = checked_wide(wide, bars.market, start_ms, end_ms)
     chosen = chosen_symbols(settings, bars.market, universe)
     spec = RunSpec(
         kind=RunKind.MINE,
@@ -80,6 +85,7 @@ def mine(
         portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,
+        wide=beside,
     )
     submit.check_segments(spec)
     submit.check_budgets(spec, settings)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from alphamill.factors.operators import OPERATORS
+from alphamill.factors.wide import wide_units
 from alphamill.factors.zoo import ZOO_FIELDS
+from alphamill.frames import Wide
 from alphamill.indicators import INDICATORS
 
 # `returns` is a base field of the language and an indicator of the same meaning.
@@ -14,5 +16,5 @@ FIELD_UNITS = {
 }
 """Every indicator that can be named in an expression -> its unit, "" where it has none of ours."""
 
-GIVEN_FIELDS = {**FIELD_UNITS, **ZOO_FIELDS}
-"""What a person's expression may name: indicators, and the fields of published factors."""
+GIVEN_FIELDS = {**FIELD_UNITS, **wide_units(tuple(Wide)), **ZOO_FIELDS}
+"""What a person may name: indicators, what futures have, the fields of published factors."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
+from alphamill.factors import Factor
+from alphamill.factors.wide import WIDE_FIELDS
 from alphamill.frames import Interval
 from alphamill.language import read_given
 from alphamill.live.spec import Followed
@@ -45,7 +47,7 @@ def followed_from(run: PublishedRun, factors: Sequence[JudgedFactor]) -> tuple[F
     """
     found: dict[str, Followed] = {}
     for factor in factors:
-        as_traded = read_given(factor.traded)
+        as_traded = _of_bars(read_given(factor.traded))
         figures = {"holdout": factor.holdout, "validation": factor.validation}
         promised = next(
             (
@@ -74,6 +76,17 @@ def followed_by_hand(expressions: Sequence[str], horizon_bars: int) -> tuple[Fol
     """Expressions that nobody judged. FactorError for one that is none."""
     found: dict[str, Followed] = {}
     for text in expressions:
-        factor = read_given(text)
+        factor = _of_bars(read_given(text))
         found.setdefault(factor.hash, Followed(factor.text, factor.hash, horizon_bars))
     return tuple(found.values())
+
+
+def _of_bars(factor: Factor) -> Factor:
+    """The factor, if it needs nothing but bars. GiveUp for one that names other data of futures."""
+    beside = [name for name in factor.fields if name in WIDE_FIELDS]
+    if beside:
+        raise GiveUp(
+            f"{factor.text} names {', '.join(beside)}, and a live follows bars alone: follow a "
+            "factor of bars and indicators, or score this one with alphamill evaluate"
+        )
+    return factor

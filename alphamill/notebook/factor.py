@@ -13,6 +13,7 @@ from alphamill.evaluation import Scorer, one_way_bps
 from alphamill.factors import compute
 from alphamill.factors.fields import BASE_FIELDS, adv_bars
 from alphamill.factors.vocabulary import FIELD_UNITS
+from alphamill.factors.wide import WIDE_FIELDS
 from alphamill.frames import FloatArray
 from alphamill.language import GIVEN_GROUPS, read_given
 from alphamill.notebook.horizons import HorizonScores, horizons_asked
@@ -153,7 +154,8 @@ class GivenFactor:
 
 
 def _cure(column: str) -> str:
-    known = column in FIELD_UNITS or column in BASE_FIELDS or adv_bars(column) is not None
+    columns = {*FIELD_UNITS, *WIDE_FIELDS, *BASE_FIELDS}
+    known = column in columns or adv_bars(column) is not None
     return f"; ask for it: lake.panel(..., fields=[{column!r}])" if known else ""
 
 

@@ -23,6 +23,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Segment, SegmentBars, funding_by_bar
 from alphamill.evaluation.costs import FUNDING
 from alphamill.evaluation.scorer import segment_fault
+from alphamill.factors.wide import wide_units
 from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Panel, times_ms
 from alphamill.indicators import compute_indicators, indicator_names
 from alphamill.jobs import Facts, PanelJob, RunKind, RunSpec
@@ -44,6 +45,7 @@ from alphamill.runs.segments import NO_GRID, cut_segments, too_short
 from alphamill.stages.columns import Column, columns_of
 from alphamill.stages.features import compute_features, read_features
 from alphamill.stages.funding import KnownFunding, read_owed
+from alphamill.stages.wide_columns import Bars, wide_fields
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
@@ -230,6 +232,10 @@ def _fields(
         yield from _batch(names, grid, deps, of_klines=True)
     if deps.spec.market.has_funding and asked([FUNDING]):
         yield FUNDING, _funding(grid, deps)
+    beside = asked([*wide_units(deps.spec.wide)])
+    if beside:
+        bars = Bars(deps.lake, deps.spec.market, grid.interval, grid.times_ms)
+        yield from wide_fields(bars, grid.columns, deps.spec.wide, beside)
     indicators = indicator_names(grid.interval) if deps.indicators else ()
     for names in _batches(asked(indicators), size):
         yield from _batch(names, grid, deps, of_klines=False)

@@ -17,8 +17,9 @@ from typing import Any
 from alphamill.errors import FactorError, GiveUp, RetryLater
 from alphamill.factors import check
 from alphamill.factors.mend import mend
-from alphamill.frames import Interval
-from alphamill.jobs import Facts, ProposeJob
+from alphamill.factors.wide import wide_units
+from alphamill.frames import Interval, Wide
+from alphamill.jobs import Facts, ProposeJob, RunSpec
 from alphamill.language import language_manual, names_anything, read_expression
 from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.messages import Message
@@ -154,7 +155,7 @@ def _mend(proposals: list[Trial], deps: AskingDeps, trials: Sequence[Trial]) -> 
     repairs = read_repairs(answer.reply.text, answer.reply.finish_reason, len(broken))
     for number, text in repairs.mended.items():
         at = broken[number]
-        mended = _read(proposals[at], text or "", deps.spec.groups, "model")
+        mended = _read(proposals[at], text or "", deps.spec, "model")
         if mended.status != "invalid":
             proposals[at] = mended
     for number, why in repairs.unread.items():
@@ -198,7 +199,7 @@ def _repair_prompt(
     proposals: Sequence[Trial], broken: Sequence[int], deps: AskingDeps
 ) -> tuple[Message, ...]:
     said = [Broken(proposals[at].text, proposals[at].reason or "") for at in broken]
-    return repair_prompt(language_manual(), deps.setting(proposals[0].interval), said)
+    return repair_prompt(language_manual(deps.spec.wide), deps.setting(proposals[0].interval), said)
 
 
 def _without_known(
@@ -233,23 +234,22 @@ def _prompt(
     job: ProposeJob, deps: AskingDeps, trials: Sequence[Trial], library: Sequence[Admission]
 ) -> tuple[Message, ...] | None:
     learned, setting = feedback(trials, library), deps.setting(job.interval)
-    wanted = deps.spec.candidates
+    wanted, manual = deps.spec.candidates, language_manual(deps.spec.wide)
     if job.tier is Tier.DETAILED_ANALYSIS:
-        return detailed_analysis_prompt(language_manual(), setting, learned, wanted)
+        return detailed_analysis_prompt(manual, setting, learned, wanted)
     rows = load_last_bars(deps.lake, deps.run_id, job.interval, job.symbol).to_pylist()
     bars = [row for row in rows if math.isfinite(row["close"])]
     if not bars:
         return None
     theme = theme_of(deps.spec.symbols, job.symbol, job.round)
-    indicators = _indicators(bars[-1])
-    return quick_scan_prompt(
-        language_manual(), setting, learned, job.symbol, bars, indicators, wanted, theme
-    )
+    indicators = _indicators(bars[-1], deps.spec.wide)
+    return quick_scan_prompt(manual, setting, learned, job.symbol, bars, indicators, wanted, theme)
 
 
-def _indicators(bar: Mapping[str, Any]) -> dict[str, float]:
-    """A bar's indicators that prompts show: none is in units of price."""
-    shown = {name: bar.get(name) for name in SHOWN}
+def _indicators(bar: Mapping[str, Any], wide: Collection[Wide]) -> dict[str, float]:
+    """A bar's indicators that prompts show, and what is a ratio beside bars; no price or amount."""
+    beside = [name for name, unit in wide_units(wide).items() if unit == "ratio"]
+    shown = {name: bar.get(name) for name in (*SHOWN, *beside)}
     return {
         name: value
         for name, value in shown.items()
@@ -274,12 +274,12 @@ def _proposal(job: ProposeJob, deps: AskingDeps, candidate: Candidate) -> Trial:
     """A candidate parsed, mended where that is free, checked; or the reason why it is not."""
     text, blank = candidate.expression, _blank(job, deps, candidate.expression)
     told = replace(blank, hypothesis=candidate.hypothesis, repair="", cut=candidate.cut)
-    return _read(told, text, deps.spec.groups)
+    return _read(told, text, deps.spec)
 
 
-def _read(proposal: Trial, text: str, groups: Collection[str], repair: str = "") -> Trial:
-    """With what `text` says in the run's groups; repair: who wrote it, if anyone did."""
-    read = partial(read_expression, groups=groups)
+def _read(proposal: Trial, text: str, spec: RunSpec, repair: str = "") -> Trial:
+    """With what `text` says in the run's groups and fields; repair: who wrote it, if anyone did."""
+    read = partial(read_expression, groups=spec.groups, wide=spec.wide)
     interval = proposal.interval
     bar_ms = None if interval is Interval.MO1 else interval.ms
     repaired = mend(text, read, bar_ms)

@@ -48,7 +48,7 @@ def run(job: VetoJob, deps: AskingDeps) -> VetoFacts:
     vetoes: dict[int, str] = {}
     if finalists:
         setting, shown = deps.setting(job.interval), [tried(trial) for trial in finalists]
-        messages = final_verification_prompt(language_manual(), setting, shown)
+        messages = final_verification_prompt(language_manual(deps.spec.wide), setting, shown)
         try:
             reply = deps.ask(Tier.FINAL_VERIFICATION, messages, Verification).reply
         except BudgetExhausted as error:

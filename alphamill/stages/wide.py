@@ -149,7 +149,7 @@ def kept_of(job: WideJob | RecheckJob, deps: WideDeps) -> Kept:
 def _facts(kept: Kept, asked: TimeRange, lake: Lake, brought: Brought) -> WideFacts:
     """The range as the lake has it now."""
     series, months = kept.series, months_between(asked.start_ms, asked.end_ms)
-    rows, missing = 0, 0
+    rows, missing, doubted = 0, 0, False
     sources: set[str] = set()
     for month in months:
         present = load_partition(lake, series, month, ["open_time"])
@@ -162,6 +162,7 @@ def _facts(kept: Kept, asked: TimeRange, lake: Lake, brought: Brought) -> WideFa
             found = rows_within(times, covered)
             rows += found.num_rows
             missing += sum(gap.bars for gap in find_gaps(found, kept.step, covered))
+            doubted |= any(doubt.within(covered) for doubt in partition.facts.unverified)
     return WideFacts(
         rows=rows,
         expected=rows + missing,
@@ -170,13 +171,15 @@ def _facts(kept: Kept, asked: TimeRange, lake: Lake, brought: Brought) -> WideFa
         source="+".join(sorted(sources)),
         key=series.key(series.kind, months[0]) if len(months) == 1 else series.folder(series.kind),
         skipped=brought.skipped,
-        note="" if rows else _why_none(kept, missing),
+        note="" if rows else _why_none(kept, missing, doubted),
         files=brought.files,
         archive_note=brought.archive_note,
     )
 
 
-def _why_none(kept: Kept, missing: int) -> str:
+def _why_none(kept: Kept, missing: int, doubted: bool) -> str:
+    if doubted:
+        return f"what {kept.rows} there are of {kept.series.symbol} could not be asked for"
     if missing:
         return f"the exchange has no {kept.rows} of {kept.series.symbol} in this range"
     return f"no {kept.rows} of this range are out yet"

@@ -48,7 +48,7 @@ def check_budgets(spec: RunSpec, settings: Settings) -> None:
     prices, tier = PriceTable.shipped(settings.llm.prices), spec.tiers[Tier.QUICK_SCAN]
     setting = Setting(spec.intervals[0].value, spec.strategy, sorted(spec.groups))
     prompt = quick_scan_prompt(
-        language_manual(), setting, Feedback(), spec.symbols[0], (), {}, spec.candidates
+        language_manual(spec.wide), setting, Feedback(), spec.symbols[0], (), {}, spec.candidates
     )
     tokens, now_ms = bound_tokens(prompt), SystemClock().now_ms()
     least = min(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import click
 
+from alphamill.factors.wide import wide_kinds
 from alphamill.frames import METRICS_FROM, Market, Wide
 
 
@@ -53,3 +55,16 @@ def checked_wide(
         if start_ms < METRICS_FROM.start_ms:
             click.echo(f"metrics begin in {METRICS_FROM}; there are none before", err=True)
     return wide
+
+
+def check_fields(
+    text: str, fields: Collection[str], wide: Collection[Wide], market: Market
+) -> None:
+    """Raise click.UsageError for an expression whose fields the run was not asked to have."""
+    lacks = [kind for kind in wide_kinds(fields) if kind not in wide]
+    if lacks:
+        which = [name for name in fields if wide_kinds((name,)) and wide_kinds((name,))[0] in lacks]
+        futures = "" if market.has_funding else " --market um (spot has none of it)"
+        raise click.UsageError(
+            f"{text} names {', '.join(which)}: ask for it --with {','.join(lacks)}{futures}"
+        )

@@ -153,6 +153,13 @@ def test_a_symbol_without_metrics_is_told_in_words(deps):
     assert "NEWUSDT-metrics-2026-03-01.zip" in facts.archive_note
 
 
+def test_what_nobody_could_be_asked_about_is_not_called_absent(lake, deps):
+    facts = wide.run(job(), replace(deps, metrics_files=None))
+    assert facts.note == "what metrics there are of BTCUSDT could not be asked for"
+    assert "30 days only" in facts.archive_note
+    assert not read_partition(lake, SERIES, MARCH).complete
+
+
 def check_again(kind, deps, settled=None):
     settled = settled or FakeFunding(ManualClock(NOW))
     return recheck.run(job(kind, of=RecheckJob), RecheckDeps(deps, settled))
