@@ -15,7 +15,15 @@ import numpy as np
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
 from alphamill.factors.factor import Factor
-from alphamill.factors.nodes import GroupNumbers, across, check_field, expand, vwap, window
+from alphamill.factors.nodes import (
+    VWAP_COLUMNS,
+    GroupNumbers,
+    across,
+    check_field,
+    expand,
+    vwap,
+    window,
+)
 from alphamill.factors.operators import OPERATORS, Family
 from alphamill.factors.schedule import Schedule, alike_in_turn
 from alphamill.factors.syntax import Call, Field, Group, Node, Number, walk
@@ -193,8 +201,7 @@ class _Evaluation:
 
     def _field(self, name: str) -> FloatArray:
         if name == "vwap" and name not in self._panel:
-            columns = ("high", "low", "close", "quote_volume", "volume")
-            return vwap({name: self._field(name) for name in columns if name in self._panel})
+            return vwap({name: self._field(name) for name in VWAP_COLUMNS if name in self._panel})
         values = np.require(self._panel[name], np.float64, ["C", "W"])
         if isinstance(self._panel, Panel):
             return values

@@ -9,8 +9,12 @@ import numpy as np
 
 from alphamill.errors import FactorError
 from alphamill.factors.fields import definition, is_as_sent
+from alphamill.factors.operators import OPERATORS
 from alphamill.factors.syntax import Call, Field, Group, Node, Number
 from alphamill.frames import FloatArray, IntArray
+
+VWAP_COLUMNS = ("high", "low", "close", "quote_volume", "volume")
+"""What `vwap` is made of, as far as the panel has it."""
 
 
 def expand(node: Node, panel: Mapping[str, FloatArray]) -> Node:
@@ -40,7 +44,7 @@ def window(node: Call, series: Sequence[FloatArray], first_bar: int) -> FloatArr
     if node.name == "ts_quantile":
         args[-1] = float(args[-1])
     if node.name in RANKING:
-        args += [_tie(arg) for arg in node.args if not isinstance(arg, Number)]
+        args += [tie_of(arg) for arg in node.args if not isinstance(arg, Number)]
     if node.name not in FREE_OF_GRID:
         args.append(first_bar)
     return WINDOW[node.name](*args)
@@ -53,10 +57,19 @@ def across(node: Call, series: Sequence[FloatArray], groups: GroupNumbers) -> Fl
     x = np.ascontiguousarray(series[0])
     if node.name == "neutralize":
         return table.regress_out(x, np.ascontiguousarray(series[1]))
-    second = node.args[1] if len(node.args) > 1 else None
-    amount = second.value if isinstance(second, Number) else None
-    codes = groups.numbers(second.name if isinstance(second, Group) else "", x.shape[1])
-    return table.across(node.name, x, amount, codes, _tie(node.args[0]))
+    codes = groups.numbers(group_of(node), x.shape[1])
+    return table.across(node.name, x, amount_of(node), codes, tie_of(node.args[0]))
+
+
+def amount_of(node: Call) -> float:
+    """Of an operator over symbols: the literal given, or what stands in for it; 0 for none."""
+    amounts = [arg.value for arg in node.args if isinstance(arg, Number)]
+    return amounts[0] if amounts else OPERATORS[node.name].params[-1].default or 0.0
+
+
+def group_of(node: Call) -> str:
+    """The group table that an operator over symbols names, "" for all symbols."""
+    return next((arg.name for arg in node.args if isinstance(arg, Group)), "")
 
 
 def vwap(panel: Mapping[str, FloatArray]) -> FloatArray:
@@ -82,13 +95,14 @@ class GroupNumbers:
 
     def __init__(self, tables: Mapping[str, Sequence[object]]) -> None:
         self._tables = tables
-        self._numbers: dict[str, IntArray] = {}
+        self._numbers: dict[tuple[str, int], IntArray] = {}
 
     def numbers(self, name: str, n_symbols: int) -> IntArray:
         """Of one table; the name "" puts all symbols into one group. Raises FactorError."""
-        if name not in self._numbers:
-            self._numbers[name] = self._number(name, n_symbols)
-        return self._numbers[name]
+        key = name, n_symbols
+        if key not in self._numbers:
+            self._numbers[key] = self._number(name, n_symbols)
+        return self._numbers[key]
 
     def _number(self, name: str, n_symbols: int) -> IntArray:
         if not name:
@@ -110,7 +124,7 @@ def nearest(name: str, known: Mapping[str, object]) -> str | None:
     return found[0] if found else None
 
 
-def _tie(node: Node) -> float:
+def tie_of(node: Node) -> float:
     """The fraction to which two of its values agree that share a rank."""
     from alphamill.factors.kernels import TIE
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from alphamill.factors.kernels import NOISE
 from alphamill.factors.kernels.moments import shape
+from alphamill.factors.kernels.ordering import order_of
 from alphamill.frames import FloatArray, IntArray
 from alphamill.jit import inline, kernel
 
 RANK, ZSCORE, DEMEAN, SCALE, WINSORIZE, QUANTILE = 0, 1, 2, 3, 4, 5
 MEAN, MEDIAN, STD, SKEW, KURT, MIN, MAX = 6, 7, 8, 9, 10, 11, 12
-_COUNTED = 160  # up to so many symbols, counting pairs beats sorting
+_COUNTED = 96  # up to so many symbols, counting pairs beats sorting
 
 
 @inline
@@ -60,20 +61,28 @@ def _twice_ranks(
     if n <= _COUNTED:
         _count_ranks(values, n, tie, scratch, twice)
         return
-    ordered = np.sort(values[:n])
+    order, ordered = order_of(values, n), scratch[0]
     for i in range(n):
-        band = tie * np.abs(values[i])
-        below = np.searchsorted(ordered, values[i] - band, side="left")
-        upto = np.searchsorted(ordered, values[i] + band, side="right")
-        twice[i] = below + upto + 1.0
+        ordered[i] = values[order[i]]
+    below = upto = 0
+    for i in range(n):
+        band = tie * np.abs(ordered[i])
+        while below < n and ordered[below] < ordered[i] - band:
+            below += 1
+        while upto < n and ordered[upto] <= ordered[i] + band:
+            upto += 1
+        twice[order[i]] = below + upto + 1.0
 
 
 @inline
 def _sort(values: FloatArray, n: int, scratch: FloatArray) -> FloatArray:
-    """The values in order; few by counting, which mispredicts no branch."""
-    if n > _COUNTED:
-        return np.sort(values[:n])
+    """The values in order; few by counting."""
     ordered: FloatArray = scratch[0]
+    if n > _COUNTED:
+        order = order_of(values, n)
+        for i in range(n):
+            ordered[i] = values[order[i]]
+        return ordered
     below = scratch[1]
     _count_below(values, n, values, below)
     ordered[:n] = -np.inf

@@ -30,9 +30,7 @@ def first_block(w: int, first: int) -> int:
 
 
 @inline
-def _finish_second(
-    m2: FloatArray, level: FloatArray, newest: FloatArray, w: int, mode: int
-) -> None:
+def finish_second(m2: FloatArray, level: FloatArray, newest: FloatArray, w: int, mode: int) -> None:
     """Turn a row of centred sums of squares into the statistic; a loop a mode, so each is SIMD.
 
     level: the window's means; newest: the newest values less those means.
@@ -96,7 +94,7 @@ def window_second(x: FloatArray, w: int, mode: int, first: int, out: FloatArray)
                     w_mean[j] = p_mean[j] + (mean[older, j] - p_mean[j]) * part
                     newest[j] = x[i, j] - anchor[j] - w_mean[j]
                     w_mean[j] += anchor[j]
-            _finish_second(out[i], w_mean, newest, w, mode)
+            finish_second(out[i], w_mean, newest, w, mode)
     out[: w - 1] = np.nan
 
 

@@ -14,7 +14,7 @@ _ZERO = 1e-14  # a correlation below this is rounding: its covariance is 0
 
 
 @inline
-def _finish(
+def finish_pair(
     xx: float, yy: float, xy: float, x: float, y: float, dx: float, dy: float, w: int, mode: int
 ) -> float:
     """The statistic, from centred sums, the two means and the newest values less those."""
@@ -84,7 +84,7 @@ def window_pair(
             for j in range(n):
                 dx = older[0, j] - prefix[0, j]
                 dy = older[1, j] - prefix[1, j]
-                out[i, j] = _finish(
+                out[i, j] = finish_pair(
                     older[2, j] + prefix[2, j] + dx * dx * cross,
                     older[3, j] + prefix[3, j] + dy * dy * cross,
                     older[4, j] + prefix[4, j] + dx * dy * cross,

@@ -199,15 +199,11 @@ _MODES = {
 }
 
 
-def across(
-    name: str, x: FloatArray, amount: float | None, groups: IntArray, tie: float
-) -> FloatArray:
+def across(name: str, x: FloatArray, amount: float, groups: IntArray, tie: float) -> FloatArray:
     """An operator over the symbols of each bar. groups: 0, 1, ... a symbol, -1 for none.
 
     tie: values that agree to this fraction share a rank.
     """
-    if amount is None:
-        amount = OPERATORS[name].params[-1].default or 0.0
     out = np.empty_like(x)
     n_groups = int(groups.max(initial=0)) + 1
     cross_section.across(x, groups, n_groups, _MODES[name], amount, tie, out)

@@ -14,6 +14,7 @@ from alphamill.factors import (
     zoo,
 )
 from alphamill.factors.operators import Family
+from alphamill.factors.tail import Plan
 from alphamill.frames import Interval, Panel
 from alphamill.grid import index_at, open_ms
 
@@ -169,6 +170,72 @@ def test_the_tail_follows_bar_by_bar_as_symbols_come_and_go(traded):
     for newest in (*range(375, 395), *range(565, 580)):
         got = tail.newest(panel_of(traded, newest - tail.lookback_bars, newest + 1))
         assert same_bits(got, np.stack([values[newest] for values in whole])).all()
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """How often all rows were made anew."""
+    calls, run = [], Plan.run
+
+    def counted(plan, *args):
+        calls.append(plan)
+        return run(plan, *args)
+
+    monkeypatch.setattr(Plan, "run", counted)
+    return calls
+
+
+def test_the_tail_keeps_its_rows_from_bar_to_bar(many, traded, groups, begun):
+    """Twice the longest of most windows, so that rows have moved to the front; then one bar twice,
+    one left out, and a panel that begins earlier."""
+    tail = Tail(many, groups)
+    whole = np.empty((len(many), *traded["close"].shape))
+    for index, values in compute_many(many, panel_of(traded, 0, 760), groups):
+        whole[index] = values
+
+    def follow(newest, more=0):
+        got = tail.newest(panel_of(traded, newest - tail.lookback_bars - more, newest + 1))
+        wrong = ~same_bits(got, whole[:, newest])
+        assert not wrong.any(), [f.text for f, bad in zip(many, wrong, strict=True) if bad]
+
+    first = tail.lookback_bars
+    for newest in range(first, 750):
+        follow(newest)
+    assert len(begun) == 1
+    follow(749)
+    follow(751)
+    assert len(begun) == 3
+    follow(752, more=20)
+    follow(753)
+    assert len(begun) == 3
+
+
+@pytest.mark.parametrize("ago", [1, 5, 41])
+def test_a_bar_that_is_another_now_is_not_computed_with_what_it_was(traded, begun, ago):
+    factors = [
+        parse("rank(ts_mean(returns, 21)) - vwap / ema(close, 3)"),
+        parse("ts_corr(rank(close), rank(volume), 10) + ts_rank(close, 9)"),
+    ]
+    tail = Tail(factors)
+    assert tail.lookback_bars >= 21
+    for newest in (600, 601):
+        tail.newest(panel_of(traded, newest - 45, newest + 1))
+    now = {name: values.copy() for name, values in traded.items()}
+    now["close"][602 - ago, 5] = np.nextafter(now["close"][602 - ago, 5], np.inf)
+    got = tail.newest(panel_of(now, 602 - 45, 603))
+    want = np.stack([compute(factor, now, first_bar=FIRST)[602] for factor in factors])
+    assert same_bits(got, want).all()
+    assert len(begun) == (2 if ago < 41 else 1)  # older than what is looked back on
+
+
+def test_other_symbols_are_not_computed_with_what_these_were(traded):
+    tail = Tail([parse("rank(ts_mean(returns, 5))")])
+    tail.newest(panel_of(traded, 580, 601))
+    turned = {name: values[:, ::-1].copy() for name, values in traded.items()}
+    fewer = {name: values[:, 4:] for name, values in traded.items()}
+    for fields in (turned, fewer):
+        want = compute(tail.factors[0], fields, first_bar=FIRST)[601]
+        assert same_bits(tail.newest(panel_of(fields, 581, 602))[0], want).all()
 
 
 def test_the_tail_says_what_it_needs(traded):
