@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,29 @@ import pytest
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
-from alphamill.frames import Interval, Market, Month
+from alphamill.frames import PRICES, Interval, Market, Month
 from alphamill.jobs import RunKind
-from alphamill.lake import Lake, Series, bar_change, manifest, record_corrections, stated_in
+from alphamill.lake import (
+    FundingSeries,
+    IndexSeries,
+    Lake,
+    MarkSeries,
+    MetricsSeries,
+    MonthFacts,
+    PremiumSeries,
+    Series,
+    bar_change,
+    manifest,
+    record_corrections,
+    stated_in,
+    update_partition,
+)
 from alphamill.market.funding.parse import funding_table
+from alphamill.market.metrics.labels import VALUES, metrics_table
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.testing import FakeFunding, klines_at, put_klines, random_klines, work_market
+from alphamill.universe.master_list import Listed
+from alphamill.universe.snapshots import MasterList, write_master_list
 from tests.deadlines import work_s
 from tests.unit.test_docs_data import publish_live
 
@@ -109,6 +126,33 @@ def more_bars(lake: Lake) -> None:
         lake, series, Month(2021, 1), [bar_change(months[0], appeared=True)], 5, "rest"
     )
     manifest(lake, series.market, series.symbol, series.interval)
+    beside_bars(lake, Month(2021, 1))
+    known = [
+        Listed("BTCUSDT", "BTC", "USDT", "TRADING", first=Month(2017, 8), last_day_ms=months[0]),
+        Listed("币安人生USDT", "币安人生", "USDT", ""),
+    ]
+    write_master_list(lake, MasterList(Market.SPOT, date(2026, 12, 1), tuple(known)))
+
+
+def beside_bars(lake: Lake, month: Month) -> None:
+    """What futures have beside their bars, holes among it, and changes to each kind."""
+    opens = np.arange(month.start_ms, month.start_ms + H1.ms, 300_000)
+    metrics = metrics_table(opens, dict.fromkeys(VALUES, np.linspace(-0.5, 5.0, len(opens))))
+    prices = klines_at([month.start_ms, month.start_ms + H1.ms]).select(PRICES.names)
+    for symbol in ("BTCUSDT", "币安人生USDT"):
+        found = {
+            MetricsSeries(Market.USD_M, symbol): metrics,
+            **{
+                kind(Market.USD_M, symbol, H1): prices
+                for kind in (PremiumSeries, MarkSeries, IndexSeries)
+            },
+        }
+        for series, table in found.items():
+            stored = table, MonthFacts("archive-daily", month.range)
+            update_partition(lake, series, month, lambda _, stored=stored: stored)
+        for changed in (*found, FundingSeries(Market.USD_M, symbol)):
+            change = bar_change(month.start_ms, appeared=True)
+            record_corrections(lake, changed, month, [change], 5, "rest")
 
 
 def table_of(key: str) -> str:
