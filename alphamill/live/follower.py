@@ -47,6 +47,7 @@ from alphamill.market.stream import Absent
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0  # between two looks at the register, and at the lease
+_STAND_BY_S = 1.0  # between two looks at a lease that another holds
 _PACK_S = 3600.0
 _NOTE_S = 60.0  # between two writes of arrivals
 _SLICE_S = 0.25  # the longest wait for a bar
@@ -117,7 +118,8 @@ class Follower:
 
     def step(self) -> None:
         """Look after what changed, wait a moment for bars, publish what is due."""
-        if looks := self._clock.monotonic_s() - self._looked_s >= _LOOK_S:
+        look_s = _LOOK_S if self._leads else _STAND_BY_S
+        if looks := self._clock.monotonic_s() - self._looked_s >= look_s:
             self._looked_s = self._clock.monotonic_s()
             self._look()
         self._renewal.works(holds=self._leads)

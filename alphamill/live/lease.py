@@ -12,7 +12,7 @@ import redis
 from alphamill.errors import AlphamillError
 from alphamill.redis_store import reached, script
 
-LEASE_S = 6.0  # after a kill another follows within this time and one look more
+LEASE_S = 5.0  # after a kill another follows within this time and one look more
 _STUCK_S = 60.0
 
 

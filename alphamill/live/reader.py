@@ -16,7 +16,7 @@ import redis
 from alphamill.live.journal import Journal
 from alphamill.live.signals import FIRST
 from alphamill.live.stream import SignalStream
-from alphamill.redis_address import fault
+from alphamill.redis_address import fault, shown
 from alphamill.redis_store import as_text, state_of
 
 _BLOCK_MS = 5_000
@@ -88,10 +88,15 @@ class Reader:
     def _without(self, error: redis.RedisError) -> Iterator[str]:
         if not self._gone:
             self._gone = True
-            why = state_of(error) or fault(error, self._url)[0]
-            self._say(f"{why}; rows come from the lake until it answers")
+            self._say(f"{self._why(error)}; rows come from the lake until it answers")
         yield from self._from_lake()
         time.sleep(_PAUSE_S)
+
+    def _why(self, error: redis.RedisError) -> str:
+        refused = isinstance(error, redis.AuthenticationError)
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError) and not refused:
+            return state_of(error) or f"no Redis answers at {shown(self._url)}"
+        return state_of(error) or fault(error, self._url)[0]
 
     def _from_lake(self) -> Iterator[str]:
         if not self._next:

@@ -1,8 +1,10 @@
-"""Workers of the pool stream follow a simulated market: one at a time, through a kill -9."""
+"""Workers of the pool stream follow a simulated market through kill -9 of theirs and of Redis."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,11 +24,12 @@ from alphamill.market import Binance
 from alphamill.redis_address import open_client
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.sim.market import SyntheticSource
+from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stages.fetch import FetchDeps, run
-from tests.deadlines import stack_s, wait_for
+from tests.deadlines import end_s, stack_s, wait_for
 from tests.integration.conftest import AMPLE, REPOSITORY, Process, market_of
 
-SPEED = 600.0  # an hour in six seconds
+SPEED = 1200.0  # an hour in three seconds
 TEXTS = ("-ts_zscore(close, 24)", "rank(volume / ts_mean(volume, 20))", "rank(rsi_14)")
 
 
@@ -61,8 +64,17 @@ def exchange():
 
 
 @pytest.fixture
-def start(tmp_path, redis_url, exchange):
-    """`start(name)`: a worker of the pool."""
+def own_redis(tmp_path):
+    """As `alphamill up` starts it: append-only, synced once a second."""
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(tmp_path, own_redis, exchange):
+    """`start(name, module, ...)`: a program of this stack; what it prints is in `name`.out."""
     config = tmp_path / "live.toml"
     config.write_text(f"[binance]\nclock_speed = {SPEED}\nrequests_per_minute = 60000\n")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ALPHAMILL", "CELERY"))}
@@ -71,7 +83,7 @@ def start(tmp_path, redis_url, exchange):
         "PYTHONPATH": str(REPOSITORY),
         "ALPHAMILL_HOME": str(tmp_path),
         "ALPHAMILL_CONFIG": str(config),
-        "ALPHAMILL_REDIS_URL": redis_url,
+        "ALPHAMILL_REDIS_URL": own_redis.url,
         "ALPHAMILL_BINANCE_URL": exchange.url,
         "ALPHAMILL_BINANCE_UM_URL": f"{exchange.url}/um",
         "ALPHAMILL_BINANCE_CM_URL": f"{exchange.url}/cm",
@@ -79,13 +91,13 @@ def start(tmp_path, redis_url, exchange):
     }
     started = []
 
-    def begin(name):
+    def begin(name, *arguments):
         log = tmp_path / f"{name}.log"
-        with log.open("wb") as file:
+        with log.open("wb") as file, (tmp_path / f"{name}.out").open("wb") as out:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "workers.stream"],
+                [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=file,
+                stdout=out,
                 stderr=file,
                 cwd=tmp_path,
                 env=env,
@@ -99,8 +111,8 @@ def start(tmp_path, redis_url, exchange):
         process.kill()
 
 
-def test_a_killed_follower_is_followed_by_another_and_every_bar_is_published_once(
-    start, tmp_path, redis_url, exchange
+def test_every_bar_is_published_once_through_kills_of_followers_and_redis(
+    start, tmp_path, own_redis, exchange
 ):
     lake = Lake(str(tmp_path / "lake"))
     symbols = tuple(coin.symbol for coin in market_of(5, 6, Interval.H1).coins)
@@ -109,13 +121,15 @@ def test_a_killed_follower_is_followed_by_another_and_every_bar_is_published_onc
         Interval.H1,
         symbols,
         followed_by_hand(TEXTS, 1),
-        release_ms=900_000,
-        correct_within_ms=12 * 3_600_000,
+        release_ms=4_800_000,  # after REST was asked for what streams have not brought
+        correct_within_ms=24 * 3_600_000,
     )
     entry = Register(lake).start(spec, 0)
     journal = Journal(lake, entry.id, 0)
-    client = open_client(redis_url)
-    first, second = start("first"), start("second")
+    first, second = (start(name, "workers.stream") for name in ("first", "second"))
+    reader = start("reader", "producers.cli", "live", "signals", entry.id, "--follow")
+    client = open_client(own_redis.url)
+    stream = SignalStream(client, entry.id)
 
     def bars():
         return {link.row.bar_time for link in journal.read()}
@@ -123,18 +137,43 @@ def test_a_killed_follower_is_followed_by_another_and_every_bar_is_published_onc
     def seen():
         return len(bars()), first.last_words()[-800:], second.last_words()[-800:]
 
+    def more_bars():
+        before = len(bars())
+        what = "bars in the lake"
+        wait_for(lambda: len(bars()) >= before + 2, what, seen, within_s=stack_s())
+
+    def whole():
+        return stream.rows() == journal.reload().rows
+
     def leader():
         who = client.hget("alphamill:follower:spot:default", "who")
-        return None if who is None else int(who.decode().rpartition(":")[2])
+        pid = None if who is None else int(who.decode().rpartition(":")[2])
+        return next((one for one in (first, second) if one.popen.pid == pid), None)
 
-    wait_for(lambda: len(bars()) >= 2, "two bars", seen, within_s=stack_s())
-    killed = next(one for one in (first, second) if one.popen.pid == leader())
+    def kill_redis():
+        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        wait_for(lambda: not own_redis.alive(), "its end", seen, within_s=end_s())
+
+    more_bars()
+    kill_redis()
+    more_bars()  # which the lake has and Redis does not
+    assert own_redis.revive()
+    wait_for(whole, "the stream to have what Redis missed", seen, within_s=stack_s())
+
+    killed = wait_for(leader, "a leader", seen, within_s=stack_s())
     killed.kill()
-    before, killed_s = len(bars()), time.monotonic()
-    wait_for(lambda: leader() not in (None, killed.popen.pid), "a new leader", seen)
+    killed_s = time.monotonic()
+    wait_for(lambda: leader() not in (None, killed), "a new leader", seen, within_s=stack_s())
     assert time.monotonic() - killed_s < 10 + stack_s() / 10
-    wait_for(lambda: len(bars()) >= before + 3, "bars after the kill", seen, within_s=stack_s())
+    more_bars()
+
+    kill_redis()
+    shutil.rmtree(tmp_path / "redis" / "appendonlydir")
+    assert own_redis.revive()
+    wait_for(whole, "the stream to be filled anew", seen, within_s=stack_s())
+    more_bars()
     Register(lake).stop(entry.id, 1)
+    wait_for(lambda: leader() and whole(), "the last rows in Redis", seen, within_s=stack_s())
     other = second if killed is first else first
     other.popen.terminate()
     assert other.popen.wait(stack_s()) == 0, other.last_words()
@@ -144,11 +183,15 @@ def test_a_killed_follower_is_followed_by_another_and_every_bar_is_published_onc
     assert {row.state for row in rows} == {State.SIGNAL}
     assert max(Counter((row.factor, row.bar_time, row.revision) for row in rows).values()) == 1
     assert bars() == set(range(min(bars()), max(bars()) + 1, Interval.H1.ms))
-    stream = SignalStream(client, entry.id)
-    stream.catch_up(journal)  # of what the follower had not told before it ended
-    assert [int(name.partition(b"-")[0]) for name, _ in client.xrange(stream.key)] == list(
-        range(1, len(rows) + 1)
-    )
+    payloads = [row.payload for row in rows]
+    assert [fields[b"payload"].decode() for _, fields in client.xrange(stream.key)] == payloads
+
+    def lines():
+        return (tmp_path / "reader.out").read_text().splitlines()
+
+    wait_for(lambda: len(lines()) >= len(rows), "every line", reader.last_words, within_s=stack_s())
+    assert lines() == payloads
+    assert "rows come from the lake until it answers" in reader.log.read_text()
 
     real = Binance(Market.SPOT, exchange.url, Gate(), SystemClock())
     deps = FetchDeps(real, lake)

@@ -6,6 +6,7 @@ next, as in /um/market/ws/<stream>.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from typing import Any
@@ -28,6 +29,12 @@ _FINAL_TEXT, _LENGTH_FOLLOWS = 0x81, 126
 
 def _json(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+
+
+def _note(written: asyncio.Future[None]) -> None:
+    """A client that died before it had a message is no error here; `on_close` sees to it."""
+    if not written.cancelled():
+        written.exception()
 
 
 class StreamHandler(WebSocketHandler):
@@ -171,6 +178,8 @@ class StreamHandler(WebSocketHandler):
 
     def _write(self, message: str) -> None:
         try:
-            self.write_message(message)
+            written = self.write_message(message)
         except WebSocketClosedError:
             self._streams.leave(self)
+        else:
+            written.add_done_callback(_note)

@@ -1,5 +1,7 @@
 """What the simulated exchange pushes, to the millisecond, without sockets and by a moved clock."""
 
+import asyncio
+import gc
 import gzip
 import json
 import re
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tornado.websocket import WebSocketClosedError
 
 from alphamill.clock import ManualClock
 from alphamill.frames import Interval, Market
@@ -19,6 +22,7 @@ from alphamill.sim.exchange.stream_rules import Route, carries
 from alphamill.sim.exchange.streams import MarketStreams
 from alphamill.sim.exchange.subscriptions import Subscriptions
 from alphamill.sim.exchange.trade_ids import trade_ids
+from alphamill.sim.exchange.websocket import StreamHandler
 from alphamill.sim.market import Bars
 from alphamill.sim.market.bars import resample
 from producers.run.sim import sim
@@ -757,3 +761,23 @@ def test_the_choices_of_the_command_reach_the_exchange(monkeypatch):
     refused = CliRunner().invoke(sim, ["exchange", "--stream-fault", "nonsense:1"])
     assert refused.exit_code == 2
     assert "close_late" in refused.output
+
+
+def test_a_client_that_dies_under_a_message_is_no_error():
+    told = []
+
+    async def refuse(_message):
+        raise WebSocketClosedError
+
+    async def write():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        handler = StreamHandler.__new__(StreamHandler)
+        handler.write_message = lambda message: asyncio.ensure_future(refuse(message))
+        handler._write("{}")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(write())
+    assert told == []
