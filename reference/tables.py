@@ -13,7 +13,7 @@ from alphamill.frames import tables
 from alphamill.jobs import RunSpec
 from alphamill.lake import corrections
 from alphamill.ledger import JobRecord, JobState
-from alphamill.live import follow_up, signals
+from alphamill.live import follow_up, signals, waited
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs import schemas
 from alphamill.runs.failures import Unasked, missing_row
@@ -60,6 +60,7 @@ def tables_page() -> str:
         *_market("corrections", corrections.CORRECTIONS, corrections),
         *_market("signals", signals.SIGNALS, signals),
         *_market("parity", follow_up.PARITY, follow_up),
+        *_market("waiting", waited.WAITING, waited),
         "### features",
         features,
         "## Runs",

@@ -65,7 +65,7 @@ class Engine:
             return [made(n, str(error)) for n in self._numbers]
         there = np.array([symbol in release.present for symbol in self.spec.symbols])
         rows[:, ~there] = np.nan
-        ranks = _shares(rows)
+        ranks = shares(rows)
         weights = portfolio_weights(rows, self._scheme, self.spec.quantiles)
         return [made(n, "", rows[n], ranks[n], weights[n]) for n in self._numbers]
 
@@ -138,7 +138,7 @@ def history_bars(spec: LiveSpec) -> int:
     return Engine(spec, 0).bars - 1
 
 
-def _shares(rows: FloatArray) -> FloatArray:
+def shares(rows: FloatArray) -> FloatArray:
     """Ranks from 0, the lowest of a row, to 1; ties share, a lone value has 0.5."""
     average = Ranked.of(rows).average
     count = np.isfinite(average).sum(axis=1, keepdims=True)

@@ -1,7 +1,8 @@
 """Later: the bars of a live are read again, and what was published is held to them.
 
 Parity is kept as a table, `parity/live=ID/date=2026-12-01/NAME.parquet`, a row a published row that
-has values, and in `lives/ID.parity` what all of them come to.
+has values, and in `lives/ID.parity` what all of them come to. Beside it, in `waiting/`, stands what
+the same bars would have given sooner or later after their end (`live.waited`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import takewhile
 import pyarrow as pa
 
 from alphamill.errors import AlphamillError
-from alphamill.frames import Month
+from alphamill.frames import Month, Panel
 from alphamill.grid import index_at, open_ms
 from alphamill.jobs import FetchJob
 from alphamill.lake import Lake, Series, load_partition
@@ -24,11 +25,13 @@ from alphamill.live.arrival_log import read_heard
 from alphamill.live.checked import read_summary, summary_key
 from alphamill.live.engine import history_bars
 from alphamill.live.journal import Journal
-from alphamill.live.parity import Heard, Parity, Why, check_parity
+from alphamill.live.parity import Bars, Heard, Parity, Why, check_parity
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, State
 from alphamill.live.spec import LiveSpec
 from alphamill.live.truth import truth_panel
+from alphamill.live.waited import keep_waited
+from alphamill.live.waiting import price_of_waiting
 
 SETTLED_MS = 120_000  # a bar so old is final
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -104,9 +107,14 @@ def check(lake: Lake, entry: Entry, now_ms: int) -> tuple[Parity, Checked]:
     rows = _checkable(lake, entry, before.next_seq, now_ms)
     parity = Parity()
     if rows:
-        parity = compare(lake, entry, rows)
+        truth, heard, told = _evidence(lake, entry, rows)
+        parity = check_parity(entry.spec, rows, truth, heard, told)
         rows = rows[: len(rows) - parity.unchecked_rows] if parity.unchecked_rows else rows
         keep(lake, entry.id, rows, parity)
+        bars = [row.bar_time for row in rows if row.revision == 0 and row.state is not State.MISSED]
+        if bars:
+            waited = price_of_waiting(entry.spec, bars, truth, heard)
+            keep_waited(lake, entry.id, rows[0].seq, waited)
     checked = Checked(
         before.rows + parity.rows,
         before.counts + parity.counts,
@@ -123,10 +131,10 @@ def check(lake: Lake, entry: Entry, now_ms: int) -> tuple[Parity, Checked]:
     return parity, checked
 
 
-def compare(lake: Lake, entry: Entry, rows: list[Signal]) -> Parity:
-    """`check_parity` of rows with the bars and arrivals that the lake has."""
+def _evidence(lake: Lake, entry: Entry, rows: list[Signal]) -> tuple[Panel, Bars, list[Signal]]:
+    """What rows are held to: the final bars, the bars as they came, and the rows before."""
     spec = entry.spec
-    said = [row for row in rows if row.state is State.SIGNAL] or rows
+    said = [row for row in rows if row.state is not State.MISSED] or rows
     first = index_at(spec.interval, min(row.bar_time for row in said)) - history_bars(spec)
     start_ms, end_ms = open_ms(spec.interval, first), max(row.close_time for row in said)
     heard: dict[tuple[str, int], list[Heard]] = {}
@@ -137,7 +145,7 @@ def compare(lake: Lake, entry: Entry, rows: list[Signal]) -> Parity:
     # A row is out after its bar has closed, by whoever's clock.
     told = Journal(lake, entry.id, entry.started_ms).since(start_ms)
     before = [link.row for link in takewhile(lambda link: link.row.seq < rows[0].seq, told)]
-    return check_parity(spec, rows, truth_panel(lake, spec, start_ms, end_ms), heard, before)
+    return truth_panel(lake, spec, start_ms, end_ms), heard, before
 
 
 def _checkable(lake: Lake, entry: Entry, from_seq: int, now_ms: int) -> list[Signal]:

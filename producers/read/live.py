@@ -73,7 +73,7 @@ def list_lives(as_json: bool) -> None:
 @options.json_option
 @options.exits
 def status(live_id: str | None, as_json: bool) -> None:
-    """Show what a live follows, what it said last, and the head of its chain.
+    """Show what a live follows, what it said last, the head of its chain, the price of waiting.
 
     Publish the head anywhere today, and you can prove tomorrow what was said until then.
 
@@ -81,18 +81,20 @@ def status(live_id: str | None, as_json: bool) -> None:
     Example:
       alphamill live status
     """
+    from alphamill.live.waited import prices_of, read_waited
     from alphamill.report.terminal.followers import (
         parity_text,
         standing_text,
         troubles,
         troubles_grid,
     )
-    from alphamill.report.terminal.live import factors_table
+    from alphamill.report.terminal.live import factors_table, waiting_view
 
     settings = options.settings()
     lake, entry, journal = one_live(settings, live_id)
     (how,) = standings_of(settings, [entry])
     head, parity = journal.head, newest_result(lake, entry.id)
+    prices = prices_of(read_waited(lake, entry.id))
     newest: dict[str, Signal] = {}
     for link in journal.read(max(0, head.rows - 4 * len(entry.spec.factors) - 16)):
         newest[link.row.factor] = link.row
@@ -106,6 +108,7 @@ def status(live_id: str | None, as_json: bool) -> None:
                 "head": head.hash,
                 "newest": said,
                 "parity": parity_of(parity),
+                "waiting_price": [asdict(price) for price in prices],
             }
         )
         return
@@ -119,6 +122,9 @@ def status(live_id: str | None, as_json: bool) -> None:
     console.print(factors_table(entry, newest))
     console.print(Text(f"{counted(head.rows, 'row')}, head {head.hash}"))
     console.print(Text(f"parity: {parity_text(parity)}"))
+    if prices:
+        console.print()
+        console.print(waiting_view(prices))
     if found := list(troubles(how)):
         console.print(troubles_grid(found))
 

@@ -20,6 +20,7 @@ from alphamill.live.choose import followed_by_hand
 from alphamill.live.follow_up import check, fetch_bars
 from alphamill.live.parity import Why
 from alphamill.live.stream import SignalStream
+from alphamill.live.waited import read_waited
 from alphamill.market import Binance
 from alphamill.redis_address import open_client
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
@@ -200,5 +201,9 @@ def test_every_bar_is_published_once_through_kills_of_followers_and_redis(
     parity, checked = check(lake, entry, now_ms)
     assert checked.rows == len(rows)
     assert parity.counts[Why.UNEXPLAINED] == 0
+    # What a killed follower had heard in its last minute is on no record, and not measured.
+    waited = {(one.bar_ms, one.factor) for one in read_waited(lake, entry.id)}
+    assert waited <= {(row.bar_time, row.factor) for row in rows}
+    assert {bar_ms for bar_ms, _ in waited} >= set(sorted(bars())[-2:])
     newest = {(row.factor, row.bar_time): row.seq for row in rows}
     assert all(parity.by_row[seq][Why.EQUAL] == len(symbols) for seq in newest.values())

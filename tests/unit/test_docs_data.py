@@ -28,6 +28,7 @@ from alphamill.live import Journal, Register
 from alphamill.live.arrival_log import ArrivalLog
 from alphamill.live.follow_up import check, keep
 from alphamill.live.parity import Parity, Why
+from alphamill.live.waited import Waited, keep_waited
 from alphamill.market import Damaged
 from alphamill.market.stream import Absent
 from alphamill.runs.library import library_key
@@ -124,6 +125,7 @@ def publish_live(lake: Lake) -> None:
     check(lake, entry, START)
     rows = [link.row for link in journal.read()]
     keep(lake, entry.id, rows, Parity(by_row={0: Counter({Why.EQUAL: 2})}))
+    keep_waited(lake, entry.id, 0, [Waited(START, "f", 200, 2, 2, True, 0, 0.0, 0.0)])
 
 
 def test_every_key_that_is_written_stands_in_the_tree(written: list[str]) -> None:

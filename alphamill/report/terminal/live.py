@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # they compute, which few of these tables need
     from alphamill.live.book import Book
     from alphamill.live.follow_up import Checked
     from alphamill.live.parity import Parity
+    from alphamill.live.waited import Price
 
 _SHOWN_SYMBOLS = 4
 _WHY = {  # by the values of parity.Why
@@ -161,6 +162,42 @@ def arrivals_view(all_bars: Lags, worst: Sequence[tuple[str, Lags]]) -> Renderab
         f"{f' Absent at first: {reasons}.' if reasons else ''}"
     )
     return NotedTable(headers, cells, notes, legend, spare=1)
+
+
+def waiting_view(prices: Sequence[Price]) -> RenderableType:
+    """How far values at moments after the bar's end stood from the final ones; of all factors
+    together, then of each where there are several.
+    """
+    headers = (
+        *("after|s after the close", ">bars", ">absent|symbols absent", ">silent|below the quorum"),
+        *(">differ|values that differ", ">gap|rank gap", ">p95|its 95th percentile"),
+        *(">moved|book held otherwise", ">p95|its 95th percentile"),
+    )
+    factors = list(dict.fromkeys(price.factor for price in prices))
+    shown = [one for one in prices if len(factors) > 2 or one.factor == ""]
+    cells = [
+        (
+            f"{number(price.after_ms / 1000, 1)} s",
+            whole(price.bars),
+            percent(price.absent_frac),
+            whole(price.silent),
+            percent(price.differ_frac),
+            number(price.rank_gap_median, 3),
+            number(price.rank_gap_p95, 3),
+            percent(price.moved_median),
+            percent(price.moved_p95),
+        )
+        for price in shown
+    ]
+    notes = [Text(price.factor[:8] or "all factors") for price in shown]
+    legend = (
+        "What waiting so long after the bar's end would have published, beside the final values; "
+        "of the newest seven days. absent: mean share of symbols; silent: bars below the quorum, "
+        "which the rest is not about; differ: of values that were there; gap: mean difference of "
+        "ranks from 0 to 1, moved: share of the book that would have been held otherwise, each "
+        "the median over bars and the 95th percentile."
+    )
+    return NotedTable(headers, cells, notes, legend, spare=0)
 
 
 def book_table(books: Sequence[Book]) -> RenderableType:

@@ -13,6 +13,7 @@ from alphamill.live.checked import summary_key
 from alphamill.live.condition import Condition, Problem
 from alphamill.live.followers import Followers, letters_key
 from alphamill.live.register import Register
+from alphamill.live.waited import Waited, keep_waited
 from alphamill.settings import Settings
 from producers.check import lives
 from producers.live import live
@@ -137,6 +138,26 @@ def test_the_newest_parity_result_is_shown(shown, tmp_path):
     text = shown("status")
     assert "99.990 % of 20,000 values equal to batch to the bit, 2 differ for a named bar" in text
     assert "0 for no known reason; checked 2024-10-04 00:00 UTC" in text
+
+
+def test_the_price_of_waiting_is_shown(shown, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    assert json.loads(shown("status", "--json"))["waiting_price"] == []
+    assert "moved" not in shown("status")
+    rows = [
+        Waited(START, factor, after_ms, 4, 3, True, 1, 0.125, 0.25)
+        for factor in ("f" * 16, "e" * 16)
+        for after_ms in (200, 2_000)
+    ]
+    keep_waited(lake, SPEC.id, 0, rows)
+    prices = json.loads(shown("status", "--json"))["waiting_price"]
+    assert [(one["factor"][:1], one["after_ms"]) for one in prices] == [
+        (factor, after_ms) for factor in ("", "f", "e") for after_ms in (200, 2_000)
+    ]
+    assert prices[0]["absent_frac"] == 0.25
+    lines = [line.split() for line in shown("status").splitlines() if line.startswith("0.2 s")]
+    figures = ["25.0", "%", "0", "33.3", "%", "0.125", "0.125", "25.0", "%", "25.0", "%"]
+    assert [line[-11:] for line in lines] == [figures] * 3
 
 
 def test_one_row_holds(shown):
