@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
+# Where it is set, as in many containers, each of hundreds of processes would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:  # one environment, and stacks that are never up side by side
 .PHONY: help demo sample pictures notebooks docs docs-serve test check bench install clean
 
