@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alphamill.bars.bars import BARS, Bars, join_bars
     from alphamill.bars.build import BarBuilder
     from alphamill.bars.day import DayOfBars, build_day
+    from alphamill.bars.flow_columns import FLOW, FlowColumn
     from alphamill.bars.order import in_order
     from alphamill.bars.parse import TradeParser, parse_trade_rows, parse_trades
     from alphamill.bars.quality import OutOfOrder, Quality
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BARS",
     "DEFAULT_IMBALANCE",
+    "FLOW",
     "Agreement",
     "BarBuilder",
     "Bars",
     "DayOfBars",
+    "FlowColumn",
     "Layout",
     "Measure",
     "OutOfOrder",

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from alphamill.bars.flow_columns import FLOW
 from alphamill.frames import KLINES, FloatArray, IntArray
 
 BoolArray = NDArray[np.bool_]
@@ -81,7 +82,11 @@ class Bars:
     def without_sides(self) -> Bars:
         """The same where takers' sides are not known: what needs them is NaN."""
         nothing = np.full(len(self), np.nan)
-        return replace(self, taker_buy_base=nothing, taker_buy_quote=nothing)
+        flow = {
+            name: nothing if FLOW[name].needs_sides else column
+            for name, column in self.flow.items()
+        }
+        return replace(self, taker_buy_base=nothing, taker_buy_quote=nothing, flow=flow)
 
     def table(self) -> pa.Table:
         """BARS, and flow columns behind them; NaN is null."""

@@ -10,6 +10,7 @@ import numpy as np
 from alphamill.bars import bars as columns
 from alphamill.bars.bars import Bars, doubles, join_bars
 from alphamill.bars.flat import time_grid, with_flat_bars
+from alphamill.bars.flow import FlowOfBars, flow_columns
 from alphamill.bars.kernels import closing
 from alphamill.bars.quality import OutOfOrder, Quality, sides_known
 from alphamill.bars.rules import Measure, Rule
@@ -25,6 +26,12 @@ _MEASURES: Final = {
 }
 _NO_IDS = np.empty(0, np.int64)
 _NO_WORDS = np.empty(0, np.uint64)
+_NO_TRADES = Trades(_NO_IDS, _NO_IDS, _NO_IDS, _NO_IDS, np.empty(0, np.bool_))
+_SUMS = [
+    word + high
+    for word in (closing.BOUGHT, closing.VOLUME, closing.BOUGHT_QUOTE, closing.QUOTE)
+    for high in (0, 1)
+]
 _EVER = (-(2**62), 2**62)
 _WORD = 2**64 - 1
 
@@ -42,6 +49,8 @@ class BarBuilder:
         base volume is contracts times this over the price, rounded to 8 decimals a row, and need
         not equal the exchange's. ValueError where it is missing.
 
+    flow: whether bars get the columns of FLOW, for which the open bar's trades are kept.
+
     Time bars without trades are flat at the close before them, with zero volumes, as the exchange
     sends them. Aggregates count where their first fill is: on spot they never cross a bar's end, on
     futures some do (see `Agreement`), and a rule by trades closes with the aggregate.
@@ -55,6 +64,7 @@ class BarBuilder:
         within_us: tuple[int, int] | None = None,
         previous_close: float | None = None,
         contract_usd: int | None = None,
+        flow: bool = False,
     ) -> None:
         if _of_contracts(layout) and not contract_usd:
             raise ValueError(
@@ -76,6 +86,7 @@ class BarBuilder:
         self._close = previous_close
         self._next_us = within_us[0] if within_us and previous_close is not None else None
         self._finished = False
+        self._flow = FlowOfBars() if flow else None
 
     @property
     def quality(self) -> Quality:
@@ -110,8 +121,8 @@ class BarBuilder:
             trades = replace(trades, quote=_base_volume(trades, self._contract_usd))
         if len(trades):
             self._stated = trades.quote is not None
-        closed = [self._pass(trades[at : at + _SLICE]) for at in range(0, len(trades), _SLICE)]
-        return join_bars(closed) if closed else self._bars(0)
+        starts = range(0, max(len(trades), 1), _SLICE)
+        return join_bars([self._pass(trades[at : at + _SLICE]) for at in starts])
 
     def finish(self, end_us: int) -> Bars:
         """What is open, and flat bars after it, up to `end_us`, before which all trades have come.
@@ -128,7 +139,10 @@ class BarBuilder:
             row[closing.COMPLETE] = self._rule.is_time and state[closing.END_US] <= end_us
             self._row_sums[0] = self._sums
             n = 1
-        return self._filled(self._bars(n), min(end_us, int(self._bounds[1])))
+        figures = None
+        if self._flow is not None:
+            figures = self._flow.add(_NO_TRADES, np.zeros(n, np.int64), self._spans_s(n))
+        return self._filled(self._bars(n, figures), min(end_us, int(self._bounds[1])))
 
     def _need(self, stated: bool) -> columns.WordArray:
         """The threshold in the units of its sum, in two words."""
@@ -163,9 +177,20 @@ class BarBuilder:
         if broken >= 0:
             before, after = int(self._state[closing.SEEN_ID]), int(trades.id[broken])
             raise OutOfOrder(f"trade {after} comes after trade {before}")
-        return self._filled(self._bars(n))
+        figures = None
+        if self._flow is not None:
+            counted = trades[kept == 1]
+            figures = self._flow.add(
+                counted, self._rows[:n, closing.ROW_END].copy(), self._spans_s(n)
+            )
+        return self._filled(self._bars(n, figures))
 
-    def _bars(self, n: int) -> Bars:
+    def _spans_s(self, n: int) -> FloatArray:
+        """How long the first `n` rows of what closed are, in seconds."""
+        ends = self._rows[:n, closing.END_US if self._rule.is_time else closing.LAST_US]
+        return (ends - self._rows[:n, closing.OPEN_US]) / 1e6
+
+    def _bars(self, n: int, figures: FloatArray | None = None) -> Bars:
         """The first `n` rows of what closed, flat bars between them."""
         rows, sums = self._rows[:n], self._row_sums[:n]
         known = rows[:, closing.EMPTY] == 0
@@ -176,7 +201,7 @@ class BarBuilder:
         def volume(word: int, decimals: int) -> FloatArray:
             return np.where(known, doubles(sums[:, word], sums[:, word + 1], decimals), np.nan)
 
-        quote_decimals = _quote_decimals(self._stated)
+        decimals = (DECIMALS, _quote_decimals(self._stated))
         ends = rows[:, closing.END_US] - 1000 if self._rule.is_time else rows[:, closing.LAST_US]
         return Bars(
             open_time_us=rows[:, closing.OPEN_US].copy(),
@@ -186,13 +211,14 @@ class BarBuilder:
             low=price(closing.LOW),
             close=price(closing.CLOSE),
             volume=volume(closing.VOLUME, DECIMALS),
-            quote_volume=volume(closing.QUOTE, quote_decimals),
+            quote_volume=volume(closing.QUOTE, decimals[1]),
             trades=rows[:, closing.TRADES].copy(),
             taker_buy_base=volume(closing.BOUGHT, DECIMALS),
-            taker_buy_quote=volume(closing.BOUGHT_QUOTE, quote_decimals),
+            taker_buy_quote=volume(closing.BOUGHT_QUOTE, decimals[1]),
             first_id=rows[:, closing.FIRST_ID].copy(),
             last_id=rows[:, closing.LAST_ID].copy(),
             complete=rows[:, closing.COMPLETE] == 1,
+            flow={} if figures is None else flow_columns(figures, sums[:, _SUMS], decimals, known),
         )
 
     def _filled(self, bars: Bars, end_us: int | None = None) -> Bars:

@@ -31,6 +31,7 @@ def build_day(
     end_us: int | None = None,
     previous_close: float | None = None,
     contract_usd: int | None = None,
+    flow: bool = False,
 ) -> DayOfBars:
     """Bars of the day that begins at `day_us`; trades of other days are left out.
 
@@ -45,7 +46,12 @@ def build_day(
 
     def built(pieces: Iterable[Trades]) -> DayOfBars:
         builder = BarBuilder(
-            rule, layout, within_us=within, previous_close=previous_close, contract_usd=contract_usd
+            rule,
+            layout,
+            within_us=within,
+            previous_close=previous_close,
+            contract_usd=contract_usd,
+            flow=flow,
         )
         closed = [builder.add(piece) for piece in pieces]
         bars = join_bars([*closed, builder.finish(within[1] if end_us is None else end_us)])

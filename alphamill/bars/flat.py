@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphamill.bars.bars import Bars
+from alphamill.bars.flow_columns import FLOW
 from alphamill.frames import FloatArray, IntArray
 
 DAY_US = 86_400_000_000
@@ -68,4 +69,5 @@ def with_flat_bars(bars: Bars, opens: IntArray, length_us: int, previous: float 
         first_id=put(bars.first_id, -1),
         last_id=put(bars.last_id, -1),
         complete=put(bars.complete, 1),
+        flow={name: put(values, FLOW[name].of_silence) for name, values in bars.flow.items()},
     )
