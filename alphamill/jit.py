@@ -109,3 +109,11 @@ def inline(function: F) -> F:
         function
     )
     return cast("F", _shared(compiled))
+
+
+def fused(function: F) -> F:
+    """A small step whose code becomes part of its caller's, since a call costs as much."""
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(
+        function
+    )
+    return cast("F", _shared(compiled))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alphamill.bars.day import DayOfBars, build_day
     from alphamill.bars.flow_columns import FLOW, FlowColumn
     from alphamill.bars.order import in_order
-    from alphamill.bars.parse import TradeParser, parse_trade_rows, parse_trades
+    from alphamill.bars.parse import TradeParser, parse_trade_rows, parse_trades, read_trades
     from alphamill.bars.quality import OutOfOrder, Quality
     from alphamill.bars.rules import DEFAULT_IMBALANCE, Measure, Rule, RuleError, parse_rule
     from alphamill.bars.trades import Layout, Trades, TradeSource, join
@@ -47,6 +47,7 @@ __all__ = [
     "parse_rule",
     "parse_trade_rows",
     "parse_trades",
+    "read_trades",
 ]
 
 export_on_demand(__name__)

@@ -54,6 +54,7 @@ class FlowOfBars:
         ordered = whole.sizes[: ends[-1]].copy()
         for start, stop in _pairs(ends):
             ordered[start:stop].sort()
+        longest = int(np.diff(ends, prepend=0).max())
         kernels.flow_figures(
             ends,
             spans_s,
@@ -64,6 +65,8 @@ class FlowOfBars:
             whole.sides,
             whole.fills,
             ordered,
+            np.empty((5, longest)),
+            np.empty(longest, np.int64),
             out,
         )
         names = _Held.__slots__
@@ -87,8 +90,8 @@ def _columns(trades: Trades) -> _Held:
         fills = np.ones(len(trades), np.int64)
     else:
         fills = trades.last_id - trades.first_id + 1
-    sides = trades.is_buyer_maker.view(np.uint8)
-    return _Held(trades.time_us, prices, sizes, values, sides, fills)
+    sides = trades.is_buyer_maker.astype(np.uint8)
+    return _Held(trades.time_us.copy(), prices, sizes, values, sides, fills)
 
 
 def _joined(pieces: list[_Held]) -> _Held:

@@ -46,7 +46,7 @@ def _smallest(
         if last is not None:
             wanted &= inside.id <= last
         if wanted.any():
-            held.append(inside if wanted.all() else inside[wanted])
+            held.append(inside[wanted])  # a copy: a parser's pieces are overwritten
             n += len(held[-1])
         if n > 2 * most:
             whole = join(held)

@@ -98,6 +98,11 @@ class Trades:
         return {name: column for name, column in found if column is not None}
 
 
+def copied(piece: Trades) -> Trades:
+    """The same in memory of its own."""
+    return piece[np.arange(len(piece))]
+
+
 def join(pieces: list[Trades]) -> Trades:
     """One piece of several of one layout, at least one; decimals become the fewest among them.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alphamill.bars.kernels.words import high_product
 from alphamill.frames import IntArray
-from alphamill.jit import inline, kernel
+from alphamill.jit import fused, kernel
 
 ByteArray = NDArray[np.uint8]
 WordArray = NDArray[np.uint64]
@@ -66,7 +66,7 @@ _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 
 
-@inline
+@fused
 def _reached(low: np.uint64, high: np.uint64, signed: bool, need: WordArray) -> bool:
     """Whether a sum, or its magnitude, is at the threshold."""
     if signed and high >> np.uint64(63):
@@ -76,6 +76,26 @@ def _reached(low: np.uint64, high: np.uint64, signed: bool, need: WordArray) -> 
             high += _ONE
     reached: bool = high > need[1] or (high == need[1] and low >= need[0])
     return reached
+
+
+@fused
+def _note_last(
+    state: IntArray,
+    last: int,
+    ids: IntArray,
+    times: IntArray,
+    prices: IntArray,
+    quantities: WordArray,
+    per_quantity: np.uint64,
+) -> None:
+    """Write down the last trade that counts; one of an earlier piece is."""
+    if last != NONE:
+        state[LAST_US] = times[last]
+        state[LAST_ID] = ids[last]
+        state[CLOSE] = prices[last]
+        state[SEEN_US] = times[last]
+        state[SEEN_PRICE] = prices[last]
+        state[SEEN_QUANTITY] = np.int64(quantities[last] * per_quantity)
 
 
 @kernel
@@ -126,10 +146,14 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
     seen_id = state[SEEN_ID]
     sold = 0
     broken = NONE
+    first_us, end_of_all_us = bounds[0], bounds[1]
+    by_time = measure == BY_TIME
+    open_us = state[OPEN_US]
+    last = NONE  # the last trade of this piece that counts
     for i in range(n + 1):
         if i < n:
             time = times[i]
-            if time < bounds[0] or time >= bounds[1]:
+            if time < first_us or time >= end_of_all_us:
                 state[N_OUTSIDE] += 1
                 kept[i] = 0
                 continue
@@ -140,6 +164,7 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
                     broken = i
                     break
                 state[N_DUPLICATES] += 1
+                _note_last(state, last, ids, times, prices, quantities, per_quantity)
                 same = (
                     time == state[SEEN_US]
                     and prices[i] == state[SEEN_PRICE]
@@ -157,12 +182,13 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
                 continue
             kept[i] = 1
         if opened and (due or (i < n and time >= end_us)):
+            _note_last(state, last, ids, times, prices, quantities, per_quantity)
             for k in range(BAR_WORDS):
                 rows[n_rows, k] = state[k]
             rows[n_rows, HIGH] = high
             rows[n_rows, LOW] = low
             rows[n_rows, TRADES] = trades
-            rows[n_rows, COMPLETE] = 1 if due or measure == BY_TIME else 0
+            rows[n_rows, COMPLETE] = 1 if due or by_time else 0
             rows[n_rows, ROW_END] = n_kept
             row_sums[n_rows, VOLUME], row_sums[n_rows, VOLUME + 1] = v0, v1
             row_sums[n_rows, QUOTE], row_sums[n_rows, QUOTE + 1] = q0, q1
@@ -177,7 +203,7 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
         if not opened:
             opened = True
             day_us = time - time % DAY_US
-            if measure == BY_TIME:
+            if by_time:
                 state[OPEN_US] = day_us + (time - day_us) // length_us * length_us
                 end_us = min(state[OPEN_US] + length_us, day_us + DAY_US)
             else:
@@ -186,12 +212,13 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
             state[END_US] = end_us
             state[FIRST_ID] = identity
             state[OPEN] = price
+            open_us = state[OPEN_US]
             state[EMPTY] = 0
             high = price
             low = price
             trades = 0
             v0 = v1 = q0 = q1 = b0 = b1 = c0 = c1 = s0 = s1 = _ZERO
-        elif time < state[OPEN_US]:
+        elif time < open_us:
             state[N_LATE] += 1
         if seen_id != NONE:
             state[N_ABSENT] += identity - seen_id - 1
@@ -230,18 +257,13 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
         q1 += p1 + np.uint64(q0 < p0)
         maker = sides[i]
         sold += maker
-        if not maker:
-            b0 += u0
-            b1 += u1 + np.uint64(b0 < u0)
-            c0 += p0
-            c1 += p1 + np.uint64(c0 < p0)
-        state[LAST_US] = time
-        state[LAST_ID] = identity
-        state[CLOSE] = price
-        state[SEEN_US] = time
-        state[SEEN_PRICE] = price
-        state[SEEN_QUANTITY] = np.int64(u0)
-        if measure != BY_TIME:
+        taken = np.uint64(maker) - _ONE  # all bits where the taker bought: no branch to guess
+        b0 += u0 & taken
+        b1 += (u1 & taken) + np.uint64(b0 < (u0 & taken))
+        c0 += p0 & taken
+        c1 += (p1 & taken) + np.uint64(c0 < (p0 & taken))
+        last = i
+        if not by_time:
             w0, w1 = np.uint64(fills), _ZERO
             if measure == BY_VOLUME:
                 w0, w1 = u0, u1
@@ -255,6 +277,7 @@ def close_bars(  # noqa: C901, PLR0912, PLR0915  one pass, its sums in registers
                 s0 += w0
                 s1 += w1 + np.uint64(s0 < w0)
             due = _reached(s0, s1, signed, need)
+    _note_last(state, last, ids, times, prices, quantities, per_quantity)
     sums[VOLUME], sums[VOLUME + 1], sums[QUOTE], sums[QUOTE + 1] = v0, v1, q0, q1
     sums[BOUGHT], sums[BOUGHT + 1] = b0, b1
     sums[BOUGHT_QUOTE], sums[BOUGHT_QUOTE + 1] = c0, c1

@@ -46,24 +46,37 @@ def _quantile(ordered: FloatArray, share: float) -> float:
 
 
 @inline
-def _slope(values: FloatArray, x: FloatArray) -> float:
-    """Of a regression of values on x with an intercept; NaN where x is constant."""
-    n = values.size
-    if n < 2 or x.min() == x.max():
+def _slope(values: FloatArray, v: int, x: FloatArray, at: int, n: int) -> float:
+    """Of values[v : v + n] regressed on x[at : at + n] with an intercept; NaN where x is constant.
+
+    Pairs are n; a regression of fewer than two is none.
+    """
+    mean_v, mean_x, alike = 0.0, 0.0, True
+    for i in range(n):
+        mean_v += values[v + i]
+        mean_x += x[at + i]
+        alike &= x[at + i] == x[at]
+    if alike:
         return np.nan
-    mean_r, mean_x = values.sum() / n, x.sum() / n
+    mean_v /= n
+    mean_x /= n
     below, above = 0.0, 0.0
     for i in range(n):
-        below += (x[i] - mean_x) ** 2
-        above += (x[i] - mean_x) * (values[i] - mean_r)
+        below += (x[at + i] - mean_x) ** 2
+        above += (x[at + i] - mean_x) * (values[v + i] - mean_v)
     return above / below
 
 
 @inline
-def _serial_covariance(x: FloatArray) -> float:
-    """Of each value with the one before, about the means of either; divided by pairs less one."""
-    pairs = x.size - 1
-    mean_a, mean_b = x[:-1].sum() / pairs, x[1:].sum() / pairs
+def _serial_covariance(x: FloatArray, n: int) -> float:
+    """Of each of x[:n] with the one before, about the means of either; over pairs less one."""
+    pairs = n - 1
+    mean_a, mean_b = 0.0, 0.0
+    for i in range(pairs):
+        mean_a += x[i]
+        mean_b += x[i + 1]
+    mean_a /= pairs
+    mean_b /= pairs
     total = 0.0
     for i in range(pairs):
         total += (x[i] - mean_a) * (x[i + 1] - mean_b)
@@ -71,35 +84,38 @@ def _serial_covariance(x: FloatArray) -> float:
 
 
 @inline
-def _bucket_imbalance(sizes: FloatArray, signs: FloatArray, total: float) -> float:
+def _bucket_imbalance(
+    sizes: FloatArray, sides: ByteArray, start: int, stop: int, total: float
+) -> float:
     """Sum over buckets of equal volume of |bought - sold|, over the volume."""
     bucket = total / BUCKETS
     filled, balance, sum_ = 0.0, 0.0, 0.0
-    for i in range(sizes.size):
+    for i in range(start, stop):
         rest = sizes[i]
+        sign = -1.0 if sides[i] else 1.0
         while filled + rest >= bucket:
             part = bucket - filled
-            sum_ += abs(balance + signs[i] * part)
+            sum_ += abs(balance + sign * part)
             rest -= part
             filled, balance = 0.0, 0.0
-        balance += signs[i] * rest
+        balance += sign * rest
         filled += rest
     return min((sum_ + abs(balance)) / total, 1.0)
 
 
 @inline
-def _variation(x: FloatArray) -> float:
-    """Standard deviation (ddof 0) over mean, of values above 0."""
-    mean = x.sum() / x.size
+def _variation(times: IntArray, m: int) -> float:
+    """Standard deviation (ddof 0) over mean of the gaps between the first m, ascending."""
+    mean = (times[m - 1] - times[0]) / (m - 1)
     total = 0.0
-    for i in range(x.size):
-        total += (x[i] - mean) ** 2
-    variation: float = np.sqrt(total / x.size) / mean
+    for i in range(m - 1):
+        total += (times[i + 1] - times[i] - mean) ** 2
+    variation: float = np.sqrt(total / (m - 1)) / mean
     return variation
 
 
 @kernel
-def flow_figures(  # noqa: C901, PLR0915  all figures of a bar, while its trades are near
+def flow_figures(  # noqa: C901, PLR0912, PLR0915  all figures of a bar, while its trades are near
     stops: IntArray,
     spans_s: FloatArray,
     times: IntArray,
@@ -109,38 +125,42 @@ def flow_figures(  # noqa: C901, PLR0915  all figures of a bar, while its trades
     sides: ByteArray,
     fills: IntArray,
     ordered: FloatArray,
+    room: FloatArray,
+    moments: IntArray,
     out: FloatArray,
 ) -> None:
     """Figures (bars, N_FIGURES) of bars that end before the trades `stops`, each of one or more.
 
-    sides: 1 where the taker sold. ordered: the sizes of each bar in ascending order. What is made
-    of returns, flows and waiting times takes trades of one time as one, at their last price.
+    sides: 1 where the taker sold. ordered: the sizes of each bar in ascending order. room: (5,
+    trades of the longest bar), and moments, of as many: to be written over. What is made of
+    returns, flows and waiting times takes trades of one time as one, at their last price.
     """
+    # Of the trades of one time.
+    price, flow, root, side, returns = room[0], room[1], room[2], room[3], room[4]
     start = 0
     for bar in range(stops.size):
         stop = stops[bar]
         n = stop - start
         own = out[bar]
-        own[:] = np.nan
-        sign = np.empty(n)
-        # of the trades of one time
-        price, flow, root, moment = np.empty(n), np.zeros(n), np.zeros(n), np.empty(n)
+        for k in range(N_FIGURES):
+            own[k] = np.nan
         bought, counted, volume, traded, squares = 0, 0, 0.0, 0.0, 0.0
         m = 0
         for i in range(n):
             at = start + i
-            sign[i] = -1.0 if sides[at] else 1.0
+            sign = -1.0 if sides[at] else 1.0
             counted += fills[at]
             bought += 0 if sides[at] else fills[at]
             volume += sizes[at]
             traded += values[at]
             squares += sizes[at] ** 2
             if i == 0 or times[at] != times[at - 1]:
+                flow[m], root[m] = 0.0, 0.0
                 m += 1
             price[m - 1] = prices[at]
-            flow[m - 1] += sign[i] * values[at]
-            root[m - 1] += sign[i] * np.sqrt(values[at])
-            moment[m - 1] = (times[at] - times[start]) / 1e6
+            flow[m - 1] += sign * values[at]
+            root[m - 1] += sign * np.sqrt(values[at])
+            moments[m - 1] = times[at]
         sorted_ = ordered[start:stop]
         own[TRADE_IMBALANCE] = (2 * bought - counted) / counted
         own[SIZE_MEDIAN] = _quantile(sorted_, 0.5)
@@ -150,12 +170,17 @@ def flow_figures(  # noqa: C901, PLR0915  all figures of a bar, while its trades
         if spans_s[bar] > 0:
             own[ARRIVAL_RATE] = counted / spans_s[bar]
         if volume > 0:
-            own[TOP_DECILE_SHARE] = min(sorted_[n - (n + 9) // 10 :].sum() / volume, 1.0)
+            largest = 0.0
+            for i in range(n - (n + 9) // 10, n):
+                largest += sorted_[i]
+            own[TOP_DECILE_SHARE] = min(largest / volume, 1.0)
             own[SIZE_HHI] = min(squares / volume**2, 1.0)
-            own[AMIHUD] = abs(np.log(prices[stop - 1] / prices[start])) / traded
+            if traded > 0:
+                own[AMIHUD] = abs(np.log(prices[stop - 1] / prices[start])) / traded
             if n >= BUCKETS:
-                own[VPIN] = _bucket_imbalance(sizes[start:stop], sign, volume)
-        returns = np.zeros(m - 1)
+                own[VPIN] = _bucket_imbalance(sizes, sides, start, stop, volume)
+        for i in range(m):
+            side[i] = 1.0 if flow[i] > 0 else -1.0 if flow[i] < 0 else 0.0
         own[REALISED_VARIANCE], own[DOWN_VARIANCE], own[BIPOWER_VARIATION] = 0.0, 0.0, 0.0
         for i in range(m - 1):
             returns[i] = np.log1p((price[i + 1] - price[i]) / price[i])
@@ -164,12 +189,13 @@ def flow_figures(  # noqa: C901, PLR0915  all figures of a bar, while its trades
             if i:
                 own[BIPOWER_VARIATION] += abs(returns[i] * returns[i - 1]) * np.pi / 2
         if m >= 3:
-            own[KYLE_LAMBDA] = _slope(returns, flow[1:m])
-            own[HASBROUCK_LAMBDA] = _slope(returns, root[1:m])
-            own[SIGN_AUTOCORRELATION] = _slope(np.sign(flow[1:m]), np.sign(flow[: m - 1]))
-            own[DURATION_CV] = _variation(np.diff(moment[:m]))
+            own[KYLE_LAMBDA] = _slope(returns, 0, flow, 1, m - 1)
+            own[HASBROUCK_LAMBDA] = _slope(returns, 0, root, 1, m - 1)
+            own[SIGN_AUTOCORRELATION] = _slope(side, 1, side, 0, m - 1)
+            if moments[m - 1] > moments[0]:
+                own[DURATION_CV] = _variation(moments, m)
         if m >= 4:
-            covariance = _serial_covariance(returns)
+            covariance = _serial_covariance(returns, m - 1)
             if abs(covariance) <= _NOISE * own[REALISED_VARIANCE] / (m - 1):
                 covariance = 0.0
             if covariance <= 0:

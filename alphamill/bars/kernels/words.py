@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from alphamill.jit import inline
+from alphamill.jit import fused
 
 _WORD = ir.IntType(64)
 _LONG = ir.IntType(128)
@@ -54,7 +54,7 @@ trailing_zeros: Callable[..., Any] = intrinsic(_trailing_zeros)
 high_product: Callable[..., Any] = intrinsic(_high_product)
 
 
-@inline
+@fused
 def eight_digits(digits: np.uint64) -> np.uint64:
     """The number of eight digits (0 to 9, not text), the first one in the lowest byte."""
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8))

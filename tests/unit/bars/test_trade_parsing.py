@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphamill.bars import TradeParser, join, parse_trade_rows, parse_trades
+from alphamill.bars import TradeParser, join, parse_trade_rows, parse_trades, read_trades
+from alphamill.bars.trades import copied
 from tests.unit.bars.conftest import COIN_M, SPOT, SPOT_AGGREGATES, USD_M, USD_M_AGGREGATES, printed
 
 SPOT_ROW = b"3735683259,61837.63000000,0.02000000,1236.75260000,1723161255342,True,True\n"
@@ -69,20 +70,23 @@ def test_header_line_ends_quotes_and_the_last_line_make_no_difference(end, last,
     assert columns(found) == columns(parse_trades(SPOT_ROW * 3, SPOT))
 
 
-def test_a_header_may_name_its_columns_in_another_order():
-    text = b"\xef\xbb\xbfis_buyer_maker,transact_time,last_trade_id,first_trade_id,quantity,"
-    text += b"price,agg_trade_id,x\n"
-    text += b"true,1682899200101,3643221428,3643221425,0.639,29223.0,1715206948,?\n"
-    plain = b"1715206948,29223.0,0.639,3643221425,3643221428,1682899200101,true\n"
-    assert columns(parse_trades(text, USD_M_AGGREGATES)) == columns(
-        parse_trades(plain, USD_M_AGGREGATES)
-    )
+def test_a_header_is_read_and_not_only_skipped():
+    row = b"1715206948,29223.0,0.639,3643221425,3643221428,1682899200101,true"
+    head = b"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
+    plain = columns(parse_trades(row + b"\n", USD_M_AGGREGATES))
+    assert columns(parse_trades(head + b"\n" + row, USD_M_AGGREGATES)) == plain
+    more = b"\xef\xbb\xbf" + head + b",nq,x\n" + row + b",0.639,?\n"  # what is new is passed over
+    assert columns(parse_trades(more, USD_M_AGGREGATES)) == plain
+    with pytest.raises(ValueError, match="in the header 'price' stands where quantity belongs"):
+        parse_trades(head.replace(b"quantity", b"price") + b"\n" + row, USD_M_AGGREGATES)
+    with pytest.raises(ValueError, match="in the header nothing stands where first belongs"):
+        parse_trades(b"a,p,q\n", USD_M_AGGREGATES)
 
 
 def test_microseconds_are_told_by_value():
     row = SPOT_ROW.replace(b"1723161255342", b"1735689600000001")
     assert parse_trades(row, SPOT).time_us.tolist() == [1735689600000001]
-    with pytest.raises(ValueError, match="mix times in ms and in us"):
+    with pytest.raises(ValueError, match="times in ms and in us stand mixed behind line"):
         parse_trades(SPOT_ROW + row, SPOT)
 
 
@@ -94,6 +98,7 @@ def test_numbers_are_exact_in_every_spelling():
     assert price("0.00000001") == 1
     assert price("92233720367.99999999") == 9223372036799999999
     assert price("7e-05") == price("0.00007") == 7000
+    assert price("100") == price("100.") == 100 * E8
     assert price("1.25E+2") == price("125.0000000000") == 125 * E8
 
 
@@ -130,11 +135,9 @@ def test_a_quantity_beyond_64_bits_has_fewer_decimals_and_loses_nothing():
         (SPOT_ROW * 2 + b"1,2,3\n", "line 3 ends after 3 of 7 columns"),
         (SPOT_ROW + b"37356832", r"line 2 ends after 1 of 7 columns.*the file may be cut off"),
         (SPOT_ROW + b"1,2,3,4,5,Tr", r"'Tr' is no boolean.*the file may be cut off"),
-        (
-            b"id,price,foo\n",
-            "line 1: the header 'id,price,foo' has no column for quantity, side, t",
-        ),
-        (b"id,id,price,qty,time,m\n", "names a column twice"),
+        (b"id,price,foo\n", "line 1: in the header 'foo' stands where quantity belongs"),
+        (SPOT_ROW + b"7" * 5000, "a line is longer than 4096 bytes"),
+        (b"7" * 5000, "a line is longer than 4096 bytes"),
         (b"\x00\x01\xff\n", "line 1 has 1 columns"),
     ],
 )
@@ -144,7 +147,7 @@ def test_what_is_no_row_is_told_by_line_and_column(text, said):
 
 
 def test_an_empty_file_is_no_trades():
-    for text in (b"", b"\n", b"id,price,qty,time,is_buyer_maker\r\n"):
+    for text in (b"", b"\n", b"id,price,qty,quote_qty,time,is_buyer_maker\r\n"):
         assert len(parse_trades(text, SPOT)) == 0
 
 
@@ -162,6 +165,9 @@ def test_cuts_anywhere_make_no_difference(file):
         ends = itertools.pairwise([0, *sorted(places), len(file)])
         pieces = [parser.add(file[start:end]) for start, end in ends]
         assert columns(join([*pieces, parser.finish()])) == whole
+        ends = itertools.pairwise([0, *sorted(places), len(file)])
+        streamed = read_trades((file[start:end] for start, end in ends), SPOT)
+        assert columns(join([copied(piece) for piece in streamed])) == whole
 
     cut()
     parser = TradeParser(SPOT)
