@@ -4,6 +4,8 @@ fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_sc
 -> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
 -> verify -> publish; on futures funding (symbol) and what is asked for beside it -> panel
 
+Beside it bars (symbol x day) of trades.
+
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
 """
@@ -13,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from alphamill.frames import METRICS_FROM, Interval, TimeRange, Wide
-from alphamill.grid import floor_ms
+from alphamill.grid import DAY_MS, floor_ms
 from alphamill.jobs import (
+    BarsJob,
     EvaluateJob,
     FeaturesJob,
     FetchJob,
@@ -47,6 +50,8 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     """All jobs of a run, each after those that it waits for. Pure: equal specs, equal plans."""
     if spec.verify_frac:
         return _reverified(spec)
+    if spec.kind is RunKind.BARS:
+        return list(_bars(spec))
     jobs = list(_market_data(spec))
     if spec.kind is RunKind.FEATURES:
         return jobs
@@ -102,6 +107,15 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
                     after=[job.id for job in fetches],
                     goal=spec.kind is RunKind.FEATURES,
                 )
+
+
+def _bars(spec: RunSpec) -> Iterator[JobSpec]:
+    """A job a symbol and day, from midnight on; every rule begins anew there."""
+    for symbol in spec.symbols:
+        for start_ms in range(spec.start_ms // DAY_MS * DAY_MS, spec.end_ms, DAY_MS):
+            end_ms = min(start_ms + DAY_MS, spec.end_ms)
+            asked = spec.rule, spec.trades, start_ms, end_ms, spec.keep_trades
+            yield _job(BarsJob(spec.market, symbol, *asked), goal=True)
 
 
 def _bars_of(spec: RunSpec, interval: Interval) -> TimeRange:

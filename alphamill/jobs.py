@@ -151,6 +151,19 @@ class ReverifyJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class BarsJob(Message):
+    """Bars of one rule, made of the trades of one UTC day from its midnight on."""
+
+    market: Market
+    symbol: str
+    rule: str  # as `bars.Rule.text` spells it: "1000t"
+    source: str  # what they are made of: "trades" or "aggTrades"
+    start_ms: int  # UTC epoch milliseconds, a midnight
+    end_ms: int  # excluded; of a day that is not over, what has passed
+    keep_trades: bool = False  # put the trades into the lake too
+
+
+@dataclass(frozen=True, slots=True)
 class FeaturesJob(Message):
     """Indicators of one symbol over a range of bars."""
 
@@ -235,6 +248,7 @@ class RunKind(StrEnum):
     """What a producer may submit."""
 
     FETCH = "fetch"
+    BARS = "bars"
     FEATURES = "features"
     MINE = "mine"
     EVALUATE = "evaluate"
@@ -244,11 +258,11 @@ class RunKind(StrEnum):
 class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
 
-    kind: RunKind  # fetch, features, mine or evaluate
+    kind: RunKind  # fetch, bars, features, mine or evaluate
     lake: str  # where it writes: a folder or s3://bucket/prefix
     market: Market  # spot, um or cm
     symbols: tuple[str, ...]  # as the exchange spells them
-    intervals: tuple[Interval, ...]  # of the bars
+    intervals: tuple[Interval, ...]  # of the bars; none of a BARS run, which has a rule
     start_ms: int  # UTC epoch milliseconds, included
     end_ms: int  # excluded
     rounds: int = 2  # of model calls
@@ -270,6 +284,9 @@ class RunSpec(Message):
     gates: GateThresholds = GateThresholds()  # likewise
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
     wide: tuple[Wide, ...] = ()  # what its panels have beside bars, on futures
+    rule: str = ""  # BARS: what closes a bar, as `bars.Rule.text` spells it
+    trades: str = ""  # BARS: what they are made of, "trades" or "aggTrades"
+    keep_trades: bool = False  # BARS: put those into the lake too
     salt: str = ""  # set to ask for the same thing again
 
     @property
@@ -292,7 +309,7 @@ class RunSpec(Message):
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values; without what later versions added, the same, and so the same id."""
         message = Message.to_message(self)
-        for name in ("horizons_bars", "wide"):
+        for name in ("horizons_bars", "wide", "rule", "trades", "keep_trades"):
             if not message[name]:
                 del message[name]
         return message

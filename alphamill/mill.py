@@ -32,8 +32,10 @@ from alphamill.market import (
     FakeExchange,
     FakeFunding,
     FakeMetrics,
+    FakeTrades,
     FundingExchange,
     MetricsExchange,
+    TradeExchange,
 )
 from alphamill.market.exchange import KlineSource
 from alphamill.runs.builds import Share
@@ -99,6 +101,9 @@ class InProcess:
 
     def metrics(self, _market: Market) -> MetricsExchange:
         return self.figures
+
+    def trades(self, _market: Market) -> TradeExchange:
+        return FakeTrades(self.clock)
 
     def archive(self, _market: Market) -> None:
         return None

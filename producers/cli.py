@@ -27,6 +27,7 @@ COMMANDS = {
     "flower": ("producers.run.pools", "flower", "Run"),
     "metrics": ("producers.run.metrics", "metrics", "Run"),
     "fetch": ("producers.fetch", "fetch", "Submit"),
+    "bars": ("producers.bars", "bars", "Submit"),
     "features": ("producers.features", "features", "Submit"),
     "mine": ("producers.mine", "mine", "Submit"),
     "evaluate": ("producers.evaluate", "evaluate", "Submit"),

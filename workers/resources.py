@@ -34,7 +34,14 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
-from alphamill.market import Archive, Binance, BinanceFunding, BinanceMetrics, BinancePrices
+from alphamill.market import (
+    Archive,
+    Binance,
+    BinanceFunding,
+    BinanceMetrics,
+    BinancePrices,
+    BinanceTrades,
+)
 from alphamill.market.klines.of import PRICES_OF
 from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
@@ -150,6 +157,10 @@ class Resources:
             found = BinanceMetrics(self.exchange(market), market, gate)
             found = self._metrics.setdefault(market, found)
         return found
+
+    def trades(self, market: Market) -> BinanceTrades:
+        """Past trades of a market: its client, under the market's own limit."""
+        return BinanceTrades(self.exchange(market), market)
 
     def archive(self, market: Market) -> Archive | None:
         """The archive of a market, if it is to be used."""

@@ -269,6 +269,8 @@ def content_hash(table: pa.Table) -> str:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_boolean(kind):
+        return pa.uint8()
     return pa.int64() if pa.types.is_timestamp(kind) else kind
 
 

@@ -106,8 +106,8 @@ class Lake:
         """Remove a file, if it is there."""
         self._files.delete(checked_key(key))
 
-    def write_bytes(self, key: str, data: bytes) -> None:
-        """Write a small artefact: JSON, a report."""
+    def write_bytes(self, key: str, data: bytes | pa.Buffer) -> None:
+        """Write a small artefact: JSON, a report; or a file that was made on the disk."""
         self._to_write().write(checked_key(key), data)
 
     def read_bytes(self, key: str) -> bytes:

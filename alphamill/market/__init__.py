@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from alphamill.market.metrics.api import BinanceMetrics
     from alphamill.market.metrics.archive_file import MetricsFile
     from alphamill.market.metrics.history import MetricsArchive, MetricsExchange, MetricsHistory
+    from alphamill.market.trades.api import BinanceTrades, TradeExchange
+    from alphamill.market.trades.memory import FakeTrades
 
 __all__ = [
     "SETTLE_MS",
@@ -30,12 +32,14 @@ __all__ = [
     "BinanceFunding",
     "BinanceMetrics",
     "BinancePrices",
+    "BinanceTrades",
     "Damaged",
     "Exchange",
     "FakeArchive",
     "FakeExchange",
     "FakeFunding",
     "FakeMetrics",
+    "FakeTrades",
     "FetchedPart",
     "FundingArchive",
     "FundingExchange",
@@ -51,6 +55,7 @@ __all__ = [
     "MetricsHistory",
     "RequestGate",
     "SymbolInfo",
+    "TradeExchange",
     "confirmed_klines",
     "find_gaps",
     "find_halts",

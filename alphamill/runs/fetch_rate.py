@@ -18,7 +18,7 @@ from alphamill.runs.under_way import job_totals
 from alphamill.settings import Settings
 from alphamill.usage.bars import BarCounters, Landed
 
-_STAGES = ("fetch", "funding", "wide", "reverify", "recheck")
+_STAGES = ("fetch", "funding", "wide", "reverify", "recheck", "bars")
 _WINDOW_S = 30.0  # a rate over less jumps; over more it lags
 _WEIGHT_LIMIT = 1200  # a minute's, where the exchange has not stated it yet
 

@@ -17,6 +17,7 @@ from alphamill.errors import GiveUp
 from alphamill.frames import TimeRange
 from alphamill.lake import AnySeries, Lake, MonthFacts
 from alphamill.lake.coverage import extend, still_wanted
+from alphamill.lake.days import DaySeries
 from alphamill.market import Damaged, FetchedPart
 
 _FOLDER = "quarantine"
@@ -82,7 +83,9 @@ def bring(
     return brought
 
 
-def keep_damaged(lake: Lake, series: AnySeries, damaged: Sequence[Damaged], found_ms: int) -> None:
+def keep_damaged(
+    lake: Lake, series: AnySeries | DaySeries, damaged: Sequence[Damaged], found_ms: int
+) -> None:
     """Write each file's bytes and the reason; the latest finding of one name stays."""
     folder = series.folder(_FOLDER)
     for file in damaged:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alphamill.llm.messages import Message as ChatMessage
     from alphamill.market import Archive, Exchange, FundingExchange, MetricsExchange
     from alphamill.market.exchange import KlineSource
+    from alphamill.market.trades.api import TradeExchange
     from alphamill.runs.builds import Share
     from alphamill.runs.failures import Unasked
     from alphamill.runs.schemas import RunDeps
@@ -54,6 +55,7 @@ class Resources(Protocol):
     def funding(self, market: Market) -> FundingExchange: ...
     def prices(self, market: Market, kind: Wide) -> KlineSource: ...
     def metrics(self, market: Market) -> MetricsExchange: ...
+    def trades(self, market: Market) -> TradeExchange: ...
     def archive(self, market: Market) -> Archive | None: ...
     def age_s(self, run_id: str) -> float: ...
     def dead(self, run_id: str) -> Iterable[JobRecord]: ...
@@ -155,6 +157,14 @@ def _wide_sources(market: Market, context: JobContext) -> WideDeps:
     prices = partial(source.prices, market)
     lake, metrics = context.run.lake, source.metrics(market)
     return WideDeps(lake, prices, metrics, archive, archive, source.clock)
+
+
+def _bars(job: jobs.BarsJob, context: JobContext) -> Facts:
+    from alphamill.stages.bars import BarsDeps, run
+
+    source, lake, market = context.resources, context.run.lake, job.market
+    exchange, archive = source.trades(market), source.archive(market)
+    return run(job, BarsDeps(exchange, source.exchange(market), lake, archive, source.clock))
 
 
 def _reverify(job: jobs.ReverifyJob, context: JobContext) -> Facts:
@@ -259,6 +269,7 @@ _DECLARED: tuple[Stage[Any], ...] = (
     Stage("wide", Queue.FETCH, jobs.WideJob, _wide),
     Stage("reverify", Queue.FETCH, jobs.ReverifyJob, _reverify),
     Stage("recheck", Queue.FETCH, jobs.RecheckJob, _recheck),
+    Stage("bars", Queue.FETCH, jobs.BarsJob, _bars),
     Stage("features", Queue.FEATURES, jobs.FeaturesJob, _features),
     Stage("panel", Queue.FEATURES, jobs.PanelJob, _panel),
     Stage("propose.quick_scan", Queue.QUICK_SCAN, jobs.ProposeJob, _propose, Tier.QUICK_SCAN),

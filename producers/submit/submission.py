@@ -30,6 +30,7 @@ from producers.options import EXIT_FAILED, BarRange, Submission, print_json
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
 from producers.read.result import show_result
 from producers.read.watch import wait_for_run
+from producers.submit.bars_made import bars_lines
 from producers.submit.endpoints import ask_models
 from producers.submit.listing import check_listed
 from workers import flows
@@ -37,8 +38,10 @@ from workers import flows
 _REASONS = 5  # kinds of failure that are told
 
 
-def checked_range(bars: BarRange) -> tuple[int, int]:
+def checked_range(bars: BarRange, last_ms: int | None = None) -> tuple[int, int]:
     """The range asked for, cut to bars of the market's life that have closed by now; said if so.
+
+    last_ms: up to where there are any, of bars that have no interval.
 
     Raises click.UsageError for a start after the end or in the future, or a range before the market
     opened.
@@ -55,7 +58,8 @@ def checked_range(bars: BarRange) -> tuple[int, int]:
     if start_ms < opened.start_ms:
         click.echo(f"the market opened in {opened}: fetching from there", err=True)
         start_ms = opened.start_ms
-    last_ms = max(floor_ms(interval, now_ms) for interval in bars.intervals)
+    if last_ms is None:
+        last_ms = max(floor_ms(interval, now_ms) for interval in bars.intervals)
     end_ms = last_ms if end_ms is None else min(end_ms, last_ms)
     if end_ms <= start_ms:
         raise click.UsageError("no bar of that interval has closed since --start")
@@ -146,7 +150,8 @@ def _about_jobs(
     client: redis.Redis, settings: Settings, run: RunRecord, ledger: Ledger
 ) -> list[str]:
     """Whose key was refused, and that different code worked on it where no board will say so."""
-    lines = refused_key_lines(client, settings, failing_jobs(run, ledger))
+    lines = bars_lines(run, ledger)
+    lines += refused_key_lines(client, settings, failing_jobs(run, ledger))
     has_board = run.kind in (RunKind.MINE, RunKind.EVALUATE) and run.state is RunState.DONE
     return lines if has_board else lines + computed_lines(client, run)
 

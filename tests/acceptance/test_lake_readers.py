@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alphamill.bars import BARS
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
@@ -51,9 +52,11 @@ from alphamill.lake import (
     stated_in,
     update_partition,
 )
+from alphamill.lake.days import DaySeries
 from alphamill.market.funding.parse import funding_table
 from alphamill.market.metrics.labels import VALUES, metrics_table
 from alphamill.runs.library import Moment, admit, look_up
+from alphamill.stages.kept_trades import AGG_TRADES
 from alphamill.testing import FakeFunding, klines_at, put_klines, random_klines, work_market
 from alphamill.universe.master_list import Listed
 from alphamill.universe.snapshots import MasterList, write_master_list
@@ -127,6 +130,7 @@ def more_bars(lake: Lake) -> None:
     )
     manifest(lake, series.market, series.symbol, series.interval)
     beside_bars(lake, Month(2021, 1))
+    made_of_trades(lake, Month(2021, 1))
     known = [
         Listed("BTCUSDT", "BTC", "USDT", "TRADING", first=Month(2017, 8), last_day_ms=months[0]),
         Listed("币安人生USDT", "币安人生", "USDT", ""),
@@ -153,6 +157,34 @@ def beside_bars(lake: Lake, month: Month) -> None:
         for changed in (*found, FundingSeries(Market.USD_M, symbol)):
             change = bar_change(month.start_ms, appeared=True)
             record_corrections(lake, changed, month, [change], 5, "rest")
+
+
+def made_of_trades(lake: Lake, month: Month) -> None:
+    """Bars of rules and trades, a file a day, with what they may lack."""
+    for days, schema in (
+        (DaySeries.bars(Market.SPOT, "1000t", "BTCUSDT"), BARS),
+        (DaySeries.bars(Market.SPOT, "1e6$", "币安人生USDT"), BARS),
+        (DaySeries.trades(Market.SPOT, "aggTrades", "BTCUSDT"), AGG_TRADES),
+        (DaySeries.trades(Market.SPOT, "aggTrades", "ETHUSDT"), AGG_TRADES),
+    ):
+        for day in (0, 1):
+            lake.write(days.key(month.start_ms + 86_400_000 * day), rows_of(schema), {})
+
+
+def rows_of(schema: pa.Schema) -> pa.Table:
+    """Three rows of it, of which the second lacks what may be lacking."""
+
+    def values(field: pa.Field) -> list[Any]:
+        kind = field.type
+        if pa.types.is_timestamp(kind):
+            found: list[Any] = [datetime(2021, 1, n, 1, 2, 3, 456, tzinfo=UTC) for n in (1, 2, 3)]
+        elif pa.types.is_boolean(kind):
+            found = [True, False, True]
+        else:
+            found = [n / 8 for n in (1, 3, 5)] if pa.types.is_floating(kind) else [1, 2**53 - 1, 3]
+        return [found[0], None if field.nullable else found[1], found[2]]
+
+    return pa.table([pa.array(values(field), field.type) for field in schema], schema=schema)
 
 
 def table_of(key: str) -> str:

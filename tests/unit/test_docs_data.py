@@ -23,6 +23,7 @@ from alphamill.lake import (
     PremiumSeries,
     Series,
 )
+from alphamill.lake.days import DaySeries
 from alphamill.lake.upgrade import manifest_key
 from alphamill.live import Journal, Register
 from alphamill.live.arrival_log import ArrivalLog
@@ -53,6 +54,7 @@ STANDS_FOR = {
     "NAME": "[^/]+",
     "000000000000": r"\d{12}(-\d{12})?",
     "2021-04": r"\d{4}-\d{2}",
+    "2024-01-02": r"\d{4}-\d{2}-\d{2}",
     "close": r"\w+",
     "shard-0": r"shard-\d+",
     "start": "(start|end)",
@@ -96,13 +98,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
     for beside in (*contracts, *priced):
         keys += [beside.key(kind, month) for kind in (beside.kind, "corrections")]
+    days = (
+        DaySeries.bars(Market.SPOT, "1e6$", "BTCUSDT"),
+        DaySeries.trades(Market.USD_M, "trades", "BTCUSDT"),
+    )
+    keys += [series.key(month.start_ms) for series in days]
     folder = tmp_path_factory.mktemp("lake")
     market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
     lake = work_market(
         folder, market, Search(rounds=1, candidates=3), mill={"indicators": True}
     ).lake
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
-    for beside in (contracts[1], priced[1]):
+    for beside in (contracts[1], priced[1], days[1]):
         keep_damaged(lake, beside, [Damaged("BTCUSDT-1h-2021-04", "cut", b"")], 0)
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)

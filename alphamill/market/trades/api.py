@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import msgspec
 
 from alphamill.bars import Layout, Trades, TradeSource
-from alphamill.bars.parse import parse_trade_rows
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Market
 from alphamill.market.binance import Binance
@@ -78,6 +77,8 @@ class BinanceTrades:
         return self._api.ask("/aggTrades", query, self._venue.agg_trades_weight, read)
 
     def _read(self, source: TradeSource, symbol: str, body: bytes) -> Trades:
+        from alphamill.bars import parse_trade_rows  # compiled code, for who has trades to read
+
         try:
             page = parse_trade_rows(_ROWS.decode(body), Layout(self._market, source))
         except (ValueError, msgspec.MsgspecError) as error:

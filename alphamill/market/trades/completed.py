@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alphamill.bars import OutOfOrder, TradeParser, Trades
+from alphamill.bars import OutOfOrder, Trades
 from alphamill.frames import TimeRange
 from alphamill.market.archive import Damaged, PutAside
 from alphamill.market.trades.archive_file import TradeFile
@@ -20,6 +20,8 @@ _MOST_HOLES = 200  # of a file; beyond that the API is asked for the whole day
 
 def rows_of(aside: PutAside, file: TradeFile, asked: TimeRange) -> Iterator[Trades]:
     """The file's rows, piece by piece; of a month those of `asked` alone. Raises Damaged."""
+    from alphamill.bars import TradeParser  # compiled code, for who has trades to read
+
     parser = TradeParser(file.layout)
     start_us, end_us = 1000 * asked.start_ms, 1000 * asked.end_ms
 

@@ -7,7 +7,7 @@ def test_task_names_and_queues_are_those_that_messages_on_their_way_have():
     """A message may be older than the worker that takes it: a name that changes loses it."""
     app.loader.import_default_modules()
     queues = {
-        "fetch": ["fetch", "funding", "wide", "reverify", "recheck"],
+        "fetch": ["fetch", "funding", "wide", "reverify", "recheck", "bars"],
         "features": ["features", "panel"],
         "evaluate": ["evaluate", "score", "validate", "rank", "verify"],
         "llm.quick_scan": ["propose.quick_scan"],
