@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from alphamill.bars import Bars, Layout, Quality, Rule, Trades, TradeSource, join_bars, parse_rule
+from alphamill.bars import (
+    BARS,
+    Bars,
+    Layout,
+    Quality,
+    Rule,
+    Trades,
+    TradeSource,
+    join_bars,
+    parse_rule,
+)
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
 from alphamill.frames import SYMBOL_SPELLING, Interval, Market, TimeRange, is_symbol
@@ -31,10 +41,12 @@ if TYPE_CHECKING:
     from alphamill.bars import BarBuilder
 
 _MINUTE_MS = 60_000
-_KLINES_OF_TIME = {
+# Flow keeps the open bar's trades: those of an hour fit in memory, those of a day need not.
+_FLOW_UP_TO_MS = 3_600_000
+_WITH_FLOW = {
     interval.value: interval
     for interval in Interval
-    if interval is not Interval.MO1 and interval.ms <= DAY_MS
+    if interval is not Interval.MO1 and interval.ms <= _FLOW_UP_TO_MS
 }
 
 
@@ -119,8 +131,8 @@ class _Day:
 
     @property
     def flow(self) -> DaySeries | None:
-        """Of rules that are intervals of klines."""
-        interval = _KLINES_OF_TIME.get(self.rule.text)
+        """Of rules that are intervals of klines, up to an hour."""
+        interval = _WITH_FLOW.get(self.rule.text)
         if interval is None:
             return None
         return DaySeries.flow(self.job.market, interval, self.job.symbol)
@@ -131,8 +143,13 @@ class _Day:
         held = day_facts(self.deps.lake, self.bars, start_ms)
         if held is None or held.rows != self.job.source or held.asked.end_ms < self.asked.end_ms:
             return None
-        kept = held.details.get("kept_trades") and self.deps.lake.exists(self.trades.key(start_ms))
-        return None if self.job.keep_trades and not kept else held
+        wanted = [self.flow] if self.flow else []
+        if self.job.keep_trades:
+            if not held.details["kept_trades"]:
+                return None
+            wanted.append(self.trades)
+        there = all(self.deps.lake.exists(series.key(start_ms)) for series in wanted)
+        return held if there else None
 
     def made(self) -> BarsFacts:
         """Read the trades, build, and write: the bars last, since they say that all is there."""
@@ -151,12 +168,12 @@ class _Day:
             )
             if kept is not None:
                 kept.put(deps.lake, self.trades, self.asked.start_ms)
-        columns = [name for name in bars.table().column_names if name not in bars.flow]
-        if self.flow is not None and bars.flow:
-            write_day(deps.lake, self.flow, bars.table().select(["open_time", *bars.flow]), facts)
-            write_day(deps.lake, self.bars, bars.table().select(columns), facts)
-        else:
-            write_day(deps.lake, self.bars, bars.table(), facts)
+        table = bars.table()
+        if self.flow is not None:
+            columns = ["open_time", *bars.flow, "complete"]
+            write_day(deps.lake, self.flow, table.select(columns), facts)
+            table = table.select(BARS.names)
+        write_day(deps.lake, self.bars, table, facts)
         return _facts(self, facts, skipped=False, read=read)
 
     def previous_close(self) -> float | None:
@@ -244,6 +261,7 @@ class _Builder:
             within_us=(start_us, start_us + 1000 * DAY_MS),
             previous_close=close,
             contract_usd=day.contract_usd() if day.layout.aggregates else None,
+            flow=day.flow is not None,
         )
 
 

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alphamill.bars import BARS
+from alphamill.bars import BARS, FLOW
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
@@ -159,11 +159,18 @@ def beside_bars(lake: Lake, month: Month) -> None:
             record_corrections(lake, changed, month, [change], 5, "rest")
 
 
+FLOW_OF_BARS = pa.schema(
+    [BARS.field("open_time"), *(pa.field(name, pa.float64()) for name in FLOW)]
+)
+
+
 def made_of_trades(lake: Lake, month: Month) -> None:
     """Bars of rules and trades, a file a day, with what they may lack."""
     for days, schema in (
         (DaySeries.bars(Market.SPOT, "1000t", "BTCUSDT"), BARS),
         (DaySeries.bars(Market.SPOT, "1e6$", "币安人生USDT"), BARS),
+        (DaySeries.flow(Market.SPOT, Interval.M1, "BTCUSDT"), FLOW_OF_BARS),
+        (DaySeries.flow(Market.SPOT, Interval.H1, "BTCUSDT"), FLOW_OF_BARS),
         (DaySeries.trades(Market.SPOT, "aggTrades", "BTCUSDT"), AGG_TRADES),
         (DaySeries.trades(Market.SPOT, "aggTrades", "ETHUSDT"), AGG_TRADES),
     ):

@@ -120,7 +120,7 @@ def test_a_day_of_futures_that_nobody_has_costs_that_day_alone(settings, monkeyp
         "gives individual trades of futures only to who has a key"
     )
     folder = DaySeries.bars(Market.USD_M, "1h", "TRXUSDT").folder("bars")
-    assert Lake(settings.lake_uri).list("") == [
+    assert Lake(settings.lake_uri).list("bars") == [
         f"{folder}/2023-01-25.parquet",
         f"{folder}/2023-01-27.parquet",
     ]

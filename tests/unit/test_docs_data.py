@@ -103,6 +103,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         DaySeries.trades(Market.USD_M, "trades", "BTCUSDT"),
     )
     keys += [series.key(month.start_ms) for series in days]
+    keys.append(DaySeries.flow(Market.SPOT, Interval.M1, "BTCUSDT").key(month.start_ms))
     folder = tmp_path_factory.mktemp("lake")
     market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
     lake = work_market(

@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from alphamill.bars import Layout, TradeSource, parse_rule, parse_trades
+from alphamill.bars import BARS, FLOW, Layout, TradeSource, parse_rule, parse_trades
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import Interval, Market
 from alphamill.jobs import BarsJob
 from alphamill.lake import Lake
 from alphamill.lake.days import DaySeries, day_facts, days_held, read_day
 from alphamill.market import FakeExchange
+from alphamill.market.archive_zip import only_csv
 from alphamill.market.klines.parse import empty_klines
 from alphamill.sim.market import ReplaySource
 from alphamill.sim.market.bars import resample
@@ -329,10 +330,28 @@ def test_the_kept_file_reads_back_as_the_rows_of_the_archive(mill):
     body = made.sim.files.body(
         "/data/futures/um/daily/trades/TRXUSDT/TRXUSDT-trades-2023-01-26.zip"
     )
-    from alphamill.market.archive_zip import only_csv
 
     text = only_csv(body, "TRXUSDT-trades-2023-01-26.csv")
     rows = parse_trades(text, Layout(UM, TradeSource.TRADES))
     assert kept["id"].to_pylist() == rows.id.tolist()
     assert kept["is_buyer_maker"].to_pylist() == rows.is_buyer_maker.tolist()
     assert np.rint(kept["price"].to_numpy() * 1e8).astype(int).tolist() == rows.price.tolist()
+
+
+def test_flow_stands_beside_time_bars_of_klines_intervals_and_nowhere_else(mill):
+    made = mill()
+    made.make("15m")
+    held, _ = made.held("15m")
+    flow, facts = read_day(made.lake, DaySeries.flow(SPOT, Interval.M15, "TRXUSDT"), START + DAY)
+    assert flow.column_names == ["open_time", *FLOW, "complete"]
+    assert flow["open_time"].to_pylist() == held["open_time"].to_pylist()
+    assert held.column_names == BARS.names
+    bought, volume = (held[name].to_numpy() for name in ("taker_buy_base", "volume"))
+    np.testing.assert_allclose(flow["signed_volume"].to_numpy(), 2 * bought - volume, atol=1e-9)
+    assert facts.asked.length_ms == DAY
+    assert made.make("15m").skipped
+    made.lake.delete(DaySeries.flow(SPOT, Interval.M15, "TRXUSDT").key(START + DAY))
+    assert not made.make("15m").skipped
+    for rule in ("7m", "4h", "50t"):  # no klines, too long to keep their trades, of no time
+        made.make(rule)
+    assert {key.split("/")[2] for key in made.lake.list("flow")} == {"interval=15m"}
