@@ -8,13 +8,27 @@ from itertools import pairwise
 from typing import Any
 
 from alphamill.frames import BarSpan, Interval, Month, TimeRange, times_ms, union
-from alphamill.lake.layout import Series
+from alphamill.lake.layout import IndexSeries, MarkSeries, MetricsSeries, PremiumSeries, Series
 from alphamill.lake.listings import COLUMNS, SILENT_MS, Listing, find_listings
-from alphamill.lake.manifest import Manifest, Missing
+from alphamill.lake.manifest import Manifest, Missing, manifest_of
 from alphamill.lake.months import read_klines
 from alphamill.lake.store import Lake
 
 _LONG_BARS = (Interval.D3, Interval.W1, Interval.MO1)  # a silence need not leave one out
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the lake has of one kind of data beside a futures contract's bars.
+
+    kind: "metrics", "premium", "mark", "index". rows, expected: five minutes of metrics, else bars.
+    missing: stretches without, between the first and the last asked for.
+    """
+
+    kind: str
+    rows: int
+    expected: int
+    missing: tuple[Missing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +42,7 @@ class Holdings:
     that the exchange has where no bar can open, which were left out. asked_ms: by month, when the
     exchange was last asked; a month that is not there was never asked for. new_listings: coins
     that took over the symbol. no_trade_since_ms: from when on nothing traded up to the end, for
-    longer than any quiet; None if it trades.
+    longer than any quiet; None if it trades. beside: what else the lake has of a contract.
     """
 
     series: Series
@@ -44,6 +58,7 @@ class Holdings:
     off_grid: tuple[int, ...] = ()
     new_listings: tuple[Listing, ...] = ()
     no_trade_since_ms: int | None = None
+    beside: tuple[Beside, ...] = ()
 
     def last_asked_ms(self, start_ms: int) -> int | None:
         """When the exchange was last asked for the bars from here on."""
@@ -75,6 +90,7 @@ class Holdings:
                 for one in self.new_listings
             ],
             "no_trade_since_ms": self.no_trade_since_ms,
+            **({"beside": [asdict(one) for one in self.beside]} if self.beside else {}),
         }
 
     def _stretch(self, stretch: Missing | BarSpan) -> dict[str, Any]:
@@ -87,9 +103,9 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
     compared_ms: by month, when its bars were last compared with the exchange.
     """
     compared_ms = compared_ms or {}
-    # A damaged file does not say what was asked for: its whole month counts.
-    asked = [e.partition.facts.asked if e.partition else e.month.range for e in held.entries]
-    start_ms, end_ms = min(one.start_ms for one in asked), max(one.end_ms for one in asked)
+    start_ms, end_ms = _asked(held)
+    if not isinstance(held.series, Series):
+        raise TypeError(f"no bars: {held.series}")
     return Holdings(
         held.series,
         held.rows,
@@ -101,6 +117,28 @@ def holdings_of(held: Manifest, compared_ms: Mapping[Month, int] | None = None) 
         {e.month: max(e.written_ms, compared_ms.get(e.month, 0)) for e in held.entries},
         off_grid=tuple(time_ms for part in held.partitions for time_ms in part.facts.off_grid),
     )
+
+
+def _asked(held: Manifest) -> tuple[int, int]:
+    """From the first asked for to the last. Of a damaged file, which does not say, its month."""
+    asked = [e.partition.facts.asked if e.partition else e.month.range for e in held.entries]
+    return min(one.start_ms for one in asked), max(one.end_ms for one in asked)
+
+
+def with_beside(lake: Lake, held: Holdings) -> Holdings:
+    """With what the lake has beside the bars of a futures contract."""
+    of = held.series
+    if not of.market.has_funding:
+        return held
+    kinds = (PremiumSeries, MarkSeries, IndexSeries)
+    priced = [kind(of.market, of.symbol, of.interval) for kind in kinds]
+    found = []
+    for series in (MetricsSeries(of.market, of.symbol), *priced):
+        known = manifest_of(lake, series)
+        if known.entries:
+            missing = tuple(known.missing(*_asked(known)))
+            found.append(Beside(series.kind, known.rows, known.expected, missing))
+    return replace(held, beside=tuple(found))
 
 
 def with_listings(lake: Lake, held: Holdings) -> Holdings:

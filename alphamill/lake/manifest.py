@@ -19,7 +19,7 @@ from typing import Any, Literal
 from alphamill.errors import AlphamillError
 from alphamill.frames import BarSpan, Interval, Market, Month, TimeRange
 from alphamill.lake.files import Stat
-from alphamill.lake.layout import Series, month_of, series_of
+from alphamill.lake.layout import MetricsSeries, Series, month_of, series_of
 from alphamill.lake.months import Partition, partition_of
 from alphamill.lake.store import Lake, Unreadable
 from alphamill.lake.upgrade import manifest_key, old_manifest_key
@@ -53,7 +53,7 @@ class Missing(TimeRange):
 class Manifest:
     """All months of a series that the lake has, in order."""
 
-    series: Series
+    series: Series | MetricsSeries
     entries: tuple[Entry, ...]
 
     @property
@@ -153,6 +153,20 @@ def manifest(lake: Lake, market: Market, symbol: str, interval: Interval) -> Man
     return Manifest(series, tuple(sorted(entries, key=lambda entry: entry.month)))
 
 
+def manifest_of(lake: Lake, series: Series | MetricsSeries) -> Manifest:
+    """As `manifest`, of any series of bars: the metadata of every file is read, nothing cached."""
+    folder, entries = series.folder(series.kind), []
+    for key, listed in lake.versions(folder).items():
+        month = month_of(key)
+        if month is None:
+            continue
+        metadata, version = _metadata(lake, key, listed, None)
+        if version is not None:
+            partition = _partition(series, month, metadata)
+            entries.append(Entry(month, partition, version.size_bytes, version.written_ms))
+    return Manifest(series, tuple(sorted(entries, key=lambda entry: entry.month)))
+
+
 def partitions(lake: Lake) -> list[Series]:
     """Every series that the lake has klines of, sorted."""
     found = {series_of(key) for key in lake.list("klines") if month_of(key)}
@@ -184,7 +198,7 @@ def _metadata(
 
 
 def _partition(
-    series: Series, month: Month, metadata: Mapping[str, str] | None
+    series: Series | MetricsSeries, month: Month, metadata: Mapping[str, str] | None
 ) -> Partition | None:
     try:
         return partition_of(series, month, metadata) if metadata is not None else None

@@ -10,7 +10,7 @@ from rich.console import Console
 from alphamill.errors import GiveUp
 from alphamill.frames import Interval, Market, TimeRange
 from alphamill.lake import Lake, compared_at_ms, manifest, partitions
-from alphamill.lake.holdings import Holdings, holdings_of, with_listings
+from alphamill.lake.holdings import Holdings, holdings_of, with_beside, with_listings
 from alphamill.report.terminal.gaps import funding_cure, gaps_view
 from alphamill.stages.funding import read_owed
 from producers import options
@@ -40,6 +40,8 @@ def gaps(
 ) -> None:
     """Show which bars the lake has, which are missing, and why; and where a name was given again.
 
+    Of futures also what of their funding, metrics and computed prices is not there.
+
     Reads the lake alone; no stack needs to run. --json has every stretch.
 
     \b
@@ -65,7 +67,9 @@ def gaps(
         holdings_of(manifest(lake, s.market, s.symbol, s.interval), compared_at_ms(lake, s))
         for s in found
     ]
-    holdings = [with_listings(lake, _with_funding(lake, held)) for held in holdings]
+    holdings = [
+        with_beside(lake, with_listings(lake, _with_funding(lake, held))) for held in holdings
+    ]
     if as_json:
         options.print_json(
             {"lake": lake.uri, "series": [one.to_dict() for one in holdings], "absent": absent}

@@ -32,6 +32,8 @@ def gaps_view(holdings: Sequence[Holdings], absent: Sequence[str]) -> Renderable
         parts += [Text(), *(Text(line, style="yellow") for line in known)]
     if unknown := _funding_lines(holdings):
         parts += [Text(), *(Text(line, style="yellow") for line in unknown)]
+    if beside := _beside_lines(holdings):
+        parts += [Text(), *(Text(line) for line in beside)]
     if halts:
         parts += [Text(), *_stretches("halted", halts)]
     if strays := _off_grid_lines(holdings):
@@ -54,6 +56,23 @@ def _listing_lines(holdings: Sequence[Holdings]) -> list[str]:
         if one.no_trade_since_ms is not None:
             lines.append(f"{whose}: no trade since {moment(one.no_trade_since_ms)}: ended")
     return lines
+
+
+def _beside_lines(holdings: Sequence[Holdings]) -> list[str]:
+    """For example "metrics of BTCUSDT (um): 12 of 8,928 rows are not there; the longest ..."."""
+    lines = []
+    for one in holdings:
+        for kept in one.beside:
+            of = f"{kept.kind} of {one.series.symbol} ({one.series.market.value}"
+            of += ")" if kept.kind == "metrics" else f" {one.series.interval.value})"
+            lost = kept.expected - kept.rows
+            line = f"{of}: {whole(lost)} of {whole(kept.expected)} rows are not there"
+            if kept.missing:
+                longest = max(kept.missing, key=lambda stretch: stretch.length_ms)
+                span = f"{moment(longest.start_ms)} to {moment(longest.end_ms)}"
+                line += f"; the longest stretch is {span}, {longest.why}"
+            lines.append(line)
+    return list(dict.fromkeys(lines))
 
 
 def _funding_lines(holdings: Sequence[Holdings]) -> list[str]:
