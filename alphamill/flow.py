@@ -12,9 +12,10 @@ and the run goes on with what it has.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
-from alphamill.frames import METRICS_FROM, Interval, TimeRange, Wide
+from alphamill.frames import METRICS_FROM, Interval, Month, TimeRange, Wide
 from alphamill.grid import DAY_MS, floor_ms
 from alphamill.jobs import (
     BarsJob,
@@ -91,14 +92,16 @@ def _job(
 
 def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
     for interval in spec.intervals:
-        asked = _bars_of(spec, interval)
         for symbol in spec.symbols:
+            if not _life_of(spec, symbol).length_ms:
+                continue
+            asked = _bars_of(spec, interval, symbol)
             fetches = [
                 _job(
                     FetchJob(spec.market, symbol, interval, part.start_ms, part.end_ms),
                     goal=spec.kind is RunKind.FETCH,
                 )
-                for _, part in asked.by_month()
+                for part in _parts(spec, interval, asked)
             ]
             yield from fetches
             if spec.kind is not RunKind.FETCH:
@@ -118,28 +121,54 @@ def _bars(spec: RunSpec) -> Iterator[JobSpec]:
             yield _job(BarsJob(spec.market, symbol, *asked), goal=True)
 
 
-def _bars_of(spec: RunSpec, interval: Interval) -> TimeRange:
+def _bars_of(spec: RunSpec, interval: Interval, symbol: str) -> TimeRange:
     """From the bar that holds the start: the first bar of a coin opens before it was listed.
 
-    What a run measures still begins with the first bar that opens in the range asked for.
+    What a run measures still begins with the first bar that opens in the range asked for. Of a
+    universe's coin that ends, the bars of its life, empty where that lies elsewhere.
     """
-    return TimeRange(floor_ms(interval, spec.start_ms), spec.end_ms)
+    lived = _life_of(spec, symbol)
+    return TimeRange(floor_ms(interval, lived.start_ms), lived.end_ms)
+
+
+def _life_of(spec: RunSpec, symbol: str) -> TimeRange:
+    whole = TimeRange(spec.start_ms, spec.end_ms)
+    lived = spec.universe.range_of(symbol, whole) if spec.universe else whole
+    return lived or TimeRange(spec.end_ms, spec.end_ms)
+
+
+def _parts(spec: RunSpec, interval: Interval, asked: TimeRange) -> Iterator[TimeRange]:
+    """A job each: a month, or of a universe's many symbols a year where that is one page."""
+    months = [part for _, part in asked.by_month()]
+    if spec.universe is None or interval is Interval.MO1 or interval.ms < Interval.D1.ms:
+        yield from months
+        return
+    for _, year in itertools.groupby(months, lambda part: Month.of_ms(part.start_ms).year):
+        parts = list(year)
+        yield TimeRange(parts[0].start_ms, parts[-1].end_ms)
 
 
 def _funding(spec: RunSpec) -> Iterator[JobSpec]:
-    """One a symbol of a futures run; it includes a settlement at the end of the last bar."""
-    if spec.market.has_funding:
+    """One a symbol of a futures run; it includes a settlement at the end of the last bar.
+
+    None where a run only brings the daily bars that a universe is judged by.
+    """
+    if spec.market.has_funding and (spec.universe is None or spec.universe.members):
         for symbol in spec.symbols:
-            end_ms = spec.end_ms + _STAMPED_WITHIN_MS
-            job = FundingJob(spec.market, symbol, spec.start_ms, end_ms)
+            lived = _life_of(spec, symbol)
+            end_ms = lived.end_ms + _STAMPED_WITHIN_MS
+            job = FundingJob(spec.market, symbol, lived.start_ms, end_ms)
             yield _job(job, goal=spec.kind is RunKind.FETCH)
 
 
 def _wide(spec: RunSpec) -> Iterator[JobSpec]:
     """One a symbol and month, of prices at each of the run's intervals."""
+    whole = TimeRange(spec.start_ms, spec.end_ms)
     for kind, interval, asked in _beside_bars(spec):
         for symbol in spec.symbols:
-            for _, part in asked.by_month():
+            lived = _life_of(spec, symbol)
+            own = asked if lived == whole else asked.within(lived)
+            for _, part in own.by_month() if own else ():
                 job = WideJob(kind, spec.market, symbol, interval, part.start_ms, part.end_ms)
                 yield _job(job, goal=spec.kind is RunKind.FETCH)
 
@@ -155,7 +184,7 @@ def _beside_bars(spec: RunSpec) -> Iterator[tuple[Wide, Interval | None, TimeRan
                 yield kind, None, TimeRange(start_ms, spec.end_ms)
         elif kind is not Wide.FUNDING:
             for interval in spec.intervals:
-                yield kind, interval, _bars_of(spec, interval)
+                yield kind, interval, TimeRange(floor_ms(interval, spec.start_ms), spec.end_ms)
 
 
 def _reverified(spec: RunSpec) -> list[JobSpec]:
@@ -175,7 +204,7 @@ def _compared(spec: RunSpec) -> Iterator[Message]:
     """Bars, on futures funding, and what else is asked for, a month a job."""
     for interval in spec.intervals:
         for symbol in spec.symbols:
-            for _, part in _bars_of(spec, interval).by_month():
+            for _, part in _bars_of(spec, interval, symbol).by_month():
                 yield ReverifyJob(spec.market, symbol, interval, part.start_ms, part.end_ms)
     beside = [*_beside_bars(spec)]
     if spec.market.has_funding:
@@ -192,7 +221,8 @@ Step = list[Message]
 
 def _mining(spec: RunSpec, interval: Interval) -> Iterator[Step]:
     for number in range(spec.rounds):
-        yield [ProposeJob(Tier.QUICK_SCAN, interval, number, symbol) for symbol in spec.symbols]
+        told = spec.told_symbols
+        yield [ProposeJob(Tier.QUICK_SCAN, interval, number, symbol) for symbol in told]
         yield _evaluations(spec, Tier.QUICK_SCAN, interval, number)
         yield [ProposeJob(Tier.DETAILED_ANALYSIS, interval, number)]
         yield _evaluations(spec, Tier.DETAILED_ANALYSIS, interval, number)

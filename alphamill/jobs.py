@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 from pydantic import TypeAdapter
 
 from alphamill.evaluation import GateThresholds
-from alphamill.frames import Interval, Market, Wide
+from alphamill.frames import Interval, Market, Month, Wide
 from alphamill.settings import (
     FeeSettings,
     PortfolioSettings,
@@ -25,6 +25,7 @@ from alphamill.settings import (
     Tier,
     TierSettings,
 )
+from alphamill.universe.record import Universe
 
 
 class Queue(StrEnum):
@@ -288,6 +289,8 @@ class RunSpec(Message):
     trades: str = ""  # BARS: what they are made of, "trades" or "aggTrades"
     keep_trades: bool = False  # BARS: put those into the lake too
     salt: str = ""  # set to ask for the same thing again
+    # Who belongs when; then `symbols` are all that ever do. None: the symbols, at all times
+    universe: Universe | None = None
 
     @property
     def run_id(self) -> str:
@@ -299,6 +302,17 @@ class RunSpec(Message):
         """Bars for which a position is held, each of which every factor is measured at."""
         return self.horizons_bars or (self.segments.horizon_bars,)
 
+    @property
+    def told_symbols(self) -> tuple[str, ...]:
+        """Symbols that models are asked about: of a universe those of discovery's last month.
+
+        That a coin belongs later is not known on discovery.
+        """
+        if self.universe is None:
+            return self.symbols
+        discovery_ms = self.segments.discovery_frac * (self.end_ms - self.start_ms)
+        return self.universe.of_month(Month.of_ms(self.start_ms + round(discovery_ms) - 1))
+
     def at_horizon(self, horizon_bars: int) -> Self:
         """The same, measured at that horizon alone."""
         if self.horizons == (horizon_bars,):
@@ -309,7 +323,7 @@ class RunSpec(Message):
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values; without what later versions added, the same, and so the same id."""
         message = Message.to_message(self)
-        for name in ("horizons_bars", "wide", "rule", "trades", "keep_trades"):
+        for name in ("horizons_bars", "wide", "rule", "trades", "keep_trades", "universe"):
             if not message[name]:
                 del message[name]
         return message

@@ -14,6 +14,7 @@ from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
+from producers.submit.universe import Universe, members, rule_option
 from producers.submit.wide import check_fields, checked_wide, with_option
 
 
@@ -42,6 +43,7 @@ class _Negatable(click.Command):
 @with_option
 @groups_option
 @options.symbols_option
+@rule_option
 @options.range_options
 @options.submit_options
 @options.exits
@@ -51,7 +53,8 @@ def evaluate(
     measured: Measured,
     wide: tuple[Wide, ...],
     groups_file: Path | None,
-    symbols: tuple[str, ...],
+    symbols: tuple[str, ...] | None,
+    rule: str | None,
     bars: options.BarRange,
     how: options.Submission,
 ) -> None:
@@ -78,18 +81,22 @@ def evaluate(
         raise click.UsageError("give expressions, or --zoo with the name of a collection")
     for text in expressions:
         _check(text)
-    groups = read_groups(groups_file, symbols) if groups_file else {}
-    for text in expressions:
-        _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
     start_ms, end_ms = submit.checked_range(bars)
     beside = checked_wide(wide, bars.market, start_ms, end_ms)
+    given = Universe((symbols,) if symbols else (), None, None, "USDT", rule=rule)
+    if not symbols and rule is None:
+        raise click.UsageError("name --symbols BTCUSDT,ETHUSDT,... or --universe RULE")
+    chosen = members(settings, bars.market, given, start_ms, end_ms)
+    groups = read_groups(groups_file, chosen.symbols) if groups_file else {}
+    for text in expressions:
+        _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
     for text in expressions:
         check_fields(text, read_given(text).fields, beside, bars.market)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
         lake=settings.lake_uri,
         market=bars.market,
-        symbols=symbols,
+        symbols=chosen.symbols,
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
@@ -102,9 +109,10 @@ def evaluate(
         fees=settings.fees,
         gates=settings.gates,
         wide=beside,
+        universe=chosen.universe,
     )
     submit.check_segments(spec)
-    submit.submit(spec, settings, how)
+    submit.submit(spec, settings, how, chosen.to_dict())
 
 
 def _check(text: str, groups: Collection[str] | None = None) -> None:

@@ -6,7 +6,7 @@ import click
 
 from alphamill.jobs import RunKind, RunSpec
 from producers import options, submit
-from producers.submit.universe import Universe, chosen_symbols, universe_options
+from producers.submit.universe import Universe, members, universe_options
 
 
 @click.command()
@@ -25,7 +25,7 @@ def features(universe: Universe, bars: options.BarRange, how: options.Submission
     """
     settings = options.settings()
     start_ms, end_ms = submit.checked_range(bars)
-    chosen = chosen_symbols(settings, bars.market, universe)
+    chosen = members(settings, bars.market, universe, start_ms, end_ms)
     spec = RunSpec(
         kind=RunKind.FEATURES,
         lake=settings.lake_uri,
@@ -34,6 +34,7 @@ def features(universe: Universe, bars: options.BarRange, how: options.Submission
         intervals=bars.intervals,
         start_ms=start_ms,
         end_ms=end_ms,
+        universe=chosen.universe,
     )
     submit.submit(spec, settings, how, chosen.to_dict())
 

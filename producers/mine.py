@@ -11,7 +11,7 @@ from alphamill.jobs import RunKind, RunSpec
 from producers import options, submit
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
-from producers.submit.universe import Universe, chosen_symbols, universe_options
+from producers.submit.universe import Universe, members, universe_options
 from producers.submit.wide import checked_wide, with_option
 
 
@@ -64,7 +64,7 @@ def mine(
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     budget_usd_micros = options.micros(usd)
     beside = checked_wide(wide, bars.market, start_ms, end_ms)
-    chosen = chosen_symbols(settings, bars.market, universe)
+    chosen = members(settings, bars.market, universe, start_ms, end_ms)
     spec = RunSpec(
         kind=RunKind.MINE,
         lake=settings.lake_uri,
@@ -86,6 +86,7 @@ def mine(
         fees=settings.fees,
         gates=settings.gates,
         wide=beside,
+        universe=chosen.universe,
     )
     submit.check_segments(spec)
     submit.check_budgets(spec, settings)

@@ -126,7 +126,7 @@ class Submission:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 symbols_option = click.option(
-    "--symbols", required=True, type=Symbols(), help="Separated by commas: BTCUSDT,ETHUSDT."
+    "--symbols", type=Symbols(), help="Separated by commas: BTCUSDT,ETHUSDT."
 )
 range_options = gathered(
     "bars",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.evaluation.correlation import (
     DECAY_HORIZONS_BARS,
@@ -68,7 +69,9 @@ class Scorer:
     symbols). skip_bars: bars at the start that only served the look-back or are embargoed; nothing
     is decided there. weighting, quantiles (at most one a symbol), participation_frac: see
     `portfolio.backtest`; below three symbols at once the weighting is "time_series". log_returns:
-    of the labels. Holds about ten arrays of a field's size, and a score some ten more.
+    of the labels. members: bool (bars, symbols), who belongs at each bar, None for all: of the
+    others no value and no label counts, and a book holds of them what was decided before they left.
+    Holds about ten arrays of a field's size, and a score some ten more.
     """
 
     def __init__(
@@ -84,11 +87,15 @@ class Scorer:
         quantiles: int = QUANTILES,
         participation_frac: float = 0.01,
         log_returns: bool = False,
+        members: NDArray[np.bool_] | None = None,
     ) -> None:
         if skip_bars < 0:
             raise ValueError(f"skip_bars {skip_bars} must be >= 0")
         self._shape = panel["open"].shape
+        self._members = members
         self._present = np.isfinite(panel["close"][skip_bars:])
+        if members is not None:
+            self._present &= members[skip_bars:]
         n_symbols = int(self._present.any(axis=0).sum()) if self._present.size else 0
         # Two coins that had one name are two symbols, and never a cross-section.
         together = at_once(self._present)
@@ -109,6 +116,8 @@ class Scorer:
             log_returns=log_returns,
         )
         self._fault = segment_fault(panel, horizon_bars, entry_lag_bars, skip_bars)
+        if not self._fault and not self._present.any():
+            self._fault = "no member of the universe has a bar in the segment"
         if self._fault:
             return
         self._market = MarketToTrade.of(panel, entry_lag_bars, participation_frac)
@@ -122,6 +131,8 @@ class Scorer:
     def _label(self, panel: Mapping[str, FloatArray], horizon_bars: int) -> FloatArray:
         base = self._base
         label = forward_returns(panel, horizon_bars, base.entry_lag_bars, base.log_returns)
+        if self._members is not None:
+            label[~self._members] = np.nan
         return label[base.skip_bars :]
 
     def _ranked(self, forward: FloatArray) -> FloatArray:
@@ -162,7 +173,10 @@ class Scorer:
             raise ValueError(f"values {values.shape} do not fit the panel {self._shape}")
         if direction not in (None, -1, 1):
             raise ValueError(f"direction {direction} must be None, 1 or -1")
-        return finite_or_nan(values)
+        values = finite_or_nan(values)
+        if self._members is not None:
+            values[~self._members] = np.nan
+        return values
 
     def series(self, values: FloatArray, direction: int) -> SegmentSeries | None:
         """The factor bar by bar, in its direction; None for one that cannot be measured.

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.errors import FactorError
 from alphamill.factors.elementwise import ELEMENTWISE
@@ -35,12 +36,15 @@ KEPT_COLUMNS = 12
 """Columns that are held at most for factors to come."""
 _TILE_VALUES = 16_384  # 128 kB an array
 
+BoolArray = NDArray[np.bool_]
+
 
 def compute(
     factor: Factor,
     panel: Mapping[str, FloatArray],
     groups: Mapping[str, Sequence[object]] | None = None,
     first_bar: int | None = None,
+    members: BoolArray | None = None,
 ) -> FloatArray:
     """The factor's values, a new float64 array (bars, symbols); finite or NaN.
 
@@ -50,11 +54,15 @@ def compute(
     groups: group name -> one label a symbol; a symbol labelled None belongs to no group.
     first_bar: the number of row 0 among all bars of its interval (see `grid`), which a Panel knows
         by its times; of arrays without times it is 0 unless given.
+    members: bool (bars, symbols), who belongs at each bar; None for all. Operators over the symbols
+        of a bar are over its members, and a value of no member is NaN. Windows of one symbol read
+        its bars whether it belongs or not; a window over an operator across symbols has NaN where
+        the symbol did not belong.
     Row t depends on rows t - `lookback_bars` to t alone, to the bit and whatever row a panel begins
     with, if its rows keep their numbers; the first `lookback_bars` rows are NaN.
     Raises FactorError naming a field or group that is missing.
     """
-    return next(iter(compute_many((factor,), panel, groups, first_bar)))[1]
+    return next(iter(compute_many((factor,), panel, groups, first_bar, members)))[1]
 
 
 def compute_many(
@@ -62,6 +70,7 @@ def compute_many(
     panel: Mapping[str, FloatArray],
     groups: Mapping[str, Sequence[object]] | None = None,
     first_bar: int | None = None,
+    members: BoolArray | None = None,
 ) -> Iterator[tuple[int, FloatArray]]:
     """(index, values) of each factor, as `compute` gives them to the bit, alike ones in turn.
 
@@ -69,7 +78,7 @@ def compute_many(
     and the values handed out, about KEPT_COLUMNS arrays of a field's size are held.
     Raises FactorError naming a field or group that is missing, before anything is computed.
     """
-    evaluation = _Evaluation(panel, groups or {}, _first_bar(panel, first_bar))
+    evaluation = _Evaluation(panel, groups or {}, _first_bar(panel, first_bar), members)
     trees = [expand(factor.tree, panel) for factor in factors]
     for tree in trees:
         evaluation.check_inputs(tree)
@@ -79,6 +88,8 @@ def compute_many(
         with np.errstate(all="ignore"):
             values = evaluation.run(schedule, position)
         values[: factors[index].lookback_bars] = np.nan  # `where` and `fill` can answer before
+        if members is not None:
+            values[~members] = np.nan
         yield index, values
         del values  # the caller may drop it before the next is made
 
@@ -99,9 +110,11 @@ class _Evaluation:
         panel: Mapping[str, FloatArray],
         groups: Mapping[str, Sequence[object]],
         first_bar: int,
+        members: BoolArray | None = None,
     ) -> None:
         self._panel = panel
         self._first_bar = first_bar
+        self._members = members
         self._groups = GroupNumbers(groups)
         self._ready: dict[Node, FloatArray] = {}
         self._done: set[Node] = set()  # computed for the present tree
@@ -197,7 +210,11 @@ class _Evaluation:
 
     def _across(self, node: Call, rows: slice) -> FloatArray:
         series = [arg for arg in node.args if not isinstance(arg, Number | Group)]
-        return across(node, [self._rows(arg, rows) for arg in series], self._groups)
+        values = [self._rows(arg, rows) for arg in series]
+        if self._members is not None:
+            here = self._members[rows]
+            values = [np.where(here, one, np.nan) for one in values]
+        return across(node, values, self._groups)
 
     def _field(self, name: str) -> FloatArray:
         if name == "vwap" and name not in self._panel:

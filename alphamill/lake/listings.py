@@ -152,6 +152,12 @@ def symbol_of(name: str) -> str:
     return name.partition(_BESIDE)[0]
 
 
+def listed_on(name: str) -> int | None:
+    """The first day of a later listing, by its name; None of a symbol's first."""
+    day = name.partition(_BESIDE)[2]
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000) if day else None
+
+
 def _traded(bars: pa.Table) -> BoolArray:
     """Bars with any sign of a trade; what is not known counts as one."""
     high, low, volume = (bars[name].to_numpy() for name in ("high", "low", "volume"))

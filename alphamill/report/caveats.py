@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from alphamill.evaluation import one_way_bps
+from alphamill.frames import months_between
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
 from alphamill.ledger.raises import asked_usd_micros
@@ -71,6 +72,7 @@ def bars_lines(run: PublishedRun) -> list[str]:
     """What belongs to every figure of a run of either kind: its bars, and what computed it."""
     sentences = (
         absent_line(run),
+        *universe_lines(run),
         survivors_line(run),
         *listing_lines(run),
         funding_line(run),
@@ -208,6 +210,31 @@ def absent_line(run: PublishedRun) -> str:
     )
 
 
+def universe_lines(run: PublishedRun) -> list[str]:
+    """By which rule who belonged, and how many of them have died since; none without a rule."""
+    universe = run.spec.universe
+    if universe is None:
+        return []
+    range_months = months_between(run.spec.start_ms, run.spec.end_ms)
+    months = {month: len(universe.of_month(month)) for month in range_months}
+    least, most = min(months.values(), default=0), max(months.values(), default=0)
+    at_once = whole(most) if least == most else f"{whole(least)} to {whole(most)}"
+    count = len(universe.members)
+    lines = [
+        f"Universe {universe.rule} [{universe.digest}]: {whole(count)} symbols belonged in "
+        f"{whole(len(months))} months, {at_once} at once. Ranks, scores and books are over the "
+        "members of each bar, and who leaves is sold at a cost."
+    ]
+    known = [panel for panel in run.manifests if panel.died is not None]
+    if not known:
+        lines.append("How many of them have died since is not known: alphamill symbols asks.")
+        return lines
+    died, as_of = known[0].died or (), known[0].died_as_of
+    named = f": {_some(died)}" if died else ""
+    lines.append(f"{whole(len(died))} of the {whole(count)} had died by {as_of}{named}.")
+    return lines
+
+
 def survivors_line(run: PublishedRun) -> str:
     """What the run's universe says about delisted coins; "" where nothing is known of it."""
     known = [panel for panel in run.manifests if panel.ended is not None]
@@ -215,6 +242,8 @@ def survivors_line(run: PublishedRun) -> str:
         return ""
     ended = sorted({symbol for panel in known for symbol in panel.ended or ()})
     symbols = {symbol for panel in known for symbol in panel.symbols}
+    if run.spec.universe is not None and not ended:
+        return ""
     if not ended:
         return (
             f"Survivorship: each of the {len(symbols)} symbols still traded at the end of the "

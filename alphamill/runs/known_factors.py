@@ -89,7 +89,9 @@ class KnownFactors:
             columns = {column for factor in self._factors for column in factor.columns}
             panel = reader.panel(columns).panel
             self._stride = max(STRIDE_BARS, panel.n_bars // _COMPARED_BARS)
-            for at, values in compute_many(self._factors, panel, reader.labels()):
+            members = reader.members()
+            computed = compute_many(self._factors, panel, reader.labels(), members=members)
+            for at, values in computed:
                 self._values[at] = values[:: self._stride].copy()
 
     def __len__(self) -> int:
@@ -133,6 +135,9 @@ def what_is_left(
     segment, cut = reader.panel(()), spec.segments
     log = cut.returns == "log"
     forward = forward_returns(segment.panel, cut.horizon_bars, cut.entry_lag_bars, log)
+    members = reader.members()
+    if members is not None:
+        forward[~members] = np.nan
     residual = direction * residual_signal(values, others)
     ranks = rank_rows(forward[segment.scored])  # the residual is of ranks already
     ic = information_coefficient(residual[segment.scored], ranks, "pearson")

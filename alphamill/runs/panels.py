@@ -23,6 +23,7 @@ from alphamill.evaluation import Segment
 from alphamill.frames import KLINES, FloatArray, IntArray, Interval, Panel
 from alphamill.lake import Lake, run_key
 from alphamill.lake.listings import symbol_of
+from alphamill.universe.record import Universe
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class PanelManifest:
     like "LUNAUSDT@2022-05-31" (`lake.listings`). ended: those that stopped trading before the panel
     ends; None in a snapshot of before they were noted. funding_unknown: bars a symbol whose funding
     the lake does not know; None on spot, which pays none, and in a snapshot without it.
-    new_listings: by column; None in a snapshot of before they were told apart.
+    new_listings: by column; None in a snapshot of before they were told apart. universe: who
+    belongs when; None where all do at all times. died: of its members, those that trade no more by
+    the master list of the day died_as_of; None where there was no list.
     """
 
     interval: Interval
@@ -68,6 +71,9 @@ class PanelManifest:
     ended: tuple[str, ...] | None = None
     funding_unknown: Mapping[str, int] | None = None
     new_listings: Mapping[str, NewListing] | None = None
+    universe: Universe | None = None
+    died: tuple[str, ...] | None = None
+    died_as_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alphamill.evaluation import Backtest, Score, Scorer, Segment, SegmentSeries, one_way_bps
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
@@ -11,7 +14,7 @@ from alphamill.frames import FloatArray, Interval
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.lake.listings import symbol_of
-from alphamill.runs.panels import SegmentPanel, load_panel, read_manifest
+from alphamill.runs.panels import PanelManifest, SegmentPanel, load_panel, read_manifest
 
 _OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding where they are
 
@@ -35,6 +38,8 @@ class SegmentReader:
         self._where = (run_id, interval, segment)
         self._groups = groups or {}
         self._loaded: SegmentPanel | None = None
+        self._sealed: PanelManifest | None = None
+        self._members: NDArray[np.bool_] | None = None
         self._held: frozenset[str] | None = None
         self._scorer: tuple[int, Scorer] | None = None  # of the horizon that was last asked for
 
@@ -53,7 +58,17 @@ class SegmentReader:
     def values(self, factor: Factor) -> FloatArray:
         """The factor on this segment, float64 (bars, symbols)."""
         panel = self.panel(factor.columns).panel
-        return compute(factor, panel, self.labels())
+        return compute(factor, panel, self.labels(), members=self.members())
+
+    def members(self) -> NDArray[np.bool_] | None:
+        """Who belongs at each bar, bool (bars, symbols); None where all do."""
+        manifest = self._manifest()
+        if manifest is None or manifest.universe is None:
+            return None
+        if self._members is None:
+            panel = self.panel(()).panel
+            self._members = manifest.universe.mask(panel.symbols, panel.times_ms)
+        return self._members
 
     def labels(self) -> dict[str, list[str | None]]:
         """Group -> a label a symbol of the panel, as `compute` takes them."""
@@ -69,11 +84,15 @@ class SegmentReader:
     def _known_fields(self, wanted: set[str]) -> frozenset[str]:
         """Fields that the panel holds; all that are wanted where there is no panel to ask."""
         if self._held is None:
-            run_id, interval, segment = self._where
-            manifest = read_manifest(self._lake, run_id, interval)
-            facts = manifest.segments.get(segment) if manifest else None
+            manifest = self._manifest()
+            facts = manifest.segments.get(self._where[2]) if manifest else None
             self._held = frozenset(facts.fields if facts else wanted)
         return self._held
+
+    def _manifest(self) -> PanelManifest | None:
+        if self._sealed is None:
+            self._sealed = read_manifest(self._lake, *self._where[:2])
+        return self._sealed
 
     def check(self, factor: Factor) -> None:
         """Raise FactorError for a field or group that this segment does not have."""
@@ -86,7 +105,8 @@ class SegmentReader:
         """(index, Score) of each factor; what they share is computed once."""
         columns = {column for factor in factors for column in factor.columns}
         panel = self.panel(columns).panel
-        for index, values in compute_many(factors, panel, self.labels()):
+        computed = compute_many(factors, panel, self.labels(), members=self.members())
+        for index, values in computed:
             yield index, self._scorer_of(spec).score(values)
 
     def score(self, factor: Factor, spec: RunSpec, direction: int | None = None) -> Score:
@@ -124,6 +144,7 @@ class SegmentReader:
                 quantiles=spec.portfolio.quantiles,
                 participation_frac=spec.portfolio.participation_frac,
                 log_returns=spec.segments.returns == "log",
+                members=self.members(),
             )
             self._scorer = (horizon_bars, made)
         return self._scorer[1]

@@ -46,6 +46,7 @@ from alphamill.stages.columns import Column, columns_of
 from alphamill.stages.features import compute_features, read_features
 from alphamill.stages.funding import KnownFunding, read_owed
 from alphamill.stages.wide_columns import Bars, wide_fields
+from alphamill.universe.snapshots import read_master_list
 
 HISTORY_BARS = 600
 LAST_BARS = 10  # of discovery, kept together with every field for the prompts
@@ -158,6 +159,7 @@ def _made(interval: Interval, deps: PanelDeps) -> PanelManifest:
     if spec.kind is RunKind.MINE:
         look_up(deps.lake, spec, interval, Moment.START)
     manifest = replace(_manifest(grid, cuts, hashes, spec), funding_unknown=unknown)
+    manifest = _with_universe(manifest, deps)
     write_manifest(deps.lake, spec.run_id, manifest)
     return manifest
 
@@ -342,6 +344,8 @@ def _manifest(
     for segment in cuts:
         for field in sorted(hashes[segment]):
             digest.update(f"{segment.value} {field} {hashes[segment][field]}\n".encode())
+    if spec.universe is not None:
+        digest.update(f"universe {spec.universe.digest}\n".encode())
     return PanelManifest(
         interval=grid.interval,
         symbols=grid.symbols,
@@ -364,6 +368,20 @@ def _manifest(
             if (one := column.listing) and one.price_ratio is not None
         },
     )
+
+
+def _with_universe(manifest: PanelManifest, deps: PanelDeps) -> PanelManifest:
+    """With who belongs when, and who of them has died since by the lake's newest master list."""
+    universe = deps.spec.universe
+    if universe is None:
+        return manifest
+    listed = read_master_list(deps.lake, deps.spec.market)
+    if listed is None:
+        return replace(manifest, universe=universe)
+    dead = {one.symbol for one in listed.symbols if one.delisted}
+    died = tuple(symbol for symbol in universe.members if symbol in dead)
+    as_of = listed.on.isoformat()
+    return replace(manifest, universe=universe, died=died, died_as_of=as_of)
 
 
 def _facts(manifest: PanelManifest, skipped: bool) -> PanelFacts:

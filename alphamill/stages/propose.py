@@ -241,7 +241,7 @@ def _prompt(
     bars = [row for row in rows if math.isfinite(row["close"])]
     if not bars:
         return None
-    theme = theme_of(deps.spec.symbols, job.symbol, job.round)
+    theme = theme_of(deps.spec.told_symbols, job.symbol, job.round)
     indicators = _indicators(bars[-1], deps.spec.wide)
     return quick_scan_prompt(manual, setting, learned, job.symbol, bars, indicators, wanted, theme)
 

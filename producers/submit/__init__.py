@@ -11,9 +11,10 @@ from alphamill.on_demand import export_on_demand
 if TYPE_CHECKING:
     from producers.read.result import show_result
     from producers.submit.endpoints import check_budgets, check_models
-    from producers.submit.submission import check_segments, checked_range, submit, watched
+    from producers.submit.submission import brought, check_segments, checked_range, submit, watched
 
 __all__ = [
+    "brought",
     "check_budgets",
     "check_models",
     "check_segments",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import redis
 
+from alphamill.errors import GiveUp
 from alphamill.frames import Interval
 from alphamill.grid import floor_ms
 from alphamill.jobs import RunKind, RunSpec
@@ -91,7 +92,7 @@ def submit(
     Lake(spec.lake).check_writable()
     ledger = RedisLedger(client, settings.ledger)
     known = any(run.id == spec.run_id for run in ledger.runs())
-    if not known and not how.unlisted:
+    if not known and not how.unlisted and spec.universe is None:  # a rule knows the dead
         check_listed(settings, spec.market, spec.symbols, client)
     if spec.kind is RunKind.MINE and not known:
         ask_models(settings)
@@ -111,6 +112,22 @@ def submit(
         click.echo(run.id)
     if how.wait and not run.whole:
         raise SystemExit(EXIT_FAILED)
+
+
+def brought(spec: RunSpec, settings: Settings, how: Submission) -> None:
+    """Submit a run that another one waits for, and wait; told on stderr alone.
+
+    Raises GiveUp where it did not end whole.
+    """
+    client = connect(settings)
+    Lake(spec.lake).check_writable()
+    ledger = RedisLedger(client, settings.ledger)
+    run = flows.submit(spec, ledger, how.priority)
+    if run.state.active:
+        _tell(_about_workers(client, settings, run))
+    run = watched(ledger, run.id, FetchRate(client, settings), client, quiet=how.as_json)
+    if not run.whole:
+        raise GiveUp(f"not all came; try what failed again with: alphamill resume {run.id}")
 
 
 def watched(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alphamill.frames import Market, is_symbol
 from alphamill.market.kinds import Kind
 from alphamill.market.universe import TopSymbols, said, top_symbols
 from alphamill.settings import Settings
+from alphamill.universe.record import Universe as MembersByMonth
 from producers import options
 
 _MOST = 2000
@@ -27,18 +29,25 @@ class Universe:
     top: int | None
     quote: str
     include: tuple[tuple[Kind, ...], ...] = ()
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The symbols of a run, each once, in order; `top`: what --top took and passed over."""
+    """The symbols of a run, each once, in order; `top`: what --top took and passed over.
+
+    universe: who belongs when, by --universe; `membership` says it in JSON values.
+    """
 
     symbols: tuple[str, ...]
     top: TopSymbols | None = None
+    universe: MembersByMonth | None = None
+    membership: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What one JSON object of the command says of it."""
-        return {} if self.top is None else {"top": self.top.to_dict()}
+        said: dict[str, Any] = {} if self.top is None else {"top": self.top.to_dict()}
+        return said if self.membership is None else said | {"universe": dict(self.membership)}
 
 
 class _Kinds(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -58,6 +67,12 @@ class _Kinds(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
         return tuple(Kind(text) for text in value.split(","))
 
 
+rule_option = click.option(
+    "--universe",
+    "rule",
+    metavar="RULE",
+    help='Who belongs when, judged each month: "top:25 by median_30d(quote_volume), listed:90d".',
+)
 universe_options = options.gathered(
     "universe",
     Universe,
@@ -87,7 +102,41 @@ universe_options = options.gathered(
         metavar="KIND[,...]",
         help=f"Take with --top what is no coin of its own too: {', '.join(Kind)}.",
     ),
+    rule_option,
 )
+
+
+def members(
+    settings: Settings, market: Market, universe: Universe, start_ms: int, end_ms: int
+) -> Chosen:
+    """As `chosen_symbols`; of a rule all that belong in any month, and when.
+
+    Raises click.UsageError for symbols beside a rule, GiveUp where the lake lacks daily bars that
+    the rule needs, with the command that brings them, and where a month has no member.
+    """
+    if universe.rule is None:
+        return chosen_symbols(settings, market, universe)
+    check_alone(universe)
+    # Parquet, the exchange's client and Redis: who names symbols waits for none.
+    from producers.submit import membership
+
+    asked = membership.ask(settings, market, universe.rule, start_ms, end_ms)
+    found = asked.resolved(membership.fetch_command(universe.rule, market, _day, asked))
+    said = membership.described(found, asked)
+    return Chosen(found.symbols, universe=found.universe, membership=said)
+
+
+def check_alone(universe: Universe) -> None:
+    """Raise click.UsageError for symbols, a file or --top beside a rule."""
+    if any(universe.symbols) or universe.symbols_file or universe.top or universe.include:
+        raise click.UsageError(
+            "--universe says who belongs: name no symbols, --symbols-file, --top or --include "
+            "beside it (a rule has include: and without: of its own)"
+        )
+
+
+def _day(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat()
 
 
 def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> Chosen:
@@ -107,7 +156,9 @@ def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> Ch
             click.echo(line, err=True)
         symbols += top.symbols
     if not symbols:
-        raise click.UsageError("name symbols (BTCUSDT), --symbols-file FILE or --top N")
+        raise click.UsageError(
+            "name symbols (BTCUSDT), --symbols-file FILE, --top N or --universe RULE"
+        )
     return Chosen(tuple(dict.fromkeys(symbols)), top)
 
 

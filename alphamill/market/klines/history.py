@@ -60,6 +60,8 @@ class KlineHistory:
         the grid; an archive that fails is noted and REST stands in.
         """
         months = self.archive_months(symbol, interval, asked)
+        if interval is Interval.D1 and self.archive is not None and self._refused(symbol):
+            months = self._listed_months(symbol, interval, asked)
         rest = partial(self._from_rest, symbol, interval)
         for part in archive_first(asked, months, rest, merge_klines, "bars", self.clock):
             if _is_of_another_grid(part):
@@ -74,7 +76,17 @@ class KlineHistory:
         self, symbol: str, interval: Interval, asked: TimeRange
     ) -> Iterator[ArchiveMonth]:
         """What it has. Not asked for bars of a day or longer: one REST page holds years."""
-        if self.archive is None or interval.endswith(("d", "w", "M")):
+        if not interval.endswith(("d", "w", "M")):
+            yield from self._listed_months(symbol, interval, asked)
+
+    def _refused(self, symbol: str) -> bool:
+        """Whether the exchange has forgotten the symbol, so that only the archive has its days."""
+        return symbol not in self.exchange.symbols()
+
+    def _listed_months(
+        self, symbol: str, interval: Interval, asked: TimeRange
+    ) -> Iterator[ArchiveMonth]:
+        if self.archive is None:
             return
         safe_ms = self.clock.now_ms() // DAY_MS * DAY_MS - (_SAFE_DAYS - 1) * DAY_MS
         for month, part in asked.by_month():

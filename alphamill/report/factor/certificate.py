@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphamill.evaluation import Gate
-from alphamill.report.caveats import funding_line
+from alphamill.report.caveats import funding_line, universe_lines
 from alphamill.report.values import NOTHING, number, percent, plain, probability, real, usd, whole
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial
@@ -142,6 +142,8 @@ def _data(run: PublishedRun, sheet: TearSheet) -> Iterator[tuple[str, str]]:
             else f"No bar is missing {of}.",
         )
     manifest = run.manifest(sheet.subject.interval)
+    for line in universe_lines(run):
+        yield "universe", line
     if manifest and manifest.missing:
         yield "symbols without a bar", _some(manifest.missing)
     if manifest and manifest.ended:

@@ -1,0 +1,158 @@
+"""`--universe` as typed, over a simulated exchange, its archive and a real Redis."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from click.testing import CliRunner
+
+from alphamill.flow import plan
+from alphamill.frames import Interval, Month
+from alphamill.jobs import RunKind, RunSpec
+from alphamill.lake import Lake, partitions
+from alphamill.settings import load_settings
+from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.stages.registry import STAGES
+from producers.cli import main
+from tests.mortal_market import MortalMarket, life
+from workers import tasks
+from workers.resources import Resources
+
+RULE = "top:3 by mean_10d(quote_volume), listed:20d"
+LIVES = {
+    "AAAUSDT": life("2022-01", "2023-04", 9e6),
+    "BBBUSDT": life("2022-01", "2023-04", 5e6),
+    "CCCUSDT": life("2022-01", "2023-04", 1e6),
+    "DEADUSDT": (Month(2022, 1).start_ms, Month(2023, 2).start_ms + 9 * 86_400_000, 7e6),
+    "USDCUSDT": life("2022-01", "2023-04", 9e7),
+}
+SPAN = ("--interval", "1d", "--start", "2023-01-01", "--end", "2023-05-01")
+
+
+@dataclass
+class Typed:
+    """Commands as typed, and what works off the runs that they leave, job by job, here."""
+
+    env: dict
+    tools: Resources
+
+    def __call__(self, *words):
+        return CliRunner(env=self.env).invoke(main, words)
+
+    def work(self, run_id):
+        spec = self.spec(run_id)
+        for job in plan(spec):
+            tasks.attend(run_id, job.id, STAGES[job.stage])
+        return self.tools.ledger.run(run_id)
+
+    def spec(self, run_id):
+        (record,) = [one for one in self.tools.ledger.runs() if one.id == run_id]
+        return RunSpec.from_message(record.spec)
+
+
+@pytest.fixture
+def typed(redis_url, tmp_path, monkeypatch):
+    with ExchangeServer(ExchangeConfig(), MortalMarket(LIVES)) as server:
+        env = {
+            "ALPHAMILL_BINANCE_URL": server.url,
+            "ALPHAMILL_ARCHIVE_URL": server.url,
+            "ALPHAMILL_REDIS_URL": redis_url,
+            "ALPHAMILL_HOME": str(tmp_path),
+            "ALPHAMILL_CONFIG": None,
+        }
+        tools = Resources(load_settings({k: v for k, v in env.items() if v}))
+        monkeypatch.setattr(tasks, "resources", lambda: tools)
+        monkeypatch.setattr(tasks, "publish", lambda hints: 0)
+        yield Typed(env, tools)
+
+
+def test_a_universe_is_fetched_in_two_steps_and_then_scored(typed, tmp_path):
+    early = typed("evaluate", "rank(close)", "--universe", RULE, *SPAN)
+    assert early.exit_code == 1
+    assert (
+        "the lake lacks daily bars of 4 of 4 candidates between 2022-01 and 2023-03" in early.stderr
+    )
+    cure = f'alphamill fetch --universe "{RULE}" --interval 1d --start 2023-01-01 --end 2023-05-01'
+    assert cure in early.stderr
+
+    first = typed("fetch", "--universe", RULE, *SPAN)
+    assert first.exit_code == 0, first.output
+    assert "step 1 of 2" in first.stderr
+    assert "give the same command again" in first.stderr
+    daily = first.stdout.split()[-1]
+    assert typed.spec(daily).symbols == ("AAAUSDT", "BBBUSDT", "CCCUSDT", "DEADUSDT")
+    assert typed.work(daily).whole
+    assert {one.interval for one in partitions(Lake(str(tmp_path / "lake")))} == {Interval.D1}
+
+    second = typed("fetch", "--universe", RULE, *SPAN, "--json")
+    assert second.exit_code == 0, second.output
+    said = json.loads(second.stdout)
+    assert [sorted(one["members"]) for one in said["universe"]["months"]] == [
+        ["AAAUSDT", "BBBUSDT", "DEADUSDT"],
+        ["AAAUSDT", "BBBUSDT", "DEADUSDT"],
+        ["AAAUSDT", "BBBUSDT", "CCCUSDT"],
+        ["AAAUSDT", "BBBUSDT", "CCCUSDT"],
+    ]
+    spec = typed.spec(said["run_id"])
+    assert spec.symbols == ("AAAUSDT", "BBBUSDT", "CCCUSDT", "DEADUSDT")
+    assert spec.universe.digest == said["universe"]["digest"]
+    assert typed.work(said["run_id"]).whole
+
+    scored = typed("evaluate", "rank(close)", "--universe", RULE, *SPAN)
+    assert scored.exit_code == 0, scored.output
+    assert "4 symbols belong in 4 months, 2023-01 to 2023-04, of 4 candidates" in scored.stderr
+    assert "never taken: TradFi perpetuals, dated contracts, stable pairs" in scored.stderr
+    run_id = scored.stdout.split()[-1]
+    assert typed.spec(run_id).kind is RunKind.EVALUATE
+    assert typed.spec(run_id).universe == spec.universe
+
+
+def test_who_waits_gets_both_steps_with_one_command(typed, monkeypatch):
+    worked = []
+
+    def wait(_ledger, run_id, **_how):
+        worked.append(run_id)
+        return typed.work(run_id)
+
+    monkeypatch.setattr("producers.submit.submission.wait_for_run", wait)
+    done = typed("fetch", "--universe", RULE, *SPAN, "--wait", "--json")
+    assert done.exit_code == 0, done.output
+    assert len(worked) == 2
+    assert json.loads(done.stdout)["run_id"] == worked[1]
+    assert "step 2 of 2" in done.stderr
+    again = typed("fetch", "--universe", RULE, *SPAN, "--wait")
+    assert again.exit_code == 0
+    assert "step" not in again.stderr
+    assert worked[2:] == worked[1:2]  # the same run, joined
+
+
+def test_daily_bars_that_do_not_come_stop_it_with_the_way_on(typed, monkeypatch):
+    def wait(ledger, run_id, **_how):
+        return ledger.cancel(run_id)
+
+    monkeypatch.setattr("producers.submit.submission.wait_for_run", wait)
+    stopped = typed("fetch", "--universe", RULE, *SPAN, "--wait")
+    assert stopped.exit_code == 1
+    (daily,) = [run.id for run in typed.tools.ledger.runs()]
+    assert f"not all came; try what failed again with: alphamill resume {daily}" in stopped.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("fetch", "--universe", "top:3 by volume", *SPAN), "'volume' is no measure"),
+        (("fetch", "AAAUSDT", "--universe", RULE, *SPAN), "name no symbols"),
+        (("features", "--top", "5", "--universe", RULE, *SPAN), "name no symbols"),
+        (("evaluate", "close", *SPAN), "--universe RULE"),
+        (("fetch", "--universe", f"{RULE}, quote:EUR", *SPAN), "there are USDT"),
+        (
+            ("fetch", "--universe", f"{RULE}, without:AAA+BBB+CCC+DEAD", *SPAN),
+            "no symbol of spot is quoted in 'USDT' and may belong",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_leaves_nothing(typed, words, said):
+    refused = typed(*words)
+    assert refused.exit_code in (1, 2)
+    assert said in refused.stderr
+    assert typed.tools.ledger.runs() == []
