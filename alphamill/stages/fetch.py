@@ -76,11 +76,22 @@ def run(job: FetchJob, deps: FetchDeps) -> FetchFacts:
         raise _unusable(job.symbol, deps.exchange)
     series = Series(job.market, job.symbol, job.interval)
     asked = TimeRange(job.start_ms, job.end_ms)
-    history = KlineHistory(series.market, deps.exchange, deps.archive, deps.clock)
+    history = KlineHistory(
+        series.market,
+        deps.exchange,
+        deps.archive,
+        deps.clock,
+        archived_days=_is_forgotten(series, deps.exchange),
+    )
     parts_of = partial(history.parts, series.symbol, series.interval)
     add_gaps = partial(describe, series.interval)
     brought = bring(deps.lake, series, asked, parts_of, merge_klines, add_gaps, "bars")
     return _facts(series, asked, deps.lake, brought)
+
+
+def _is_forgotten(series: Series, exchange: Exchange) -> bool:
+    """Whether the archive alone has days of it; asked about days, which else come from the API."""
+    return series.interval is Interval.D1 and series.symbol not in exchange.symbols()
 
 
 def _unusable(symbol: str, exchange: Exchange) -> GiveUp:

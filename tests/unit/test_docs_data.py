@@ -36,7 +36,8 @@ from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
 from alphamill.runs.published import PublishedRun
 from alphamill.stages.bring import keep_damaged
-from alphamill.testing import work_market
+from alphamill.testing import klines_at, put_klines, work_market
+from alphamill.universe.daily import read_daily
 from alphamill.universe.snapshots import MasterList, write_master_list
 from tests.unit.live.test_journal import SPEC, START, signal
 
@@ -116,6 +117,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
     PublishedRun(lake, "mine-1f2e3d4c5b6a7988", {}).put_back(0)
     publish_live(lake)
+    put_klines(lake, "BTCUSDT", klines_at([0], Interval.D1), interval=Interval.D1)
+    read_daily(lake, Market.SPOT, ["BTCUSDT"], 0, 1)
     keys.append(write_master_list(lake, MasterList(Market.SPOT, date(2026, 12, 1), ())))
     return [*keys, *lake.list(""), library_key(spec, Interval.H1)]
 

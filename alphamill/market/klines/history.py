@@ -43,7 +43,8 @@ KlineArchive = FileArchive[KlineFile]
 class KlineHistory:
     """One market's bars, whatever their source. `archive` is None where there is none to use.
 
-    of: what the bars are of, by which the archive names them.
+    of: what the bars are of, by which the archive names them. archived_days: bars of a day are read
+    from it too, as of a symbol that the API has forgotten.
     """
 
     market: Market
@@ -51,6 +52,7 @@ class KlineHistory:
     archive: KlineArchive | None
     clock: Clock
     of: KlinesOf = TRADES
+    archived_days: bool = False
 
     def parts(self, symbol: str, interval: Interval, asked: TimeRange) -> Iterator[FetchedPart]:
         """Closed bars in adjoining parts, in order of time: see `archive_first`.
@@ -60,8 +62,6 @@ class KlineHistory:
         the grid; an archive that fails is noted and REST stands in.
         """
         months = self.archive_months(symbol, interval, asked)
-        if interval is Interval.D1 and self.archive is not None and self._refused(symbol):
-            months = self._listed_months(symbol, interval, asked)
         rest = partial(self._from_rest, symbol, interval)
         for part in archive_first(asked, months, rest, merge_klines, "bars", self.clock):
             if _is_of_another_grid(part):
@@ -76,17 +76,8 @@ class KlineHistory:
         self, symbol: str, interval: Interval, asked: TimeRange
     ) -> Iterator[ArchiveMonth]:
         """What it has. Not asked for bars of a day or longer: one REST page holds years."""
-        if not interval.endswith(("d", "w", "M")):
-            yield from self._listed_months(symbol, interval, asked)
-
-    def _refused(self, symbol: str) -> bool:
-        """Whether the exchange has forgotten the symbol, so that only the archive has its days."""
-        return symbol not in self.exchange.symbols()
-
-    def _listed_months(
-        self, symbol: str, interval: Interval, asked: TimeRange
-    ) -> Iterator[ArchiveMonth]:
-        if self.archive is None:
+        days = self.archived_days and interval is Interval.D1
+        if self.archive is None or (interval.endswith(("d", "w", "M")) and not days):
             return
         safe_ms = self.clock.now_ms() // DAY_MS * DAY_MS - (_SAFE_DAYS - 1) * DAY_MS
         for month, part in asked.by_month():

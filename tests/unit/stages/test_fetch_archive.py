@@ -131,3 +131,11 @@ def test_an_archive_out_of_reach_is_said(deps):
 def test_an_exchange_that_is_away_does_not_stop_a_month_of_the_archive(deps):
     deps.exchange.failures.append(RetryLater("busy"))
     assert fetch.run(job(), deps).rows == 720
+
+
+def test_days_of_a_coin_that_the_exchange_has_forgotten_come_from_its_files(deps):
+    opens = range(APRIL.start_ms, APRIL.end_ms, 24 * HOUR)
+    deps.archive.tables["GONEUSDT", Interval.D1] = klines_at(opens, Interval.D1)
+    gone = FetchJob(Market.SPOT, "GONEUSDT", Interval.D1, APRIL.start_ms, APRIL.end_ms)
+    facts = fetch.run(gone, deps)
+    assert (facts.source, facts.rows, facts.requests) == ("archive-monthly", 30, 0)

@@ -1,5 +1,7 @@
 """Which file or request each bar comes from, and that no source changes a bar."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -291,18 +293,12 @@ def test_whatever_the_archive_lacks_the_bars_are_the_exchanges(
         rig.fetch(START + span[0] * HOUR, START + span[1] * HOUR)
 
 
-def test_days_of_a_coin_that_the_exchange_has_forgotten_come_from_the_archive():
+def test_days_come_from_the_archive_where_the_exchange_has_forgotten_a_coin():
     rig = Rig(Interval.D1)
     asked = TimeRange(MARCH.start_ms, MAY.end_ms)
     assert sources(rig.history.parts("BTCUSDT", Interval.D1, asked)) == ["rest"]
     assert rig.archive.asked == []  # one page holds years
     del rig.exchange.listed["BTCUSDT"]
-    parts = list(rig.history.parts("BTCUSDT", Interval.D1, asked))
+    parts = list(replace(rig.history, archived_days=True).parts("BTCUSDT", Interval.D1, asked))
     assert sources(parts) == ["archive-monthly"] * 3
     assert merge_klines([part.table for part in parts]).equals(rows_within(rig.table, asked))
-    with pytest.raises(GiveUp, match="has no symbol"):
-        list(
-            KlineHistory(Market.SPOT, rig.exchange, None, ManualClock(AUGUST_MS)).parts(
-                "BTCUSDT", Interval.D1, asked
-            )
-        )
