@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -11,7 +11,7 @@ import click
 from alphamill.clock import SystemClock
 from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Grade
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Month
 from alphamill.grid import next_ms
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
@@ -25,6 +25,10 @@ from producers.read.live import list_lives, signals, status, verify
 from producers.read.live_export import export
 from producers.read.live_named import clock, described, one_live
 from producers.read.live_results import arrivals, book
+from producers.submit.universe import rule_option
+
+if TYPE_CHECKING:
+    from alphamill.runs.published import PublishedRun
 
 
 @click.group()
@@ -57,6 +61,7 @@ def live() -> None:
 )
 @click.option("--interval", type=options.Intervals(), metavar="1h", help="Default: the run's.")
 @click.option("--symbols", type=options.Symbols(), help="Default: the run's.")
+@rule_option
 @click.option("--horizon", type=click.IntRange(1), default=1, help="Of --expr, in bars.")
 @click.option(
     "--release-s",
@@ -95,6 +100,7 @@ def start(
     market: str | None,
     interval: tuple[Interval, ...] | None,
     symbols: tuple[str, ...] | None,
+    rule: str | None,
     horizon: int,
     release_s: float,
     quorum: float,
@@ -106,6 +112,9 @@ def start(
 
     FACTOR is a number or hash of the run. A worker of the pool `stream` follows (alphamill up has
     one): it listens to the exchange's klines, and asks REST for what they do not bring.
+
+    With --universe, or of a run that had one, the symbols are those that belong this month. They
+    hold until its end: the next month needs a new live, by the same command.
 
     \b
     Example:
@@ -133,10 +142,8 @@ def start(
         followed += tuple(one for one in followed_from(found, judged) if one.factor not in known)
     if not interval:
         raise click.UsageError("with --expr alone give --interval, such as 1m")
-    chosen = symbols or (found.spec.symbols if found else ())
-    if not chosen:
-        raise click.UsageError("with --expr alone give --symbols, such as BTCUSDT,ETHUSDT,BNBUSDT")
     of = Market(market) if market else found.spec.market if found else Market.SPOT
+    chosen, *members = _chosen(settings, of, interval[0], symbols, rule, found)
     try:
         spec = LiveSpec(
             of,
@@ -148,6 +155,7 @@ def start(
             round(correct_within_s * 1000),
             found.spec.portfolio.weighting if found else settings.portfolio.weighting,
             found.spec.portfolio.quantiles if found else settings.portfolio.quantiles,
+            *members,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -168,6 +176,46 @@ def start(
         f"see: alphamill live signals {entry.id} --follow",
         err=True,
     )
+
+
+def _chosen(
+    settings: Settings,
+    market: Market,
+    interval: Interval,
+    symbols: tuple[str, ...] | None,
+    rule: str | None,
+    found: PublishedRun | None,
+) -> tuple[tuple[str, ...], str, str]:
+    """Symbols to follow; the rule and the month that they belong by, "" of such as are named."""
+    if symbols and rule is not None:
+        raise click.UsageError("--universe says who belongs: name no --symbols beside it")
+    if rule is None and not symbols and found and found.spec.universe:
+        rule = found.spec.universe.rule  # never all that ever belonged
+    if rule is not None:
+        return _members_now(settings, market, rule, interval)
+    chosen = symbols or (found.spec.symbols if found else ())
+    if not chosen:
+        raise click.UsageError("with --expr alone give --symbols, such as BTCUSDT,ETHUSDT,BNBUSDT")
+    return chosen, "", ""
+
+
+def _members_now(
+    settings: Settings, market: Market, text: str, interval: Interval
+) -> tuple[tuple[str, ...], str, str]:
+    """Who belongs this month, the rule's canonical text and the month; told on stderr."""
+    from producers.submit import membership
+
+    month = Month.of_ms(SystemClock().now_ms())
+    asked = membership.ask(settings, market, text, month.start_ms, month.start_ms + 1)
+    before = Month.of_ms(month.start_ms - 1)
+    fetch_with = membership.fetch_command(text, market, interval, f"{before}-01")
+    found = asked.resolved(fetch_with)
+    click.echo(
+        f"these are the members of {month} and hold until {clock(month.end_ms)} UTC; the next "
+        "month needs a new live: give the same command again then",
+        err=True,
+    )
+    return found.symbols, found.universe.rule, str(month)
 
 
 def _by_hand(expressions: Sequence[str], horizon: int) -> tuple[Any, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import Message, content_id
 
 RELEASE_S = 2.0
@@ -36,7 +37,8 @@ class LiveSpec(Message):
 
     release_ms: how long after a bar's close its cross-section waits for symbols. quorum: share of
     `symbols` that must be there, above 0 and at most 1. correct_within_ms: how long after the close
-    a late bar still gives a revision. weighting, quantiles: as in `[portfolio]`.
+    a late bar still gives a revision. weighting, quantiles: as in `[portfolio]`. universe: the rule
+    by which `symbols` belong, and members_of the month of which they are ("2026-12"); "" for names.
     """
 
     market: Market
@@ -48,6 +50,8 @@ class LiveSpec(Message):
     correct_within_ms: int = round(CORRECT_WITHIN_S * 1000)
     weighting: str = "rank"
     quantiles: int = 5
+    universe: str = ""
+    members_of: str = ""
 
     def __post_init__(self) -> None:
         if not self.symbols or not self.factors:
@@ -67,6 +71,18 @@ class LiveSpec(Message):
                 f"correct_within_ms {self.correct_within_ms} is below release_ms "
                 f"{self.release_ms}: a bar that comes before the release is not late"
             )
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain JSON values; of named symbols the same, and so the same id, as ever."""
+        message = Message.to_message(self)
+        if not self.universe:
+            del message["universe"], message["members_of"]
+        return message
+
+    @property
+    def holds_until_ms(self) -> int | None:
+        """When another month's members take over, whom this live does not follow; None of names."""
+        return Month.parse(self.members_of).end_ms if self.members_of else None
 
     @property
     def id(self) -> str:

@@ -21,16 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphamill.errors import AlphamillError
-from alphamill.frames import (
-    KLINES,
-    FloatArray,
-    IntArray,
-    Interval,
-    Market,
-    Month,
-    TimeRange,
-    times_ms,
-)
+from alphamill.frames import KLINES, FloatArray, Interval, Market, Month, TimeRange, times_ms, union
 from alphamill.lake import Lake, Series, load_partition
 from alphamill.lake.files import Stat
 from alphamill.lake.listings import COLUMNS, find_listings, listing_name, quiet_of
@@ -48,7 +39,7 @@ Versions = Mapping[Month, Stat]
 class DailyBars:
     """Daily bars of a range.
 
-    table: symbol and columns of klines, by symbol and time. asked: by symbol, the stretches of the
+    table: symbol and columns of klines, in no order. asked: by symbol, the stretches of the
     range that the exchange was asked for; what is absent there was not there.
     """
 
@@ -73,7 +64,7 @@ def read_daily(
             for symbol, ranges in known.items():
                 parts = [part for one in ranges if (part := one.within(within))]
                 asked.setdefault(symbol, []).extend(parts)
-    table = pa.concat_tables(tables).sort_by([("symbol", "ascending"), ("open_time", "ascending")])
+    table = pa.concat_tables(tables)
     return DailyBars(within, table, {symbol: tuple(parts) for symbol, parts in asked.items()})
 
 
@@ -90,31 +81,30 @@ def measured(bars: DailyBars, field: str) -> Daily:
     """
     start_ms = bars.range.start_ms // DAY_MS * DAY_MS
     days = -(-(bars.range.end_ms - start_ms) // DAY_MS)
-    names = bars.table["symbol"].to_numpy(zero_copy_only=False)
-    opens, volume = times_ms(bars.table, "open_time"), bars.table["volume"].to_numpy()
-    values = bars.table[field].cast(pa.float64()).to_numpy()
-    edges = np.flatnonzero(names[1:] != names[:-1]) + 1
+    symbols = pc.unique(bars.table["symbol"]).sort()
+    at = pc.index_in(bars.table["symbol"], symbols).to_numpy()
+    row = (times_ms(bars.table, "open_time") - start_ms) // DAY_MS
+
+    def matrix(name: str) -> FloatArray:
+        found = np.full((len(symbols), days), np.nan)
+        found[at, row] = bars.table[name].cast(pa.float64()).to_numpy()
+        return found
+
+    volume, values = matrix("volume"), matrix(field)
+    opens = start_ms + DAY_MS * np.arange(days, dtype=np.int64)
     columns: list[tuple[str, FloatArray]] = []
-    for first, stop in zip([0, *edges], [*edges, len(names)], strict=True) if len(names) else ():
-        rows = slice(int(first), int(stop))
-        symbol, own = str(names[first]), opens[rows]
-        doubtful = quiet_of(own, volume[rows], Interval.D1).doubtful(bars.range.end_ms)
-        if not doubtful:
-            columns.append((symbol, _column(days, start_ms, own, values[rows])))
+    for number, symbol in enumerate(symbols.to_pylist()):
+        there = np.isfinite(volume[number])
+        quiet = quiet_of(opens[there], volume[number, there], Interval.D1)
+        if not quiet.doubtful(bars.range.end_ms):
+            columns.append((symbol, values[number]))
             continue
-        kept = bars.table.slice(rows.start, len(own)).select(COLUMNS)
-        for listing in find_listings(kept, Interval.D1, bars.range.end_ms):
-            mine = listing.holds(own)
-            column = _column(days, start_ms, own[mine], values[rows][mine])
-            columns.append((listing_name(symbol, listing), column))
-    matrix = np.stack([column for _, column in columns], axis=1) if columns else np.empty((days, 0))
-    return Daily(start_ms, tuple(name for name, _ in columns), matrix)
-
-
-def _column(days: int, start_ms: int, opens: IntArray, values: FloatArray) -> FloatArray:
-    column = np.full(days, np.nan)
-    column[(opens - start_ms) // DAY_MS] = values
-    return column
+        own = bars.table.filter(pa.array(at == number)).sort_by("open_time").select(COLUMNS)
+        for listing in find_listings(own, Interval.D1, bars.range.end_ms):
+            mine = there & listing.holds(opens)
+            columns.append((listing_name(symbol, listing), np.where(mine, values[number], np.nan)))
+    whole = np.stack([column for _, column in columns]).T if columns else np.empty((days, 0))
+    return Daily(start_ms, tuple(name for name, _ in columns), whole)
 
 
 def _held(
@@ -186,7 +176,7 @@ def _months(
     ]
     # What the archive alone was asked for counts: of a coin that the exchange has forgotten nobody
     # else can be asked.
-    asked = [partition.facts.asked for partition, _ in found]
+    asked = union(partition.facts.asked for partition, _ in found)
     return pa.concat_tables([_SCHEMA.empty_table(), *(one.cast(_SCHEMA) for one in tables)]), asked
 
 

@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from alphamill.frames.times import Month, TimeRange
 
-from alphamill.frames import IntArray, Month, TimeRange
-from alphamill.lake.listings import listed_on, symbol_of
+if TYPE_CHECKING:  # every command reads messages, and few of them arrays
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from alphamill.frames import IntArray
 
 _TO = ".."
 
@@ -56,6 +59,10 @@ class Universe:
         columns: as a panel names them. Of two coins under a symbol the one belongs that was listed
         at the month's start.
         """
+        import numpy as np
+
+        from alphamill.lake.listings import listed_on, symbol_of
+
         inside = np.zeros((len(times_ms), len(columns)), dtype=np.bool_)
         if not len(times_ms):
             return inside
@@ -75,6 +82,8 @@ class Universe:
 
 def members_of(months: Iterable[tuple[Month, Iterable[str]]]) -> dict[str, tuple[str, ...]]:
     """`Universe.members` from months in order, one after another, and the names of each."""
+    from alphamill.lake.listings import symbol_of
+
     found: dict[str, list[tuple[Month, Month]]] = {}
     for month, names in months:
         for symbol in sorted({symbol_of(name) for name in names}):

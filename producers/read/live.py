@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from alphamill.clock import SystemClock
 from alphamill.live.checked import newest_result
 from alphamill.live.condition import ParityResult
 from alphamill.live.journal import Journal
@@ -88,7 +89,7 @@ def status(live_id: str | None, as_json: bool) -> None:
         troubles,
         troubles_grid,
     )
-    from alphamill.report.terminal.live import factors_table, waiting_view
+    from alphamill.report.terminal.live import factors_table, holds_line, waiting_view
 
     settings = options.settings()
     lake, entry, journal = one_live(settings, live_id)
@@ -120,6 +121,8 @@ def status(live_id: str | None, as_json: bool) -> None:
         line.append(f" by {how.by}, next bar closes {clock(how.live.next_end_ms)} UTC")
     console.print(line)
     console.print(factors_table(entry, newest))
+    if holds := holds_line(entry.spec, SystemClock().now_ms()):
+        console.print(Text(holds))
     console.print(Text(f"{counted(head.rows, 'row')}, head {head.hash}"))
     console.print(Text(f"parity: {parity_text(parity)}"))
     if prices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +79,15 @@ def ask(settings: Settings, market: Market, text: str, start_ms: int, end_ms: in
     return Asked(found, listed.on.isoformat(), start_ms, end_ms)
 
 
-def fetch_command(text: str, market: Market, days: Callable[[int], str], asked: Asked) -> str:
-    """`alphamill fetch` that brings what the rule needs, whole, to be pasted."""
+def fetch_command(
+    text: str, market: Market, interval: Interval, start: str, end: str | None = None
+) -> str:
+    """`alphamill fetch` that brings what the rule needs, whole, to be pasted; start, end: days."""
     of = "" if market is Market.SPOT else f" --market {market.value}"
+    until = f" --end {end}" if end else ""
     return (
-        f'alphamill fetch --universe "{text}"{of} --interval 1d --start {days(asked.start_ms)} '
-        f"--end {days(asked.end_ms)} --wait"
+        f'alphamill fetch --universe "{text}"{of} --interval {interval.value} --start {start}'
+        f"{until} --wait"
     )
 
 

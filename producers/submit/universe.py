@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from alphamill.frames import Market, is_symbol
+from alphamill.frames import Interval, Market, is_symbol
 from alphamill.market.kinds import Kind
 from alphamill.market.universe import TopSymbols, said, top_symbols
 from alphamill.settings import Settings
@@ -18,6 +18,7 @@ from alphamill.universe.record import Universe as MembersByMonth
 from producers import options
 
 _MOST = 2000
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def members(
     from producers.submit import membership
 
     asked = membership.ask(settings, market, universe.rule, start_ms, end_ms)
-    found = asked.resolved(membership.fetch_command(universe.rule, market, _day, asked))
+    days = _day(start_ms), _day(end_ms - 1 + _DAY_MS)
+    found = asked.resolved(membership.fetch_command(universe.rule, market, Interval.D1, *days))
     said = membership.described(found, asked)
     return Chosen(found.symbols, universe=found.universe, membership=said)
 

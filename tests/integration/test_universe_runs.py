@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import pytest
 from click.testing import CliRunner
 
+from alphamill.clock import ManualClock, SystemClock
 from alphamill.flow import plan
 from alphamill.frames import Interval, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, partitions
+from alphamill.live.register import Register
+from alphamill.live.spec import LiveSpec
 from alphamill.settings import load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.stages.registry import STAGES
@@ -27,6 +30,13 @@ LIVES = {
     "USDCUSDT": life("2022-01", "2023-04", 9e7),
 }
 SPAN = ("--interval", "1d", "--start", "2023-01-01", "--end", "2023-05-01")
+
+
+class April(ManualClock):
+    """A clock that stands in April 2023."""
+
+    def __init__(self):
+        super().__init__(Month(2023, 4).start_ms + 3 * 86_400_000)
 
 
 @dataclass
@@ -156,3 +166,34 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(typed, words, said):
     assert refused.exit_code in (1, 2)
     assert said in refused.stderr
     assert typed.tools.ledger.runs() == []
+
+
+def test_a_live_follows_the_members_of_its_month_and_says_until_when(typed, tmp_path, monkeypatch):
+    monkeypatch.setattr("producers.live.SystemClock", April)
+    follow = ("live", "start", "--expr", "rank(close)", "--interval", "1d", "--universe", RULE)
+    early = typed(*follow)
+    assert early.exit_code == 1
+    cure = f'alphamill fetch --universe "{RULE}" --interval 1d --start 2023-03-01 --wait'
+    assert cure in early.stderr
+    daily = typed("fetch", "--universe", RULE, *SPAN).stdout.split()[-1]
+    assert typed.work(daily).whole
+
+    started = typed(*follow)
+    assert started.exit_code == 0, started.output
+    assert "members of 2023-04 and hold until 2023-05-01 00:00 UTC" in started.stderr
+    (entry,) = Register(Lake(str(tmp_path / "lake"))).survey()[0]
+    assert entry.spec.symbols == ("AAAUSDT", "BBBUSDT", "CCCUSDT")
+    assert (entry.spec.universe, entry.spec.members_of) == (
+        f"{RULE}, quote:USDT, monthly",
+        "2023-04",
+    )
+    assert entry.id == entry.spec.id == LiveSpec.from_message(entry.spec.to_message()).id
+    monkeypatch.setattr("producers.read.live.SystemClock", April)
+    shown = " ".join(typed("live", "status").stdout.split())
+    assert "they hold until 2023-05-01 00:00 UTC" in shown
+    monkeypatch.setattr("producers.read.live.SystemClock", SystemClock)
+    shown = " ".join(typed("live", "status").stdout.split())
+    assert "another month has begun since 2023-05-01 00:00 UTC: start a new live" in shown
+    both = typed(*follow, "--symbols", "AAAUSDT")
+    assert both.exit_code == 2
+    assert "name no --symbols" in both.stderr

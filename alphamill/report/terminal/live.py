@@ -11,6 +11,7 @@ from rich.text import Text
 from alphamill.live.condition import Standing
 from alphamill.live.register import Entry
 from alphamill.live.signals import Signal, State
+from alphamill.live.spec import LiveSpec
 from alphamill.report.terminal.followers import standing_text, troubles
 from alphamill.report.terminal.tables import NotedTable, empty_grid, empty_table
 from alphamill.report.values import NOTHING, moment, number, percent, plain, whole
@@ -55,6 +56,17 @@ def lives_table(
         for (entry, _, _), how in zip(entries, standings, strict=True)
     ]
     return NotedTable(headers, cells, notes, "rows: of its chain", spare=2)
+
+
+def holds_line(spec: LiveSpec, now_ms: int) -> str:
+    """Whose members its symbols are and until when they hold; "" of symbols that were named."""
+    until_ms = spec.holds_until_ms
+    if until_ms is None:
+        return ""
+    of = f"members of {spec.members_of} by {plain(spec.universe, 200)}"
+    if now_ms < until_ms:
+        return f"{of}; they hold until {moment(until_ms)} UTC"
+    return f"{of}; another month has begun since {moment(until_ms)} UTC: start a new live for it"
 
 
 def factors_table(entry: Entry, newest: dict[str, Signal]) -> RenderableType:
