@@ -54,7 +54,7 @@ def evaluate(
     wide: tuple[Wide, ...],
     groups_file: Path | None,
     symbols: tuple[str, ...] | None,
-    rule: str | None,
+    by_rule: str | None,
     bars: options.BarRange,
     how: options.Submission,
 ) -> None:
@@ -83,8 +83,8 @@ def evaluate(
         _check(text)
     start_ms, end_ms = submit.checked_range(bars)
     beside = checked_wide(wide, bars.market, start_ms, end_ms)
-    given = Universe((symbols,) if symbols else (), None, None, "USDT", rule=rule)
-    if not symbols and rule is None:
+    given = Universe((symbols,) if symbols else (), None, None, "USDT", by_rule=by_rule)
+    if not symbols and by_rule is None:
         raise click.UsageError("name --symbols BTCUSDT,ETHUSDT,... or --universe RULE")
     chosen = members(settings, bars.market, given, start_ms, end_ms)
     groups = read_groups(groups_file, chosen.symbols) if groups_file else {}

@@ -65,7 +65,7 @@ def fetch(
         raise click.UsageError("--sample goes with --verify")
     start_ms, end_ms = submit.checked_range(bars)
     beside = checked_wide(wide, bars.market, start_ms, end_ms)
-    if universe.rule is not None and not _daily_bars(
+    if universe.by_rule is not None and not _daily_bars(
         settings, bars.market, universe, start_ms, end_ms, how
     ):
         return
@@ -100,7 +100,7 @@ def _daily_bars(
     from producers.submit import membership
 
     check_alone(universe)
-    asked = membership.ask(settings, market, universe.rule or "", start_ms, end_ms)
+    asked = membership.ask(settings, market, universe.by_rule or "", start_ms, end_ms)
     if not asked.survey.missing:
         return True
     click.echo(f"step 1 of 2: {missing_text(asked.survey)}; fetching them", err=True)

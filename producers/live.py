@@ -100,7 +100,7 @@ def start(
     market: str | None,
     interval: tuple[Interval, ...] | None,
     symbols: tuple[str, ...] | None,
-    rule: str | None,
+    by_rule: str | None,
     horizon: int,
     release_s: float,
     quorum: float,
@@ -143,7 +143,7 @@ def start(
     if not interval:
         raise click.UsageError("with --expr alone give --interval, such as 1m")
     of = Market(market) if market else found.spec.market if found else Market.SPOT
-    chosen, *members = _chosen(settings, of, interval[0], symbols, rule, found)
+    chosen, *members = _chosen(settings, of, interval[0], symbols, by_rule, found)
     try:
         spec = LiveSpec(
             of,

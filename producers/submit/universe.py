@@ -30,7 +30,7 @@ class Universe:
     top: int | None
     quote: str
     include: tuple[tuple[Kind, ...], ...] = ()
-    rule: str | None = None
+    by_rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Kinds(click.ParamType):  # type: ignore[type-arg]  # generic only from cl
 
 rule_option = click.option(
     "--universe",
-    "rule",
+    "by_rule",
     metavar="RULE",
     help='Who belongs when, judged each month: "top:25 by median_30d(quote_volume), listed:90d".',
 )
@@ -115,15 +115,15 @@ def members(
     Raises click.UsageError for symbols beside a rule, GiveUp where the lake lacks daily bars that
     the rule needs, with the command that brings them, and where a month has no member.
     """
-    if universe.rule is None:
+    if universe.by_rule is None:
         return chosen_symbols(settings, market, universe)
     check_alone(universe)
     # Parquet, the exchange's client and Redis: who names symbols waits for none.
     from producers.submit import membership
 
-    asked = membership.ask(settings, market, universe.rule, start_ms, end_ms)
+    asked = membership.ask(settings, market, universe.by_rule, start_ms, end_ms)
     days = _day(start_ms), _day(end_ms - 1 + _DAY_MS)
-    found = asked.resolved(membership.fetch_command(universe.rule, market, Interval.D1, *days))
+    found = asked.resolved(membership.fetch_command(universe.by_rule, market, Interval.D1, *days))
     said = membership.described(found, asked)
     return Chosen(found.symbols, universe=found.universe, membership=said)
 
@@ -148,6 +148,8 @@ def chosen_symbols(settings: Settings, market: Market, universe: Universe) -> Ch
     and for a line that is none.
     """
     symbols, top = list(options.flat(universe.symbols)), None
+    if universe.by_rule is not None:
+        raise click.UsageError("--universe goes with fetch, features, mine, evaluate and live")
     if universe.include and universe.top is None:
         raise click.UsageError("--include goes with --top: what is named is always taken")
     if universe.symbols_file is not None:

@@ -154,6 +154,7 @@ def test_daily_bars_that_do_not_come_stop_it_with_the_way_on(typed, monkeypatch)
         (("fetch", "AAAUSDT", "--universe", RULE, *SPAN), "name no symbols"),
         (("features", "--top", "5", "--universe", RULE, *SPAN), "name no symbols"),
         (("evaluate", "close", *SPAN), "--universe RULE"),
+        (("bars", "--universe", RULE, "--rule", "1m", *SPAN[2:]), "goes with fetch, features"),
         (("fetch", "--universe", f"{RULE}, quote:EUR", *SPAN), "there are USDT"),
         (
             ("fetch", "--universe", f"{RULE}, without:AAA+BBB+CCC+DEAD", *SPAN),
