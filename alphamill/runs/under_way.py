@@ -22,7 +22,7 @@ from alphamill.llm.messages import Message
 _UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 _LOOK_EVERY_S = 0.4
 STAGES = (  # in the order of a run's plan
-    *("fetch", "reverify", "recheck", "features", "funding", "wide", "panel"),
+    *("fetch", "bars", "reverify", "recheck", "features", "funding", "wide", "panel"),
     *("propose.quick_scan", "evaluate", "propose.detailed_analysis", "score"),
     *("validate", "rank", "veto", "verify", "publish"),
 )
