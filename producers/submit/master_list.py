@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import click
 
@@ -20,15 +20,17 @@ from alphamill.universe.snapshots import MasterList, read_master_list, write_mas
 from producers.submit.listing import exchange_listing
 
 
-def known_symbols(settings: Settings, market: Market, *, refresh: bool = False) -> MasterList:
-    """The newest list of the lake; asked for where there is none, or `refresh`.
+def known_symbols(
+    settings: Settings, market: Market, *, refresh: bool = False, since: date = date.min
+) -> MasterList:
+    """The newest list of the lake; asked for where there is none of `since` or later, or `refresh`.
 
     Raises Misconfigured where no archive may be used, else as the exchange's and the archive's
     clients do.
     """
     lake = Lake(settings.lake_uri)
     before = read_master_list(lake, market)
-    if before is not None and not refresh:
+    if before is not None and not refresh and before.on >= since:
         return before
     asked = _asked(settings, market, before)
     write_master_list(lake, asked)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import click
 
 from alphamill.errors import FactorError, GiveUp
-from alphamill.frames import Interval, Market
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.market.kinds import Kind
@@ -74,7 +75,9 @@ def read_rule(text: str, market: Market) -> Rule:
 def ask(settings: Settings, market: Market, text: str, start_ms: int, end_ms: int) -> Asked:
     """What the lake has of what the rule needs. Raises as `known_symbols` does, and UsageError."""
     rule = read_rule(text, market)
-    listed = known_symbols(settings, market)
+    # An older list lacks coins that were listed since, and may belong in the last month.
+    last = Month.of_ms(end_ms - 1)
+    listed = known_symbols(settings, market, since=date(last.year, last.month, 1))
     found = survey(Lake(settings.lake_uri), listed, rule, start_ms, end_ms)
     return Asked(found, listed.on.isoformat(), start_ms, end_ms)
 

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from alphamill.frames import Month
-from alphamill.lake import Lake
+from alphamill.frames import Interval, Market, Month, rows_within
+from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.stages.fetch import describe
+from alphamill.testing import klines_at
 from producers.cli import main
 from tests.mortal_market import MortalMarket, life
 
@@ -70,3 +73,20 @@ def test_without_an_archive_it_says_which_setting(environment, monkeypatch):
     refused = run()
     assert refused.exit_code == 3
     assert "ALPHAMILL_ARCHIVE_URL" in refused.output
+
+
+def test_another_coin_under_a_name_is_shown_by_the_lakes_bars(environment, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    first = Month(2022, 4).start_ms
+    opens = first + 86_400_000 * np.array([*range(20), *range(30, 50)])
+    price = np.where(np.arange(40) < 20, 0.001, 9.0)
+    prices = dict.fromkeys(("open", "high", "low", "close"), price)
+    bars = klines_at(opens, Interval.D1, volume=1.0, trades=1, **prices)
+    for month in (Month(2022, 4), Month(2022, 5)):
+        own = rows_within(bars, month.range)
+        facts = describe(Interval.D1, MonthFacts("rest", month.range), own)
+        write_klines(lake, Market.SPOT, "BTCUSDT", Interval.D1, month, own, facts)
+    shown = run("BTCUSDT")
+    assert "another coin or unit since 2022-05-01 by its bars (price x 9,000)" in shown.output
+    (row,) = json.loads(run("BTCUSDT", "--json").stdout)["symbols"]
+    assert row["notes"] == ["another coin or unit since 2022-05-01 by its bars (price x 9,000)"]

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
 
 from alphamill.clock import ManualClock, SystemClock
 from alphamill.flow import plan
-from alphamill.frames import Interval, Month
+from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, partitions
 from alphamill.live.register import Register
@@ -16,6 +17,8 @@ from alphamill.live.spec import LiveSpec
 from alphamill.settings import load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
 from alphamill.stages.registry import STAGES
+from alphamill.universe.master_list import Listed
+from alphamill.universe.snapshots import MasterList, write_master_list
 from producers.cli import main
 from tests.mortal_market import MortalMarket, life
 from workers import tasks
@@ -115,6 +118,19 @@ def test_a_universe_is_fetched_in_two_steps_and_then_scored(typed, tmp_path):
     run_id = scored.stdout.split()[-1]
     assert typed.spec(run_id).kind is RunKind.EVALUATE
     assert typed.spec(run_id).universe == spec.universe
+
+
+def test_a_list_from_before_the_last_month_is_asked_for_anew(typed, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    old = Listed("AAAUSDT", "AAA", "USDT", "TRADING", first=Month(2022, 1))
+    for on in (date(2023, 3, 31), date(2023, 4, 1)):  # the last month is April
+        write_master_list(lake, MasterList(Market.SPOT, on, (old,)))
+        told = typed("evaluate", "rank(close)", "--universe", RULE, *SPAN).stderr
+        asked = len(lake.list("symbols")) == 2
+        assert asked is (on.month == 3)
+        assert f"of {4 if asked else 1} candidates" in told
+        for key in lake.list("symbols"):
+            lake.delete(key)
 
 
 def test_who_waits_gets_both_steps_with_one_command(typed, monkeypatch):
