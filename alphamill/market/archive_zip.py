@@ -19,7 +19,7 @@ MAX_ZIP_BYTES = 32 * 2**20
 MAX_CSV_BYTES = 128 * 2**20  # sixteen times a month of BTCUSDT 1m
 MAX_PIECEWISE_BYTES = 64 * 2**30
 _READ_BYTES = 1 << 18
-_PIECE_BYTES = 1 << 22
+_PIECE_BYTES = 1 << 20
 _LOCAL_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
@@ -32,7 +32,7 @@ def only_csv(content: bytes, name: str) -> bytes:
 
 
 def csv_pieces(content: BinaryIO, name: str) -> Iterator[bytes]:
-    """The one member of a zip of any size, in order, cut anywhere; each piece is at most 4 MiB.
+    """The one member of a zip of any size, in order, cut anywhere; each piece is at most 1 MiB.
 
     Raises ValueError, in words, at the start, at a piece, or after the last for a wrong sum.
     """

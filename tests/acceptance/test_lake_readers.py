@@ -58,6 +58,7 @@ from alphamill.market.metrics.labels import VALUES, metrics_table
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.stages.kept_trades import AGG_TRADES
 from alphamill.testing import FakeFunding, klines_at, put_klines, random_klines, work_market
+from alphamill.universe.daily import read_daily
 from alphamill.universe.master_list import Listed
 from alphamill.universe.snapshots import MasterList, write_master_list
 from tests.deadlines import work_s
@@ -131,6 +132,7 @@ def more_bars(lake: Lake) -> None:
     manifest(lake, series.market, series.symbol, series.interval)
     beside_bars(lake, Month(2021, 1))
     made_of_trades(lake, Month(2021, 1))
+    read_daily(lake, Market.SPOT, ["BTCUSDT", "币安人生USDT"], months[0], months[2])
     known = [
         Listed("BTCUSDT", "BTC", "USDT", "TRADING", first=Month(2017, 8), last_day_ms=months[0]),
         Listed("币安人生USDT", "币安人生", "USDT", ""),
@@ -243,7 +245,7 @@ def as_we_read(lake: Lake, folder: str) -> tuple[list[str], Rows]:
         inside = key.removeprefix(folder) if key != folder else ""
         for name, stated in stated_in(inside.strip("/")).items():
             assert name not in table.column_names, f"{key} has the column {name} of its path"
-            number = name == "round"
+            number = name in ("round", "year")
             table = table.append_column(
                 name, pa.array([int(stated) if number else stated] * len(table))
             )
@@ -393,8 +395,8 @@ for line in asked["settings"]:
     exec(line)
 for name, (code, columns) in asked["codes"].items():
     table = eval(code)
-    if "round" in columns:  # without inference all that a path states is text
-        table = table.withColumn("round", table["round"].cast("int"))
+    for number in {"round", "year"} & {*columns}:  # without inference all of a path is text
+        table = table.withColumn(number, table[number].cast("int"))
     found = table.select(*[f"`{one}`" for one in columns]).collect()
     rows = sorted((tuple(map(value, row)) for row in found), key=repr)
     print(json.dumps([name, rows]), flush=True)
