@@ -86,7 +86,10 @@ def last_line(result: Result) -> str:
         (("fetch", "BTC/USDT", *RANGE), "did you mean BTCUSDT?"),
         (("fetch", "../../etc", *RANGE), "is not spelled as the exchange does"),
         (("fetch", "", *RANGE), "'' is not spelled as the exchange does"),
-        (("fetch", *RANGE), "name symbols (BTCUSDT), --symbols-file FILE or --top N"),
+        (
+            ("fetch", *RANGE),
+            "name symbols (BTCUSDT), --symbols-file FILE, --top N or --universe RULE",
+        ),
         (bars("1H", "2024-01-01"), "'1H' is not one of 1s 1m"),
         (bars("1H", "2024-01-01"), "did you mean 1h?"),
         (bars("1h,7h", "2024-01-01"), "'7h' is not one of"),
