@@ -30,7 +30,7 @@ from alphamill.stages.fetch import FetchDeps, run
 from tests.deadlines import end_s, stack_s, wait_for
 from tests.integration.conftest import AMPLE, REPOSITORY, Process, market_of
 
-SPEED = 1200.0  # an hour in three seconds
+SPEED = 2400.0  # an hour in a second and a half
 TEXTS = ("-ts_zscore(close, 24)", "rank(volume / ts_mean(volume, 20))", "rank(rsi_14)")
 
 
@@ -122,8 +122,8 @@ def test_every_bar_is_published_once_through_kills_of_followers_and_redis(
         Interval.H1,
         symbols,
         followed_by_hand(TEXTS, 1),
-        release_ms=4_800_000,  # after REST was asked for what streams have not brought
-        correct_within_ms=24 * 3_600_000,
+        release_ms=9_600_000,  # after REST was asked for what streams have not brought
+        correct_within_ms=96 * 3_600_000,
     )
     entry = Register(lake).start(spec, 0)
     journal = Journal(lake, entry.id, 0)
