@@ -51,6 +51,7 @@ from alphamill.sim.exchange import ExchangeConfig, ExchangeServer, Limits
 from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
 from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stack.pools import POOLS, worker_arguments
+from alphamill.stack.processes import die_with_parent
 from alphamill.stages.registry import task_name
 
 CHECK_LIVES = task_name("check_lives")
@@ -183,6 +184,7 @@ class Processes:
                 cwd=self._home,
                 env=self.environment,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - only ctypes runs there
             )
         self._started.append(process)
         return process
@@ -518,6 +520,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="2,000 rows and 3 kills")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # what was started ends too
     if asked.short:
         measured = measure(2_000, (LEADER, EMPTY, WORKER), asked.seed, (0.5, 2.0))
     else:

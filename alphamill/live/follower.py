@@ -341,6 +341,7 @@ class Follower:
         live = FollowedLive(entry, journal, following, SignalStream(self._redis, entry.id))
         live.trade(listed)
         following.recover(history, self._now_ms())
+        following.warm_up(self._now_ms())
         live.courier = self._courier(entry, said)
         return live
 

@@ -121,6 +121,12 @@ class Following:
         self._rule.begin(now_ms)
         self.tick(now_ms)
 
+    def warm_up(self, now_ms: int) -> None:
+        """Have loaded or compiled what a release needs, which may take longer than one may wait."""
+        bar_ms = open_ms(self.spec.interval, index_at(self.spec.interval, self.next_bar_ms) - 1)
+        everybody = Release(bar_ms, 0, Cause.WHOLE, self._symbols, frozenset(), signal=True)
+        self.engine.signals(everybody, now_ms)  # said to nobody
+
     def expect(self, symbols: Sequence[str]) -> None:
         """From the next bar on wait for these symbols alone: the others do not trade."""
         self._rule.expect(symbols)

@@ -1,6 +1,7 @@
 """A market is followed by one process at a time; what streams do not bring REST does."""
 
 import queue
+import threading
 from dataclasses import replace
 
 import fakeredis
@@ -9,6 +10,7 @@ import pytest
 
 from alphamill.clock import ManualClock
 from alphamill.errors import RetryLater
+from alphamill.factors import Tail
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
 from alphamill.lake import Lake
 from alphamill.live import Journal, Register, State, follow_chain
@@ -420,3 +422,20 @@ def test_a_live_that_is_stopped_while_redis_is_gone_reaches_it_later(world):
     client = fakeredis.FakeRedis(server=world.server)
     assert SignalStream(client, SPEC.id).rows() == len(world.rows()) == 2 * len(SPEC.factors)
     assert not follower._ending
+
+
+def test_what_releases_need_is_loaded_before_the_first_and_aside(world, monkeypatch):
+    newest, threads = Tail.newest, []
+
+    def noted(self, panel):
+        threads.append(threading.current_thread().name)
+        return newest(self, panel)
+
+    monkeypatch.setattr(Tail, "newest", noted)
+    follower = world.follower()
+    world.begin(follower)
+    assert [name.startswith("follower-aside") for name in threads] == [True]
+    assert world.rows() == []
+    world.bar(follower, 40)
+    assert len(check(world.lake, world.panel)) == len(SPEC.factors)
+    assert len(threads) == 2
