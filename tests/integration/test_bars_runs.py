@@ -1,14 +1,21 @@
 """Runs of bars over a simulated exchange's archive and API, as workers do them, and the command."""
 
+import errno
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from alphamill.bars import TradeSource
+from alphamill.clock import SystemClock
+from alphamill.errors import Misconfigured
 from alphamill.flow import plan
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.lake.days import DaySeries, read_day
+from alphamill.market import Archive, Damaged
+from alphamill.market.trades.archive_file import TradeFile
 from alphamill.runs.fetch_rate import FetchRate
 from alphamill.settings import load_settings
 from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer, Limits
@@ -174,3 +181,39 @@ def test_an_unlisted_symbol_is_refused_before_anything_is_asked(settings, monkey
     told = invoke(monkeypatch, settings, "TRXUSD", "--rule", "1m", *SPAN)
     assert told.exit_code == 2
     assert "did you mean TRXUSDT?" in told.stderr
+
+
+def aside_of(day, *faults):
+    """What `put_aside` gives of a file, over HTTP; its text is read within the context."""
+    names = tuple(ArchiveFault.parse(fault) for fault in faults)
+    file = TradeFile.of_day(Market.SPOT, "TRXUSDT", TradeSource.AGG_TRADES, START + day * DAY)
+    with ExchangeServer(ExchangeConfig(archive_faults=names), SOURCE) as server:
+        archive = Archive(server.url, SystemClock())
+        try:
+            with archive.put_aside(file) as aside:
+                return aside and (aside.checked, b"".join(aside.pieces()))
+        finally:
+            archive.close()
+
+
+def test_files_are_put_aside_as_their_checksums_say():
+    checked, text = aside_of(0)
+    assert checked
+    assert text.count(b"\n") > 500
+    assert aside_of(0, "missing_checksum") == (False, text)
+    assert aside_of(0, "missing") is None
+    assert aside_of(-1) is None
+    with pytest.raises(Damaged, match="it does not have its CHECKSUM's sha256") as damaged:
+        aside_of(0, "bad_checksum")
+    assert damaged.value.content[:2] == b"PK"
+    with pytest.raises(Damaged, match="it is not a zip"):
+        aside_of(0, "corrupt_zip")
+
+
+def test_a_disk_without_room_is_said_with_its_setting(monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("alphamill.market.archive.tempfile.TemporaryFile", full)
+    with pytest.raises(Misconfigured, match=r"TMPDIR: TRXUSDT-aggTrades-2023-01-25\.zip cannot be"):
+        aside_of(0)
