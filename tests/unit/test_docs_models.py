@@ -33,7 +33,9 @@ def settings_of(folder: Path, toml: str):
 
 
 def test_the_example_is_taken_as_it_stands_and_every_model_has_a_price(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    example, switch = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (switched, *_) = settings_of(tmp_path, switch).llm.tiers[Tier.QUICK_SCAN].models
+    assert switched.extra_body == {"thinking": {"type": "disabled"}}
     llm = settings_of(tmp_path, example).llm
     prices = PriceTable.shipped(llm.prices)
     asked = {
