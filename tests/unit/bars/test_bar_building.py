@@ -43,6 +43,7 @@ from tests.unit.bars.conftest import (
 )
 
 NINTH_US = EIGHTH_US + DAY_US
+END_US = NINTH_US + 2_000_000  # behind the last recorded trade
 RULES = ("1s", "7m", "1d", "1000t", "3v", "2e5$", "50ti", "1vi", "5e4$i")
 
 
@@ -69,10 +70,10 @@ def by_definition(rows, rule):
 @pytest.mark.parametrize("kind", ["spot", "usdm"])
 @pytest.mark.parametrize("text", RULES)
 def test_recorded_trades_make_the_bars_of_the_definition(recorded, kind, text):
-    rows, rule = recorded(kind)[-4000:], parse_rule(text)
+    rows, rule = recorded(kind)[-3000:], parse_rule(text)
     layout = SPOT if kind == "spot" else USD_M
     trades = parse_trades(printed(rows, layout), layout)
-    bars = built([trades], rule, layout, NINTH_US + DAY_US)
+    bars = built([trades], rule, layout, END_US)
     groups = by_definition(rows, rule)
     assert len(groups) > 1 or rule.text in ("7m", "1d")
     assert shown(bars) == [bar_of(group) for group in groups]
@@ -84,14 +85,14 @@ def test_recorded_trades_make_the_bars_of_the_definition(recorded, kind, text):
 @pytest.mark.parametrize("text", RULES)
 def test_aggregates_make_the_same_bars_as_trades_on_spot(recorded, text):
     """All but those that close within an aggregate: by trades, volume or value."""
-    rows, rule = recorded("spot")[-4000:], parse_rule(text)
+    rows, rule = recorded("spot")[-3000:], parse_rule(text)
     whole = aggregated(rows)
     assert len(whole) < 0.7 * len(rows)
     trades = parse_trades(printed(whole, SPOT_AGGREGATES), SPOT_AGGREGATES)
-    bars = built([trades], rule, SPOT_AGGREGATES, NINTH_US + DAY_US)
+    bars = built([trades], rule, SPOT_AGGREGATES, END_US)
     assert shown(bars) == [bar_of(group) for group in by_definition(whole, rule)]
     if rule.is_time:
-        of_trades = built([parse_trades(printed(rows, SPOT), SPOT)], rule, SPOT, NINTH_US + DAY_US)
+        of_trades = built([parse_trades(printed(rows, SPOT), SPOT)], rule, SPOT, END_US)
         agreement = compare(bars.klines(), of_trades.klines())
         assert agreement.equal == agreement.bars == len(bars)
         assert agreement.differing_frac == 0
@@ -112,7 +113,7 @@ def test_futures_aggregates_cross_the_ends_of_bars_and_the_share_is_said(recorde
 
 @pytest.mark.parametrize("text", RULES)
 def test_cuts_make_no_difference(recorded, text):
-    rows, rule = recorded("usdm")[:2000], parse_rule(text)
+    rows, rule = recorded("usdm")[:700], parse_rule(text)
     trades = parse_trades(printed(rows, USD_M), USD_M)
     whole = built([trades], rule, USD_M, NINTH_US)
     apart = built([trades[at : at + 1] for at in range(len(trades))], rule, USD_M, NINTH_US)

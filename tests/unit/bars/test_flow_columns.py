@@ -26,7 +26,7 @@ from tests.unit.bars.conftest import (
 )
 
 NAN = math.nan
-END_US = EIGHTH_US + 2 * DAY_US
+END_US = EIGHTH_US + DAY_US + 2_000_000  # behind the last recorded trade
 
 
 def slope(y, x):
@@ -37,18 +37,15 @@ def slope(y, x):
 
 def vpin(sizes, bought):
     """Trades laid end to end, cut at every fiftieth of their volume, exactly."""
-    total = sum(sizes)
-    edges = [total * k / 50 for k in range(51)]
-    sum_, at = Fraction(0), Fraction(0)
+    total, at = sum(sizes), Fraction(0)
     balances = [Fraction(0)] * 50
     for size, is_bought in zip(sizes, bought, strict=True):
-        for k in range(50):
-            part = min(at + size, edges[k + 1]) - max(at, edges[k])
-            if part > 0:
-                balances[k] += part if is_bought else -part
-        at += size
-    sum_ = sum(map(abs, balances))
-    return float(sum_ / total)
+        end = at + size
+        for k in range(int(at * 50 / total), min(int(end * 50 / total), 49) + 1):
+            part = min(end, total * (k + 1) / 50) - max(at, total * k / 50)
+            balances[k] += part if is_bought else -part
+        at = end
+    return float(sum(map(abs, balances)) / total)
 
 
 def by_definition(rows, span_s, close_span_s=None):
@@ -131,16 +128,16 @@ def grouped(rows, length_ms):
 
 
 def test_every_column_is_its_definition_on_recorded_minutes(recorded):
-    rows = recorded("spot")
+    rows = recorded("spot")[-6000:]
     trades = parse_trades(printed(rows, SPOT), SPOT)
     bars = built([trades], parse_rule("1m"), SPOT, END_US, flow=True)
     counted = compare(bars, grouped(rows, 60_000), 60.0)
-    assert min(value for name, value in counted.items() if name != "roll_spread") >= 5
+    assert min(counted.values()) >= 3
     assert list(bars.flow) == list(FLOW)
 
 
 def test_every_column_is_its_definition_in_short_bars(recorded):
-    rows = recorded("usdm")[:3000]
+    rows = recorded("usdm")[:2500]
     trades = parse_trades(printed(rows, USD_M), USD_M)
     bars = built([trades], parse_rule("1s"), USD_M, END_US, flow=True)
     groups = grouped(rows, 1000)

@@ -234,7 +234,7 @@ def test_a_day_without_trades_has_no_bars():
     assert not day_of(rows_of(3), rule=parse_rule("1e9v")).bars.complete[0]
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 30))
 def test_sorting_needs_no_more_than_its_memory(seed, most, size):
     order = [*range(150), 17, 17, 90]

@@ -13,6 +13,7 @@ import numba
 import pytest
 from numba.core.caching import IndexDataCacheFile
 
+from alphamill import kernel_cache
 from alphamill.factors.kernels import cross_section, moments
 from alphamill.jit import SharedCacheFile
 from alphamill.kernel_cache import kernel_cache_folder, nothing_compiled_yet
@@ -47,6 +48,13 @@ def filled_at_once(kind, folder, monkeypatch):
         for save in saves:
             save.join()
     return [files[0].load(f"signature {n}") for n in range(2)]
+
+
+def test_the_cache_knows_every_folder_of_kernels():
+    package = Path(kernel_cache.__file__).parent
+    folders = {f"{path.relative_to(package)}/*.py" for path in package.glob("**/kernels")}
+    assert len(folders) >= 3
+    assert folders <= set(kernel_cache._SOURCES)
 
 
 def test_two_workers_never_share_a_file(tmp_path, monkeypatch):
