@@ -1,4 +1,5 @@
-"""From the last symbol's closed bar to its rows in a Redis stream: twenty factors a bar.
+"""From the last symbol's closed bar to its rows in a Redis stream: twenty factors a bar, also such
+as five are of indicators.
 
 Each bar's frames are websocket texts as spot pushes them. Timed is the last one: its parsing, the
 release, the newest row of every factor, the hashes, the file in the lake with its fsyncs and then
@@ -24,6 +25,7 @@ from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
 from alphamill.language import read_given
 from alphamill.live import Followed, Journal, LiveSpec
+from alphamill.live.engine import history_bars
 from alphamill.live.following import Following
 from alphamill.live.stream import SignalStream
 from alphamill.market.stream import StreamBar, read_message
@@ -32,7 +34,6 @@ from alphamill.stack.embedded_redis import EmbeddedRedis
 
 LIMITS_MS = {50: 25.0, 500: 100.0}
 FIRST_MS = 29_000_000 * 60_000
-HISTORY = 150  # bars, more than any look-back here
 WARM_UP = 5  # bars, in which kernels are loaded
 FACTORS = [
     f"rank(ts_{function}({field}, {window}))"
@@ -45,6 +46,17 @@ FACTORS = [
         ("vwap", 48),
     )
 ]
+
+
+INDICATORS = [f"rank({name})" for name in ("rsi_14", "adx_14", "mfi_14", "psar_gap", "natr_14")]
+CASES = ((50, FACTORS), (500, FACTORS), (500, FACTORS[:15] + INDICATORS))
+
+
+def values_of(close: float, volume: float) -> tuple[float, ...]:
+    """A bar's, in the order of KLINE_FIELDS."""
+    quote = volume * close
+    high, low = close * 1.001, close * 0.999
+    return close, high, low, close, volume, quote, 100.0, volume / 2, quote / 2
 
 
 def frame(symbol: str, bar_ms: int, close: float, volume: float) -> str:
@@ -79,14 +91,15 @@ def read(text: str) -> StreamBar:
 
 
 def times_ms(
-    client: redis.Redis, folder: Path, n_symbols: int, bars: int
+    client: redis.Redis, folder: Path, n_symbols: int, texts_of_factors: list[str], bars: int
 ) -> tuple[list[float], list[float]]:
     """Wall and processor milliseconds of each bar."""
     symbols = tuple(f"S{number}USDT" for number in range(n_symbols))
-    followed = tuple(Followed(str(one), one.hash) for one in map(read_given, FACTORS))
+    followed = tuple(Followed(str(one), one.hash) for one in map(read_given, texts_of_factors))
     spec = LiveSpec(Market.SPOT, Interval.M1, symbols, followed)
+    history = history_bars(spec) + 10
     rng = np.random.default_rng(1)
-    close = 100 * np.exp(rng.normal(0, 0.001, (HISTORY + bars, n_symbols)).cumsum(axis=0))
+    close = 100 * np.exp(rng.normal(0, 0.001, (history + bars, n_symbols)).cumsum(axis=0))
     volume = rng.lognormal(3, 1, close.shape)
 
     def texts(row: int) -> list[str]:
@@ -96,15 +109,19 @@ def times_ms(
     journal = Journal(Lake(str(folder)), spec.id, FIRST_MS)
     stream = SignalStream(client, spec.id)
     pushed: list[bool] = []
-    start_ms = FIRST_MS + HISTORY * 60_000 + 1
+    start_ms = FIRST_MS + history * 60_000 + 1
     following = Following(spec, journal, start_ms, lambda links: pushed.append(stream.push(links)))
-    history = (read(text) for row in range(HISTORY) for text in texts(row))
-    following.recover(((bar.symbol, bar.open_ms, bar.values) for bar in history), start_ms)
+    before = (
+        (symbol, FIRST_MS + row * 60_000, values_of(close[row, n], volume[row, n]))
+        for row in range(history)
+        for n, symbol in enumerate(symbols)
+    )
+    following.recover(before, start_ms)
     wall, processor = [], []
-    for row in range(HISTORY, HISTORY + bars):
-        *before, last = texts(row)
+    for row in range(history, history + bars):
+        *others, last = texts(row)
         now_ms = FIRST_MS + (row + 1) * 60_000 + 50
-        for bar in map(read, before):
+        for bar in map(read, others):
             following.arrived(bar.symbol, bar.open_ms, bar.values, now_ms)
         sent = len(pushed)
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -113,7 +130,7 @@ def times_ms(
         wall.append((time.perf_counter() - began) * 1000)
         processor.append((time.process_time() - began_cpu) * 1000)
         assert pushed[sent:] == [True], "a bar was not published once"
-    assert stream.rows() == journal.reload().rows == bars * len(FACTORS)
+    assert stream.rows() == journal.reload().rows == bars * len(texts_of_factors)
     return wall[WARM_UP:], processor[WARM_UP:]
 
 
@@ -126,13 +143,14 @@ def main() -> None:
         server = EmbeddedRedis(Path(home))
         client = open_client(server.start())
         try:
-            for n_symbols, limit in LIMITS_MS.items():
-                folder = Path(home) / f"lake-{n_symbols}"
-                wall, processor = times_ms(client, folder, n_symbols, bars + WARM_UP)
+            for number, (n_symbols, texts) in enumerate(CASES):
+                folder, limit = Path(home) / f"lake-{number}", LIMITS_MS[n_symbols]
+                wall, processor = times_ms(client, folder, n_symbols, texts, bars + WARM_UP)
                 most = float(np.quantile(wall, 0.99))
                 missed |= most > limit
                 print(
-                    f"{n_symbols} symbols x {len(FACTORS)} factors, {bars} bars: median "
+                    f"{n_symbols} symbols x {len(texts)} factors, {len({*texts} & {*INDICATORS})} "
+                    f"of them indicators, {bars} bars: median "
                     f"{np.median(wall):.1f} ms, p99 {most:.1f} ms (limit {limit:.0f}); processor "
                     f"median {np.median(processor):.1f} ms, p99 {np.quantile(processor, 0.99):.1f}",
                     flush=True,

@@ -7,6 +7,7 @@ asked for all of its values at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -117,12 +118,27 @@ class OutputColumns:
             low, high = self._lows[number], self._highs[number]
             kernels.bars.keep_in_range(self._rows[number][start:end], low, high)
 
-    def frame(self, index: pd.Index[Any], columns: pd.Index[str]) -> pd.DataFrame:
+    @property
+    def matrix(self) -> FloatArray:
+        """The rows of a short history, not copied."""
+        if self._matrix is None:
+            raise ValueError(f"the history is as long as {LONG_BARS} bars")
+        return self._matrix
+
+    def frame(self, index: pd.Index[Any], names: tuple[str, ...]) -> pd.DataFrame:
         """The rows as columns, not copied."""
         import pandas as pd
 
         if self._matrix is not None:
-            return pd.DataFrame(self._matrix.T, index=index, columns=columns, copy=False)
+            return pd.DataFrame(self._matrix.T, index=index, columns=_index_of(names), copy=False)
         frame = pd.DataFrame(dict(enumerate(self._rows)), index=index, copy=False)
-        frame.columns = columns
+        frame.columns = _index_of(names)
         return frame
+
+
+@lru_cache(maxsize=64)
+def _index_of(names: tuple[str, ...]) -> pd.Index[str]:
+    """Making one costs as much as an indicator."""
+    import pandas as pd
+
+    return pd.Index(names)

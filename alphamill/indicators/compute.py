@@ -57,23 +57,56 @@ def compute_indicators(
     Raises ValueError on unordered times, an unknown name, or a name that the interval lacks.
     """
     times_ms = read_times_ms(klines["open_time"])
+    shortest_ms, longest_ms = _steps(times_ms)
+    interval = interval or _interval_of(shortest_ms)
+    plan = _plan(None if names is None else tuple(names), interval)
+    output = _fill(plan, times_ms, read_columns(klines, plan.fields), shortest_ms, longest_ms)
+    return output.frame(klines.index, plan.names)
+
+
+def compute_arrays(
+    times_ms: IntArray, columns: dict[str, FloatArray], names: tuple[str, ...], interval: Interval
+) -> FloatArray:
+    """`compute_indicators` without frames: float64 (names, bars) for at most LONG_BARS bars.
+
+    columns: float64 (bars,), C-contiguous, the `fields_of` these names; times_ms: int64 (bars,).
+    """
+    output = _fill(_plan(names, interval), times_ms, columns, *_steps(times_ms))
+    return output.matrix
+
+
+def fields_of(names: tuple[str, ...], interval: Interval) -> frozenset[str]:
+    """Kline columns that indicators are computed from."""
+    return _plan(names, interval).fields
+
+
+def _steps(times_ms: IntArray) -> tuple[int, int]:
+    """The shortest and the longest step in time."""
     shortest_ms, longest_ms = kernels.bars.step_range(times_ms)
     if shortest_ms <= 0:
         raise ValueError("open_time is not strictly ascending")
-    interval = interval or _interval_of(shortest_ms)
-    plan = _plan(None if names is None else tuple(names), interval)
-    columns = read_columns(klines, plan.fields)
-    breaks = _breaks(times_ms, interval, shortest_ms, longest_ms)
-    output = OutputColumns(len(klines), plan.lows, plan.highs)
+    return shortest_ms, longest_ms
+
+
+def _fill(
+    plan: _Plan,
+    times_ms: IntArray,
+    columns: dict[str, FloatArray],
+    shortest_ms: int,
+    longest_ms: int,
+) -> OutputColumns:
+    n_bars = len(times_ms)
+    breaks = _breaks(times_ms, plan.interval, shortest_ms, longest_ms)
+    output = OutputColumns(n_bars, plan.lows, plan.highs)
     for numbers, runs in _cuts(plan, columns, breaks):
         done = 0
         for start, end in runs:
             output.blank(numbers, done, start)
-            first_number = _bar_number(times_ms, interval, shortest_ms, start)
+            first_number = _bar_number(times_ms, plan.interval, shortest_ms, start)
             _Stretch(plan, output, numbers, start, end).fill(columns, first_number)
             done = end
-        output.blank(numbers, done, len(klines))
-    return output.frame(klines.index, plan.columns)
+        output.blank(numbers, done, n_bars)
+    return output
 
 
 def _cuts(
@@ -189,14 +222,12 @@ class _Plan:
     lows: FloatArray
     highs: FloatArray
     fields: frozenset[str]
-    columns: pd.Index[str]
+    names: tuple[str, ...]
 
 
 @lru_cache(maxsize=64)
 def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
     """Raises ValueError on a name that is unknown or does not exist at the interval."""
-    import pandas as pd
-
     names = indicator_names(interval) if names is None else names
     for name in names:
         if name not in INDICATORS:
@@ -220,7 +251,7 @@ def _plan(names: tuple[str, ...] | None, interval: Interval | None) -> _Plan:
         lows=np.array([record.low for record in records]),
         highs=np.array([record.high for record in records]),
         fields=frozenset(fields),
-        columns=pd.Index(names),
+        names=names,
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from alphamill.frames import KLINE_FIELDS, FloatArray
+from alphamill.frames import FloatArray, IntArray
 from alphamill.grid import index_at
-from alphamill.indicators import IndicatorTail, compute_indicators
+from alphamill.indicators import IndicatorTail
 from alphamill.live.window import Window
+
+_NEVER = -1  # number of no bar
+_AT_ONCE = 32  # symbols, whose bars stay in the cache
 
 
 class IndicatorWindow:
@@ -23,7 +26,16 @@ class IndicatorWindow:
         self.names = tuple(names)
         self._window = window
         self._tail = IndicatorTail(self.names, window.interval)
-        self._known: dict[str, dict[int, FloatArray]] = {symbol: {} for symbol in window.symbols}
+        self._fields = sorted({*self._tail.fields, "close"})
+        self._column = {symbol: at for at, symbol in enumerate(window.symbols)}
+        self._make_room(0)
+
+    def _make_room(self, bars: int) -> None:
+        """For so many bars and as many before them: bar i in place i modulo their number."""
+        n, places = len(self._window.symbols), 2 * bars
+        self._values = np.full((len(self.names), places, n), np.nan)
+        self._known = np.zeros((places, n), dtype=np.bool_)
+        self._number = np.full(places, _NEVER, dtype=np.int64)  # of the bar in a place
 
     @property
     def lookback_bars(self) -> int:
@@ -33,46 +45,48 @@ class IndicatorWindow:
     def changed(self, symbol: str, bar_ms: int) -> None:
         """A bar of the window is another now: what was computed from it counts no more."""
         first = index_at(self._window.interval, bar_ms)
-        rows = self._known[symbol]
-        for number in [one for one in rows if one >= first]:
-            del rows[number]
+        self._known[self._number >= first, self._column[symbol]] = False
 
     def columns(self, bar_ms: int, bars: int) -> dict[str, FloatArray]:
         """By name float64 (bars, symbols), of the `bars` bars that end with that one."""
+        if 2 * bars > len(self._number):
+            self._make_room(bars)
         last = index_at(self._window.interval, bar_ms)
-        out = np.full((len(self.names), bars, len(self._window.symbols)), np.nan)
-        for column, symbol in enumerate(self._window.symbols):
-            rows = self._known[symbol]
-            missing = [number for number in range(last - bars + 1, last + 1) if number not in rows]
-            if missing == [last]:
-                frame = self._klines(symbol, bar_ms, 1 + self.lookback_bars)
-                rows[last] = self._tail.newest(frame, bar_ms)
-            elif missing:
-                self._compute(symbol, bar_ms, missing, bars)
-            for at in range(bars):
-                out[:, at, column] = rows[last - bars + 1 + at]
-            for number in [one for one in rows if one < last - 2 * bars]:
-                del rows[number]
-        return dict(zip(self.names, out, strict=True))
+        numbers = np.arange(last - bars + 1, last + 1)
+        places = numbers % len(self._number)
+        self._known[places[self._number[places] != numbers]] = False
+        self._number[places] = numbers
+        missing = np.logical_not(self._known[places])
+        earlier = missing[:-1].any(axis=0)
+        self._compute(np.flatnonzero(missing[-1] & ~earlier), bar_ms, places[-1:])
+        self._compute(np.flatnonzero(earlier), bar_ms, places)
+        self._known[places] = True
+        return dict(zip(self.names, self._values[:, places], strict=True))
 
-    def _compute(self, symbol: str, bar_ms: int, missing: Sequence[int], bars: int) -> None:
-        """Many rows at once, from bars that settle the first of them."""
-        interval = self._window.interval
-        frame = self._klines(symbol, bar_ms, bars + self.lookback_bars)
-        rows = self._known[symbol]
-        rows.update({number: np.full(len(self.names), np.nan) for number in missing})
-        if frame.empty:
+    def _compute(self, columns: IntArray, bar_ms: int, places: IntArray) -> None:
+        """The last bars of these symbols, as many as places, from bars that settle the first."""
+        if not len(columns):
             return
-        values = compute_indicators(frame, self.names, interval).to_numpy()
-        wanted = set(missing)
-        for open_ms, row in zip(frame["open_time"].tolist(), values, strict=True):
-            if (number := index_at(interval, open_ms)) in wanted:
-                rows[number] = row.copy()
+        bars = len(places) + self.lookback_bars
+        times_ms = self._window.times_ms(bar_ms, bars)
+        fields = self._window.fields(bar_ms, bars)
+        for first in range(0, len(columns), _AT_ONCE):
+            some = columns[first : first + _AT_ONCE]
+            rows = {name: np.ascontiguousarray(fields[name][:, some].T) for name in self._fields}
+            for at, column in enumerate(some):
+                own = {name: row[at] for name, row in rows.items()}
+                self._values[:, places, column] = self._of_symbol(times_ms, own, len(places))
 
-    def _klines(self, symbol: str, bar_ms: int, bars: int) -> pd.DataFrame:
-        """The symbol's bars of the window that there are, as of `compute_indicators`."""
-        panel = self._window.panel(bar_ms, bars)
-        column = panel.symbols.index(symbol)
-        there = ~np.isnan(panel["close"][:, column])
-        fields = {name: panel[name][there, column] for name in KLINE_FIELDS}
-        return pd.DataFrame({"open_time": panel.times_ms[there], **fields})
+    def _of_symbol(
+        self, times_ms: IntArray, fields: dict[str, FloatArray], count: int
+    ) -> FloatArray:
+        """Its last `count` bars; a bar that is not there has no value and no place in a window."""
+        known: NDArray[np.bool_] = np.isfinite(fields["close"])
+        if known.all():
+            return self._tail.rows(times_ms, fields, count)
+        values = np.full((len(self.names), count), np.nan)
+        newest: NDArray[np.bool_] = known[-count:]
+        if newest.any():
+            there = {name: field[known] for name, field in fields.items()}
+            values[:, newest] = self._tail.rows(times_ms[known], there, int(newest.sum()))
+        return values

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alphamill.frames import KLINE_FIELDS, FloatArray, Interval, Panel
+from alphamill.frames import KLINE_FIELDS, FloatArray, IntArray, Interval, Panel
 from alphamill.grid import index_at, open_ms
 
 BarValues = Sequence[float]  # in the order of KLINE_FIELDS
@@ -16,8 +16,8 @@ BarValues = Sequence[float]  # in the order of KLINE_FIELDS
 class Window:
     """Bars by number and symbol; a bar that is not known is NaN.
 
-    bars: how many it holds at least. Memory is twice that: old bars leave by the half, so that a
-    panel is a view.
+    bars: how many it holds at least. Memory is a quarter more: old bars leave many at a time, so
+    that a panel is a view.
     """
 
     def __init__(self, interval: Interval, symbols: Sequence[str], bars: int) -> None:
@@ -25,7 +25,8 @@ class Window:
         self.symbols = tuple(symbols)
         self._column = {symbol: at for at, symbol in enumerate(self.symbols)}
         self._bars = bars
-        shape = (2 * bars, len(self.symbols))
+        self._places = bars + max(bars // 4, 16)
+        shape = (self._places, len(self.symbols))
         self._fields = {name: np.full(shape, np.nan) for name in KLINE_FIELDS}
         self._digests: dict[int, bytes] = {}
         self._first: int | None = None  # number of row 0's bar
@@ -51,18 +52,19 @@ class Window:
 
         ValueError for a bar that is not held any more, or not yet.
         """
+        fields = self.fields(bar_ms, bars)
+        return Panel(self.interval, self.times_ms(bar_ms, bars), self.symbols, fields)
+
+    def fields(self, bar_ms: int, bars: int) -> dict[str, FloatArray]:
+        """The same bars without a look at every value: KLINE_FIELDS, (bars, symbols), views."""
+        rows = self._rows(index_at(self.interval, bar_ms), bars)
+        return {name: values[rows] for name, values in self._fields.items()}
+
+    def times_ms(self, bar_ms: int, bars: int) -> IntArray:
+        """Their open times."""
         last = index_at(self.interval, bar_ms)
-        rows = self._rows(last, bars)
-        times = np.array(
-            [open_ms(self.interval, number) for number in range(last - bars + 1, last + 1)],
-            dtype=np.int64,
-        )
-        return Panel(
-            self.interval,
-            times,
-            self.symbols,
-            {name: values[rows] for name, values in self._fields.items()},
-        )
+        numbers = range(last - bars + 1, last + 1)
+        return np.array([open_ms(self.interval, number) for number in numbers], dtype=np.int64)
 
     def digest(self, bar_ms: int, bars: int) -> str:
         """SHA-256 of those bars of all symbols: equal for equal bits, whoever holds them."""
@@ -90,7 +92,7 @@ class Window:
             self._first = index - self._bars + 1
         if index < self._first:
             return None
-        if index - self._first >= 2 * self._bars:
+        if index - self._first >= self._places:
             self._leave(index - self._bars + 1 - self._first)
             self._first = index - self._bars + 1
         return index - self._first

@@ -161,7 +161,7 @@ def test_rounding_is_put_on_the_ends_and_inf_is_nan(
         row[:] = values
     output.keep_in_range(np.array([0, 2]), 0, 7)
     within = [np.nan, 0.0, 0.0, 0.5, 100.0, 101.0, np.nan, np.nan]
-    frame = output.frame(pd.RangeIndex(8), pd.Index(["a", "b", "c"]))
+    frame = output.frame(pd.RangeIndex(8), ("a", "b", "c"))
     np.testing.assert_array_equal(frame["a"], within)
     np.testing.assert_array_equal(frame["b"], values)
     np.testing.assert_array_equal(frame["c"], [np.nan, *values[1:6], np.nan, np.nan])
