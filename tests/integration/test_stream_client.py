@@ -35,6 +35,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "websockets", DeprecationWarning)
     python_binance = pytest.importorskip("binance")
 
+ccxt_pro = pytest.importorskip("ccxt.pro")
+
 MINUTE, DAY = 60_000, 86_400_000
 START = 1_672_531_200_000  # 2023-01-01
 SPEED = 300.0  # a minute in 0.2 s
@@ -173,12 +175,38 @@ async def heard_by_another(server, bars):
         await client.close_connection()
 
 
-def test_another_client_hears_the_same_bars(source):
-    bars = {}
+async def heard_by_ccxt(server, bars):
+    """Closed bars as ccxt's own websocket client watches them: all but the one that runs."""
+    client = ccxt_pro.binance(
+        {
+            "urls": {
+                "api": {
+                    "public": f"{server.url}/api/v3",
+                    "ws": {"spot": f"{server.url.replace('http', 'ws')}/ws"},
+                }
+            },
+            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
+            "newUpdates": False,
+        }
+    )
+    try:
+        while len(bars) < 5:
+            for open_ms, *values in (await client.watch_ohlcv("BTC/USDT", "1m"))[:-1]:
+                bars[open_ms] = values
+    finally:
+        await client.close()
+
+
+def test_other_clients_hear_the_same_bars(source):
+    by_python_binance, by_ccxt = {}, {}
 
     async def follow(server):
         follower = Follower(server, Market.SPOT, bar_said)
-        await asyncio.gather(heard_by_another(server, bars), follower.run())
+        await asyncio.gather(
+            heard_by_another(server, by_python_binance),
+            heard_by_ccxt(server, by_ccxt),
+            follower.run(),
+        )
         return follower
 
     with Server(source) as server, warnings.catch_warnings():
@@ -187,9 +215,10 @@ def test_another_client_hears_the_same_bars(source):
         follower = asyncio.run(follow(server))
     closed = [one.bar for one in follower.of(Closed) if one.bar.symbol == "BTCUSDT"]
     ours = {bar.open_ms: list(bar.values[:5]) for bar in closed}
-    both = ours.keys() & bars.keys()
-    assert both
-    assert all(ours[open_ms] == bars[open_ms] for open_ms in both)
+    for bars in (by_python_binance, by_ccxt):
+        both = ours.keys() & bars.keys()
+        assert both
+        assert all(ours[open_ms] == bars[open_ms] for open_ms in both)
 
 
 def test_a_refused_handshake_is_told_and_tried_again(source):
