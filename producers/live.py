@@ -12,7 +12,6 @@ from alphamill.clock import SystemClock
 from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval, Market, Month
-from alphamill.grid import next_ms
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
 from alphamill.live.register import Register
@@ -165,14 +164,10 @@ def start(
         options.print_json(described(entry))
         return
     click.echo(entry.id)
-    first = ""
-    if settings.binance.clock_speed == 1:  # else its clock is not this one
-        bar_ms = next_ms(spec.interval, SystemClock().now_ms())
-        first = f"; the first bar to be published closes at {clock(bar_ms)} UTC"
     click.echo(
         f"{counted(len(spec.factors), 'factor')} over {counted(len(spec.symbols), 'symbol')} of "
         f"{of.value} at "
-        f"{spec.interval.value}{first}\n"
+        f"{spec.interval.value}; the first bar that is published is the one that is open now\n"
         f"see: alphamill live signals {entry.id} --follow",
         err=True,
     )

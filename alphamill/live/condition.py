@@ -11,6 +11,7 @@ _CURES = {
     "streams": "connections are tried again by themselves; meanwhile REST is asked for the bars",
     "register": "put the file back, or delete it and start the live again",
     "listing": "it is asked again by itself; meanwhile bars wait for the symbols as before",
+    "clock": "the exchange's time is taken instead; synchronise the machine's (NTP)",
     "arrivals": "records wait in memory; free space in the lake, or see that it can be reached",
 }
 _CURE_OF_A_LIVE = "it is tried again by itself; if it stays: alphamill doctor"
@@ -19,7 +20,8 @@ _CURE_OF_A_LIVE = "it is tried again by itself; if it stays: alphamill doctor"
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is the matter now. of: a live's id, or "redis", "rest", "streams", "register",
-    "listing" and "arrivals", which are all lives'. since_ms: UTC epoch ms, the exchange's clock.
+    "listing", "clock" and "arrivals", which are all lives'. since_ms: UTC epoch ms, by the
+    exchange's clock.
     """
 
     of: str

@@ -157,7 +157,12 @@ class Follower:
 
     def _tell(self, now_ms: int) -> None:
         """Say in Redis and in the log what is the matter."""
-        for of, problem in (("arrivals", self._writer.problem), ("streams", self._streams.problem)):
+        found = {
+            "arrivals": self._writer.problem,
+            "streams": self._streams.problem,
+            "clock": self._clock_problem(now_ms),
+        }
+        for of, problem in found.items():
             self.problems.pop(of, None)
             if problem:
                 self.problems[of] = problem
@@ -168,6 +173,13 @@ class Follower:
             self._telling.tell(self.problems, list(self._lives.values()), now_ms)
         except RetryLater as error:
             self.problems["redis"] = str(error)
+
+    def _clock_problem(self, now_ms: int) -> str:
+        skew_ms = self._clock.now_ms() - now_ms
+        if abs(skew_ms) < 2 * self._patience_ms:
+            return ""
+        side = "ahead of" if skew_ms > 0 else "behind"
+        return f"this machine's clock is {abs(skew_ms) / 1000:.0f} s {side} the exchange's"
 
     def _relist(self, now_ms: int) -> None:
         """Where a symbol does not trade or has not come, learn which do; bars wait for no other."""

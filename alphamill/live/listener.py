@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from alphamill.clock import Clock
 from alphamill.errors import AlphamillError
 from alphamill.frames import Interval, Market
+from alphamill.live.complaints import Complaints
 from alphamill.live.feed import PATIENCE_MS, ClosedBar, Heard
 from alphamill.market.exchange import Exchange
 from alphamill.market.stream import Absent, Closed, Event, KlineStreams, Notice
@@ -55,6 +56,7 @@ class Listener:
         self._knows_time = False
         self._ask_at_s = -1e9
         self._asking = threading.Lock()
+        self._complaints = Complaints(_log, clock)
         self._wanted: frozenset[tuple[str, Interval]] = frozenset()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -139,7 +141,7 @@ class Listener:
         try:
             self._ask_time()
         except AlphamillError as error:
-            _log.warning("the exchange does not tell its time: %s", error)
+            self._complaints.warn("time", f"the exchange does not tell its time: {error}")
 
     def _ask_time(self) -> None:
         with self._asking:

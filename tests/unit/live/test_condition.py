@@ -78,7 +78,7 @@ def test_newer_code_may_say_more(followers, server):
 def test_a_cure_ends_an_error_and_each_kind_has_one():
     told = Problem.named("live-1", "a: no space; or so; free space", 1)
     assert (told.text, told.cure) == ("a: no space; or so", "free space")
-    for of in ("redis", "rest", "streams", "register", "arrivals", "listing", "live-1"):
+    for of in ("redis", "rest", "streams", "register", "arrivals", "listing", "clock", "live-1"):
         assert Problem.named(of, "gone", 1).cure
 
 

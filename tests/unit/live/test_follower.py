@@ -68,6 +68,7 @@ class World:
         self.entry = Register(self.lake).start(SPEC, self.clock.now_ms())
         self.journal = Journal(self.lake, SPEC.id, self.entry.started_ms)
         self.followers = []
+        self.skew_ms = 0
 
     def klines(self, column):
         times = self.panel.times_ms
@@ -85,7 +86,7 @@ class World:
             Streams(),
             heard,
             self.clock,
-            self.clock.now_ms,
+            lambda: self.clock.now_ms() - self.skew_ms,
         )
         made.heard = heard
         self.followers.append(made)

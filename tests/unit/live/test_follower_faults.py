@@ -192,6 +192,24 @@ def test_a_market_that_halts_is_told_bar_by_bar_and_asked_no_more_than_it_must(w
     assert follow_chain(world.journal.read())[2] is None
 
 
+@pytest.mark.parametrize(("off_ms", "side"), [(300_000, "ahead of"), (-300_000, "behind")])
+def test_a_clock_that_is_off_is_told_and_the_exchanges_taken(world, off_ms, side):
+    world.skew_ms = off_ms
+    follower = world.follower()
+    world.clock.advance(off_ms / 1000)  # of the machine; the exchange's stays
+    world.begin(follower)
+    look(world, follower)
+    (problem,) = told(world).problems
+    assert (problem.of, problem.text) == (
+        "clock",
+        f"this machine's clock is 300 s {side} the exchange's",
+    )
+    assert told(world).skew_ms == off_ms
+    world.skew_ms = 4_000
+    look(world, follower)
+    assert told(world).problems == ()
+
+
 class Hanging:
     """An exchange whose first answer is awaited until `go`."""
 
