@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import queue
 import threading
@@ -13,13 +12,11 @@ from typing import Protocol
 import pyarrow as pa
 
 from alphamill.clock import Clock
-from alphamill.errors import AlphamillError, GiveUp, RetryLater
+from alphamill.errors import AlphamillError
 from alphamill.frames import KLINE_FIELDS, Interval, times_ms
 from alphamill.grid import index_at, open_ms
 from alphamill.market.exchange import Exchange
 from alphamill.market.stream import Absent, Closed
-
-_log = logging.getLogger(__name__)
 
 # After a bar's end until streams are waited for no longer; futures tell quiet bars 2.0 s after.
 PATIENCE_MS = 2_500
@@ -129,11 +126,8 @@ class RestFiller:
                 ):
                     self._heard.put(bar)
                 self.problem = ""
-            except (GiveUp, RetryLater) as error:
-                self.problem = str(error)
             except AlphamillError as error:
                 self.problem = str(error)
-                _log.error("bars that streams did not bring cannot be asked for: %s", error)
 
     def _next(self) -> tuple[tuple[str, Interval], set[int]] | None:
         """What to ask for; None when it is closed."""
