@@ -80,8 +80,7 @@ class Webhook:
         """Post what is due, at most one POST: how many rows were taken. Waits between tries."""
         if self._gone or time.monotonic() < self._due_s:
             return 0
-        if self._place is None:
-            self._place = journal.delivered() or 0
+        self._place = max(self._place or 0, journal.delivered() or 0)  # another may be further
         links = []
         for link in journal.read(self._place):
             links.append(link)

@@ -337,3 +337,11 @@ def test_rows_of_another_lake_make_room(client, journal, tmp_path, rows):
     assert stream.catch_up(journal) == 2
     payloads = [fields[b"payload"].decode() for _, fields in client.xrange(stream.key)]
     assert payloads == [link.payload for link in journal.read()]
+
+
+def test_two_that_deliver_at_once_do_not_post_everything_twice(client, journal, receiver):
+    one, two = hook(client, receiver), hook(client, receiver)
+    for number in range(4):
+        journal.append([signal(number)])
+        (one if number % 2 else two).deliver(journal, 1)
+    assert receiver.seqs == [0, 1, 2, 3]
