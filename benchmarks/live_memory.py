@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +29,6 @@ import numpy as np
 import pyarrow as pa
 import redis
 
-import workers.stream  # noqa: F401  what the worker has loaded
 from alphamill.clock import ManualClock
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
 from alphamill.grid import index_at
@@ -41,6 +42,8 @@ from alphamill.market.stream import Absent, Closed, KlineStreams
 from alphamill.market.stream.connection import Open, Send
 from alphamill.redis_address import open_client
 from alphamill.stack.embedded_redis import EmbeddedRedis
+from alphamill.stack.pools import STREAM_ENVIRONMENT
+from workers.stream import leave_pandas_out  # with all that the worker loads
 
 Array = np.ndarray
 TARGET_MB, FLAT = 300, 1.03
@@ -61,11 +64,11 @@ FACTORS = [
 INDICATORS = [f"rank({name})" for name in ("rsi_14", "adx_14", "mfi_14", "psar_gap", "atr_14")]
 
 
-def memory_mb() -> tuple[float, float]:
-    """Resident now, and at most so far."""
+def memory_mb(*names: str) -> list[float]:
+    """Of the kernel's figures, by default resident now, and at most so far."""
     status = Path("/proc/self/status").read_text()
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return int(lines["VmRSS"].split()[0]) / 1024, int(lines["VmHWM"].split()[0]) / 1024
+    return [int(lines[name].split()[0]) / 1024 for name in names or ("VmRSS", "VmHWM")]
 
 
 class SteadyMarket:
@@ -246,6 +249,9 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--indicators", action="store_true")
     asked = parser.parse_args()
+    if not STREAM_ENVIRONMENT.keys() <= os.environ.keys():  # read as libraries are loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], STREAM_ENVIRONMENT | os.environ)  # noqa: S606
+    leave_pandas_out()
     with tempfile.TemporaryDirectory() as home:
         server = EmbeddedRedis(Path(home))
         client = open_client(server.start())
@@ -254,10 +260,11 @@ def main() -> None:
         finally:
             server.stop()
     slope = np.polyfit(np.arange(len(resident[1:])), resident[1:], 1)[0]
-    peak = memory_mb()[1]
+    (peak, libraries) = memory_mb("VmHWM", "RssFile")
     print(
         f"{asked.symbols} symbols x {len(INTERVALS)} intervals, {asked.hours} h: peak {peak:.0f} "
-        f"MB (target {TARGET_MB}), {resident[-1] / resident[1]:.3f} times the second seventh's in "
+        f"MB (target {TARGET_MB}), of which {libraries:.0f} are pages of libraries that other "
+        f"processes share; {resident[-1] / resident[1]:.3f} times the second seventh's in "
         f"the last, {slope:+.2f} MB a seventh"
     )
     if peak > TARGET_MB or resident[-1] > resident[1] * FLAT:

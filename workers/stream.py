@@ -11,8 +11,12 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
+from importlib.abc import MetaPathFinder
 from typing import Any
+
+import pyarrow as pa
 
 from alphamill.clock import Clock, FastClock, SystemClock
 from alphamill.errors import AlphamillError
@@ -39,6 +43,27 @@ _REDIS: dict[str, Any] = {
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        """Say of pandas that it is not installed, and nothing of anything else."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name, name=name)
+
+
+def leave_pandas_out() -> None:
+    """Keep this process without pandas: 35 MB, and a quarter of a second.
+
+    pyarrow loads it where it is installed when it makes its first array, to see whether it was
+    given one of pandas', and remembers where it is not. A follower has none.
+    """
+    absent = _NoPandas()
+    sys.meta_path.insert(0, absent)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(absent)
 
 
 def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
@@ -94,6 +119,7 @@ def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
 
 def main() -> None:
     """Until SIGTERM or Ctrl-C."""
+    leave_pandas_out()
     logging.basicConfig(
         level=logging.INFO, format="[%(asctime)s: %(levelname)s] %(name)s: %(message)s"
     )

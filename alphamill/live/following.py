@@ -55,7 +55,7 @@ class Following:
         for row in self._recent(now_ms):
             ended = max(ended or 0, row.close_time)
             if row.state is not State.MISSED and index_at(spec.interval, row.bar_time) >= oldest:
-                self._said.setdefault(row.bar_time, {})[row.factor] = row
+                self._said.setdefault(row.bar_time, {})[row.factor] = row.remembered
         # The bar that is open now is the first to be heard to its end.
         current = open_ms(spec.interval, index_at(spec.interval, now_ms))
         first = current if ended is None else ended
@@ -152,7 +152,8 @@ class Following:
                 return
             if not rows and release.revision:
                 self._rule.unchanged(release.bar_ms)
-            self._said.setdefault(release.bar_ms, {}).update({row.factor: row for row in rows})
+            said = self._said.setdefault(release.bar_ms, {})
+            said.update({row.factor: row.remembered for row in rows})
             self._waiting.pop(0)
         for bar_ms in sorted(self._said)[: -(self._later + 2)]:
             del self._said[bar_ms]
@@ -193,7 +194,7 @@ class Following:
             if row.state is State.MISSED:
                 self._gap = None
             else:
-                self._said.setdefault(row.bar_time, {})[row.factor] = row
+                self._said.setdefault(row.bar_time, {})[row.factor] = row.remembered
 
     def _missed(self, first_ms: int, end_ms: int, now_ms: int) -> Signal:
         return Signal(

@@ -71,12 +71,14 @@ class ReleaseRule:
     _next: int = field(init=False)  # number of the bar to release next
     _arrived: dict[int, set[str]] = field(init=False, default_factory=dict)  # of bars to come
     _out: dict[int, _Released] = field(init=False, default_factory=dict)
+    _followed: frozenset[str] = field(init=False)
     _expected: set[str] = field(init=False)
     _begun_ms: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._next = index_at(self.interval, self.first_bar_ms)
-        self._expected = set(self.symbols)
+        self._followed = frozenset(self.symbols)
+        self._expected = set(self._followed)
 
     @property
     def next_bar_ms(self) -> int:
@@ -153,12 +155,13 @@ class ReleaseRule:
         return pending or now_ms <= self._close_ms(index) + self.correct_within_ms
 
     def _first_due(self, now_ms: int) -> Release | None:
-        followed = set(self.symbols)
-        here = self._arrived.get(self._next, set()) & followed
-        whole = here >= self._expected
+        arrived = self._arrived.get(self._next, set())
+        # Each of a bar's arrivals comes by here, and most have fewer before them than are expected.
+        whole = len(arrived) >= len(self._expected) and arrived >= self._expected
         if not whole and now_ms < self._deadline_ms(self._next):
             return None
-        out = _Released(here, followed - here)
+        here = arrived & self._followed
+        out = _Released(here, set(self._followed - here))
         self._arrived.pop(self._next, None)
         self._out[self._next] = out
         release = self._release(self._next, out, Cause.WHOLE if whole else Cause.DEADLINE)

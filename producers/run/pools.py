@@ -9,7 +9,7 @@ import click
 
 from alphamill.errors import Misconfigured
 from alphamill.redis_store import connect
-from alphamill.stack.pools import POOLS, STREAM, worker_arguments
+from alphamill.stack.pools import POOLS, STREAM, STREAM_ENVIRONMENT, worker_arguments
 from producers import options
 from producers.run.alive import check_beat, check_page, check_worker
 
@@ -47,7 +47,8 @@ def worker(pool: str, concurrency: int | None, check: bool) -> None:
     if pool == STREAM:
         if concurrency is not None:
             raise click.UsageError("a worker of the pool stream has no --concurrency")
-        os.execv(sys.executable, [sys.executable, "-m", "workers.stream"])  # noqa: S606
+        arguments = [sys.executable, "-m", "workers.stream"]
+        os.execve(sys.executable, arguments, STREAM_ENVIRONMENT | os.environ)  # noqa: S606
     _become(*worker_arguments(POOLS[pool], concurrency))
 
 

@@ -26,3 +26,9 @@ def test_planning_and_routing_load_no_stage_no_client_and_no_model():
     others = ("requests", "alphamill.market", "alphamill.llm", "alphamill.factors")
     stages = ("alphamill.stages.fetch", "alphamill.stages.propose", "alphamill.stages.verify")
     assert loaded(code, *COMPUTING, *others, *stages) == []
+
+
+def test_a_follower_has_no_pandas_though_pyarrow_looks_for_it():
+    table = "import pyarrow as pa, pyarrow.parquet; pa.table({'close': [1.0]})"
+    assert loaded(table, "pandas") == ["pandas"]  # what it is about
+    assert loaded(f"import workers.stream as s; s.leave_pandas_out(); {table}", "pandas") == []
