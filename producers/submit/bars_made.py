@@ -30,7 +30,8 @@ def bars_lines(run: RunRecord, ledger: Ledger) -> list[str]:
         totals["trades"] += facts["trades"]
         for note in {facts["note"], *facts["archive_note"].split("; ")} - {""}:
             said[note] += 1
-            first.setdefault(note, facts["key"].removesuffix(".parquet").rsplit("/", 1)[-1])
+            folder, _, day = facts["key"].removesuffix(".parquet").rpartition("/")
+            first.setdefault(note, f"{folder.rpartition('symbol=')[2]} {day}")
     if not totals["days"]:
         return []
     days = "1 day" if totals["days"] == 1 else f"{totals['days']:,} days"

@@ -1,6 +1,7 @@
 """Runs of bars over a simulated exchange's archive and API, as workers do them, and the command."""
 
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +106,10 @@ def test_days_land_equal_to_the_klines_over_archive_and_api(exchange, settings, 
     assert (landed.bars, landed.requests > 1) == (72, True)
     lines = bars_lines(run, tools.ledger)
     assert lines[0].startswith("3 days: 72 bars of ")
+    key = "bars/market=spot/rule=1h/symbol=TRXUSDT/2023-01-25.parquet"
+    facts = {"bars": 0, "trades": 0, "key": key, "note": "too few", "archive_note": ""}
+    told = bars_lines(run, SimpleNamespace(result=lambda _run, _job: facts))
+    assert told[1:] == ["TRXUSDT 2023-01-25 and 2 more: too few"]
 
     before = exchange.stats()["totals"]
     again = spec_of(settings, Market.SPOT, "aggTrades", salt="again")

@@ -126,6 +126,12 @@ class Tape:
             return len(self.bars)
         return max(0, int(np.searchsorted(self.ids.before, number, side="right")) - 1)
 
+    def rows(self, aggregates: bool, first: int, end: int) -> int:
+        """How many aggregates, or trades, the bars from `first` up to `end` have."""
+        if aggregates:
+            return int(self._aggregates[end] - self._aggregates[first])
+        return int(self.bars.trades[first:end].sum())
+
     def trades(self, at: int) -> Traded:
         """All trades of bar `at`, also those after the simulated now."""
         with self._turn:

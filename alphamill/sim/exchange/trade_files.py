@@ -13,7 +13,7 @@ from alphamill.sim.exchange.tape import Tape
 from alphamill.sim.exchange.trade_rows import aggregate_texts, trade_texts
 
 AGGREGATES, TRADES = "aggTrades", "trades"
-_MOST_ROWS = 3_000_000
+_MOST_ROWS = 1_000_000  # some seconds of work, in which nobody else is answered
 _AGGREGATE_HEADER = (
     "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
 )
@@ -69,6 +69,8 @@ def _rows(market: Market, kind: str, tape: Tape, within: TimeRange) -> Rows:
     best = ["True"] if spot else []
     rows: Rows = []
     at = tape.bar_at(within.start_ms)
+    if tape.rows(kind == AGGREGATES, at, tape.bars.stop_at(within.end_ms - 1)) > _MOST_ROWS:
+        return []
     while at < len(tape.bars) and int(tape.bars.open_ms[at]) < within.end_ms:
         traded = tape.trades(at)
         traded = traded.where(
@@ -83,8 +85,6 @@ def _rows(market: Market, kind: str, tape: Tape, within: TimeRange) -> Rows:
             for each in trade_texts(market, traded):
                 end = str(each.time_ms * unit), words[each.sell], *best
                 rows.append([str(each.id), each.price, each.quantity, each.quote, *end])
-        if len(rows) > _MOST_ROWS:
-            return []
         at += 1
     return rows
 

@@ -25,6 +25,7 @@ _GOLDEN = 0.6180339887498949  # its multiples, less their whole parts, are sprea
 _SOME = 40  # trades from which on several fills share an aggregate
 _FILLS_IN = 4  # of so many trades, one shares its aggregate with another
 _LOTS_A_TRADE = 4  # where there are fewer, every trade is an aggregate of its own
+_MOST_AGGREGATES = 240  # of a bar: a busy coin's day, some millions of trades, is made in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,13 @@ class _Part:
 
 
 def aggregates_of(trades: IntArray, lots: IntArray) -> IntArray:
-    """How many aggregates bars with so many trades and lots are told as."""
+    """How many aggregates bars with so many trades and lots are told as; of a busy bar at most 240.
+
+    The exchange has more of those; their ids count all trades all the same.
+    """
     several = (trades >= _SOME) & (lots >= _LOTS_A_TRADE * trades)
-    found: IntArray = np.where(several, trades - trades // _FILLS_IN, trades)
+    shared = np.minimum(trades - trades // _FILLS_IN, _MOST_AGGREGATES)
+    found: IntArray = np.where(several, shared, trades)
     return found
 
 
@@ -205,14 +210,31 @@ def _fills(parts: Sequence[_Part], trades: int, *, exact: bool) -> Fills:
     sell = np.repeat([part.sell for part in parts], [part.pieces for part in parts])
     order = _mixed(len(lots))
     lots, price, sell = lots[order], price[order], sell[order]
-    fills = np.ones(len(lots), dtype=np.int64)
-    shared = np.argsort(-lots, kind="stable")[: trades - len(lots)]
-    fills[shared] += 1
+    fills = _shares(lots, trades)
     aggregate = np.repeat(np.arange(len(lots)), fills)
     first = np.diff(aggregate, prepend=-1) > 0
-    one = np.where(fills > 1, lots // 2, 0)  # of a second fill
-    each = np.where(first, (lots - one)[aggregate], one[aggregate])
+    one = lots // fills  # of each fill but the first, which has the rest
+    each = np.where(first, (lots - one * (fills - 1))[aggregate], one[aggregate])
     return Fills(price[aggregate], each, sell[aggregate], aggregate, exact)
+
+
+def _shares(lots: IntArray, trades: int) -> IntArray:
+    """So many fills in all, at least one of each and none with more than it has lots.
+
+    A few are shared by the largest; many by all, as large as they are.
+    """
+    fills = np.ones(len(lots), dtype=np.int64)
+    more = trades - len(lots)
+    if more > len(lots):
+        fills += np.floor(lots * (more / lots.sum())).astype(np.int64)
+        fills = np.minimum(fills, lots)
+        more = trades - int(fills.sum())
+    order = np.argsort(-lots, kind="stable")
+    while more > 0:
+        taking = order[fills[order] < lots[order]][:more]
+        fills[taking] += 1
+        more -= len(taking)
+    return fills
 
 
 def _sizes(lots: int, pieces: int) -> IntArray:

@@ -53,6 +53,22 @@ def test_bars_of_few_trades(bar):
     assert summed(fills) == bar
 
 
+def test_a_busy_bar_is_told_as_few_aggregates_of_many_trades():
+    bar = WholeBar(
+        *(2_314_157, 2_315_470, 2_313_000, 2_314_064),
+        volume=9_000_000,
+        quote=20_827_413_000_000,
+        trades=20_000,
+        buy=4_000_000,
+        buy_quote=9_256_628_000_000,
+    )
+    fills = fills_of(bar)
+    assert fills.exact
+    assert summed(fills) == bar
+    assert fills.lots.min() >= 1
+    assert fills.aggregate[-1] + 1 == aggregates_of(20_000, 9_000_000) == 240
+
+
 @pytest.mark.parametrize(
     ("bar", "kept"),
     [
