@@ -4,7 +4,7 @@ fetch (symbol x month) -> features (symbol) -> panel -> for each round: quick_sc
 -> evaluate (shards) -> detailed_analysis -> evaluate; then validate -> rank -> veto
 -> verify -> publish; on futures funding (symbol) and what is asked for beside it -> panel
 
-Beside it bars (symbol x day) of trades.
+Beside it bars (symbol x day) of trades, which a panel waits for that is to have their flow.
 
 `needs` edges pass failure on; `after` edges only wait, so that a failed symbol costs its own jobs
 and the run goes on with what it has.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from alphamill.frames import METRICS_FROM, Interval, Month, TimeRange, Wide
+from alphamill.frames import METRICS_FROM, Interval, Month, TimeRange, Wide, has_flow
 from alphamill.grid import DAY_MS, floor_ms
 from alphamill.jobs import (
     BarsJob,
@@ -38,6 +38,7 @@ from alphamill.jobs import (
     VetoJob,
     WideJob,
     content_id,
+    default_trades,
 )
 from alphamill.ledger import JobSpec
 from alphamill.settings import Tier
@@ -56,7 +57,7 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     jobs = list(_market_data(spec))
     if spec.kind is RunKind.FEATURES:
         return jobs
-    funding = [*_funding(spec), *_wide(spec)]
+    funding = [*_funding(spec), *_wide(spec), *_flow(spec)]
     if spec.kind is RunKind.FETCH:
         return jobs + funding
     by_interval = {
@@ -115,10 +116,26 @@ def _market_data(spec: RunSpec) -> Iterator[JobSpec]:
 def _bars(spec: RunSpec) -> Iterator[JobSpec]:
     """A job a symbol and day, from midnight on; every rule begins anew there."""
     for symbol in spec.symbols:
-        for start_ms in range(spec.start_ms // DAY_MS * DAY_MS, spec.end_ms, DAY_MS):
-            end_ms = min(start_ms + DAY_MS, spec.end_ms)
-            asked = spec.rule, spec.trades, start_ms, end_ms, spec.keep_trades
+        for day in _days(TimeRange(spec.start_ms, spec.end_ms)):
+            asked = spec.rule, spec.trades, day.start_ms, day.end_ms, spec.keep_trades
             yield _job(BarsJob(spec.market, symbol, *asked), goal=True)
+
+
+def _flow(spec: RunSpec) -> Iterator[JobSpec]:
+    """The days of trades that the flow of a run's bars is made of."""
+    intervals = [one for one in spec.intervals if has_flow(one)] if Wide.FLOW in spec.wide else []
+    source = default_trades(spec.market)
+    for interval in intervals:
+        for symbol in spec.symbols:
+            for day in _days(_life_of(spec, symbol)):
+                asked = interval.value, source, day.start_ms, day.end_ms
+                yield _job(BarsJob(spec.market, symbol, *asked), goal=spec.kind is RunKind.FETCH)
+
+
+def _days(asked: TimeRange) -> Iterator[TimeRange]:
+    """Each from its midnight, the last as far as is asked for."""
+    for start_ms in range(asked.start_ms // DAY_MS * DAY_MS, asked.end_ms, DAY_MS):
+        yield TimeRange(start_ms, min(start_ms + DAY_MS, asked.end_ms))
 
 
 def _bars_of(spec: RunSpec, interval: Interval, symbol: str) -> TimeRange:
@@ -176,13 +193,15 @@ def _wide(spec: RunSpec) -> Iterator[JobSpec]:
 def _beside_bars(spec: RunSpec) -> Iterator[tuple[Wide, Interval | None, TimeRange]]:
     """What is asked for beside bars and funding; metrics of as long before as they are carried."""
     for kind in spec.wide:
+        if kind in (Wide.FUNDING, Wide.FLOW):  # of jobs of their own
+            continue
         if kind is Wide.METRICS:
             start_ms = max(
                 METRICS_FROM.start_ms, floor_ms(Interval.H1, spec.start_ms - _CARRIED_MS)
             )
             if start_ms < spec.end_ms:
                 yield kind, None, TimeRange(start_ms, spec.end_ms)
-        elif kind is not Wide.FUNDING:
+        else:
             for interval in spec.intervals:
                 yield kind, interval, TimeRange(floor_ms(interval, spec.start_ms), spec.end_ms)
 

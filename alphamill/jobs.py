@@ -117,7 +117,7 @@ class WideJob(Message):
     interval: of the bars whose prices are meant; None of metrics.
     """
 
-    kind: Wide  # not funding, which has a job of its own
+    kind: Wide  # not funding or flow, which have jobs of their own
     market: Market
     symbol: str
     interval: Interval | None
@@ -245,6 +245,11 @@ class PublishJob(Message):
     """Gather the run's results into its parquet files."""
 
 
+def default_trades(market: Market) -> str:
+    """What bars are made of where nobody says: on spot the smaller files, which give the same."""
+    return "trades" if market.has_funding else "aggTrades"
+
+
 class RunKind(StrEnum):
     """What a producer may submit."""
 
@@ -284,7 +289,7 @@ class RunSpec(Message):
     fees: FeeSettings = FeeSettings()  # likewise
     gates: GateThresholds = GateThresholds()  # likewise
     verify_frac: float = 0.0  # FETCH: compare this share of the months again, fetch nothing
-    wide: tuple[Wide, ...] = ()  # what its panels have beside bars, on futures
+    wide: tuple[Wide, ...] = ()  # what its panels have beside bars
     rule: str = ""  # BARS: what closes a bar, as `bars.Rule.text` spells it
     trades: str = ""  # BARS: what they are made of, "trades" or "aggTrades"
     keep_trades: bool = False  # BARS: put those into the lake too

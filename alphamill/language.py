@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
 from alphamill.factors.fields import is_field
 from alphamill.factors.vocabulary import FIELD_UNITS, GIVEN_FIELDS
-from alphamill.factors.wide import WIDE_FIELDS, WideField, wide_units
+from alphamill.factors.wide import WIDE_FIELDS, wide_units
 from alphamill.frames import Wide
 from alphamill.indicators import INDICATORS
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
+
+_TITLES: Mapping[str, Collection[Wide]] = {
+    "Fields of the futures contract beside its bars, with their units:": [
+        kind for kind in Wide if kind is not Wide.FLOW
+    ],
+    "Fields of a bar's own trades, known at its close, with their units:": [Wide.FLOW],
+}
 
 GIVEN_GROUPS = ("sector", "industry", "subindustry")
 """Group tables that the scoring of given expressions always has: one group of all by default."""
@@ -49,9 +56,10 @@ def language_manual(wide: Collection[Wide] = ()) -> str:
     for name, unit in FIELD_UNITS.items():
         by_unit.setdefault(unit or "other", []).append(name)
     lines = [f"  {unit}: {' '.join(names)}" for unit, names in by_unit.items()]
-    beside = [f"  {one.name} ({one.unit}): {one.meaning}" for one in _fields_of(wide)]
-    if beside:
-        beside = ["Fields of the futures contract beside its bars, with their units:", *beside, ""]
+    beside: list[str] = []
+    for title, kinds in _TITLES.items():
+        if fields := _told([kind for kind in kinds if kind in wide]):
+            beside += [title, *fields, ""]
     return "\n".join([manual().rstrip(), "", *beside, "Indicator fields, by unit:", *lines, ""])
 
 
@@ -66,10 +74,13 @@ evaluate takes all symbols for one {tables}, and mine has no groups.
 Indicators, with their units; a ratio has none and compares across symbols:"""
     beside = [""]
     for kind in Wide:
-        beside.append(f"Fields of futures, in runs that ask for them --with {kind}:")
-        beside += [f"  {one.name} ({one.unit}): {one.meaning}" for one in _fields_of((kind,))]
+        of = "a bar's own trades, up to 1h" if kind is Wide.FLOW else "futures"
+        beside.append(f"Fields of {of}, in runs that ask for them --with {kind}:")
+        beside += _told((kind,))
     return "\n".join([manual().rstrip(), groups, *lines, *beside, ""])
 
 
-def _fields_of(wide: Collection[Wide]) -> list[WideField]:
-    return [one for one in WIDE_FIELDS.values() if one.of in wide]
+def _told(wide: Collection[Wide]) -> list[str]:
+    """A line a field."""
+    fields = [one for one in WIDE_FIELDS.values() if one.of in wide]
+    return [f"  {one.name} ({one.unit}): {one.meaning}" for one in fields]

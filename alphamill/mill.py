@@ -51,9 +51,9 @@ from alphamill.usage import MemoryUsage
 class InProcess:
     """The `Resources` of one run's jobs, in memory, and what works them.
 
-    bars, settlements, figures, prices_of: of exchanges that list nothing, unless given. records: of
-    the jobs so far. indicators: whether panels hold them. budget_raises: as a ledger would have
-    them.
+    bars, settlements, figures, prices_of, fills: of exchanges that list nothing, unless given.
+    records: of the jobs so far. indicators: whether panels hold them. budget_raises: as a ledger
+    would have them.
     """
 
     gateway: Asks
@@ -63,6 +63,7 @@ class InProcess:
     indicators: bool = True
     figures: MetricsExchange = field(default_factory=partial(FakeMetrics, ManualClock()))
     prices_of: Mapping[Wide, KlineSource] = field(default_factory=dict)
+    fills: TradeExchange = field(default_factory=partial(FakeTrades, ManualClock()))
     clock: Clock = field(default_factory=ManualClock)
     day_budget_usd_micros: int = 10**12  # a run's own budget is all that binds
     records: list[JobRecord] = field(default_factory=list)
@@ -103,7 +104,7 @@ class InProcess:
         return self.figures
 
     def trades(self, _market: Market) -> TradeExchange:
-        return FakeTrades(self.clock)
+        return self.fills
 
     def archive(self, _market: Market) -> None:
         return None
@@ -134,8 +135,9 @@ class InProcess:
 class Mill:
     """A mill in memory, but for its lake: a market and a model in, verdicts out.
 
-    funding, metrics, prices: where those of futures come from. indicators: False leaves them out,
-    which halves the time. price: of the models. clock: tells what an exchange may still have.
+    funding, metrics, prices: where those of futures come from. trades: what flow is made of.
+    indicators: False leaves them out, which halves the time. price: of the models. clock: tells
+    what an exchange may still have.
     """
 
     lake: Lake
@@ -145,6 +147,7 @@ class Mill:
     funding: FundingExchange = field(default_factory=partial(FakeFunding, ManualClock()))
     metrics: MetricsExchange = field(default_factory=partial(FakeMetrics, ManualClock()))
     prices: Mapping[Wide, KlineSource] = field(default_factory=dict)
+    trades: TradeExchange = field(default_factory=partial(FakeTrades, ManualClock()))
     price: Price = field(default_factory=lambda: Price(input=0.0, output=0.0))
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsage = field(default_factory=MemoryUsage)
@@ -168,6 +171,7 @@ class Mill:
             self.indicators,
             self.metrics,
             self.prices,
+            self.trades,
             self.clock,
             budget_raises=raises,
         )

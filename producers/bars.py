@@ -9,7 +9,7 @@ import click
 
 from alphamill.bars.rules import DEFAULT_IMBALANCE, Rule, RuleError, parse_rule
 from alphamill.frames import Market
-from alphamill.jobs import RunKind, RunSpec
+from alphamill.jobs import RunKind, RunSpec, default_trades
 from producers import options, submit
 from producers.submit.universe import Universe, chosen_symbols, universe_options
 
@@ -110,7 +110,7 @@ def bars(
         start_ms=start_ms // _DAY_MS * _DAY_MS,
         end_ms=end_ms,
         rule=rule.text,
-        trades=source or (_TRADES if market.has_funding else _AGGREGATES),
+        trades=source or default_trades(market),
         keep_trades=keep_trades,
     )
     submit.submit(spec, settings, how, chosen.to_dict())

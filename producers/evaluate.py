@@ -82,7 +82,7 @@ def evaluate(
     for text in expressions:
         _check(text)
     start_ms, end_ms = submit.checked_range(bars)
-    beside = checked_wide(wide, bars.market, start_ms, end_ms)
+    beside = checked_wide(wide, bars.market, bars.intervals, start_ms, end_ms)
     given = Universe((symbols,) if symbols else (), None, None, "USDT", by_rule=by_rule)
     if not symbols and by_rule is None:
         raise click.UsageError("name --symbols BTCUSDT,ETHUSDT,... or --universe RULE")

@@ -41,7 +41,8 @@ def fetch(
     """Download klines into the lake: one job a symbol, interval and month.
 
     Of futures funding too, and --with metrics (open interest, long/short ratios), premium, mark and
-    index (klines of the premium index, the mark price, the index).
+    index (klines of the premium index, the mark price, the index). Of any market --with flow: what
+    only the trades of a bar tell, up to 1h.
 
     What the lake has is not asked for again, but by --verify, which records each change under
     corrections/. Prints the run's id as its last line.
@@ -61,10 +62,12 @@ def fetch(
         --interval 1h --start 2021-01-01 --wait
     """
     settings = options.settings()
+    if verify and Wide.FLOW in wide:
+        raise click.UsageError("--verify compares no flow: leave flow out of --with")
     if sample is not None and not verify:
         raise click.UsageError("--sample goes with --verify")
     start_ms, end_ms = submit.checked_range(bars)
-    beside = checked_wide(wide, bars.market, start_ms, end_ms)
+    beside = checked_wide(wide, bars.market, bars.intervals, start_ms, end_ms)
     if universe.by_rule is not None and not _daily_bars(
         settings, bars.market, universe, start_ms, end_ms, how
     ):

@@ -63,7 +63,7 @@ def mine(
     submit.check_models(settings)
     usd = settings.budget.run_usd if budget_usd is None else budget_usd
     budget_usd_micros = options.micros(usd)
-    beside = checked_wide(wide, bars.market, start_ms, end_ms)
+    beside = checked_wide(wide, bars.market, bars.intervals, start_ms, end_ms)
     chosen = members(settings, bars.market, universe, start_ms, end_ms)
     spec = RunSpec(
         kind=RunKind.MINE,

@@ -98,10 +98,11 @@ _NAMES: Mapping[tuple[float, float, float], str] = {
     (0, 0, 1): "count",
     (1, 1, -1): "quote/trade",
     (-1, -1, 0): "1/quote",
+    (-0.5, -0.5, 0): "1/sqrt(quote)",
 }
 
 PURE = Unit()
 UNITS: Mapping[str, Unit] = MappingProxyType(
     {name: Unit(*exponents) for exponents, name in _NAMES.items()}
 )
-"""Units by name: ratio, price, volume, quote, count, quote/trade, 1/quote."""
+"""Units by name: ratio, price, volume, quote, count, quote/trade, 1/quote, 1/sqrt(quote)."""

@@ -17,4 +17,4 @@ FIELD_UNITS = {
 """Every indicator that can be named in an expression -> its unit, "" where it has none of ours."""
 
 GIVEN_FIELDS = {**FIELD_UNITS, **wide_units(tuple(Wide)), **ZOO_FIELDS}
-"""What a person may name: indicators, what futures have, the fields of published factors."""
+"""What a person may name: indicators, what is beside bars, the fields of published factors."""

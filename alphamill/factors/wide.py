@@ -1,4 +1,4 @@
-"""Fields that panels of futures have beside the bars', where a run asks for them.
+"""Fields that panels have beside the bars', where a run asks for them.
 
 A value counts from when a trader could know it: `stages.wide_columns`.
 """
@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from alphamill.frames import Wide
+from alphamill.bars.flow_columns import FLOW
+from alphamill.frames import Interval, Market, Wide, has_flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ _FIELDS = (
         "ratio",
         "hours between that settlement and the one before",
     ),
+    *(WideField(one.name, Wide.FLOW, one.unit, one.summary) for one in FLOW.values()),
 )
 WIDE_FIELDS: Mapping[str, WideField] = MappingProxyType({one.name: one for one in _FIELDS})
 """By name."""
@@ -93,3 +95,12 @@ def wide_kinds(fields: Collection[str]) -> tuple[Wide, ...]:
     """What a run must ask for to have these fields, in order; other names ask for nothing."""
     needed = {WIDE_FIELDS[name].of for name in fields if name in WIDE_FIELDS}
     return tuple(kind for kind in Wide if kind in needed)
+
+
+def wide_fields_of(market: Market, interval: Interval) -> tuple[str, ...]:
+    """Fields that there may be of a market's bars of that length."""
+    return tuple(
+        one.name
+        for one in _FIELDS
+        if one.of.is_of(market) and (one.of is not Wide.FLOW or has_flow(interval))
+    )

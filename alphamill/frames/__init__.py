@@ -44,9 +44,10 @@ if TYPE_CHECKING:
         months_between,
         union,
     )
-    from alphamill.frames.wide import METRICS_FROM, Wide
+    from alphamill.frames.wide import FLOW_UP_TO, METRICS_FROM, Wide, has_flow
 
 __all__ = [
+    "FLOW_UP_TO",
     "FUNDING",
     "KLINES",
     "KLINE_FIELDS",
@@ -64,6 +65,7 @@ __all__ = [
     "Panel",
     "TimeRange",
     "Wide",
+    "has_flow",
     "is_letter_or_number",
     "is_symbol",
     "months_between",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -120,10 +120,12 @@ def _read(metadata: Mapping[str, str]) -> DayFacts:
     return DayFacts(asked, metadata["source"], metadata["of"], details)
 
 
-def read_day(lake: Lake, series: DaySeries, time_ms: int) -> tuple[pa.Table, DayFacts] | None:
-    """A day's rows and facts, of one version; None likewise."""
+def read_day(
+    lake: Lake, series: DaySeries, time_ms: int, columns: Sequence[str] | None = None
+) -> tuple[pa.Table, DayFacts] | None:
+    """A day's rows, or some of their columns, and facts, of one version; None likewise."""
     try:
-        table, metadata = lake.load(series.key(time_ms))
+        table, metadata = lake.load(series.key(time_ms), columns)
         return table, _read(metadata)
     except (FileNotFoundError, Unreadable, KeyError, ValueError, TypeError):
         return None

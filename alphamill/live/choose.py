@@ -82,7 +82,7 @@ def followed_by_hand(expressions: Sequence[str], horizon_bars: int) -> tuple[Fol
 
 
 def _of_bars(factor: Factor) -> Factor:
-    """The factor, if it needs nothing but bars. GiveUp for one that names other data of futures."""
+    """The factor, if it needs nothing but bars. GiveUp for one that names other data."""
     beside = [name for name in factor.fields if name in WIDE_FIELDS]
     if beside:
         raise GiveUp(

@@ -12,7 +12,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation.costs import FUNDING
 from alphamill.factors import compute
 from alphamill.factors.fields import BASE_FIELDS, adv_bars
-from alphamill.factors.wide import WIDE_FIELDS, wide_kinds
+from alphamill.factors.wide import WIDE_FIELDS, wide_fields_of, wide_kinds
 from alphamill.frames import KLINE_FIELDS, Interval, Market
 from alphamill.indicators import indicator_names
 from alphamill.jobs import RunKind, RunSpec
@@ -102,7 +102,8 @@ class LakeReader:
         It always holds the bars' own fields (open, high, low, close, volume, quote_volume, trades,
         taker_buy_base, taker_buy_quote; on futures funding_rate, a fraction of the position).
         fields: further ones, by the names of the factor language: rsi_14, vwap, adv20, returns_1d,
-        on futures open_interest, premium and the like, of what the lake has
+        on futures open_interest, premium and the like, up to 1h realised_variance and other flow
+        of a bar's trades, of what the lake has
         (`lake.fields(interval)` lists them). Indicators are computed here, from bars before `start`
         too where the lake has them. start, end: as in `klines`. Columns are the symbols by name;
         one under which two coins traded is two, the later as "LUNAUSDT@2022-05-31".
@@ -116,7 +117,7 @@ class LakeReader:
         stored = [*KLINE_FIELDS, *([FUNDING] if of.has_funding else [])]
         indicators = indicator_names(length)
         for name in wanted:
-            known = (*stored, *indicators, *BASE_FIELDS, *(WIDE_FIELDS if of.has_funding else ()))
+            known = (*stored, *indicators, *BASE_FIELDS, *wide_fields_of(of, length))
             if name not in known and adv_bars(name) is None:
                 raise unknown("field", name, self.fields(length, of), f" at {length} on {of}")
         computed = [name for name in wanted if name in indicators or name in WIDE_FIELDS]
@@ -134,8 +135,9 @@ class LakeReader:
 
     def fields(self, interval: str | Interval, market: str | Market = Market.SPOT) -> list[str]:
         """What `panel` takes and expressions may name; adv20 stands for any number of bars."""
-        futures = [FUNDING, *WIDE_FIELDS] if market_named(market).has_funding else []
-        names = [*BASE_FIELDS, "adv20", *futures, *indicator_names(interval_named(interval))]
+        of, length = market_named(market), interval_named(interval)
+        beside = [*([FUNDING] if of.has_funding else []), *wide_fields_of(of, length)]
+        names = [*BASE_FIELDS, "adv20", *beside, *indicator_names(length)]
         return list(dict.fromkeys(names))
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from alphamill.bars import (
 )
 from alphamill.clock import Clock, SystemClock
 from alphamill.errors import GiveUp
-from alphamill.frames import SYMBOL_SPELLING, Interval, Market, TimeRange, is_symbol
+from alphamill.frames import SYMBOL_SPELLING, Interval, Market, TimeRange, has_flow, is_symbol
 from alphamill.grid import DAY_MS
 from alphamill.jobs import BarsJob, Facts
 from alphamill.lake import Lake
@@ -41,13 +41,7 @@ if TYPE_CHECKING:
     from alphamill.bars import BarBuilder
 
 _MINUTE_MS = 60_000
-# Flow keeps the open bar's trades: those of an hour fit in memory, those of a day need not.
-_FLOW_UP_TO_MS = 3_600_000
-_WITH_FLOW = {
-    interval.value: interval
-    for interval in Interval
-    if interval is not Interval.MO1 and interval.ms <= _FLOW_UP_TO_MS
-}
+_WITH_FLOW = {interval.value: interval for interval in Interval if has_flow(interval)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,9 +235,9 @@ def _fields(
     if deps.spec.market.has_funding and asked([FUNDING]):
         yield FUNDING, _funding(grid, deps)
     beside = asked([*wide_units(deps.spec.wide)])
-    if beside:
-        bars = Bars(deps.lake, deps.spec.market, grid.interval, grid.times_ms)
-        yield from wide_fields(bars, grid.columns, deps.spec.wide, beside)
+    bars = Bars(deps.lake, deps.spec.market, grid.interval, grid.times_ms)
+    for names in _batches(beside, size):
+        yield from wide_fields(bars, grid.columns, deps.spec.wide, names)
     indicators = indicator_names(grid.interval) if deps.indicators else ()
     for names in _batches(asked(indicators), size):
         yield from _batch(names, grid, deps, of_klines=False)

@@ -1,4 +1,4 @@
-"""What a panel has of futures beside their bars, by what could be known as each bar closed.
+"""What a panel has beside bars, by what could be known as each bar closed.
 
 A value of bar t is one that was out when the bar closed, at the latest: the fields of an expression
 are read at the close, and traded on from the next open. What holds until the next is told, as an
@@ -7,14 +7,16 @@ open interest, is carried for so long and no longer: the exchange loses rows, ho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from alphamill.factors.wide import WIDE_FIELDS
 from alphamill.frames import METRICS_FROM, FloatArray, IntArray, Interval, Market, Wide, times_ms
+from alphamill.grid import DAY_MS
 from alphamill.lake import IndexSeries, Lake, MarkSeries, MetricsSeries, PremiumSeries, read_series
+from alphamill.lake.days import DaySeries, read_day
 from alphamill.market.funding.parse import LONGEST_MS, MINUTE_MS, REGULAR, settled_ms
 from alphamill.stages.columns import Column
 from alphamill.stages.funding import read_funding
@@ -48,16 +50,20 @@ def wide_fields(
         names = [one for one in wanted if WIDE_FIELDS[one].of is kind and kind in kinds]
         if not names:
             continue
-        found = [_of_column(bars, column, kind) for column in columns]
+        found = [_of_column(bars, column, kind, names) for column in columns]
         for name in names:
             yield name, np.stack([values[name] for values in found], axis=1)
 
 
-def _of_column(bars: Bars, column: Column, kind: Wide) -> Mapping[str, FloatArray]:
+def _of_column(
+    bars: Bars, column: Column, kind: Wide, names: Sequence[str]
+) -> Mapping[str, FloatArray]:
     if kind is Wide.METRICS:
         found = _metrics(bars, column.symbol)
     elif kind is Wide.FUNDING:
         found = _funding(bars, column.symbol)
+    elif kind is Wide.FLOW:
+        found = _flow(bars, column.symbol, names)
     else:
         found = _prices(bars, column.symbol, kind)
     if column.listing is not None:  # what is told of the symbol before and after is another coin's
@@ -105,6 +111,24 @@ def _prices(bars: Bars, symbol: str, kind: Wide) -> dict[str, FloatArray]:
     found[rows[here]] = table["close"].to_numpy()[here]
     (name,) = (one.name for one in WIDE_FIELDS.values() if one.of is kind)
     return {name: found}
+
+
+def _flow(bars: Bars, symbol: str, names: Sequence[str]) -> dict[str, FloatArray]:
+    """Of each bar's own trades, which are all known at its close; of a bar cut off nothing is."""
+    series = DaySeries.flow(bars.market, bars.interval, symbol)
+    start_ms, end_ms = int(bars.open_ms[0]), int(bars.close_ms[-1])
+    found = {name: np.full(len(bars.open_ms), np.nan) for name in names}
+    for day_ms in range(start_ms // DAY_MS * DAY_MS, end_ms, DAY_MS):
+        held = read_day(bars.lake, series, day_ms, ["open_time", *names, "complete"])
+        if held is None:
+            continue
+        table = held[0].filter(held[0]["complete"])
+        open_ms = times_ms(table) // 1000  # the lake has microseconds of them
+        rows, beside = np.divmod(open_ms - start_ms, bars.interval.ms)
+        here = (beside == 0) & (rows >= 0) & (rows < len(bars.open_ms))
+        for name in names:
+            found[name][rows[here]] = table[name].to_numpy()[here]
+    return found
 
 
 def _funding(bars: Bars, symbol: str) -> dict[str, FloatArray]:

@@ -1,4 +1,4 @@
-"""`--with`: what futures have beside their bars."""
+"""`--with`: what there is beside bars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alphamill.factors.wide import wide_kinds
-from alphamill.frames import METRICS_FROM, Market, Wide
+from alphamill.frames import FLOW_UP_TO, METRICS_FROM, Interval, Market, Wide, has_flow
 
 
 class _Kinds(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -34,20 +34,35 @@ with_option = click.option(
     type=_Kinds(),
     default=(),
     metavar="KIND[,...]",
-    help=f"Of futures: fetch these too, and have their fields: {', '.join(Wide)}.",
+    help="Bring these too, and have their fields. Of futures: "
+    f"{', '.join(kind for kind in Wide if kind is not Wide.FLOW)}. Of any market, bars up to "
+    f"{FLOW_UP_TO}: flow, what only a bar's own trades tell; a file of trades a symbol and day.",
 )
 
 
 def checked_wide(
-    wide: tuple[Wide, ...], market: Market, start_ms: int, end_ms: int
+    wide: tuple[Wide, ...],
+    market: Market,
+    intervals: Collection[Interval],
+    start_ms: int,
+    end_ms: int,
 ) -> tuple[Wide, ...]:
     """The kinds, if the market has them in that range; says it where they begin later.
 
-    Raises click.UsageError for spot, and for metrics of before there were any.
+    Raises click.UsageError for what spot has not, for flow of bars that are too long for it, and
+    for metrics of before there were any.
     """
-    if wide and not market.has_funding:
+    if lacks := [kind for kind in wide if not kind.is_of(market)]:
         cure = "ask for futures with --market um or cm, or leave --with out"
-        raise click.UsageError(f"spot has no {', '.join(wide)}: {cure}")
+        if Wide.FLOW in wide:
+            cure = "ask for futures with --market um or cm, or --with flow alone"
+        raise click.UsageError(f"spot has no {', '.join(lacks)}: {cure}")
+    long = [interval for interval in intervals if not has_flow(interval)]
+    if Wide.FLOW in wide and long:
+        raise click.UsageError(
+            f"bars of {', '.join(long)} have no flow, which is made up to {FLOW_UP_TO}: ask for "
+            "shorter ones with --interval, or without flow"
+        )
     if Wide.METRICS in wide:
         if end_ms <= METRICS_FROM.start_ms:
             cure = "end later, or ask without metrics"
@@ -64,7 +79,8 @@ def check_fields(
     lacks = [kind for kind in wide_kinds(fields) if kind not in wide]
     if lacks:
         which = [name for name in fields if wide_kinds((name,)) and wide_kinds((name,))[0] in lacks]
-        futures = "" if market.has_funding else " --market um (spot has none of it)"
+        of_futures = not all(kind.is_of(market) for kind in lacks)
+        futures = " --market um (spot has none of it)" if of_futures else ""
         raise click.UsageError(
             f"{text} names {', '.join(which)}: ask for it --with {','.join(lacks)}{futures}"
         )

@@ -141,7 +141,7 @@ def test_a_hole_is_carried_over_for_half_an_hour_and_no_longer(lake):
     assert gone.any()
 
 
-FIELDS = sorted(WIDE_FIELDS)
+FIELDS = sorted(name for name, one in WIDE_FIELDS.items() if one.of is not Wide.FLOW)
 FORMULA = (
     "ts_mean(open_interest, 5) / delay(open_interest_value, 3) + premium * last_funding_rate "
     "+ mark_price / index_price + toptrader_account_ratio - toptrader_position_ratio "
