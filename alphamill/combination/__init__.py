@@ -20,21 +20,39 @@ from alphamill.on_demand import export_on_demand
 
 if TYPE_CHECKING:
     from alphamill.combination.combiner import METHODS, Combiner, parse_combiner
+    from alphamill.combination.control import ControlDraws, ControlPool, control_draws, control_pool
+    from alphamill.combination.excess import Excess, excess_over_random
     from alphamill.combination.factor_ranks import FactorRanks
     from alphamill.combination.frozen import COMBINED_BOUNDS, frozen_expression
+    from alphamill.combination.judged import (
+        ChargedTrial,
+        combination_segments,
+        judge_combination,
+        score_combination,
+    )
     from alphamill.combination.schedule import Schedule, refit_schedule
     from alphamill.combination.walk import Walked, walk_forward, walk_forward_each
 
 __all__ = [
     "COMBINED_BOUNDS",
     "METHODS",
+    "ChargedTrial",
     "Combiner",
+    "ControlDraws",
+    "ControlPool",
+    "Excess",
     "FactorRanks",
     "Schedule",
     "Walked",
+    "combination_segments",
+    "control_draws",
+    "control_pool",
+    "excess_over_random",
     "frozen_expression",
+    "judge_combination",
     "parse_combiner",
     "refit_schedule",
+    "score_combination",
     "walk_forward",
     "walk_forward_each",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alphamill.combination.combiner import Combiner
+from alphamill.combination.walk import GRID
 from alphamill.factors.bounds import Bounds
 from alphamill.frames import FloatArray
 
@@ -22,10 +23,11 @@ def frozen_expression(
 ) -> str:
     """The signal of one refit's weights, (factors,), in the factor language.
 
-    A sum of weight * fill(demean(rank(factor)), 0): a missing factor is neutral, as in
-    `combined_signal`; where none of those with a weight has a value there is none. Its values equal
-    that signal's to rounding. It is as large as its parts together: parse it with
-    `COMBINED_BOUNDS`. Factors without a weight are left out.
+    A sum of weight * fill(demean(rank(factor)), 0), on the grid of `walk.GRID`: a missing factor is
+    neutral, as in `combined_signal`; where none of those with a weight has a value there is none.
+    Its values are that signal's, now and then a step of the grid beside it (9.1e-13), from the
+    longest look-back on. It is as large as its parts
+    together: parse it with `COMBINED_BOUNDS`. Factors without a weight are left out.
     Raises ValueError for weights that are all 0 or not finite, and for a combiner whose signal is
     no weighted sum.
     """
@@ -50,7 +52,8 @@ def frozen_expression(
             own = f"demean(rank({text}))"
             terms.append(f"{float(weight) * direction!r} * fill({own}, 0)")
             missing.append(f"is_nan({own})")
-    return f"mask({_joined(terms, ' + ')}, {_joined(missing, ' + ')} < {len(terms)})"
+    total = f"floor({_joined(terms, ' + ')} * {GRID} + 0.5) / {GRID}"
+    return f"mask({total}, {_joined(missing, ' + ')} < {len(terms)})"
 
 
 def _joined(parts: Sequence[str], between: str) -> str:

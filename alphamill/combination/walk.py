@@ -14,6 +14,7 @@ from alphamill.combination.statistics import associations, factor_ic, products
 from alphamill.combination.weights import refit_weights
 from alphamill.frames import FloatArray
 
+GRID = 2**40
 _VALUES_AT_ONCE = 4_000_000  # of a tile of factors x bars x symbols
 
 
@@ -26,8 +27,8 @@ class Walked:
         gain that each factor brought, which says nothing of a direction.
     scales: (refits,), what the weights were divided by; of ridge and lasso, weights times scale
         forecast the return over the horizon.
-    signal: (bars, symbols); NaN before the first refit and where no factor with a weight has a
-        value.
+    signal: (bars, symbols), multiples of 1 / GRID; NaN before the first refit and where no factor
+        with a weight has a value.
     """
 
     combiner: Combiner
@@ -115,8 +116,17 @@ def combined_signal(ranks: FactorRanks, weights: FloatArray, schedule: Schedule)
             rows = slice(start, min(start + tile, span.stop))
             values = np.tensordot(own, ranks.read(rows, which), axes=1)
             values[~ranks.present(rows, which).any(axis=0)] = np.nan
-            signal[rows] = values
+            signal[rows] = on_grid(values)
     return signal
+
+
+def on_grid(values: FloatArray) -> FloatArray:
+    """Rounded to multiples of 1 / GRID, halves up.
+
+    Ranks are fractions, so that many sums of them are equal; without this the order of summation
+    would break their ties.
+    """
+    return np.floor(values * GRID + 0.5) / GRID
 
 
 def reads_ic(combiner: Combiner) -> bool:

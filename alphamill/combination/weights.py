@@ -17,6 +17,7 @@ from alphamill.frames import FloatArray
 _SWEEPS = 2000
 _STILL = 1e-12  # a sweep that moves no weight by more, of the largest, is the last
 _BPS = 1e-4
+_LEAST = 1e-12  # penalty: of a factor that is there twice, each has half
 
 
 def refit_weights(
@@ -105,11 +106,11 @@ def ridge_coefficients(
     that is charged by its magnitude: 1/2 (d^2 / m + m) touches |d| at |d| = m and is above it
     elsewhere. So (sum x x' + cost / m sum dx dx' + rho) b = sum x y.
     normal, change: (..., k, k); target: (..., k); changes: how many dx were summed.
-    Without costs this is the estimator of exponentially weighted least squares with a ridge;
-    DeMiguel, Garlappi and Uppal (2009) and Garleanu and Pedersen (2013) on why both are there.
+    Without costs these are the weights of exponentially weighted least squares with a ridge. Source
+    of a quadratic cost of trading: Garleanu and Pedersen (2013).
     """
     size = np.trace(normal, axis1=-2, axis2=-1) / normal.shape[-1]
-    ridge = np.maximum(penalty * size, 0.0)[..., None, None] * np.eye(normal.shape[-1])
+    ridge = (max(penalty, _LEAST) * size)[..., None, None] * np.eye(normal.shape[-1])
     free = _solved(normal + ridge, target)
     if change is None or not turnover_bps or not changes:
         return free
@@ -122,7 +123,7 @@ def ridge_coefficients(
 def _solved(matrix: FloatArray, target: FloatArray) -> FloatArray:
     try:
         found = np.linalg.solve(matrix, target[..., None])
-    except np.linalg.LinAlgError:  # one factor twice, or one that never had a value
+    except np.linalg.LinAlgError:  # no factor has had a value
         found = np.linalg.pinv(matrix, hermitian=True) @ target[..., None]
     coefficients: FloatArray = found[..., 0].astype(np.float64)
     return coefficients

@@ -13,6 +13,7 @@ from alphamill.combination import (
     walk_forward_each,
 )
 from alphamill.combination.statistics import factor_ic
+from alphamill.combination.walk import combined_signal
 from alphamill.evaluation import forward_returns, information_coefficient
 from alphamill.factors import compute, parse
 
@@ -192,7 +193,7 @@ def test_weights_and_signal_do_not_depend_on_later_bars(made, combiner):
         refit_schedule(TIMES[:end], 24 * HOUR_MS, 60, HORIZON + LAG),
         HORIZON,
     )
-    np.testing.assert_allclose(part.signal, whole.signal[:end], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(part.signal, whole.signal[:end], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("combiner", COMBINERS, ids=lambda one: one.text)
@@ -205,6 +206,8 @@ def test_frozen_weights_say_the_signal_in_the_language(made, combiner):
         assert parse(factor.text, bounds=COMBINED_BOUNDS) == factor
         said = compute(factor, panel, members=members)
         np.testing.assert_allclose(said[span], walked.signal[span], rtol=0, atol=1e-12)
+        there = np.isfinite(said[span])
+        assert (said[span] == walked.signal[span])[there].mean() > 0.99
     assert np.isnan(walked.signal[schedule.first_bar :]).any()
 
 
@@ -216,8 +219,17 @@ def test_a_missing_factor_is_neutral_and_none_at_all_is_no_value(made):
     some = there[:, row].any(axis=0) & ~there[:, row].all(axis=0)
     assert some.any()
     filled = np.where(there[:, row], ranks.read(slice(row, row + 1))[:, 0], 0.0).mean(axis=0)
-    np.testing.assert_allclose(signal[row, some], filled[some], rtol=1e-12)
+    np.testing.assert_allclose(signal[row, some], filled[some], rtol=0, atol=1e-12)
     assert np.isnan(signal[210, 5])
+
+
+def test_equal_sums_of_ranks_tie():
+    """Six orders of three symbols, each once: every symbol has the same sum, in another order."""
+    orders = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [2, 1, 0], [1, 0, 2]], float)
+    values = np.repeat(orders[:, None, :], N_BARS, axis=1)
+    weights = np.full((1, 6), 1 / 6)
+    schedule = refit_schedule(TIMES, 10 * 24 * HOUR_MS, 1, HORIZON + LAG)
+    assert (combined_signal(FactorRanks.of(values, [1] * 6), weights, schedule)[-1] == 0).all()
 
 
 def test_fifty_factors_freeze_to_one_expression(made):
