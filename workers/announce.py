@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import alphamill
 from alphamill.fleet.identity import Identity, identity
 from alphamill.ledger.presence import SILENCE_S, Presence, Worker
 from alphamill.stack.pools import POOLS
-from workers.resources import resources
+from workers.connections import Connections
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +41,13 @@ def _proportional_bytes(process: str) -> int:
 
 
 class Announcer:
-    """Repeats the announcement from a daemon thread of the worker's main process."""
+    """Repeats the announcement from a daemon thread of the worker's main process.
 
-    def __init__(self) -> None:
+    connections: that process's own, asked for when it starts.
+    """
+
+    def __init__(self, connections: Callable[[], Connections]) -> None:
+        self._connections = connections
         self._stopping = threading.Event()
         self._presence: Presence | None = None
         self._name = ""
@@ -54,7 +59,7 @@ class Announcer:
         pool = pool or next((p.name for p in POOLS.values() if set(p.queues) == set(queues)), "")
         host = socket.gethostname()
         worker = Worker(name, pool, queues, concurrency, os.getpid(), host, alphamill.__version__)
-        self._name, self._presence = name, Presence(resources().redis)
+        self._name, self._presence = name, Presence(self._connections().redis)
         threading.Thread(
             target=self._repeat, args=(self._presence, worker), name="announce", daemon=True
         ).start()
@@ -75,7 +80,7 @@ class Announcer:
         """What this worker works with; made anew only where Redis has lost its salt."""
         salt = presence.salt()
         if self._identity is None or salt != self._salt:
-            self._identity, self._salt = identity(resources().settings, salt), salt
+            self._identity, self._salt = identity(self._connections().settings, salt), salt
         return self._identity
 
     def stop(self) -> None:

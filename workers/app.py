@@ -14,6 +14,7 @@ from alphamill.fleet.identity import build
 from alphamill.jobs import Queue
 from workers import transport
 from workers.announce import Announcer
+from workers.resources import resources
 
 _STAGE_FILES = pkgutil.iter_modules(stages.__path__)
 
@@ -29,7 +30,7 @@ app = Celery(
     ],
 )
 
-_announcer = Announcer()
+_announcer = Announcer(resources)
 _M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 _MMAP_FROM_BYTES = 1 << 20  # fixed: by itself it grows to 32 MB, and what is below is kept
 

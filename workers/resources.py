@@ -8,24 +8,14 @@ from functools import cache, cached_property
 
 from pydantic import SecretStr
 
-from alphamill.clock import SystemClock
 from alphamill.errors import GiveUp
 from alphamill.fleet.identity import build
 from alphamill.flow import plan
-from alphamill.frames import Market, Wide
+from alphamill.frames import Market
 from alphamill.jobs import RunSpec
-from alphamill.lake import Lake
 from alphamill.ledger import BudgetRaise, JobRecord, Ledger, RedisLedger
 from alphamill.ledger.presence import Presence
-from alphamill.limits import (
-    ExchangeGate,
-    RedisLimiter,
-    TierGate,
-    binance_pool,
-    data_pool,
-    funding_pool,
-    tier_pool,
-)
+from alphamill.limits import TierGate, tier_pool
 from alphamill.llm.breaker.redis import RedisBreaker
 from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
@@ -34,59 +24,22 @@ from alphamill.llm.journal.redis import RedisJournal
 from alphamill.llm.messages import Message
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import SettingsRoutes
-from alphamill.market import (
-    Archive,
-    Binance,
-    BinanceFunding,
-    BinanceMetrics,
-    BinancePrices,
-    BinanceTrades,
-)
-from alphamill.market.klines.of import PRICES_OF
-from alphamill.redis_address import open_as
-from alphamill.redis_pipelining import PipelinedRedis
 from alphamill.runs.builds import Share, shares
 from alphamill.runs.failures import Unasked, group_unasked
 from alphamill.runs.schemas import RunDeps
-from alphamill.settings import Settings, Tier, load_settings
+from alphamill.settings import Tier, load_settings
 from alphamill.stages.registry import STAGES
 from alphamill.usage import RedisUsage
 from alphamill.usage.bars import BarCounters
+from workers.connections import MAX_WAIT_S, Connections
 from workers.leases import LeaseKeeper
 from workers.notify import Notifier
 
-# A thread that sleeps for its turn is a thread that nobody else can use: longer waits go back to
-# the queue.
-_MAX_WAIT_S = 2.0
-# But a job of many pages begins anew when it goes back, and the last tenth of each of the
-# exchange's windows may be empty (pace and guard): waiting it out saves the pages.
-_WINDOW_END_FRAC = 0.15
 _SETTLE_S = 20.0
-_FIRST_WEIGHT_LIMIT = 1200  # until exchangeInfo has told the real one
 
 
-class Resources:
-    """Connections and clients of one process. Thread-safe; each part opens on first use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.clock = SystemClock()
-        self._exchanges: dict[Market, Binance] = {}
-        self._fundings: dict[Market, BinanceFunding] = {}
-        self._metrics: dict[Market, BinanceMetrics] = {}
-        self._archives: dict[str, Archive] = {}
-        self._lakes: dict[str, Lake] = {}
-
-    @cached_property
-    def redis(self) -> PipelinedRedis:
-        return open_as(
-            PipelinedRedis,
-            self.settings.redis_url,
-            socket_timeout=30,
-            socket_connect_timeout=5,
-            socket_keepalive=True,
-            health_check_interval=25,
-        )
+class Resources(Connections):
+    """Connections, and what jobs need beside them: ledger, journal, gateway to models."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -95,10 +48,6 @@ class Resources:
     @cached_property
     def leases(self) -> LeaseKeeper:
         return LeaseKeeper(self.ledger, self.settings.ledger.lease_s)
-
-    @cached_property
-    def limiter(self) -> RedisLimiter:
-        return RedisLimiter(self.redis)
 
     @cached_property
     def journal(self) -> RedisJournal:
@@ -115,66 +64,6 @@ class Resources:
     @cached_property
     def bars(self) -> BarCounters:
         return BarCounters(self.redis)
-
-    @property
-    def _patience_s(self) -> float:
-        """How long a thread sleeps for its turn at the exchange."""
-        return max(_MAX_WAIT_S, _WINDOW_END_FRAC * self.settings.binance.window_s)
-
-    def exchange(self, market: Market) -> Binance:
-        """The client of a market, paced over all workers of this egress."""
-        found = self._exchanges.get(market)
-        if found is None:
-            binance = self.settings.binance
-            pool = binance_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
-            found = Binance(market, binance.url(market), gate, self.clock, binance.timeout_s)
-            found = self._exchanges.setdefault(market, found)
-        return found
-
-    def funding(self, market: Market) -> BinanceFunding:
-        """Past funding of a futures market: its client, with fundingRate's own limit beside."""
-        found = self._fundings.get(market)
-        if found is None:
-            binance = self.settings.binance
-            pool = funding_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
-            found = BinanceFunding(self.exchange(market), gate)
-            found = self._fundings.setdefault(market, found)
-        return found
-
-    def prices(self, market: Market, kind: Wide) -> BinancePrices:
-        """Klines of a kind of price of a futures market, by its client."""
-        return BinancePrices(self.exchange(market), PRICES_OF[kind])
-
-    def metrics(self, market: Market) -> BinanceMetrics:
-        """Metrics of a futures market: its client, with the limit of /futures/data beside."""
-        found = self._metrics.get(market)
-        if found is None:
-            binance = self.settings.binance
-            pool = data_pool(binance, market, _FIRST_WEIGHT_LIMIT)
-            gate = ExchangeGate(self.limiter, pool, binance.weight_frac, self._patience_s)
-            found = BinanceMetrics(self.exchange(market), market, gate)
-            found = self._metrics.setdefault(market, found)
-        return found
-
-    def trades(self, market: Market) -> BinanceTrades:
-        """Past trades of a market: its client, under the market's own limit."""
-        return BinanceTrades(self.exchange(market), market)
-
-    def archive(self, market: Market) -> Archive | None:
-        """The archive of a market, if it is to be used."""
-        binance = self.settings.binance
-        url = binance.archive_for(binance.url(market))
-        if not url:
-            return None
-        if url not in self._archives:
-            self._archives.setdefault(url, Archive(url, self.clock, binance.timeout_s))
-        return self._archives[url]
-
-    def lake(self, uri: str) -> Lake:
-        """The lake at `uri`."""
-        return self._lakes.setdefault(uri, Lake(uri))
 
     def spec(self, run_id: str) -> RunSpec:
         """What the run asked for. Raises GiveUp for a run that was forgotten."""
@@ -233,9 +122,9 @@ class Resources:
     def _tier_gate(self, tier: str, url: str) -> TierGate:
         llm = self.settings.llm
         # Past the end of any call: the wait for its turn, to connect, the reply, to settle.
-        lease_s = _MAX_WAIT_S + llm.connect_timeout_s + llm.timeout_s + _SETTLE_S
+        lease_s = MAX_WAIT_S + llm.connect_timeout_s + llm.timeout_s + _SETTLE_S
         pool = tier_pool(tier, url, llm.tiers[Tier(tier)], lease_s)
-        return TierGate(self.limiter, pool, _MAX_WAIT_S)
+        return TierGate(self.limiter, pool, MAX_WAIT_S)
 
     def _breaker(self, url: str, key: SecretStr | None) -> RedisBreaker:
         return RedisBreaker(self.redis, url, self.clock, key)

@@ -29,10 +29,10 @@ from alphamill.market.exchange import Exchange
 from alphamill.market.stream import Absent
 from alphamill.redis_address import open_as
 from alphamill.redis_pipelining import PipelinedRedis
-from alphamill.settings import Settings
+from alphamill.settings import load_settings
 from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
-from workers.resources import resources
+from workers.connections import Connections
 
 _log = logging.getLogger(__name__)
 
@@ -82,9 +82,10 @@ def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:
     return SystemClock()
 
 
-def _follow(market: Market, settings: Settings, stop: threading.Event) -> None:
+def _follow(market: Market, process: Connections, stop: threading.Event) -> None:
     """Follow a market's lives, or stand by, until `stop` is set."""
-    process, binance = resources(), settings.binance
+    settings = process.settings
+    binance = settings.binance
     client = open_as(PipelinedRedis, settings.redis_url, **_REDIS)
     exchange, heard = process.exchange(market), queue.SimpleQueue[ClosedBar | Absent]()
     clock = _clock(exchange, binance.clock_speed, stop)
@@ -126,11 +127,11 @@ def main() -> None:
     stop = threading.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         signal.signal(which, lambda *_: stop.set())
-    announcer = Announcer()
+    process = Connections(load_settings())
+    announcer = Announcer(lambda: process)
     announcer.start(f"{STREAM}-{os.getpid()}@{socket.gethostname()}", (), 1, STREAM)
-    settings = resources().settings
     threads = [
-        threading.Thread(target=_follow, args=(market, settings, stop), name=market.value)
+        threading.Thread(target=_follow, args=(market, process, stop), name=market.value)
         for market in Market
     ]
     for thread in threads:

@@ -6,8 +6,9 @@ for dead one is refused, and a row is published once whoever dies when. Before t
 another day the day that ends is closed by a file without rows that names the next: two followers on
 either side of midnight are at one place as well.
 
-When a day is over its files become one, `000000001440-000000031679.parquet`; whoever reads the
-folder meanwhile may see a row twice, and `read` does not.
+When a day is over its files become one, `000000001440-000000031679.parquet`, or several of some
+8 MB in memory, which is what packing or reading one takes. Whoever reads the folder meanwhile may
+see a row twice, and `read` does not.
 
 The lake is the truth about what was published; the Redis stream and webhooks follow it.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -30,6 +32,9 @@ from alphamill.live.signals import FIRST, SIGNALS, Link, Signal, links_of, table
 
 _FILE = re.compile(r"date=([\d-]{10})/(\d{12})(?:-(\d{12}))?\.parquet")
 _DAY_MS = 86_400_000
+_PACKED_BYTES = (
+    8_000_000  # of a packed file's rows in memory: 100 bars of 20 factors of 500 symbols
+)
 _TRUSTED_S = 600.0  # what was known of the chain longer ago is looked up before it is added to
 
 
@@ -52,6 +57,10 @@ class _File:
     def rank(self) -> tuple[int, int, str]:
         """The order of reading: by rows, a packed file before those that it was made of."""
         return self.first, -(self.first if self.last is None else self.last), self.day
+
+    def holds(self, loose: _File) -> bool:
+        """Whether it is a packed one that was made of that one and others."""
+        return self.last is not None and self.first <= loose.first <= self.last
 
 
 class Journal:
@@ -141,27 +150,51 @@ class Journal:
         self._lake.write_bytes(self._delivered, b"%d" % rows)
 
     def pack(self, now_ms: int) -> int:
-        """Make one file of each day but today and yesterday that has several; how many days."""
-        days: dict[str, list[_File]] = {}
-        for file in self._files():
-            days.setdefault(file.day, []).append(file)
-        packed = 0
-        for day, files in days.items():
-            loose = sum(file.last is None for file in files)  # one of them may close the day
-            if day < _day(now_ms - _DAY_MS) and loose > 1:
-                tables = [self._lake.read(file.key) for file in files]
-                rows = pa.concat_tables(tables)
-                if not rows.num_rows:
-                    continue
-                first, last = rows["seq"][0].as_py(), rows["seq"][-1].as_py()
-                name = f"{first:012d}-{last:012d}.parquet"
-                stated = self._lake.metadata(files[-1].key)
-                self._lake.write(f"{self._folder}/date={day}/{name}", rows, stated)
-                for file, table in zip(files, tables, strict=True):
-                    if table.num_rows:  # what closes the day stays: it holds the place
-                        self._lake.delete(file.key)
-                packed += 1
-        return packed
+        """Make few files of those of each day but today and yesterday; how many were made.
+
+        However long a day's rows are, memory for those of one such file is all that it takes.
+        """
+        over = [file for file in self._listed() if file.day < _day(now_ms - _DAY_MS)]
+        made = 0
+        for _, files in groupby(sorted(over, key=lambda file: file.day), lambda file: file.day):
+            with suppress(FileNotFoundError):  # somebody else packs this day
+                made += self._pack_day(list(files))
+        return made
+
+    def _pack_day(self, files: Sequence[_File]) -> int:
+        loose = []
+        for file in files:
+            if file.last is None:
+                if any(one.holds(file) for one in files):  # whoever packed it died before this:
+                    self._lake.delete(file.key)
+                else:
+                    loose.append(file)
+        if len(loose) < 2:  # what closes the day stays as it is: it holds the place
+            return 0
+        made = 0
+        piece: list[tuple[_File, pa.Table]] = []
+        for file in loose:
+            table = self._lake.read(file.key)
+            size = sum(rows.nbytes for _, rows in piece)
+            if piece and (not table.num_rows or size + table.nbytes > _PACKED_BYTES):
+                made += self._write_packed(piece)
+                piece.clear()
+            if table.num_rows:
+                piece.append((file, table))
+        return made + self._write_packed(piece)
+
+    def _write_packed(self, piece: Sequence[tuple[_File, pa.Table]]) -> int:
+        """Make one file of several; returns 1, or 0 if there are none."""
+        if len(piece) < 2:
+            return 0
+        rows = pa.concat_tables(table for _, table in piece)
+        first, last = rows["seq"][0].as_py(), rows["seq"][-1].as_py()
+        folder, _, _ = piece[0][0].key.rpartition("/")
+        stated = self._lake.metadata(piece[-1][0].key)
+        self._lake.write(f"{folder}/{first:012d}-{last:012d}.parquet", rows, stated)
+        for file, _ in piece:
+            self._lake.delete(file.key)
+        return 1
 
     def _put(self, day: str, seq: int, table: pa.Table, end: Head, next_day: str) -> bool:
         """Write a file unless there is one of that name; False, and nothing known, if there is."""
@@ -201,20 +234,24 @@ class Journal:
 
     def _files(self, from_seq: int = 0) -> list[_File]:
         """Files that may hold rows from that number on, in order; none that a packed one holds."""
-        found: list[_File] = []
-        for key in self._lake.list(self._folder):
-            if named := _FILE.fullmatch(key.removeprefix(f"{self._folder}/")):
-                day, first, last = named.groups()
-                found.append(_File(key, day, int(first), int(last) if last else None))
         files: list[_File] = []
         held = -1  # the last row of a packed file
-        for file in sorted(found, key=lambda one: one.rank):
+        for file in self._listed():
             if file.first > held:
                 files.append(file)
                 held = max(held, -1 if file.last is None else file.last)
         while len(files) > 1 and files[1].first <= from_seq:
             files.pop(0)
         return files
+
+    def _listed(self) -> list[_File]:
+        """Every file of the folder, in the order of reading."""
+        found: list[_File] = []
+        for key in self._lake.list(self._folder):
+            if named := _FILE.fullmatch(key.removeprefix(f"{self._folder}/")):
+                day, first, last = named.groups()
+                found.append(_File(key, day, int(first), int(last) if last else None))
+        return sorted(found, key=lambda file: file.rank)
 
 
 def _first_ms(rows: pa.Table) -> int:

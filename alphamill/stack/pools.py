@@ -21,7 +21,7 @@ class WorkerPool:
 
 STREAM = "stream"
 """The pool that follows lives: no Celery worker, see workers.stream."""
-STREAM_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
+STREAM_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 """What its process is started with, where nothing else is said. Its tables are small, and Arrow's
 own allocator keeps 15 MB aside for large ones; each of its threads would have a heap of its own.
 """

@@ -13,6 +13,7 @@ from alphamill.errors import GiveUp, Misconfigured
 from alphamill.frames import Interval, Market
 from alphamill.lake import Lake
 from alphamill.live import Followed, Journal, Link, LiveSpec, Register, Signal, State, follow_chain
+from alphamill.live import journal as journals
 from alphamill.live.signals import FIRST, SIGNALS
 
 DAY = 86_400_000
@@ -169,6 +170,51 @@ def test_a_packer_that_died_half_way_leaves_nothing_twice(lake, journal):
         lake.write_bytes(key, data)
     assert said(rows(journal))[:3] == before
     assert follow_chain(journal.read())[::2] == (4, None)
+    assert journal.pack(START + 3 * DAY) == 0
+    assert not set(kept) & set(lake.list("signals"))  # the next one deletes what is packed
+    assert follow_chain(journal.read())[::2] == (4, None)
+
+
+def test_a_long_day_becomes_files_of_bounded_memory(lake, journal, monkeypatch):
+    for number in range(8):
+        journal.append([signal(number)])
+    a_row = lake.read(f"signals/live={LIVE}/date=2024-10-04/000000000000.parquet").nbytes
+    monkeypatch.setattr(journals, "_PACKED_BYTES", 3 * a_row)
+    journal.append([signal(8, published_at=START + 3 * DAY)])
+    before = said(rows(journal))
+    read, sizes = lake.read, []
+    monkeypatch.setattr(lake, "read", lambda key, *rest: sizes.append(key) or read(key, *rest))
+    assert journal.pack(START + 3 * DAY) == 3
+    assert len(sizes) == 9  # each row once, and what closes the day
+    day = f"signals/live={LIVE}/date=2024-10-04"
+    assert [key.removeprefix(f"{day}/") for key in lake.list(day)] == [
+        "000000000000-000000000002.parquet",
+        "000000000003-000000000005.parquet",
+        "000000000006-000000000007.parquet",
+        "000000000008.parquet",
+    ]
+    assert said(rows(journal)) == before
+    assert said(journal.read(5)) == before[5:]
+    assert Journal(lake, LIVE, START).head == journal.head
+    assert journal.pack(START + 3 * DAY) == 0
+
+
+def test_two_packers_of_one_day(lake, journal, monkeypatch):
+    for number in range(4):
+        journal.append([signal(number)])
+    journal.append([signal(4, published_at=START + 3 * DAY)])
+    before = said(rows(journal))
+    other = Journal(lake, LIVE, START)
+    read, meanwhile = lake.read, iter([True])
+
+    def read_late(key, *rest):
+        if next(meanwhile, False):
+            assert other.pack(START + 3 * DAY) == 1
+        return read(key, *rest)
+
+    monkeypatch.setattr(lake, "read", read_late)
+    assert journal.pack(START + 3 * DAY) == 0
+    assert said(rows(journal)) == before
 
 
 def test_other_readers_see_a_table_a_day(lake, journal, tmp_path):
