@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,9 +42,8 @@ from alphamill.market.exchange import Klines, SymbolInfo
 from alphamill.market.stream import Absent, Closed, KlineStreams
 from alphamill.market.stream.connection import Open, Send
 from alphamill.redis_address import open_client
-from alphamill.stack.embedded_redis import EmbeddedRedis
 from alphamill.stack.pools import STREAM_ENVIRONMENT
-from workers.stream import leave_pandas_out  # with all that the worker loads
+from workers.stream import leave_libraries_out  # with all that the worker loads
 
 Array = np.ndarray
 TARGET_MB, FLAT = 300, 1.03
@@ -248,17 +248,21 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=42)
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--indicators", action="store_true")
+    parser.add_argument("--redis", help="the server of a run that has begun")
     asked = parser.parse_args()
-    if not STREAM_ENVIRONMENT.keys() <= os.environ.keys():  # read as libraries are loaded
-        os.execve(sys.executable, [sys.executable, *sys.argv], STREAM_ENVIRONMENT | os.environ)  # noqa: S606
-    leave_pandas_out()
+    if not asked.redis:  # as another process, which also takes the environment as it begins
+        with tempfile.TemporaryDirectory() as home:
+            from alphamill.stack.embedded_redis import EmbeddedRedis  # a follower has none
+
+            server = EmbeddedRedis(Path(home))
+            command = [sys.executable, *sys.argv, "--redis", server.start()]
+            try:
+                raise SystemExit(subprocess.call(command, env=STREAM_ENVIRONMENT | os.environ))
+            finally:
+                server.stop()
+    leave_libraries_out()
     with tempfile.TemporaryDirectory() as home:
-        server = EmbeddedRedis(Path(home))
-        client = open_client(server.start())
-        try:
-            resident = follow(Path(home), client, asked)
-        finally:
-            server.stop()
+        resident = follow(Path(home), open_client(asked.redis), asked)
     slope = np.polyfit(np.arange(len(resident[1:])), resident[1:], 1)[0]
     (peak, libraries) = memory_mb("VmHWM", "RssFile")
     print(

@@ -51,6 +51,13 @@ class Engine:
             self._indicators.changed(symbol, bar_ms)
         return changed
 
+    def expect(self, symbol: str, bar_ms: int) -> None:
+        """The symbol's bar has been put, and `signals` of that bar are to come: do what can be done
+        before the others are here.
+        """
+        if self._indicators is not None:
+            self._indicators.expect(symbol, bar_ms, self._rows)
+
     def signals(self, release: Release, now_ms: int) -> list[Signal]:
         """The rows of a release, one a factor, not yet links of the chain."""
         symbols = [symbol for symbol in self.spec.symbols if symbol in release.present]

@@ -109,7 +109,8 @@ class Following:
 
     def heard(self, symbol: str, bar_ms: int, values: BarValues, now_ms: int) -> None:
         """A closed bar has arrived; `tick` publishes once all that are here have been told."""
-        self.engine.put(symbol, bar_ms, values)
+        if self.engine.put(symbol, bar_ms, values) and bar_ms == self.next_bar_ms:
+            self.engine.expect(symbol, bar_ms)
         self._rule.known(symbol, bar_ms, now_ms)
 
     def recover(self, bars: Iterable[tuple[str, int, BarValues]], now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Indicators of a live's last bars, computed when asked for and kept until a bar changes."""
+"""Indicators of a live's last bars, computed as bars come and kept until a bar changes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class IndicatorWindow:
     """Columns of indicators over the bars of a Window.
 
     A new bar costs its own row alone; a bar that came late costs its symbol's rows from there on.
+    What `expect` is told of is computed some symbols at a time, while others are waited for.
     """
 
     def __init__(self, names: Sequence[str], window: Window) -> None:
@@ -28,6 +29,8 @@ class IndicatorWindow:
         self._tail = IndicatorTail(self.names, window.interval)
         self._fields = sorted({*self._tail.fields, "close"})
         self._column = {symbol: at for at, symbol in enumerate(window.symbols)}
+        self._all = np.arange(len(window.symbols))
+        self._expected: tuple[int, list[int]] = (_NEVER, [])  # a bar, and columns that have it
         self._make_room(0)
 
     def _make_room(self, bars: int) -> None:
@@ -47,21 +50,37 @@ class IndicatorWindow:
         first = index_at(self._window.interval, bar_ms)
         self._known[self._number >= first, self._column[symbol]] = False
 
+    def expect(self, symbol: str, bar_ms: int, bars: int) -> None:
+        """The bar is here, and `columns` with these arguments is going to be asked for."""
+        if self._expected[0] != bar_ms:
+            self._expected = bar_ms, []
+        here = self._expected[1]
+        here.append(self._column[symbol])
+        if len(here) >= _AT_ONCE:
+            self._settle(bar_ms, bars, np.array(here))
+            here.clear()
+
     def columns(self, bar_ms: int, bars: int) -> dict[str, FloatArray]:
         """By name float64 (bars, symbols), of the `bars` bars that end with that one."""
+        places = self._settle(bar_ms, bars, self._all)
+        return dict(zip(self.names, self._values[:, places], strict=True))
+
+    def _settle(self, bar_ms: int, bars: int, columns: IntArray) -> IntArray:
+        """Compute what these symbols lack of those bars; the places of the bars."""
         if 2 * bars > len(self._number):
             self._make_room(bars)
         last = index_at(self._window.interval, bar_ms)
         numbers = np.arange(last - bars + 1, last + 1)
-        places = numbers % len(self._number)
+        places: IntArray = numbers % len(self._number)
         self._known[places[self._number[places] != numbers]] = False
         self._number[places] = numbers
-        missing = np.logical_not(self._known[places])
+        theirs = np.ix_(places, columns)
+        missing = np.logical_not(self._known[theirs])
         earlier = missing[:-1].any(axis=0)
-        self._compute(np.flatnonzero(missing[-1] & ~earlier), bar_ms, places[-1:])
-        self._compute(np.flatnonzero(earlier), bar_ms, places)
-        self._known[places] = True
-        return dict(zip(self.names, self._values[:, places], strict=True))
+        self._compute(columns[missing[-1] & ~earlier], bar_ms, places[-1:])
+        self._compute(columns[earlier], bar_ms, places)
+        self._known[theirs] = True
+        return places
 
     def _compute(self, columns: IntArray, bar_ms: int, places: IntArray) -> None:
         """The last bars of these symbols, as many as places, from bars that settle the first."""

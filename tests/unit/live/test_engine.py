@@ -9,7 +9,7 @@ from alphamill.factors import compute
 from alphamill.frames import KLINE_FIELDS, Interval, Market, Panel
 from alphamill.indicators import compute_indicators
 from alphamill.language import read_given
-from alphamill.live import Cause, Followed, LiveSpec, Release, State
+from alphamill.live import Cause, Followed, LiveSpec, Release, State, indicator_window
 from alphamill.live.engine import Engine
 from alphamill.live.window import Window, panel_digest
 
@@ -50,10 +50,13 @@ def values_at(panel, row, column):
     return [panel[name][row, column] for name in KLINE_FIELDS]
 
 
-def feed(engine, panel, row, absent=()):
+def feed(engine, panel, row, absent=(), expected=False):
     for column, symbol in enumerate(SYMBOLS):
         if symbol not in absent:
-            engine.put(symbol, int(panel.times_ms[row]), values_at(panel, row, column))
+            bar_ms = int(panel.times_ms[row])
+            engine.put(symbol, bar_ms, values_at(panel, row, column))
+            if expected:
+                engine.expect(symbol, bar_ms)
 
 
 def release(panel, row, absent=(), revision=0, signal=True):
@@ -133,7 +136,9 @@ def test_what_cannot_be_computed_is_no_signal_with_its_reason():
     assert signal.data == ""
 
 
-def test_indicators_are_those_of_the_whole_history():
+@pytest.mark.parametrize("at_once", [1, 4, 32])
+def test_indicators_are_those_of_the_whole_history(monkeypatch, at_once):
+    monkeypatch.setattr(indicator_window, "_AT_ONCE", at_once)
     panel = market(1_200)
     engine = Engine(spec(("rank(rsi_14)", "-ts_mean(natr_14, 5)")), later_bars=3)
     frames = [frame_of(panel, column) for column in range(len(SYMBOLS))]
@@ -146,13 +151,34 @@ def test_indicators_are_those_of_the_whole_history():
         feed(engine, panel, row)
     column = SYMBOLS.index("CUSDT")
     for row in range(1_150, 1_160):
-        feed(engine, panel, row, absent=("CUSDT",) if row == 1_155 else ())
+        feed(engine, panel, row, absent=("CUSDT",) if row == 1_155 else (), expected=True)
         if row == 1_157:  # comes late
             late = int(panel.times_ms[1_155])
             engine.put("CUSDT", late, values_at(panel, 1_155, column))
         for signal, values in zip(engine.signals(release(panel, row), 5), batch, strict=True):
             if row not in (1_155, 1_156):
                 assert np.array(signal.values).tobytes() == values[row].tobytes()
+
+
+def test_indicators_of_who_is_here_are_computed_while_others_are_waited_for(monkeypatch):
+    monkeypatch.setattr(indicator_window, "_AT_ONCE", 4)
+    panel = market(800)
+    engine = Engine(spec(("rank(rsi_14)",)))
+    for row in range(798):
+        feed(engine, panel, row)
+    engine.signals(release(panel, 797), 5)
+    computed = []
+    of_symbol = indicator_window.IndicatorWindow._of_symbol
+
+    def counted(*args):
+        computed.append(args)
+        return of_symbol(*args)
+
+    monkeypatch.setattr(indicator_window.IndicatorWindow, "_of_symbol", counted)
+    feed(engine, panel, 798, expected=True)
+    assert len(computed) == 4
+    engine.signals(release(panel, 798), 5)
+    assert len(computed) == len(SYMBOLS)
 
 
 def frame_of(panel, column):
