@@ -48,6 +48,7 @@ COMMANDS = {
     "operators": ("producers.read.language", "operators", "Read"),
     "models": ("producers.check.models", "models", "Check"),
     "bench": ("producers.run.bench", "bench", "Check"),
+    "reproduce": ("producers.check.reproduce", "reproduce", "Check"),
     "cost": ("producers.check.cost", "cost", "Check"),
     "doctor": ("producers.check.doctor", "doctor", "Check"),
     "sim": ("producers.run.sim", "sim", "Simulate"),

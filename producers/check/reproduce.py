@@ -1,0 +1,111 @@
+"""`alphamill reproduce`: what others published, from one's own lake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import click
+
+from alphamill.errors import GiveUp
+from alphamill.reproduction import Reproduction, State, source_of
+from producers import options
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Where to look. lake: its address. source: a clone of the study, "" for none."""
+
+    lake: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What can be reproduced. what: in a line. needs: which data."""
+
+    what: str
+    needs: str
+    run: Callable[[Asked], Reproduction]
+
+
+def _statistics(asked: Asked) -> Reproduction:  # noqa: ARG001  it needs no data
+    from alphamill.reproduction.statistics import reproduce
+
+    return reproduce()
+
+
+def _momentum(asked: Asked) -> Reproduction:
+    from alphamill.reproduction.momentum import reproduce
+
+    return reproduce(_clone("momentum-2026", asked))
+
+
+def _clone(name: str, asked: Asked) -> str:
+    if not asked.source:
+        (source,) = source_of(name)
+        folder = source.url.rpartition("/")[2]
+        raise GiveUp(
+            f"{name} reads files of {source.place}: {source.clone}, then "
+            f"alphamill reproduce {name} --source {folder}"
+        )
+    return asked.source
+
+
+NAMES: Mapping[str, Published] = {
+    "momentum-2026": Published(
+        "crypto-momentum-backtest: two strategies over 25 coins, and its unstated clip",
+        "a clone of the study (--source)",
+        _momentum,
+    ),
+    "statistics": Published(
+        "the papers' worked numbers: PSR, DSR, Newey-West, false discoveries, PBO",
+        "nothing",
+        _statistics,
+    ),
+}
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME]", type=click.Choice(list(NAMES)))
+@click.option("--lake", metavar="URI", help="Folder or s3:// address; default: the settings'.")
+@click.option("--source", default="", metavar="FOLDER", help="A clone of the study's repository.")
+@options.json_option
+@options.exits
+def reproduce(name: str | None, lake: str | None, source: str, as_json: bool) -> None:
+    """Compute what others published again: their figure, ours, and whether they agree.
+
+    NAME is one of those that are listed without it. A row agrees where the two are the same to the
+    last digit that was printed; one that cannot be checked says why, and what would bring the data.
+    The exit code is 1 where a figure is another, but for rows that are known to be and say so, and
+    where nothing could be checked at all.
+
+    \b
+    Example:
+      alphamill reproduce
+      alphamill reproduce statistics
+      alphamill reproduce momentum-2026 --source crypto-momentum-backtest --json
+    """
+    if name is None:
+        _list(as_json)
+        return
+    found = NAMES[name].run(Asked(lake or options.settings().lake_uri, source))
+    if as_json:
+        options.print_json(found.to_dict())
+    else:
+        from alphamill.report.terminal.reproduction import print_reproduction
+
+        print_reproduction(found)
+    if found.failed or found.count(State.UNCHECKED) == len(found.rows):
+        sys.exit(options.EXIT_FAILED)
+
+
+def _list(as_json: bool) -> None:
+    if as_json:
+        options.print_json(
+            {name: {"what": one.what, "needs": one.needs} for name, one in NAMES.items()}
+        )
+        return
+    for name, one in NAMES.items():
+        click.echo(f"{name:<18}  {one.what}; needs {one.needs}")
