@@ -2,16 +2,17 @@
 
 One process as `alphamill worker stream` has it: the modules of that worker, KlineStreams and the
 Follower with its threads, three lives of 20 factors each, a real Redis beside it and a lake on
-disk. Every closed bar is a websocket text as spot pushes it, read and handed on as by the stream
-client; time is moved by hand, so that a week takes minutes. Left out are the sockets, and frames of
-bars that have not closed, which are read and forgotten. Read from the kernel: resident memory after
-each seventh of the time, and the peak. With `--indicators` each live names five of them too.
+disk; with `--cold` where no kernel has been compiled before. Every closed bar is a websocket text
+as spot pushes it, read and handed on as by the stream client; time is moved by hand, so that a week
+takes minutes. Left out are the sockets, and frames of bars that have not closed, which are read and
+forgotten. Read from the kernel: resident memory after each seventh of the time, and the peak. With
+`--indicators` each live names five of them too.
 
 By default 42 hours, a quarter of a week: what is kept longest is kept for ten minutes, or is a
 number of bars, which all of it has had by the second seventh. `--hours 168` is the week, 6.1
 million bars; `--hours 1 --symbols 50` shows in seconds that all rows are published. Target: 300 MB,
 and flat: the last seventh at most 3 % above the second.
-Run: python benchmarks/live_memory.py [--hours 168] [--symbols 500] [--indicators]
+Run: python benchmarks/live_memory.py [--hours 168] [--symbols 500] [--indicators] [--cold]
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from alphamill.market.stream import Absent, Closed, KlineStreams
 from alphamill.market.stream.connection import Open, Send
 from alphamill.redis_address import open_client
 from alphamill.stack.pools import STREAM_ENVIRONMENT
+from workers.kernels import compile_aside
 from workers.stream import leave_libraries_out  # with all that the worker loads
 
 Array = np.ndarray
@@ -207,7 +209,15 @@ def follow(home: Path, client: redis.Redis, asked: argparse.Namespace) -> list[f
         for interval in INTERVALS
     ]
     follower = Follower(
-        Market.SPOT, lake, client, market, pushed, heard, clock, pushed.streams.exchange_ms
+        Market.SPOT,
+        lake,
+        client,
+        market,
+        pushed,
+        heard,
+        clock,
+        pushed.streams.exchange_ms,
+        compiled_for=compile_aside,
     )
     while len(follower.following) < len(INTERVALS):
         clock.advance(0.01)
@@ -248,6 +258,7 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=42)
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--indicators", action="store_true")
+    parser.add_argument("--cold", action="store_true")
     parser.add_argument("--redis", help="the server of a run that has begun")
     asked = parser.parse_args()
     if not asked.redis:  # as another process, which also takes the environment as it begins
@@ -257,7 +268,9 @@ def main() -> None:
             server = EmbeddedRedis(Path(home))
             command = [sys.executable, *sys.argv, "--redis", server.start()]
             try:
-                raise SystemExit(subprocess.call(command, env=STREAM_ENVIRONMENT | os.environ))
+                kernels = {"NUMBA_CACHE_DIR": home} if asked.cold else {}
+                environment = STREAM_ENVIRONMENT | os.environ | kernels
+                raise SystemExit(subprocess.call(command, env=environment))
             finally:
                 server.stop()
     leave_libraries_out()

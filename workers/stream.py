@@ -33,6 +33,7 @@ from alphamill.settings import load_settings
 from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
 from workers.connections import Connections
+from workers.kernels import compile_aside
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def _follow(market: Market, process: Connections, stop: threading.Event) -> None
         who=f"{socket.gethostname()}:{os.getpid()}",
         secret=settings.webhook_secret.get_secret_value() if settings.webhook_secret else "",
         patience_ms=round(PATIENCE_MS * binance.clock_speed),
+        compiled_for=compile_aside,
     )
     try:
         while not stop.is_set():

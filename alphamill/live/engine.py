@@ -14,14 +14,16 @@ from alphamill.evaluation.weights import Scheme, portfolio_weights
 from alphamill.factors import Factor, Tail
 from alphamill.fleet.identity import build
 from alphamill.frames import KLINE_FIELDS, FloatArray, Panel
-from alphamill.grid import next_ms
+from alphamill.grid import index_at, next_ms, open_ms
 from alphamill.indicators import INDICATORS, IndicatorTail
 from alphamill.language import read_given
 from alphamill.live.indicator_window import IndicatorWindow
-from alphamill.live.release import Release
+from alphamill.live.release import Cause, Release
 from alphamill.live.signals import Signal, State
 from alphamill.live.spec import LiveSpec
 from alphamill.live.window import BarValues, Window
+
+_REHEARSED_MS = 1_600_000_000_000  # any time does
 
 
 class Engine:
@@ -75,6 +77,21 @@ class Engine:
         ranks = shares(rows)
         weights = portfolio_weights(rows, self._scheme, self.spec.quantiles)
         return [made(n, "", rows[n], ranks[n], weights[n]) for n in self._numbers]
+
+    def rehearse(self) -> list[Signal]:
+        """Signals of made-up bars, of an engine without others: then all kernels are compiled."""
+        start_ms = open_ms(self.spec.interval, index_at(self.spec.interval, _REHEARSED_MS))
+        last = index_at(self.spec.interval, start_ms) + self.bars - 1
+        for number in range(last - self.bars + 1, last + 1):
+            bar_ms = open_ms(self.spec.interval, number)
+            for at, symbol in enumerate(self.spec.symbols):
+                close = 100 + at + np.sin(number * (at + 1))
+                made = {"open": close, "high": close + 1, "low": close - 1, "close": close}
+                values = [made.get(name, 10.0 + at + number % 7) for name in KLINE_FIELDS]
+                self.window.put(symbol, bar_ms, values)
+        everybody = frozenset(self.spec.symbols)
+        whole = Release(bar_ms, 0, Cause.WHOLE, everybody, frozenset(), signal=True)
+        return self.signals(whole, bar_ms)
 
     def _panel(self, bar_ms: int) -> Panel:
         """What the tail reads: the bars, and the indicators that factors name."""

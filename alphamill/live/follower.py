@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import redis
@@ -38,6 +38,7 @@ from alphamill.live.journal import Journal
 from alphamill.live.lease import Lease, Renewal
 from alphamill.live.register import Entry, Register
 from alphamill.live.signals import Link
+from alphamill.live.spec import LiveSpec
 from alphamill.live.stream import SignalStream
 from alphamill.live.telling import Telling, read_parity
 from alphamill.live.webhook import Courier, Webhook
@@ -62,7 +63,7 @@ class Follower:
     heard: closed bars from streams and REST, put there by other threads. streams: told what to
     hear. now_ms: the exchange's clock. egress: as the limiter's. who: this process, for people.
     secret: signs webhooks. patience_ms: after a bar's end until REST is asked for it, on the
-    exchange's clock.
+    exchange's clock. compiled_for: called with what is to be followed before kernels are loaded.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Follower:
         who: str = "",
         secret: str = "",
         patience_ms: int = PATIENCE_MS,
+        compiled_for: Callable[[LiveSpec], None] = lambda _: None,
     ) -> None:
+        self._compiled_for = compiled_for
         self.market = market
         self.problems: dict[str, str] = {}  # by `condition.Problem.of`: what is the matter
         self._lake, self._redis, self._exchange = lake, client, exchange
@@ -352,6 +355,7 @@ class Follower:
         ]
         live = FollowedLive(entry, journal, following, SignalStream(self._redis, entry.id))
         live.trade(listed)
+        self._compiled_for(spec)
         following.recover(history, self._now_ms())
         following.warm_up(self._now_ms())
         live.courier = self._courier(entry, said)
