@@ -81,12 +81,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """All rows of one name. cure: what brings the data that was lacking; "" where none was."""
+    """All rows of one name. cures: commands that bring the data that was lacking."""
 
     name: str
     sources: Sequence[Source]
     rows: Sequence[Row]
-    cure: str = ""
+    cures: Sequence[str] = ()
 
     def count(self, state: State) -> int:
         """How many rows say so."""
@@ -104,5 +104,5 @@ class Reproduction:
             "sources": [source.to_dict() for source in self.sources],
             "rows": [row.to_dict() for row in self.rows],
             "counts": {state.value: self.count(state) for state in State},
-            "cure": self.cure or None,
+            "cures": list(self.cures),
         }

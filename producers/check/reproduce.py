@@ -42,6 +42,13 @@ def _momentum(asked: Asked) -> Reproduction:
     return reproduce(_clone("momentum-2026", asked))
 
 
+def _horizons(asked: Asked) -> Reproduction:
+    from alphamill.lake import Lake
+    from alphamill.reproduction.horizons import reproduce
+
+    return reproduce(Lake(asked.lake), _clone("horizons", asked))
+
+
 def _clone(name: str, asked: Asked) -> str:
     if not asked.source:
         (source,) = source_of(name)
@@ -54,6 +61,11 @@ def _clone(name: str, asked: Asked) -> str:
 
 
 NAMES: Mapping[str, Published] = {
+    "horizons": Published(
+        "crypto-alpha-across-horizons: yearly IC by cadence, three books, and what its dead change",
+        "1h bars of 151 symbols in the lake and a clone of the study (--source)",
+        _horizons,
+    ),
     "momentum-2026": Published(
         "crypto-momentum-backtest: two strategies over 25 coins, and its unstated clip",
         "a clone of the study (--source)",
@@ -71,9 +83,14 @@ NAMES: Mapping[str, Published] = {
 @click.argument("name", required=False, metavar="[NAME]", type=click.Choice(list(NAMES)))
 @click.option("--lake", metavar="URI", help="Folder or s3:// address; default: the settings'.")
 @click.option("--source", default="", metavar="FOLDER", help="A clone of the study's repository.")
+@click.option(
+    "--symbols", "list_symbols", is_flag=True, help="Name the symbols that it reads, one a line."
+)
 @options.json_option
 @options.exits
-def reproduce(name: str | None, lake: str | None, source: str, as_json: bool) -> None:
+def reproduce(
+    name: str | None, lake: str | None, source: str, list_symbols: bool, as_json: bool
+) -> None:
     """Compute what others published again: their figure, ours, and whether they agree.
 
     NAME is one of those that are listed without it. A row agrees where the two are the same to the
@@ -86,11 +103,17 @@ def reproduce(name: str | None, lake: str | None, source: str, as_json: bool) ->
       alphamill reproduce
       alphamill reproduce statistics
       alphamill reproduce momentum-2026 --source crypto-momentum-backtest --json
+      alphamill reproduce horizons --source crypto-alpha-across-horizons --symbols > symbols.txt
+      alphamill reproduce horizons --source crypto-alpha-across-horizons --lake ~/lake
     """
     if name is None:
         _list(as_json)
         return
-    found = NAMES[name].run(Asked(lake or options.settings().lake_uri, source))
+    asked = Asked(lake or options.settings().lake_uri, source)
+    if list_symbols:
+        _list_symbols(name, asked)
+        return
+    found = NAMES[name].run(asked)
     if as_json:
         options.print_json(found.to_dict())
     else:
@@ -109,3 +132,11 @@ def _list(as_json: bool) -> None:
         return
     for name, one in NAMES.items():
         click.echo(f"{name:<18}  {one.what}; needs {one.needs}")
+
+
+def _list_symbols(name: str, asked: Asked) -> None:
+    if name != "horizons":
+        raise click.UsageError(f"--symbols: {name} reads no symbols of the lake")
+    from alphamill.reproduction.horizons import symbols_of
+
+    click.echo("\n".join(symbols_of(_clone(name, asked))))

@@ -19,10 +19,14 @@ _STYLES = {
 
 
 def reproduction_view(found: Reproduction) -> RenderableType:
-    """The rows, what they amount to, what is lacking, and where the figures were read."""
+    """The rows, what they amount to, what is lacking, and where the figures were read.
+
+    What was not checked has no line of its own but its reason, with the first row and the number.
+    """
     table = empty_table("figure", ">published", ">ours", ">to", "")
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
-    for row in found.rows:
+    shown = [row for row in found.rows if row.state is not State.UNCHECKED]
+    for row in shown:
         table.add(
             row.what,
             row.published or NOTHING,
@@ -30,7 +34,7 @@ def reproduction_view(found: Reproduction) -> RenderableType:
             f"{row.tolerance:.1g}" if row.published else "",
             Text(row.state, style=_STYLES[row.state]),
         )
-    parts: list[RenderableType] = [table, Text()]
+    parts: list[RenderableType] = [table, Text()] if shown else []
     notes = _notes(found)
     if notes:
         grid = empty_grid("", "", gap=2)
@@ -38,8 +42,7 @@ def reproduction_view(found: Reproduction) -> RenderableType:
             grid.add(rows, Text(note, style="dim"))
         parts += [grid, Text()]
     parts.append(Text(summary(found), style="bold red" if found.failed else ""))
-    if found.cure:
-        parts.append(Text(found.cure, style="yellow"))
+    parts += [Text(f"to bring what is lacking: {cure}", style="yellow") for cure in found.cures]
     parts += [
         Text(f"read {source.read}: {source.place} ({source.licence})", style="dim")
         for source in found.sources
@@ -54,7 +57,7 @@ def _notes(found: Reproduction) -> dict[str, str]:
         if note := row.known or row.note:
             rows.setdefault(note, []).append(row)
     return {
-        note: of[0].what if len(of) == 1 else f"{counted(len(of), 'row')} from {of[0].what}"
+        note: of[0].what if len(of) == 1 else f"{counted(len(of), 'row')}, first {of[0].what}"
         for note, of in rows.items()
     }
 

@@ -44,7 +44,7 @@ def test_the_statistics_need_no_lake(tmp_path):
 def test_the_exit_code_says_whether_a_figure_is_another_or_none_could_be_checked(
     monkeypatch, rows, code
 ):
-    found = Reproduction("x", (), rows, cure="bring it")
+    found = Reproduction("x", (), rows, cures=["bring it"])
     stand_in = command.Published("x", "nothing", lambda _asked: found)
     monkeypatch.setitem(command.NAMES, "statistics", stand_in)
     told = run("statistics")
