@@ -260,6 +260,10 @@ class RunKind(StrEnum):
     EVALUATE = "evaluate"
 
 
+# Settings that later versions added, at which a run is the same as without them.
+_ADDED = {"portfolio": {"band": 0.0, "hold_bars": 0}}
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
@@ -331,4 +335,8 @@ class RunSpec(Message):
         for name in ("horizons_bars", "wide", "rule", "trades", "keep_trades", "universe"):
             if not message[name]:
                 del message[name]
+        for part, added in _ADDED.items():
+            for name, default in added.items():
+                if message[part][name] == default:
+                    del message[part][name]
         return message

@@ -142,7 +142,8 @@ def start(
     if not interval:
         raise click.UsageError("with --expr alone give --interval, such as 1m")
     of = Market(market) if market else found.spec.market if found else Market.SPOT
-    chosen, *members = _chosen(settings, of, interval[0], symbols, by_rule, found)
+    chosen, *universe = _chosen(settings, of, interval[0], symbols, by_rule, found)
+    book = found.spec.portfolio if found else settings.portfolio
     try:
         spec = LiveSpec(
             of,
@@ -152,9 +153,12 @@ def start(
             round(release_s * 1000),
             quorum,
             round(correct_within_s * 1000),
-            found.spec.portfolio.weighting if found else settings.portfolio.weighting,
-            found.spec.portfolio.quantiles if found else settings.portfolio.quantiles,
-            *members,
+            book.weighting,
+            book.quantiles,
+            universe=universe[0] if universe else "",
+            members_of=universe[1] if universe else "",
+            band=book.band,
+            hold_bars=book.hold_bars,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from alphamill.combination.schedule import Schedule
 from alphamill.evaluation.gates import GateThresholds
 from alphamill.evaluation.out_of_sample import TrialFacts
+from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.scorer import Scorer
 from alphamill.evaluation.significance import benjamini_hochberg
@@ -78,6 +79,7 @@ def score_combination(
     participation_frac: float = 0.01,
     log_returns: bool = False,
     members: NDArray[np.bool_] | None = None,
+    rebalancing: Rebalancing = AT_ONCE,
 ) -> dict[Segment, Score]:
     """A combined signal on each segment, bought where it is high; options as `Scorer` has them."""
     scores = {}
@@ -94,6 +96,7 @@ def score_combination(
             participation_frac=participation_frac,
             log_returns=log_returns,
             members=None if members is None else members[bars.rows],
+            rebalancing=rebalancing,
         )
         scores[segment] = scorer.score(signal[bars.rows], 1)
     return scores

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         quantile_spread,
         quantile_turnover,
     )
+    from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
     from alphamill.evaluation.returns import forward_returns
     from alphamill.evaluation.score import Score
     from alphamill.evaluation.scorer import Scorer, score
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from alphamill.evaluation.weights import portfolio_weights, turnover
 
 __all__ = [
+    "AT_ONCE",
     "Backtest",
     "BookSeries",
     "EffectiveTrials",
@@ -68,6 +70,7 @@ __all__ = [
     "GateThresholds",
     "Grade",
     "Nearest",
+    "Rebalancing",
     "Score",
     "Scorer",
     "Segment",

@@ -223,6 +223,7 @@ def trade(
     funding: FloatArray,
     volume: FloatArray,
     cost: float,
+    band: float,
     out: FloatArray,
 ) -> None:
     """A book bar by bar; out: (5, rows) of gross, net, funding, traded and room.
@@ -231,10 +232,27 @@ def trade(
     the equity with all of them; what is traded is the difference. returns and funding may have one
     row of zeros, volume one row of NaN, where there is none. room: the capital of which a trade is
     all of its symbol's volume; infinite without a trade.
+
+    band: above 0, `book` holds targets and becomes what is held: a position is traded where it is
+    further than band x the mean size of the row's targets from its own, and then to that distance.
+    A target of 0 is met in full. Where nothing can be traded the position is what it drifted to.
     """
     n_rows, n_columns = book.shape
     held = np.zeros(n_columns)
     for t in range(n_rows):
+        if band > 0:
+            size, wanted = 0.0, 0
+            for j in range(n_columns):
+                size += abs(book[t, j])
+                wanted += abs(book[t, j]) > _CONSTANT
+            width = band * size / max(wanted, 1)
+            for j in range(n_columns):
+                target = book[t, j]
+                leaves = abs(target) <= _CONSTANT
+                if not tradable[t, j] or (not leaves and abs(target - held[j]) <= width):
+                    book[t, j] = held[j]
+                elif not leaves:
+                    book[t, j] -= width if target > held[j] else -width
         earned = paid = traded = 0.0
         room = np.inf
         f, v = min(t, len(funding) - 1), min(t, len(volume) - 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alphamill.evaluation.costs import FUNDING, Fees, field_while_held, one_way_bps
+from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.returns import Holding, holding_returns
 from alphamill.evaluation.significance import moments
 from alphamill.evaluation.weights import Scheme, portfolio_weights
@@ -75,6 +76,7 @@ def backtest(
     direction: int = 1,
     skip_bars: int = 0,
     participation_frac: float = 0.01,
+    rebalancing: Rebalancing = AT_ONCE,
 ) -> Backtest:
     """Trade `direction` x values: decided at the close of bar t, done at the open of t + lag.
 
@@ -89,6 +91,7 @@ def backtest(
     NaN. skip_bars: no decision before that bar.
     capacity_quote: the capital, in quote currency, with which in 95 % of the bars that trade no
     trade is more than `participation_frac` of its own bar's `quote_volume`.
+    rebalancing: how slowly the book follows its targets; by default at once.
     """
     if direction not in (-1, 1) or horizon_bars < 1:
         raise ValueError(f"direction {direction} must be +-1, horizon_bars {horizon_bars} >= 1")
@@ -99,7 +102,8 @@ def backtest(
     targets[:skip_bars] = 0.0
     if bars_per_year is None:
         bars_per_year = panel.interval.bars_per_year if isinstance(panel, Panel) else math.nan
-    return market.run(direction * targets, one_way_bps(fees), horizon_bars, bars_per_year)
+    fee_bps = one_way_bps(fees)
+    return market.run(direction * targets, fee_bps, horizon_bars, bars_per_year, rebalancing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +130,37 @@ class MarketToTrade:
         )
 
     def run(
-        self, targets: FloatArray, fee_bps: float, horizon_bars: int, bars_per_year: float
+        self,
+        targets: FloatArray,
+        fee_bps: float,
+        horizon_bars: int,
+        bars_per_year: float,
+        rebalancing: Rebalancing = AT_ONCE,
     ) -> Backtest:
         """The book of these target weights (bars, symbols), one tranche a bar; as `backtest`."""
-        book, rows = self._book(targets, horizon_bars)
-        return _summary(self._traded(book, rows, fee_bps / 1e4), fee_bps, bars_per_year)
+        _, _, traded = self._trading(targets, fee_bps, horizon_bars, rebalancing)
+        return _summary(traded, fee_bps, bars_per_year)
 
-    def series(self, targets: FloatArray, fee_bps: float, horizon_bars: int) -> BookSeries:
+    def series(
+        self,
+        targets: FloatArray,
+        fee_bps: float,
+        horizon_bars: int,
+        rebalancing: Rebalancing = AT_ONCE,
+    ) -> BookSeries:
         """The same book bar by bar."""
-        book, rows = self._book(targets, horizon_bars)
-        gross, net, funding, traded, room = self._traded(book, rows, fee_bps / 1e4)
+        book, rows, traded = self._trading(targets, fee_bps, horizon_bars, rebalancing)
+        gross, net, funding, volume, room = traded
         earned = (book * self.holding.returns[rows]).sum(axis=0)
-        return BookSeries(rows.start, gross, net, funding, traded, room, earned)
+        return BookSeries(rows.start, gross, net, funding, volume, room, earned)
+
+    def _trading(
+        self, targets: FloatArray, fee_bps: float, horizon_bars: int, rebalancing: Rebalancing
+    ) -> tuple[FloatArray, slice, FloatArray]:
+        """What is held on which rows, and `kernels.trade` of it."""
+        book, rows = self._book(targets, rebalancing.tranches(horizon_bars))
+        book = np.ascontiguousarray(book)
+        return book, rows, self._traded(book, rows, fee_bps / 1e4, rebalancing.band)
 
     def _book(self, targets: FloatArray, horizon_bars: int) -> tuple[FloatArray, slice]:
         """What is held, from the first decision that is held at all, and on which rows."""
@@ -147,8 +170,8 @@ class MarketToTrade:
         rows = slice(int(started[0]) if started.size else len(book), None)
         return book[rows], rows
 
-    def _traded(self, book: FloatArray, rows: slice, cost_frac: float) -> FloatArray:
-        """`kernels.trade` of the book on those rows."""
+    def _traded(self, book: FloatArray, rows: slice, cost_frac: float, band: float) -> FloatArray:
+        """`kernels.trade` of the book on those rows; with a band it becomes what is held."""
         from alphamill.evaluation import kernels  # loads the compiler
 
         result = np.empty((5, len(book)))
@@ -156,12 +179,13 @@ class MarketToTrade:
             field if len(field) == 1 else field[rows] for field in (self.funding, self.volume)
         )
         kernels.trade(
-            np.ascontiguousarray(book),
+            book,
             self.holding.returns[rows],
             (self.holding.tradable | ~self.holding.listed)[rows],  # the end of a listing is paid
             funding,
             volume,
             cost_frac,
+            band,
             result,
         )
         return result

@@ -71,6 +71,8 @@ class Score:
     weighting: str = ""  # of the book; see `weights.portfolio_weights`
     participation_frac: float = _NAN  # of a bar's volume that a trade may be
     log_returns: bool = False  # of the label; what the book earns is simple
+    band: float = 0.0  # of the book; see `portfolio.Rebalancing`
+    hold_bars: int = 0  # likewise
     fault: str | None = None
 
     @property
@@ -84,8 +86,11 @@ class Score:
         return self.time_series_t if math.isnan(self.rank_ic_mean) else self.rank_ic_t
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; None where a number is NaN or infinite."""
+        """JSON values; None where a number is NaN or infinite, and as ever without rebalancing."""
         plain = asdict(self)
+        for name in ("band", "hold_bars"):
+            if not plain[name]:
+                del plain[name]
         plain["decay"] = {str(horizon): _finite(ic) for horizon, ic in self.decay.items()}
         plain["fold_rank_corrs"] = [_finite(ic) for ic in self.fold_rank_corrs]
         return {name: _finite(value) for name, value in plain.items()}

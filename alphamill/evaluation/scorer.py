@@ -28,6 +28,7 @@ from alphamill.evaluation.quantiles import (
     quantile_spread,
 )
 from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan, rank_rows
+from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import LAGS_PER_HORIZON, MIN_OBSERVATIONS, Score, scheme_for
 from alphamill.evaluation.series import SegmentSeries
@@ -67,10 +68,11 @@ class Scorer:
 
     panel: "open", "close", and "volume", "quote_volume", "funding_rate" if there are any; (bars,
     symbols). skip_bars: bars at the start that only served the look-back or are embargoed; nothing
-    is decided there. weighting, quantiles (at most one a symbol), participation_frac: see
-    `portfolio.backtest`; below three symbols at once the weighting is "time_series". log_returns:
-    of the labels. members: bool (bars, symbols), who belongs at each bar, None for all: of the
-    others no value and no label counts, and a book holds of them what was decided before they left.
+    is decided there. weighting, quantiles (at most one a symbol), participation_frac, rebalancing:
+    see `portfolio.backtest`; below three symbols at once the weighting is "time_series".
+    log_returns: of the labels. members: bool (bars, symbols), who belongs at each bar, None for
+    all: of the others no value and no label counts, and a book holds of them what was decided
+    before they left.
     Holds about ten arrays of a field's size, and a score some ten more.
     """
 
@@ -88,6 +90,7 @@ class Scorer:
         participation_frac: float = 0.01,
         log_returns: bool = False,
         members: NDArray[np.bool_] | None = None,
+        rebalancing: Rebalancing = AT_ONCE,
     ) -> None:
         if skip_bars < 0:
             raise ValueError(f"skip_bars {skip_bars} must be >= 0")
@@ -114,7 +117,10 @@ class Scorer:
             weighting=self._scheme,
             participation_frac=participation_frac,
             log_returns=log_returns,
+            band=rebalancing.band,
+            hold_bars=rebalancing.hold_bars,
         )
+        self._rebalancing = rebalancing
         self._fault = segment_fault(panel, horizon_bars, entry_lag_bars, skip_bars)
         if not self._fault and not self._present.any():
             self._fault = "no member of the universe has a bar in the segment"
@@ -202,7 +208,7 @@ class Scorer:
             horizon_bars=base.horizon_bars,
             by_horizon={horizon: direction * series for horizon, series in found.items()},
             quantile_returns=quantiles,
-            book=self._market.series(targets, base.fee_bps, base.horizon_bars),
+            book=self._market.series(targets, base.fee_bps, base.horizon_bars, self._rebalancing),
         )
 
     def _measure(self, ranked: Ranked, label: FloatArray) -> FloatArray:
@@ -258,7 +264,9 @@ class Scorer:
     def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> tuple[Score, Backtest]:
         """With the book's figures filled in, and the book."""
         targets = self._targets(values, ranked, base.direction)
-        book = self._market.run(targets, base.fee_bps, base.horizon_bars, base.bars_per_year)
+        book = self._market.run(
+            targets, base.fee_bps, base.horizon_bars, base.bars_per_year, self._rebalancing
+        )
         names = {entry.name for entry in fields(Score)} & {entry.name for entry in fields(book)}
         return replace(base, **{name: getattr(book, name) for name in names}), book
 

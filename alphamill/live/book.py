@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alphamill.evaluation import Fees, forward_returns, information_coefficient, one_way_bps
+from alphamill.evaluation import (
+    Fees,
+    Rebalancing,
+    forward_returns,
+    information_coefficient,
+    one_way_bps,
+)
 from alphamill.evaluation.portfolio import BookSeries, MarketToTrade
 from alphamill.evaluation.significance import default_lags, newey_west_t
 from alphamill.frames import FloatArray, IntArray, Panel
@@ -99,14 +105,15 @@ def forward_book(
     if begun is None:
         return None
     fee_bps = one_way_bps(fees)
+    slowly = Rebalancing(spec.band, spec.hold_bars)
     later = np.vstack([np.zeros((1, shape[1])), weights[:-1]])
     market = MarketToTrade.of(panel, 1)
     ic = _live_ic(values, panel, followed.horizon_bars)
     return Book(
         followed,
         panel.times_ms,
-        market.series(weights, fee_bps, followed.horizon_bars),
-        market.series(later, fee_bps, followed.horizon_bars),
+        market.series(weights, fee_bps, followed.horizon_bars, slowly),
+        market.series(later, fee_bps, followed.horizon_bars, slowly),
         ic,
         decay_of(ic.ic, followed.promised_ic, followed.horizon_bars),
         signals,

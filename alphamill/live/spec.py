@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from alphamill.evaluation import Rebalancing
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import Message, content_id
 
@@ -37,8 +38,9 @@ class LiveSpec(Message):
 
     release_ms: how long after a bar's close its cross-section waits for symbols. quorum: share of
     `symbols` that must be there, above 0 and at most 1. correct_within_ms: how long after the close
-    a late bar still gives a revision. weighting, quantiles: as in `[portfolio]`. universe: the rule
-    by which `symbols` belong, and members_of the month of which they are ("2026-12"); "" for names.
+    a late bar still gives a revision. weighting, quantiles, band, hold_bars: as in `[portfolio]`,
+    the last two of the forward book alone: what is published are targets. universe: the rule by
+    which `symbols` belong, and members_of the month of which they are ("2026-12"); "" for names.
     """
 
     market: Market
@@ -52,6 +54,8 @@ class LiveSpec(Message):
     quantiles: int = 5
     universe: str = ""
     members_of: str = ""
+    band: float = 0.0
+    hold_bars: int = 0
 
     def __post_init__(self) -> None:
         if not self.symbols or not self.factors:
@@ -62,6 +66,7 @@ class LiveSpec(Message):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"a {what} is named twice")
+        Rebalancing(self.band, self.hold_bars)  # raises for what is none
         if not 0 < self.quorum <= 1:
             raise ValueError(f"quorum {self.quorum:g} is not above 0 and at most 1")
         if self.release_ms < 0:
@@ -75,6 +80,9 @@ class LiveSpec(Message):
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values; of named symbols the same, and so the same id, as ever."""
         message = Message.to_message(self)
+        for name in ("band", "hold_bars"):
+            if not message[name]:
+                del message[name]
         if not self.universe:
             del message["universe"], message["members_of"]
         return message

@@ -298,9 +298,17 @@ def terms_line(spec: RunSpec) -> str:
     book = spec.portfolio
     by = f"{book.quantiles} quantiles" if book.weighting == "quantile" else book.weighting
     return (
-        f"Held for {_held(spec)}, weighted by {by}; trading costs {one_way_bps(spec.fees):g} bps "
-        f"one way ({_cost_parts(spec.fees)})."
+        f"Held for {_held(spec)}, weighted by {by}{_slowly(spec)}; trading costs "
+        f"{one_way_bps(spec.fees):g} bps one way ({_cost_parts(spec.fees)})."
     )
+
+
+def _slowly(spec: RunSpec) -> str:
+    """What makes a book follow its targets more slowly; "" where nothing does."""
+    book = spec.portfolio
+    held = f", but at least {book.hold_bars} bars" if book.hold_bars > min(spec.horizons) else ""
+    band = f", no trade within {book.band:g} average positions of the target" if book.band else ""
+    return held + band
 
 
 def _held(spec: RunSpec) -> str:
@@ -320,7 +328,8 @@ def trading_line(spec: RunSpec) -> str:
         book.weighting, "rank"
     )
     return (
-        f"A signal at the close of a bar is traded {when} and held for {_held(spec)}. "
+        f"A signal at the close of a bar is traded {when} and held for {_held(spec)}"
+        f"{_slowly(spec)}. "
         f"Books are weighted by {by} across symbols, below three symbols by each one's z-score in "
         f"time; capacity allows a trade {100 * book.participation_frac:g} % of its bar's volume."
     )

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.evaluation import Backtest, Score, Scorer, Segment, SegmentSeries, one_way_bps
+from alphamill.evaluation import (
+    Backtest,
+    Rebalancing,
+    Score,
+    Scorer,
+    Segment,
+    SegmentSeries,
+    one_way_bps,
+)
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -145,6 +153,7 @@ class SegmentReader:
                 participation_frac=spec.portfolio.participation_frac,
                 log_returns=spec.segments.returns == "log",
                 members=self.members(),
+                rebalancing=Rebalancing(spec.portfolio.band, spec.portfolio.hold_bars),
             )
             self._scorer = (horizon_bars, made)
         return self._scorer[1]

@@ -47,6 +47,10 @@ class PortfolioSettings(Frozen):
     weighting: Literal["rank", "quantile", "zscore"] = "rank"  # across symbols, long-short
     quantiles: Annotated[int, Field(ge=2)] = 5  # "quantile": long the highest, short the lowest
     participation_frac: Annotated[float, Field(gt=0, le=1)] = 0.01  # of a bar's volume: capacity
+    # A position is left alone within so many mean positions of its target. 0: it is always met
+    band: Annotated[float, Field(ge=0, le=10)] = 0.0
+    # A decision is held for at least so many bars, in tranches. 0: for the horizon
+    hold_bars: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 class FeeSettings(Frozen):

@@ -68,7 +68,10 @@ def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
         "run_id": run.id,
         "offline_proposer": run.offline,
         "settings": {name: run.plain_spec.get(name) for name in _SETTINGS}
-        | {"horizons_bars": list(run.spec.horizons)},
+        | {
+            "horizons_bars": list(run.spec.horizons),
+            "portfolio": run.spec.portfolio.model_dump(mode="json"),
+        },
         "unmeasured": unmeasured_lines(run.trials),
     }
     if run.kind is not RunKind.MINE:

@@ -44,6 +44,8 @@ class Measured:
     horizon: tuple[int, ...] | None = None
     weighting: str | None = None
     quantiles: int | None = None
+    band: float | None = None
+    hold: int | None = None
     taker_bps: float | None = None
     maker_bps: float | None = None
     maker_frac: float | None = None
@@ -81,7 +83,14 @@ class Measured:
                 f"with these fees whoever trades is paid {-cost:g} bps: the rebate (--maker-bps, "
                 "fees.maker_bps) on --maker-frac of what is traded is more than the rest costs"
             )
-        book = {"weighting": self.weighting, "quantiles": self.quantiles}
+        if self.band is not None and not math.isfinite(self.band):
+            raise click.UsageError("--band must be a number")
+        book = {
+            "weighting": self.weighting,
+            "quantiles": self.quantiles,
+            "band": self.band,
+            "hold_bars": self.hold,
+        }
         first = self.horizon[0] if self.horizon else None
         parts = {
             "segments": settings.segments.model_copy(update=_given(horizon_bars=first)),
@@ -115,6 +124,19 @@ measure_options = options.gathered(
         type=click.IntRange(min=2),
         metavar="N",
         help="For --weighting quantile; default: portfolio.quantiles.",
+    ),
+    click.option(
+        "--band",
+        type=click.FloatRange(min=0, max=10),
+        metavar="X",
+        help="No trade within X average positions of the target; default: portfolio.band.",
+    ),
+    click.option(
+        "--hold",
+        type=click.IntRange(min=0, max=100_000),
+        metavar="BARS",
+        help="Least bars for which a decision is held, 0: the horizon; default: "
+        "portfolio.hold_bars.",
     ),
     click.option(
         "--taker-bps",

@@ -545,6 +545,7 @@ def test_options_of_the_measures_are_part_of_the_run_and_nothing_else_changes_it
         *("--start", "2024-01-01", "--end", "2024-02-01", "--unlisted"),
     )
     own = ("--weighting", "quantile", "--quantiles", "3", "--taker-bps", "2.5")
+    own += ("--band", "0.5", "--hold", "48")
     fees = ("--maker-bps", "-0.5", "--maker-frac", "0.4", "--spread-bps", "1.5")
     plain = mill.ask(*asked).stdout.strip()
     same = mill.ask(*asked, "--horizon", str(mill.settings.segments.horizon_bars)).stdout.strip()
@@ -560,6 +561,8 @@ def test_options_of_the_measures_are_part_of_the_run_and_nothing_else_changes_it
         spec = RunSpec.from_message(mill.ledger.run(other).spec)
         assert spec.segments.horizon_bars == 24
         assert (spec.portfolio.weighting, spec.portfolio.quantiles) == ("quantile", 3)
+        assert (spec.portfolio.band, spec.portfolio.hold_bars) == (0.5, 48)
+        assert {"band", "hold_bars"} & mill.ledger.run(plain).spec["portfolio"].keys() == set()
         assert spec.fees == FeeSettings(
             taker_bps=2.5, maker_bps=-0.5, maker_frac=0.4, spread_bps=1.5
         )
@@ -568,6 +571,9 @@ def test_options_of_the_measures_are_part_of_the_run_and_nothing_else_changes_it
             ("--horizon", "1,x"): "'x' is no number of bars",
             ("--horizon", ",".join(map(str, range(1, 15)))): "14 horizons; at most 12",
             ("--quantiles", "1"): "not in the range",
+            ("--band", "nan"): "--band must be a number",
+            ("--band", "11"): "not in the range",
+            ("--hold", "-1"): "not in the range",
             ("--taker-bps", "nan"): "--taker-bps must be a number",
             ("--maker-bps", "nan"): "--maker-bps must be a number",
             ("--spread-bps", "-1"): "not in the range",

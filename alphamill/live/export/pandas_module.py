@@ -84,7 +84,7 @@ def module_parts(exported: Exported) -> tuple[list[str], list[str]]:
 def _constants(exported: Exported) -> Iterator[str]:
     factor = exported.factor
     given = given_columns(exported)
-    stated = {
+    stated: dict[str, object] = {
         "EXPRESSION": factor.text,
         "HASH": factor.hash,
         "ALPHAMILL_VERSION": alphamill.__version__,
@@ -96,6 +96,8 @@ def _constants(exported: Exported) -> Iterator[str]:
         "LOOKBACK_BARS": factor.lookback_bars,
         "COLUMNS": columns_read(exported),
     }
+    if exported.band:
+        stated["BAND"] = exported.band  # no trade within so many average positions of the target
     if given:
         yield "# Indicators, which the frame must bring as columns; `alphamill operators` says"
         yield "# what each is. They need bars of their own before LOOKBACK_BARS."

@@ -160,6 +160,11 @@ def strategy_text(exported: Exported, prefix: str = "alphamill") -> str:
     prefix: of the keys in Redis. Raises GiveUp where there is neither a live nor a way to compute
     the factor from freqtrade's candles.
     """
+    if exported.band:
+        raise GiveUp(
+            f"a strategy meets its targets in full, and this factor's book has a band of "
+            f"{exported.band:g}: export a factor of a run without portfolio.band, or --to json"
+        )
     why_not = _why_not_own(exported)
     if why_not and not exported.live:
         raise GiveUp(f"{why_not}; follow it with alphamill live start and export it with --live")

@@ -18,7 +18,8 @@ class Exported:
 
     factor: as it is traded where a live or a run is named, so that a high value is to be held; else
     as it was written. live, run, verdict: "" where there is none. market, interval: None where
-    nobody said. horizon_bars: bars that a signal is held for.
+    nobody said. horizon_bars: bars that a signal is held for, a least holding time among them.
+    band: as in `[portfolio]`.
     """
 
     factor: Factor
@@ -30,6 +31,7 @@ class Exported:
     horizon_bars: int = 1
     weighting: str = "rank"
     quantiles: int = 5
+    band: float = 0.0
 
 
 def from_live(live: str, spec: LiveSpec, text: str) -> Exported:
@@ -46,9 +48,10 @@ def from_live(live: str, spec: LiveSpec, text: str) -> Exported:
         followed.verdict,
         spec.market,
         spec.interval,
-        followed.horizon_bars,
+        max(followed.horizon_bars, spec.hold_bars),
         spec.weighting,
         spec.quantiles,
+        spec.band,
     )
 
 
@@ -62,9 +65,10 @@ def from_run(run: PublishedRun, text: str) -> Exported:
         judged.verdict.value,
         run.spec.market,
         judged.interval,
-        run.spec.segments.horizon_bars,
+        max(run.spec.segments.horizon_bars, run.spec.portfolio.hold_bars),
         run.spec.portfolio.weighting,
         run.spec.portfolio.quantiles,
+        run.spec.portfolio.band,
     )
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alphamill.evaluation import backtest, forward_returns, information_coefficient
+from alphamill.evaluation import Rebalancing, backtest, forward_returns, information_coefficient
 from alphamill.factors import compute
 from alphamill.language import read_given
-from alphamill.live import State
+from alphamill.live import LiveSpec, State
 from alphamill.live.book import forward_book, published_rows
 from alphamill.live.engine import Engine
 from alphamill.live.release import Cause, Release
@@ -46,6 +46,19 @@ def test_it_is_the_verdicts_backtest(panel, rows):
     later = backtest(values, panel, FEE_BPS, skip_bars=40, entry_lag_bars=2)
     assert book.a_bar_later.gross == pytest.approx(later.gross_returns)
     assert (book.signals, book.silent) == (260, 0)
+
+
+def test_it_is_rebalanced_as_slowly_as_the_verdicts(panel, rows):
+    slow = replace(SPEC, band=0.5, hold_bars=6)
+    book = forward_book(slow, FOLLOWED, rows, panel, FEE_BPS)
+    values = compute(read_given(FOLLOWED.expression), panel)
+    options = {"skip_bars": 40, "rebalancing": Rebalancing(0.5, 6)}
+    assert np.array_equal(book.at_open.net, backtest(values, panel, FEE_BPS, **options).net_returns)
+    assert {"band", "hold_bars"} & SPEC.to_message().keys() == set()
+    assert LiveSpec.from_message(slow.to_message()) == slow
+    assert slow.id != SPEC.id
+    with pytest.raises(ValueError, match="at least 0"):
+        replace(SPEC, band=-1)
 
 
 def test_its_rank_ic_is_of_what_was_published(panel, rows):

@@ -41,6 +41,7 @@ from alphamill.live.export.source import definitions
 from alphamill.live.signals import FIRST, Link
 from alphamill.live.stream import SignalStream
 from alphamill.runs.rows import as_traded
+from alphamill.settings import PortfolioSettings
 from producers.live import live
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/klines/spot"
@@ -580,7 +581,7 @@ def test_what_a_run_sold_is_exported_turned():
     spec = types.SimpleNamespace(
         market=Market.USD_M,
         segments=types.SimpleNamespace(horizon_bars=6),
-        portfolio=types.SimpleNamespace(weighting="zscore", quantiles=5),
+        portfolio=PortfolioSettings(weighting="zscore"),
     )
     found = types.SimpleNamespace(id="mine-1", spec=spec, factor={"1": judged}.__getitem__)
     exported = from_run(found, "1")
@@ -640,3 +641,16 @@ def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_new(tmp_path / "factor.py", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_band_travels_with_the_factor_and_a_strategy_that_has_none_is_refused():
+    text = read_given("rank(ts_zscore(close, 24))")
+    followed = (Followed(text.text, text.hash, 4),)
+    spec = LiveSpec(Market.SPOT, Interval.H1, tuple(SYMBOLS), followed, band=0.5, hold_bars=48)
+    exported = from_live("live-1", spec, "1")
+    said = json.loads(json_text(exported))
+    assert (said["band"], said["horizon_bars"]) == (0.5, 48)
+    assert "\nBAND = 0.5\n" in pandas_text(exported)
+    assert "BAND" not in pandas_text(from_expression(text.text))
+    with pytest.raises(GiveUp, match=r"a band of 0\.5: .* --to json"):
+        strategy_text(exported)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from alphamill.controls.markets import ControlMarket
-from alphamill.evaluation import Segment, backtest, forward_returns
+from alphamill.evaluation import Rebalancing, Segment, backtest, forward_returns
 from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.language import read_expression
@@ -33,7 +33,7 @@ def mined(folder, segments=SegmentSettings(), **portfolio):
         ({"weighting": "zscore"}, {}),
         ({"weighting": "quantile", "quantiles": 3}, {"returns": "log"}),
         ({"weighting": "quantile", "quantiles": 50}, {"entry_lag_bars": 2}),
-        ({"participation_frac": 0.2}, {"entry_lag_bars": 0}),
+        ({"participation_frac": 0.2, "band": 0.5, "hold_bars": 9}, {"entry_lag_bars": 0}),
     ],
     ids=["zscore", "thirds", "more-quantiles-than-symbols", "at-the-close"],
 )
@@ -55,11 +55,13 @@ def test_every_choice_reaches_scores_verdicts_and_replay(tmp_path, portfolio, se
         quantiles=min(book.quantiles, MARKET.n_symbols),
         direction=row["direction"],
         participation_frac=book.participation_frac,
+        rebalancing=Rebalancing(book.band, book.hold_bars),
     )
     assert (row["net_sharpe"], row["capacity_quote"]) == (alone.net_sharpe, alone.capacity_quote)
     score = json.loads(row["score"])
     assert score["weighting"] == book.weighting
     assert score["participation_frac"] == book.participation_frac
+    assert (score.get("band", 0), score.get("hold_bars", 0)) == (book.band, book.hold_bars)
     assert score["entry_lag_bars"] == lag
     assert score["log_returns"] is (spec.segments.returns == "log")
     factors = got.published.factors
