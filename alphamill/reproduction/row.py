@@ -29,6 +29,7 @@ class Row:
 
     published: as it was printed, "" where nothing was. ours: None where it could not be computed,
     and then `note` says why. known: why the two are known to differ; "" where they should not.
+    band: from and to where ours agrees, of a figure of which equality cannot be expected.
     """
 
     what: str
@@ -36,6 +37,7 @@ class Row:
     ours: float | None
     note: str = ""
     known: str = ""
+    band: tuple[float, float] | None = None
 
     @property
     def decimals(self) -> int:
@@ -62,7 +64,11 @@ class Row:
         difference = self.difference
         if difference is None:
             return State.SHOWN
-        if math.isfinite(difference) and abs(difference) <= self.tolerance * (1 + _SLACK):
+        if self.band is not None:
+            agrees = self.band[0] <= self.ours <= self.band[1]
+        else:
+            agrees = abs(difference) <= self.tolerance * (1 + _SLACK)  # False for NaN
+        if agrees:
             return State.AGREES
         return State.KNOWN if self.known else State.DIFFERS
 
@@ -73,7 +79,8 @@ class Row:
             "published": float(self.published) if self.published else None,
             "ours": self.ours if self.ours is not None and math.isfinite(self.ours) else None,
             "difference": self.difference,
-            "tolerance": self.tolerance if self.published else None,
+            "tolerance": self.tolerance if self.published and not self.band else None,
+            "band": self.band,
             "state": self.state.value,
             "note": self.known or self.note,
         }

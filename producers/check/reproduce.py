@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
@@ -49,6 +50,13 @@ def _horizons(asked: Asked) -> Reproduction:
     return reproduce(Lake(asked.lake), _clone("horizons", asked))
 
 
+def _bands(name: str, asked: Asked) -> Reproduction:
+    from alphamill.lake import Lake
+    from alphamill.reproduction.bands import reproduce
+
+    return reproduce(Lake(asked.lake), name)
+
+
 def _clone(name: str, asked: Asked) -> str:
     if not asked.source:
         (source,) = source_of(name)
@@ -70,6 +78,16 @@ NAMES: Mapping[str, Published] = {
         "crypto-momentum-backtest: two strategies over 25 coins, and its unstated clip",
         "a clone of the study (--source)",
         _momentum,
+    ),
+    "factorminer-random": Published(
+        "FactorMiner's random formulas, 64 coins at 10 minutes: a band, its coins are undisclosed",
+        "5m bars of 64 coins of 2024-25 in the lake, daily bars that say which",
+        partial(_bands, "factorminer-random"),
+    ),
+    "alpha101": Published(
+        "FactorMiner's row of the 101 formulas on the same coins: a band",
+        "5m bars of 64 coins of 2024-25 in the lake, daily bars that say which",
+        partial(_bands, "alpha101"),
     ),
     "statistics": Published(
         "the papers' worked numbers: PSR, DSR, Newey-West, false discoveries, PBO",
@@ -135,8 +153,15 @@ def _list(as_json: bool) -> None:
 
 
 def _list_symbols(name: str, asked: Asked) -> None:
-    if name != "horizons":
-        raise click.UsageError(f"--symbols: {name} reads no symbols of the lake")
-    from alphamill.reproduction.horizons import symbols_of
+    if name == "horizons":
+        from alphamill.reproduction.horizons import symbols_of
 
-    click.echo("\n".join(symbols_of(_clone(name, asked))))
+        found = symbols_of(_clone(name, asked))
+    elif name in ("factorminer-random", "alpha101"):
+        from alphamill.lake import Lake
+        from alphamill.reproduction import bands
+
+        found = bands.symbols_of(Lake(asked.lake))
+    else:
+        raise click.UsageError(f"--symbols: {name} reads no symbols of the lake")
+    click.echo("\n".join(found))

@@ -31,7 +31,7 @@ def reproduction_view(found: Reproduction) -> RenderableType:
             row.what,
             row.published or NOTHING,
             NOTHING if row.ours is None else number(row.ours, row.decimals),
-            f"{row.tolerance:.1g}" if row.published else "",
+            _to(row),
             Text(row.state, style=_STYLES[row.state]),
         )
     parts: list[RenderableType] = [table, Text()] if shown else []
@@ -48,6 +48,13 @@ def reproduction_view(found: Reproduction) -> RenderableType:
         for source in found.sources
     ]
     return Group(*parts)
+
+
+def _to(row: Row) -> str:
+    """How near they must be."""
+    if row.band is not None:
+        return "{:.3g} to {:.3g}".format(*row.band)
+    return f"{row.tolerance:.1g}" if row.published else ""
 
 
 def _notes(found: Reproduction) -> dict[str, str]:
