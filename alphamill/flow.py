@@ -19,6 +19,7 @@ from alphamill.frames import METRICS_FROM, Interval, Month, TimeRange, Wide, has
 from alphamill.grid import DAY_MS, floor_ms
 from alphamill.jobs import (
     BarsJob,
+    CombineJob,
     EvaluateJob,
     FeaturesJob,
     FetchJob,
@@ -69,8 +70,7 @@ def plan(spec: RunSpec) -> list[JobSpec]:
     last: list[str] = []
     for interval in spec.intervals:
         panel = _job(PanelJob(interval), after=by_interval[interval])
-        branch = _mining(spec, interval) if spec.kind is RunKind.MINE else _scoring(interval)
-        jobs.extend(_chained(panel, branch))
+        jobs.extend(_chained(panel, _BRANCHES[spec.kind](spec, interval)))
         last.append(jobs[-1].id)
     jobs.append(_job(PublishJob(), after=last, goal=True))
     return jobs
@@ -255,8 +255,15 @@ def _evaluations(spec: RunSpec, tier: Tier, interval: Interval, number: int) -> 
     return [EvaluateJob(tier, interval, number, shard, spec.shards) for shard in range(spec.shards)]
 
 
-def _scoring(interval: Interval) -> Iterator[Step]:
+def _scoring(_: RunSpec, interval: Interval) -> Iterator[Step]:
     yield [ScoreJob(interval)]
+
+
+def _combining(_: RunSpec, interval: Interval) -> Iterator[Step]:
+    yield [CombineJob(interval)]
+
+
+_BRANCHES = {RunKind.MINE: _mining, RunKind.EVALUATE: _scoring, RunKind.COMBINE: _combining}
 
 
 def _chained(panel: JobSpec, steps: Iterator[Step]) -> Iterator[JobSpec]:

@@ -245,6 +245,26 @@ class PublishJob(Message):
     """Gather the run's results into its parquet files."""
 
 
+@dataclass(frozen=True, slots=True)
+class CombineJob(Message):
+    """Combine the run's factors by each of its methods, and hold them to random formulas."""
+
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Combination(Message):
+    """How a run's given factors become one signal; see `alphamill.combination`."""
+
+    methods: tuple[str, ...]  # as `combination.Combiner.text` spells them
+    refit_ms: int  # weights change at the first bar of each such period since 1970
+    train_ms: int  # bars that the first weights have seen
+    draws: int = 200  # of the control arm; 0: there is none
+    pool: int = 500  # random formulas that are drawn from
+    seed: int = 0  # of both
+    searches: tuple[str, ...] = ()  # runs that the factors came out of: their trials count
+
+
 def default_trades(market: Market) -> str:
     """What bars are made of where nobody says: on spot the smaller files, which give the same."""
     return "trades" if market.has_funding else "aggTrades"
@@ -258,6 +278,7 @@ class RunKind(StrEnum):
     FEATURES = "features"
     MINE = "mine"
     EVALUATE = "evaluate"
+    COMBINE = "combine"
 
 
 # Settings that later versions added, at which a run is the same as without them.
@@ -268,7 +289,7 @@ _ADDED = {"portfolio": {"band": 0.0, "hold_bars": 0}}
 class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
 
-    kind: RunKind  # fetch, bars, features, mine or evaluate
+    kind: RunKind
     lake: str  # where it writes: a folder or s3://bucket/prefix
     market: Market  # spot, um or cm
     symbols: tuple[str, ...]  # as the exchange spells them
@@ -300,6 +321,7 @@ class RunSpec(Message):
     salt: str = ""  # set to ask for the same thing again
     # Who belongs when; then `symbols` are all that ever do. None: the symbols, at all times
     universe: Universe | None = None
+    combination: Combination | None = None  # COMBINE: what is made of `expressions`
 
     @property
     def run_id(self) -> str:
@@ -332,7 +354,15 @@ class RunSpec(Message):
     def to_message(self) -> dict[str, Any]:
         """Plain JSON values; without what later versions added, the same, and so the same id."""
         message = Message.to_message(self)
-        for name in ("horizons_bars", "wide", "rule", "trades", "keep_trades", "universe"):
+        for name in (
+            "horizons_bars",
+            "wide",
+            "rule",
+            "trades",
+            "keep_trades",
+            "universe",
+            "combination",
+        ):
             if not message[name]:
                 del message[name]
         for part, added in _ADDED.items():

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from alphamill.factors import MINING_BOUNDS, OPERATORS, Factor, manual, parse
+from alphamill.factors.bounds import GIVEN_BOUNDS
 from alphamill.factors.fields import is_field
 from alphamill.factors.vocabulary import FIELD_UNITS, GIVEN_FIELDS
 from alphamill.factors.wide import WIDE_FIELDS, wide_units
@@ -37,8 +38,10 @@ def read_expression(
 
 
 def read_given(text: str, groups: Collection[str] | None = None) -> Factor:
-    """A factor that a person gave or published: it may be larger than a model's. FactorError."""
-    return parse(text, fields=GIVEN_FIELDS, groups=groups)
+    """A factor that a person gave or published, or one combined of many: it may be much larger than
+    a model's. FactorError.
+    """
+    return parse(text, fields=GIVEN_FIELDS, bounds=GIVEN_BOUNDS, groups=groups)
 
 
 def names_anything(text: str) -> bool:

@@ -22,9 +22,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from alphamill.controls.formulas import random_formulas
 from alphamill.evaluation import Scorer, forward_returns, information_coefficient, newey_west_t
 from alphamill.factors import compute_many
+from alphamill.search.formulas import random_formulas
 
 N_SYMBOLS = 50
 PATIENCE_S = 25.0

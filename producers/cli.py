@@ -31,6 +31,7 @@ COMMANDS = {
     "features": ("producers.features", "features", "Submit"),
     "mine": ("producers.mine", "mine", "Submit"),
     "evaluate": ("producers.evaluate", "evaluate", "Submit"),
+    "combine": ("producers.combine", "combine", "Submit"),
     "live": ("producers.live", "live", "Submit"),
     "resume": ("producers.submit.lifecycle", "resume", "Submit"),
     "cancel": ("producers.submit.lifecycle", "cancel", "Submit"),

@@ -129,8 +129,9 @@ def start(
         raise click.UsageError("a live follows one interval")
     found = None
     followed = _by_hand(expressions, horizon)
+    kinds = (RunKind.MINE, RunKind.COMBINE) if run else (RunKind.MINE,)
     if run or factors or not expressions:
-        found = finished_run(settings, run, (RunKind.MINE,))
+        found = finished_run(settings, run, kinds)
         judged = [found.factor(text) for text in factors] or worth(found, Grade(verdict))
         if interval:
             judged = [factor for factor in judged if factor.interval is interval[0]]

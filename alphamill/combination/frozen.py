@@ -8,11 +8,10 @@ import numpy as np
 
 from alphamill.combination.combiner import Combiner
 from alphamill.combination.walk import GRID
-from alphamill.factors.bounds import Bounds
+from alphamill.factors.bounds import GIVEN_BOUNDS
 from alphamill.frames import FloatArray
 
-COMBINED_BOUNDS = Bounds(max_chars=500_000, max_depth=64, max_nodes=50_000, max_constant=1e300)
-"""What a combined expression is parsed with: many factors, each as large as a given one may be."""
+COMBINED_BOUNDS = GIVEN_BOUNDS
 
 
 def frozen_expression(

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from alphamill.controls.formulas import random_formulas
 from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade, Segment
 from alphamill.factors import Factor
@@ -32,6 +31,7 @@ from alphamill.runs.schemas import (
     read_trials,
     write_rows,
 )
+from alphamill.search.formulas import random_formulas
 from alphamill.settings import Tier
 from alphamill.stages import evaluate, publish, rank, validate, verify
 

@@ -31,5 +31,8 @@ class Bounds:
             raise FactorError(f"{value:g} is too small", position, limit)
 
 
+GIVEN_BOUNDS = Bounds(max_chars=500_000, max_depth=64, max_nodes=50_000, max_constant=1e300)
+"""For what a person gives: a combination of many factors too, each as large as the defaults."""
+
 MINING_BOUNDS = Bounds(max_chars=1000, max_depth=12, max_nodes=64)
 """For expressions from models: what a person can still read."""

@@ -22,6 +22,9 @@ def finished_run(settings: Settings, text: str | None, kinds: Sequence[RunKind])
     run_id = published_id(lake, text, kinds)
     if run_id is not None:
         return PublishedRun.open(lake, run_id)
+    other = published_id(lake, text, ()) if text else None
+    if other is not None:
+        raise GiveUp(_of_another_kind(other, kinds))
     run = _done_elsewhere(settings, text, kinds)
     return PublishedRun.open(Lake(run.spec["lake"]), run.id)
 
@@ -37,10 +40,7 @@ def _done_elsewhere(settings: Settings, text: str | None, kinds: Sequence[RunKin
     ledger = RedisLedger(connect(settings), settings.ledger)
     run = find_run(ledger, text, () if text else kinds)
     if run.kind not in kinds:
-        raise GiveUp(
-            f"{run.id} is a {run.kind} run and has no factors; its data: "
-            f"{'alphamill gaps' if run.kind == RunKind.FETCH else 'features/ in the lake'}"
-        )
+        raise GiveUp(_of_another_kind(run.id, kinds))
     if run.state.active:
         jobs = job_totals(ledger.counts(run.id))
         raise GiveUp(
@@ -54,6 +54,17 @@ def _done_elsewhere(settings: Settings, text: str | None, kinds: Sequence[RunKin
             f"go on with: alphamill resume {run.id}"
         )
     return run
+
+
+def _of_another_kind(run_id: str, kinds: Sequence[RunKind]) -> str:
+    """That it is none of those, and how what it has is seen."""
+    kind = RunKind(run_id.partition("-")[0])
+    said = f"{run_id} is a {kind} run, where a {' or '.join(kinds)} run is wanted"
+    if kind is RunKind.FETCH:
+        return f"{said}; see what it brought with: alphamill gaps"
+    if kind in (RunKind.FEATURES, RunKind.BARS):
+        return f"{said}; its data: {kind}/ in the lake"
+    return f"{said}; see it with: alphamill factors {run_id}"
 
 
 def published_run(

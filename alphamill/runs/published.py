@@ -21,6 +21,7 @@ from alphamill.ledger.raises import budget_usd_micros
 from alphamill.llm.journal.budget import Account
 from alphamill.llm.journal.records import CallRecord
 from alphamill.runs.builds import Share
+from alphamill.runs.combined import CombinedSignal, FactorWeight
 from alphamill.runs.failures import Unasked, missing_job
 from alphamill.runs.figures import finite
 from alphamill.runs.funnel import DOUBTFUL, spending
@@ -64,7 +65,7 @@ class PublishedRun:
 
     @property
     def kind(self) -> RunKind:
-        """A `mine` run has factors and calls, an `evaluate` run trials alone."""
+        """A `mine` run has factors and calls, an `evaluate` run trials, a `combine` run signals."""
         return RunKind(self.plain_spec["kind"])
 
     @cached_property
@@ -136,12 +137,24 @@ class PublishedRun:
     @cached_property
     def trials(self) -> list[Trial]:
         """Every candidate, whatever became of it, by interval, round and tier."""
-        return self._rows("trials", Trial)
+        return [] if self.kind is RunKind.COMBINE else self._rows("trials", Trial)
 
     @cached_property
     def factors(self) -> list[JudgedFactor]:
-        """The finalists with their verdicts, the best first; none of an `evaluate` run."""
+        """What was judged, the best first: a `mine` run's finalists, a `combine` run's methods."""
+        if self.kind is RunKind.COMBINE:
+            return [one.judged for one in self.combined]
         return self._rows("factors", JudgedFactor) if self.kind is RunKind.MINE else []
+
+    @cached_property
+    def combined(self) -> list[CombinedSignal]:
+        """A `combine` run's methods, the best on validation first; none of another."""
+        return self._rows("combinations", CombinedSignal) if self.kind is RunKind.COMBINE else []
+
+    @cached_property
+    def weights(self) -> list[FactorWeight]:
+        """Of a `combine` run's factors, by method and refit; none of another."""
+        return self._rows("weights", FactorWeight) if self.kind is RunKind.COMBINE else []
 
     @cached_property
     def calls(self) -> list[CallRecord]:

@@ -85,6 +85,11 @@ class SegmentReader:
             name: [table.get(symbol) for symbol in symbols] for name, table in self._groups.items()
         }
 
+    def known(self, fields: Iterable[str]) -> frozenset[str]:
+        """Those of the fields that this segment's panel holds."""
+        wanted = set(fields)
+        return self._known_fields(wanted) & wanted
+
     def _refuse_unknown(self, wanted: set[str]) -> None:
         for name in sorted(wanted - self._known_fields(wanted)):
             raise FactorError(f"the run's panel has no field '{name}'")

@@ -1,1 +1,1 @@
-"""What a search learns from its own trials: feedback for the models, and when to stop."""
+"""What a search learns from its trials: feedback for models, when to stop; and random formulas."""

@@ -183,7 +183,7 @@ def _grid(interval: Interval, deps: PanelDeps) -> _Grid:
 
 def _cuts(grid: _Grid, deps: PanelDeps) -> dict[Segment, SegmentBars]:
     """The segments' rows. Raises Unfit where there are too few bars for them."""
-    if deps.spec.kind is RunKind.EVALUATE:
+    if deps.spec.kind in (RunKind.EVALUATE, RunKind.COMBINE):
         return {Segment.WHOLE: SegmentBars(0, grid.bars)}
     problem = too_short(grid.bars, grid.interval, deps.spec.segments)
     if problem:

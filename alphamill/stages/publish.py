@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -17,6 +18,7 @@ from alphamill.ledger import BudgetRaise, JobRecord
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import Message
 from alphamill.runs.builds import Share
+from alphamill.runs.combined import COMBINATIONS, WEIGHTS, CombinedSignal, FactorWeight
 from alphamill.runs.failures import Unasked, missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
@@ -76,6 +78,8 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
     Bars that no factor could be measured on are a row with that reason. Where a fetch failed they
     are none: the run may be resumed.
     """
+    if deps.spec.kind is RunKind.COMBINE:
+        return _publish_combined(deps)
     calls = list(deps.calls)
     trials = [trial for interval in deps.spec.intervals for trial in _joined(deps, interval)]
     factors = read_rows(deps.lake, run_key(deps.run_id, "verdicts"), JudgedFactor)
@@ -89,6 +93,32 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
         _write(deps, "factors", factors, VERDICTS)
         _write(deps, "calls", calls, CALLS)
         keep_prompts(deps.lake, deps.run_id, calls, deps.prompt)
+    _write_summary(deps)
+    found = {grade.value: sum(factor.verdict is grade for factor in factors) for grade in grades}
+    return PublishFacts(len(trials), len(deps.missing), found)
+
+
+def _publish_combined(deps: PublishDeps) -> PublishFacts:
+    """The methods of every interval, and their weights."""
+    combined = read_rows(deps.lake, run_key(deps.run_id, "combined"), CombinedSignal)
+    if not combined:
+        raise GiveUp(f"nothing could be combined: {_why_not_combined(deps)}")
+    weights = read_rows(deps.lake, run_key(deps.run_id, "weights"), FactorWeight)
+    _write(deps, "combinations", combined, COMBINATIONS)
+    _write(deps, "weights", weights, WEIGHTS)
+    _write_summary(deps)
+    found = Counter(one.judged.verdict.value for one in combined)
+    counts = {grade.value: found[grade.value] for grade in Grade}
+    return PublishFacts(len(combined), len(deps.missing), counts)
+
+
+def _why_not_combined(deps: PublishDeps) -> str:
+    refusals = (read_refusal(deps.lake, deps.run_id, one) for one in deps.spec.intervals)
+    lost = (job.error for job in deps.missing)
+    return next((why for why in (*refusals, *lost) if why), "no method was asked for")
+
+
+def _write_summary(deps: PublishDeps) -> None:
     summary = {
         "run": deps.run_id,
         "spec": deps.spec.to_message(),
@@ -99,8 +129,6 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
     }
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
-    found = {grade.value: sum(factor.verdict is grade for factor in factors) for grade in grades}
-    return PublishFacts(len(trials), len(deps.missing), found)
 
 
 def _why_empty(deps: PublishDeps, calls: Sequence[CallRecord]) -> str:

@@ -210,6 +210,12 @@ def _score(job: jobs.ScoreJob, context: JobContext) -> Facts:
     return run(job, context.run)
 
 
+def _combine(job: jobs.CombineJob, context: JobContext) -> Facts:
+    from alphamill.stages.combine import run
+
+    return run(job, context.run)
+
+
 def _validate(job: jobs.ValidateJob, context: JobContext) -> Facts:
     from alphamill.stages.validate import run
 
@@ -282,6 +288,7 @@ _DECLARED: tuple[Stage[Any], ...] = (
     ),
     Stage("evaluate", Queue.EVALUATE, jobs.EvaluateJob, _evaluate),
     Stage("score", Queue.EVALUATE, jobs.ScoreJob, _score),
+    Stage("combine", Queue.EVALUATE, jobs.CombineJob, _combine),
     Stage("validate", Queue.EVALUATE, jobs.ValidateJob, _validate),
     Stage("rank", Queue.EVALUATE, jobs.RankJob, _rank),
     Stage("veto", Queue.FINAL_VERIFICATION, jobs.VetoJob, _veto),

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import unmeasured_lines
+from alphamill.report.terminal.combinations import combination_view, combinations_board
 from alphamill.report.terminal.factor import factor_view
 from alphamill.report.terminal.leaderboard import run_board, trials_board
+from alphamill.runs.combined import COMBINATIONS, WEIGHTS
 from alphamill.runs.finished import finished_run
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
@@ -46,7 +48,8 @@ def factors(words: tuple[str, ...], run: str | None, as_json: bool) -> None:
       alphamill factors 9c41d2
     """
     run, factor = run_and_factor(words, run)
-    found = finished_run(options.settings(), run, (RunKind.MINE, RunKind.EVALUATE))
+    kinds = (RunKind.MINE, RunKind.EVALUATE, RunKind.COMBINE)
+    found = finished_run(options.settings(), run, kinds)
     if as_json:
         options.print_json(_as_json(found, factor))
         return
@@ -54,12 +57,18 @@ def factors(words: tuple[str, ...], run: str | None, as_json: bool) -> None:
     console.print(Text(found.id))
     if found.offline:
         console.print(Text(OFFLINE_NOTICE, style="yellow"))
-    console.print(_view(found, factor) if factor else run_board(found))
+    console.print(_view(found, factor) if factor else _board(found))
+
+
+def _board(run: PublishedRun) -> RenderableType:
+    return combinations_board(run) if run.kind is RunKind.COMBINE else run_board(run)
 
 
 def _view(run: PublishedRun, factor: str) -> RenderableType:
     if run.kind is RunKind.MINE:
         return factor_view(run, run.factor(factor))
+    if run.kind is RunKind.COMBINE:
+        return combination_view(run, run.factor(factor))
     return trials_board(run.trials, run.given(factor))
 
 
@@ -74,6 +83,14 @@ def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
         },
         "unmeasured": unmeasured_lines(run.trials),
     }
+    if run.kind is RunKind.COMBINE:
+        own = run.factor(factor).hash if factor else None
+        rows = [one for one in run.combined if own in (None, one.judged.hash)]
+        weights = [one.to_json(WEIGHTS) for one in run.weights]
+        return said | {
+            "combinations": [one.to_json(COMBINATIONS) for one in rows],
+            "weights": [one for one in weights if one["method"] in {row.method for row in rows}],
+        }
     if run.kind is not RunKind.MINE:
         trials = run.given(factor) if factor else run.trials
         return said | {"trials": [trial.to_json(GIVEN_TRIALS) for trial in trials]}

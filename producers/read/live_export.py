@@ -93,6 +93,6 @@ def _exported(
     if run is not None:
         from alphamill.runs.finished import finished_run
 
-        return from_run(finished_run(settings, run, (RunKind.MINE,)), text)
+        return from_run(finished_run(settings, run, (RunKind.MINE, RunKind.COMBINE)), text)
     _, entry, _ = one_live(settings, live_id)
     return from_live(entry.id, entry.spec, text)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from alphamill.errors import AlphamillError
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord, RunState
+from alphamill.report.terminal.combinations import combinations_board
 from alphamill.report.terminal.leaderboard import run_board
 from alphamill.report.values import plain
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
@@ -26,10 +27,10 @@ def show_result(run: RunRecord) -> None:
     if run.state is not RunState.DONE:
         return
     console = Console()
-    if run.kind in (RunKind.MINE, RunKind.EVALUATE):
+    if run.kind in (RunKind.MINE, RunKind.EVALUATE, RunKind.COMBINE):
         try:
             found = PublishedRun.open(Lake(run.spec["lake"]), run.id)
-            board = run_board(found, _FACTORS if found.kind is RunKind.MINE else None)
+            board = _board(found)
             if found.offline:
                 console.print(Text(OFFLINE_NOTICE, style="yellow"))
             console.print(board)
@@ -39,6 +40,12 @@ def show_result(run: RunRecord) -> None:
         console.print()
     for command, meaning in _next(run):
         console.print(Text(f"{command}  # {meaning}"), soft_wrap=True)
+
+
+def _board(run: PublishedRun) -> RenderableType:
+    if run.kind is RunKind.COMBINE:
+        return combinations_board(run)
+    return run_board(run, _FACTORS if run.kind is RunKind.MINE else None)
 
 
 def _next(run: RunRecord) -> list[tuple[str, str]]:
@@ -51,4 +58,9 @@ def _next(run: RunRecord) -> list[tuple[str, str]]:
         ]
     if run.kind == RunKind.EVALUATE:
         return [(f"alphamill report {run.id} --open", "plots")]
+    if run.kind == RunKind.COMBINE:
+        return [
+            (f"alphamill factors {run.id} 1", "weights, gates and the newest refit's expression"),
+            (f"alphamill live start --run {run.id} 1", "follow that at every bar's close"),
+        ]
     return []

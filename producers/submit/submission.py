@@ -169,7 +169,9 @@ def _about_jobs(
     """Whose key was refused, and that different code worked on it where no board will say so."""
     lines = bars_lines(run, ledger)
     lines += refused_key_lines(client, settings, failing_jobs(run, ledger))
-    has_board = run.kind in (RunKind.MINE, RunKind.EVALUATE) and run.state is RunState.DONE
+    has_board = (
+        run.kind in (RunKind.MINE, RunKind.EVALUATE, RunKind.COMBINE) and run.state is RunState.DONE
+    )
     return lines if has_board else lines + computed_lines(client, run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.frames import Interval, Market, Month
-from alphamill.jobs import RunKind, RunSpec
+from alphamill.jobs import Combination, RunKind, RunSpec
 from alphamill.lake import (
     FundingSeries,
     IndexSeries,
@@ -107,9 +108,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keys.append(DaySeries.flow(Market.SPOT, Interval.M1, "BTCUSDT").key(month.start_ms))
     folder = tmp_path_factory.mktemp("lake")
     market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)
-    lake = work_market(
-        folder, market, Search(rounds=1, candidates=3), mill={"indicators": True}
-    ).lake
+    mined = work_market(folder, market, Search(rounds=1, candidates=3), mill={"indicators": True})
+    lake = mined.lake
+    combination = Combination(("equal",), 2 * 86_400_000, 4 * 86_400_000, draws=0)
+    combined = replace(mined.spec, kind=RunKind.COMBINE, combination=combination)
+    mined.mill.work(replace(combined, expressions=("-returns", "rank(-volume)")))
     keep_damaged(lake, bars, [Damaged("BTCUSDT-1h-2021-04", "cut", b"PK")], 0)
     for beside in (contracts[1], priced[1], days[1]):
         keep_damaged(lake, beside, [Damaged("BTCUSDT-1h-2021-04", "cut", b"")], 0)

@@ -44,9 +44,9 @@ def factor_view(run: PublishedRun, factor: JudgedFactor) -> RenderableType:
     if factor.veto_reason:
         parts.append(Text(f"vetoed by final_verification: {plain(factor.veto_reason)}"))
     parts += [
-        Padding(_figures(factor), (1, 0)),
+        Padding(figures_table(factor), (1, 0)),
         Text(_luck(factor)),
-        Padding(_gates(factor.gates), (1, 0)),
+        Padding(gates_table(factor.gates), (1, 0)),
         *(_line(*line) for line in (*_folds(run, factor), *_novelty(factor))),
         Text(""),
         *(_line(*line) for line in _origin(run, factor)),
@@ -67,7 +67,8 @@ def _turned(figure: float | None, digits: int, direction: int) -> str:
     return number(turned(figure, direction), digits, signed=True)
 
 
-def _figures(factor: JudgedFactor) -> Table:
+def figures_table(factor: JudgedFactor) -> Table:
+    """Its figures on each segment, side by side."""
     table = empty_table("", *(f">{segment}" for segment in JUDGED_SEGMENTS))
     segments = (factor.discovery, factor.validation, factor.holdout)
 
@@ -106,7 +107,8 @@ def _luck(factor: JudgedFactor) -> str:
     )
 
 
-def _gates(gates: Sequence[Gate]) -> Table:
+def gates_table(gates: Sequence[Gate]) -> Table:
+    """Every question that was asked, and whether it was passed."""
     table = empty_table("", "gate", ">value", ">needs", "for")
     for gate in gates:
         value, threshold = real(gate.value), real(gate.threshold)

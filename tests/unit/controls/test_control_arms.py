@@ -10,13 +10,13 @@ from scipy.stats import binomtest
 
 from alphamill.controls.calibration import calibrate, uniformity, upper_bound
 from alphamill.controls.direct import Alone, judge_alone, judge_panel
-from alphamill.controls.formulas import random_formulas
 from alphamill.controls.luck import arm_of_run, luck_funnel, mine_luck
 from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.controls.planted import DECOYS, Fate, Found, Outcome, Search, mine_market
 from alphamill.evaluation import GateThresholds, Grade, forward_returns
 from alphamill.factors import check
 from alphamill.report.terminal.control_arms import calibration_table
+from alphamill.search.formulas import random_formulas
 from alphamill.settings import FeeSettings, SegmentSettings
 from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market

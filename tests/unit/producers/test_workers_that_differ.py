@@ -116,12 +116,11 @@ def test_many_differences_are_told_briefly(client, shell):
     assert lines[-1].endswith("more differences: alphamill doctor")
 
 
-def test_digests_are_made_anew_when_redis_has_lost_its_salt(client, shell, monkeypatch):
+def test_digests_are_made_anew_when_redis_has_lost_its_salt(client, shell):
     class Process:
         settings = shell
 
-    monkeypatch.setattr("workers.announce.resources", Process)
-    announcer, presence = Announcer(), Presence(client)
+    announcer, presence = Announcer(Process), Presence(client)
     first = announcer._own(presence)
     assert announcer._own(presence) is first
     client.flushall()

@@ -1,0 +1,152 @@
+"""A run's factors combined to one signal, from bars to published tables."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alphamill.combination import frozen_expression
+from alphamill.controls.markets import ControlMarket
+from alphamill.factors import compute
+from alphamill.jobs import Combination, RunKind
+from alphamill.language import read_given
+from alphamill.ledger import JobState
+from alphamill.report.terminal.combinations import combination_view, combinations_board
+from alphamill.runs.panels import load_panel
+from alphamill.settings import SegmentSettings
+from alphamill.sim.market import PlantedFactor
+from alphamill.testing import work_market
+from alphamill.testing.mill import WorkedRun
+from tests.rendering import shown
+
+DAY_MS = 86_400_000
+TRUE = "-ts_zscore(close, 24)"
+OTHERS = ("rank(volume / ts_mean(volume, 20))", "-ts_rank(returns, 12)")
+MARKET = ControlMarket(seed=3, n_symbols=10, n_bars=1500, planted=(PlantedFactor(TRUE, 0.06),))
+ASKED = Combination(
+    methods=("equal", "ic", "ridge"), refit_ms=10 * DAY_MS, train_ms=10 * DAY_MS, draws=5, pool=12
+)
+
+
+@pytest.fixture(scope="module")
+def mined(tmp_path_factory):
+    return work_market(tmp_path_factory.mktemp("combined"), MARKET)
+
+
+def combine(mined, expressions=(TRUE, *OTHERS), asked=ASKED, **fields):
+    spec = replace(
+        mined.spec,
+        kind=RunKind.COMBINE,
+        expressions=expressions,
+        combination=asked,
+        segments=SegmentSettings(horizon_bars=4),
+        **fields,
+    )
+    return WorkedRun(mined.mill, spec, mined.mill.work(spec))
+
+
+@pytest.fixture(scope="module")
+def combined(mined):
+    return combine(mined)
+
+
+def test_every_method_is_judged_and_held_to_random_formulas(combined):
+    assert [job.stage for job in combined.jobs if job.state is not JobState.DONE] == []
+    rows = combined.published.combined
+    assert sorted(row.method for row in rows) == ["equal", "ic", "ridge"]
+    assert [row.judged.rank for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert row.n_factors == 3
+        assert row.random_draws == 5
+        assert row.excess_rank_ic == pytest.approx(row.combined_rank_ic - row.random_rank_ic)
+        assert row.judged.n_trials == 3
+        assert row.judged.holdout.rank_ic_mean is not None
+        assert row.judged.look_ahead_ok
+        assert {gate.name for gate in row.judged.gates} >= {"look_ahead", "holdout_t"}
+
+
+def test_its_weights_are_published_from_refit_to_refit(combined):
+    weights = combined.published.weights
+    equal = [one for one in weights if one.method == "equal"]
+    assert len(equal) == 3 * combined.published.combined[0].refits
+    assert {round(one.weight, 12) for one in equal} == {round(1 / 3, 12)}
+    starts = sorted({one.from_ms for one in equal})
+    assert all(start % ASKED.refit_ms < 3_600_000 * 2 for start in starts)
+
+
+def test_the_newest_refit_is_a_formula_that_says_the_same(combined):
+    """From its bars on, as far as the formula's longest look-back reaches."""
+    published = combined.published
+    panel = published_panel(combined)
+    for row in published.combined:
+        newest = [one for one in published.weights if one.method == row.method][-3:]
+        text = frozen_expression(
+            np.array([one.weight for one in newest]), [one.expression for one in newest], [1, 1, 1]
+        )
+        assert row.judged.expression == text
+        factor = read_given(text)
+        values = compute(factor, panel)[-24:]
+        assert np.isfinite(values).mean() > 0.8
+
+
+def published_panel(worked):
+    [interval] = worked.spec.intervals
+    return load_panel(worked.lake, worked.spec.run_id, interval, "whole").panel
+
+
+def test_trials_of_the_search_are_charged(mined):
+    charged = combine(mined, asked=replace(ASKED, draws=0, searches=(mined.spec.run_id,)))
+    counted = sum(trial.counted for trial in mined.published.trials)
+    assert counted > 0
+    for row in charged.published.combined:
+        assert row.judged.n_trials == counted + 3
+        assert row.excess_rank_ic is None
+        assert row.why_no_control == "no control arm was asked for"
+        assert row.judged.holdout_looks_before >= len(mined.published.factors)
+
+
+def test_the_same_asked_twice_gives_the_same(mined, combined):
+    before = combined.table("combinations")
+    again = combine(mined).table("combinations")
+    for row in (*before, *again):
+        del row["holdout_looks"]  # by all runs, up to now
+    assert again == before
+
+
+@pytest.mark.parametrize(
+    ("expressions", "asked", "why"),
+    [
+        (("rank(rsi_14)", TRUE), ASKED, "the run's panel has no field 'rsi_14'"),
+        ((TRUE, *OTHERS), replace(ASKED, refit_ms=900 * DAY_MS), "longer than the data"),
+        ((TRUE, *OTHERS), replace(ASKED, train_ms=50 * DAY_MS), "comes after discovery"),
+        ((TRUE, *OTHERS), replace(ASKED, pool=2), "a pool of at least as many formulas"),
+    ],
+)
+def test_what_cannot_be_combined_says_why(mined, expressions, asked, why):
+    worked = combine(mined, expressions, asked)
+    lost = [job for job in worked.jobs if job.state is not JobState.DONE]
+    assert [job.stage for job in lost] == ["combine", "publish"]
+    assert why in lost[0].error
+    assert why in lost[1].error
+    assert worked.record.state.value == "failed"
+
+
+def test_older_runs_keep_their_ids(mined):
+    assert "combination" not in mined.spec.to_message()
+    spec = replace(mined.spec, combination=ASKED)
+    assert type(spec).from_message(json.loads(json.dumps(spec.to_message()))) == spec
+
+
+def test_what_is_shown(combined):
+    text = shown(combinations_board(combined.published), 80)
+    best = combined.published.combined[0]
+    assert text.startswith(f"{best.method} is {best.judged.verdict}: RankIC ")
+    assert "over 3 random formulas under the same method" in " ".join(text.split())
+    assert "every method and setting counts as a trial" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    whole = shown(combination_view(combined.published, best.judged), 80)
+    assert "look_ahead" in whole
+    assert "to follow or export:" in whole
+    for one in combined.spec.expressions:
+        assert "".join(one.split()) in "".join(whole.split())
