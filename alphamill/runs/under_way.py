@@ -23,7 +23,7 @@ _UNREACHABLE_S = 60.0  # a Redis server that restarts is back by then
 _LOOK_EVERY_S = 0.4
 STAGES = (  # in the order of a run's plan
     *("fetch", "bars", "reverify", "recheck", "features", "funding", "wide", "panel"),
-    *("propose.quick_scan", "evaluate", "propose.detailed_analysis", "score"),
+    *("propose.quick_scan", "evaluate", "propose.detailed_analysis", "score", "combine"),
     *("validate", "rank", "veto", "verify", "publish"),
 )
 _PLACES = {stage: place for place, stage in enumerate(STAGES)}

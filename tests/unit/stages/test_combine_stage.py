@@ -1,23 +1,29 @@
-"""A run's factors combined to one signal, from bars to published tables."""
+"""A run's factors combined to one signal: what is asked for, and from bars to published tables."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from alphamill.combination import frozen_expression
 from alphamill.controls.markets import ControlMarket
 from alphamill.factors import compute
 from alphamill.jobs import Combination, RunKind
+from alphamill.lake import run_key
 from alphamill.language import read_given
 from alphamill.ledger import JobState
+from alphamill.live.choose import followed_from
+from alphamill.live.export import from_run, pandas_text
 from alphamill.report.terminal.combinations import combination_view, combinations_board
+from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import load_panel
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market
 from alphamill.testing.mill import WorkedRun
+from producers.cli import main
 from tests.rendering import shown
 
 DAY_MS = 86_400_000
@@ -150,3 +156,77 @@ def test_what_is_shown(combined):
     assert "to follow or export:" in whole
     for one in combined.spec.expressions:
         assert "".join(one.split()) in "".join(whole.split())
+
+
+@pytest.fixture
+def asked(mined, monkeypatch):
+    """Runs the command over the lake of the mining run; the specs that it would have submitted."""
+    monkeypatch.setenv("ALPHAMILL_LAKE", mined.lake.uri)
+    submitted = []
+    monkeypatch.setattr("producers.submit.submit", lambda spec, *_: submitted.append(spec))
+
+    def ask(*words):
+        done = CliRunner().invoke(main, ["combine", *words])
+        return done, submitted
+
+    return ask
+
+
+def test_the_command_asks_for_what_the_run_was_judged_by(asked, mined):
+    run = mined.published
+    text = "ic,ridge(penalty=1,turnover_bps=5),ic"
+    done, [spec] = asked(
+        "1", "2", "--expr", TRUE, "--method", text, "--refit", "5d", "--train", "1w"
+    )
+    assert done.exit_code == 0, done.output
+    first, second = run.factor("1"), run.factor("2")
+    assert spec.expressions == (first.traded, second.traded, read_given(TRUE).text)
+    assert spec.combination == Combination(
+        ("ic", "ridge(penalty=1, turnover_bps=5)"), 5 * DAY_MS, 7 * DAY_MS, searches=(run.id,)
+    )
+    for name in ("symbols", "start_ms", "end_ms", "segments", "gates", "fees", "portfolio"):
+        assert getattr(spec, name) == getattr(mined.spec, name)
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "code"),
+    [
+        (["1"], "has 1 factor to combine, and it takes two: name finalists", 1),
+        (["1", "77"], "'77' fits 0 factors", 1),
+        (["1", "2", "--expr", "rank(clos)"], "did you mean close?", 2),
+        (["1", "2", "--refit", "soon"], "write 12h, 30d or 4w", 2),
+        (["1", "2", "--refit", "900d"], "longer than the data", 2),
+        (["1", "2", "--refit", "5d", "--train", "40d"], "comes after discovery", 2),
+        (["1", "2", "--train", "5d", "--method", "vote"], "one of equal, ic", 2),
+        (["1", "2", "--expr", TRUE, "--train", "5d", "--pool", "2"], "--pool 2 is smaller", 2),
+    ],
+)
+def test_what_cannot_be_asked_for(asked, words, why, code):
+    done, submitted = asked(*words)
+    assert done.exit_code == code, done.output
+    assert why in " ".join(done.output.split())
+    assert not submitted
+
+
+def test_of_the_library_what_was_judged_on_other_bars_is_left_out(asked, mined):
+    run = mined.published
+    [interval] = mined.spec.intervals
+    other = replace(mined.spec, symbols=mined.spec.symbols[:4])
+    same = replace(mined.spec, salt="again")
+    for spec, number in ((other, "1"), (same, "2")):
+        summary = {"run": spec.run_id, "spec": spec.to_message(), "missing": []}
+        mined.lake.write_bytes(run_key(spec.run_id, "run.json"), json.dumps(summary).encode())
+        look_up(mined.lake, spec, interval, Moment.END)
+        assert admit(mined.lake, spec, interval, [run.factor(number)])
+    done, [spec] = asked("3", "--run", run.id, "--library", "--refit", "5d", "--train", "5d")
+    assert "1 factor of the library are left out" in done.output
+    assert spec.expressions == (run.factor("3").traded, run.factor("2").traded)
+    assert spec.combination.searches == (run.id, same.run_id)
+
+
+def test_the_newest_weights_are_followed_and_exported(combined):
+    [best, *_] = combined.published.factors
+    [followed] = followed_from(combined.published, [best])
+    assert followed.expression == read_given(best.expression).text
+    assert followed.promised_ic == best.holdout.rank_ic_mean
+    assert "def " in pandas_text(from_run(combined.published, "1"))
