@@ -289,7 +289,7 @@ _ADDED = {"portfolio": {"band": 0.0, "hold_bars": 0}}
 class RunSpec(Message):
     """All that determines a run's result. Its hash is the run's id."""
 
-    kind: RunKind
+    kind: RunKind  # what is done
     lake: str  # where it writes: a folder or s3://bucket/prefix
     market: Market  # spot, um or cm
     symbols: tuple[str, ...]  # as the exchange spells them
