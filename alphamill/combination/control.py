@@ -9,9 +9,12 @@ a tile of bars, and ranked.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +26,13 @@ from alphamill.combination.schedule import Schedule
 from alphamill.combination.statistics import Associations, Products, associations, products
 from alphamill.combination.walk import on_grid, reads_ic, require_fit
 from alphamill.combination.weights import refit_weights
-from alphamill.evaluation.correlation import mean_ic, rank_ic
+from alphamill.evaluation.correlation import MIN_SYMBOLS, mean_ic, rank_ic
 from alphamill.evaluation.ranks import rank_rows
 from alphamill.frames import FloatArray
 
-_VALUES_AT_ONCE = 6_000_000  # of a tile of picks x bars x symbols, or formulas x bars x symbols
+_VALUES_AT_ONCE = 1_000_000  # of a tile of picks x bars x symbols, or formulas x bars x symbols
+
+_Measured = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def control_pool(
     *,
     min_coverage: float = 0.8,
     path: str | Path | None = None,
+    threads: int = 1,
 ) -> ControlPool:
     """The first `count` formulas that can be measured.
 
@@ -62,7 +68,7 @@ def control_pool(
     far as needed. A formula counts if, over the bars of `discovery` that have a label, it has a
     value for min_coverage of them, and a RankIC; its direction is that RankIC's sign there, as a
     run's trials have theirs. labels: as `walk_forward`. path: a file for the ranks, of count x bars
-    x symbols bytes; default: memory.
+    x symbols bytes; default: memory. threads: that rank; so many formulas are taken ahead.
     Raises ValueError, with cause and cure, where there are not so many, and for a combiner that is
     no weighted sum.
     """
@@ -76,19 +82,27 @@ def control_pool(
     ranks = FactorRanks(count, n_bars, n_symbols, path)
     require_fit(ranks, labels, schedule, horizon_bars)
     label_ranks = rank_rows(labels)
-    ic = np.empty((count, len(labels)))
+    ic = np.empty((count, n_bars))
     sought = found = 0
-    for own in values:
-        if found == count:
-            break
-        sought += 1
-        series = _measured(own, labels, label_ranks, discovery, min_coverage)
-        if series is None:
-            continue
-        direction = -1 if mean_ic(series[discovery]) < 0 else 1
-        ranks.put(found, own, direction)
-        ic[found] = direction * series
-        found += 1
+    with ThreadPoolExecutor(threads) as workers:
+        offered = iter(values)
+        waiting: deque[Future[_Measured | None]] = deque()
+        while found < count:
+            for own in islice(offered, threads - len(waiting)):
+                waiting.append(
+                    workers.submit(_measured, own, labels, label_ranks, discovery, min_coverage)
+                )
+            if not waiting:
+                break
+            sought += 1
+            measured = waiting.popleft().result()
+            if measured is None:
+                continue
+            average, series = measured
+            direction = -1 if mean_ic(series[discovery]) < 0 else 1
+            ranks.put_ranked(found, average, direction)
+            ic[found] = direction * series
+            found += 1
     if found < count:
         raise ValueError(
             f"of {sought} random formulas {found} can be measured on these bars, and the control "
@@ -118,14 +132,15 @@ def _measured(
     label_ranks: FloatArray,
     discovery: slice,
     min_coverage: float,
-) -> FloatArray | None:
-    """The formula's RankIC at each bar; None if it cannot be measured on discovery."""
+) -> _Measured | None:
+    """The formula's ranks and RankIC at each bar; None if it cannot be measured on discovery."""
     labelled = np.isfinite(labels[discovery])
     valued = np.isfinite(values[discovery])
     if (valued & labelled).sum() < min_coverage * max(labelled.sum(), 1):
         return None
-    series = rank_ic(rank_rows(values), label_ranks)
-    return series if np.isfinite(series[discovery]).any() else None
+    average = rank_rows(values)
+    series = rank_ic(average, label_ranks)
+    return (average, series) if np.isfinite(series[discovery]).any() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +200,10 @@ def control_draws(
             first, last = max(span.start, start), min(span.stop, stop)
             if first >= last:
                 continue
-            weights = _weights(pool, refit, picks)
-            for at in range(first, last, tile):
-                rows = slice(at, min(at + tile, last))
-                signals = _signals(pool.ranks, rows, weights)
-                parts = np.array_split(signals, threads)
-                ranked = workers.map(_rank_ics, parts, [label_ranks[rows]] * len(parts))
-                ic[:, rows.start - start : rows.stop - start] = np.concatenate(list(ranked))
+            tiles = [slice(at, min(at + tile, last)) for at in range(first, last, tile)]
+            made = partial(_tile, pool, _weights(pool, refit, picks), label_ranks)
+            for rows, own in zip(tiles, workers.map(made, tiles), strict=True):
+                ic[:, rows.start - start : rows.stop - start] = own
     by_combiner = np.split(ic, len(pool.combiners))
     return [
         ControlDraws(combiner, picks, own)
@@ -216,27 +228,49 @@ def _weights(pool: ControlPool, refit: int, picks: NDArray[np.int64]) -> FloatAr
     return whole.reshape(-1, whole.shape[-1])
 
 
-def _signals(ranks: FactorRanks, rows: slice, weights: FloatArray) -> FloatArray:
-    """(signals, bars, symbols); NaN where no formula with a weight has a value."""
-    values = ranks.read(rows)
+def _tile(
+    pool: ControlPool, weights: FloatArray, label_ranks: FloatArray, rows: slice
+) -> FloatArray:
+    """RankIC of every signal over some bars: (signals, bars)."""
+    values = pool.ranks.read(rows)
     shape = (len(weights), *values.shape[1:])
-    signals = on_grid(weights @ values.reshape(len(values), -1))
-    there = ranks.present(rows).reshape(len(values), -1)
-    some = there.any(axis=0)
-    if np.array_equal(some, there.all(axis=0)) and weights.any(axis=1).all():
-        signals[:, ~some] = np.nan
-    else:
-        # Exact: sums of ones, of which a pick has far fewer than 2^24.
-        valued = (weights != 0).astype(np.float32) @ there.astype(np.float32)
-        signals[valued == 0] = np.nan
-    found: FloatArray = signals.reshape(shape)
+    signals = on_grid(weights @ values.reshape(len(values), -1)).reshape(shape)
+    missing = _missing(pool.ranks.present(rows), weights)
+    return _rank_ics(signals, missing, label_ranks[rows])
+
+
+def _missing(there: NDArray[np.bool_], weights: FloatArray) -> NDArray[np.bool_]:
+    """Where no formula with a weight has a value: (signals, bars, symbols), or (1, ...) for all."""
+    some: NDArray[np.bool_] = np.any(there, axis=0)
+    if np.array_equal(some, np.all(there, axis=0)) and np.any(weights, axis=1).all():
+        return ~some[None]
+    # Exact: sums of ones, of which a pick has far fewer than 2^24.
+    flat = there.reshape(len(there), -1).astype(np.float32)
+    missing: NDArray[np.bool_] = (weights != 0).astype(np.float32) @ flat == 0
+    return missing.reshape(len(weights), *there.shape[1:])
+
+
+def _rank_ics(
+    signals: FloatArray, missing: NDArray[np.bool_], label_ranks: FloatArray
+) -> FloatArray:
+    """(signals, bars). Overwrites the signals."""
+    unlabelled = np.isnan(label_ranks)
+    np.copyto(signals, np.nan, where=missing | unlabelled)
+    ranks = rank_rows(signals.reshape(-1, signals.shape[-1])).reshape(signals.shape)
+    # Ranked among the pairs already, if every symbol with a label has a signal: a plain Pearson.
+    n = (~unlabelled).sum(axis=1)
+    middle = ((n + 1) / 2)[:, None]
+    label = np.where(unlabelled, 0.0, label_ranks - middle)
+    np.copyto(ranks, 0.0, where=unlabelled)
+    products = np.einsum("dts,ts->dt", ranks, label)
+    spread = np.einsum("dts,dts->dt", ranks, ranks) - n * middle[:, 0] ** 2
+    size = np.sqrt(np.maximum(spread, 0.0) * (label**2).sum(axis=1))
+    # A rank is a multiple of a half: less than that is a constant row.
+    known = (n >= MIN_SYMBOLS) & (spread > 0.1) & (size > 0)
+    found: FloatArray = np.divide(products, size, out=np.full(products.shape, np.nan), where=known)
+    apart = (missing & ~unlabelled).any(axis=(0, 2))
+    for bar in np.flatnonzero(apart):
+        own = np.ascontiguousarray(signals[:, bar])
+        labels = np.broadcast_to(label_ranks[bar], own.shape)
+        found[:, bar] = rank_ic(rank_rows(own), labels)
     return found
-
-
-def _rank_ics(signals: FloatArray, label_ranks: FloatArray) -> FloatArray:
-    """(signals, bars)."""
-    if not len(signals):
-        return np.empty((0, len(label_ranks)))
-    own = rank_rows(signals.reshape(-1, signals.shape[-1]))
-    labels = np.broadcast_to(label_ranks, signals.shape).reshape(own.shape)
-    return rank_ic(own, labels).reshape(signals.shape[:2])

@@ -63,9 +63,12 @@ class FactorRanks:
         """
         if values.shape != self._codes.shape[1:]:
             raise ValueError(f"values {values.shape} do not fit ranks of {self._codes.shape[1:]}")
+        self.put_ranked(index, Ranked.of(values).average, direction)
+
+    def put_ranked(self, index: int, average: FloatArray, direction: int = 1) -> None:
+        """As `put`, of average ranks 1..n of each bar, NaN where missing."""
         if direction not in (-1, 1):
             raise ValueError(f"direction {direction} must be 1 or -1")
-        average = Ranked.of(values).average
         present = np.isfinite(average)
         counts = present.sum(axis=1)
         codes = direction * (2 * average - (counts + 1)[:, None])

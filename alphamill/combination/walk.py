@@ -121,12 +121,16 @@ def combined_signal(ranks: FactorRanks, weights: FloatArray, schedule: Schedule)
 
 
 def on_grid(values: FloatArray) -> FloatArray:
-    """Rounded to multiples of 1 / GRID, halves up.
+    """The same array, rounded to multiples of 1 / GRID, halves up.
 
     Ranks are fractions, so that many sums of them are equal; without this the order of summation
     would break their ties.
     """
-    return np.floor(values * GRID + 0.5) / GRID
+    values *= GRID
+    values += 0.5
+    np.floor(values, out=values)
+    values /= GRID
+    return values
 
 
 def reads_ic(combiner: Combiner) -> bool:
