@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alphamill.combination.control import icir
 from alphamill.evaluation.gates import finite_or_none
+from alphamill.evaluation.significance import normal_cdf
 from alphamill.frames import FloatArray
 
 _BLOCKS_PER_LABEL = 5  # a block is at least so many labels long
@@ -64,7 +65,8 @@ def excess_over_random(
     The interval resamples blocks of bars, the same for the combination and every draw, so that what
     moves them together cancels; and, with each, the draws. A block is the longer of five labels and
     the square root of the number of bars, so that labels which overlap stay together.
-    Sources: Kuensch (1989) on blocks, Owen (2007) on resampling two things at once.
+    Sources: Kuensch (1989) on blocks, Owen (2007) on resampling two things at once, Hesterberg
+    (2015) on how far out its ends lie where blocks are few.
     Raises ValueError where the bars differ or there is no draw.
     """
     if control.ndim != 2 or not len(control) or control.shape[1:] != ic.shape:
@@ -81,7 +83,7 @@ def excess_over_random(
     low, high = math.nan, math.nan
     if sums.shape[1] >= _FEWEST_BLOCKS:
         found = _resampled(sums, counts, resamples, np.random.default_rng(seed))
-        tail = (1 - confidence) / 2
+        tail = _tail(sums.shape[1], confidence)
         low, high = (float(edge) for edge in np.nanquantile(found, [tail, 1 - tail]))
     known = drawn[np.isfinite(drawn)]
     average = float(known.mean()) if known.size else math.nan
@@ -102,6 +104,17 @@ def excess_over_random(
         bars=n_bars,
         block_bars=block,
     )
+
+
+def _tail(n_blocks: int, confidence: float) -> float:
+    """The share of resamples beyond either end, for so few blocks that percentiles are too narrow.
+
+    Source: Hesterberg (2015), the expanded percentile interval.
+    """
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(n_blocks - 1, (1 + confidence) / 2))
+    return normal_cdf(-math.sqrt(n_blocks / (n_blocks - 1)) * t)
 
 
 def _by_block(series: FloatArray, block: int) -> tuple[FloatArray, FloatArray]:
