@@ -26,12 +26,12 @@ from alphamill.combination import (
     refit_schedule,
     walk_forward_each,
 )
-from alphamill.controls.formulas import random_formulas
 from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.evaluation import forward_returns, information_coefficient
 from alphamill.evaluation.correlation import mean_ic
 from alphamill.factors import compute_many
 from alphamill.frames import FloatArray, Panel
+from alphamill.search.formulas import random_formulas
 
 COMBINERS = [Combiner("equal"), Combiner("ic"), Combiner("icir_shrunk"), Combiner("ridge")]
 FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "vwap", "returns")

@@ -39,7 +39,6 @@ from alphamill.combination import (
     walk_forward_each,
 )
 from alphamill.controls.calibration import upper_bound
-from alphamill.controls.formulas import random_formulas
 from alphamill.controls.markets import ControlMarket, panel_of
 from alphamill.evaluation import (
     GateThresholds,
@@ -52,6 +51,7 @@ from alphamill.evaluation import (
 )
 from alphamill.factors import compute_many
 from alphamill.frames import FloatArray, Panel
+from alphamill.search.formulas import random_formulas
 
 COMBINERS = [Combiner("equal"), Combiner("ic"), Combiner("icir_shrunk"), Combiner("ridge")]
 FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "vwap", "returns")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from alphamill.controls.formulas import random_formulas
 from alphamill.errors import GiveUp
 from alphamill.factors import Factor
 from alphamill.factors.zoo import zoo
@@ -33,6 +32,7 @@ from alphamill.lake import Lake, Series, load_partition
 from alphamill.reproduction.figures import figures, source_of
 from alphamill.reproduction.libraries import library_figures
 from alphamill.reproduction.row import Reproduction, Row
+from alphamill.search.formulas import random_formulas
 from alphamill.universe.resolve import missing_text, resolve, survey
 from alphamill.universe.rule import parse_rule
 from alphamill.universe.snapshots import read_master_list
