@@ -33,7 +33,7 @@ from alphamill.combination import (
     walk_forward_each,
 )
 from alphamill.errors import FactorError, GiveUp
-from alphamill.evaluation import Score, Segment, forward_returns, one_way_bps
+from alphamill.evaluation import Rebalancing, Score, Segment, forward_returns, one_way_bps
 from alphamill.evaluation.correlation import information_coefficient
 from alphamill.evaluation.splits import SegmentBars
 from alphamill.factors import Factor, compute_many
@@ -305,6 +305,7 @@ def _scores(market: _Market, walked: Walked) -> dict[Segment, Score]:
         participation_frac=spec.portfolio.participation_frac,
         log_returns=spec.segments.returns == "log",
         members=market.reader.members(),
+        rebalancing=Rebalancing(spec.portfolio.band, spec.portfolio.hold_bars),
     )
 
 
