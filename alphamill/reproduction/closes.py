@@ -87,7 +87,7 @@ def read_closes(
     """Of every member, the months around those in which it belongs: back_h before, ahead_h after.
 
     ends_ms: when a symbol's last bar closed, where somebody knows; afterwards there is none.
-    Raises Unreadable for a damaged file.
+    A damaged file counts as none, and its month as never asked for.
     """
     wanted = _months(lists, back_h, ahead_h)
     first = min(month for _, month in wanted).start_ms

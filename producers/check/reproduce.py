@@ -24,11 +24,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What can be reproduced. what: in a line. needs: which data."""
+    """What can be reproduced. what: in a line. needs: which data. cloned: a study's repository."""
 
     what: str
     needs: str
     run: Callable[[Asked], Reproduction]
+    cloned: bool = False
 
 
 def _statistics(asked: Asked) -> Reproduction:  # noqa: ARG001  it needs no data
@@ -73,11 +74,13 @@ NAMES: Mapping[str, Published] = {
         "crypto-alpha-across-horizons: yearly IC by cadence, three books, and what its dead change",
         "1h bars of 151 symbols in the lake and a clone of the study (--source)",
         _horizons,
+        cloned=True,
     ),
     "momentum-2026": Published(
         "crypto-momentum-backtest: two strategies over 25 coins, and its unstated clip",
         "a clone of the study (--source)",
         _momentum,
+        cloned=True,
     ),
     "factorminer-random": Published(
         "FactorMiner's random formulas, 64 coins at 10 minutes: a band, its coins are undisclosed",
@@ -127,6 +130,8 @@ def reproduce(
     if name is None:
         _list(as_json)
         return
+    if source and not NAMES[name].cloned:
+        raise click.UsageError(f"--source: {name} reads no study's repository; leave it out")
     asked = Asked(lake or options.settings().lake_uri, source)
     if list_symbols:
         _list_symbols(name, asked)

@@ -59,3 +59,26 @@ def test_without_a_clone_one_line_says_how_to_get_it():
     assert told.stderr.count("\n") == 1
     assert "git clone https://github.com/prams2104/crypto-momentum-backtest" in told.stderr
     assert "alphamill reproduce momentum-2026 --source crypto-momentum-backtest" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("statistics", "--source", "x"), "statistics reads no study's repository"),
+        (("momentum-2026", "--symbols"), "momentum-2026 reads no symbols of the lake"),
+        (("horizon",), "'horizon' is not one of 'horizons', 'momentum-2026'"),
+    ],
+)
+def test_what_a_name_does_not_read_is_refused(words, said):
+    told = run(*words)
+    assert told.exit_code == 2
+    assert said in told.stderr
+
+
+def test_symbols_of_bands_need_the_lakes_daily_bars_and_say_so(tmp_path):
+    told = run("alpha101", "--symbols", "--lake", str(tmp_path))
+    assert told.exit_code == 1
+    assert told.stderr.startswith(
+        "the lake has no list of all symbols, dead ones too; alphamill fe"
+    )
+    assert told.stderr.count("\n") == 1

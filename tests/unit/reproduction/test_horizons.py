@@ -1,6 +1,7 @@
 """crypto-alpha-across-horizons: its yearly IC from recordings, and what a lake lacks for it."""
 
 import shlex
+import shutil
 from datetime import date
 
 import click
@@ -238,6 +239,19 @@ def test_what_the_lake_was_never_told_of_is_lacking_and_what_nobody_has_is_not(s
     assert set(lacked) == {"DUSDT"}
     assert lacked["DUSDT"].end_ms == Month(2023, 8).start_ms + 24 * HOUR_MS
     assert not lacking(read_closes(small, lists, 24, 24, {"DUSDT": DIED.end_ms}), wanted)
+
+
+def test_what_a_damaged_file_held_is_lacking(small, tmp_path):
+    copied = tmp_path / "lake"
+    shutil.copytree(small.uri, copied)
+    (damaged,) = copied.glob("klines/**/interval=1h/symbol=AUSDT/*2023-07*")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    lists = {Month(2023, month): NAMES[:3] for month in (6, 7)}
+    wanted = needed(lists, TimeRange(Month(2023, 6).start_ms, Month(2023, 8).start_ms), 24, 24)
+    assert lacking(read_closes(small, lists, 24, 24), wanted) == {}
+    lacked = lacking(read_closes(Lake(str(copied)), lists, 24, 24), wanted)
+    assert set(lacked) == {"AUSDT"}
+    assert Month.of_ms(lacked["AUSDT"].start_ms) == Month(2023, 7)
 
 
 def test_a_return_needs_both_ends_and_nothing_is_filled():

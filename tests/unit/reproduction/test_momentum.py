@@ -43,6 +43,18 @@ def test_without_the_clip_that_the_table_does_not_state_t_is_another(found):
     assert "moves t by 0.90" in plain.note
 
 
+def test_with_the_last_days_of_2022_and_2024_ten_of_the_figures_are_others(clone, monkeypatch):
+    """Days are stamped 16:00: a period that ends at 00:00 of the day it names has not that day."""
+    whole = {
+        name: (first, last if last.startswith("2026") else f"{last}T23:59")
+        for name, (first, last) in momentum._PERIODS.items()
+    }
+    monkeypatch.setattr(momentum, "_PERIODS", whole)
+    rows = {row.what: row for row in momentum.reproduce(clone).rows}
+    assert sum(row.state is State.DIFFERS for row in rows.values()) == 10
+    assert rows["reversal 2023-24, t of alpha"].ours == pytest.approx(1.35, abs=5e-3)
+
+
 def test_a_clip_that_nothing_reaches_changes_nothing_and_a_narrower_one_does(clone):
     daily = momentum.Daily.read(clone)
     values = compute(read_given("-returns"), daily.panel)
