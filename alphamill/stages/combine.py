@@ -156,6 +156,7 @@ def _against_random(
         return {}
     spec, horizon_bars = market.spec, market.spec.segments.horizon_bars
     bars = market.after_discovery
+    threads = min(2, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         pool = control_pool(
             _random_values(market, asked),
@@ -167,8 +168,8 @@ def _against_random(
             market.segments[Segment.DISCOVERY].rows,
             min_coverage=spec.gates.coverage,
             path=Path(folder) / "ranks",
+            threads=threads,
         )
-        threads = min(2, os.cpu_count() or 1)
         drawn = control_draws(pool, n_factors, asked.draws, asked.seed, bars, threads)
         return {one.combiner.text: _excess(market, walked, one, asked.seed) for one in drawn}
 
