@@ -111,6 +111,17 @@ def test_no_more_formulas_are_computed_than_the_pool_holds(pool):
     assert len(list(left)) >= N_POOL - 6
 
 
+def test_threads_make_the_same_pool(pool):
+    values, labels, _ = pool
+    offered = [np.full(labels.shape, np.nan), *values]
+    one, many = (
+        control_pool(offered, 6, labels, COMBINERS, SCHEDULE, HORIZON, DISCOVERY, threads=threads)
+        for threads in (1, 3)
+    )
+    assert np.array_equal(one.ic, many.ic, equal_nan=True)
+    assert np.array_equal(one.ranks.read(slice(None)), many.ranks.read(slice(None)))
+
+
 def test_too_few_formulas_say_so(pool):
     values, labels, made = pool
     with pytest.raises(ValueError, match="of 3 random formulas 3 can be measured on these bars"):
