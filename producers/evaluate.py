@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from alphamill.evaluation.by_group import Grouping
 from alphamill.factors import FactorError, zoo, zoo_names
 from alphamill.frames import Wide
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options, submit
+from producers.read.by_group import by_option
 from producers.submit.groups import groups_option, read_groups
 from producers.submit.measures import Measured, measure_options
 from producers.submit.universe import Universe, members, rule_option
@@ -40,6 +42,7 @@ class _Negatable(click.Command):
     help="Score the published factors of this collection.",
 )
 @measure_options
+@by_option
 @with_option
 @groups_option
 @options.symbols_option
@@ -51,6 +54,7 @@ def evaluate(
     expressions: tuple[str, ...],
     zoo_name: str | None,
     measured: Measured,
+    by: Grouping | None,
     wide: tuple[Wide, ...],
     groups_file: Path | None,
     symbols: tuple[str, ...] | None,
@@ -59,6 +63,9 @@ def evaluate(
     how: options.Submission,
 ) -> None:
     """Score expressions over the whole range: in-sample figures, no verdict.
+
+    With --wait and --by each expression's RankIC is shown by hour of the decision, phase, weekday,
+    year, regime or coin too; later `alphamill factors RUN FACTOR --by` does.
 
     With several horizons (--horizon 1,4,24) an expression has a row at each, and each counts as
     trials: the best of several is luck's best too.
@@ -74,6 +81,11 @@ def evaluate(
       alphamill evaluate --zoo alpha101 --symbols BTCUSDT,ETHUSDT,BNBUSDT --interval 1d \\
         --start 2022-01-01 --wait
     """
+    if by is not None and not how.wait:
+        raise click.UsageError(
+            "--by is shown when the run has ended: add --wait, or ask later with "
+            "alphamill factors RUN FACTOR --by"
+        )
     settings = measured.over(options.settings())
     expressions = tuple(text.removeprefix(" ") for text in expressions)
     known = zoo(zoo_name) if zoo_name else ()
@@ -112,7 +124,7 @@ def evaluate(
         universe=chosen.universe,
     )
     submit.check_segments(spec)
-    submit.submit(spec, settings, how, chosen.to_dict())
+    submit.submit(spec, settings, how, chosen.to_dict(), by)
 
 
 def _check(text: str, groups: Collection[str] | None = None) -> None:

@@ -8,6 +8,7 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from alphamill.evaluation.by_group import Grouping
 from alphamill.jobs import RunKind
 from alphamill.report.caveats import unmeasured_lines
 from alphamill.report.terminal.combinations import combination_view, combinations_board
@@ -19,6 +20,7 @@ from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
 from alphamill.runs.schemas import GIVEN_TRIALS, VERDICTS
 from producers import options
+from producers.read.by_group import by_option, show_by
 from producers.read.named import run_and_factor, run_option
 
 _SETTINGS = ("segments", "portfolio", "fees", "gates", "search")  # what verdicts were given by
@@ -31,14 +33,16 @@ _CALL = (
 @click.command()
 @click.argument("words", nargs=-1, metavar="[RUN] [FACTOR]")
 @run_option
+@by_option
 @options.json_option
 @options.exits
-def factors(words: tuple[str, ...], run: str | None, as_json: bool) -> None:
+def factors(words: tuple[str, ...], run: str | None, by: Grouping | None, as_json: bool) -> None:
     """Show what a mining run found: figures, verdicts and reasons; or all there is of one FACTOR.
 
     RUN is an id or its unique beginning; default: the newest with results. FACTOR is its number on
     the board, or its hash or the beginning of that: every gate, the figures on all segments, the
-    folds of discovery, what it cost. Of an `evaluate` run the given expressions are shown. --json
+    folds of discovery, what it cost; with --by its RankIC by hour of the decision, phase, weekday,
+    year, regime or coin instead. Of an `evaluate` run the given expressions are shown. --json
     has every column, the settings, and in `unmeasured` why an interval has no figure.
 
     \b
@@ -46,10 +50,16 @@ def factors(words: tuple[str, ...], run: str | None, as_json: bool) -> None:
       alphamill factors
       alphamill factors mine-1f2e 1
       alphamill factors 9c41d2
+      alphamill factors mine-1f2e 1 --by hour
     """
     run, factor = run_and_factor(words, run)
     kinds = (RunKind.MINE, RunKind.EVALUATE, RunKind.COMBINE)
     found = finished_run(options.settings(), run, kinds)
+    if by is not None:
+        if factor is None:
+            raise click.UsageError("--by takes one FACTOR apart: name it by its number or hash")
+        show_by(found, factor, by, as_json)
+        return
     if as_json:
         options.print_json(_as_json(found, factor))
         return

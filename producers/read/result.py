@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from alphamill.errors import AlphamillError
+from alphamill.evaluation.by_group import Grouping
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake
 from alphamill.ledger import RunRecord, RunState
@@ -14,12 +15,13 @@ from alphamill.report.terminal.combinations import combinations_board
 from alphamill.report.terminal.leaderboard import run_board
 from alphamill.report.values import plain
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
+from producers.read.by_group import boards_by
 
 _FACTORS = 5  # of a mining run; of given expressions all are shown, they were asked for
 
 
-def show_result(run: RunRecord) -> None:
-    """Print the verdicts and the best factors, or the figures of given expressions.
+def show_result(run: RunRecord, by: Grouping | None = None) -> None:
+    """Print the verdicts and the best factors, or the figures of given expressions, by group too.
 
     Nothing for a run that is not done, or that found data and no factors. A lake that cannot be
     read from here is said, since the run itself is done all the same.
@@ -34,6 +36,10 @@ def show_result(run: RunRecord) -> None:
             if found.offline:
                 console.print(Text(OFFLINE_NOTICE, style="yellow"))
             console.print(board)
+            if by is not None:
+                for one in boards_by(found, by):
+                    console.print()
+                    console.print(one)
         except AlphamillError as error:
             click.echo(f"its figures cannot be shown here: {plain(error)}", err=True)
             return

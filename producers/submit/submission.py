@@ -12,6 +12,7 @@ import click
 import redis
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation.by_group import Grouping
 from alphamill.frames import Interval
 from alphamill.grid import floor_ms
 from alphamill.jobs import RunKind, RunSpec
@@ -23,11 +24,13 @@ from alphamill.redis_store import connect
 from alphamill.report.values import plain
 from alphamill.runs.failures import group_failures
 from alphamill.runs.fetch_rate import FetchRate
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.segments import NO_GRID, too_short
 from alphamill.runs.under_way import account_of, failing_jobs
 from alphamill.runs.unfunded import shortfall_of
 from alphamill.settings import Settings
 from producers.options import EXIT_FAILED, BarRange, Submission, print_json
+from producers.read.by_group import apart
 from producers.read.differing import computed_lines, differing_lines, refused_key_lines
 from producers.read.result import show_result
 from producers.read.watch import wait_for_run
@@ -79,12 +82,16 @@ def check_segments(spec: RunSpec) -> None:
 
 
 def submit(
-    spec: RunSpec, settings: Settings, how: Submission, told: Mapping[str, Any] | None = None
+    spec: RunSpec,
+    settings: Settings,
+    how: Submission,
+    told: Mapping[str, Any] | None = None,
+    by: Grouping | None = None,
 ) -> None:
     """Write and publish the run; its id is the last line, or `run_id` of one JSON object.
 
     Whoever waits is told the id first, since Ctrl-C and `cancel` need it, and at the end what was
-    found. told: what else the object says.
+    found. told: what else the object says. by: how what was found is taken apart as well.
     """
     if how.again:
         spec = replace(spec, salt=uuid.uuid4().hex)
@@ -105,13 +112,22 @@ def submit(
         run = watched(ledger, run.id, FetchRate(client, settings), client, quiet=how.as_json)
         _tell(_about_jobs(client, settings, run, ledger))
         if not how.as_json:
-            show_result(run)
+            show_result(run, by)
     if how.as_json:
-        print_json({"run_id": run.id, "state": run.state, "joined": known, **(told or {})})
+        _print_said(spec, run, {"joined": known, **(told or {})}, by)
     else:
         click.echo(run.id)
     if how.wait and not run.whole:
         raise SystemExit(EXIT_FAILED)
+
+
+def _print_said(
+    spec: RunSpec, run: RunRecord, told: Mapping[str, Any], by: Grouping | None
+) -> None:
+    said = {"run_id": run.id, "state": run.state, **told}
+    if by is not None and run.state is RunState.DONE:
+        said["by"] = apart(PublishedRun.open(Lake(spec.lake), run.id), by)
+    print_json(said)
 
 
 def brought(spec: RunSpec, settings: Settings, how: Submission) -> None:

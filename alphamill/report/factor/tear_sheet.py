@@ -56,6 +56,15 @@ class Subject:
         """As it is traded, to be pasted back."""
         return as_traded(self.expression, self.direction)
 
+    def factor_of(self, run: PublishedRun) -> Factor:
+        """As the run read it. Raises FactorError where this version reads it no more."""
+        read = read_given if run.kind is RunKind.EVALUATE else read_expression
+        return read(self.expression)
+
+    def spec_of(self, run: PublishedRun) -> RunSpec:
+        """What the run asked for, at the horizon that it is measured at."""
+        return run.spec.at_horizon(self.horizon_bars or run.spec.horizons[0])
+
     @property
     def half_life_bars(self) -> float | None:
         """Of record, on the bars that chose its direction."""
@@ -253,13 +262,11 @@ class Sheets:
 
     def _factor(self, subject: Subject) -> Factor:
         if subject.hash not in self._factors:
-            given = self._run.kind is RunKind.EVALUATE
-            read = read_given if given else read_expression
-            self._factors[subject.hash] = read(subject.expression)
+            self._factors[subject.hash] = subject.factor_of(self._run)
         return self._factors[subject.hash]
 
     def _spec(self, subject: Subject) -> RunSpec:
-        return self._run.spec.at_horizon(subject.horizon_bars or self._run.spec.horizons[0])
+        return subject.spec_of(self._run)
 
     def _drawn(self, subject: Subject, manifest: PanelManifest) -> TearSheet:
         spec = self._spec(subject)
@@ -327,15 +334,17 @@ class Sheets:
     def _reader(self, interval: Interval, segment: Segment) -> SegmentReader:
         key = (interval, segment)
         if key not in self._readers:
-            spec = self._run.spec
-            groups = dict(spec.groups)
-            if spec.kind is RunKind.EVALUATE:  # as `score` reads them
-                one_group = dict.fromkeys(spec.symbols, "all")
-                groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **groups}
-            self._readers[key] = SegmentReader(
-                self._run.lake, self._run.id, interval, segment, groups
-            )
+            self._readers[key] = segment_reader(self._run, interval, segment)
         return self._readers[key]
+
+
+def segment_reader(run: PublishedRun, interval: Interval, segment: Segment) -> SegmentReader:
+    """Of a segment of the run, with the groups that its factors were computed with."""
+    groups = dict(run.spec.groups)
+    if run.spec.kind is RunKind.EVALUATE:  # as `score` reads them
+        one_group = dict.fromkeys(run.spec.symbols, "all")
+        groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **groups}
+    return SegmentReader(run.lake, run.id, interval, segment, groups)
 
 
 def missing_bars(panel: Panel, scored: slice) -> dict[str, int]:

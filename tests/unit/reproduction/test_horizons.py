@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from alphamill.errors import GiveUp
+from alphamill.evaluation.by_group import bar_groups, by_group
 from alphamill.frames import Interval, Market, Month, TimeRange
 from alphamill.lake import Lake, MonthFacts, write_klines
 from alphamill.market.exchange import SymbolInfo
@@ -275,3 +276,23 @@ def test_another_list_than_the_studys_is_refused(tmp_path):
     (tmp_path / "data" / "universe" / "monthly_universe.csv").write_text("effective_month,symbol\n")
     with pytest.raises(GiveUp, match="not the file of commit 4efb5a2"):
         horizons.symbols_of(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("year", "published"),
+    [
+        (2022, {"01:00": -0.144, "00:00": -0.121, "04:00": -0.103, "08:00": -0.067}),
+        (2022, {"12:00": -0.036, "15:00": 0.006, "20:00": -0.110}),
+        (2023, {"01:00": -0.106, "15:00": 0.014}),
+    ],
+)
+def test_the_hour_of_the_decision_is_a_hidden_parameter(closes, clone, year, published):
+    """Of the 4h reversal; read once from the same recording by other means."""
+    first, end = Month(year, 1).start_ms, Month(year, 12).end_ms
+    rows = np.arange(closes.row(first), min(closes.row(end), len(closes.values)))
+    lists = lists_of(clone, Month(year, 1), Month(year, 12))
+    ic = yearly_ic.ic_by_decision(closes, lists, rows, 4, 4)
+    groups = bar_groups("hour", closes.times_ms[rows], HOUR_MS, 4, ())
+    found = {one.group: one for one in by_group(ic, groups, 4)}
+    assert {hour: round(found[hour].mean, 3) for hour in published} == published
+    assert found["01:00"].p_adjusted < 1e-6
