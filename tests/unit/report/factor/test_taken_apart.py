@@ -15,7 +15,6 @@ from alphamill.report.terminal.by_group import groups_board
 from producers.cli import main
 from tests.rendering import shown
 
-
 WHEN = ("--interval", "1h", "--start", "2024-01-01")
 
 
