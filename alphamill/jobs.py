@@ -282,7 +282,10 @@ class RunKind(StrEnum):
 
 
 # Settings that later versions added, at which a run is the same as without them.
-_ADDED = {"portfolio": {"band": 0.0, "hold_bars": 0}}
+_ADDED: Mapping[str, Mapping[str, Any]] = {
+    "portfolio": {"band": 0.0, "hold_bars": 0},
+    "search": {"slower_variants": 0, "finalists_break_even_bps": None},
+}
 
 
 @dataclass(frozen=True, slots=True)

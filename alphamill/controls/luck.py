@@ -120,7 +120,13 @@ def _searched(
         raise GiveUp(f"{spec.run_id} has no trials at {interval.value} to compare with")
     with tempfile.TemporaryDirectory(prefix="alphamill-luck-") as folder:
         own = replace(
-            spec, lake=folder, intervals=(interval,), shards=1, salt=f"random formulas {seed}"
+            spec,
+            lake=folder,
+            intervals=(interval,),
+            shards=1,
+            salt=f"random formulas {seed}",
+            # The run's variants are among the trials that are equalled.
+            search=spec.search.model_copy(update={"slower_variants": 0}),
         )
         deps = RunDeps(Lake(folder), own.run_id, own)
         _copy_panel(lake, spec.run_id, deps, interval)

@@ -38,6 +38,7 @@ class TierFunnel:
     duplicate: int
     fault: int
     evaluated: int
+    slower: int  # variants that a rule made of what was proposed; trials too, and evaluated
     passed_validation: int  # t at least `validation_t` in the direction found on discovery
     admitted: int
     reviews_unread: int  # places in final_verification's replies; a veto may be lost in each
@@ -100,8 +101,8 @@ def _counts(
     _, cost, unknown = spending(calls)
     return {
         "asked": len({call.call_id for call in paid}),
-        "proposed": len(trials),
-        "parsed": sum(bool(trial.hash) for trial in trials),
+        "proposed": sum(not trial.slower_of for trial in trials),
+        "parsed": sum(bool(trial.hash) and not trial.slower_of for trial in trials),
         "repaired_free": mended["free"],
         "repaired_paid": mended["model"],
         "repairs_unread": sum(bool(trial.repair_unread) for trial in trials),
@@ -111,6 +112,7 @@ def _counts(
         "duplicate": fates["duplicate"],
         "fault": fates["fault"],
         "evaluated": fates["evaluated"],
+        "slower": sum(bool(trial.slower_of) for trial in trials),
         "passed_validation": sum(_passes(trial, validation_t) for trial in trials),
         "admitted": admitted,
         "reviews_unread": reviews_unread,

@@ -125,6 +125,7 @@ class Trial(TableRow):
     repair: str | None = None  # "" as proposed, "free" mended by rule, "model" by a paid call
     repair_unread: str | None = None  # why a paid repair of it could not be read, a line a problem
     cut: bool | None = None  # the reply broke off behind it: the hypothesis may be missing
+    slower_of: str | None = None  # hash of the candidate that a rule smoothed; None: proposed
     lookback_bars: int | None = None  # earlier bars that a value needs
     direction: int | None = None  # +1 or -1, as discovery found
     discovery: Measures = NO_FIGURES

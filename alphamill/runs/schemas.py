@@ -62,6 +62,7 @@ PROPOSALS = pa.schema(
 TRIALS = pa.schema(
     [
         *PROPOSALS,
+        pa.field("slower_of", _TEXT),
         pa.field("lookback_bars", pa.int32()),
         pa.field("direction", pa.int8()),
         *_columns(_FLOAT, SCORE_COLUMNS),

@@ -14,8 +14,9 @@ from alphamill.errors import FactorError
 from alphamill.factors.printer import to_text
 from alphamill.factors.syntax import Call, has_field, walk
 from alphamill.language import read_expression
-from alphamill.llm.prompts import Failed, Feedback, Tried
+from alphamill.llm.prompts import Failed, Feedback, TooFast, Tried
 from alphamill.runs.rows import Admission, Trial
+from alphamill.search.slower import too_fast
 
 BEST = 10
 OF_ONE_SHAPE = 3  # among the best
@@ -57,9 +58,12 @@ def theme_of(symbols: Sequence[str], symbol: str, number: int) -> str:
     return THEMES[(symbols.index(symbol) + 3 * number) % len(THEMES)]
 
 
-def feedback(trials: Sequence[Trial], taken: Sequence[Admission] = ()) -> Feedback:
+def feedback(
+    trials: Sequence[Trial], taken: Sequence[Admission] = (), cost_bps: float | None = None
+) -> Feedback:
     """The best trials, failures by reason, what both are made of, and what else was tried.
 
+    cost_bps: of trading, one way: where most of the best earn less, slower ones are asked for.
     taken: of the library, newest first. Told are expressions alone, in the order of the alphabet:
     neither a number nor a place says how one did behind discovery.
     """
@@ -73,7 +77,17 @@ def feedback(trials: Sequence[Trial], taken: Sequence[Admission] = ()) -> Feedba
         fruitless=_fruitless(best, rest[len(rest) // 2 :]),
         known=_short(trial.text for trial in rest)[:KNOWN_SHOWN],
         taken=tuple(sorted(_short(one.expression for one in taken)[:TAKEN_SHOWN])),
+        too_fast=_too_fast(best, cost_bps),
     )
+
+
+def _too_fast(best: Sequence[Trial], cost_bps: float | None) -> TooFast | None:
+    """None unless more than half of what predicts at all costs more than it earns."""
+    strong = [trial for trial in best if _strong(trial)]
+    if cost_bps is None:
+        return None
+    fast = sum(too_fast(trial, cost_bps, WEAK_T) for trial in strong)
+    return TooFast(fast, len(strong), cost_bps) if 2 * fast > len(strong) else None
 
 
 def _varied(measured: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
@@ -141,6 +155,7 @@ def tried(trial: Trial) -> Tried:
         ic_t=figures.association_t,
         in_time=figures.in_time,
         turnover_frac=figures.turnover_per_bar,
+        break_even_bps=figures.break_even_bps,
         hypothesis=trial.hypothesis or "",
     )
 

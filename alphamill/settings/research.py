@@ -23,6 +23,14 @@ class SearchSettings(Frozen):
     enough_promising: Count | None = None
     max_usd_per_promising: Positive | None = None  # expected of the next one
 
+    # Smoothed variants of promising candidates that cost more than they earn; at most so many more
+    # trials of each evaluation of a round. 0: none
+    slower_variants: Annotated[int, Field(ge=0, le=10_000)] = 0
+    # Finalists are first those that break even on discovery at this cost or more. None: by t alone
+    finalists_break_even_bps: (
+        Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)] | None
+    ) = None
+
 
 class SegmentSettings(Frozen):
     """How a run's time is cut, and the label."""

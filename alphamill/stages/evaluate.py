@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alphamill.evaluation import Segment
-from alphamill.factors import Factor, FactorError
+from alphamill.evaluation import Segment, one_way_bps
+from alphamill.factors import Factor, FactorError, check
 from alphamill.jobs import EvaluateJob, Facts, RunSpec
 from alphamill.language import read_expression
 from alphamill.runs.reader import SegmentReader
@@ -22,6 +22,7 @@ from alphamill.runs.schemas import (
     trials_key,
     write_rows,
 )
+from alphamill.search.slower import slower
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,12 @@ def run(job: EvaluateJob, deps: RunDeps) -> EvaluateFacts:
     panels = SegmentReader(
         deps.lake, deps.run_id, job.interval, Segment.DISCOVERY, deps.spec.groups
     )
-    trials = _trials(mine, _known(job, deps), panels, deps.spec)
+    known = _known(job, deps)
+    trials = _trials(mine, known, panels, deps.spec)
+    if deps.spec.search.slower_variants and trials:
+        n_bars = panels.panel(()).panel.n_bars
+        variants = _slower(trials, {one.hash for one in proposed} | known, n_bars, job, deps.spec)
+        trials += _trials(variants, known, panels, deps.spec)
     key = trials_key(deps.run_id, job.interval, job.round, job.tier, job.shard)
     write_rows(deps.lake, key, trials, TRIALS)
     return EvaluateFacts(key, dict(Counter(trial.status for trial in trials)))
@@ -55,6 +61,42 @@ def _known(job: EvaluateJob, deps: RunDeps) -> set[str | None]:
     """Hashes scored in earlier steps; a run that was resumed has files of later ones too."""
     trials = read_trials(deps.lake, deps.run_id, job.interval)
     return {trial.hash for trial in trials if trial.scored and trial.before(job.round, job.tier)}
+
+
+def _slower(
+    trials: Sequence[Trial], known: set[str | None], n_bars: int, job: EvaluateJob, spec: RunSpec
+) -> list[Trial]:
+    """Smoothed variants of this shard's trials, as many as its part of the setting allows.
+
+    n_bars: of discovery, more than any of them looks back. Another shard makes none of these: equal
+    candidates are in one.
+    """
+    limit = len(range(job.shard, spec.search.slower_variants, job.shards))
+    made: list[Trial] = []
+    least_t, horizon = spec.search.promising_t, spec.segments.horizon_bars
+    for trial, text in slower(trials, one_way_bps(spec.fees), least_t, horizon):
+        if len(made) == limit:
+            break
+        factor = read_expression(text, groups=spec.groups, wide=spec.wide)
+        if factor.hash in known or factor.lookback_bars >= n_bars or check(factor):
+            continue
+        made.append(
+            Trial(
+                interval=trial.interval,
+                status="parsed",
+                round=trial.round,
+                tier=trial.tier,
+                symbol=trial.symbol,
+                call_id=trial.call_id,
+                call_cost_usd_micros=trial.call_cost_usd_micros,
+                proposed=text,
+                expression=factor.text,
+                hash=factor.hash,
+                hypothesis=f"Smoothed, so that it trades less. {trial.hypothesis or ''}".strip(),
+                slower_of=trial.hash,
+            )
+        )
+    return made
 
 
 def _trials(

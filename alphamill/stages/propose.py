@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from alphamill.errors import FactorError, GiveUp, RetryLater
+from alphamill.evaluation import one_way_bps
 from alphamill.factors import check
 from alphamill.factors.mend import mend
 from alphamill.factors.wide import wide_units
@@ -233,7 +234,8 @@ def _keep(
 def _prompt(
     job: ProposeJob, deps: AskingDeps, trials: Sequence[Trial], library: Sequence[Admission]
 ) -> tuple[Message, ...] | None:
-    learned, setting = feedback(trials, library), deps.setting(job.interval)
+    learned = feedback(trials, library, one_way_bps(deps.spec.fees))
+    setting = deps.setting(job.interval)
     wanted, manual = deps.spec.candidates, language_manual(deps.spec.wide)
     if job.tier is Tier.DETAILED_ANALYSIS:
         return detailed_analysis_prompt(manual, setting, learned, wanted)

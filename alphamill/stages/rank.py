@@ -82,8 +82,21 @@ def ranked(
     ]
     measured = [row for row in rows if not row.why and math.isfinite(row.oriented_t)]
     measured.sort(key=lambda row: (-row.oriented_t, row.hash))
-    placed = {row.hash: row for row in _placed(measured, deps, interval)}
+    by_t = [replace(row, rank=number) for number, row in enumerate(measured, 1)]
+    chosen = _pays_first(by_t, trials, deps.spec.search.finalists_break_even_bps)
+    placed = {row.hash: row for row in _placed(chosen, deps, interval)}
     return [placed.get(row.hash, row) for row in rows]
+
+
+def _pays_first(
+    by_t: Sequence[RankedTrial], trials: Sequence[Trial], least_bps: float | None
+) -> list[RankedTrial]:
+    """First what breaks even on discovery at `least_bps` or more, then the rest; each by t."""
+    if least_bps is None:
+        return list(by_t)
+    found = {one.hash: one.discovery.break_even_bps for one in trials if one.evaluated}
+    pays = {name for name, bps in found.items() if bps is not None and bps >= least_bps}
+    return sorted(by_t, key=lambda row: row.hash not in pays)
 
 
 def _n_trials(trials: Sequence[Trial]) -> int:
@@ -138,13 +151,13 @@ def _discovery_pbo(trials: Sequence[Trial]) -> float:
 def _placed(
     measured: Sequence[RankedTrial], deps: RunDeps, interval: Interval
 ) -> Iterator[RankedTrial]:
-    """Best first, with their ranks; finalists repeat neither a better one nor an earlier run's."""
+    """In their order; finalists repeat neither one before nor an earlier run's."""
     reader = SegmentReader(deps.lake, deps.run_id, interval, Segment.VALIDATION, deps.spec.groups)
     chosen: dict[str, FloatArray] = {}
     better: list[Factor] = []
     earlier = KnownFactors(recorded(deps.lake, deps.run_id, interval, Moment.START) or (), reader)
-    for number, unplaced in enumerate(measured, 1):
-        row = replace(unplaced, rank=number)
+    for unplaced in measured:
+        row = unplaced
         if len(chosen) == FINALISTS:
             yield replace(row, why="not among the best")
             continue

@@ -90,6 +90,7 @@ def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
         | {
             "horizons_bars": list(run.spec.horizons),
             "portfolio": run.spec.portfolio.model_dump(mode="json"),
+            "search": run.spec.search.model_dump(mode="json"),
         },
         "unmeasured": unmeasured_lines(run.trials),
     }

@@ -25,6 +25,7 @@ from alphamill.llm.prompts.feedback import (
     FULL,
     Failed,
     Feedback,
+    TooFast,
     Tried,
     feedback_sections,
     tried_line,
@@ -38,6 +39,7 @@ __all__ = [
     "Failed",
     "Feedback",
     "Setting",
+    "TooFast",
     "Tried",
     "detailed_analysis_prompt",
     "final_verification_prompt",
@@ -45,7 +47,7 @@ __all__ = [
     "repair_prompt",
 ]
 
-PROMPT_VERSION = "5"  # raise it with any change of wording: it is stored beside every reply
+PROMPT_VERSION = "6"  # raise it with any change of wording: it is stored beside every reply
 
 _PRICES = ("open", "high", "low", "close")
 _STRATEGY_CHARS = 2000

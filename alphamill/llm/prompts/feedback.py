@@ -1,7 +1,8 @@
 """What earlier rounds taught, as a prompt words it: bounded in tokens, the most useful first.
 
-A tried factor is one line: `1. EXPRESSION | ic +0.0312, t +2.41, turnover 0.12 | HYPOTHESIS`. Only
-discovery numbers have a place in it.
+A tried factor is one line:
+`1. EXPRESSION | ic +0.0312, t +2.4, turnover 0.12, breaks even at 2.3 bps | HYPOTHESIS`.
+Only discovery numbers have a place in it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Tried:
     """A factor and its numbers on discovery; None where it could not be measured.
 
     in_time: `ic` is no IC but the rank correlation in time: the run has no cross-section.
-    turnover_frac: part of the book traded at each bar, 0 to 2.
+    turnover_frac: part of the book traded at each bar, 0 to 2. break_even_bps: one-way cost of
+    trading at which nothing is left.
     """
 
     expression: str
@@ -32,6 +34,7 @@ class Tried:
     turnover_frac: float | None = None
     hypothesis: str = ""
     in_time: bool = False
+    break_even_bps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,25 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class TooFast:
+    """Of the `best` factors, how many break even on discovery below what trading costs."""
+
+    count: int
+    best: int
+    cost_bps: float  # one way
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a model is asked for in view of it."""
+        return (
+            f"{self.count} of the {self.best} best break even below the {self.cost_bps:g} bps that "
+            "trading costs here.",
+            "At least half of your candidates: slower ones. Longer windows, or what worked "
+            "smoothed by ema, ts_mean or decay_linear, until it trades a few times less.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """What earlier rounds taught, best first. Discovery only: nothing else has a field here."""
 
@@ -53,6 +75,7 @@ class Feedback:
     fruitless: tuple[str, ...] = ()  # parts that only failures have
     known: tuple[str, ...] = ()  # tried expressions not among the above
     taken: tuple[str, ...] = ()  # expressions that earlier runs admitted, in no telling order
+    too_fast: TooFast | None = None  # None: most of the best pay for their trading, or none is
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,7 @@ def feedback_sections(feedback: Feedback, limits: TokenLimits) -> list[str]:
     found = [
         _listed(Title.TAKEN, feedback.taken, limits.taken),
         section(Title.WORKED, shown),
+        section(Title.TOO_FAST, feedback.too_fast.lines if feedback.too_fast else ()),
         section(Title.FAILED, _fitting(failed, limits.failed)),
         _listed(Title.SHARED, feedback.shared, limits.parts),
         _listed(Title.FRUITLESS, feedback.fruitless, limits.parts),
@@ -101,6 +125,7 @@ def tried_line(number: int, tried: Tried, limits: TokenLimits = FULL) -> str:
             (label, tried.ic if limits.hypothesis_chars else None),
             ("t {:+.1f}", tried.ic_t),
             ("turnover {:.2f}", tried.turnover_frac),
+            ("breaks even at {:.1f} bps", tried.break_even_bps),
         )
         if value is not None
     ]

@@ -16,6 +16,7 @@ class Title(StrEnum):
     SHARED = "Parts that the best have in common"
     FRUITLESS = "Parts that only failures have"
     TRIED = "Tried as well: a repetition is refused"
+    TOO_FAST = "Too fast for its costs"
     THEME = "Theme of this call"
     INDICATORS = "Its indicators at the last bar"
     FINALISTS = "Factors"

@@ -23,6 +23,7 @@ _COUNTS = {
     "proposed before": "duplicate",
     "without a figure": "fault",
     "evaluated": "evaluated",
+    "smoothed by rule": "slower",
     "passed validation": "passed_validation",
     "admitted": "admitted",
     "places of a review not read": "reviews_unread",

@@ -29,12 +29,13 @@ def answer(rng: Random, body: Mapping[str, Any]) -> dict[str, Any]:
     failed = _FAILED.findall(sections.get(Title.FAILED, ""))
     failed += sections.get(Title.TRIED, "").split("\n")
     failed += sections.get(Title.TAKEN, "").split("\n")
+    slower = Title.TOO_FAST in sections
     theme = sections.get(Title.THEME, "").partition("candidates: ")[2].partition(":")[0]
     found = _COUNT.search(sections.get(Title.TASK, ""))
     count = min(int(found.group(1)), 50) if found else 5
     if "improved" in sections.get(Title.TASK, ""):
-        return _proposal(refine(rng, count, worked))
-    return _proposal(scan(rng, count, worked, failed, theme))
+        return _proposal(refine(rng, count, worked, slower=slower))
+    return _proposal(scan(rng, count, worked, failed, theme, slower=slower))
 
 
 def _sections(text: str) -> dict[str, str]:

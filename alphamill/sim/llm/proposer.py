@@ -1,8 +1,9 @@
 """An offline stand-in for a model: a seeded grammar of textbook ideas that learns from results.
 
 It knows common motifs of the factor literature and nothing about any market. What it reads in a
-prompt about earlier rounds it uses as a model is asked to: it varies what worked and leaves what
-failed. An honest, free control arm; wherever its results are shown they are labelled as its own.
+prompt about earlier rounds it uses as a model is asked to: it varies what worked, leaves what
+failed, and slows down where it is told that trading costs more than is earned. An honest, free
+control arm; wherever its results are shown they are labelled as its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from random import Random
 NAME = "offline-proposer"
 
 _WINDOWS = (3, 6, 12, 18, 24, 36, 48, 72, 96, 120, 168)
+_LONG_WINDOWS = _WINDOWS[6:]
+_SLOWED_OVER = (12, 24, 48, 72, 96)  # bars
 _NUMBER = re.compile(r"(?<=, )\d+(?=\))")  # a window: the last argument of a call
 
 
@@ -70,11 +73,17 @@ _MOTIFS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def scan(
-    rng: Random, count: int, worked: Sequence[str], tried: Sequence[str], theme: str = ""
+    rng: Random,
+    count: int,
+    worked: Sequence[str],
+    tried: Sequence[str],
+    theme: str = "",
+    slower: bool = False,
 ) -> list[Idea]:
     """Short ideas: half varies what worked, if anything did, the rest explores the motifs.
 
-    Expressions in `tried` are not proposed again. theme: a family to explore first.
+    Expressions in `tried` are not proposed again. theme: a family to explore first. slower: what is
+    varied is slowed down, and what is explored has long windows.
     """
     seen = set(tried) | set(worked)
     ideas: list[Idea] = []
@@ -82,15 +91,17 @@ def scan(
         if len(ideas) == count:
             break
         own = theme if attempt % 4 < 2 else ""
-        idea = _vary(rng, worked) if worked and attempt % 2 else _explore(rng, own)
+        vary = _slow if slower else _vary
+        windows = _LONG_WINDOWS if slower else _WINDOWS
+        idea = vary(rng, worked) if worked and attempt % 2 else _explore(rng, own, windows)
         if idea.expression not in seen:
             seen.add(idea.expression)
             ideas.append(idea)
     return ideas
 
 
-def refine(rng: Random, count: int, best: Sequence[str]) -> list[Idea]:
-    """Variations and combinations of the best so far."""
+def refine(rng: Random, count: int, best: Sequence[str], slower: bool = False) -> list[Idea]:
+    """Variations and combinations of the best so far; slower: most are slowed down."""
     if not best:
         return scan(rng, count, (), ())
     seen = set(best)
@@ -99,17 +110,18 @@ def refine(rng: Random, count: int, best: Sequence[str]) -> list[Idea]:
         if len(ideas) == count:
             break
         pair = len(best) > 1 and attempt % 3 == 2
-        idea = _combine(rng, best) if pair else _vary(rng, best)
+        vary = _slow if slower and attempt % 3 == 0 else _vary
+        idea = _combine(rng, best) if pair else vary(rng, best)
         if idea.expression not in seen:
             seen.add(idea.expression)
             ideas.append(idea)
     return ideas
 
 
-def _explore(rng: Random, theme: str = "") -> Idea:
+def _explore(rng: Random, theme: str = "", windows: Sequence[int] = _WINDOWS) -> Idea:
     family = theme if theme in _MOTIFS else rng.choice(sorted(_MOTIFS))
     template, hypothesis = rng.choice(_MOTIFS[family])
-    short, long = sorted(rng.sample(_WINDOWS, 2))
+    short, long = sorted(rng.sample(windows, 2))
     text, why = (part.format(a=short, b=long) for part in (template, hypothesis))
     if rng.random() < 0.3:
         text = rng.choice(("rank({})", "zscore({})")).format(text)
@@ -127,6 +139,17 @@ def _vary(rng: Random, known: Sequence[str]) -> Idea:
     if how < 0.85:
         return Idea(f"ts_mean({base}, {rng.choice((3, 6, 12))})", f"Smoother, cheaper {base}")
     return Idea(f"rank({base})", f"Robust to outliers: {base}")
+
+
+def _slow(rng: Random, known: Sequence[str]) -> Idea:
+    """One of the known over windows some times as long, or smoothed."""
+    base = known[min(int(rng.expovariate(0.5)), len(known) - 1)]
+    if rng.random() < 0.5 and _NUMBER.search(base):
+        times = rng.choice((2, 3, 4))
+        text = _NUMBER.sub(lambda found: str(min(times * int(found.group()), 500)), base)
+        return Idea(text, f"The same over longer windows, so that it trades less: {base}")
+    smooth = rng.choice(("ema", "ts_mean", "decay_linear"))
+    return Idea(f"{smooth}({base}, {rng.choice(_SLOWED_OVER)})", f"Trades less than {base}")
 
 
 def _nearby(rng: Random, window: int) -> str:

@@ -34,6 +34,13 @@ def test_candidates_and_paid_repairs_count_for_the_tier_that_proposed():
     assert final.latency_ms == {"p50": 0, "p99": 0}
 
 
+def test_what_a_rule_smoothed_is_a_trial_and_was_not_proposed():
+    variant = replace(PASSED, hash="y", slower_of=QUICK.hash)
+    quick, *_, total = tier_funnels([QUICK, variant], [], [CALL], 1.64)
+    assert (quick.proposed, quick.parsed, quick.slower, quick.evaluated) == (1, 1, 1, 2)
+    assert (quick.passed_validation, total.slower) == (1, 1)
+
+
 def test_what_may_have_been_billed_counts_towards_the_cost_of_a_factor():
     lost = replace(CALL, attempt="a-2", status=CallStatus.UNKNOWN, error_class="timeout")
     factors = [replace(rows.FACTOR, verdict=grade) for grade in Grade]

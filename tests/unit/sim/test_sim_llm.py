@@ -1,6 +1,7 @@
 """The offline LLM: it answers what a prompt asks, the same every time, within its limits."""
 
 import json
+import re
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ from alphamill.llm.prompts import (
     Failed,
     Feedback,
     Setting,
+    TooFast,
     Tried,
     detailed_analysis_prompt,
     final_verification_prompt,
@@ -68,6 +70,27 @@ def test_equal_prompts_have_equal_answers_and_another_seed_another():
     again = Endpoint(LLMConfig(seed=1)).complete(scan_body())[1]
     other = Endpoint(LLMConfig(seed=2)).complete(scan_body())[1]
     assert text_of(first) == text_of(again) != text_of(other)
+
+
+def test_told_that_its_best_cost_too_much_it_slows_down():
+    told = Feedback(worked=WORKED, too_fast=TooFast(2, 2, 11.0))
+    said = [
+        [c.expression for c in read_proposal(text_of(Endpoint(LLMConfig()).complete(one)[1]))[0]]
+        for one in (scan_body(Feedback(worked=WORKED), 16), scan_body(told, 16))
+    ]
+    plain, slow = ([_longest(text) for text in texts] for texts in said)
+    assert len(slow) == len(plain) == 16
+    assert sum(slow) / 16 > 1.3 * sum(plain) / 16
+    slowed = [text for text in said[1] if any(f"({one.expression}, " in text for one in WORKED)]
+    assert slowed
+    assert min(map(_longest, slowed)) >= 12
+    for text in said[1]:
+        read_expression(text)
+
+
+def _longest(text):
+    """Bars of the longest window in an expression; 0 without one."""
+    return max(map(int, re.findall(r", (\d+)\)", text)), default=0)
 
 
 def test_it_varies_what_worked_and_does_not_repeat_what_was_tried():

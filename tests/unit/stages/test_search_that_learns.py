@@ -347,6 +347,7 @@ TOLD = {
     "time_series_rank_corr",
     "time_series_t",
     "turnover_per_bar",
+    "break_even_bps",
 }
 TABLES = [TRIALS, VALIDATION, RANKING, VERDICTS, VETO]
 UNTOLD = {field.name: field.type for table in TABLES for field in table if field.name not in TOLD}
@@ -354,7 +355,7 @@ UNTOLD = {field.name: field.type for table in TABLES for field in table if field
 
 def as_told(rows):
     """All that three tiers say to models of these trials."""
-    setting, learned = Setting("1h"), feedback(rows)
+    setting, learned = Setting("1h"), feedback(rows, cost_bps=11.0)
     best = [tried(row) for row in rows if row.evaluated]
     prompts = [
         quick_scan_prompt("", setting, learned, "BTCUSDT", [], {}, 4),
@@ -398,6 +399,7 @@ def test_no_column_but_those_meant_reaches_a_prompt(column):
         {"rank_ic_t": 3.0},
         {"rank_ic_mean": 0.5},
         {"turnover_per_bar": 1.5},
+        {"break_even_bps": 2.5},
         {"hypothesis": "other"},
         {"expression": "rank(vwap)"},
     ],
