@@ -9,7 +9,7 @@ import pandas as pd
 
 from alphamill import frames
 from alphamill.errors import FactorError, GiveUp
-from alphamill.evaluation import Scorer, one_way_bps
+from alphamill.evaluation import Rebalancing, Scorer, one_way_bps
 from alphamill.factors import compute
 from alphamill.factors.fields import BASE_FIELDS, adv_bars
 from alphamill.factors.vocabulary import FIELD_UNITS
@@ -65,6 +65,8 @@ class GivenFactor:
         direction: Literal[-1, 1] | None = ...,
         weighting: Literal["rank", "quantile", "zscore"] = ...,
         quantiles: int = ...,
+        band: float = ...,
+        hold_bars: int = ...,
         groups: Groups | None = ...,
     ) -> PlottedScore: ...
     @overload
@@ -78,6 +80,8 @@ class GivenFactor:
         direction: Literal[-1, 1] | None = ...,
         weighting: Literal["rank", "quantile", "zscore"] = ...,
         quantiles: int = ...,
+        band: float = ...,
+        hold_bars: int = ...,
         groups: Groups | None = ...,
     ) -> HorizonScores: ...
     def evaluate(
@@ -90,6 +94,8 @@ class GivenFactor:
         direction: Literal[-1, 1] | None = None,
         weighting: Literal["rank", "quantile", "zscore"] = _PORTFOLIO.weighting,
         quantiles: int = _PORTFOLIO.quantiles,
+        band: float = _PORTFOLIO.band,
+        hold_bars: int = _PORTFOLIO.hold_bars,
         groups: Groups | None = None,
     ) -> PlottedScore | HorizonScores:
         """Its Score on the whole panel: RankIC and t, decay, quantiles, a book after costs.
@@ -99,9 +105,9 @@ class GivenFactor:
         `.to_pandas()` makes one table, and each counts as a trial. fee_bps: one way, with half of
         the spread; by default what a run charges without settings of its own (11). direction: +1 or
         -1 if it was found on other bars; None chooses it here, which makes every figure in-sample.
-        weighting, quantiles: of the book, see `[portfolio]` in alphamill.example.toml. The figures
-        are those of `alphamill evaluate` on the same bars. Raises GiveUp for a panel that lacks a
-        field.
+        weighting, quantiles, band, hold_bars: of the book, see `[portfolio]` in
+        alphamill.example.toml. The figures are those of `alphamill evaluate` on the same bars.
+        Raises GiveUp for a panel that lacks a field.
         """
         values = self._values(panel, groups)
         for needed in ("open", "close"):
@@ -111,6 +117,10 @@ class GivenFactor:
         horizons = horizons_asked(horizon if isinstance(horizon, Sequence) else [horizon])
         if entry_lag < 0:
             raise GiveUp(f"entry_lag {entry_lag} must be at least 0")
+        try:
+            rebalancing = Rebalancing(band, hold_bars)
+        except ValueError as error:
+            raise GiveUp(str(error)) from error
         scores = []
         for horizon_bars in horizons:
             scorer = Scorer(
@@ -123,6 +133,7 @@ class GivenFactor:
                 weighting=weighting,
                 quantiles=quantiles,
                 participation_frac=_PORTFOLIO.participation_frac,
+                rebalancing=rebalancing,
             )
             scores.append(plotted(self._factor, panel, scorer, values, direction))
         return HorizonScores(scores) if several else scores[0]

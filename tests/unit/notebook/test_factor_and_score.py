@@ -102,6 +102,11 @@ def test_settings_of_an_evaluation_are_used(panel) -> None:
     assert (plain.horizon_bars, plain.entry_lag_bars, plain.fee_bps) == (4, 1, 11.0)
     other = factor.evaluate(panel, 12, entry_lag=2, fee_bps=3, direction=-1, weighting="zscore")
     assert (other.horizon_bars, other.entry_lag_bars, other.fee_bps) == (12, 2, 3.0)
+    slow = factor.evaluate(panel, band=0.5, hold_bars=24)
+    assert (slow.band, slow.hold_bars) == (0.5, 24)
+    assert slow.turnover_per_bar < plain.turnover_per_bar
+    with pytest.raises(GiveUp, match=r"band -1 .* at least 0"):
+        factor.evaluate(panel, band=-1)
     assert (other.direction, other.weighting) == (-1, "zscore")
     assert other.gross_sharpe < 0 < plain.gross_sharpe
     assert "in sample" in plain._repr_html_()
