@@ -47,6 +47,7 @@ class SimTrades:
         found = tuple(map(ArchiveFault.parse, faults))
         self.files = SimulatedArchive(source, self.clock.now_ms, found, BURNED)
         self.queries, self.stems = [], []
+        self.contracts_usd = {}
 
     def reached_ms(self, wanted_ms):
         return self.clock.now_ms()
@@ -55,6 +56,9 @@ class SimTrades:
         if self.refuses:
             raise self.refuses
         return START
+
+    def contract_usd(self, symbol):
+        return self.contracts_usd.get(symbol)
 
     def aggregates_since(self, symbol, start_ms):
         return self._ask("aggTrades", symbol, startTime=start_ms)

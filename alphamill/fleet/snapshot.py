@@ -18,7 +18,7 @@ from alphamill.frames import Market
 from alphamill.jobs import Queue, RunKind
 from alphamill.ledger.overview import LedgerOverview, QueueDepth, RunOverview
 from alphamill.ledger.presence import Presence, Worker
-from alphamill.limits import RedisLimiter, binance_pool, funding_pool, tier_pool
+from alphamill.limits import RedisLimiter, binance_pool, shown_pool, tier_pool
 from alphamill.limits.protocol import Pool, PoolState
 from alphamill.live.condition import Condition
 from alphamill.live.followers import Followers
@@ -223,8 +223,7 @@ class FleetReader:
         markets = dict.fromkeys([Market.SPOT, *(_market(run) for run in active)])
         found: dict[str, Pool] = {}
         for market, limit in self._weight_limits(markets, active).items():
-            kind = funding_pool if market.has_funding else binance_pool
-            pool = kind(self._settings.binance, market, limit)
+            pool = shown_pool(self._settings.binance, market, limit)
             found.setdefault(pool.name, pool)
         llm = self._settings.llm
         for tier, chosen in llm.tiers.items():

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from alphamill.frames import BarSpan, Interval, Month, TimeRange, times_ms, union
+from alphamill.frames import BarSpan, Interval, Month, TimeRange, has_flow, times_ms, union
+from alphamill.grid import DAY_MS
+from alphamill.lake.days import DaySeries, day_facts, days_held
 from alphamill.lake.layout import IndexSeries, MarkSeries, MetricsSeries, PremiumSeries, Series
 from alphamill.lake.listings import COLUMNS, SILENT_MS, Listing, find_listings
 from alphamill.lake.manifest import Manifest, Missing, manifest_of
@@ -19,10 +21,11 @@ _LONG_BARS = (Interval.D3, Interval.W1, Interval.MO1)  # a silence need not leav
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What the lake has of one kind of data beside a futures contract's bars.
+    """What the lake has of one kind of data beside a series' bars.
 
-    kind: "metrics", "premium", "mark", "index". rows, expected: five minutes of metrics, else bars.
-    missing: stretches without, between the first and the last asked for.
+    kind: "metrics", "premium", "mark", "index" of a futures contract; "flow" of any. rows,
+    expected: five minutes of metrics, else bars; those of flow by the days that there are files of.
+    missing: stretches without, between the first and the last asked for; of flow, as of the bars.
     """
 
     kind: str
@@ -126,10 +129,11 @@ def _asked(held: Manifest) -> tuple[int, int]:
 
 
 def with_beside(lake: Lake, held: Holdings) -> Holdings:
-    """With what the lake has beside the bars of a futures contract."""
+    """With what the lake has beside the bars."""
     of = held.series
+    flow = _flow_beside(lake, held)
     if not of.market.has_funding:
-        return held
+        return replace(held, beside=flow)
     kinds = (PremiumSeries, MarkSeries, IndexSeries)
     priced = [kind(of.market, of.symbol, of.interval) for kind in kinds]
     found = []
@@ -138,7 +142,30 @@ def with_beside(lake: Lake, held: Holdings) -> Holdings:
         if known.entries:
             missing = tuple(known.missing(*_asked(known)))
             found.append(Beside(series.kind, known.rows, known.expected, missing))
-    return replace(held, beside=tuple(found))
+    return replace(held, beside=(*found, *flow))
+
+
+def _flow_beside(lake: Lake, held: Holdings) -> tuple[Beside, ...]:
+    """Of the days that the bars were asked for; nothing where there is no flow at all.
+
+    Days are made whole, but for the last, which says in its file how far it had come.
+    """
+    of = held.series
+    series = DaySeries.flow(of.market, of.interval, of.symbol)
+    days = [day for day in days_held(lake, series) if has_flow(of.interval)]
+    if not days:
+        return ()
+    last = day_facts(lake, series, days[-1])
+    answered = [TimeRange(day, day + DAY_MS) for day in days[:-1]]
+    answered += [last.asked] if last else []
+    step_ms = of.interval.ms
+    missing = tuple(
+        Missing(one.start_ms, one.end_ms, one.length_ms // step_ms, "not fetched")
+        for one in TimeRange(held.start_ms, held.end_ms).without(*answered)
+    )
+    expected = (held.end_ms - held.start_ms) // step_ms
+    rows = expected - sum(one.length_ms // step_ms for one in missing)
+    return (Beside("flow", rows, expected, missing),)
 
 
 def with_listings(lake: Lake, held: Holdings) -> Holdings:

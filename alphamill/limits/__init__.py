@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         binance_pool,
         data_pool,
         funding_pool,
+        shown_pool,
         tier_pool,
     )
     from alphamill.limits.memory import MemoryLimiter
@@ -46,6 +47,7 @@ __all__ = [
     "binance_pool",
     "data_pool",
     "funding_pool",
+    "shown_pool",
     "tier_pool",
 ]
 

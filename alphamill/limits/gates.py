@@ -178,6 +178,15 @@ def data_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> P
     return _with_own(binance_pool(settings, market, weight_limit), settings, "data", *limit)
 
 
+def shown_pool(settings: BinanceSettings, market: Market, weight_limit: int) -> Pool:
+    """Every limit of a market's host, to be looked at: those of some endpoints alone are last."""
+    pool = binance_pool(settings, market, weight_limit)
+    if not market.has_funding:
+        return pool
+    own = (kind(settings, market, weight_limit) for kind in (funding_pool, data_pool))
+    return Pool(pool.name, (*pool.dimensions, *(one.dimensions[-1] for one in own)))
+
+
 def _with_own(
     pool: Pool, settings: BinanceSettings, name: str, requests: int, windows: int
 ) -> Pool:

@@ -345,8 +345,19 @@ def read_symbol(item: Mapping[str, Any]) -> SymbolInfo:
         underlying_type=item.get("underlyingType") or "",
         onboard_ms=_milliseconds(item.get("onboardDate")),
         delivery_ms=_milliseconds(item.get("deliveryDate")),
+        contract_usd=_contract_usd(item.get("contractSize")),
         leveraged="LEVERAGED" in _permissions(item),
     )
+
+
+def _contract_usd(value: object) -> int | None:
+    """Of COIN-M, whose sizes are whole US dollars; USD-M and spot state none."""
+    if value is None:
+        return None
+    size = float(str(value))
+    if size <= 0 or not size.is_integer():
+        raise ValueError(f"contractSize {value!r}")
+    return int(size)
 
 
 def _permissions(item: Mapping[str, Any]) -> set[str]:

@@ -27,6 +27,7 @@ class SymbolInfo:
     underlying_type: str = ""  # futures only: COIN, EQUITY, COMMODITY, ...
     onboard_ms: int | None = None  # futures only; spot does not say when a symbol was listed
     delivery_ms: int | None = None  # futures only; of a perpetual that goes on, in the year 2100
+    contract_usd: int | None = None  # COIN-M only: what a contract is worth
     leveraged: bool = False  # its permissions say LEVERAGED, as those of spot's tokens do
 
 

@@ -81,7 +81,7 @@ class BarsFacts(Facts):
 
     @property
     def landed(self) -> dict[str, int]:
-        return {"bars": 0 if self.skipped else self.bars, "requests": self.requests}
+        return {"made": 0 if self.skipped else self.bars, "requests": self.requests}
 
 
 def run(job: BarsJob, deps: BarsDeps) -> BarsFacts:
@@ -182,9 +182,11 @@ class _Day:
         return float(before["close"][0].as_py()) if before.num_rows else None
 
     def contract_usd(self) -> int | None:
-        """What a contract of COIN-M is worth."""
-        if self.job.market is not Market.COIN_M:
-            return None
+        """What a contract of COIN-M is worth, where the exchange says so."""
+        return self.deps.exchange.contract_usd(self.job.symbol)
+
+    def assumed_usd(self) -> int:
+        """Of a contract that was removed: what those of its coin are worth."""
         return 100 if self.job.symbol.startswith("BTCUSD_") else 10
 
     def _keep_damaged(self, damaged: Damaged) -> None:
@@ -200,7 +202,7 @@ class _Day:
             "trades": quality.trades,
             "lacking": lacking,
             "quality": found,
-            "notes": [*read.notes, *said(quality, self.layout)],
+            "notes": [*read.notes, *said(quality, self.layout), *read.reader.said()],
         }
 
 
@@ -215,6 +217,7 @@ class _Builder:
         self._kept = kept
         self._builder: BarBuilder | None = None
         self._closed: list[Bars] = []
+        self.assumed_usd: int | None = None  # a contract's worth that nobody stated
         if kept is not None:
             kept.begin()
 
@@ -243,18 +246,32 @@ class _Builder:
             )
         return bars.without_sides(), quality
 
+    def said(self) -> list[str]:
+        """What was assumed."""
+        if self.assumed_usd is None:
+            return []
+        return [
+            f"exchangeInfo does not have {self._day.job.symbol}: "
+            f"a contract is taken to be worth {self.assumed_usd} USD"
+        ]
+
     def _begun(self, first_us: int | None) -> BarBuilder:
         from alphamill.bars import BarBuilder  # compiled code, for whose job it is
 
         day, start_us = self._day, 1000 * self._day.asked.start_ms
         late = first_us is None or (day.rule.is_time and first_us - start_us >= day.rule.length_us)
         close = day.previous_close() if late and day.rule.is_time else None
+        contract_usd = None
+        if day.layout.aggregates and day.job.market is Market.COIN_M:
+            contract_usd = day.contract_usd()
+            if contract_usd is None:
+                contract_usd = self.assumed_usd = day.assumed_usd()
         return BarBuilder(
             day.rule,
             day.layout,
             within_us=(start_us, start_us + 1000 * DAY_MS),
             previous_close=close,
-            contract_usd=day.contract_usd() if day.layout.aggregates else None,
+            contract_usd=contract_usd,
             flow=day.flow is not None,
         )
 

@@ -21,6 +21,7 @@ COUNTS = (
     "bars",
     "settlements",
     "wide",
+    "made",
     "requests",
     "compared",
     "corrected",
@@ -36,6 +37,7 @@ class Landed:
     """What a run's fetch jobs have done.
 
     bars, settlements of funding, and rows of what else futures have: brought into the lake;
+    made: bars made of trades, which are no klines, though their flow may stand beside some;
     requests: of the exchange's API. compared: bars, or such rows, asked for again, of
     which corrected, appeared and vanished changed.
     weight_limit: a minute's, as the exchange states it; 0 unknown. first_ms, last_ms: of the
@@ -45,6 +47,7 @@ class Landed:
     bars: int = 0
     settlements: int = 0
     wide: int = 0
+    made: int = 0
     requests: int = 0
     compared: int = 0
     corrected: int = 0
@@ -56,8 +59,8 @@ class Landed:
 
     @property
     def all_bars(self) -> int:
-        """Landed and compared."""
-        return self.bars + self.compared
+        """Landed, made of trades, and compared."""
+        return self.bars + self.made + self.compared
 
 
 class BarCounters:

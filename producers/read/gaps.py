@@ -40,7 +40,7 @@ def gaps(
 ) -> None:
     """Show which bars the lake has, which are missing, and why; and where a name was given again.
 
-    Of futures also what of their funding, metrics and computed prices is not there.
+    Also what is not there of flow, and of futures' funding, metrics and computed prices.
 
     Reads the lake alone; no stack needs to run. --json has every stretch.
 

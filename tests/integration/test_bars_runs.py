@@ -103,7 +103,7 @@ def test_days_land_equal_to_the_klines_over_archive_and_api(exchange, settings, 
             np.testing.assert_array_equal(table[name].to_numpy(), getattr(hours, name), name)
     assert sources == ["archive-daily", "rest", "archive-daily"]
     landed = FetchRate(tools.redis, settings).progress(run).landed
-    assert (landed.bars, landed.requests > 1) == (72, True)
+    assert (landed.made, landed.bars, landed.requests > 1) == (72, 0, True)
     lines = bars_lines(run, tools.ledger)
     assert lines[0].startswith("3 days: 72 bars of ")
     key = "bars/market=spot/rule=1h/symbol=TRXUSDT/2023-01-25.parquet"

@@ -19,7 +19,7 @@ from alphamill.frames import Market
 from alphamill.ledger import JobSpec, RedisLedger
 from alphamill.ledger.overview import LedgerOverview
 from alphamill.ledger.presence import Presence, Worker
-from alphamill.limits import RedisLimiter, binance_pool, tier_pool
+from alphamill.limits import RedisLimiter, binance_pool, data_pool, tier_pool
 from alphamill.llm.breaker.protocol import FailureKind
 from alphamill.llm.breaker.redis import RedisBreaker, open_circuits
 from alphamill.llm.charges import Charge
@@ -181,6 +181,17 @@ def test_a_fetch_pool_at_the_exchanges_cap_or_in_a_pause_asks_for_nobody(fleet):
     assert fleet.queue().backlog == 0
     pauses = {view.pool: view for view in fleet.reader.read().limits if view.paused_s > 0}
     assert pauses[pool.name].pause_reason == "HTTP 429"
+
+
+def test_the_limit_of_the_data_endpoints_is_shown_while_futures_are_fetched(fleet):
+    pool = data_pool(fleet.settings.binance, Market.USD_M, 2400)
+    RedisLimiter(fleet.client).reserve(pool, {"weight": 0.0, "requests": 5.0, "data": 5.0}, 0.0)
+    fleet.ledger.open_run("fetch-um", "fetch", SPEC | {"market": "um"})
+    fleet.ledger.add_jobs("fetch-um", [JobSpec("fetch-um-0", "fetch", "fetch", {})])
+    used = {v.name: v.used for v in fleet.reader.read().limits if v.pool == pool.name}
+    assert used["funding"] == 0
+    assert 4 < used["data"] <= 5  # it drains
+    fleet.client.delete(f"alphamill:limits:{{{pool.name}}}")
 
 
 def test_a_tier_at_its_cap_with_an_open_circuit_or_without_money_asks_for_nobody(fleet):

@@ -31,6 +31,9 @@ class TradeExchange(Protocol):
     def onboard_ms(self, symbol: str) -> int | None:
         """When it was listed, where the exchange says so. Raises GiveUp for an unknown symbol."""
 
+    def contract_usd(self, symbol: str) -> int | None:
+        """What a contract of COIN-M is worth, in US dollars; None where nobody says, as of spot."""
+
     def aggregates_since(self, symbol: str, start_ms: int) -> Trades:
         """The oldest page of those whose first fill was at `start_ms` or later; may be empty."""
 
@@ -54,6 +57,11 @@ class BinanceTrades:
         """From exchangeInfo; see the Protocol."""
         info = self._api.symbols().get(symbol)
         return info.onboard_ms if info else None
+
+    def contract_usd(self, symbol: str) -> int | None:
+        """From exchangeInfo, which no longer has contracts that were removed."""
+        info = self._api.symbols().get(symbol)
+        return info.contract_usd if info else None
 
     def aggregates_since(self, symbol: str, start_ms: int) -> Trades:
         """GET {prefix}/aggTrades, "Compressed/Aggregate trades list"; weight 4, futures 20."""

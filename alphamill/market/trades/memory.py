@@ -22,12 +22,16 @@ class FakeTrades:
     trades: dict[str, Trades] = field(default_factory=dict)
     asked: list[tuple[str, int]] = field(default_factory=list)
     page_rows: int = 1000
+    contracts_usd: dict[str, int] = field(default_factory=dict)
 
     def reached_ms(self, wanted_ms: int) -> int:  # noqa: ARG002  the fake's clock is exact
         return self.clock.now_ms()
 
     def onboard_ms(self, symbol: str) -> int | None:  # noqa: ARG002
         return None
+
+    def contract_usd(self, symbol: str) -> int | None:
+        return self.contracts_usd.get(symbol)
 
     def aggregates_since(self, symbol: str, start_ms: int) -> Trades:
         held = self._held(symbol, self.aggregates)

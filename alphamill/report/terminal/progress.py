@@ -63,11 +63,14 @@ def bars_line(progress: FetchProgress) -> Text:
         words = ", ".join(f"{whole(count)} {kind}" for kind, count in found.items())
         line.append(words, style="yellow" if any(found.values()) else "")
     else:
-        line.append(f"{whole(landed.bars)} bars landed")
+        brought = landed.bars or landed.settlements or landed.wide or not landed.made
+        line.append(f"{whole(landed.bars)} bars landed" if brought else "")
         if landed.settlements:
             line.append(f", {whole(landed.settlements)} settlements of funding")
         if landed.wide:
             line.append(f", {whole(landed.wide)} rows beside bars")
+        if landed.made:
+            line.append(f"{', ' if brought else ''}{whole(landed.made)} bars made of trades")
     if rate := round(progress.bars_per_s):  # none once the last bar is in
         line.append(f"; {whole(rate)} a second")
     used, limit = progress.weight_used, landed.weight_limit

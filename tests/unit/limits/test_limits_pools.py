@@ -23,7 +23,9 @@ from alphamill.limits import (
     SteadyRate,
     TierGate,
     binance_pool,
+    data_pool,
     funding_pool,
+    shown_pool,
     tier_pool,
 )
 from alphamill.settings import BinanceSettings, TierSettings
@@ -85,6 +87,15 @@ def test_both_futures_markets_are_one_pool_and_spot_is_another() -> None:
     assert um == cm == "binance:default:fapi.binance.com"
     funding = [funding_pool(BinanceSettings(), m, 2400).name for m in (Market.USD_M, Market.COIN_M)]
     assert funding == [um, cm]
+
+
+def test_what_is_shown_of_futures_has_the_limits_of_single_endpoints_too() -> None:
+    settings = BinanceSettings()
+    assert shown_pool(settings, Market.SPOT, 6000) == binance_pool(settings, Market.SPOT, 6000)
+    shown = shown_pool(settings, Market.COIN_M, 2400)
+    assert shown.name == binance_pool(settings, Market.COIN_M, 2400).name
+    assert [one.name for one in shown.dimensions] == ["weight", "requests", "funding", "data"]
+    assert set(data_pool(settings, Market.COIN_M, 2400).dimensions) < set(shown.dimensions)
 
 
 def test_one_server_is_one_pool_however_its_url_is_spelled() -> None:

@@ -1,12 +1,15 @@
 """What is no coin of its own in a listing: contracts, stablecoins, leveraged tokens."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
+from alphamill.frames import Market
 from alphamill.market import SymbolInfo
 from alphamill.market.binance import read_symbol
 from alphamill.market.kinds import Kind, kinds_of, pegged_assets
+from alphamill.market.trades.api import BinanceTrades
 from alphamill.market.universe import Listing, top_symbols
 
 DOLLARS = ["USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD1", "USDE", "XUSD", "RLUSD", "U"]
@@ -151,3 +154,20 @@ def test_permissions_of_old_and_of_new_listings(words):
 def test_on_futures_a_name_says_nothing_of_leverage():
     together = contract("BTCUSDT") | contract("BTCUPUSDT") | contract("BTCDOWNUSDT")
     assert kinds_of(together)["BTCUPUSDT"] == set()
+
+
+@pytest.mark.parametrize(("stated", "size"), [({}, None), ({"contractSize": 100}, 100)])
+def test_what_a_contract_is_worth_is_read(stated, size):
+    item = {"symbol": "BTCUSD_PERP", "baseAsset": "BTC", "quoteAsset": "USD"} | stated
+    info = read_symbol(item)
+    assert info.contract_usd == size
+    trades = BinanceTrades(Mock(symbols=lambda: {info.symbol: info}), Market.COIN_M)
+    assert trades.contract_usd("BTCUSD_PERP") == size
+    assert trades.contract_usd("XRPUSD_200925") is None  # was removed
+
+
+@pytest.mark.parametrize("stated", [0, -10, 10.5, "nan", "inf", "ten"])
+def test_a_worth_that_cannot_be_is_refused(stated):
+    item = {"symbol": "BTCUSD_PERP", "baseAsset": "BTC", "quoteAsset": "USD"}
+    with pytest.raises(ValueError, match=str(stated)):
+        read_symbol(item | {"contractSize": stated})

@@ -4,17 +4,19 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from alphamill.frames import PRICES, BarSpan, Interval, Market, Month
+from alphamill.frames import PRICES, BarSpan, Interval, Market, Month, TimeRange
 from alphamill.lake import Lake, MarkSeries, MetricsSeries, MonthFacts, update_partition
+from alphamill.lake.days import DayFacts, DaySeries, write_day
 from alphamill.market import find_gaps
 from alphamill.market.metrics.labels import VALUES, metrics_table
 from alphamill.testing import klines_at, put_klines
 from producers.cli import main
 
-HOUR, STEP = 3_600_000, 300_000
+HOUR, DAY, STEP = 3_600_000, 86_400_000, 300_000
 MONTH = Month(2022, 5)
 
 
@@ -54,6 +56,24 @@ def test_a_line_says_how_many_rows_are_not_there_and_the_longest_stretch(lake):
     ) in text
     assert "mark of BTCUSDT (um 1h): 0 of 744 rows are not there" in text
     assert "index of BTCUSDT" not in text
+
+
+def test_days_without_flow_are_counted_of_any_market(lake):
+    for day, part in ((0, DAY), (1, DAY), (4, DAY), (5, 6 * HOUR)):
+        start_ms = MONTH.start_ms + day * DAY
+        opens = pa.array([start_ms * 1000]).cast(pa.timestamp("us", tz="UTC"))
+        facts = DayFacts(TimeRange(start_ms, start_ms + part), "rest", "aggTrades")
+        series = DaySeries.flow(Market.SPOT, Interval.H1, "BTCUSDT")
+        write_day(lake, series, pa.table({"open_time": opens}), facts)
+    spot = next(one for one in json.loads(gaps("--json"))["series"] if one["market"] == "spot")
+    [flow] = spot["beside"]
+    assert (flow["kind"], flow["rows"], flow["expected"]) == ("flow", 3 * 24 + 6, 744)
+    assert [(one["bars"], one["why"]) for one in flow["missing"]] == [
+        (48, "not fetched"),
+        (744 - 5 * 24 - 6, "not fetched"),
+    ]
+    text = " ".join(gaps("--market", "spot").split())
+    assert "flow of BTCUSDT (spot 1h): 666 of 744 rows are not there; the longest" in text
 
 
 def test_json_has_every_stretch_and_spot_none(lake):

@@ -109,6 +109,20 @@ def test_aggregates_of_futures_are_equal_but_for_what_is_counted_by_their_ids(mi
     assert (made.held()[0]["trades"].to_numpy() >= hours.trades).all()
 
 
+@pytest.mark.parametrize("stated", [None, 40])
+def test_a_contract_is_worth_what_the_exchange_states_and_else_a_note_says_what_is_taken(
+    mill, stated
+):
+    made = mill(CM)
+    made.sim.contracts_usd = {} if stated is None else {NAMES[CM]: stated}
+    facts = made.make(source="aggTrades")
+    table = made.held()[0]
+    hours = SOURCE.bars(CM, NAMES[CM], Interval.H1).rows(24, 48)
+    bases = table["quote_volume"].to_numpy()  # of COIN-M in the coin: contracts, worth, price
+    np.testing.assert_allclose(bases, (stated or 10) / 10 * hours.quote_volume, rtol=1e-6)
+    assert ("is taken to be worth 10 USD" in facts.archive_note) == (stated is None)
+
+
 def test_recorded_minutes_are_equal_through_archive_and_api(tmp_path, shared_data):
     recorded = pq.read_table(shared_data / "klines/spot/BTCUSDT-1m.parquet")
     times = recorded["open_time"].cast("int64").to_numpy()
@@ -140,8 +154,8 @@ def test_a_second_job_asks_nothing_and_reads_no_trade(mill):
     again = made.make("50t")
     assert (again.skipped, again.bars, again.key) == (True, first.bars, first.key)
     assert (len(made.sim.stems), again.requests, again.files) == (stems, 0, 0)
-    assert again.landed == {"bars": 0, "requests": 0}
-    assert first.landed == {"bars": first.bars, "requests": 0}
+    assert again.landed == {"made": 0, "requests": 0}
+    assert first.landed == {"made": first.bars, "requests": 0}
     other = made.make("50t", source="trades")  # is another question
     assert not other.skipped
 

@@ -85,6 +85,16 @@ def test_a_rate_is_told_while_bars_come_in() -> None:
     assert progress.bars_line(landed).plain == "5,700 bars landed"
 
 
+def test_bars_made_of_trades_are_no_bars_that_landed() -> None:
+    flow, alone = Landed(bars=48, wide=7, made=24), Landed(made=295)
+    assert progress.bars_line(FetchProgress(flow)).plain == (
+        "48 bars landed, 7 rows beside bars, 24 bars made of trades"
+    )
+    text = progress.bars_line(FetchProgress(alone, 295.0)).plain
+    assert text == "295 bars made of trades; 295 a second"
+    assert flow.all_bars == 72
+
+
 def test_stages_stand_in_the_order_of_every_plan() -> None:
     counts = {stage: {"waiting": 1} for stage in reversed(STAGES)}
     text = shown(progress.progress_table({"later": {"done": 1}, **counts}, 1), 100)
