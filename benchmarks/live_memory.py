@@ -264,13 +264,17 @@ def main() -> None:
     if not asked.redis:  # as another process, which also takes the environment as it begins
         with tempfile.TemporaryDirectory() as home:
             from alphamill.stack.embedded_redis import EmbeddedRedis  # a follower has none
+            from alphamill.stack.processes import die_with_parent
 
             server = EmbeddedRedis(Path(home))
             command = [sys.executable, *sys.argv, "--redis", server.start()]
             try:
                 kernels = {"NUMBA_CACHE_DIR": home} if asked.cold else {}
                 environment = STREAM_ENVIRONMENT | os.environ | kernels
-                raise SystemExit(subprocess.call(command, env=environment))
+                follower = subprocess.run(
+                    command, env=environment, preexec_fn=die_with_parent, check=False
+                )
+                raise SystemExit(follower.returncode)
             finally:
                 server.stop()
     leave_libraries_out()

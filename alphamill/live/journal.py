@@ -7,7 +7,7 @@ another day the day that ends is closed by a file without rows that names the ne
 either side of midnight are at one place as well.
 
 When a day is over its files become one, `000000001440-000000031679.parquet`, or several of some
-8 MB in memory, which is what packing or reading one takes. Whoever reads the folder meanwhile may
+2 MB in memory, which is what packing or reading one takes. Whoever reads the folder meanwhile may
 see a row twice, and `read` does not.
 
 The lake is the truth about what was published; the Redis stream and webhooks follow it.
@@ -32,9 +32,7 @@ from alphamill.live.signals import FIRST, SIGNALS, Link, Signal, links_of, table
 
 _FILE = re.compile(r"date=([\d-]{10})/(\d{12})(?:-(\d{12}))?\.parquet")
 _DAY_MS = 86_400_000
-_PACKED_BYTES = (
-    8_000_000  # of a packed file's rows in memory: 100 bars of 20 factors of 500 symbols
-)
+_PACKED_BYTES = 2_000_000  # of a packed file's rows in memory: 25 bars of 20 factors of 500 symbols
 _TRUSTED_S = 600.0  # what was known of the chain longer ago is looked up before it is added to
 
 
