@@ -73,6 +73,12 @@ def _say_port(what: str, port: int) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder of SYMBOL-INTERVAL.parquet recordings, or of folders spot, um, cm of them.",
 )
+@click.option(
+    "--derive",
+    is_flag=True,
+    help="Make what recordings lack of what they have: daily bars of shorter ones; made-up counts "
+    "of trades and shares of takers where none are recorded.",
+)
 @click.option("--synthetic", "seed", type=int, help="Seed of a synthetic market (the default).")
 @click.option("--interval", "intervals", type=options.Intervals(), help="Of the synthetic market.")
 @click.option("--weight", type=click.IntRange(1), help="Weight a window; default 6000.")
@@ -166,6 +172,7 @@ def _say_port(what: str, port: int) -> None:
 def exchange(
     port: int,
     replay: Path | None,
+    derive: bool,
     seed: int | None,
     intervals: tuple[Interval, ...] | None,
     weight: int | None,
@@ -191,7 +198,7 @@ def exchange(
     open_time (UTC, a timestamp or integer milliseconds), open, high, low, close, volume and, where
     they are recorded, quote_volume, trades, taker_buy_base, taker_buy_quote. Beside it in um or cm,
     BTCUSDT-fundingRate.parquet has funding_time, funding_rate and, where known, rate_type (Special
-    or Regular). Only recorded intervals are served.
+    or Regular). Only recorded intervals are served, unless --derive adds the day.
 
     \b
     Example:
@@ -207,6 +214,8 @@ def exchange(
         raise click.UsageError(
             "--special-funding is of a synthetic market; recordings state theirs"
         )
+    if derive and replay is None:
+        raise click.UsageError("--derive is of recordings: name a folder with --replay")
     market = SyntheticMarket(wide=True) if seed is None else SyntheticMarket(seed=seed, wide=True)
     market = replace(market, special_funding=special_funding)
     if intervals:
@@ -214,6 +223,7 @@ def exchange(
     config = ExchangeConfig(
         port=port,
         replay=replay,
+        derive=derive,
         synthetic=market,
         clock_offset_ms=0 if now is None else now - SystemClock().now_ms(),
         speed=speed,

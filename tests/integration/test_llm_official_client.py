@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import openai
 import pytest
-import tornado.httpserver
-import tornado.netutil
 from openai.types.chat import ChatCompletionMessageParam
 
 from alphamill.llm.replies import Proposal
 from alphamill.sim.llm.proposer import NAME
-from alphamill.sim.llm.server import Endpoint, LLMConfig, application
-from tests.deadlines import ANSWER_S
+from alphamill.sim.llm.server import LLMConfig
+from tests.serving import serving
 
 KEY = "sk-simulated-0123456789"
 ASK: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "You propose factors. " * 300},
     {"role": "user", "content": "## Task\nPropose 3 candidates that are not listed above."},
 ]
-
-
-@contextmanager
-def serving(config: LLMConfig) -> Iterator[str]:
-    """The simulator's base URL, served from a thread."""
-    started, url = threading.Event(), []
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
-
-    async def serve() -> None:
-        sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
-        server = tornado.httpserver.HTTPServer(application(Endpoint(config)))
-        server.add_sockets(sockets)
-        url.append(f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1")
-        started.set()
-        await stopping.wait()
-        server.stop()
-        await server.close_all_connections()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(ANSWER_S)
-    try:
-        yield url[0]
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(scope="module")

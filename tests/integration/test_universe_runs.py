@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,13 +15,18 @@ from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake, partitions
 from alphamill.live.register import Register
 from alphamill.live.spec import LiveSpec
-from alphamill.settings import load_settings
+from alphamill.runs.panels import load_panel
+from alphamill.runs.published import PublishedRun
+from alphamill.settings import Tier, load_settings
 from alphamill.sim.exchange import ExchangeConfig, ExchangeServer
+from alphamill.sim.llm.proposer import NAME as PROPOSER
+from alphamill.sim.llm.server import LLMConfig
 from alphamill.stages.registry import STAGES
 from alphamill.universe.master_list import Listed
 from alphamill.universe.snapshots import MasterList, write_master_list
 from producers.cli import main
 from tests.mortal_market import MortalMarket, life
+from tests.serving import serving
 from workers import tasks
 from workers.resources import Resources
 
@@ -66,17 +72,22 @@ class Typed:
 @pytest.fixture
 def typed(redis_url, tmp_path, monkeypatch):
     with ExchangeServer(ExchangeConfig(), MortalMarket(LIVES)) as server:
-        env = {
-            "ALPHAMILL_BINANCE_URL": server.url,
-            "ALPHAMILL_ARCHIVE_URL": server.url,
-            "ALPHAMILL_REDIS_URL": redis_url,
-            "ALPHAMILL_HOME": str(tmp_path),
-            "ALPHAMILL_CONFIG": None,
-        }
-        tools = Resources(load_settings({k: v for k, v in env.items() if v}))
-        monkeypatch.setattr(tasks, "resources", lambda: tools)
-        monkeypatch.setattr(tasks, "publish", lambda hints: 0)
-        yield Typed(env, tools)
+        yield typing_at(server, redis_url, tmp_path, monkeypatch)
+
+
+def typing_at(server, redis_url, tmp_path, monkeypatch, **more):
+    env = {
+        "ALPHAMILL_BINANCE_URL": server.url,
+        "ALPHAMILL_ARCHIVE_URL": server.url,
+        "ALPHAMILL_REDIS_URL": redis_url,
+        "ALPHAMILL_HOME": str(tmp_path),
+        "ALPHAMILL_CONFIG": None,
+        **more,
+    }
+    tools = Resources(load_settings({k: v for k, v in env.items() if v}))
+    monkeypatch.setattr(tasks, "resources", lambda: tools)
+    monkeypatch.setattr(tasks, "publish", lambda hints: 0)
+    return Typed(env, tools)
 
 
 def test_a_universe_is_fetched_in_two_steps_and_then_scored(typed, tmp_path):
@@ -214,3 +225,52 @@ def test_a_live_follows_the_members_of_its_month_and_says_until_when(typed, tmp_
     both = typed(*follow, "--symbols", "AAAUSDT")
     assert both.exit_code == 2
     assert "name no --symbols" in both.stderr
+
+
+@pytest.fixture
+def recorded(redis_url, shared_data, tmp_path, monkeypatch):
+    """Recordings of four coins, of which one collapses and is delisted, and an offline model."""
+    folder = tmp_path / "recordings" / "spot"
+    folder.mkdir(parents=True)
+    for coin in ("BTC", "ETH", "LUNA", "XRP"):
+        name = f"{coin}USDT-1h.parquet"
+        (folder / name).symlink_to(shared_data / "klines" / "spot" / name)
+    offset_ms = Month(2022, 6).start_ms - SystemClock().now_ms()
+    config = ExchangeConfig(replay=folder.parent, derive=True, clock_offset_ms=offset_ms)
+    tier = f'model = "{PROPOSER}"\nrequests_per_minute = 6000\ntokens_per_minute = 10000000\n'
+    settings = tmp_path / "alphamill.toml"
+    settings.write_text("".join(f"[llm.tiers.{one}]\n{tier}" for one in Tier))
+    with ExchangeServer(config) as server, serving(LLMConfig(latency_ms=0)) as url:
+        more = {"ALPHAMILL_LLM_URL": url, "ALPHAMILL_CONFIG": str(settings)}
+        yield typing_at(server, redis_url, tmp_path, monkeypatch, **more)
+
+
+def test_a_mining_run_over_a_universe_with_its_dead_and_with_flow_from_recordings(
+    recorded, tmp_path
+):
+    rule = "top:3 by mean_10d(quote_volume), listed:20d"
+    span = ("--interval", "1h", "--start", "2022-05-01", "--end", "2022-05-17")
+    daily = recorded("fetch", "--universe", rule, "--interval", "1d", *span[2:])
+    assert daily.exit_code == 0, daily.output
+    assert recorded.work(daily.stdout.split()[-1]).whole
+    once = ("--rounds", "1", "--budget-usd", "1")
+    asked = recorded("mine", "--universe", rule, "--with", "flow", *span, *once)
+    assert asked.exit_code == 0, asked.output
+    run_id = asked.stdout.split()[-1]
+    assert recorded.work(run_id).whole
+
+    run = PublishedRun.open(Lake(str(tmp_path / "lake")), run_id)
+    [manifest] = run.manifests
+    assert "LUNAUSDT" in manifest.symbols  # belonged when it was halted on 2022-05-13
+    assert manifest.ended == ("LUNAUSDT",)
+    held = load_panel(run.lake, run_id, Interval.H1, "holdout", ["vpin", "signed_volume"])
+    luna = manifest.symbols.index("LUNAUSDT")
+    days = held.panel.times_ms // 86_400_000 - Month(2022, 5).start_ms // 86_400_000
+    for field in ("vpin", "signed_volume"):
+        known = np.isfinite(held.panel[field])
+        assert known[days < 12].all()
+        assert not known[days > 13, luna].any()
+        assert known[days > 13].any()
+    assert len(run.trials) > 10
+    assert all(factor.look_ahead_ok for factor in run.factors)
+    assert recorded("factors", run_id).exit_code == 0

@@ -11,7 +11,13 @@ from alphamill.sim.exchange.faults import Fault
 from alphamill.sim.exchange.limits import Limits
 from alphamill.sim.exchange.stream_faults import StreamFault
 from alphamill.sim.exchange.stream_rules import FUTURES_STREAMS, SPOT_STREAMS, StreamRules
-from alphamill.sim.market import BarSource, ReplaySource, SyntheticMarket, SyntheticSource
+from alphamill.sim.market import (
+    BarSource,
+    DerivedSource,
+    ReplaySource,
+    SyntheticMarket,
+    SyntheticSource,
+)
 
 _SPOT_LIMITS = Limits()
 _FUTURES_LIMITS = Limits(weight=2400, requests=None)
@@ -35,6 +41,7 @@ class ExchangeConfig:
     host: str = "127.0.0.1"
     replay: Path | None = None
     replay_market: Market = Market.SPOT  # of a folder without spot, um, cm folders in it
+    derive: bool = False  # make what recordings lack of what they have
     synthetic: SyntheticMarket = field(default_factory=SyntheticMarket)
     spot_limits: Limits = _SPOT_LIMITS
     futures_limits: Limits = _FUTURES_LIMITS  # of USD-M and COIN-M together
@@ -59,5 +66,6 @@ class ExchangeConfig:
     def source(self) -> BarSource:
         """Open the recordings or generate the market; raises Misconfigured."""
         if self.replay is not None:
-            return ReplaySource(self.replay, self.replay_market)
+            recorded = ReplaySource(self.replay, self.replay_market)
+            return DerivedSource(recorded) if self.derive else recorded
         return SyntheticSource(self.synthetic)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         SyntheticMarket,
         coins_named,
     )
+    from alphamill.sim.market.derived import DerivedSource
     from alphamill.sim.market.instruments import Instrument
     from alphamill.sim.market.planted import DEFAULT_PLANTED, FORMULAS, PlantedFactor
     from alphamill.sim.market.price_paths import generate
@@ -27,6 +28,7 @@ __all__ = [
     "BarSource",
     "Bars",
     "Coin",
+    "DerivedSource",
     "Instrument",
     "PlantedFactor",
     "ReplaySource",
