@@ -21,6 +21,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.report import values
 from alphamill.report.caveats import page_caveats, spent_line
+from alphamill.report.combined import CombinedPage
 from alphamill.report.comparison import Comparison
 from alphamill.report.factor.certificate import Certificate, certificate, deflated_after_costs
 from alphamill.report.factor.plots import figures
@@ -164,10 +165,10 @@ def _keeps_sign(trial: Trial) -> bool:
     return later is not None and later > 0
 
 
-def render(page: RunPage | Comparison) -> str:
+def render(page: RunPage | Comparison | CombinedPage) -> str:
     """The page as HTML text."""
-    compared = isinstance(page, Comparison)
-    return rendered("compare.html.j2" if compared else "page.html.j2", page=page)
+    templates = {Comparison: "compare.html.j2", CombinedPage: "combined.html.j2"}
+    return rendered(templates.get(type(page), "page.html.j2"), page=page)
 
 
 def rendered(template: str, **values: Any) -> str:

@@ -14,12 +14,13 @@ from alphamill.jobs import RunKind
 from producers import options
 
 if TYPE_CHECKING:
+    from alphamill.report.combined import CombinedPage
     from alphamill.report.comparison import Comparison
     from alphamill.report.factor.tear_sheet import Subject
     from alphamill.report.page import RunPage
     from alphamill.runs.published import PublishedRun
 
-_KINDS = (RunKind.MINE, RunKind.EVALUATE)
+_KINDS = (RunKind.MINE, RunKind.EVALUATE, RunKind.COMBINE)
 
 
 @click.command()
@@ -46,6 +47,7 @@ def report(
 
     Without RUN the newest. Its first ten factors are shown in full: plots, data, certificate. Two
     runs, or two factors, are set side by side on the same axes; of a run without --factor its best.
+    Of a combine run: its methods beside random formulas, gates, and the weights of every refit.
     FACTOR is its number on the page, or its hash or the beginning of that.
 
     \b
@@ -77,11 +79,22 @@ def report(
         click.echo("no browser could be started here; open the file by hand", err=True)
 
 
-def _page(found: Sequence[PublishedRun], names: Sequence[str]) -> RunPage | Comparison:
+def _page(
+    found: Sequence[PublishedRun], names: Sequence[str]
+) -> RunPage | Comparison | CombinedPage:
+    from alphamill.report.combined import combined_page
     from alphamill.report.comparison import compare
     from alphamill.report.factor.tear_sheet import chosen
     from alphamill.report.page import page_of
 
+    combined = [run for run in found if run.kind is RunKind.COMBINE]
+    if combined and (len(found) > 1 or len(names) > 1):
+        raise click.UsageError(
+            f"{combined[0].id} is a combine run, whose methods stand beside one another on its own "
+            f"page: alphamill report {combined[0].id}"
+        )
+    if combined:
+        return combined_page(found[0], found[0].factor(names[0]) if names else None)
     if len(found) == 1 and len(names) < 2:
         return page_of(found[0], chosen(found[0], names[0]) if names else None)
     if len(found) == 2 and len(names) == 1:

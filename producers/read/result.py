@@ -67,6 +67,7 @@ def _next(run: RunRecord) -> list[tuple[str, str]]:
     if run.kind == RunKind.COMBINE:
         return [
             (f"alphamill factors {run.id} 1", "weights, gates and the newest refit's expression"),
+            (f"alphamill report {run.id} --open", "gates, and the weights of every refit"),
             (f"alphamill live start --run {run.id} 1", "follow that at every bar's close"),
         ]
     return []

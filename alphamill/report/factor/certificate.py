@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 from alphamill.evaluation import Gate
 from alphamill.report.caveats import funding_line, universe_lines
-from alphamill.report.values import NOTHING, number, percent, plain, probability, real, usd, whole
+from alphamill.report.values import (
+    NOTHING,
+    moment,
+    number,
+    percent,
+    plain,
+    probability,
+    real,
+    usd,
+    whole,
+)
+from alphamill.runs.combined import CombinedSignal
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor, Trial
 
@@ -54,8 +65,47 @@ def certificate(run: PublishedRun, sheet: TearSheet) -> Certificate:
     if trial is not None:
         lines += _given(trial, len(run.spec.horizons))
     lines += [*_data(run, sheet), *_money(run, factor), *_origin(run, sheet)]
-    gates = sorted(factor.gates, key=lambda gate: gate.passed) if factor else ()
+    gates = _failed_first(factor) if factor else ()
     return Certificate(tuple(_row(gate) for gate in gates), tuple(lines))
+
+
+def combined_certificate(run: PublishedRun, row: CombinedSignal) -> Certificate:
+    """Of a combined signal: its calendar of refits stands for the call that named a factor."""
+    judged = row.judged
+    own = [one.from_ms for one in run.weights if one.method == row.method]
+    lines = [
+        *_proof(judged),
+        ("trials", f"{_tried(judged)}; it is in place {whole(judged.rank)} on validation."),
+        *_looks(judged),
+    ]
+    if own:
+        lines.append(
+            (
+                "refits",
+                f"{whole(len(set(own)))}, from {moment(min(own))} to {moment(max(own))} UTC; each "
+                "saw labels that had matured by then.",
+            )
+        )
+    lines += [("universe", line) for line in universe_lines(run)]
+    lines += [
+        ("data hash", plain(judged.snapshot, 80)),
+        ("computed by", f"alphamill {plain(judged.code_version, 20)}"),
+        ("hash", plain(judged.hash, 64)),
+    ]
+    return Certificate(tuple(map(_row, _failed_first(judged))), tuple(lines))
+
+
+def _tried(factor: JudgedFactor) -> str:
+    return (
+        f"{whole(factor.n_trials)} at {factor.interval}, the methods and settings among them "
+        f"({number(factor.n_effective, 0)} effective): deflated Sharpe ratio "
+        f"{number(factor.deflated_sharpe, 3)} before costs, "
+        f"{number(deflated_after_costs(factor), 3)} after"
+    )
+
+
+def _failed_first(factor: JudgedFactor) -> list[Gate]:
+    return sorted(factor.gates, key=lambda gate: gate.passed)
 
 
 def deflated_after_costs(factor: JudgedFactor) -> float | None:

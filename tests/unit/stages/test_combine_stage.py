@@ -1,7 +1,9 @@
 """A run's factors combined to one signal: what is asked for, and from bars to published tables."""
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ from alphamill.language import read_given
 from alphamill.ledger import JobState
 from alphamill.live.choose import followed_from
 from alphamill.live.export import from_run, pandas_text
+from alphamill.report.combined import combined_page
+from alphamill.report.page import render
 from alphamill.report.terminal.combinations import combination_view, combinations_board
+from alphamill.report.values import moment
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import load_panel
 from alphamill.settings import SegmentSettings
@@ -230,3 +235,49 @@ def test_the_newest_weights_are_followed_and_exported(combined):
     assert followed.expression == read_given(best.expression).text
     assert followed.promised_ic == best.holdout.rank_ic_mean
     assert "def " in pandas_text(from_run(combined.published, "1"))
+
+
+def words_of(html):
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html.partition("</style>")[2])).split())
+
+
+def test_its_page_has_the_excess_before_any_raw_figure_and_every_refits_weights(combined):
+    published = combined.published
+    html = render(combined_page(published))
+    text = words_of(html)
+    best = published.combined[0]
+    assert f"{best.excess_rank_ic:+.4f}" in text.partition("market")[0]
+    head = re.search(r"<thead>.*?</thead>", html, re.DOTALL)[0]
+    assert head.index(">excess<") < head.index(">combined<") < head.index(">ICIR<")
+    for row in published.combined:
+        own = [one for one in published.weights if one.method == row.method]
+        dates = [moment(from_ms) for from_ms in sorted({one.from_ms for one in own})]
+        shown_of = words_of("</style>" + html.split(f'id="f{row.judged.rank}"')[1])
+        assert len(dates) == row.refits
+        assert all(date in shown_of for date in dates)
+        assert row.judged.expression in shown_of
+        assert row.judged.snapshot in shown_of
+        newest = [one.weight for one in own[-3:]]
+        cells = " ".join(f"{weight:+.3f}" for weight in newest)
+        assert f"{dates[-1]} {cells}" in shown_of
+        for gate in row.judged.gates:
+            assert gate.name in shown_of
+
+
+def test_the_page_of_one_method_still_shows_what_else_was_tried(combined):
+    published = combined.published
+    html = render(combined_page(published, published.factor("2")))
+    assert html.count('class="factor"') == 1
+    assert 'id="f2"' in html
+    assert all(row.method in words_of(html) for row in published.combined)
+
+
+def test_report_writes_it_and_says_why_methods_have_no_page_of_two(combined, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALPHAMILL_LAKE", combined.lake.uri)
+    run_id, out = combined.spec.run_id, tmp_path / "page.html"
+    done = CliRunner().invoke(main, ["report", run_id, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert run_id in out.read_text("utf-8")
+    two = CliRunner().invoke(main, ["report", run_id, "--factor", "1", "--factor", "2"])
+    assert two.exit_code == 2
+    assert "whose methods stand beside one another" in " ".join(two.output.split())
