@@ -9,7 +9,7 @@ def test_task_names_and_queues_are_those_that_messages_on_their_way_have():
     queues = {
         "fetch": ["fetch", "funding", "wide", "reverify", "recheck", "bars"],
         "features": ["features", "panel"],
-        "evaluate": ["evaluate", "score", "validate", "rank", "verify"],
+        "evaluate": ["evaluate", "score", "combine", "validate", "rank", "verify"],
         "llm.quick_scan": ["propose.quick_scan"],
         "llm.detailed_analysis": ["propose.detailed_analysis"],
         "llm.final_verification": ["veto"],
