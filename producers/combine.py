@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from alphamill.combination import (
-    METHODS,
-    Combiner,
-    combination_segments,
-    parse_combiner,
-    refit_schedule,
-)
+from alphamill.combination.combiner import METHODS, Combiner, parse_combiner
 from alphamill.errors import FactorError, GiveUp
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
 from alphamill.jobs import Combination, RunKind, RunSpec
-from alphamill.lake import Lake
 from alphamill.language import read_given
 from alphamill.report.values import counted
-from alphamill.runs.finished import finished_run
-from alphamill.runs.library import entries
-from alphamill.runs.published import PublishedRun
-from alphamill.runs.rows import JudgedFactor
 from producers import options, submit
+
+if TYPE_CHECKING:
+    from alphamill.lake import Lake
+    from alphamill.runs.published import PublishedRun
+    from alphamill.runs.rows import JudgedFactor
 
 _UNITS_MS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
@@ -142,6 +135,8 @@ def combine(
       alphamill combine --run mine-1f2e 1 2 5 --method "ic,ridge(penalty=1)" --refit 7d --wait
       alphamill combine --expr "-ts_zscore(close, 24)" --expr "-ts_rank(returns, 12)" --wait
     """
+    from alphamill.runs.finished import finished_run  # loads what reads the lake
+
     settings = options.settings()
     found = finished_run(settings, run, (RunKind.MINE,))
     judged = [found.factor(text) for text in factors]
@@ -217,6 +212,8 @@ def _interval(run: PublishedRun, factors: Sequence[JudgedFactor]) -> Interval:
 
 def _from_library(run: PublishedRun, interval: Interval) -> Iterator[tuple[str, str]]:
     """What other runs admitted over the same symbols, with the run; says what is left out."""
+    from alphamill.runs.library import entries
+
     left_out = 0
     for entry in entries(run.lake):
         if entry.removed or entry.run == run.id:
@@ -240,6 +237,8 @@ def _from_library(run: PublishedRun, interval: Interval) -> Iterator[tuple[str, 
 
 
 def _spec_of(lake: Lake, run_id: str) -> RunSpec | None:
+    from alphamill.runs.published import PublishedRun
+
     try:
         return PublishedRun.open(lake, run_id).spec
     except GiveUp:
@@ -255,6 +254,10 @@ def _too_few(run: PublishedRun, count: int) -> str:
 
 def _check_calendar(spec: RunSpec, interval: Interval, refit_ms: int, train_ms: int) -> None:
     """Raise click.UsageError where no refit fits into the range, however full it is."""
+    import numpy as np
+
+    from alphamill.combination import combination_segments, refit_schedule
+
     times_ms = np.arange(spec.start_ms, spec.end_ms, interval.ms, dtype=np.int64)
     purge_bars = spec.segments.horizon_bars + spec.segments.entry_lag_bars
     try:

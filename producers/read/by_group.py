@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console, RenderableType
@@ -11,8 +11,10 @@ from rich.text import Text
 
 from alphamill.evaluation.by_group import GROUPINGS, Grouping
 from alphamill.jobs import RunKind
-from alphamill.runs.published import PublishedRun
 from producers import options
+
+if TYPE_CHECKING:
+    from alphamill.runs.published import PublishedRun
 
 by_option = click.option(
     "--by",

@@ -36,7 +36,7 @@ from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
 from alphamill.frames import PRICES, Interval, Market, Month
-from alphamill.jobs import RunKind
+from alphamill.jobs import Combination, RunKind
 from alphamill.lake import (
     FundingSeries,
     IndexSeries,
@@ -106,6 +106,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     assert run.published.factors
     given = replace(run.spec, kind=RunKind.EVALUATE, expressions=("rank(close)", "nonsense("))
     run.mill.work(given)
+    weighed = Combination(("equal",), 2 * 86_400_000, 4 * 86_400_000, draws=0)
+    combined = replace(run.spec, kind=RunKind.COMBINE, combination=weighed)
+    run.mill.work(replace(combined, expressions=("-returns", "rank(-volume)")))
     told = replace(run.spec, salt="told")
     admit(run.lake, run.spec, H1, run.published.factors)
     assert look_up(run.lake, told, H1, Moment.START)

@@ -60,7 +60,7 @@ def helps(*names: str) -> list[str]:
 
 
 def test_help_loads_neither_what_computes_nor_what_calls():
-    submitting = helps("cost", "fetch", "bars", "features", "mine", "evaluate")
+    submitting = helps("cost", "fetch", "bars", "features", "mine", "evaluate", "combine")
     others = [text for text in helps(*COMMANDS) if text not in submitting and "doctor" not in text]
     seen = loaded("--help", *submitting, *others)
     assert not seen["--help"] & (COMPUTE | LAKE | NETWORK | {"pydantic", "rich"})
