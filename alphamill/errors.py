@@ -11,8 +11,9 @@ AlphamillError
 │   └── Unreadable, Unfit                    a file of the lake; a range that makes no panel
 ├── Misconfigured  a person must change a setting; names it and the cure
 │   └── KeyRefused (AccessRefused is one), RegionBarred, ModelNotFound, EndpointNotFound   likewise
-├── FactorError    an expression that does not parse or is out of bounds; carries the position
-├── RuleError      a rule of bars that does not parse; carries the position: bars/rules.py
+├── NotParsed      a text that people wrote; carries the position
+│   ├── FactorError                          an expression that does not parse or is out of bounds
+│   └── RuleError                            a rule of bars: bars/rules.py
 ├── CallFailure    a second parent of what a model's endpoint did: how it is counted, who paid
 └── Damaged        a file of the exchange's archive that is not what it should be: market/
 
@@ -67,8 +68,8 @@ class Misconfigured(AlphamillError):
         return f"{self.setting}: {self.problem}; {self.cure}"
 
 
-class FactorError(AlphamillError):
-    """An expression that cannot be parsed.
+class NotParsed(AlphamillError):
+    """A text that cannot be parsed.
 
     position: 0-based column of the offending character or token.
     expected: what would have been accepted there ("" if nothing can be said).
@@ -91,3 +92,7 @@ class FactorError(AlphamillError):
         if self.suggestion:
             text += f"; did you mean {self.suggestion}?"
         return text
+
+
+class FactorError(NotParsed):
+    """An expression that cannot be parsed, or is out of bounds."""

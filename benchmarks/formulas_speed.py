@@ -22,26 +22,11 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")
 import numpy as np
 
 from alphamill.factors import Factor, compute, compute_many, parse, zoo
+from alphamill.testing import random_fields
 
 Array = np.ndarray
 TWENTY = (2, 3, 4, 6, 8, 11, 12, 13, 14, 15, 16, 18, 22, 25, 26, 33, 40, 44, 55, 101)
 N_SYMBOLS = 48
-
-
-def panel_of(n_bars: int) -> dict[str, Array]:
-    rng = np.random.default_rng(5)
-    shape = (n_bars, N_SYMBOLS)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, shape), axis=0))
-    open_ = close * np.exp(rng.normal(0, 0.001, shape))
-    volume = rng.lognormal(5, 1, shape)
-    return {
-        "open": open_,
-        "close": close,
-        "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(shape)),
-        "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(shape)),
-        "volume": volume,
-        "quote_volume": volume * (open_ + close) / 2,
-    }
 
 
 def cpu_s(run: Callable[[], object]) -> float:
@@ -163,7 +148,7 @@ def check_equal(peer: str, theirs: object, twenty: list[Factor], panel: dict[str
 
 def main() -> None:
     n_bars = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
-    panel = panel_of(n_bars)
+    panel = random_fields(n_bars, N_SYMBOLS)
     entries = zoo("alpha101")
     twenty = [entries[number - 1].factor() for number in TWENTY]
     small = {name: values[:600] for name, values in panel.items()}

@@ -32,29 +32,13 @@ from alphamill.evaluation.ranks import Ranked
 from alphamill.factors import Factor, Tail, compute_many, parse, zoo
 from alphamill.frames import Interval, Panel
 from alphamill.grid import open_ms
+from alphamill.testing import random_fields
 
 Array = np.ndarray
 LIMITS = {56: 1.5, 512: 1.0}
 FIRST = 438_000  # number of the first bar
 WARM_UP = 300  # bars; the formulas look back 250
 FIELDS = ("open", "close", "high", "low", "volume", "amount")
-
-
-def market(n_bars: int, n_symbols: int) -> dict[str, Array]:
-    rng = np.random.default_rng(5)
-    shape = (n_bars, n_symbols)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, shape), axis=0))
-    open_ = close * np.exp(rng.normal(0, 0.001, shape))
-    volume = rng.lognormal(5, 1, shape)
-    return {
-        "open": open_,
-        "close": close,
-        "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(shape)),
-        "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(shape)),
-        "volume": volume,
-        "quote_volume": volume * (open_ + close) / 2,
-        "amount": volume * (open_ + close) / 2,  # KunQuant's name for it
-    }
 
 
 def panel_of(fields: dict[str, Array], start: int, stop: int) -> Panel:
@@ -219,7 +203,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         library = compile_peer(numbers, folder)
         for n_symbols, limit in list(LIMITS.items())[: 1 if asked.short else None]:
-            fields = market(WARM_UP + bars, n_symbols)
+            fields = random_fields(WARM_UP + bars, n_symbols)
+            fields["amount"] = fields["quote_volume"]  # KunQuant's name for it
             peer = None if library is None else Stream(library, numbers, n_symbols)
             ours, theirs = in_turn(peer, factors, fields, bars)
             said = (

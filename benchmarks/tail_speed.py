@@ -19,6 +19,7 @@ from alphamill.factors import Factor, Tail, compute, parse, zoo
 from alphamill.frames import Interval, Panel
 from alphamill.grid import open_ms
 from alphamill.indicators import IndicatorTail
+from alphamill.testing import random_fields
 
 Array = np.ndarray
 TWENTY = (2, 3, 4, 6, 8, 11, 12, 13, 14, 15, 16, 18, 22, 25, 26, 33, 40, 44, 55, 101)
@@ -35,22 +36,6 @@ DEAR = (
     "ts_rank_corr(close, volume, 240)",
     "ts_mean(ts_rank(close, 240), 240)",
 )
-
-
-def market(n_bars: int, n_symbols: int) -> dict[str, Array]:
-    rng = np.random.default_rng(5)
-    shape = (n_bars, n_symbols)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, shape), axis=0))
-    open_ = close * np.exp(rng.normal(0, 0.001, shape))
-    volume = rng.lognormal(5, 1, shape)
-    return {
-        "open": open_,
-        "close": close,
-        "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(shape)),
-        "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(shape)),
-        "volume": volume,
-        "quote_volume": volume * (open_ + close) / 2,
-    }
 
 
 def panel_of(fields: dict[str, Array], start: int, stop: int) -> Panel:
@@ -94,7 +79,7 @@ def whole_ms(factors: Sequence[Factor], rows: Panel) -> float:
 def indicators_ms(n_symbols: int) -> float:
     """Of five indicators of every symbol at one bar, from frames of 1,024 bars."""
     tail, spent = IndicatorTail(INDICATORS, Interval.H1), []
-    fields = market(tail.lookback_bars + 1, n_symbols)
+    fields = random_fields(tail.lookback_bars + 1, n_symbols)
     times_ms = open_ms(Interval.H1, FIRST) + Interval.H1.ms * np.arange(tail.lookback_bars + 1)
     frames = [
         pd.DataFrame({"open_time": times_ms, **{name: v[:, j] for name, v in fields.items()}})
@@ -115,7 +100,7 @@ def main() -> None:
     plain = [one for one in plain if "cap" not in one.fields]
     missed = False
     for n_symbols, limit in LIMITS_MS.items():
-        fields = market(1_000, n_symbols)
+        fields = random_fields(1_000, n_symbols)
         for formulas in (twenty, plain):
             check(formulas, fields, 20)
             spent = times_ms(formulas, fields, 300 if n_symbols < 100 else 100)
@@ -129,7 +114,7 @@ def main() -> None:
             )
         print(f"  limit for twenty: {limit:.0f} ms")
         print(f"  {len(INDICATORS)} indicators of each symbol: {indicators_ms(n_symbols):.1f} ms")
-    fields = market(6_700, 500)
+    fields = random_fields(6_700, 500)
     for text in DEAR:
         spent = times_ms([parse(text)], fields, 10)
         print(f"  {text:36} 500 symbols {np.median(spent):7.1f} ms")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-from alphamill.errors import AlphamillError
+from alphamill.errors import NotParsed
 
 _SPELLINGS = "15s, 7m, 4h, 1000t, 500v, 1e6$, 200ti, 500vi, 1e6$i or imbalance"
 _DAY_S = 86_400
@@ -34,30 +34,8 @@ _MEANT = MappingProxyType(
 _MULTIPLES = {"k": "e3", "mio": "e6", "mn": "e6"}
 
 
-class RuleError(AlphamillError):
-    """A rule that does not parse.
-
-    position: 0-based column of what is wrong.
-    expected: what would have been accepted there ("" if nothing can be said).
-    suggestion: a rule that does parse and may be meant, or None.
-    """
-
-    def __init__(
-        self, problem: str, position: int = 0, expected: str = "", suggestion: str | None = None
-    ) -> None:
-        super().__init__(problem, position, expected, suggestion)
-        self.problem = problem
-        self.position = position
-        self.expected = expected
-        self.suggestion = suggestion
-
-    def __str__(self) -> str:
-        text = f"col {self.position + 1}: {self.problem}"
-        if self.expected:
-            text += f"; expected {self.expected}"
-        if self.suggestion:
-            text += f"; did you mean {self.suggestion}?"
-        return text
+class RuleError(NotParsed):
+    """A rule that does not parse; its suggestion is a rule that does."""
 
 
 class Measure(StrEnum):

@@ -11,6 +11,7 @@ import pyarrow as pa
 from alphamill.frames import (
     KLINE_FIELDS,
     KLINES,
+    FloatArray,
     IntArray,
     Interval,
     Market,
@@ -55,6 +56,23 @@ def random_klines(
         "trades": np.arange(n_bars),
     }
     return klines_at(start_ms + interval.ms * np.arange(n_bars), interval, **columns)
+
+
+def random_fields(n_bars: int, n_symbols: int, seed: int = 0) -> dict[str, FloatArray]:
+    """Fields of a panel whose closes are random walks. Equal arguments, equal values."""
+    rng = np.random.default_rng(seed)
+    shape = (n_bars, n_symbols)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, shape), axis=0))
+    open_ = close * np.exp(rng.normal(0, 0.001, shape))
+    volume = rng.lognormal(5, 1, shape)
+    return {
+        "open": open_,
+        "close": close,
+        "high": np.maximum(open_, close) * (1 + 0.001 * rng.random(shape)),
+        "low": np.minimum(open_, close) * (1 - 0.001 * rng.random(shape)),
+        "volume": volume,
+        "quote_volume": volume * (open_ + close) / 2,
+    }
 
 
 def put_klines(

@@ -295,6 +295,7 @@ def _mine(stack: _Stack, market: _Market, intervals: tuple[Interval, ...]) -> Ru
         # Each demo finds for itself what an earlier one may have found in the same lake.
         search=settings.search.model_copy(update={"library_factors": 0}),
         segments=settings.segments,
+        portfolio=settings.portfolio,
         fees=settings.fees,
         gates=settings.gates,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphamill.frames import FloatArray, Interval, Market, Wide
-from alphamill.sim.market.bars import Bars, Settlements
+from alphamill.sim.market.bars import Bars, Settlements, resample
 from alphamill.sim.market.recordings import ReplaySource
 
 _DAY_MS = 86_400_000
@@ -71,7 +71,7 @@ class DerivedSource:
             return with_takers(found)
         shorter = self._of_a_day(market, symbol) if interval is Interval.D1 else None
         bars = self.bars(market, symbol, shorter) if shorter else None
-        return daily(bars) if bars is not None and len(bars) else None
+        return resample(bars, Interval.D1) if bars is not None and len(bars) else None
 
     def _of_a_day(self, market: Market, symbol: str) -> Interval | None:
         """The longest recorded interval below a day."""
@@ -93,30 +93,6 @@ def with_takers(bars: Bars) -> Bars:
         quote = np.round(base * price, _DECIMALS)
         bars = replace(bars, taker_buy_base=base, taker_buy_quote=quote)
     return bars
-
-
-def daily(bars: Bars) -> Bars:
-    """A bar a UTC day that has any."""
-    days = bars.open_ms // _DAY_MS
-    first = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
-    last = np.append(first[1:], len(days)) - 1
-
-    def summed(values: FloatArray) -> FloatArray:
-        total: FloatArray = np.add.reduceat(values, first).round(_DECIMALS)
-        return total
-
-    return Bars(
-        open_ms=days[first] * _DAY_MS,
-        open=bars.open[first],
-        high=np.maximum.reduceat(bars.high, first),
-        low=np.minimum.reduceat(bars.low, first),
-        close=bars.close[last],
-        volume=summed(bars.volume),
-        quote_volume=summed(bars.quote_volume),
-        trades=np.add.reduceat(bars.trades, first),
-        taker_buy_base=summed(bars.taker_buy_base),
-        taker_buy_quote=summed(bars.taker_buy_quote),
-    )
 
 
 def _decimals(values: FloatArray) -> int:
