@@ -7,6 +7,10 @@ survivors    a market that misleads only whoever leaves its dead coins out
 calibration  many of all these: false discoveries, power, whether p-values are uniform
 luck         a run's own panel mined with as many random formulas (formulas)
 recovered    whether a run over a synthetic market found what was planted there
+own_bars     a run's own panel searched again, by its own models, as it was or changed
+mirrored     bars whose returns say nothing, and keep all else
+noise        searches of such bars: how many claim anything
+kept         results of searches, seed by seed, in the lake
 """
 
 from typing import TYPE_CHECKING
@@ -16,8 +20,18 @@ from alphamill.on_demand import export_on_demand
 if TYPE_CHECKING:
     from alphamill.controls.calibration import Calibration, Power, calibrate
     from alphamill.controls.direct import Alone
+    from alphamill.controls.kept import KeptSearches
     from alphamill.controls.luck import Arm, arm_of_run, luck_funnel, mine_luck
     from alphamill.controls.markets import ControlMarket
+    from alphamill.controls.noise import NoiseCount, count_noise, worthless
+    from alphamill.controls.own_bars import (
+        Patient,
+        Searched,
+        offline_process,
+        search_again,
+        seed_of,
+        spec_again,
+    )
     from alphamill.controls.planted import (
         FALSE_BELOW,
         KEEPS,
@@ -37,17 +51,27 @@ __all__ = [
     "Arm",
     "Calibration",
     "ControlMarket",
+    "KeptSearches",
     "Match",
+    "NoiseCount",
+    "Patient",
     "Power",
     "Search",
+    "Searched",
     "arm_of_run",
     "calibrate",
+    "count_noise",
     "judge_planted",
     "luck_funnel",
     "mine_luck",
     "mine_market",
+    "offline_process",
+    "search_again",
     "search_planted",
+    "seed_of",
+    "spec_again",
     "spring",
+    "worthless",
 ]
 
 export_on_demand(__name__)

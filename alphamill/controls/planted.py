@@ -101,14 +101,13 @@ class Outcome:
         return plain
 
 
-def mine_market(market: ControlMarket, search: Search, scratch: str | None = None) -> Outcome:
+def mine_market(market: ControlMarket, search: Search) -> Outcome:
     """Mine the market from fetch to verdict with the offline proposer, in a lake that is dropped.
 
-    Without indicators, which that proposer never names. scratch: the folder for that lake.
-    Equal arguments, equal outcome.
+    Without indicators, which that proposer never names. Equal arguments, equal outcome.
     """
     bars = market.bars()
-    with tempfile.TemporaryDirectory(prefix="alphamill-control-", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix="alphamill-control-") as folder:
         chat = OfflineChat(market.seed, search.decoys)
         mill = Mill(Lake(folder), exchange_of(market, bars), chat, indicators=False)
         spec = spec_of(market, search, folder)

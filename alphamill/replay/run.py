@@ -28,8 +28,8 @@ from alphamill.runs.published import PublishedRun
 from alphamill.runs.schemas import SUMMARY, RunDeps
 from alphamill.stages import publish
 
-# Computed again; what else lies in a run's folder is its input.
-_COMPUTED = ("proposals", "trials", "validation", "ranking", "veto", "verdicts")
+# Computed again, or of control arms; what else lies in a run's folder is its input.
+_COMPUTED = ("proposals", "trials", "validation", "ranking", "veto", "verdicts", "bench")
 # What may differ between two honest computations: other runs look at holdouts, versions move on.
 NOT_COMPARED = ("holdout_looks", "code_version")
 

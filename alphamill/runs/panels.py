@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -138,9 +138,27 @@ def read_manifest(lake: Lake, run_id: str, interval: Interval) -> PanelManifest 
     return None
 
 
-def write_last_bars(lake: Lake, run_id: str, interval: Interval, bars: pa.Table) -> None:
-    """Write the last bars of discovery: symbol, open_time and a column a field."""
-    lake.write(_last_bars_key(run_id, interval), bars, {})
+def write_last_bars(
+    lake: Lake,
+    run_id: str,
+    interval: Interval,
+    times_ms: IntArray,
+    symbols: Sequence[str],
+    fields: Mapping[str, FloatArray],
+) -> None:
+    """Write the last bars of discovery: symbol, open_time and a column a field.
+
+    times_ms: (bars,); fields: name -> (bars, symbols).
+    """
+    columns: dict[str, Any] = {
+        "symbol": pa.array(np.repeat(np.array(symbols), len(times_ms))),
+        "open_time": pa.array(np.tile(times_ms, len(symbols)), pa.int64()).cast(
+            pa.timestamp("ms", tz="UTC")
+        ),
+    }
+    for name, values in fields.items():
+        columns[name] = pa.array(values.T.ravel())
+    lake.write(_last_bars_key(run_id, interval), pa.table(columns), {})
 
 
 def load_last_bars(lake: Lake, run_id: str, interval: Interval, symbol: str) -> pa.Table:
@@ -169,6 +187,19 @@ def write_manifest(lake: Lake, run_id: str, manifest: PanelManifest) -> None:
     data = asdict(manifest)
     text = json.dumps(data, indent=1, sort_keys=True)
     lake.write_bytes(manifest_key(run_id, manifest.interval), text.encode())
+
+
+def snapshot_of(
+    hashes: Mapping[Segment, Mapping[str, str]], universe: Universe | None = None
+) -> str:
+    """A hash of all that a panel holds: of each segment's fields, and of who belongs when."""
+    digest = hashlib.sha256()
+    for segment, fields in hashes.items():
+        for field in sorted(fields):
+            digest.update(f"{segment.value} {field} {fields[field]}\n".encode())
+    if universe is not None:
+        digest.update(f"universe {universe.digest}\n".encode())
+    return digest.hexdigest()
 
 
 def write_refusal(lake: Lake, run_id: str, interval: Interval, reason: str) -> None:

@@ -10,11 +10,9 @@ have their look-back; those and an embargo after them are not scored.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +34,7 @@ from alphamill.runs.panels import (
     SegmentFacts,
     field_key,
     read_manifest,
+    snapshot_of,
     write_field,
     write_last_bars,
     write_manifest,
@@ -154,8 +153,9 @@ def _made(interval: Interval, deps: PanelDeps) -> PanelManifest:
                 values[cut.rows],
             )
     if last:
-        bars = _last_bars(grid, cuts[Segment.DISCOVERY].stop_bar, last)
-        write_last_bars(deps.lake, spec.run_id, interval, bars)
+        end = cuts[Segment.DISCOVERY].stop_bar
+        times_ms = grid.times_ms[max(0, end - LAST_BARS) : end]
+        write_last_bars(deps.lake, spec.run_id, interval, times_ms, grid.symbols, last)
     if spec.kind is RunKind.MINE:
         look_up(deps.lake, spec, interval, Moment.START)
     manifest = replace(_manifest(grid, cuts, hashes, spec), funding_unknown=unknown)
@@ -319,38 +319,17 @@ def _stored(
     return pa.table({"open_time": own["open_time"], **{name: frame[name] for name in names}})
 
 
-def _last_bars(grid: _Grid, end: int, fields: Mapping[str, FloatArray]) -> pa.Table:
-    """Rows up to `end` of the grid, one a symbol and bar."""
-    times_ms = grid.times_ms[max(0, end - LAST_BARS) : end]
-    n_symbols = len(grid.columns)
-    columns: dict[str, Any] = {
-        "symbol": pa.array(np.repeat(np.array(grid.symbols), len(times_ms))),
-        "open_time": pa.array(np.tile(times_ms, n_symbols), pa.int64()).cast(
-            pa.timestamp("ms", tz="UTC")
-        ),
-    }
-    for name, values in fields.items():
-        columns[name] = pa.array(values.T.ravel())
-    return pa.table(columns)
-
-
 def _manifest(
     grid: _Grid,
     cuts: Mapping[Segment, SegmentBars],
     hashes: Mapping[Segment, Mapping[str, str]],
     spec: RunSpec,
 ) -> PanelManifest:
-    digest = hashlib.sha256()
-    for segment in cuts:
-        for field in sorted(hashes[segment]):
-            digest.update(f"{segment.value} {field} {hashes[segment][field]}\n".encode())
-    if spec.universe is not None:
-        digest.update(f"universe {spec.universe.digest}\n".encode())
     return PanelManifest(
         interval=grid.interval,
         symbols=grid.symbols,
         missing=tuple(sorted(set(spec.symbols) - {column.symbol for column in grid.columns})),
-        snapshot=digest.hexdigest(),
+        snapshot=snapshot_of(hashes, spec.universe),
         segments={
             segment: SegmentFacts(
                 start_ms=grid.start_ms + cut.start_bar * grid.interval.ms,

@@ -1,11 +1,9 @@
-"""`alphamill bench planted|random`: the control arms."""
+"""`alphamill bench`: the control arms."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -22,10 +20,9 @@ from alphamill.runs.finished import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
-from producers.options import Function
+from producers.run.bench_own_bars import noise
 from producers.run.processes import in_processes
-
-_MAX_JOBS = 32
+from producers.run.repeats import Repeats, repeats_options, whole
 
 
 class Strengths(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -85,28 +82,6 @@ class Effort:
     candidates: int
 
 
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """How often, and on how many cores."""
-
-    seeds: int
-    first_seed: int
-    jobs: int
-
-    @property
-    def range(self) -> range:
-        """The seeds."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-
-def _whole(
-    flag: str, default: int, least: int, most: int, meaning: str | None = None
-) -> Callable[[Function], Function]:
-    """An option that is a whole number."""
-    limits = click.IntRange(least, most)
-    return click.option(flag, default=default, show_default=True, type=limits, help=meaning)
-
-
 truth_options = options.gathered(
     "truth",
     Truth,
@@ -118,10 +93,10 @@ truth_options = options.gathered(
         show_default=True,
         help="Strengths to plant at; 0: pure noise.",
     ),
-    _whole("--formulas", 2, 1, len(FORMULAS), "Formulas in one market, all of that strength."),
-    _whole("--symbols", 20, 3, 200),
-    _whole("--bars", 3000, 600, 100_000),
-    _whole(
+    whole("--formulas", 2, 1, len(FORMULAS), "Formulas in one market, all of that strength."),
+    whole("--symbols", 20, 3, 200),
+    whole("--bars", 3000, 600, 100_000),
+    whole(
         "--horizon",
         1,
         1,
@@ -132,8 +107,8 @@ truth_options = options.gathered(
 effort_options = options.gathered(
     "effort",
     Effort,
-    _whole("--rounds", 1, 1, 20),
-    _whole(
+    whole("--rounds", 1, 1, 20),
+    whole(
         "--candidates",
         4,
         1,
@@ -141,23 +116,6 @@ effort_options = options.gathered(
         "Asked for in one call; there is a call a symbol and one more, each round.",
     ),
 )
-
-
-def repeats_options(seeds: int, most: int, of: str) -> Callable[[Function], Function]:
-    """How many seeds by default and at most; `of`: what one seed makes."""
-    return options.gathered(
-        "repeats",
-        Repeats,
-        _whole("--seeds", seeds, 1, most, f"{of}."),
-        click.option("--seed", "first_seed", default=0, show_default=True, help="The first."),
-        click.option(
-            "--jobs",
-            default=min(os.cpu_count() or 1, 8),
-            show_default="the machine's cores",
-            type=click.IntRange(1, _MAX_JOBS),
-            help="Processes.",
-        ),
-    )
 
 
 @bench.command()
@@ -235,9 +193,8 @@ def _mine_all(
     quiet: bool,
 ) -> tuple[controls.Calibration, list[dict[str, Any]]]:
     """Mined, and a survivorship trap of each seed sprung."""
-    with tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch:
-        mine = partial(controls.mine_market, search=search, scratch=scratch)
-        outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
+    mine = partial(controls.mine_market, search=search)
+    outcomes = list(in_processes(mine, markets, repeats.jobs, "markets mined", quiet=quiet))
     outcomes.sort(key=lambda one: (one.market.seed, len(one.market.planted)))
     traps = list(
         in_processes(controls.spring, repeats.range, repeats.jobs, "traps sprung", quiet=quiet)
@@ -280,3 +237,6 @@ def random(run: str | None, repeats: Repeats, as_json: bool) -> None:
 def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, int, controls.Arm]:
     interval, seed = task
     return interval.value, seed, controls.mine_luck(Lake(uri), spec, interval, seed)
+
+
+bench.add_command(noise)

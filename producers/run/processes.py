@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.pool import Pool
 from typing import Any
@@ -15,11 +16,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def in_processes(
     work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int, what: str, *, quiet: bool
 ) -> Iterator[Any]:
-    """Results as they come. Ctrl-C ends the processes before it goes on to the caller."""
+    """Results as they come. Ctrl-C ends the processes before it goes on to the caller.
+
+    Their temporary files lie in a folder of this process, since who is ended cannot clear away.
+    """
+    if not tasks:
+        return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
+        tempfile.TemporaryDirectory(prefix="alphamill-bench-") as scratch,
         Progress(*columns, console=Console(stderr=True), disable=quiet) as progress,
-        _pool(min(jobs, len(tasks))) as pool,
+        _pool(min(jobs, len(tasks)), scratch) as pool,
     ):
         bar = progress.add_task(what, total=len(tasks))
         for result in pool.imap_unordered(work, tasks):
@@ -27,17 +34,18 @@ def in_processes(
             yield result
 
 
-def _pool(jobs: int) -> Pool:
+def _pool(jobs: int, scratch: str) -> Pool:
     """Processes that ignore Ctrl-C from their first instruction: the parent alone answers it."""
     context = multiprocessing.get_context("spawn")  # arrow and numba have threads: no fork
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # spawned processes inherit it
     try:
-        return context.Pool(jobs, _one_thread)
+        return context.Pool(jobs, _begin, (scratch,))
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _one_thread() -> None:
+def _begin(scratch: str) -> None:
     import pyarrow as pa
 
+    tempfile.tempdir = scratch
     pa.set_cpu_count(1)  # the processes are the parallelism

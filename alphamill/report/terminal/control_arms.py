@@ -27,6 +27,10 @@ DEMANDS = {
 
 _FROM = "from IC {from_ic} on and {from_symbols} symbols x {from_bars:,} bars".format(**DEMANDS)
 
+# Searches of noise that another auditor's gate let through at its 5 % level: "garden", roadmap of
+# 19 September 2026.
+NOISE_ANCHOR = {"searches": 419, "claiming": 15}
+
 
 class _Lines:
     """A table of four columns that is filled line by line."""
@@ -35,7 +39,7 @@ class _Lines:
         self.table = TextTable(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         self.table.add_column("what", no_wrap=True)
         self.table.add_column("measured", justify="right", no_wrap=True)
-        self.table.add_column("asked", no_wrap=True)
+        self.table.add_column("asked", min_width=12)
         self.table.add_column("how it is counted", style="dim", overflow="fold", min_width=24)
 
     def say(
@@ -145,6 +149,49 @@ def _say_power(lines: _Lines, power: controls.Power, large: bool) -> None:
 
 def _share(part: int, of: int) -> str:
     return f"{part} of {of}" + (f" ({percent(part / of, 0)})" if of else "")
+
+
+def noise_table(found: controls.NoiseCount) -> Table:
+    """What searches of a run's own bars with worthless returns came to."""
+    lines = _Lines()
+    most, level = DEMANDS["noise_called_frac_at_most"], DEMANDS["ks_p_at_least"]
+    searches, passed = NOISE_ANCHOR["searches"], NOISE_ANCHOR["claiming"]
+    lines.say(
+        "searches that claim anything",
+        f"{found.claiming} of {found.seeds}",
+        f"a factor admitted; 95 %: {percent(found.low_frac)} to {percent(found.high_frac)} "
+        f"(Clopper-Pearson). Published of another auditor: {passed} of {searches} "
+        f"({percent(passed / searches)})",
+        f"at most {percent(most, 0)}",
+        found.claiming_frac <= most if found.seeds else None,
+    )
+    lines.say(
+        "  factors claimed a search",
+        f"{number(found.mean_claims, 3)}, {found.worst_claims}",
+        "mean of seeds, worst of seeds",
+    )
+    lines.say(
+        "  best t on validation",
+        f"{number(found.mean_best_t)}, {number(found.worst_best_t)}",
+        "of each search's best trial, which is luck alone: mean of seeds, worst of seeds",
+    )
+    lines.say("  trials", whole(found.trials), "over all searches; each counts in its verdicts")
+    lines.say(
+        "p-values uniform on noise",
+        number(found.ks_p, 3),
+        "p of Kolmogorov and Smirnov, one p-value a search (its first trial's on validation)",
+        f"at least {level}",
+        None if found.ks_p != found.ks_p else found.ks_p >= level,
+    )
+    if found.incomplete:
+        lines.say(
+            "searches left out",
+            whole(found.incomplete),
+            "a job of theirs failed, or a budget was spent; the same command does them again",
+            "none",
+            good=False,
+        )
+    return lines.table
 
 
 def random_table(rows: Sequence[tuple[str, controls.Arm]]) -> Table:
