@@ -31,7 +31,7 @@ class KeptSearches:
             "build": build().label,
             **settings,
         }
-        return cls(run.lake, run_key(run.id, f"bench/{content_id(arm, asked)}"))
+        return cls(run.lake, run_key(run.id, f"bench/search={content_id(arm, asked)}"))
 
     def key(self, seed: int) -> str:
         """Where a seed's result lies."""

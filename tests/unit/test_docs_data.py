@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from alphamill.controls.kept import KeptSearches
 from alphamill.controls.markets import ControlMarket
+from alphamill.controls.own_bars import Searched
 from alphamill.controls.planted import Search
 from alphamill.frames import Interval, Market, Month
 from alphamill.jobs import Combination, RunKind, RunSpec
@@ -119,6 +121,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     write_refusal(lake, "mine-1f2e3d4c5b6a7988", Interval.H1, "no bar")
     spec = RunSpec(RunKind.MINE, "lake", Market.SPOT, ("BTCUSDT",), (Interval.H1,), 0, 1)
     PublishedRun(lake, "mine-1f2e3d4c5b6a7988", {}).put_back(0)
+    KeptSearches.of(mined.published, "noise", {}).keep(Searched(0, (), None))
     publish_live(lake)
     put_klines(lake, "BTCUSDT", klines_at([0], Interval.D1), interval=Interval.D1)
     read_daily(lake, Market.SPOT, ["BTCUSDT"], 0, 1)

@@ -271,7 +271,7 @@ def test_the_command_counts_and_goes_on_with_what_it_had(worked, monkeypatch):
     assert [one["seed"] for one in told["searches"]] == [0, 1, 2]
     assert told["anchor"] == {"searches": 419, "claiming": 15}
     assert told["claiming"] == sum(bool(one["arms"][0]["predictive"]) for one in told["searches"])
-    kept = [key for key in worked.lake.list("runs") if "/bench/noise-" in key]
+    kept = [key for key in worked.lake.list("runs") if "/bench/search=noise-" in key]
     assert len(kept) == 3
     worked.lake.write_bytes(kept[0], b"{")
     damaged = CliRunner().invoke(main, [*words, "--seeds", "3"])
@@ -282,7 +282,7 @@ def test_the_command_counts_and_goes_on_with_what_it_had(worked, monkeypatch):
 
 
 def test_a_replay_does_not_copy_what_control_arms_found(worked, tmp_path):
-    worked.lake.write_bytes(run_key(worked.spec.run_id, "bench/noise-1/seed-0.json"), b"{}")
+    worked.lake.write_bytes(run_key(worked.spec.run_id, "bench/search=noise-1/seed-0.json"), b"{}")
     scratch = Lake(str(tmp_path))
     assert replay(worked.published, scratch).equal
     assert not [key for key in scratch.list("") if "/bench/" in key]
