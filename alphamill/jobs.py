@@ -285,6 +285,7 @@ class RunKind(StrEnum):
 _ADDED: Mapping[str, Mapping[str, Any]] = {
     "portfolio": {"band": 0.0, "hold_bars": 0},
     "search": {"slower_variants": 0, "finalists_break_even_bps": None},
+    "gates": {"least_power": 0.5, "power_correlation": 0.03},
 }
 
 

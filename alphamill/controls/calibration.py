@@ -15,21 +15,22 @@ from alphamill.controls.planted import FALSE_BELOW, Fate, Outcome
 from alphamill.controls.survivors import Trap
 from alphamill.evaluation import Grade
 
-REJECTED, TRADABLE = Grade.REJECTED.value, Grade.TRADABLE.value
+TRADABLE = Grade.TRADABLE.value
+ADMITTED = {grade.value for grade in Grade if grade.admitted}
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
     """Planted formulas of one strength: judged alone, and where their markets were mined.
 
-    met: a trial was the formula in other words. kept, found: a factor that was not rejected stands
+    met: a trial was the formula in other words. kept, found: an admitted factor stands
     for it, of those met and of all. too_fast: its book does not earn its trading costs.
     """
 
     target_ic: float
     planted: int
     predictive_alone: int  # or tradable
-    failed_alone: dict[str, int]  # gate -> formulas that it rejected
+    failed_alone: dict[str, int]  # gate -> formulas that failed it
     too_fast: int
     too_fast_tradable: int  # of them, called tradable alone or by a factor that stands for them
     mined: int
@@ -60,10 +61,10 @@ class Calibration:
     noise_called: noise markets in which anything was called predictive or tradable.
     ks_p: Kolmogorov-Smirnov test of uniform p-values, one a noise market (its first trial's on
     validation): trials of one market are not independent.
-    called: factors of planted markets that were not rejected; false_called: those less than
+    called: factors of planted markets that were admitted; false_called: those less than
     FALSE_BELOW like everything planted, in the direction that they trade.
     decoys_through: decoys that were measured as if they were factors.
-    traps_seen_through: markets of `survivors` whose factor is rejected with the dead coins in;
+    traps_seen_through: markets of `survivors` whose factor is not admitted with the dead coins in;
     traps_baited: those that call it predictive among survivors, without which a trap says nothing.
     """
 
@@ -147,8 +148,8 @@ def calibrate(
         decoys_through=statuses["evaluated"],
         trials=sum(outcome.n_trials for outcome in every),
         traps=len(traps),
-        traps_seen_through=sum(trap.whole.grade is Grade.REJECTED for trap in traps),
-        traps_baited=sum(trap.survivors.grade is not Grade.REJECTED for trap in traps),
+        traps_seen_through=sum(not trap.whole.grade.admitted for trap in traps),
+        traps_baited=sum(trap.survivors.grade.admitted for trap in traps),
     )
 
 
@@ -166,12 +167,12 @@ def _powers(fates: Sequence[Fate], alone: Sequence[Alone]) -> tuple[Power, ...]:
 
 def _power(target_ic: float, fates: Sequence[Fate], not_mined: Sequence[Alone]) -> Power:
     judged = [(fate.alone, fate.verdict) for fate in fates] + [(one, "") for one in not_mined]
-    held = [fate for fate in fates if fate.verdict not in ("", REJECTED)]
+    held = [fate for fate in fates if fate.verdict in ADMITTED]
     fast = [(one.verdict, mined) for one, mined in judged if one.too_fast]
     return Power(
         target_ic,
         planted=len(judged),
-        predictive_alone=sum(one.verdict != REJECTED for one, _ in judged),
+        predictive_alone=sum(one.verdict in ADMITTED for one, _ in judged),
         failed_alone=dict(Counter(name for one, _ in judged for name in one.failed)),
         too_fast=len(fast),
         too_fast_tradable=sum(TRADABLE in verdicts for verdicts in fast),

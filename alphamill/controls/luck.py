@@ -50,7 +50,7 @@ class Arm:
     finalists: int
     predictive: int  # tradable ones too
     tradable: int
-    best: str  # the best factor that was not rejected; "" without one
+    best: str  # the best admitted factor; "" without one
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

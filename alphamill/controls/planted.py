@@ -91,8 +91,8 @@ class Outcome:
 
     @property
     def called(self) -> list[Found]:
-        """Factors that were not rejected."""
-        return [factor for factor in self.factors if factor.verdict != "rejected"]
+        """Factors that were admitted."""
+        return [factor for factor in self.factors if Grade(factor.verdict).admitted]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -19,7 +19,7 @@ FOUND_CORRELATION = 0.5
 class Match:
     """A planted expression and the leaderboard's factor that is most like it.
 
-    Of factors that were not rejected and correlate enough, the nearest; else the nearest of all.
+    Of factors that were admitted and correlate enough, the nearest; else the nearest of all.
     correlation: mean cross-sectional rank correlation, -1 to 1; None without any factor.
     """
 
@@ -32,7 +32,7 @@ class Match:
     def found(self) -> bool:
         """Whether it was found and held up."""
         known = abs(self.correlation or 0.0) >= FOUND_CORRELATION
-        return known and self.verdict not in (None, Grade.REJECTED)
+        return known and self.verdict is not None and self.verdict.admitted
 
 
 def search_planted(run: PublishedRun, planted: Sequence[str]) -> list[Match]:

@@ -17,11 +17,22 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Grade(StrEnum):
-    """What a factor is worth, so far as the data can say."""
+    """What a factor is worth, so far as the data can say; from the least to the most."""
 
     REJECTED = "rejected"
+    UNDECIDABLE = "undecidable"  # not shown to be of use, on data that could hardly have shown it
     PREDICTIVE = "predictive"  # it orders returns, out of sample and beyond the luck of the search
     TRADABLE = "tradable"  # predictive, and paid for after costs
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it claims anything."""
+        return self in (Grade.PREDICTIVE, Grade.TRADABLE)
+
+    def reaches(self, least: Grade) -> bool:
+        """Whether it is that or better."""
+        grades = list(Grade)
+        return grades.index(self) >= grades.index(least)
 
 
 class GateThresholds(BaseModel):
@@ -36,6 +47,10 @@ class GateThresholds(BaseModel):
     out_of_sample_t: float = 3.0  # of validation and holdout together; Harvey, Liu and Zhu (2016)
     coverage: Fraction = 0.8
     library_correlation: Fraction = 0.7
+    # A test that so large a true correlation would pass less often than this decides nothing when
+    # it fails: undecidable, not rejected. 0: never
+    least_power: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    power_correlation: Fraction = 0.03
 
 
 @dataclass(frozen=True, slots=True)

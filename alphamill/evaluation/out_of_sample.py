@@ -39,7 +39,7 @@ def oriented_t(segment: Score) -> float:
 
 def combined_t(*segments: Score) -> float:
     """One t of separate segments, in the direction of discovery; n: scored bars."""
-    return _together([oriented_t(one) for one in segments], [one.n_bars for one in segments])
+    return together([oriented_t(one) for one in segments], [one.n_bars for one in segments])
 
 
 def combined_deflated_sharpe(
@@ -62,7 +62,7 @@ def combined_deflated_sharpe(
     known = luck if math.isnan(trials.sharpe_variance) else min(trials.sharpe_variance, luck)
     variance = known / luck / (sum(observed) - 1)
     hurdle = expected_maximum_sharpe(variance, n_trials or trials.n_trials)
-    return normal_cdf(_together([_excess(one, returns, hurdle) for one in segments], observed))
+    return normal_cdf(together([_excess(one, returns, hurdle) for one in segments], observed))
 
 
 def in_sample_deflated_sharpe(score: Score, n_trials: int) -> float:
@@ -95,6 +95,7 @@ def _excess(segment: Score, returns: Returns, hurdle: float) -> float:
     return sharpe_z(sharpe, hurdle, segment.n_obs, segment.skew, segment.kurtosis)
 
 
-def _together(z: Sequence[float], n: Sequence[int]) -> float:
+def together(z: Sequence[float], n: Sequence[int]) -> float:
+    """One standard normal of several, each of n observations; NaN where there are none."""
     weighted = sum(math.sqrt(one) * value for one, value in zip(n, z, strict=True))
     return weighted / math.sqrt(sum(n)) if sum(n) else math.nan

@@ -1,10 +1,10 @@
-"""The judgement on a factor: rejected, predictive, or tradable, gate by gate."""
+"""The judgement on a factor: rejected, undecidable, predictive or tradable, gate by gate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from alphamill.evaluation.gates import Gate, GateThresholds, Grade, finite_or_none
@@ -15,8 +15,19 @@ from alphamill.evaluation.out_of_sample import (
     literal_deflated_sharpe,
     oriented_t,
 )
+from alphamill.evaluation.power import TESTS, Power, power_of
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.significance import corrected_t
+
+# Gates of evidence: more bars could let through what fails them.
+_EVIDENCE = (
+    *TESTS,
+    "validation_sign",
+    "false_discovery",
+    "holdout_sign",
+    "gross_sharpe",
+    "deflated_sharpe",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class Verdict:
     deflated_sharpe_uncapped: float  # the paper's to the letter: validation, V with its skill
     n_trials: int
     n_effective: float
+    power: Power | None  # of the tests on its correlation; None without a t on both segments
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; None where a number is NaN or infinite."""
@@ -43,6 +55,7 @@ class Verdict:
             "deflated_sharpe_uncapped": finite_or_none(self.deflated_sharpe_uncapped),
             "n_trials": self.n_trials,
             "n_effective": finite_or_none(self.n_effective),
+            "power": asdict(self.power) if self.power else None,
         }
 
 
@@ -70,6 +83,9 @@ def judge(
     validation and holdout together, each marked bar by bar so that its observations do not overlap;
     see `combined_deflated_sharpe` for its hurdle. Its N is every trial, not the effective number:
     correlated trials also spread less, and that the variance already grants.
+    Undecidable is what fails gates of evidence alone, on bars that give a true correlation of
+    `power_correlation` less than `least_power` to pass the hardest test, and do not speak against
+    it either.
     Tradable asks the same of net returns against the same hurdle; costs only ever lower a worthless
     trial's Sharpe ratio, so that hurdle is not too low.
 
@@ -92,22 +108,50 @@ def judge(
         for name, segment in zip(("validation", "holdout"), later, strict=False)
         if segment.fault
     ]
+    power = _power(validation, holdout, gates, thresholds)
+    grade = _grade(failed, power, thresholds)
+    undecided = [_undecided(power)] if power and grade is Grade.UNDECIDABLE else []
+    told = (*faults, *undecided, *(_sentence(gate) for gate in failed))
     return Verdict(
-        grade=_grade(failed),
+        grade=grade,
         gates=gates,
-        reasons=(*faults, *(_sentence(gate) for gate in failed)) or ("Every gate is passed.",),
+        reasons=told or ("Every gate is passed.",),
         deflated_sharpe=combined_deflated_sharpe(later, "gross", trials),
         deflated_sharpe_effective=combined_deflated_sharpe(later, "gross", trials, effective),
         deflated_sharpe_uncapped=literal_deflated_sharpe(validation, trials),
         n_trials=trials.n_trials,
         n_effective=trials.n_effective,
+        power=power,
     )
 
 
-def _grade(failed: Sequence[Gate]) -> Grade:
-    if any(gate.needed_for is Grade.PREDICTIVE for gate in failed):
+def _power(
+    validation: Score, holdout: Score | None, gates: Sequence[Gate], thresholds: GateThresholds
+) -> Power | None:
+    if holdout is None or not thresholds.least_power:
+        return None
+    hurdles = {gate.name: gate.threshold for gate in gates}
+    return power_of(
+        validation, holdout, hurdles, thresholds.power_correlation, thresholds.least_power
+    )
+
+
+def _grade(failed: Sequence[Gate], power: Power | None, thresholds: GateThresholds) -> Grade:
+    needed = [gate for gate in failed if gate.needed_for is Grade.PREDICTIVE]
+    if not needed:
+        return Grade.PREDICTIVE if failed else Grade.TRADABLE
+    if power is None or power.refuted or power.frac >= thresholds.least_power:
         return Grade.REJECTED
-    return Grade.PREDICTIVE if failed else Grade.TRADABLE
+    evidence = all(gate.name in _EVIDENCE for gate in needed)
+    return Grade.UNDECIDABLE if evidence else Grade.REJECTED
+
+
+def _undecided(power: Power) -> str:
+    return (
+        f"Undecidable: with a true correlation of {power.correlation:g} these {power.bars:,} bars "
+        f"of validation and holdout would pass {power.gate} with a probability of {power.frac:.2f}; "
+        f"about {power.bars_needed:,} are needed."
+    )
 
 
 def _sentence(gate: Gate) -> str:

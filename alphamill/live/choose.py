@@ -14,12 +14,10 @@ from alphamill.live.spec import Followed
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import JudgedFactor
 
-_WORTH = {Grade.PREDICTIVE: (Grade.PREDICTIVE, Grade.TRADABLE), Grade.TRADABLE: (Grade.TRADABLE,)}
-
 
 def worth(run: PublishedRun, least: Grade) -> list[JudgedFactor]:
     """The run's factors with that verdict or better, the best first. GiveUp if there is none."""
-    found = [factor for factor in run.factors if factor.verdict in _WORTH[least]]
+    found = [factor for factor in run.factors if factor.verdict.reaches(least)]
     if not found:
         raise GiveUp(
             f"{run.id} has no {least} factor: alphamill factors {run.id} says why; name one by its "

@@ -10,7 +10,7 @@ from alphamill.frames import months_between
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
 from alphamill.ledger.raises import asked_usd_micros
-from alphamill.report.values import moment, plain, times_over, usd, whole
+from alphamill.report.values import moment, number, plain, times_over, usd, whole
 from alphamill.runs.builds import builds_line
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
@@ -34,6 +34,7 @@ def caveats(run: PublishedRun) -> list[str]:
         spent_line(run),
         *cut_lines(run),
         raised_line(run),
+        undecidable_line(run.factors),
         looks_line(run.factors),
         rejudged_line(run),
         *unread_lines(run.trials, run.factors),
@@ -56,6 +57,7 @@ def page_caveats(run: PublishedRun) -> list[str]:
         raised_line(run),
         *unasked_lines(run),
         *bars_lines(run),
+        undecidable_line(run.factors),
         looks_line(run.factors),
         rejudged_line(run),
         *cut_lines(run),
@@ -82,7 +84,7 @@ def bars_lines(run: PublishedRun) -> list[str]:
 
 
 def spent_line(run: PublishedRun) -> str:
-    """For example "$0.007754 for 27 calls; $0.003877 a factor that was not rejected"."""
+    """For example "$0.007754 for 27 calls; $0.003877 an admitted factor"."""
     answers, cost, unknown = spending(run.calls)
     held = sum(factor.admitted for factor in run.factors)
     line = f"{usd(cost)} for {whole(answers)} model {'call' if answers == 1 else 'calls'}"
@@ -91,7 +93,7 @@ def spent_line(run: PublishedRun) -> str:
         estimated = sum(call.cost_usd_micros or 0 for call in guessed)
         line += f", of which {usd(estimated)} for {whole(len(guessed))} is estimated"
     line += f", {usd(unknown)} more possibly billed" if unknown else ""
-    return line + (f"; {usd((cost + unknown) / held)} a factor not rejected" if held else "")
+    return line + (f"; {usd((cost + unknown) / held)} an admitted factor" if held else "")
 
 
 def cut_lines(run: PublishedRun) -> list[str]:
@@ -147,6 +149,26 @@ def _places(problems: Sequence[str]) -> str:
 def _first(problems: str) -> str:
     """The first line of some problems, as it fits into a sentence."""
     return plain(problems.partition("\n")[0], 160)
+
+
+def undecidable_line(factors: Sequence[JudgedFactor]) -> str:
+    """How many factors the bars could hardly have decided on, and what would; "" for none."""
+    found = [one for one in factors if one.undecidable]
+    if not found:
+        return ""
+    easiest = min(found, key=lambda one: one.power_bars_needed or 0)
+    return (
+        f"Undecidable: {whole(len(found))} of {whole(len(factors))}; the bars could hardly have "
+        f"shown it: {power_words(easiest)}. Ask for more bars or more symbols."
+    )
+
+
+def power_words(factor: JudgedFactor) -> str:
+    """For example "power 0.23 at a correlation of 0.03 on 1,230 bars, about 4,100 needed"."""
+    bars, needed = factor.power_bars or 0, factor.power_bars_needed or 0
+    true = number(factor.power_correlation, 2)
+    more = f", about {whole(needed)} needed" if needed > bars else ""
+    return f"power {number(factor.power, 2)} at a correlation of {true} on {whole(bars)} bars{more}"
 
 
 def looks_line(factors: Sequence[JudgedFactor]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from alphamill.evaluation import Grade
 from alphamill.report.caveats import spent_line
 from alphamill.report.factor.certificate import deflated_after_costs
 from alphamill.report.factor.plots import figures, side_by_side
@@ -18,6 +18,7 @@ from alphamill.report.plots.figures import Figure
 from alphamill.report.values import (
     NOTHING,
     amount,
+    graded,
     moment,
     number,
     percent,
@@ -172,9 +173,9 @@ def _runs(first: PublishedRun, second: PublishedRun) -> Iterator[Row]:
         return (name, say(first), say(second))
 
     yield row("kind", lambda run: str(run.kind))
-    for grade in reversed(Grade):
-        counts = [sum(one.verdict is grade for one in run.factors) for run in both]
-        yield (grade, whole(counts[0]), whole(counts[1]))
+    found = [Counter(one.verdict for one in run.factors) for run in both]
+    for grade in graded([*found[0], *found[1]]):
+        yield (grade, whole(found[0][grade]), whole(found[1][grade]))
     yield row("trials", lambda run: whole(len(run.trials)))
     yield row("probability of overfitting", lambda run: " / ".join(_pbo(run)) or NOTHING)
     if any(run.calls for run in both):

@@ -28,7 +28,7 @@ from alphamill.report.factor.plots import figures
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
 from alphamill.report.legend import ORIENTED, SOLD, correlation, factors_legend, trials_legend
 from alphamill.report.plots.figures import Figure
-from alphamill.report.values import turned
+from alphamill.report.values import graded, turned
 from alphamill.runs.figures import Measures
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.panels import SegmentFacts
@@ -92,8 +92,7 @@ class RunPage:
     @property
     def grades(self) -> dict[Grade, int]:
         """How many factors have each verdict, the best first."""
-        verdicts = [factor.verdict for factor in self.factors]
-        return {grade: verdicts.count(grade) for grade in reversed(Grade)}
+        return graded(factor.verdict for factor in self.factors)
 
 
 def page_of(run: PublishedRun, alone: Subject | None = None) -> RunPage:

@@ -5,15 +5,31 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from alphamill.evaluation import Grade
 
-VERDICT_STYLES = {Grade.TRADABLE: "bold green", Grade.PREDICTIVE: "cyan", Grade.REJECTED: "dim"}
+VERDICT_STYLES = {
+    Grade.TRADABLE: "bold green",
+    Grade.PREDICTIVE: "cyan",
+    Grade.UNDECIDABLE: "yellow",
+    Grade.REJECTED: "dim",
+}
 NOTHING = "–"  # what is not known, not measured, or not a number
 _PLAIN = re.compile(r"(?:[!-~]+(?: [!-~]+)*)?")  # visible ASCII, single spaces between
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, surrogates
+
+
+def graded(verdicts: Iterable[Grade]) -> dict[Grade, int]:
+    """How many have each verdict, the best first; undecidable is said where there is any."""
+    found = Counter(verdicts)
+    return {
+        grade: found[grade]
+        for grade in reversed(Grade)
+        if found[grade] or grade is not Grade.UNDECIDABLE
+    }
 
 
 def plain(text: object, limit: int = 400) -> str:

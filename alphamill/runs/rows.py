@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
-from alphamill.evaluation import Gate, Grade, Score
+from alphamill.evaluation import Gate, Grade, Score, Verdict
 from alphamill.frames import Interval
 from alphamill.runs.figures import (
     NO_FIGURES,
@@ -24,6 +24,7 @@ from alphamill.runs.figures import (
     Measures,
     SegmentFigures,
     dump_score,
+    finite,
     load_score,
 )
 from alphamill.settings import Tier
@@ -318,6 +319,25 @@ class ReviewedFinalist(TableRow):
     unread: str | None = None  # of the reply about all finalists, a line a problem; None: all read
 
 
+def said(verdict: Verdict) -> dict[str, Any]:
+    """What a JudgedFactor has of its verdict."""
+    power = verdict.power
+    return {
+        "verdict": verdict.grade,
+        "gates": verdict.gates,
+        "reasons": verdict.reasons,
+        "n_trials": verdict.n_trials,
+        "n_effective": finite(verdict.n_effective),
+        "deflated_sharpe": finite(verdict.deflated_sharpe),
+        "deflated_sharpe_effective": finite(verdict.deflated_sharpe_effective),
+        "deflated_sharpe_uncapped": finite(verdict.deflated_sharpe_uncapped),
+        "power": power.frac if power else None,
+        "power_correlation": power.correlation if power else None,
+        "power_bars": power.bars if power else None,
+        "power_bars_needed": power.bars_needed if power else None,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedFactor(TableRow):
     """A finalist with its verdict: a row of factors.parquet."""
@@ -325,7 +345,7 @@ class JudgedFactor(TableRow):
     hash: str
     expression: str
     interval: Interval
-    verdict: Grade  # rejected, predictive or tradable
+    verdict: Grade  # rejected, undecidable, predictive or tradable
     rank: int  # on validation, 1 is the best of all trials
     direction: int  # +1 or -1: a factor that predicts falling prices is sold
     gates: tuple[Gate, ...]  # every question that was asked of it
@@ -353,6 +373,10 @@ class JudgedFactor(TableRow):
     deflated_sharpe: float | None = None  # gross, of validation and holdout, by n_trials
     deflated_sharpe_effective: float | None = None  # by n_effective
     deflated_sharpe_uncapped: float | None = None  # the paper's to the letter
+    power: float | None = None  # share of true factors that pass the hardest test; see Power
+    power_correlation: float | None = None  # mean a bar, of such a factor, in its direction
+    power_bars: int | None = None  # of validation and holdout
+    power_bars_needed: int | None = None  # for the power that was asked for
     pbo: float | None = None  # probability of backtest overfitting, of the whole search
     discovery_pbo: float | None = None  # the same on discovery's folds
     library_correlation: float | None = None  # with the nearest better finalist
@@ -400,9 +424,14 @@ class JudgedFactor(TableRow):
         return {"reasons": list(self.reasons), "gates": [gate.to_dict() for gate in self.gates]}
 
     @property
+    def undecidable(self) -> bool:
+        """Whether its bars could hardly have shown what it was asked for."""
+        return self.verdict is Grade.UNDECIDABLE
+
+    @property
     def admitted(self) -> bool:
-        """Whether it was not rejected."""
-        return self.verdict is not Grade.REJECTED
+        """Whether it was found predictive or better."""
+        return self.verdict.admitted
 
     @property
     def traded(self) -> str:

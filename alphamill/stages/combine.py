@@ -46,7 +46,7 @@ from alphamill.runs.figures import DiscoveryFigures, SegmentFigures, finite
 from alphamill.runs.holdout_looks import count_looks
 from alphamill.runs.panels import SegmentPanel, read_manifest
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import JudgedFactor, ValidatedTrial
+from alphamill.runs.rows import JudgedFactor, ValidatedTrial, said
 from alphamill.runs.schemas import RunDeps, interval_key, read_interval, read_trials, write_rows
 from alphamill.search.formulas import random_formulas
 from alphamill.stages.verify import CODE_VERSION
@@ -223,11 +223,9 @@ def _judged(
             hash=_hash(one.combiner, factors),
             expression=expressions[method],
             interval=job.interval,
-            verdict=verdict.grade,
+            **said(verdict),
             rank=0,
             direction=1,
-            gates=verdict.gates,
-            reasons=verdict.reasons,
             discovery=DiscoveryFigures.of(
                 own[Segment.DISCOVERY], **_dates(market, Segment.DISCOVERY)
             ),
@@ -240,11 +238,6 @@ def _judged(
             look_ahead_ok=certified,
             holdout_looks=looks.so_far,
             holdout_looks_before=looks.before,
-            n_trials=verdict.n_trials,
-            n_effective=finite(verdict.n_effective),
-            deflated_sharpe=finite(verdict.deflated_sharpe),
-            deflated_sharpe_effective=finite(verdict.deflated_sharpe_effective),
-            deflated_sharpe_uncapped=finite(verdict.deflated_sharpe_uncapped),
             snapshot=manifest.snapshot if manifest else "",
             code_version=CODE_VERSION,
         )

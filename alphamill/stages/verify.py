@@ -14,19 +14,20 @@ from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, VerifyJob
 from alphamill.language import read_expression
-from alphamill.runs.figures import (
-    JUDGED_SEGMENTS,
-    DiscoveryFigures,
-    SegmentFigures,
-    finite,
-    load_score,
-)
+from alphamill.runs.figures import JUDGED_SEGMENTS, DiscoveryFigures, SegmentFigures, load_score
 from alphamill.runs.holdout_looks import HoldoutLooks, count_looks
 from alphamill.runs.known_factors import KnownFactors, Novelty
 from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import SegmentPanel, read_manifest
 from alphamill.runs.reader import SegmentReader
-from alphamill.runs.rows import JudgedFactor, RankedTrial, ReviewedFinalist, Trial, ValidatedTrial
+from alphamill.runs.rows import (
+    JudgedFactor,
+    RankedTrial,
+    ReviewedFinalist,
+    Trial,
+    ValidatedTrial,
+    said,
+)
 from alphamill.runs.schemas import (
     VERDICTS,
     RunDeps,
@@ -44,7 +45,7 @@ _OF_THE_TRIAL = (
     "lookback_bars"
 )
 _OF_THE_RANKING = (
-    "rank n_trials n_effective bh_p library_correlation n_clusters pbo discovery_pbo "
+    "rank bh_p library_correlation n_clusters pbo discovery_pbo "
     "residual_rank_ic residual_t shared_subtree_frac complexity_nodes"
 )
 
@@ -147,22 +148,13 @@ def judged(
         **_same(trial, _OF_THE_TRIAL),
         **_same(ranked, _OF_THE_RANKING),
         **asdict(novelty),
-        verdict=Grade.REJECTED if finalist.vetoed else verdict.grade,
-        gates=verdict.gates,
-        reasons=(
-            (f"Vetoed by final_verification: {veto_reason}",)
-            if finalist.vetoed
-            else verdict.reasons
-        ),
+        **said(verdict) | (_vetoed(veto_reason) if finalist.vetoed else {}),
         veto_reason=veto_reason,
         kept_by_model=review is not None and review.kept,
         review_unread=review.unread if review else None,
         look_ahead_ok=certified,
         holdout_looks=looks.so_far if holdout else 0,
         holdout_looks_before=looks.before if holdout else 0,
-        deflated_sharpe=finite(verdict.deflated_sharpe),
-        deflated_sharpe_effective=finite(verdict.deflated_sharpe_effective),
-        deflated_sharpe_uncapped=finite(verdict.deflated_sharpe_uncapped),
         code_version=CODE_VERSION,
         snapshot=_snapshot(deps, trial.interval),
         discovery=DiscoveryFigures.of(discovery, **dates[Segment.DISCOVERY]),
@@ -173,6 +165,10 @@ def judged(
             else SegmentFigures(**dates[Segment.HOLDOUT])
         ),
     )
+
+
+def _vetoed(reason: str) -> dict[str, Any]:
+    return {"verdict": Grade.REJECTED, "reasons": (f"Vetoed by final_verification: {reason}",)}
 
 
 def _same(row: object, names: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _show_files(lake: str, run_id: str, console: Console) -> None:
 def show_planted(run: RunRecord, planted: Sequence[str], console: Console) -> int:
     """Print which of the factors planted in a synthetic market came back; how many did.
 
-    Found: a factor that was not rejected orders the symbols as the planted one does, with an
+    Found: an admitted factor orders the symbols as the planted one does, with an
     absolute rank correlation of at least recovered.FOUND_CORRELATION on the discovery panel.
     """
     if run.state is not RunState.DONE:
@@ -76,7 +76,7 @@ def show_planted(run: RunRecord, planted: Sequence[str], console: Console) -> in
     console.print(
         Text(
             "This market is synthetic: returns were made to lean on the expressions below. The "
-            "proposer was not told; found means a factor that was not rejected and correlates.",
+            "proposer was not told; found means an admitted factor and correlates.",
             style="dim",
         )
     )

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import redis
 
+from alphamill.evaluation import Grade
 from alphamill.factors import compute, parse
 from alphamill.frames import KLINE_FIELDS, Interval, Panel
 from alphamill.indicators import INDICATORS
@@ -118,8 +119,8 @@ def test_the_parquet_holds_what_the_ledger_says(ended):
     assert published["missing"] == 0
     assert len(trials) == published["trials"]
     verdicts = factors["verdict"].value_counts().to_dict()
-    assert {name: verdicts.get(name, 0) for name in ("tradable", "predictive", "rejected")} == {
-        name: published[name] for name in ("tradable", "predictive", "rejected")
+    assert {name: verdicts.get(name, 0) for name in Grade} == {
+        name: published[name] for name in Grade
     }
     asked = [job for job in ended.jobs if job.stage.startswith("propose") or job.stage == "veto"]
     assert len(calls) == len(asked)
@@ -204,7 +205,7 @@ def test_a_planted_factor_was_found(ended):
     )
     planted = [_ranks(planted.expression, panel) for planted in DEFAULT_PLANTED]
     factors = ended.table("factors")
-    held_up = factors[factors["verdict"] != "rejected"]["expression"]
+    held_up = factors[factors["verdict"].isin(["predictive", "tradable"])]["expression"]
     plain = [
         text
         for text in held_up

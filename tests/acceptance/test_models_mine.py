@@ -26,6 +26,7 @@ from llmock.scenarios import Delay, Fail, Match, Reply
 from llmock.testing import LLMockServer
 from llmock.verdict import judge
 
+from alphamill.evaluation import Grade
 from alphamill.ledger import RedisLedger
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.journal.redis import RedisJournal
@@ -286,7 +287,7 @@ def test_it_ends_with_a_leaderboard_and_every_candidate_a_row(ended):
     assert finalists <= evaluated
     assert finalists or not ended.provider.mock  # the small model copies; who knows what passes
     assert {row["hash"] for row in factors} == finalists
-    assert {row["verdict"] for row in factors} <= {"rejected", "predictive", "tradable"}
+    assert {row["verdict"] for row in factors} <= set(Grade)
     fates = {"evaluated", "duplicate", "fault", "invalid", "unclean", "unreadable"}
     assert {row["status"] for row in trials} <= fates
     for row in trials:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphamill.evaluation import Gate
-from alphamill.report.caveats import funding_line, universe_lines
+from alphamill.report.caveats import funding_line, power_words, universe_lines
 from alphamill.report.values import (
     NOTHING,
     moment,
@@ -136,6 +136,12 @@ def _proof(factor: JudgedFactor) -> Iterator[tuple[str, str]]:
         None: "Not certified.",
     }
     yield "look-ahead", said[factor.look_ahead_ok]
+    if factor.power is not None:
+        yield (
+            "power",
+            f"{power_words(factor)}: how often a factor whose correlation is truly that would pass "
+            "the hardest test of it; all gates at most as often.",
+        )
 
 
 def _search(factor: JudgedFactor) -> Iterator[tuple[str, str]]:

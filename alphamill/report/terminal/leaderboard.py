@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alphamill.evaluation import Gate, Grade
 from alphamill.jobs import RunKind
-from alphamill.report.caveats import bars_lines, caveats, resumed_line, terms_line
+from alphamill.report.caveats import bars_lines, caveats, power_words, resumed_line, terms_line
 from alphamill.report.factor.certificate import deflated_after_costs
 from alphamill.report.legend import ORIENTED, SOLD, factors_legend, trials_legend
 from alphamill.report.terminal.tables import NotedTable
@@ -20,6 +20,7 @@ from alphamill.report.values import (
     VERDICT_STYLES,
     amount,
     dollars,
+    graded,
     number,
     percent,
     plain,
@@ -95,9 +96,8 @@ def factors_board(
 
 def verdicts_line(factors: Sequence[JudgedFactor]) -> str:
     """For example "1 tradable, 3 predictive, 6 rejected; ...; 208 trials"."""
-    counts = ", ".join(
-        f"{sum(factor.verdict == grade for factor in factors)} {grade}" for grade in VERDICT_STYLES
-    )
+    found = graded(factor.verdict for factor in factors)
+    counts = ", ".join(f"{count} {grade}" for grade, count in found.items())
     trials = {factor.interval: factor.n_trials for factor in factors}
     overfit = {factor.pbo for factor in factors} - {None}
     if len(overfit) == 1:
@@ -241,7 +241,10 @@ def short_reasons(factor: JudgedFactor, most: int = 2) -> str:
     parts = [_failed_gate(gate) for gate in failed[:most]]
     if len(failed) > most:
         parts.append(f"{len(failed) - most} more")
-    return ("not tradable: " if factor.admitted else "fails ") + ", ".join(parts) if parts else ""
+    if not parts:
+        return ""
+    says = "not tradable: " if factor.admitted else "fails "
+    return (f"{power_words(factor)}; " if factor.undecidable else "") + says + ", ".join(parts)
 
 
 def _failed_gate(gate: Gate) -> str:

@@ -265,7 +265,7 @@ def test_the_command_judges_planted_formulas_without_a_search(monkeypatch):
     assert (power["planted"], power["mined"]) == (4, 0)
     assert power["predictive_alone"] >= 3
     assert [one["seed"] for one in told["markets"]] == [0, 0, 1, 1]
-    assert {one["verdict"] for one in told["markets"]} <= {"predictive", "tradable", "rejected"}
+    assert {one["verdict"] for one in told["markets"]} <= set(Grade)
     assert told["asked"]["alone_frac_at_least"] == 0.95
     nothing = CliRunner().invoke(planted_command, ["--direct", "--ic", "0,0.1"])
     assert nothing.exit_code == 2

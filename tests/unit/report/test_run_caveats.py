@@ -29,20 +29,20 @@ def factor(verdict=Grade.PREDICTIVE, looks=3, before=0):
         (
             [rows.CALL] * 2,
             [Grade.PREDICTIVE, Grade.REJECTED, Grade.TRADABLE],
-            "$0.002000 for 2 model calls; $0.001000 a factor not rejected",
+            "$0.002000 for 2 model calls; $0.001000 an admitted factor",
         ),
         (
             [rows.CALL, UNKNOWN],
             [Grade.PREDICTIVE],
             "$0.001000 for 1 model call, $0.005000 more possibly billed; "
-            "$0.006000 a factor not rejected",
+            "$0.006000 an admitted factor",
         ),
         ([rows.CALL], [Grade.REJECTED], "$0.001000 for 1 model call"),
         (
             [rows.CALL, replace(rows.CALL, usage_estimated=True), UNKNOWN],
             [Grade.PREDICTIVE],
             "$0.002000 for 2 model calls, of which $0.001000 for 1 is estimated, $0.005000 more "
-            "possibly billed; $0.007000 a factor not rejected",
+            "possibly billed; $0.007000 an admitted factor",
         ),
     ],
 )

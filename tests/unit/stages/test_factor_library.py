@@ -84,7 +84,7 @@ def runs(tmp_path_factory):
 def test_what_a_run_admitted_is_in_the_library_and_nothing_else(runs):
     (mill, spec, _), _ = runs
     assert grades(mill, spec)[PLANTED] in ("predictive", "tradable")
-    admitted = [e for e, verdict in grades(mill, spec).items() if verdict != "rejected"]
+    admitted = [e for e, verdict in grades(mill, spec).items() if Grade(verdict).admitted]
     there = mill.lake.read(library_key(spec, H1)).to_pylist()
     own = [row for row in there if row["run"] == spec.run_id]
     assert [row["expression"] for row in own] == admitted
@@ -170,7 +170,7 @@ def test_without_a_library_the_same_is_found_again(tmp_path):
     search = SearchSettings(library_factors=0)
     mine(tmp_path, "first", PLANTED, search=search)
     mill, spec, chat = mine(tmp_path, "second", PLANTED, search=search)
-    assert grades(mill, spec)[PLANTED] != "rejected"
+    assert Grade(grades(mill, spec)[PLANTED]).admitted
     assert not any("## Taken" in prompt for prompt in prompts(chat))
 
 
@@ -225,7 +225,7 @@ def test_what_another_run_admits_meanwhile_is_met_before_this_one_may(tmp_path):
 def test_a_variant_admitted_while_this_run_verifies_is_rejected_by_the_gate(tmp_path, monkeypatch):
     """Another run admits between this one's look and its admission."""
     mill, spec, _ = mine(tmp_path, "first", PLANTED)
-    assert grades(mill, spec)[PLANTED] != "rejected"
+    assert Grade(grades(mill, spec)[PLANTED]).admitted
     other = replace(spec, salt="other")
     mill.lake.delete(library_key(spec, H1))
     mill.lake.delete(run_key(spec.run_id, "library/interval=1h/end.parquet"))
@@ -316,7 +316,7 @@ def test_a_worker_killed_after_admission_admits_once_and_judges_as_before(tmp_pa
             assert mill.lake.read_bytes(key) == data, key
     runs_there = [row["run"] for row in mill.lake.read(library_key(spec, H1)).to_pylist()]
     assert runs_there.count(spec.run_id) == len(
-        [verdict for verdict in grades(mill, spec).values() if verdict != "rejected"]
+        [verdict for verdict in grades(mill, spec).values() if Grade(verdict).admitted]
     )
 
 
@@ -462,7 +462,7 @@ def test_a_removed_formula_is_mined_and_admitted_again(tmp_path):
     remove(mill.lake, entry, 1, "ada", "to be found anew")
     mill, second, chat = mine(tmp_path, "second", PLANTED)
     assert not any("## Taken" in prompt for prompt in prompts(chat))
-    assert grades(mill, second)[PLANTED] != "rejected"
+    assert Grade(grades(mill, second)[PLANTED]).admitted
     assert [one.removed for one in entries(mill.lake)] == [True, False]
     factor = PublishedRun.open(mill.lake, first.run_id).factors[0]
     assert recheck(factor, RunDeps(mill.lake, first.run_id, first)).equal  # what was is replayed

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
+from alphamill.evaluation import Grade
 from alphamill.flow import plan
 from alphamill.frames import Market, months_between
 from alphamill.jobs import RunKind
@@ -62,7 +63,7 @@ def test_the_ledger_keeps_the_same_facts_of_each_stage_as_ever(worked):
     assert kept["rank"] == {"key", "finalists", "n_trials"}
     assert kept["veto"] == {"key", "finalists", "kept", "vetoed"}
     assert kept["verify"] > {"key"}
-    assert kept["publish"] == {"trials", "missing", "rejected", "predictive", "tradable"}
+    assert kept["publish"] == {"trials", "missing", *Grade}
 
 
 def test_every_candidate_is_a_row_with_its_fate(worked):
