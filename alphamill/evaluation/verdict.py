@@ -149,7 +149,7 @@ def _grade(failed: Sequence[Gate], power: Power | None, thresholds: GateThreshol
 def _undecided(power: Power) -> str:
     return (
         f"Undecidable: with a true correlation of {power.correlation:g} these {power.bars:,} bars "
-        f"of validation and holdout would pass {power.gate} with a probability of {power.frac:.2f}; "
+        f"of validation and holdout pass {power.gate} with a probability of {power.frac:.2f}; "
         f"about {power.bars_needed:,} are needed."
     )
 

@@ -8,7 +8,7 @@ holdout says of this factor is known already.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alphamill.errors import GiveUp
@@ -16,6 +16,7 @@ from alphamill.evaluation import Segment
 from alphamill.lake import run_key
 from alphamill.language import read_expression
 from alphamill.replay.difference import Code, farthest
+from alphamill.replay.rules import as_then
 from alphamill.replay.run import NOT_COMPARED
 from alphamill.runs.holdout_looks import HoldoutLooks, looks_before
 from alphamill.runs.known_factors import KnownFactors
@@ -60,6 +61,7 @@ def recheck(factor: JudgedFactor, deps: RunDeps) -> Recheck:
 
     Raises GiveUp if the run's panel or trials are no longer in the lake, or are damaged.
     """
+    deps = replace(deps, spec=as_then(deps.lake, deps.run_id, deps.spec))
     computed = _computed(factor, deps)
     stored = deps.lake.read(run_key(deps.run_id, "factors.parquet")).column_names
     names = [name for name in VERDICTS.names if name not in NOT_COMPARED and name in stored]

@@ -23,6 +23,7 @@ from alphamill.llm.journal.budget import BudgetExhausted
 from alphamill.llm.journal.records import CallRecord, CallStatus
 from alphamill.mill import InProcess
 from alphamill.replay.difference import Code, farthest
+from alphamill.replay.rules import as_then
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.schemas import SUMMARY, RunDeps
@@ -99,13 +100,14 @@ def replay(run: PublishedRun, scratch: Lake) -> Replayed:
     Raises GiveUp for a run that is not whole in its lake.
     """
     _copy_inputs(run, scratch)
-    deps = RunDeps(scratch, run.id, run.spec)
+    spec = as_then(run.lake, run.id, run.spec)
+    deps = RunDeps(scratch, run.id, spec)
     unfunded = next((group.unfunded for group in run.unasked if group.unfunded), "")
     process = InProcess(JournalOnly(run.calls, unfunded))
-    jobs = [job for job in plan(run.spec) if job.needs and not _refused(job, deps)]
+    jobs = [job for job in plan(spec) if job.needs and not _refused(job, deps)]
     process.work_in_order(jobs, deps)
     failed = tuple(f"{job.stage}: {job.error}" for job in process.dead(run.id))
-    publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, run.spec, (), run.missing))
+    publish.run(PublishJob(), publish.PublishDeps(scratch, run.id, spec, (), run.missing))
     differences: list[RowDifference] = []
     pairs: list[tuple[Any, Any]] = []
     sizes = {}

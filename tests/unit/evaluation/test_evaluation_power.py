@@ -84,7 +84,7 @@ def test_what_could_not_have_been_shown_is_undecidable_and_says_what_would():
     assert verdict.power.gate == "out_of_sample_t"
     assert verdict.reasons[0] == (
         "Undecidable: with a true correlation of 0.03 these 1,200 bars of validation and holdout "
-        "would pass out_of_sample_t with a probability of 0.19; about 2,400 are needed."
+        "pass out_of_sample_t with a probability of 0.19; about 2,400 are needed."
     )
     assert any(reason.startswith("Fails out_of_sample_t") for reason in verdict.reasons)
     assert json.dumps(verdict.to_dict(), allow_nan=False)
