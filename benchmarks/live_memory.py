@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import redis
 
+import workers.stream  # noqa: F401  all that the worker loads
 from alphamill.clock import ManualClock
 from alphamill.frames import KLINE_FIELDS, KLINES, Interval, Market
 from alphamill.grid import index_at
@@ -45,7 +46,7 @@ from alphamill.market.stream.connection import Open, Send
 from alphamill.redis_address import open_client
 from alphamill.stack.pools import STREAM_ENVIRONMENT
 from workers.kernels import compile_aside
-from workers.stream import leave_libraries_out  # with all that the worker loads
+from workers.memory import leave_libraries_out
 
 Array = np.ndarray
 TARGET_MB, FLAT = 300, 1.03

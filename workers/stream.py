@@ -11,12 +11,8 @@ import os
 import queue
 import signal
 import socket
-import sys
 import threading
-from importlib.abc import MetaPathFinder
 from typing import Any
-
-import pyarrow as pa
 
 from alphamill.clock import Clock, FastClock, SystemClock
 from alphamill.errors import AlphamillError
@@ -34,6 +30,7 @@ from alphamill.stack.pools import STREAM
 from workers.announce import Announcer
 from workers.connections import Connections
 from workers.kernels import compile_aside
+from workers.memory import leave_libraries_out
 
 _log = logging.getLogger(__name__)
 
@@ -44,29 +41,6 @@ _REDIS: dict[str, Any] = {
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
-
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
-        """Say of pandas that it is not installed, and nothing of anything else."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name, name=name)
-
-
-def leave_libraries_out() -> None:
-    """Keep this process without pandas and scipy: 50 MB, and a quarter of a second.
-
-    pyarrow loads pandas where it is installed when it makes its first array, to see whether it was
-    given one of pandas', and remembers where it is not. numba looks for scipy's linear algebra when
-    it loads its first kernel, and does without. A follower has use for neither.
-    """
-    sys.modules["scipy"] = None  # type: ignore[assignment]  # then importing it raises ImportError
-    absent = _NoPandas()
-    sys.meta_path.insert(0, absent)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(absent)
 
 
 def _clock(exchange: Exchange, speed: float, stop: threading.Event) -> Clock:

@@ -28,20 +28,20 @@ def test_planning_and_routing_load_no_stage_no_client_and_no_model():
     assert loaded(code, *COMPUTING, *others, *stages) == []
 
 
-def test_a_follower_has_no_pandas_though_pyarrow_looks_for_it():
+def test_who_follows_or_fetches_has_no_pandas_though_pyarrow_looks_for_it():
     table = "import pyarrow as pa, pyarrow.parquet; pa.table({'close': [1.0]})"
     assert loaded(table, "pandas") == ["pandas"]  # what it is about
-    alone = "import workers.stream as s; s.leave_libraries_out()"
+    alone = "import workers.memory as m; m.leave_libraries_out()"
     assert loaded(f"{alone}; {table}", "pandas") == []
 
 
-def test_a_follower_has_no_scipy_though_numba_looks_for_it():
+def test_who_follows_or_fetches_has_no_scipy_though_numba_looks_for_it():
     kernel = (
         "from alphamill.factors.kernels.pointwise import has_infinity; import numpy as np; "
         "has_infinity(np.ones((2, 3)))"
     )
     assert loaded(kernel, "scipy.linalg") == ["scipy.linalg"]
-    alone = "import workers.stream as s; s.leave_libraries_out()"
+    alone = "import workers.memory as m; m.leave_libraries_out()"
     assert loaded(f"{alone}; {kernel}", "scipy.linalg") == []
 
 
