@@ -10,6 +10,8 @@ recovered    whether a run over a synthetic market found what was planted there
 own_bars     a run's own panel searched again, by its own models, as it was or changed
 mirrored     bars whose returns say nothing, and keep all else
 noise        searches of such bars: how many claim anything
+leaning      such bars with a known factor in them, at an IC
+power        searches of these: how many find it
 kept         results of searches, seed by seed, in the lake
 """
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         judge_planted,
         mine_market,
     )
+    from alphamill.controls.power import PowerCount, count_power, search_leaning, strengths_in
     from alphamill.controls.recovered import Match, search_planted
     from alphamill.controls.survivors import spring
 
@@ -56,21 +59,25 @@ __all__ = [
     "NoiseCount",
     "Patient",
     "Power",
+    "PowerCount",
     "Search",
     "Searched",
     "arm_of_run",
     "calibrate",
     "count_noise",
+    "count_power",
     "judge_planted",
     "luck_funnel",
     "mine_luck",
     "mine_market",
     "offline_process",
     "search_again",
+    "search_leaning",
     "search_planted",
     "seed_of",
     "spec_again",
     "spring",
+    "strengths_in",
     "worthless",
 ]
 

@@ -156,7 +156,7 @@ def calibrate(
 def _powers(fates: Sequence[Fate], alone: Sequence[Alone]) -> tuple[Power, ...]:
     strengths = sorted({fate.target_ic for fate in fates} | {one.target_ic for one in alone})
     return tuple(
-        _power(
+        power_of(
             target_ic,
             [fate for fate in fates if fate.target_ic == target_ic],
             [one for one in alone if one.target_ic == target_ic],
@@ -165,7 +165,8 @@ def _powers(fates: Sequence[Fate], alone: Sequence[Alone]) -> tuple[Power, ...]:
     )
 
 
-def _power(target_ic: float, fates: Sequence[Fate], not_mined: Sequence[Alone]) -> Power:
+def power_of(target_ic: float, fates: Sequence[Fate], not_mined: Sequence[Alone] = ()) -> Power:
+    """What became of formulas of one strength; not_mined: those that were only judged alone."""
     judged = [(fate.alone, fate.verdict) for fate in fates] + [(one, "") for one in not_mined]
     held = [fate for fate in fates if fate.verdict in ADMITTED]
     fast = [(one.verdict, mined) for one, mined in judged if one.too_fast]

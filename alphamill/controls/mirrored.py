@@ -34,17 +34,6 @@ def fair_signs(seed: int, n_bars: int, block_bars: int = 1) -> FloatArray:
     return signs
 
 
-def moves_of(fields: Mapping[str, FloatArray]) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """The logarithm of the last close before each bar, and each price's against it.
-
-    (bars, symbols); of a coin's first bar its own open stands for the close before.
-    """
-    logs = {name: np.log(fields[name]) for name in _PRICES}
-    before = _last_known(logs["close"])
-    before = np.where(np.isnan(before), logs["open"], before)
-    return before, {name: logs[name] - before for name in _PRICES}
-
-
 def mirrored(fields: Mapping[str, FloatArray], signs: FloatArray) -> dict[str, FloatArray]:
     """The same fields with every bar's moves times its sign, (bars, symbols) each.
 
@@ -53,47 +42,60 @@ def mirrored(fields: Mapping[str, FloatArray], signs: FloatArray) -> dict[str, F
     they sold; quote volumes and counts stay, base volumes follow the price. Prices beside the bars
     keep their distance to the close, and the rest, as rates of funding, stays as it was recorded.
     """
-    recorded, moves = moves_of(fields)
-    turned = signs[:, None]
-    step = np.nan_to_num(moves["close"] * turned)
-    first = np.isfinite(recorded) & (np.cumsum(np.isfinite(recorded), axis=0) == 1)
-    anchor = np.where(first, recorded, 0.0).sum(axis=0)
-    before = anchor + np.cumsum(step, axis=0) - step
-    made = {}
-    for name in _PRICES:
-        other = _TURNED.get(name, name)
-        move = np.where(turned > 0, moves[name], moves[other]) * turned
-        made[name] = np.exp(before + move)
+    mirror = Mirror(fields)
+    step = np.nan_to_num(mirror.moves["close"]) * signs[:, None]
+    before = mirror.start + np.cumsum(step, axis=0) - step
+    made = mirror.rows(slice(None), before, signs[:, None])
     ratio = made["close"] / fields["close"]
-    made |= _volumes(fields, before - recorded, recorded, turned, ratio)
     for name, values in fields.items():
         if name not in made:
             made[name] = values * ratio ** _SCALED[name] if name in _SCALED else values
     return {name: made[name] for name in fields}
 
 
-def _volumes(
-    fields: Mapping[str, FloatArray],
-    moved: FloatArray,
-    before: FloatArray,
-    turned: FloatArray,
-    ratio: FloatArray,
-) -> dict[str, FloatArray]:
-    """Volumes at the new prices: the mean price of a bar is mirrored as its others are."""
-    base, quote = fields["volume"], fields["quote_volume"]
-    made = {"quote_volume": quote}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        paid = np.log(quote / base)
-        scale = np.exp(moved + (turned - 1) * (paid - before))
-        scale = np.where(np.isfinite(scale), scale, ratio)
-    made["volume"] = base / scale
-    for name, whole, now in (
-        ("taker_buy_base", base, made["volume"]),
-        ("taker_buy_quote", quote, quote),
-    ):
-        share = np.divide(fields[name], whole, out=np.zeros_like(whole), where=whole > 0)
-        made[name] = np.where(turned > 0, share, 1 - share) * now
-    return made
+class Mirror:
+    """Bars as logarithms against the last close before each, of a coin's first against its open.
+
+    moves: of each price, (bars, symbols); start: logarithms of each coin's first open, (symbols,).
+    """
+
+    def __init__(self, fields: Mapping[str, FloatArray]) -> None:
+        self._fields = fields
+        logs = {name: np.log(fields[name]) for name in _PRICES}
+        before = _last_known(logs["close"])
+        self._before = np.where(np.isnan(before), logs["open"], before)
+        self.moves = {name: logs[name] - self._before for name in _PRICES}
+        there = np.isfinite(self._before)
+        first = there & (np.cumsum(there, axis=0) == 1)
+        self.start: FloatArray = np.where(first, self._before, 0.0).sum(axis=0)
+
+    def rows(self, at: slice, before: FloatArray, signs: FloatArray) -> dict[str, FloatArray]:
+        """Kline fields of some bars. before: the mirrored last close before each, as a logarithm.
+
+        signs: (bars, 1).
+        """
+        made = {}
+        for name in _PRICES:
+            other = _TURNED.get(name, name)
+            move = np.where(signs > 0, self.moves[name][at], self.moves[other][at]) * signs
+            made[name] = np.exp(before + move)
+        base, quote, trades = (
+            self._fields[name][at] for name in ("volume", "quote_volume", "trades")
+        )
+        # The mean price of a bar is mirrored as its others are.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            paid = np.log(quote / base) - self._before[at]
+            scale = np.exp(before - self._before[at] + (signs - 1) * paid)
+            scale = np.where(np.isfinite(scale), scale, made["close"] / self._fields["close"][at])
+        made |= {"volume": base / scale, "quote_volume": quote, "trades": trades}
+        for name, whole, now in (
+            ("taker_buy_base", base, made["volume"]),
+            ("taker_buy_quote", quote, quote),
+        ):
+            taken = self._fields[name][at]
+            share = np.divide(taken, whole, out=np.zeros_like(whole), where=whole > 0)
+            made[name] = np.where(signs > 0, share, 1 - share) * now
+        return made
 
 
 def _last_known(values: FloatArray) -> FloatArray:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from alphamill.clock import Clock
 from alphamill.controls.luck import Arm, arm_of_run
-from alphamill.controls.planted import OfflineChat
+from alphamill.controls.planted import Fate, OfflineChat
 from alphamill.errors import GiveUp, RetryLater
 from alphamill.evaluation import Segment
 from alphamill.flow import plan
@@ -65,7 +65,8 @@ class Searched:
     """What one search came to.
 
     p_value: of the first trial that was measured, on validation; None where none was. failed: why
-    jobs were not done, or a budget kept one from asking a model.
+    jobs were not done, or a budget kept one from asking a model. ic, fates: where a factor was
+    planted.
     """
 
     seed: int
@@ -73,6 +74,8 @@ class Searched:
     p_value: float | None
     failed: tuple[str, ...] = ()
     cost_usd_micros: int = 0
+    ic: float | None = None  # realised, of what was planted in its bars
+    fates: tuple[Fate, ...] = ()  # what became of that
 
     @property
     def claims(self) -> int:
@@ -92,22 +95,29 @@ class Searched:
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The reverse of `to_dict`. Raises TypeError or KeyError for anything else."""
         arms = tuple(Arm(**arm) for arm in plain["arms"])
-        return cls(**{**plain, "arms": arms, "failed": tuple(plain["failed"])})
+        fates = tuple(Fate.from_dict(fate) for fate in plain["fates"])
+        failed = tuple(plain["failed"])
+        return cls(**{**plain, "arms": arms, "fates": fates, "failed": failed})
 
 
 def search_again(run: PublishedRun, spec: RunSpec, change: Change, process: InProcess) -> Searched:
     """Search the panels of a run as `change` makes them; see `searched_again`."""
     with searched_again(run, spec, change, process) as again:
-        p_values = (trial.validation.p_value for trial in again.trials)
-        missing = {f"{job.stage}: {job.error}" for job in again.missing}
-        unfunded = {f"{one.stage}: {one.reason}" for one in again.unasked if one.unfunded}
-        return Searched(
-            seed=seed_of(spec),
-            arms=tuple(arm_of_run(again.lake, again.id, one) for one in spec.intervals),
-            p_value=next((p for p in p_values if p is not None), None),
-            failed=tuple(sorted(missing | unfunded)),
-            cost_usd_micros=again.account.committed_usd_micros,
-        )
+        return came_to(again)
+
+
+def came_to(again: PublishedRun) -> Searched:
+    """What a search of `searched_again` came to."""
+    p_values = (trial.validation.p_value for trial in again.trials)
+    missing = {f"{job.stage}: {job.error}" for job in again.missing}
+    unfunded = {f"{one.stage}: {one.reason}" for one in again.unasked if one.unfunded}
+    return Searched(
+        seed=seed_of(again.spec),
+        arms=tuple(arm_of_run(again.lake, again.id, one) for one in again.spec.intervals),
+        p_value=next((p for p in p_values if p is not None), None),
+        failed=tuple(sorted(missing | unfunded)),
+        cost_usd_micros=again.account.committed_usd_micros,
+    )
 
 
 @contextmanager

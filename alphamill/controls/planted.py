@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from alphamill.controls.direct import Alone, judge_alone
 from alphamill.controls.markets import ControlMarket, exchange_of, panel_of
 from alphamill.evaluation import GateThresholds, Grade, Segment, signal_correlation
-from alphamill.frames import FloatArray, Market
+from alphamill.frames import FloatArray, Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
 from alphamill.language import read_expression
@@ -27,7 +27,7 @@ from alphamill.runs.rows import JudgedFactor, Trial
 from alphamill.settings import SegmentSettings, Tier, TierSettings
 from alphamill.sim.llm.prompt_reader import answer
 from alphamill.sim.llm.proposer import NAME as PROPOSER
-from alphamill.sim.market import Bars
+from alphamill.sim.market import Bars, PlantedFactor
 
 MEETS = 0.9  # rank correlation from which a trial is a planted formula in other words
 KEEPS = 0.7  # and from which a factor stands for it: gates.library_correlation admits one such
@@ -76,6 +76,12 @@ class Fate:
     met: bool  # some trial was this formula in other words
     verdict: str  # the best of a factor that stands for it; "" without one
     alone: Alone  # on this market, as the only trial
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """From its fields as JSON values."""
+        alone = plain["alone"]
+        return cls(**{**plain, "alone": Alone(**{**alone, "failed": tuple(alone["failed"])})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +184,7 @@ class OfflineChat:
 
 def _outcome(market: ControlMarket, run: PublishedRun, alone: Sequence[Alone]) -> Outcome:
     reader = SegmentReader(run.lake, run.id, market.interval, Segment.DISCOVERY)
-    planted = {p.expression: _values(reader, p.expression) for p in market.planted}
-    judged = [(factor, _likeness(factor, planted, reader)) for factor in run.factors]
+    likeness = _likenesses(run, market.planted, reader)
     p_values = (trial.validation.p_value for trial in run.trials)
     return Outcome(
         market=market,
@@ -193,20 +198,40 @@ def _outcome(market: ControlMarket, run: PublishedRun, alone: Sequence[Alone]) -
                 factor.validation.rank_ic_t,
                 factor.holdout.rank_ic_t,
             )
-            for factor, like in judged
+            for factor, like in zip(run.factors, likeness, strict=True)
         ),
-        fates=tuple(
-            Fate(
-                p.expression,
-                p.target_ic,
-                _met(planted[p.expression], run.trials, reader),
-                _best(factor for factor, like in judged if like[p.expression] >= KEEPS),
-                own,
-            )
-            for p, own in zip(market.planted, alone, strict=True)
-        ),
+        fates=fates_in(run, market.interval, market.planted, alone),
         decoys={trial.proposed: trial.status for trial in run.trials if trial.proposed in DECOYS},
     )
+
+
+def fates_in(
+    run: PublishedRun, interval: Interval, planted: Sequence[PlantedFactor], alone: Sequence[Alone]
+) -> tuple[Fate, ...]:
+    """What became of each planted formula in a run over its bars; alone: as `judge_alone`."""
+    reader = SegmentReader(run.lake, run.id, interval, Segment.DISCOVERY)
+    likeness = _likenesses(run, planted, reader)
+    return tuple(
+        Fate(
+            p.expression,
+            p.target_ic,
+            _met(_values(reader, p.expression), run.trials, reader),
+            _best(
+                factor
+                for factor, like in zip(run.factors, likeness, strict=True)
+                if like[p.expression] >= KEEPS
+            ),
+            own,
+        )
+        for p, own in zip(planted, alone, strict=True)
+    )
+
+
+def _likenesses(
+    run: PublishedRun, planted: Sequence[PlantedFactor], reader: SegmentReader
+) -> list[dict[str, float]]:
+    values = {p.expression: _values(reader, p.expression) for p in planted}
+    return [_likeness(factor, values, reader) for factor in run.factors]
 
 
 def _likeness(

@@ -20,28 +20,9 @@ from alphamill.runs.finished import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
-from producers.run.bench_own_bars import noise
+from producers.run.bench_options import Repeats, Strengths, repeats_options, whole
+from producers.run.bench_own_bars import noise, power
 from producers.run.processes import in_processes
-from producers.run.repeats import Repeats, repeats_options, whole
-
-
-class Strengths(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """ICs separated by commas; 0 is pure noise."""
-
-    name = "IC,IC,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            found = tuple(dict.fromkeys(float(text) for text in value.split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is not numbers separated by commas: 0,0.03,0.06", param, ctx)
-        if not all(0 <= ic < 0.3 for ic in found):
-            self.fail("each must be at least 0 and below 0.3", param, ctx)
-        return found
 
 
 @click.group()
@@ -240,3 +221,4 @@ def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, in
 
 
 bench.add_command(noise)
+bench.add_command(power)

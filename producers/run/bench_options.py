@@ -1,10 +1,11 @@
-"""How often a control arm is done, and on how many cores."""
+"""What control arms are asked for: at which strengths, how often, on how many cores."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -12,6 +13,25 @@ from producers import options
 from producers.options import Function
 
 _MAX_JOBS = 32
+
+
+class Strengths(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """ICs separated by commas; 0 is pure noise."""
+
+    name = "IC,IC,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(dict.fromkeys(float(text) for text in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers separated by commas: 0,0.03,0.06", param, ctx)
+        if not all(0 <= ic < 0.3 for ic in found):
+            self.fail("each must be at least 0 and below 0.3", param, ctx)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
