@@ -79,7 +79,7 @@ class Searched:
 
     @property
     def claims(self) -> int:
-        """Factors that were not rejected."""
+        """Factors that were admitted."""
         return sum(arm.predictive for arm in self.arms)
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from alphamill.controls.calibration import Power, power_of
+from alphamill.controls.calibration import ADMITTED, Power, power_of
 from alphamill.controls.direct import judge_alone
 from alphamill.controls.leaning import Members, leaning_signs, most_ic, realised_ic
 from alphamill.controls.mirrored import mirrored
@@ -112,4 +112,4 @@ def count_power(target_ic: float, searches: Sequence[Searched]) -> PowerCount:
 
 
 def _found(one: Searched) -> bool:
-    return any(fate.verdict not in ("", "rejected") for fate in one.fates)
+    return any(fate.verdict in ADMITTED for fate in one.fates)
