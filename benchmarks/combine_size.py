@@ -62,7 +62,7 @@ PERSISTENCE = 0.95
 
 @dataclass(frozen=True)
 class Found:
-    """Grades of a market's combinations, how many factors are not rejected, and mean ICs."""
+    """Grades of a market's combinations, how many factors are admitted, and mean ICs."""
 
     grades: dict[str, str]
     failed: dict[str, tuple[str, ...]]
@@ -125,7 +125,7 @@ def judged(
             one.text: tuple(gate.name for gate in verdict.gates if not gate.passed)
             for one, verdict in zip(COMBINERS, verdicts, strict=True)
         },
-        sum(one.grade is not Grade.REJECTED for one in alone),
+        sum(one.grade.admitted for one in alone),
         float(np.nanmean([one[Segment.HOLDOUT].rank_ic_mean for one in singles])),
         float(np.nanmean([one[Segment.HOLDOUT].rank_ic_mean for one in combined])),
         above,
@@ -170,7 +170,7 @@ def weak(seed: int, n_bars: int = 5000) -> Found:
 
 
 def told(name: str, found: list[Found], seconds: float) -> None:
-    called = [any(grade != "rejected" for grade in one.grades.values()) for one in found]
+    called = [any(Grade(grade).admitted for grade in one.grades.values()) for one in found]
     lonely = [one for one in found if not one.singles]
     n = len(found)
     print(
@@ -183,13 +183,13 @@ def told(name: str, found: list[Found], seconds: float) -> None:
         f"  some combination called: {sum(called)} ({sum(called) / n:.1%}, at most "
         f"{upper_bound(sum(called), n):.1%} at 95 %); some factor alone: {n - len(lonely)}"
     )
-    some = sum(any(g != "rejected" for g in one.grades.values()) for one in lonely)
+    some = sum(any(Grade(g).admitted for g in one.grades.values()) for one in lonely)
     if lonely:
         print(
             f"  where no factor alone is called: {some} of {len(lonely)} ({some / len(lonely):.1%})"
         )
     for combiner in COMBINERS:
-        own = [one.grades[combiner.text] != "rejected" for one in found]
+        own = [Grade(one.grades[combiner.text]).admitted for one in found]
         gates = Counter(
             gate
             for one in found

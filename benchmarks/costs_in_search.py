@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 
 from alphamill.clock import ManualClock
 from alphamill.controls.planted import OfflineChat
+from alphamill.evaluation import Grade
 from alphamill.frames import Interval, Market
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
@@ -129,7 +130,7 @@ def searched(
         "trials": len(counted),
         "slower": sum(one["slower_of"] is not None for one in trials),
         "finalists": len(factors),
-        "admitted": sum(one["verdict"] != "rejected" for one in factors),
+        "admitted": sum(Grade(one["verdict"]).admitted for one in factors),
         "discovery": [one["discovery_break_even_bps"] for one in factors],
         "validation": [one["validation_break_even_bps"] for one in factors],
         "holdout": [one["holdout_break_even_bps"] for one in factors],

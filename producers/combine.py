@@ -10,7 +10,6 @@ import click
 
 from alphamill.combination.combiner import METHODS, Combiner, parse_combiner
 from alphamill.errors import FactorError, GiveUp
-from alphamill.evaluation import Grade
 from alphamill.frames import Interval
 from alphamill.jobs import Combination, RunKind, RunSpec
 from alphamill.language import read_given
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _UNITS_MS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _BETWEEN = re.compile(r",(?![^(]*\))")  # commas outside of brackets
-_WORTH = (Grade.PREDICTIVE, Grade.TRADABLE)
 
 
 class Span(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
@@ -141,7 +139,7 @@ def combine(
     found = finished_run(settings, run, (RunKind.MINE,))
     judged = [found.factor(text) for text in factors]
     if not (factors or expressions):
-        judged = [factor for factor in found.factors if factor.verdict in _WORTH]
+        judged = [factor for factor in found.factors if factor.admitted]
     interval = _interval(found, judged)
     named = dict.fromkeys([factor.traded for factor in judged])
     searches = [found.id]

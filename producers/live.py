@@ -47,7 +47,7 @@ def live() -> None:
 @click.option("--run", metavar="RUN", help="What this run found; default: the newest mining run.")
 @click.option(
     "--verdict",
-    type=click.Choice([Grade.PREDICTIVE.value, Grade.TRADABLE.value]),
+    type=click.Choice([grade.value for grade in Grade if grade.admitted]),
     default=Grade.PREDICTIVE.value,
     show_default=True,
     help="Without FACTOR: all with this verdict or better.",

@@ -25,7 +25,7 @@ from alphamill.evaluation.out_of_sample import TrialFacts
 from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.scorer import Scorer
-from alphamill.evaluation.significance import benjamini_hochberg
+from alphamill.evaluation.significance import benjamini_hochberg, benjamini_hochberg_hurdles
 from alphamill.evaluation.splits import Segment, SegmentBars, split_bars
 from alphamill.evaluation.verdict import Verdict, judge
 from alphamill.evaluation.weights import Scheme
@@ -131,7 +131,9 @@ def judge_combination(
             "walked, this one too"
         )
     trials = [*tried, *earlier]
-    adjusted = benjamini_hochberg([one.p_value for one in trials])
+    p_values = [one.p_value for one in trials]
+    adjusted = benjamini_hochberg(p_values)
+    hurdles = benjamini_hochberg_hurdles(p_values, thresholds.fdr)
     known = np.array([one.gross_sharpe_per_bar for one in trials], dtype=np.float64)
     known = known[np.isfinite(known)]
     facts = TrialFacts(
@@ -139,6 +141,7 @@ def judge_combination(
         n_effective=float(len(trials)) if n_effective is None else n_effective,
         sharpe_variance=float(known.var(ddof=1)) if len(known) > 1 else math.nan,
         bh_p=float(adjusted[places[0]]),
+        fdr_hurdle_p=float(hurdles[places[0]]),
     )
     return judge(
         scores[Segment.DISCOVERY],

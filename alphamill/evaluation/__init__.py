@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         trial_correlation,
     )
     from alphamill.evaluation.portfolio import Backtest, BookSeries, backtest
+    from alphamill.evaluation.power import Power, power_of
     from alphamill.evaluation.quantiles import (
         monotonicity,
         quantile_returns,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from alphamill.evaluation.series import SegmentSeries
     from alphamill.evaluation.significance import (
         benjamini_hochberg,
+        benjamini_hochberg_hurdles,
         default_lags,
         deflated_sharpe_ratio,
         expected_maximum_sharpe,
@@ -70,6 +72,7 @@ __all__ = [
     "GateThresholds",
     "Grade",
     "Nearest",
+    "Power",
     "Rebalancing",
     "Score",
     "Scorer",
@@ -80,6 +83,7 @@ __all__ = [
     "Verdict",
     "backtest",
     "benjamini_hochberg",
+    "benjamini_hochberg_hurdles",
     "combined_t",
     "coverage",
     "decay_half_life_bars",
@@ -100,6 +104,7 @@ __all__ = [
     "one_way_bps",
     "overfitting_logits",
     "portfolio_weights",
+    "power_of",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "purged_training_bars",

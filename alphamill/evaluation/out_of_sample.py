@@ -30,6 +30,8 @@ class TrialFacts:
     n_effective: float  # independent trials that they amount to; reported, not gated on
     sharpe_variance: float  # of all trials' gross_sharpe_per_bar on validation; NaN if unknown
     bh_p: float  # this factor's validation p_value, Benjamini-Hochberg adjusted over all trials
+    # Its largest p_value that would have passed beside those of the others; NaN: Bonferroni's.
+    fdr_hurdle_p: float = math.nan
 
 
 def oriented_t(segment: Score) -> float:

@@ -64,7 +64,14 @@ def corrected_t(t: float, tests: int) -> float:
     """
     if tests < 1:
         raise ValueError(f"tests {tests} must be >= 1")
-    return t if tests == 1 else -_NORMAL.inv_cdf(one_sided_p(t) / tests)
+    return t if tests == 1 else t_of_one_sided_p(one_sided_p(t) / tests)
+
+
+def t_of_one_sided_p(p: float) -> float:
+    """The reverse of `one_sided_p`: infinite at 0 and 1."""
+    if not 0 < p < 1:
+        return math.inf if p <= 0 else -math.inf
+    return -_NORMAL.inv_cdf(p)
 
 
 def one_sided_p(t: float) -> float:
@@ -173,6 +180,29 @@ def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     adjusted[~known] = np.nan
     return adjusted
+
+
+def benjamini_hochberg_hurdles(p_values: ArrayLike, rate: float) -> FloatArray:
+    """The largest p at which each trial would have been a discovery at `rate`, the others as found.
+
+    rate times k / n, k the discoveries that there would be if its own p were 0: at least 1, which
+    is Bonferroni. A trial is a discovery if, and only if, its p is at most its hurdle.
+    NaN counts as p = 1. Raises ValueError as `benjamini_hochberg` does.
+    """
+    benjamini_hochberg(p_values)
+    p = np.asarray(p_values, dtype=np.float64).ravel()
+    p = np.where(np.isfinite(p), p, 1.0)
+    order = np.argsort(p, kind="stable")
+    n, ascending = len(p), p[order]
+    places = np.arange(1, n + 1)
+    allowed = rate * places / n
+    # Its p at 0 moves those below it one place up, and leaves those above where they are.
+    moved = np.concatenate([[0.0], ascending[:-1]]) <= allowed
+    below = np.maximum.accumulate(np.where(moved, places, 0))
+    found = int(np.max(places[ascending <= allowed], initial=0))
+    hurdles = np.empty(n)
+    hurdles[order] = rate * np.where(found > places, found, below) / n
+    return hurdles
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from alphamill.evaluation.out_of_sample import (
 )
 from alphamill.evaluation.power import TESTS, Power, power_of
 from alphamill.evaluation.score import Score
-from alphamill.evaluation.significance import corrected_t
+from alphamill.evaluation.significance import corrected_t, t_of_one_sided_p
 
 # Gates of evidence: more bars could let through what fails them.
 _EVIDENCE = (
@@ -84,7 +84,7 @@ def judge(
     see `combined_deflated_sharpe` for its hurdle. Its N is every trial, not the effective number:
     correlated trials also spread less, and that the variance already grants.
     Undecidable is what fails gates of evidence alone, on bars that give a true correlation of
-    `power_correlation` less than `least_power` to pass the hardest test, and do not speak against
+    `power_correlation` less than `least_power` to pass the tests of it, and do not speak against
     it either.
     Tradable asks the same of net returns against the same hurdle; costs only ever lower a worthless
     trial's Sharpe ratio, so that hurdle is not too low.
@@ -108,7 +108,7 @@ def judge(
         for name, segment in zip(("validation", "holdout"), later, strict=False)
         if segment.fault
     ]
-    power = _power(validation, holdout, gates, thresholds)
+    power = _power(validation, holdout, gates, trials, thresholds)
     grade = _grade(failed, power, thresholds)
     undecided = [_undecided(power)] if power and grade is Grade.UNDECIDABLE else []
     told = (*faults, *undecided, *(_sentence(gate) for gate in failed))
@@ -126,11 +126,18 @@ def judge(
 
 
 def _power(
-    validation: Score, holdout: Score | None, gates: Sequence[Gate], thresholds: GateThresholds
+    validation: Score,
+    holdout: Score | None,
+    gates: Sequence[Gate],
+    trials: TrialFacts,
+    thresholds: GateThresholds,
 ) -> Power | None:
     if holdout is None or not thresholds.least_power:
         return None
     hurdles = {gate.name: gate.threshold for gate in gates}
+    known = trials.fdr_hurdle_p
+    discovered = thresholds.fdr / max(trials.n_trials, 1) if math.isnan(known) else known
+    hurdles["validation_t"] = max(hurdles["validation_t"], t_of_one_sided_p(discovered))
     return power_of(
         validation, holdout, hurdles, thresholds.power_correlation, thresholds.least_power
     )
@@ -147,10 +154,12 @@ def _grade(failed: Sequence[Gate], power: Power | None, thresholds: GateThreshol
 
 
 def _undecided(power: Power) -> str:
+    symbols = f", or {power.symbols_needed:,} symbols," if power.symbols_needed else ""
+    needed = f"; about {power.bars_needed:,}{symbols} are needed" if power.bars_needed else ""
     return (
-        f"Undecidable: with a true correlation of {power.correlation:g} these {power.bars:,} bars "
-        f"of validation and holdout pass {power.gate} with a probability of {power.frac:.2f}; "
-        f"about {power.bars_needed:,} are needed."
+        f"Undecidable: with a true correlation of {power.correlation:g} the tests of it are passed "
+        f"on these {power.bars:,} bars of validation and holdout with a probability of "
+        f"{power.frac:.2g}, {power.gate} the hardest{needed}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from alphamill.frames import months_between
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
 from alphamill.ledger.raises import asked_usd_micros
-from alphamill.report.values import moment, number, plain, times_over, usd, whole
+from alphamill.report.values import moment, number, percent, plain, times_over, usd, whole
 from alphamill.runs.builds import builds_line
 from alphamill.runs.cut_prompts import CURE, cut_prompts
 from alphamill.runs.failures import group_failures
@@ -156,7 +157,7 @@ def undecidable_line(factors: Sequence[JudgedFactor]) -> str:
     found = [one for one in factors if one.undecidable]
     if not found:
         return ""
-    easiest = min(found, key=lambda one: one.power_bars_needed or 0)
+    easiest = min(found, key=lambda one: one.power_bars_needed or math.inf)
     return (
         f"Undecidable: {whole(len(found))} of {whole(len(factors))}; the bars could hardly have "
         f"shown it: {power_words(easiest)}. Ask for more bars or more symbols."
@@ -164,11 +165,15 @@ def undecidable_line(factors: Sequence[JudgedFactor]) -> str:
 
 
 def power_words(factor: JudgedFactor) -> str:
-    """For example "power 0.23 at a correlation of 0.03 on 1,230 bars, about 4,100 needed"."""
+    """For example "power 23 % at a correlation of 0.03 on 1,230 bars; about 4,100 are needed"."""
     bars, needed = factor.power_bars or 0, factor.power_bars_needed or 0
     true = number(factor.power_correlation, 2)
-    more = f", about {whole(needed)} needed" if needed > bars else ""
-    return f"power {number(factor.power, 2)} at a correlation of {true} on {whole(bars)} bars{more}"
+    symbols = factor.power_symbols_needed
+    instead = f", or {whole(symbols)} symbols," if symbols is not None else ""
+    more = f"; about {whole(needed)}{instead} are needed" if needed > bars else ""
+    frac = factor.power or 0.0
+    said = "below 0.1 %" if 0 < frac < 0.001 else percent(frac, 0 if frac >= 0.1 else 1)
+    return f"power {said} at a correlation of {true} on {whole(bars)} bars{more}"
 
 
 def looks_line(factors: Sequence[JudgedFactor]) -> str:

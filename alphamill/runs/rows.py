@@ -278,6 +278,7 @@ class RankedTrial(TableRow):
     direction: int
     oriented_t: float  # on validation, in discovery's direction
     bh_p: float  # adjusted for all trials
+    fdr_hurdle_p: float = math.nan  # the largest p that would have passed beside the others
     n_trials: int
     n_effective: float
     n_clusters: int  # of trials whose returns correlate above 0.5
@@ -305,7 +306,10 @@ class RankedTrial(TableRow):
         return cls(**own | {name: math.nan for name in _NUMBERS if own.get(name) is None})
 
 
-_NUMBERS = ("oriented_t", "bh_p", "n_effective", "sharpe_variance", "discovery_pbo", "pbo")
+_NUMBERS = (
+    *("oriented_t", "bh_p", "fdr_hurdle_p", "n_effective", "sharpe_variance"),
+    *("discovery_pbo", "pbo"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +339,7 @@ def said(verdict: Verdict) -> dict[str, Any]:
         "power_correlation": power.correlation if power else None,
         "power_bars": power.bars if power else None,
         "power_bars_needed": power.bars_needed if power else None,
+        "power_symbols_needed": power.symbols_needed if power else None,
     }
 
 
@@ -373,10 +378,11 @@ class JudgedFactor(TableRow):
     deflated_sharpe: float | None = None  # gross, of validation and holdout, by n_trials
     deflated_sharpe_effective: float | None = None  # by n_effective
     deflated_sharpe_uncapped: float | None = None  # the paper's to the letter
-    power: float | None = None  # share of true factors that pass the hardest test; see Power
+    power: float | None = None  # share of true factors that pass the tests of it; see Power
     power_correlation: float | None = None  # mean a bar, of such a factor, in its direction
     power_bars: int | None = None  # of validation and holdout
     power_bars_needed: int | None = None  # for the power that was asked for
+    power_symbols_needed: int | None = None  # or so many in all; None below three
     pbo: float | None = None  # probability of backtest overfitting, of the whole search
     discovery_pbo: float | None = None  # the same on discovery's folds
     library_correlation: float | None = None  # with the nearest better finalist

@@ -15,6 +15,7 @@ import numpy as np
 from alphamill.evaluation import (
     Segment,
     benjamini_hochberg,
+    benjamini_hochberg_hurdles,
     effective_trials,
     fold_overfitting,
     nearest_in_library,
@@ -67,7 +68,9 @@ def ranked(
 ) -> list[RankedTrial]:
     """An interval's trials beside each other, in the order of `validated`."""
     search = _search_facts(trials, validated)
-    adjusted = _adjusted_p(validated, search["n_trials"])
+    family = _family(validated, search["n_trials"])
+    adjusted = benjamini_hochberg(family)
+    hurdles = benjamini_hochberg_hurdles(family, deps.spec.gates.fdr)
     rows = [
         RankedTrial(
             hash=one.hash,
@@ -75,10 +78,11 @@ def ranked(
             direction=one.direction,
             oriented_t=_oriented_t(one),
             bh_p=float(p),
+            fdr_hurdle_p=float(hurdle),
             why=one.fault or "",
             **search,
         )
-        for one, p in zip(validated, adjusted, strict=True)
+        for one, p, hurdle in zip(validated, adjusted, hurdles, strict=False)
     ]
     measured = [row for row in rows if not row.why and math.isfinite(row.oriented_t)]
     measured.sort(key=lambda row: (-row.oriented_t, row.hash))
@@ -109,13 +113,13 @@ def _oriented_t(validated: ValidatedTrial) -> float:
     return math.nan if validated.fault else score.direction * score.association_t
 
 
-def _adjusted_p(validated: Sequence[ValidatedTrial], n_trials: int) -> FloatArray:
-    """Benjamini-Hochberg over all trials: those without a validation number count with p = 1."""
+def _family(validated: Sequence[ValidatedTrial], n_trials: int) -> FloatArray:
+    """The p of all trials, validated ones first: who has no validation number counts as p = 1."""
     p_values = (one.figures.p_value for one in validated)
     own = [1.0 if p is None else p for p in p_values]
     family = np.ones(max(n_trials, len(own)))
     family[: len(own)] = own
-    return benjamini_hochberg(family)[: len(own)]
+    return family
 
 
 def _search_facts(trials: Sequence[Trial], validated: Sequence[ValidatedTrial]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _next(run: RunRecord) -> list[tuple[str, str]]:
     """Commands to copy and what they do."""
     if run.kind == RunKind.MINE:
         return [
-            (f"alphamill factors {run.id}", "all finalists, and why each was rejected"),
+            (f"alphamill factors {run.id}", "all finalists, and why each has its verdict"),
             (f"alphamill factors {run.id} 1", "all there is of the first"),
             (f"alphamill report {run.id} --open", "plots and certificates"),
         ]

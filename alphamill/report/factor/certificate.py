@@ -140,7 +140,7 @@ def _proof(factor: JudgedFactor) -> Iterator[tuple[str, str]]:
         yield (
             "power",
             f"{power_words(factor)}: how often a factor whose correlation is truly that would pass "
-            "the hardest test of it; all gates at most as often.",
+            "the tests of it, and so all gates at most.",
         )
 
 

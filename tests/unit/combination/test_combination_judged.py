@@ -86,22 +86,22 @@ def test_a_first_refit_after_discovery_says_what_to_do():
 
 def test_what_is_planted_is_predictive_and_covered_from_the_first_refit(strong):
     verdict = judged(strong)
-    assert verdict.grade is not Grade.REJECTED
+    assert verdict.grade.admitted
     assert gate(verdict, "coverage").value == 1.0
     assert [strong[one].direction for one in Segment if one in strong] == [1, 1, 1]
 
 
-def test_noise_is_rejected():
-    assert judged(scored(0.0)).grade is Grade.REJECTED
+def test_noise_is_not_admitted():
+    assert not judged(scored(0.0)).grade.admitted
 
 
 def test_a_signal_that_must_be_turned_round_has_failed():
-    assert judged(scored(0.05, method="equal")).grade is not Grade.REJECTED
+    assert judged(scored(0.05, method="equal")).grade.admitted
     turned = judged(scored(0.05, method="equal", direction=-1))
     assert turned.grade is Grade.REJECTED
     assert not gate(turned, "validation_sign").passed
     # Weights by RankIC turn it round by themselves.
-    assert judged(scored(0.05, direction=-1)).grade is not Grade.REJECTED
+    assert judged(scored(0.05, direction=-1)).grade.admitted
 
 
 def test_every_combiner_tried_and_every_earlier_trial_is_charged():

@@ -219,9 +219,9 @@ def test_the_funnel_command_shows_luck_beside_the_run(run, monkeypatch):
 def test_a_strong_formula_judged_alone_is_predictive_and_a_weak_one_is_not():
     market = ControlMarket(7, 12, 3000, (PlantedFactor(REVERSAL, 0.12, 1),))
     once = SegmentSettings(horizon_bars=1)
-    assert judge_panel(panel_of(market), REVERSAL, once).grade is not Grade.REJECTED
+    assert judge_panel(panel_of(market), REVERSAL, once).grade.admitted
     noise = ControlMarket(7, 12, 1500)
-    assert judge_panel(panel_of(noise), REVERSAL, once).grade is Grade.REJECTED
+    assert not judge_panel(panel_of(noise), REVERSAL, once).grade.admitted
 
 
 def strong(formula, seed):

@@ -42,7 +42,9 @@ GOOD = Score(
     skew=0.1,
     kurtosis=5.0,
 )
-TRIALS = TrialFacts(n_trials=200, n_effective=40.0, sharpe_variance=1 / 3000, bh_p=0.001)
+TRIALS = TrialFacts(
+    n_trials=200, n_effective=40.0, sharpe_variance=1 / 3000, bh_p=0.001, fdr_hurdle_p=0.02
+)
 FINE = {
     "trials": TRIALS,
     "thresholds": GateThresholds(),

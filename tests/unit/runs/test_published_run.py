@@ -96,6 +96,7 @@ def test_columns_of_a_later_version_are_none_in_an_older_lake(lake):
     publish(lake)
     for name, gone in (
         ("factors", ["holdout_looks_before", "validation_capacity_quote", "discovery_start_ms"]),
+        ("factors", ["power", "power_bars_needed", "power_symbols_needed"]),
         ("trials", ["cut", "validation_capacity_quote"]),
         ("calls", ["endpoint", "provider_cost_usd_micros"]),
     ):
@@ -106,6 +107,7 @@ def test_columns_of_a_later_version_are_none_in_an_older_lake(lake):
     assert factor.holdout_looks_before is None
     assert (factor.validation.capacity_quote, factor.validation.net_sharpe) == (None, -16.64)
     assert factor.discovery.start_ms is None
+    assert (factor.power, factor.power_bars_needed, factor.power_symbols_needed) == (None,) * 3
     assert run.trials[0].cut is None
     assert run.calls[0].provider_cost_usd_micros is None
 

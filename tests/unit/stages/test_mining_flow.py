@@ -15,20 +15,26 @@ from click.testing import CliRunner
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.planted import Search
+from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
 from alphamill.flow import plan
 from alphamill.frames import Market, months_between
 from alphamill.jobs import RunKind
 from alphamill.lake import Lake, run_key
+from alphamill.live.choose import worth
 from alphamill.market import FakeFunding
 from alphamill.market.funding.parse import funding_table
 from alphamill.replay import run as replay
-from alphamill.report.caveats import caveats
+from alphamill.report.caveats import caveats, power_words, undecidable_line
+from alphamill.report.page import page_of, render
+from alphamill.report.terminal.leaderboard import run_board
 from alphamill.runs.funnel import tier_funnels
+from alphamill.runs.library import entries
 from alphamill.runs.published import PublishedRun
 from alphamill.settings import Price, Tier
 from alphamill.testing import ScriptedChat, work_market
 from producers.cli import main
+from tests.rendering import shown
 
 MARKET = ControlMarket(seed=0, n_symbols=4, n_bars=90 * 24, ragged=False)
 SYMBOLS = MARKET.symbols
@@ -63,7 +69,8 @@ def test_the_ledger_keeps_the_same_facts_of_each_stage_as_ever(worked):
     assert kept["rank"] == {"key", "finalists", "n_trials"}
     assert kept["veto"] == {"key", "finalists", "kept", "vetoed"}
     assert kept["verify"] > {"key"}
-    assert kept["publish"] == {"trials", "missing", *Grade}
+    grades = {"rejected", "undecidable", "predictive", "tradable"}
+    assert kept["publish"] == {"trials", "missing", *grades}
 
 
 def test_every_candidate_is_a_row_with_its_fate(worked):
@@ -90,6 +97,38 @@ def test_every_finalist_has_a_verdict_with_gates_and_counts_every_trial(worked):
         assert {"validation_t", "deflated_sharpe", "false_discovery", "holdout_t"} <= set(gates)
         assert row["discovery_end_ms"] < row["validation_start_ms"]
         assert row["validation_end_ms"] < row["holdout_start_ms"]
+
+
+def test_bars_too_few_to_tell_are_undecidable_wherever_verdicts_are_shown(worked, monkeypatch):
+    """90 days of four coins, and 40 trials: power below 2 %, and no claim."""
+    run = worked.published
+    verdicts = [factor.verdict for factor in run.factors]
+    undecided = [factor for factor in run.factors if factor.verdict == "undecidable"]
+    assert len(undecided) >= 5
+    assert not any(verdict.admitted for verdict in verdicts)
+    assert verdicts == sorted(verdicts, key=list(Grade).index, reverse=True)
+    for factor in undecided:
+        assert factor.power < 0.02
+        assert factor.power_bars_needed > 90 * 24
+        assert factor.power_symbols_needed > 4
+        assert factor.reasons[0].startswith("Undecidable: with a true correlation of 0.03 ")
+    counts = {job.stage: job.result for job in worked.jobs}
+    told = f"{len(undecided)} undecidable, {len(verdicts) - len(undecided)} rejected"
+    assert counts["publish"]["undecidable"] == counts["verify"]["undecidable"] == len(undecided)
+    board = "".join(shown(run_board(run), 100).split())
+    page = render(page_of(run))
+    assert "".join(f"0 tradable, 0 predictive, {told}".split()) in board
+    for said in (power_words(undecided[0]), undecidable_line(run.factors)):
+        assert "".join(said.split()) in board
+        assert said in page
+    assert f"<b>{len(undecided)}</b><span>undecidable</span>" in page
+    monkeypatch.setenv("ALPHAMILL_LAKE", worked.lake.uri)
+    listed = CliRunner().invoke(main, ["factors", run.id, "--json"])
+    rows = json.loads(listed.output)["factors"]
+    assert [row["power"] for row in rows] == [factor.power for factor in run.factors]
+    assert not entries(worked.lake)
+    with pytest.raises(GiveUp, match="no predictive factor"):
+        worth(run, Grade.PREDICTIVE)
 
 
 def test_the_accounts_add_up(worked):

@@ -158,6 +158,7 @@ def test_without_the_settings_a_run_is_the_run_it_was():
     plain = SPEC.to_message()
     assert {"slower_variants", "finalists_break_even_bps"} & plain["search"].keys() == set()
     assert {"band", "hold_bars"} & plain["portfolio"].keys() == set()
+    assert {"least_power", "power_correlation"} & plain["gates"].keys() == set()
     assert SPEC.run_id == "mine-b24ef7fbd2e15a7b"  # as before there were such settings
     asked = replace(SPEC, search=SearchSettings(slower_variants=3, finalists_break_even_bps=0.0))
     assert asked.to_message()["search"]["finalists_break_even_bps"] == 0.0
