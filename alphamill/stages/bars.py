@@ -35,6 +35,7 @@ from alphamill.market import Damaged, Exchange
 from alphamill.market.trades.api import TradeExchange
 from alphamill.market.trades.history import DayRead, TradeArchive, TradeHistory
 from alphamill.stages.bring import keep_damaged
+from alphamill.stages.kept_pages import KeptPages
 from alphamill.stages.kept_trades import KeptTrades
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ class _Day:
     def made(self) -> BarsFacts:
         """Read the trades, build, and write: the bars last, since they say that all is there."""
         deps, job = self.deps, self.job
+        pages = KeptPages(deps.lake, self.trades, self.asked.start_ms, deps.clock)
         history = TradeHistory(
-            job.market, deps.exchange, deps.archive, deps.clock, self._keep_damaged
+            job.market, deps.exchange, deps.archive, deps.clock, self._keep_damaged, pages
         )
         with ExitStack() as stack:
             kept = stack.enter_context(KeptTrades(self.layout)) if job.keep_trades else None
@@ -168,6 +170,7 @@ class _Day:
             write_day(deps.lake, self.flow, table.select(columns), facts)
             table = table.select(BARS.names)
         write_day(deps.lake, self.bars, table, facts)
+        pages.drop()
         return _facts(self, facts, skipped=False, read=read)
 
     def previous_close(self) -> float | None:

@@ -9,8 +9,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from alphamill.bars import Trades
+from alphamill.clock import SystemClock
 from alphamill.controls.kept import KeptSearches
 from alphamill.controls.markets import ControlMarket
 from alphamill.controls.own_bars import Searched
@@ -39,6 +42,7 @@ from alphamill.runs.library import library_key
 from alphamill.runs.panels import write_refusal
 from alphamill.runs.published import PublishedRun
 from alphamill.stages.bring import keep_damaged
+from alphamill.stages.kept_pages import KeptPages
 from alphamill.testing import klines_at, put_klines, work_market
 from alphamill.universe.daily import read_daily
 from alphamill.universe.snapshots import MasterList, write_master_list
@@ -59,6 +63,7 @@ STANDS_FOR = {
     "000000000000": r"\d{12}(-\d{12})?",
     "2021-04": r"\d{4}-\d{2}",
     "2024-01-02": r"\d{4}-\d{2}-\d{2}",
+    "FROM": r"\d{20}",
     "close": r"\w+",
     "shard-0": r"shard-\d+",
     "start": "(start|end)",
@@ -107,6 +112,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         DaySeries.trades(Market.USD_M, "trades", "BTCUSDT"),
     )
     keys += [series.key(month.start_ms) for series in days]
+    apart = Lake(str(tmp_path_factory.mktemp("pages")))
+    pages = KeptPages(apart, days[1], 0, SystemClock())
+    none = np.zeros(100_000, dtype=np.int64)
+    assert not list(pages.held(0))
+    pages.keep(Trades(none, none, none, none, none > 0))
+    keys += apart.list("pages")
     keys.append(DaySeries.flow(Market.SPOT, Interval.M1, "BTCUSDT").key(month.start_ms))
     folder = tmp_path_factory.mktemp("lake")
     market = ControlMarket(seed=11, n_symbols=4, n_bars=640, ragged=False)

@@ -45,6 +45,25 @@ class TradeArchive(Protocol):
         """See `Archive.put_aside`."""
 
 
+class PagesKept(Protocol):
+    """Pages of the API that an earlier attempt at the day had."""
+
+    def held(self, first: int) -> Iterator[Trades]:
+        """Those from that id on, in order and without a break."""
+
+    def keep(self, page: Trades) -> None:
+        """The page behind them. RetryLater: the rest is for another attempt."""
+
+
+class NothingKept:
+    """No page of before, and none for later."""
+
+    def held(self, first: int) -> Iterator[Trades]:  # noqa: ARG002
+        return iter(())
+
+    def keep(self, page: Trades) -> None: ...
+
+
 @dataclass(slots=True)
 class DayRead(Generic[ReaderT]):
     """A part of a day, all of whose trades `reader` has.
@@ -79,7 +98,7 @@ class _Tried:
 class TradeHistory:
     """One market's trades, whatever their source; `archive` is None where there is none to use.
 
-    keep: is given every file that cannot be trusted.
+    keep: is given every file that cannot be trusted. pages: of a day that the API alone has.
     """
 
     market: Market
@@ -87,6 +106,7 @@ class TradeHistory:
     archive: TradeArchive | None
     clock: Clock
     keep: Callable[[Damaged], None] = lambda _: None
+    pages: PagesKept = field(default_factory=NothingKept)
 
     def read(
         self, symbol: str, source: TradeSource, asked: TimeRange, begin: Callable[[], ReaderT]
@@ -177,13 +197,24 @@ class TradeHistory:
         pages.asked = TimeRange(asked.start_ms, end_ms)
         first = pages.first_id()
         expected = first
-        for page in pages.since(first) if first is not None else ():
+        for page in self._pages(pages, first) if first is not None else ():
             if expected is not None and pages.layout.ids_are_contiguous:
                 lacking += int(page.id[-1]) + 1 - expected - len(page)
                 expected = int(page.id[-1]) + 1
             reader.add(page)
         notes = [*tried.notes, *([f"the API lacks {lacking:,} ids"] if lacking else [])]
         return DayRead(reader, pages.asked, "rest", pages.requests, lacking=lacking, notes=notes)
+
+    def _pages(self, pages: DayPages, first: int) -> Iterator[Trades]:
+        """All from an id on; what comes from the exchange is kept once the reader has it."""
+        for page in self.pages.held(first):
+            first = int(page.id[-1]) + 1
+            within = page.within(1000 * pages.asked.start_ms, 1000 * pages.asked.end_ms)
+            if len(within):
+                yield within
+        for page in pages.since(first):
+            yield page
+            self.pages.keep(page)
 
     def _onboard_ms(self, symbol: str) -> int:
         """When futures were listed; spot does not say it."""
