@@ -83,7 +83,7 @@ def pattern(key: str) -> re.Pattern[str]:
             return f"{name}={STANDS_FOR.get(value, r'[^/]+')}"
         stem, dot, suffix = text.rpartition(".")
         if not dot:
-            return re.escape(text)
+            return STANDS_FOR.get(text, re.escape(text))
         known = r"\w+" if stem == "BTCUSDT" else STANDS_FOR.get(stem, re.escape(stem))
         return known + re.escape(f".{suffix}")
 
