@@ -12,17 +12,24 @@ from alphamill.flow import plan
 from alphamill.frames import Interval, Market, Month, Wide
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
+from alphamill.runs.published import PublishedRun
 from alphamill.settings import load_settings
 from alphamill.sim.exchange import ArchiveFault, ExchangeConfig, ExchangeServer
-from alphamill.sim.market import SyntheticMarket, SyntheticSource, coins_named
+from alphamill.sim.market import SyntheticMarket, SyntheticSource
 from alphamill.stages.panel import PanelDeps, panel_in_memory
 from alphamill.stages.registry import STAGES
 from alphamill.usage.bars import BarCounters
+from tests.trade_sources import SMALL
 from workers import tasks
 from workers.resources import Resources
 
 MONTH = Month(2023, 2)
 HOUR = 3_600_000
+TOGETHER = (
+    "rank(signed_volume / volume) - rank(premium)",
+    "ts_mean(trade_imbalance, 5) * ts_zscore(open_interest, 12)",
+    "rank(vpin) * rank(last_funding_rate) + rank(mark_price / index_price)",
+)
 OF_FUTURES = tuple(kind for kind in Wide if kind is not Wide.FLOW)
 
 
@@ -32,7 +39,7 @@ def test_what_is_asked_for_is_fetched_held_by_the_panel_and_compared(
 ):
     source = SyntheticSource(
         SyntheticMarket(
-            coins=coins_named(["BTCUSDT", "ETHUSDT"]),
+            coins=tuple(replace(SMALL, symbol=name) for name in ("BTCUSDT", "ETHUSDT")),
             interval=Interval.H1,
             planted=(),
             start_ms=Month(2023, 1).start_ms,
@@ -71,6 +78,8 @@ def test_what_is_asked_for_is_fetched_held_by_the_panel_and_compared(
         verified = run_all(replace(spec, verify_frac=1.0), tools)
         assert verified.state == "done"
         landed = BarCounters(tools.redis).read(verified.id)
+        scored = run_all(with_flow(spec), tools)
+        assert scored.state == "done", list(tools.ledger.dead(scored.id))
     assert sum(facts["requests"] for facts in fetched) == 0  # all of it was in files
     noted = [facts["archive_note"] for facts in fetched if facts["archive_note"]]
     assert any("quarantined ETH" in note for note in noted)
@@ -81,6 +90,24 @@ def test_what_is_asked_for_is_fetched_held_by_the_panel_and_compared(
     for column, symbol in enumerate(panel.symbols):
         check(panel, column, source, market, symbol)
     assert lake.list("quarantine_metrics")
+    trials = PublishedRun.open(lake, scored.id).trials
+    assert [trial.status for trial in trials] == ["evaluated"] * len(TOGETHER)
+    own = panel_in_memory(Interval.H1, PanelDeps(lake, with_flow(spec)), ["vpin", "premium"])
+    assert np.isfinite(own["premium"]).all()
+    assert np.isfinite(own["vpin"][50:]).all()
+
+
+def with_flow(spec):
+    """Three days scored by what is beside bars and by their own trades at once."""
+    day = 24 * HOUR
+    return replace(
+        spec,
+        kind=RunKind.EVALUATE,
+        start_ms=spec.start_ms + 4 * day,
+        end_ms=spec.start_ms + 7 * day,
+        expressions=TOGETHER,
+        wide=tuple(Wide),
+    )
 
 
 def run_all(spec, tools):

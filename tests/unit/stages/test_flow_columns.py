@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import alphamill as am
 from alphamill.bars import FLOW, Trades
 from alphamill.clock import ManualClock
 from alphamill.controls.markets import klines_of
@@ -78,6 +79,21 @@ def test_a_bars_flow_is_in_its_own_row_and_nothing_is_carried(lake):
     for place, name in enumerate(FIELDS):
         want = np.where(known, hours + place / 100, np.nan)
         np.testing.assert_array_equal(made[name][:, 0], want)
+
+
+def test_a_notebooks_panel_has_flow_as_a_runs_does(tmp_path):
+    lake = Lake(uri := str(tmp_path))
+    for day in range(3):
+        put_flow(lake, day_of(day), 24.0 * day + np.arange(24))
+    run = panel_of(lake, FIELDS)
+    theirs = am.lake(uri)
+    made = theirs.panel("BTCUSDT", "1h", START, START + 3 * DAY, FIELDS)
+    for name in FIELDS:
+        np.testing.assert_array_equal(made[name], run[name])
+    assert {*FIELDS} <= {*theirs.fields("1h")}
+    assert not {*FIELDS} & {*theirs.fields("4h")}  # of longer bars nobody makes any
+    assert {"open_interest", *FIELDS} <= {*theirs.fields("1h", "um")}
+    assert "open_interest" not in theirs.fields("1h")
 
 
 def test_what_trades_after_a_close_changes_nothing_up_to_it(lake):
