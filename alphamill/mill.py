@@ -19,6 +19,7 @@ from alphamill.jobs import FeaturesJob, RunSpec
 from alphamill.lake import Lake, run_key
 from alphamill.ledger import BudgetRaise, JobRecord, JobSpec, JobState
 from alphamill.limits import OpenGate
+from alphamill.llm.cutoffs import CutoffTable
 from alphamill.llm.endpoint.client import Chat
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.memory import MemoryJournal
@@ -67,6 +68,7 @@ class InProcess:
     clock: Clock = field(default_factory=ManualClock)
     day_budget_usd_micros: int = 10**12  # a run's own budget is all that binds
     records: list[JobRecord] = field(default_factory=list)
+    cutoffs: CutoffTable = field(default_factory=CutoffTable.shipped)
     budget_raises: Sequence[BudgetRaise] = ()
 
     def work_in_order(self, jobs: Iterable[JobSpec], run: RunDeps) -> list[JobRecord]:
@@ -152,6 +154,7 @@ class Mill:
     journal: Journal = field(default_factory=MemoryJournal)
     usage: MemoryUsage = field(default_factory=MemoryUsage)
     clock: Clock = field(default_factory=ManualClock)
+    cutoffs: CutoffTable = field(default_factory=CutoffTable.shipped)
 
     def work(self, spec: RunSpec, raises: Sequence[BudgetRaise] = ()) -> list[JobRecord]:
         """What became of the run's jobs, in the order of its plan. Done again, it asks no model.
@@ -173,6 +176,7 @@ class Mill:
             self.prices,
             self.trades,
             self.clock,
+            cutoffs=self.cutoffs,
             budget_raises=raises,
         )
         return process.work_in_order(jobs, RunDeps(self.lake, spec.run_id, spec))

@@ -17,6 +17,7 @@ from alphamill.ledger import BudgetRaise, JobRecord, Ledger, RedisLedger
 from alphamill.ledger.presence import Presence
 from alphamill.limits import TierGate, tier_pool
 from alphamill.llm.breaker.redis import RedisBreaker
+from alphamill.llm.cutoffs import CutoffTable
 from alphamill.llm.endpoint.dialects import RedisDialects
 from alphamill.llm.gateway import Gateway
 from alphamill.llm.journal.records import CallRecord
@@ -111,6 +112,10 @@ class Resources(Connections):
     @property
     def day_budget_usd_micros(self) -> int:
         return int(self.settings.budget.day_usd * 1_000_000)
+
+    @property
+    def cutoffs(self) -> CutoffTable:
+        return CutoffTable.shipped(self.settings.llm.cutoffs)
 
     @cached_property
     def gateway(self) -> Gateway:

@@ -17,7 +17,7 @@ from alphamill.frames import FloatArray
 
 Scheme = Literal["rank", "zscore", "quantile", "time_series"]
 
-_Z_LIMIT = 3.0
+Z_LIMIT = 3.0
 _Z_WARMUP_BARS = 30  # a spread from fewer bars is too rough to size a position by
 
 
@@ -51,7 +51,7 @@ def _limited_zscore(values: FloatArray) -> FloatArray:
     counts = np.maximum(np.isfinite(values).sum(axis=1), 1)
     spread = np.sqrt((centred**2).sum(axis=1) / counts)[:, None]
     z = divide(centred, spread, spread > 0, otherwise=0.0)
-    limited = np.clip(z, -_Z_LIMIT, _Z_LIMIT)
+    limited = np.clip(z, -Z_LIMIT, Z_LIMIT)
     return demean_rows(np.where(np.isfinite(values), limited, np.nan))
 
 
@@ -85,7 +85,7 @@ def time_series_position(values: FloatArray) -> FloatArray:
     spread = np.sqrt(variance)
     usable = known & (counts >= _Z_WARMUP_BARS) & (spread > 1e-9 * np.abs(mean)) & (spread > 0)
     z = divide(shifted - mean, spread, usable, otherwise=0.0)
-    position: FloatArray = np.clip(z, -_Z_LIMIT, _Z_LIMIT) / _Z_LIMIT / max(values.shape[1], 1)
+    position: FloatArray = np.clip(z, -Z_LIMIT, Z_LIMIT) / Z_LIMIT / max(values.shape[1], 1)
     return position
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from alphamill.evaluation import one_way_bps
+from alphamill.evaluation import Segment, one_way_bps
+from alphamill.evaluation.weights import Z_LIMIT
 from alphamill.frames import months_between
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake.listings import symbol_of
@@ -20,6 +21,7 @@ from alphamill.runs.holdout_looks import own_looks_before
 from alphamill.runs.library import KNOWN
 from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import UNMEASURED, JudgedFactor, Trial
+from alphamill.runs.training import UNTRAINED, first_scored_ms, unread_segments
 from alphamill.runs.unfunded import raises_line
 from alphamill.settings import FeeSettings
 
@@ -77,6 +79,7 @@ def bars_lines(run: PublishedRun) -> list[str]:
         absent_line(run),
         *universe_lines(run),
         survivors_line(run),
+        training_line(run),
         *listing_lines(run),
         funding_line(run),
         builds_line(run.builds),
@@ -283,6 +286,46 @@ def survivors_line(run: PublishedRun) -> str:
     )
 
 
+def training_line(run: PublishedRun) -> str:
+    """What the models may have read about these bars; "" where no trained model was asked."""
+    trained = [one for one in run.trained_models if one.until != UNTRAINED]
+    return training_words(run) if trained else ""
+
+
+def training_words(run: PublishedRun) -> str:
+    """The same of any run: one whose formulas no trained model wrote has nothing to fear."""
+    trained = [one for one in run.trained_models if one.until != UNTRAINED]
+    if not trained:
+        return "No trained model proposed a formula: none can have read about these bars."
+    unknown = [plain(one.model, 60) for one in trained if not one.until]
+    if unknown:
+        return (
+            f"Until when the training data of {_some(unknown)} reaches is not known here, so that "
+            "no segment counts as unread; [llm.cutoffs] takes what its maker states."
+        )
+    told = "; ".join(
+        f"{plain(one.model, 60)} may have read about bars up to {one.until} "
+        f"({plain(one.source, 100)}{f', read {one.as_of}' if one.as_of else ''})"
+        for one in trained
+    )
+    return f"{told}. {' '.join(_clean(run))}"
+
+
+def _clean(run: PublishedRun) -> Iterator[str]:
+    """What begins after all of the models' training data, interval by interval."""
+    several = len(run.manifests) > 1
+    for panel in run.manifests:
+        clean = unread_segments(run.trained_models, panel)
+        at = f" at {panel.interval}" if several else ""
+        if len(clean) > 1:
+            yield f"Validation and holdout{at} begin after that: both are clean."
+        elif clean:
+            yield f"The holdout{at} begins after that and is clean; validation does not."
+        else:
+            begins = moment(first_scored_ms(panel, Segment.HOLDOUT))
+            yield f"No segment{at} is clean: even the holdout begins on {begins}."
+
+
 def listing_lines(run: PublishedRun) -> list[str]:
     """Which symbols were given to another coin within the range, and what became of positions.
 
@@ -328,6 +371,33 @@ def terms_line(spec: RunSpec) -> str:
         f"Held for {_held(spec)}, weighted by {by}{_slowly(spec)}; trading costs "
         f"{one_way_bps(spec.fees):g} bps one way ({_cost_parts(spec.fees)})."
     )
+
+
+def returns_line(spec: RunSpec, in_time: bool = False) -> str:
+    """What was done to returns before they were measured, in words: nothing.
+
+    in_time: positions are by z-score, since there is no cross-section.
+    """
+    kind = "logarithmic" if spec.segments.returns == "log" else "simple"
+    limited = (
+        f" A position's z-score is held within {Z_LIMIT:g}: that limits weights, not returns."
+        if in_time or spec.portfolio.weighting == "zscore"
+        else ""
+    )
+    return (
+        f"Labels are {kind} returns, books earn simple ones; none is clipped or winsorised."
+        f"{limited}"
+    )
+
+
+def universe_words(run: PublishedRun) -> list[str]:
+    """By which rule symbols belong, and what became of them: of every run, ruled or not."""
+    ruled = universe_lines(run)
+    survivors = survivors_line(run)
+    if ruled:
+        return [*ruled, *([survivors] if survivors else [])]
+    given = "No rule: the symbols that were asked for, at all times."
+    return [given, survivors or "Whether some of them were delisted is not known of this run."]
 
 
 def _slowly(spec: RunSpec) -> str:

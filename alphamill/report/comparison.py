@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alphamill.report.caveats import spent_line
+from alphamill.report.caveats import spent_line, training_words
 from alphamill.report.factor.certificate import deflated_after_costs
 from alphamill.report.factor.plots import figures, side_by_side
 from alphamill.report.factor.tear_sheet import Sheets, Subject, TearSheet, subjects
@@ -180,6 +180,7 @@ def _runs(first: PublishedRun, second: PublishedRun) -> Iterator[Row]:
     yield row("probability of overfitting", lambda run: " / ".join(_pbo(run)) or NOTHING)
     if any(run.calls for run in both):
         yield row("models", spent_line)
+        yield row("what they may have read", training_words)
 
 
 def _pbo(run: PublishedRun) -> list[str]:

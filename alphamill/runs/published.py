@@ -28,6 +28,7 @@ from alphamill.runs.funnel import DOUBTFUL, spending
 from alphamill.runs.panels import PanelManifest, read_manifest
 from alphamill.runs.rows import AnyRow, JudgedFactor, Trial, by_strength
 from alphamill.runs.schemas import RESUMED, SUMMARY, rows_in
+from alphamill.runs.training import TrainedModel, models_that_answered
 from alphamill.runs.unfunded import Shortfall, committed_usd_micros, shortfall
 from alphamill.settings import Tier
 from alphamill.sim.llm.proposer import NAME as PROPOSER
@@ -100,6 +101,14 @@ class PublishedRun:
     def budget_raises(self) -> list[BudgetRaise]:
         """What its budget was raised to, in order; the spec has the budget that was asked for."""
         return [BudgetRaise(**row) for row in self._summary.get("budget_raises", [])]
+
+    @cached_property
+    def trained_models(self) -> list[TrainedModel]:
+        """Who answered, with the end of its training data; of older runs the names alone."""
+        rows = self._summary.get("trained_models")
+        if rows is None:
+            return [TrainedModel(name) for name in models_that_answered(self.calls)]
+        return [TrainedModel.from_row(row) for row in rows]
 
     @property
     def budget_usd_micros(self) -> int:

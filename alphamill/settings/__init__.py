@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Price,
         Tier,
         TierSettings,
+        TrainingCutoff,
         could_be_key,
     )
     from alphamill.settings.research import (
@@ -53,6 +54,7 @@ __all__ = [
     "Settings",
     "Tier",
     "TierSettings",
+    "TrainingCutoff",
     "could_be_key",
     "load_settings",
 ]

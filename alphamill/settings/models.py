@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -85,6 +86,30 @@ class Price(Frozen):
     peak: PeakPrice | None = None
     effective_from: Day | Literal[""] = ""
     as_of: str = ""
+
+
+def _is_a_day(value: str) -> str:
+    if value != "untrained":
+        date.fromisoformat(value)  # pydantic says where a ValueError was
+    return value
+
+
+class TrainingCutoff(Frozen):
+    """Until which UTC day a model's training data reaches, with where that stands and when read.
+
+    until: the last day, or "untrained" of what read nothing.
+    """
+
+    until: Annotated[Day | Literal["untrained"], AfterValidator(_is_a_day)]
+    source: str = "settings"
+    as_of: Day | Literal[""] = ""
+
+
+def _as_cutoff(value: object) -> object:
+    return {"until": value} if isinstance(value, str) else value
+
+
+Cutoff = Annotated[TrainingCutoff, BeforeValidator(_as_cutoff)]
 
 
 def _as_list(value: object) -> object:
@@ -220,6 +245,7 @@ class LLMSettings(Frozen):
     patience_s: Positive = 900.0  # how long calls wait for a model that does not answer
     tiers: dict[Tier, TierSettings] = Field(default_factory=_default_tiers)
     prices: dict[str, Prices] = Field(default_factory=dict)  # added to the shipped table
+    cutoffs: dict[str, Cutoff] = Field(default_factory=dict)  # likewise, of training data
     headers: dict[Url, dict[Header, SecretStr]] = Field(default_factory=dict)
     headers_env: dict[Url, dict[Header, Variable]] = Field(default_factory=dict)
     _keys: dict[Endpoint, SecretStr] = PrivateAttr(default_factory=dict)

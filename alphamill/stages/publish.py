@@ -15,6 +15,7 @@ from alphamill.frames import Interval
 from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
 from alphamill.lake import run_key
 from alphamill.ledger import BudgetRaise, JobRecord
+from alphamill.llm.cutoffs import CutoffTable
 from alphamill.llm.journal.records import CallRecord
 from alphamill.llm.messages import Message
 from alphamill.runs.builds import Share
@@ -23,6 +24,7 @@ from alphamill.runs.failures import Unasked, missing_row
 from alphamill.runs.figures import NO_FIGURES
 from alphamill.runs.panels import read_refusal
 from alphamill.runs.prompts_sent import keep_prompts
+from alphamill.runs.published import PublishedRun
 from alphamill.runs.rows import (
     UNMEASURED,
     Columns,
@@ -43,8 +45,11 @@ from alphamill.runs.schemas import (
     read_trials,
     write_rows,
 )
+from alphamill.runs.training import TrainedModel, models_that_answered
 from alphamill.runs.unfunded import committed_usd_micros, shortfall
 from alphamill.stages.score import unscored
+
+_NOTHING_KNOWN = CutoffTable({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class PublishDeps(RunDeps):
     """calls: the run's journal. missing: jobs that ended badly, by id. unasked: that asked none.
 
     builds: which code did how many of its jobs, this one with them.
-    raises: of the run's budget. prompt: a call's messages, as the journal has them.
+    raises: of the run's budget. prompt: a call's messages, as the journal has them. cutoffs: of
+    models' training data.
     """
 
     calls: Iterable[CallRecord]
@@ -61,6 +67,7 @@ class PublishDeps(RunDeps):
     builds: Sequence[Share] = ()
     raises: Sequence[BudgetRaise] = ()
     prompt: Callable[[CallRecord], Sequence[Message]] = lambda _call: ()
+    cutoffs: CutoffTable = _NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def run(_: PublishJob, deps: PublishDeps) -> PublishFacts:
         _write(deps, "factors", factors, VERDICTS)
         _write(deps, "calls", calls, CALLS)
         keep_prompts(deps.lake, deps.run_id, calls, deps.prompt)
-    _write_summary(deps)
+    _write_summary(deps, calls)
     found = {grade.value: sum(factor.verdict is grade for factor in factors) for grade in grades}
     return PublishFacts(len(trials), len(deps.missing), found)
 
@@ -118,7 +125,7 @@ def _why_not_combined(deps: PublishDeps) -> str:
     return next((why for why in (*refusals, *lost) if why), "no method was asked for")
 
 
-def _write_summary(deps: PublishDeps) -> None:
+def _write_summary(deps: PublishDeps, calls: Sequence[CallRecord] = ()) -> None:
     summary = {
         "run": deps.run_id,
         "spec": deps.spec.to_message(),
@@ -126,9 +133,22 @@ def _write_summary(deps: PublishDeps) -> None:
         "unasked": [asdict(group) for group in deps.unasked],
         "builds": [asdict(share) for share in deps.builds],
         "budget_raises": [asdict(one) for one in deps.raises],
+        "trained_models": [asdict(one) for one in _trained(deps, calls)],
     }
     text = json.dumps(summary, indent=1, sort_keys=True)
     deps.lake.write_bytes(run_key(deps.run_id, SUMMARY), text.encode())
+
+
+def _trained(deps: PublishDeps, calls: Sequence[CallRecord]) -> list[TrainedModel]:
+    """What is known now of the models that answered; of a combination those of its searches."""
+    if deps.spec.kind is RunKind.COMBINE and deps.spec.combination:
+        runs = (PublishedRun.open(deps.lake, one) for one in deps.spec.combination.searches)
+        return list({one.model: one for run in runs for one in run.trained_models}.values())
+    found = {name: deps.cutoffs.of(name) for name in models_that_answered(calls)}
+    return [
+        TrainedModel(name, row.until, row.source, row.as_of) if row else TrainedModel(name)
+        for name, row in found.items()
+    ]
 
 
 def _why_empty(deps: PublishDeps, calls: Sequence[CallRecord]) -> str:

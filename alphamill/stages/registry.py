@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alphamill.clock import Clock
     from alphamill.frames import Market, Wide
     from alphamill.ledger import BudgetRaise, JobRecord
+    from alphamill.llm.cutoffs import CutoffTable
     from alphamill.llm.journal.records import CallRecord
     from alphamill.llm.messages import Message as ChatMessage
     from alphamill.market import Archive, Exchange, FundingExchange, MetricsExchange
@@ -42,7 +43,7 @@ class Resources(Protocol):
     day_budget_usd_micros: what all runs of a UTC day may spend. archive: None where it is not to be
     used. age_s: since the run was submitted. dead: the run's jobs that failed, or needed one that
     did. calls: what the run asked of models, prompt: an attempt's messages. raises: of the run's
-    budget. builds: which code did its jobs.
+    budget. builds: which code did its jobs. cutoffs: of models' training data.
     """
 
     @property
@@ -51,6 +52,8 @@ class Resources(Protocol):
     def gateway(self) -> Asks: ...
     @property
     def day_budget_usd_micros(self) -> int: ...
+    @property
+    def cutoffs(self) -> CutoffTable: ...
     def exchange(self, market: Market) -> Exchange: ...
     def funding(self, market: Market) -> FundingExchange: ...
     def prices(self, market: Market, kind: Wide) -> KlineSource: ...
@@ -265,7 +268,7 @@ def _publish(job: jobs.PublishJob, context: JobContext) -> Facts:
     calls, unasked = source.calls(of.run_id), source.unasked(of)
     builds = source.builds(of.run_id)
     raises, prompt = source.raises(of.run_id), source.prompt
-    known = (calls, missing, unasked, builds, raises, prompt)
+    known = (calls, missing, unasked, builds, raises, prompt, source.cutoffs)
     return run(job, PublishDeps(of.lake, of.run_id, of.spec, *known))
 
 

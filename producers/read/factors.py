@@ -10,7 +10,7 @@ from rich.text import Text
 
 from alphamill.evaluation.by_group import Grouping
 from alphamill.jobs import RunKind
-from alphamill.report.caveats import unmeasured_lines
+from alphamill.report.caveats import universe_words, unmeasured_lines
 from alphamill.report.terminal.combinations import combination_view, combinations_board
 from alphamill.report.terminal.factor import factor_view
 from alphamill.report.terminal.leaderboard import run_board, trials_board
@@ -19,6 +19,7 @@ from alphamill.runs.finished import finished_run
 from alphamill.runs.published import OFFLINE_NOTICE, PublishedRun
 from alphamill.runs.rows import JudgedFactor
 from alphamill.runs.schemas import GIVEN_TRIALS, VERDICTS
+from alphamill.runs.training import training_to_json
 from producers import options
 from producers.read.by_group import by_option, show_by
 from producers.read.named import run_and_factor, run_option
@@ -93,6 +94,9 @@ def _as_json(run: PublishedRun, factor: str | None) -> dict[str, Any]:
             "search": run.spec.search.model_dump(mode="json"),
         },
         "unmeasured": unmeasured_lines(run.trials),
+        "returns_clipped": False,  # nothing here clips one
+        "universe": universe_words(run),
+        "training_data": training_to_json(run.trained_models, run.manifests),
     }
     if run.kind is RunKind.COMBINE:
         own = run.factor(factor).hash if factor else None

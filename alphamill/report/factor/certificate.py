@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphamill.evaluation import Gate
-from alphamill.report.caveats import funding_line, power_words, universe_lines
+from alphamill.jobs import RunKind
+from alphamill.report.caveats import (
+    funding_line,
+    power_words,
+    returns_line,
+    training_words,
+    universe_words,
+)
 from alphamill.report.values import (
     NOTHING,
     moment,
@@ -86,8 +93,10 @@ def combined_certificate(run: PublishedRun, row: CombinedSignal) -> Certificate:
                 "saw labels that had matured by then.",
             )
         )
-    lines += [("universe", line) for line in universe_lines(run)]
+    lines += [("universe", line) for line in universe_words(run)]
     lines += [
+        ("returns", returns_line(run.spec)),
+        ("training data", training_words(run)),
         ("data hash", plain(judged.snapshot, 80)),
         ("computed by", f"alphamill {plain(judged.code_version, 20)}"),
         ("hash", plain(judged.hash, 64)),
@@ -198,12 +207,14 @@ def _data(run: PublishedRun, sheet: TearSheet) -> Iterator[tuple[str, str]]:
             else f"No bar is missing {of}.",
         )
     manifest = run.manifest(sheet.subject.interval)
-    for line in universe_lines(run):
+    for line in universe_words(run):
         yield "universe", line
+    factor = sheet.subject.factor
+    yield "returns", returns_line(run.spec, factor is not None and factor.discovery.in_time)
+    if run.kind is RunKind.MINE:
+        yield "training data", training_words(run)
     if manifest and manifest.missing:
         yield "symbols without a bar", _some(manifest.missing)
-    if manifest and manifest.ended:
-        yield "stopped trading", f"{_some(manifest.ended)}; the last returns are in every figure."
     if run.spec.market.has_funding:
         yield "funding", funding_line(run) or "Known and charged in every bar."
     if manifest:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alphamill.evaluation import Gate
+from alphamill.report.caveats import returns_line, training_words, universe_words
 from alphamill.report.legend import correlation
 from alphamill.report.terminal.tables import empty_grid, empty_table
 from alphamill.report.values import (
@@ -153,6 +154,10 @@ def _novelty(factor: JudgedFactor) -> Iterator[tuple[str, str]]:
 
 
 def _origin(run: PublishedRun, factor: JudgedFactor) -> Iterator[tuple[str, str]]:
+    for line in universe_words(run):
+        yield "universe", line
+    yield "returns", returns_line(run.spec, factor.discovery.in_time)
+    yield "training data", training_words(run)
     yield "hash", plain(factor.hash, 64)
     yield "snapshot", plain(factor.snapshot, 80)
     yield "code", f"alphamill {plain(factor.code_version, 20)}"

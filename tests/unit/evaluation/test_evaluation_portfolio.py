@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from alphamill.evaluation import (
     backtest,
+    forward_returns,
     funding_by_bar,
     monotonicity,
     one_way_bps,
@@ -34,6 +35,25 @@ def market(seed=0, n_bars=60, n_symbols=6, holes=0.0):
         missing[n_bars * 2 // 3 :, 1] = True  # delisted
         missing[: n_bars // 4, 2] = True  # listed later
     return {"open": np.where(missing, nan, open_), "close": np.where(missing, nan, close)}
+
+
+def test_a_return_beyond_every_bound_is_earned_as_it_is():
+    """No label and no book is clipped: a coin that rises tenfold in a bar, and one that dies."""
+    panel = market(n_bars=8, n_symbols=3)
+    for prices in (panel["open"], panel["close"]):
+        prices[:] = 100.0
+        prices[4:, 0], prices[4:, 1] = 1000.0, 1.0
+    panel["close"][3] = [1000.0, 1.0, 100.0]
+    for log, tenfold, lost in ((False, 9.0, -0.99), (True, math.log(10), math.log(0.01))):
+        labels = forward_returns(panel, 1, log=log)
+        assert labels[2, 0] == pytest.approx(tenfold)
+        assert labels[2, 1] == pytest.approx(lost)
+    values = np.tile([2.0, 1.0, 0.0], (8, 1))
+    book = backtest(values, panel, 0.0)
+    weight = portfolio_weights(values[:1], "rank")[0]
+    # Only that bar earns, and costs are paid on both sides of what is turned over one way.
+    earned = book.break_even_bps * 1e-4 * 2 * book.turnover_per_bar * book.n_obs
+    assert earned == pytest.approx(weight @ np.array([9.0, -0.99, 0.0]))
 
 
 # --- weights

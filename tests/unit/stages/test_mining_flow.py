@@ -5,7 +5,7 @@ same run done again asks no model and writes the same bytes.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from alphamill.report.terminal.leaderboard import run_board
 from alphamill.runs.funnel import tier_funnels
 from alphamill.runs.library import entries
 from alphamill.runs.published import PublishedRun
+from alphamill.runs.training import training_to_json
 from alphamill.settings import Price, Tier
 from alphamill.testing import ScriptedChat, work_market
 from producers.cli import main
@@ -129,6 +130,17 @@ def test_bars_too_few_to_tell_are_undecidable_wherever_verdicts_are_shown(worked
     assert not entries(worked.lake)
     with pytest.raises(GiveUp, match="no predictive factor"):
         worth(run, Grade.PREDICTIVE)
+
+
+def test_who_answered_is_kept_with_the_end_of_its_training_data(worked):
+    summary = json.loads(worked.lake.read_bytes(run_key(worked.spec.run_id, "run.json")))
+    (row,) = summary["trained_models"]
+    assert (row["model"], row["until"]) == ("offline-proposer", "untrained")
+    assert [asdict(one) for one in worked.published.trained_models] == [row]
+    (clean,) = training_to_json(worked.published.trained_models, worked.published.manifests)[
+        "clean"
+    ].values()
+    assert clean == ["validation", "holdout"]
 
 
 def test_the_accounts_add_up(worked):

@@ -37,3 +37,9 @@ def test_a_ban_is_not_slept_through():
         gate.reserve(2)
     assert caught.value.counts is False
     assert 110 < caught.value.after_s < 125
+
+
+def test_cutoffs_of_the_settings_are_what_a_run_is_published_with():
+    known = Resources(Settings.model_validate({"llm": {"cutoffs": {"mine": "2025-03-31"}}})).cutoffs
+    assert known.of("mine").until == "2025-03-31"
+    assert known.of("offline-proposer").until == "untrained"
