@@ -12,6 +12,7 @@ mirrored     bars whose returns say nothing, and keep all else
 noise        searches of such bars: how many claim anything
 leaning      such bars with a known factor in them, at an IC
 power        searches of these: how many find it
+models       searches by several models: what a token and a dollar buy
 kept         results of searches, seed by seed, in the lake
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from alphamill.controls.kept import KeptSearches
     from alphamill.controls.luck import Arm, arm_of_run, luck_funnel, mine_luck
     from alphamill.controls.markets import ControlMarket
+    from alphamill.controls.models import ModelCount, count_models, search_by_models
     from alphamill.controls.noise import NoiseCount, count_noise, worthless
     from alphamill.controls.own_bars import (
         Patient,
@@ -56,6 +58,7 @@ __all__ = [
     "ControlMarket",
     "KeptSearches",
     "Match",
+    "ModelCount",
     "NoiseCount",
     "Patient",
     "Power",
@@ -64,6 +67,7 @@ __all__ = [
     "Searched",
     "arm_of_run",
     "calibrate",
+    "count_models",
     "count_noise",
     "count_power",
     "judge_planted",
@@ -72,6 +76,7 @@ __all__ = [
     "mine_market",
     "offline_process",
     "search_again",
+    "search_by_models",
     "search_leaning",
     "search_planted",
     "seed_of",

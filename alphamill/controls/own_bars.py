@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -76,6 +76,8 @@ class Searched:
     cost_usd_micros: int = 0
     ic: float | None = None  # realised, of what was planted in its bars
     fates: tuple[Fate, ...] = ()  # what became of that
+    funnel: Mapping[str, Any] = field(default_factory=dict)  # a TierFunnel, where models are priced
+    luck: Mapping[str, Any] = field(default_factory=dict)  # that of as many random formulas
 
     @property
     def claims(self) -> int:

@@ -20,6 +20,7 @@ from alphamill.runs.finished import finished_run
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
+from producers.run.bench_models import models
 from producers.run.bench_options import Repeats, Strengths, repeats_options, whole
 from producers.run.bench_own_bars import noise, power
 from producers.run.processes import in_processes
@@ -222,3 +223,4 @@ def _lucky(task: tuple[Interval, int], uri: str, spec: RunSpec) -> tuple[str, in
 
 bench.add_command(noise)
 bench.add_command(power)
+bench.add_command(models)

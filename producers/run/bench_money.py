@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -16,7 +16,8 @@ from alphamill.llm.prices import PriceTable
 from alphamill.mill import InProcess
 from alphamill.report.values import counted, usd, whole
 from alphamill.runs.published import PublishedRun, asks_offline
-from alphamill.settings import Settings
+from alphamill.settings import Settings, Tier, TierSettings
+from alphamill.sim.llm.proposer import NAME as PROPOSER
 from producers.options import micros
 from producers.submit.endpoints import check_models
 
@@ -36,30 +37,68 @@ class Asked:
     budget_usd: float | None
 
 
-def budget_a_search(run: PublishedRun, asked: Asked, searches: int, settings: Settings) -> int:
-    """Micro-dollars that each search may spend; 0 for the offline proposer, which costs nothing.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Searches that ask models. each_usd_micros: what one is expected to cost. by: how it is known.
+
+    Of the offline proposer: 0, which is never asked for a budget.
+    """
+
+    models: str
+    searches: int
+    each_usd_micros: int = 0
+    by: str = ""
+    offline: bool = False
+
+    def __str__(self) -> str:
+        expected = self.each_usd_micros * self.searches
+        return (
+            f"{whole(self.searches)} x {self.models}: about {usd(expected)}, "
+            f"{usd(self.each_usd_micros)} a search by {self.by}"
+        )
+
+
+def plan_of(run: PublishedRun, asked: Asked, searches: int, settings: Settings) -> Plan:
+    """Searches by the run's own models, at what its own calls took."""
+    if asked.offline or run.offline:
+        return Plan(PROPOSER, searches, offline=True)
+    check_models(settings)
+    return Plan(
+        named(run.spec.tiers),
+        searches,
+        measured_micros(run.calls, run.spec.tiers, PriceTable.shipped(settings.llm.prices)),
+        measured_by(run),
+    )
+
+
+def measured_by(run: PublishedRun) -> str:
+    """In words: whose tokens an estimate is made of."""
+    return f"the tokens of {run.id}'s own {counted(sum(call.paid for call in run.calls), 'call')}"
+
+
+def named(tiers: Mapping[Tier, TierSettings]) -> str:
+    """The tiers' models, each once."""
+    return ", ".join(dict.fromkeys(tiers[tier].model for tier in Tier))
+
+
+def budget_a_search(plans: Sequence[Plan], budget_usd: float | None) -> int:
+    """Micro-dollars that each search may spend; 0 where none asks a model that costs anything.
 
     Each has a budget of its own, so that all together cannot exceed what was given. What they will
-    cost is told beforehand, by the tokens that the run's own calls took. Raises click.UsageError
-    without a budget, and for one that could not pay for a search as the run's was.
+    cost is told beforehand. Raises click.UsageError without a budget, and for one that could not
+    pay for what is expected.
     """
-    if asked.offline or run.offline:
+    asking = [plan for plan in plans if not plan.offline and plan.searches]
+    if not asking:
         return 0
-    check_models(settings)
-    prices = PriceTable.shipped(settings.llm.prices)
-    each, paid = measured_micros(run.calls, run.spec, prices), sum(c.paid for c in run.calls)
-    models = ", ".join(sorted({tier.model for tier in run.spec.tiers.values()}))
-    expected = (
-        f"{whole(searches)} x {models}: about {usd(each * searches)}, {usd(each)} a search by the "
-        f"tokens of {run.id}'s own {counted(paid, 'call')}"
-    )
-    if asked.budget_usd is None:
+    expected = "; ".join(map(str, asking))
+    if budget_usd is None:
         raise click.UsageError(
-            f"{expected}. Give --budget-usd, which is never exceeded, or --offline for the offline "
-            "proposer, which costs nothing"
+            f"{expected}. Give --budget-usd, which is never exceeded; the offline proposer costs "
+            "nothing"
         )
-    allowed = micros(asked.budget_usd) // max(searches, 1)
-    if allowed < max(each, 1):
+    allowed = micros(budget_usd) // sum(plan.searches for plan in asking)
+    if allowed < max(1, *(plan.each_usd_micros for plan in asking)):
         raise click.UsageError(
             f"{expected}. --budget-usd leaves {usd(allowed)} for each, which would cut them short: "
             "give more, or fewer --seeds"
@@ -68,14 +107,15 @@ def budget_a_search(run: PublishedRun, asked: Asked, searches: int, settings: Se
     return allowed
 
 
-def measured_micros(calls: Iterable[CallRecord], spec: RunSpec, prices: PriceTable) -> int:
-    """What the run's paid calls would cost today: their measured tokens at their tiers' prices."""
+def measured_micros(
+    calls: Iterable[CallRecord], tiers: Mapping[Tier, TierSettings], prices: PriceTable
+) -> int:
+    """What paid calls would cost today: their measured tokens at the prices of these tiers."""
     total = 0
     for call in calls:
         if call.paid:
             tokens = TokenUsage(call.prompt_tokens, call.cached_tokens, call.completion_tokens)
-            tier = next(own for name, own in spec.tiers.items() if name.value == call.tier)
-            total += prices.of(tier).cost_micros(tokens)
+            total += prices.of(tiers[Tier(call.tier)]).cost_micros(tokens)
     return total
 
 

@@ -14,18 +14,19 @@ from rich.console import Console
 from alphamill import controls
 from alphamill.jobs import RunKind, RunSpec
 from alphamill.lake import Lake
-from alphamill.report.terminal.control_arms import NOISE_ANCHOR, noise_table, power_table
+from alphamill.report.terminal.own_bars import NOISE_ANCHOR, noise_table, power_table
 from alphamill.report.values import whole
 from alphamill.runs.finished import finished_run
 from alphamill.runs.published import PublishedRun
-from alphamill.settings import Tier
 from alphamill.sim.market import FORMULAS, PlantedFactor
 from producers import options
 from producers.run.bench_money import (
     Asked,
     budget_a_search,
     budget_option,
+    named,
     offline_option,
+    plan_of,
     process_of,
 )
 from producers.run.bench_options import Repeats, Strengths, repeats_options
@@ -61,7 +62,7 @@ def noise(run: str | None, repeats: Repeats, asked: Asked, as_json: bool) -> Non
     kept = _kept(found, "noise", asked)
     known = kept.known(repeats.range)
     left = sorted(set(repeats.range) - {one.seed for one in known})
-    each = budget_a_search(found, asked, len(left), settings) if left else 0
+    each = budget_a_search([plan_of(found, asked, len(left), settings)], asked.budget_usd)
     specs = [controls.spec_again(found.spec, "noise", seed, each) for seed in left]
     work = partial(_noise, uri=found.lake.uri, run_id=found.id, folder=kept.folder)
     made = in_processes(work, specs, repeats.jobs, "searches", quiet=as_json)
@@ -146,7 +147,7 @@ def power(
         if seed not in {one.seed for one in known[ic]}
     ]
     if left:
-        each = budget_a_search(found, asked, len(left), settings)
+        each = budget_a_search([plan_of(found, asked, len(left), settings)], asked.budget_usd)
         strengths = controls.strengths_in(found, planting.expression, planting.ics)
         strength = dict(zip(planting.ics, strengths, strict=True))
     tasks = [
@@ -206,9 +207,8 @@ def _kept(
 
 
 def _models(run: PublishedRun, asked: Asked) -> str:
-    if asked.offline or run.offline:
-        return "the offline proposer"
-    return ", ".join(dict.fromkeys(run.spec.tiers[tier].model for tier in Tier))
+    offline = asked.offline or run.offline
+    return "the offline proposer" if offline else named(run.spec.tiers)
 
 
 def _noise(spec: RunSpec, uri: str, run_id: str, folder: str) -> controls.Searched:

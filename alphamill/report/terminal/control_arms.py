@@ -27,12 +27,8 @@ DEMANDS = {
 
 _FROM = "from IC {from_ic} on and {from_symbols} symbols x {from_bars:,} bars".format(**DEMANDS)
 
-# Searches of noise that another auditor's gate let through at its 5 % level: "garden", roadmap of
-# 19 September 2026.
-NOISE_ANCHOR = {"searches": 419, "claiming": 15}
 
-
-class _Lines:
+class Lines:
     """A table of four columns that is filled line by line."""
 
     def __init__(self) -> None:
@@ -53,7 +49,7 @@ class _Lines:
 
 def calibration_table(found: controls.Calibration, n_symbols: int, n_bars: int) -> Table:
     """Every figure of `calibrate`; n_symbols, n_bars: of each market."""
-    lines = _Lines()
+    lines = Lines()
     large = n_symbols >= DEMANDS["from_symbols"] and n_bars >= DEMANDS["from_bars"]
     if found.noise_markets:
         _say_noise(lines, found)
@@ -90,7 +86,7 @@ def calibration_table(found: controls.Calibration, n_symbols: int, n_bars: int) 
     return lines.table
 
 
-def _say_noise(lines: _Lines, found: controls.Calibration) -> None:
+def _say_noise(lines: Lines, found: controls.Calibration) -> None:
     most, level = DEMANDS["noise_called_frac_at_most"], DEMANDS["ks_p_at_least"]
     lines.say(
         "noise markets with a false claim",
@@ -109,7 +105,7 @@ def _say_noise(lines: _Lines, found: controls.Calibration) -> None:
     )
 
 
-def _say_power(lines: _Lines, power: controls.Power, large: bool) -> None:
+def _say_power(lines: Lines, power: controls.Power, large: bool) -> None:
     asked = large and power.target_ic >= DEMANDS["from_ic"]
     alone, kept = DEMANDS["alone_frac_at_least"], DEMANDS["kept_frac_at_least"]
     failed = ", ".join(f"{name} {count}" for name, count in sorted(power.failed_alone.items()))
@@ -149,79 +145,6 @@ def _say_power(lines: _Lines, power: controls.Power, large: bool) -> None:
 
 def _share(part: int, of: int) -> str:
     return f"{part} of {of}" + (f" ({percent(part / of, 0)})" if of else "")
-
-
-def noise_table(found: controls.NoiseCount) -> Table:
-    """What searches of a run's own bars with worthless returns came to."""
-    lines = _Lines()
-    most, level = DEMANDS["noise_called_frac_at_most"], DEMANDS["ks_p_at_least"]
-    searches, passed = NOISE_ANCHOR["searches"], NOISE_ANCHOR["claiming"]
-    lines.say(
-        "searches that claim anything",
-        f"{found.claiming} of {found.seeds}",
-        f"a factor admitted; 95 %: {percent(found.low_frac)} to {percent(found.high_frac)} "
-        f"(Clopper-Pearson). Published of another auditor: {passed} of {searches} "
-        f"({percent(passed / searches)})",
-        f"at most {percent(most, 0)}",
-        found.claiming_frac <= most if found.seeds else None,
-    )
-    lines.say(
-        "  factors claimed a search",
-        f"{number(found.mean_claims, 3)}, {found.worst_claims}",
-        "mean of seeds, worst of seeds",
-    )
-    lines.say(
-        "  best t on validation",
-        f"{number(found.mean_best_t)}, {number(found.worst_best_t)}",
-        "of each search's best trial, which is luck alone: mean of seeds, worst of seeds",
-    )
-    lines.say("  trials", whole(found.trials), "over all searches; each counts in its verdicts")
-    lines.say(
-        "p-values uniform on noise",
-        number(found.ks_p, 3),
-        "p of Kolmogorov and Smirnov, one p-value a search (its first trial's on validation)",
-        f"at least {level}",
-        None if found.ks_p != found.ks_p else found.ks_p >= level,
-    )
-    if found.incomplete:
-        lines.say(
-            "searches left out",
-            whole(found.incomplete),
-            "a job of theirs failed, or a budget was spent; the same command does them again",
-            "none",
-            good=False,
-        )
-    return lines.table
-
-
-def power_table(rows: Sequence[controls.PowerCount]) -> Table:
-    """A strength a row: what was planted, what of it was seen alone, and what a search found."""
-    table = TextTable(box=None, padding=(0, 2, 0, 0))
-    columns = ("IC", "realised: mean, lowest", "judged alone: predictive", "met", "found: admitted")
-    for name in (*columns, "other claims", "left out"):
-        table.add_column(name, justify="right", overflow="fold")
-    for row in rows:
-        power = row.power
-        table.add(
-            number(power.target_ic, 3),
-            f"{number(row.mean_ic, 4)}, {number(row.lowest_ic, 4)}",
-            _with_interval(power.predictive_alone, power.planted, row.alone),
-            f"{power.met} of {power.mined}",
-            _with_interval(power.found, power.mined, row.found),
-            whole(row.false_claims),
-            whole(row.incomplete),
-        )
-    table.caption = (
-        "alone: as the only trial. met: a trial was the formula in other words. found: a factor "
-        "that stands for it was admitted. other claims: searches that admitted something else "
-        "alone. In brackets: 95 %, Clopper-Pearson, of seeds of the same bars."
-    )
-    return table
-
-
-def _with_interval(part: int, of: int, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{part} of {of} ({percent(low, 0)} to {percent(high, 0)})"
 
 
 def random_table(rows: Sequence[tuple[str, controls.Arm]]) -> Table:

@@ -45,7 +45,7 @@ from alphamill.sim.market import PlantedFactor
 from alphamill.testing import work_market
 from producers.cli import main
 from producers.run import bench_own_bars, processes
-from producers.run.bench_money import Asked, budget_a_search
+from producers.run.bench_money import Asked, budget_a_search, plan_of
 
 REVERSAL = "-ts_zscore(close, 24)"
 TORN = ControlMarket(seed=5, n_symbols=6, n_bars=600)
@@ -305,15 +305,16 @@ def asking_run(worked):
 
 def test_models_are_asked_for_no_more_than_was_given_and_the_estimate_is_told(worked, capsys):
     run = asking_run(worked)
+    plan = plan_of(run, Asked(False, None), 4, KEYLESS)
     with pytest.raises(click.UsageError, match=r"about \$0\.040000, \$0\.010000 a search") as no:
-        budget_a_search(run, Asked(False, None), 4, KEYLESS)
-    assert "--budget-usd" in str(no.value)
-    assert "--offline" in str(no.value)
+        budget_a_search([plan], None)
+    assert "by the tokens of mine-1's own 2 calls. Give --budget-usd" in str(no.value)
     with pytest.raises(click.UsageError, match=r"leaves \$0\.007500 for each"):
-        budget_a_search(run, Asked(False, 0.03), 4, KEYLESS)
-    assert budget_a_search(run, Asked(False, 0.1), 4, KEYLESS) == 25_000
+        budget_a_search([plan], 0.03)
+    assert budget_a_search([plan], 0.1) == 25_000
     assert "at most $0.025000 each" in capsys.readouterr().err
-    assert budget_a_search(run, Asked(True, None), 4, KEYLESS) == 0
+    assert budget_a_search([plan_of(run, Asked(True, None), 4, KEYLESS)], None) == 0
+    assert budget_a_search([replace(plan, searches=0)], None) == 0, "all are known"
     spec = spec_again(run.spec, "noise", 2, 25_000)
     assert spec.budget_usd_micros == 25_000
     assert {tier.model for tier in spec.tiers.values()} == {"m"}
