@@ -83,7 +83,12 @@ def settings_of(path: str) -> Settings:
     for variable, where in ENVIRONMENT.items():
         if where[:2] == ("llm", "tiers") and os.environ.get(variable):
             raise Misconfigured(variable, "wins over every --config", "unset it for this command")
-    return load_settings({**os.environ, "ALPHAMILL_CONFIG": path})
+    try:
+        return load_settings({**os.environ, "ALPHAMILL_CONFIG": path})
+    except Misconfigured as error:
+        if error.setting != "ALPHAMILL_CONFIG":
+            raise
+        raise Misconfigured("--config", error.problem, error.cure) from error
 
 
 @click.command()
@@ -92,7 +97,7 @@ def settings_of(path: str) -> Settings:
     "paths",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="A file as ALPHAMILL_CONFIG names; its [llm] is compared. Repeat it.",
 )
 @click.option("--run", metavar="RUN", help="Whose bars; an id or its beginning; default: newest.")

@@ -156,6 +156,12 @@ def test_the_command_prices_each_file_and_asks_for_a_budget(worked, tmp_path, mo
     shown = CliRunner().invoke(main, words)
     assert shown.exit_code == 0, shown.output
     assert done[1:] == [[]], "both are known"
+    absent = CliRunner().invoke(main, ["bench", "models", "--config", str(tmp_path / "gone.toml")])
+    assert absent.exit_code == 3
+    assert absent.output.startswith("--config: cannot read ")
+    twice = ["--config", words[words.index("--config") + 1]]
+    same = CliRunner().invoke(main, [*words, *twice])
+    assert (same.exit_code, "a name of its own" in same.output) == (2, True)
     monkeypatch.setenv("ALPHAMILL_LLM_QUICK_SCAN_MODEL", "m")
     wins = CliRunner().invoke(main, words)
     assert wins.exit_code == 3
