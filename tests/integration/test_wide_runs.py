@@ -92,9 +92,11 @@ def test_what_is_asked_for_is_fetched_held_by_the_panel_and_compared(
     assert lake.list("quarantine_metrics")
     trials = PublishedRun.open(lake, scored.id).trials
     assert [trial.status for trial in trials] == ["evaluated"] * len(TOGETHER)
-    own = panel_in_memory(Interval.H1, PanelDeps(lake, with_flow(spec)), ["vpin", "premium"])
+    own = panel_in_memory(
+        Interval.H1, PanelDeps(lake, with_flow(spec)), ["signed_volume", "premium"]
+    )
     assert np.isfinite(own["premium"]).all()
-    assert np.isfinite(own["vpin"][50:]).all()
+    assert np.isfinite(own["signed_volume"]).all()
 
 
 def with_flow(spec):
