@@ -104,11 +104,17 @@ class PublishedRun:
 
     @cached_property
     def trained_models(self) -> list[TrainedModel]:
-        """Who answered, with the end of its training data; of older runs the names alone."""
+        """Who answered, with the end of its training data; of older runs the names alone.
+
+        Of a combination those of the searches that its factors came out of.
+        """
         rows = self._summary.get("trained_models")
-        if rows is None:
-            return [TrainedModel(name) for name in models_that_answered(self.calls)]
-        return [TrainedModel.from_row(row) for row in rows]
+        if rows is not None:
+            return [TrainedModel.from_row(row) for row in rows]
+        names = models_that_answered(self.calls)
+        if self.kind is RunKind.COMBINE and self.spec.combination:
+            names = [f"whoever answered {one}" for one in self.spec.combination.searches]
+        return [TrainedModel(name) for name in names]
 
     @property
     def budget_usd_micros(self) -> int:

@@ -13,7 +13,7 @@ from alphamill.errors import GiveUp
 from alphamill.evaluation import Grade
 from alphamill.frames import Interval
 from alphamill.jobs import Facts, PublishJob, RunKind, ScoreJob
-from alphamill.lake import run_key
+from alphamill.lake import Lake, run_key
 from alphamill.ledger import BudgetRaise, JobRecord
 from alphamill.llm.cutoffs import CutoffTable
 from alphamill.llm.journal.records import CallRecord
@@ -142,13 +142,22 @@ def _write_summary(deps: PublishDeps, calls: Sequence[CallRecord] = ()) -> None:
 def _trained(deps: PublishDeps, calls: Sequence[CallRecord]) -> list[TrainedModel]:
     """What is known now of the models that answered; of a combination those of its searches."""
     if deps.spec.kind is RunKind.COMBINE and deps.spec.combination:
-        runs = (PublishedRun.open(deps.lake, one) for one in deps.spec.combination.searches)
-        return list({one.model: one for run in runs for one in run.trained_models}.values())
-    found = {name: deps.cutoffs.of(name) for name in models_that_answered(calls)}
+        searches = deps.spec.combination.searches
+        found = [one for run_id in searches for one in _trained_in(deps.lake, run_id)]
+        return list({one.model: one for one in found}.values())
+    known = {name: deps.cutoffs.of(name) for name in models_that_answered(calls)}
     return [
         TrainedModel(name, row.until, row.source, row.as_of) if row else TrainedModel(name)
-        for name, row in found.items()
+        for name, row in known.items()
     ]
+
+
+def _trained_in(lake: Lake, run_id: str) -> list[TrainedModel]:
+    """Of a search; nothing is known of one that is no longer in the lake."""
+    try:
+        return PublishedRun.open(lake, run_id).trained_models
+    except GiveUp:
+        return [TrainedModel(f"whoever answered {run_id}")]
 
 
 def _why_empty(deps: PublishDeps, calls: Sequence[CallRecord]) -> str:

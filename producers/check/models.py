@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alphamill.errors import AlphamillError, Misconfigured
+from alphamill.llm.cutoffs import CutoffTable
 from alphamill.llm.messages import same_model
 from alphamill.llm.prices import PriceTable
 from alphamill.llm.routes import open_chat
@@ -94,7 +95,7 @@ def _model_rows(
     llm: LLMSettings, endpoint: Endpoint, offered: list[str] | None
 ) -> list[dict[str, Any]]:
     """The models that tiers ask there, then the others that it offers, or that have a price."""
-    prices = PriceTable.shipped(llm.prices)
+    prices, cutoffs = PriceTable.shipped(llm.prices), CutoffTable.shipped(llm.cutoffs)
     used: dict[str, list[str]] = {
         model: [tier.value for tier in tiers] for model, tiers in llm.endpoints[endpoint].items()
     }
@@ -108,6 +109,7 @@ def _model_rows(
     rows = []
     for name in dict.fromkeys([*used, *names]):
         listed = prices.of(own[name]) if name in own else prices.listed.get(name)
+        trained = cutoffs.of(name)
         rows.append(
             {
                 "model": name,
@@ -119,6 +121,8 @@ def _model_rows(
                 "as_of": listed.price.as_of if listed else "",
                 "retires": listed.retires if listed else "",
                 "note": listed.note if listed else "",
+                "trained_until": trained.until if trained else "",
+                "trained_source": trained.source if trained else "",
             }
         )
     return rows

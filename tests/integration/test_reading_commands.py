@@ -955,6 +955,7 @@ def test_models_lists_what_the_endpoint_offers(mill, neighbour):
     assert by_name["gpt-6.1-terra"]["tiers"] == ["detailed_analysis"]
     dated = by_name["gpt-6.1-terra-2026-10-26"]
     assert dated["input"] is None  # a dated name has no price of its own
+    assert dated["trained_until"] == "2026-06-01"  # and the training data of its name
     text = mill.ask("models", **neighbour.env).stdout
     assert "2026-11-30" in text
 

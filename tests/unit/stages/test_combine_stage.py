@@ -26,6 +26,7 @@ from alphamill.runs.library import Moment, admit, look_up
 from alphamill.runs.panels import load_panel
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import PlantedFactor
+from alphamill.stages.publish import _trained_in
 from alphamill.testing import work_market
 from alphamill.testing.mill import WorkedRun
 from producers.cli import main
@@ -75,6 +76,17 @@ def test_every_method_is_judged_and_held_to_random_formulas(combined):
         assert row.judged.holdout.rank_ic_mean is not None
         assert row.judged.look_ahead_ok
         assert {gate.name for gate in row.judged.gates} >= {"look_ahead", "holdout_t"}
+
+
+def test_what_models_may_have_read_is_that_of_the_searches(mined, combined):
+    """A search that is no longer in the lake leaves it unknown, and loses no combination."""
+    assert combined.published.trained_models == []  # factors that nobody searched for
+    asked = replace(ASKED, searches=(mined.spec.run_id,))
+    assert combine(mined, asked=asked).published.trained_models == mined.published.trained_models
+    assert [one.until for one in mined.published.trained_models] == ["untrained"]
+    assert [one.model for one in _trained_in(mined.lake, "mine-gone")] == [
+        "whoever answered mine-gone"
+    ]
 
 
 def test_its_weights_are_published_from_refit_to_refit(combined):
