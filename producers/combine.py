@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import click
 
 from alphamill.combination.combiner import METHODS, Combiner, parse_combiner
-from alphamill.errors import FactorError, GiveUp
-from alphamill.frames import Interval
+from alphamill.errors import GiveUp
 from alphamill.jobs import Combination, RunKind, RunSpec
-from alphamill.language import read_given
-from alphamill.report.values import counted
 from producers import options, submit
-
-if TYPE_CHECKING:
-    from alphamill.lake import Lake
-    from alphamill.runs.published import PublishedRun
-    from alphamill.runs.rows import JudgedFactor
+from producers.submit.given import Negatable
+from producers.submit.measures import Measured, measure_options
+from producers.submit.to_combine import OwnBars, over_own_bars, over_run, own_bars_options
 
 _UNITS_MS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
@@ -57,8 +52,8 @@ class Combiners(click.ParamType):  # type: ignore[type-arg]  # generic only from
         return tuple(dict.fromkeys(found))
 
 
-@click.command()
-@click.argument("factors", nargs=-1, metavar="[FACTOR]...")
+@click.command(cls=Negatable)
+@click.argument("factors", nargs=-1, metavar="[FACTOR|EXPR]...")
 @click.option("--run", metavar="RUN", help="The mining run; default: the newest with results.")
 @click.option(
     "--library", is_flag=True, help="Also what other runs of this lake admitted on such bars."
@@ -104,6 +99,8 @@ class Combiners(click.ParamType):  # type: ignore[type-arg]  # generic only from
     help="Random formulas that are drawn from.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the random formulas.")
+@measure_options
+@own_bars_options
 @options.submit_options
 @options.exits
 def combine(
@@ -117,62 +114,54 @@ def combine(
     draws: int,
     pool: int,
     seed: int,
+    measured: Measured,
+    own: OwnBars,
     how: options.Submission,
 ) -> None:
     """Combine factors to one signal, walked forward, against as many random formulas.
 
-    FACTOR is a number or hash of RUN; without one, all of it that are predictive or better. Bars,
-    costs and gates are the run's. Weights of a refit have seen matured labels alone; the signal is
-    judged as a factor is, and every method counts as a trial of the same search. What stands first
-    is the excess over random formulas under the same method: without it a combined figure says
-    nothing of mining.
+    Over a mining run: FACTOR is a number or hash of RUN; without one, all of it that are predictive
+    or better. Bars, costs and gates are the run's. Over bars of your own (--symbols or --universe,
+    --interval, --start): FACTOR is the hash of one in the library, or an expression.
+
+    Weights of a refit have seen matured labels alone; the signal is judged as a factor is, and
+    every method counts as a trial of the same search. What stands first is the excess over random
+    formulas under the same method: without it a combined figure says nothing of mining.
 
     \b
     Example:
       alphamill combine --run mine-1f2e --wait
       alphamill combine --run mine-1f2e 1 2 5 --method "ic,ridge(penalty=1)" --refit 7d --wait
-      alphamill combine --expr "-ts_zscore(close, 24)" --expr "-ts_rank(returns, 12)" --wait
+      alphamill combine "-ts_zscore(close, 24)" "-ts_rank(returns, 12)" \\
+        --symbols BTCUSDT,ETHUSDT,BNBUSDT --interval 1h --start 2022-01-01 --wait
+      alphamill combine --library --universe "top:25 by mean_30d(quote_volume)" \\
+        --interval 1h --start 2022-01-01 --wait
     """
-    from alphamill.runs.finished import finished_run  # loads what reads the lake
-
-    settings = options.settings()
-    found = finished_run(settings, run, (RunKind.MINE,))
-    judged = [found.factor(text) for text in factors]
-    if not (factors or expressions):
-        judged = [factor for factor in found.factors if factor.admitted]
-    interval = _interval(found, judged)
-    named = dict.fromkeys([factor.traded for factor in judged])
-    searches = [found.id]
-    if library:
-        for text, search in _from_library(found, interval):
-            named[text] = None
-            searches.append(search)
-    for text in expressions:
-        named[_read(text)] = None
-    if len(named) < 2:
-        raise GiveUp(_too_few(found, len(named)))
-    if draws and pool < len(named):
+    texts = tuple(text.removeprefix(" ") for text in factors)
+    if own.asked:
+        if run is not None:
+            raise click.UsageError(
+                "--run brings bars of its own: leave it out, or the options that name bars"
+            )
+        found = over_own_bars(own, measured, texts, expressions, library)
+    else:
+        if measured != Measured():
+            raise click.UsageError(
+                "horizon, book and fees are the run's; they can be chosen over bars of your own, "
+                "with --symbols or --universe, --interval and --start"
+            )
+        found = over_run(run, texts, expressions, library)
+        how = replace(how, unlisted=True)  # the run has seen who is listed
+    if len(found.factors) < 2:
+        raise GiveUp(found.too_few)
+    if draws and pool < len(found.factors):
         raise click.UsageError(
-            f"--pool {pool} is smaller than the {len(named)} factors that are combined: each draw "
-            "takes as many formulas"
+            f"--pool {pool} is smaller than the {len(found.factors)} factors that are combined: "
+            "each draw takes as many formulas"
         )
     spec = RunSpec(
         kind=RunKind.COMBINE,
-        lake=settings.lake_uri,
-        market=found.spec.market,
-        symbols=found.spec.symbols,
-        intervals=(interval,),
-        start_ms=found.spec.start_ms,
-        end_ms=found.spec.end_ms,
-        expressions=tuple(named),
-        groups=found.spec.groups,
-        search=found.spec.search,
-        segments=found.spec.segments,
-        portfolio=found.spec.portfolio,
-        fees=found.spec.fees,
-        gates=found.spec.gates,
-        wide=found.spec.wide,
-        universe=found.spec.universe,
+        expressions=found.factors,
         combination=Combination(
             methods=tuple(one.text for one in methods),
             refit_ms=refit_ms,
@@ -180,82 +169,21 @@ def combine(
             draws=draws if any(one.linear for one in methods) else 0,
             pool=pool if draws else 0,
             seed=seed,
-            searches=tuple(dict.fromkeys(searches)),
+            searches=found.searches,
         ),
+        **found.fields,
     )
-    _check_calendar(spec, interval, refit_ms, train_ms)
-    submit.submit(spec, settings, how, {"factors": list(named)})
+    _check_calendar(spec, refit_ms, train_ms)
+    submit.submit(spec, found.settings, how, {"factors": list(found.factors)} | dict(found.told))
 
 
-def _read(text: str) -> str:
-    """As the language spells it. Raises click.UsageError for what is no expression."""
-    try:
-        return read_given(text).text
-    except FactorError as error:
-        raise click.UsageError(
-            f"{error}: {text!r}; alphamill operators prints the language's manual"
-        ) from error
-
-
-def _interval(run: PublishedRun, factors: Sequence[JudgedFactor]) -> Interval:
-    """The one that all were judged at; without factors the run's. Raises GiveUp for several."""
-    there = sorted({factor.interval for factor in factors} or set(run.spec.intervals))
-    if len(there) > 1:
-        raise GiveUp(
-            f"these factors are of {' and '.join(there)}: one signal has one interval; name those "
-            f"of one by their numbers in: alphamill factors {run.id}"
-        )
-    return there[0]
-
-
-def _from_library(run: PublishedRun, interval: Interval) -> Iterator[tuple[str, str]]:
-    """What other runs admitted over the same symbols, with the run; says what is left out."""
-    from alphamill.runs.library import entries
-
-    left_out = 0
-    for entry in entries(run.lake):
-        if entry.removed or entry.run == run.id:
-            continue
-        other = _spec_of(run.lake, entry.run)
-        same = (entry.market, entry.interval) == (run.spec.market, interval) and other is not None
-        if (
-            same
-            and other
-            and (other.symbols, other.universe) == (run.spec.symbols, run.spec.universe)
-        ):
-            yield entry.traded, entry.run
-        else:
-            left_out += 1
-    if left_out:
-        click.echo(
-            f"{counted(left_out, 'factor')} of the library are left out: of another market, "
-            f"interval or universe than {run.id}",
-            err=True,
-        )
-
-
-def _spec_of(lake: Lake, run_id: str) -> RunSpec | None:
-    from alphamill.runs.published import PublishedRun
-
-    try:
-        return PublishedRun.open(lake, run_id).spec
-    except GiveUp:
-        return None
-
-
-def _too_few(run: PublishedRun, count: int) -> str:
-    return (
-        f"{run.id} has {counted(count, 'factor')} to combine, and it takes two: name finalists by "
-        f"their numbers in alphamill factors {run.id}, or add --expr or --library"
-    )
-
-
-def _check_calendar(spec: RunSpec, interval: Interval, refit_ms: int, train_ms: int) -> None:
+def _check_calendar(spec: RunSpec, refit_ms: int, train_ms: int) -> None:
     """Raise click.UsageError where no refit fits into the range, however full it is."""
     import numpy as np
 
     from alphamill.combination import combination_segments, refit_schedule
 
+    [interval] = spec.intervals
     times_ms = np.arange(spec.start_ms, spec.end_ms, interval.ms, dtype=np.int64)
     purge_bars = spec.segments.horizon_bars + spec.segments.entry_lag_bars
     try:

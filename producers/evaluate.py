@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 import click
 
 from alphamill.evaluation.by_group import Grouping
-from alphamill.factors import FactorError, zoo, zoo_names
+from alphamill.factors import zoo, zoo_names
 from alphamill.frames import Wide
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.language import GIVEN_GROUPS, read_given
 from producers import options, submit
 from producers.read.by_group import by_option
-from producers.submit.groups import groups_option, read_groups
+from producers.submit.given import Negatable, check_expression, given_bars
+from producers.submit.groups import groups_option
 from producers.submit.measures import Measured, measure_options
-from producers.submit.universe import Universe, members, rule_option
-from producers.submit.wide import check_fields, checked_wide, with_option
+from producers.submit.universe import rule_option
+from producers.submit.wide import with_option
 
 
-class _Negatable(click.Command):
-    """A command whose arguments may begin with a minus: its options have two, or one letter."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given = [
-            f" {text}"
-            if text.startswith("-") and not text.startswith("--") and len(text) > 2
-            else text
-            for text in args
-        ]
-        return super().parse_args(ctx, given)
-
-
-@click.command(cls=_Negatable)
+@click.command(cls=Negatable)
 @click.argument("expressions", nargs=-1, metavar="[EXPR]...")
 @click.option(
     "--zoo",
@@ -92,54 +78,18 @@ def evaluate(
     if not expressions and not known:
         raise click.UsageError("give expressions, or --zoo with the name of a collection")
     for text in expressions:
-        _check(text)
-    start_ms, end_ms = submit.checked_range(bars)
-    beside = checked_wide(wide, bars.market, bars.intervals, start_ms, end_ms)
-    given = Universe((symbols,) if symbols else (), None, None, "USDT", by_rule=by_rule)
-    if not symbols and by_rule is None:
-        raise click.UsageError("name --symbols BTCUSDT,ETHUSDT,... or --universe RULE")
-    chosen = members(settings, bars.market, given, start_ms, end_ms)
-    groups = read_groups(groups_file, chosen.symbols) if groups_file else {}
-    for text in expressions:
-        _check(text, list(dict.fromkeys([*GIVEN_GROUPS, *groups])))
-    for text in expressions:
-        check_fields(text, read_given(text).fields, beside, bars.market)
+        check_expression(text)
+    given = given_bars(settings, bars, symbols, by_rule, wide, groups_file)
+    given.check(expressions)
     spec = RunSpec(
         kind=RunKind.EVALUATE,
-        lake=settings.lake_uri,
-        market=bars.market,
-        symbols=chosen.symbols,
-        intervals=bars.intervals,
-        start_ms=start_ms,
-        end_ms=end_ms,
         expressions=(*expressions, *(factor.expression for factor in known)),
         names=(*("" for _ in expressions), *(factor.name for factor in known)),
-        groups=groups,
-        segments=settings.segments,
         horizons_bars=measured.horizons_bars,
-        portfolio=settings.portfolio,
-        fees=settings.fees,
-        gates=settings.gates,
-        wide=beside,
-        universe=chosen.universe,
+        **given.fields,
     )
     submit.check_segments(spec)
-    submit.submit(spec, settings, how, chosen.to_dict(), by)
-
-
-def _check(text: str, groups: Collection[str] | None = None) -> None:
-    """Raise click.UsageError, with what to do, for a text that no run could score."""
-    try:
-        read_given(text, groups)
-    except FactorError as error:
-        shown = " ".join(text.splitlines())
-        cure = (
-            "alphamill operators prints the language's manual"
-            if groups is None
-            else "a table is a column of the file given with --groups"
-        )
-        pointer = " " * error.position + "^"
-        raise click.UsageError(f"{error}\n  {shown}\n  {pointer}\n{cure}") from error
+    submit.submit(spec, settings, how, given.told, by)
 
 
 if __name__ == "__main__":

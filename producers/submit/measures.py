@@ -58,11 +58,12 @@ class Measured:
 
     @property
     def one_horizon(self) -> Measured:
-        """The same, of a command that searches. Raises click.UsageError for several horizons."""
+        """The same, of a command that judges. Raises click.UsageError for several horizons."""
         if self.horizons_bars:
             raise click.UsageError(
-                "mine takes one --horizon: what is searched for is judged by one label; submit a "
-                "run for each, or score what was found at several: alphamill evaluate --horizon"
+                "this takes one --horizon: what is searched for, or combined, is judged by one "
+                "label; submit a run for each, or score what was found at several: alphamill "
+                "evaluate --horizon"
             )
         return self
 

@@ -22,7 +22,7 @@ from alphamill.report.combined import combined_page
 from alphamill.report.page import render
 from alphamill.report.terminal.combinations import combination_view, combinations_board
 from alphamill.report.values import moment
-from alphamill.runs.library import Moment, admit, look_up
+from alphamill.runs.library import Moment, admit, entries, library_key, look_up
 from alphamill.runs.panels import load_panel
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import PlantedFactor
@@ -225,20 +225,89 @@ def test_what_cannot_be_asked_for(asked, words, why, code):
     assert not submitted
 
 
+def put_into_library(mined, spec, factor):
+    """As another run of that spec does, which admitted it."""
+    [interval] = spec.intervals
+    summary = {"run": spec.run_id, "spec": spec.to_message(), "missing": []}
+    mined.lake.write_bytes(run_key(spec.run_id, "run.json"), json.dumps(summary).encode())
+    look_up(mined.lake, spec, interval, Moment.END)
+    assert admit(mined.lake, spec, interval, [factor])
+
+
 def test_of_the_library_what_was_judged_on_other_bars_is_left_out(asked, mined):
     run = mined.published
-    [interval] = mined.spec.intervals
     other = replace(mined.spec, symbols=mined.spec.symbols[:4])
     same = replace(mined.spec, salt="again")
     for spec, number in ((other, "1"), (same, "2")):
-        summary = {"run": spec.run_id, "spec": spec.to_message(), "missing": []}
-        mined.lake.write_bytes(run_key(spec.run_id, "run.json"), json.dumps(summary).encode())
-        look_up(mined.lake, spec, interval, Moment.END)
-        assert admit(mined.lake, spec, interval, [run.factor(number)])
+        put_into_library(mined, spec, run.factor(number))
     done, [spec] = asked("3", "--run", run.id, "--library", "--refit", "5d", "--train", "5d")
     assert "1 factor of the library are left out" in done.output
     assert spec.expressions == (run.factor("3").traded, run.factor("2").traded)
     assert spec.combination.searches == (run.id, same.run_id)
+
+
+OWN = (
+    *("--interval", "1h", "--start", "2023-01-01", "--end", "2023-03-01"),
+    *("--refit", "5d", "--train", "5d"),
+)
+
+
+def test_expressions_are_combined_over_bars_of_ones_own(asked, mined):
+    terms = ("--horizon", "8", "--taker-bps", "5", "--market", "um", "--with", "premium")
+    done, [spec] = asked(
+        *("-ts_zscore(close, 24)", "rank(premium)", "--symbols", "ETHUSDT,BTCUSDT", *OWN, *terms)
+    )
+    assert done.exit_code == 0, done.output
+    assert spec.expressions == (read_given(TRUE).text, "rank(premium)")
+    assert (spec.symbols, spec.market, spec.wide) == (("ETHUSDT", "BTCUSDT"), "um", ("premium",))
+    assert spec.intervals == ("1h",)
+    assert (spec.start_ms, spec.end_ms) == (1_672_531_200_000, 1_677_628_800_000)
+    assert spec.segments.horizon_bars == 8
+    assert spec.fees.taker_bps == 5
+    assert spec.combination.searches == ()
+    assert spec.kind is RunKind.COMBINE
+
+
+def test_factors_of_the_library_are_combined_without_a_run(asked, mined):
+    market, like = ",".join(mined.spec.symbols), replace(mined.spec, salt="alone")
+    mined.lake.delete(library_key(mined.spec, mined.spec.intervals[0]))
+    put_into_library(mined, like, mined.published.factor("4"))
+    [there] = entries(mined.lake)
+    done, [first] = asked("--library", TRUE, "--symbols", market, *OWN)
+    assert done.exit_code == 0, done.output
+    assert first.expressions == (there.traded, read_given(TRUE).text)
+    assert first.combination.searches == (like.run_id,)
+    done, [_, second] = asked(there.hash[:8], "rank(volume)", "--symbols", market, *OWN)
+    assert done.exit_code == 0, done.output
+    assert second.expressions == (there.traded, "rank(volume)")
+    done, submitted = asked(there.hash[:8], "rank(volume)", "--symbols", "BTCUSDT,ETHUSDT", *OWN)
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert f"is of {len(mined.spec.symbols)} symbols of its own" in said
+    assert f"alphamill combine --run {like.run_id}" in said
+    assert len(submitted) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "code"),
+    [
+        (["--symbols", "BTCUSDT"], "--interval is missing", 2),
+        (["--interval", "1h", "--start", "2023-01-01", TRUE], "name --symbols", 2),
+        (["--run", "mine-1", "--symbols", "BTCUSDT"], "--run brings bars of its own", 2),
+        (["--horizon", "8"], "horizon, book and fees are the run's", 2),
+        ([TRUE, "--symbols", "BTCUSDT", *OWN], "1 factor to combine, and it takes two", 1),
+        (["abcdef12", TRUE, "--symbols", "BTCUSDT", *OWN], "no factor of this lake's library", 1),
+        ([TRUE, "rank(clos)", "--symbols", "BTCUSDT", *OWN], "did you mean close?", 2),
+        ([TRUE, "rank(vpin)", "--symbols", "BTCUSDT", *OWN], "--with flow", 2),
+        ([TRUE, "close", "--horizon", "1,4", "--symbols", "BTC", *OWN], "takes one --horizon", 2),
+        ([TRUE, "close", "--symbols", "BTCUSDT", *OWN, "--refit", "90d"], "longer than", 2),
+    ],
+)
+def test_what_cannot_be_asked_for_over_bars_of_ones_own(asked, words, why, code):
+    done, submitted = asked(*words)
+    assert done.exit_code == code, done.output
+    assert why in " ".join(done.output.split())
+    assert not submitted
 
 
 def test_the_newest_weights_are_followed_and_exported(combined):
