@@ -42,7 +42,8 @@ class Power:
     known of that error. symbols_needed: or so many in all, if they move as far apart as these do,
     since a RankIC's noise falls with the root of their number less one; None likewise, and below
     three, where there is no cross-section.
-    refuted: what was seen would be less than 5 % likely with that correlation.
+    refuted: what was seen would be less than 5 % likely with that correlation: over both segments,
+    or on one of them with any that has its sign.
     """
 
     correlation: float
@@ -97,7 +98,8 @@ def power_of(
             if across and not math.isnan(times)
             else None
         ),
-        refuted=combined_t(*segments) < each["out_of_sample_t"] - _REFUTED_Z,
+        refuted=combined_t(*segments) < each["out_of_sample_t"] - _REFUTED_Z
+        or min(map(oriented_t, segments)) < -_REFUTED_Z,
     )
 
 

@@ -163,6 +163,9 @@ def test_what_could_not_have_been_shown_is_undecidable_and_says_what_would():
     [
         ((segment(0.01, 0.008), segment(0.01, 0.008)), {}),  # bars enough
         ((segment(-0.04, 0.02), segment(-0.02, 0.02)), {}),  # they speak against it
+        # One of them turns round beyond what noise allows, though both together do not.
+        ((segment(0.06, 0.03), segment(-0.05, 0.03)), {}),
+        ((segment(-0.05, 0.03), segment(0.06, 0.03)), {}),
         ((segment(0.02, 0.02, coverage=0.5), segment(0.01, 0.02)), {}),
         ((segment(0.02, 0.02), segment(0.01, 0.02)), {"library_correlation": 0.9}),
         ((segment(0.02, 0.02), segment(0.01, 0.02)), {"look_ahead_ok": False}),
@@ -196,6 +199,12 @@ def test_power_never_admits_what_fails_a_gate_nor_holds_back_what_passes():
     for ic in (0.03, 0.0001):  # at the second nothing has power
         thresholds = GateThresholds(power_correlation=ic)
         assert judge(fine, fine, fine, thresholds=thresholds, **given).grade is Grade.TRADABLE
+
+
+@pytest.mark.parametrize("t", [-1.6, -0.1, 0.0])
+def test_a_sign_that_flips_within_noise_rejects_nothing(t):
+    flipped = verdict_of(segment(0.06, 0.03), segment(0.03 * t, 0.03))
+    assert flipped.grade is Grade.UNDECIDABLE
 
 
 def test_enough_bars_ask_for_no_more():
