@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from alphamill.combination.schedule import Schedule
 from alphamill.evaluation.gates import GateThresholds
 from alphamill.evaluation.out_of_sample import TrialFacts
-from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.score import Score
 from alphamill.evaluation.scorer import Scorer
 from alphamill.evaluation.significance import benjamini_hochberg, benjamini_hochberg_hurdles
 from alphamill.evaluation.splits import Segment, SegmentBars, split_bars
 from alphamill.evaluation.verdict import Verdict, judge
-from alphamill.evaluation.weights import Scheme
 from alphamill.frames import FloatArray
 
 
@@ -70,33 +68,20 @@ def score_combination(
     panel: Mapping[str, FloatArray],
     segments: Mapping[Segment, SegmentBars],
     *,
-    horizon_bars: int,
-    entry_lag_bars: int,
-    fee_bps: float,
-    bars_per_year: float,
-    weighting: Scheme = "rank",
-    quantiles: int = 5,
-    participation_frac: float = 0.01,
-    log_returns: bool = False,
     members: NDArray[np.bool_] | None = None,
-    rebalancing: Rebalancing = AT_ONCE,
+    **terms: Any,
 ) -> dict[Segment, Score]:
-    """A combined signal on each segment, bought where it is high; options as `Scorer` has them."""
+    """A combined signal on each segment, bought where it is high.
+
+    members: bool (bars, symbols). terms: as those of `Scorer`, without skip_bars.
+    """
     scores = {}
     for segment, bars in segments.items():
         scorer = Scorer(
             {name: field[bars.rows] for name, field in panel.items()},
-            horizon_bars=horizon_bars,
-            entry_lag_bars=entry_lag_bars,
             skip_bars=bars.skip_bars,
-            fee_bps=fee_bps,
-            bars_per_year=bars_per_year,
-            weighting=weighting,
-            quantiles=quantiles,
-            participation_frac=participation_frac,
-            log_returns=log_returns,
             members=None if members is None else members[bars.rows],
-            rebalancing=rebalancing,
+            **terms,
         )
         scores[segment] = scorer.score(signal[bars.rows], 1)
     return scores

@@ -7,15 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.evaluation import (
-    Backtest,
-    Rebalancing,
-    Score,
-    Scorer,
-    Segment,
-    SegmentSeries,
-    one_way_bps,
-)
+from alphamill.evaluation import Backtest, Score, Scorer, Segment, SegmentSeries
 from alphamill.factors import Factor, FactorError, compute, compute_many
 from alphamill.factors.syntax import Group, walk
 from alphamill.frames import FloatArray, Interval
@@ -23,6 +15,7 @@ from alphamill.jobs import RunSpec
 from alphamill.lake import Lake
 from alphamill.lake.listings import symbol_of
 from alphamill.runs.panels import PanelManifest, SegmentPanel, load_panel, read_manifest
+from alphamill.runs.terms import scorer_terms
 
 _OF_THE_BOOK = ("quote_volume", "funding_rate")  # read for capacity and funding where they are
 
@@ -148,17 +141,10 @@ class SegmentReader:
             segment = self.panel(self._known_fields(set()) & set(_OF_THE_BOOK))
             made = Scorer(
                 segment.panel,
-                horizon_bars=horizon_bars,
-                entry_lag_bars=spec.segments.entry_lag_bars,
                 skip_bars=segment.scored.start,
-                fee_bps=one_way_bps(spec.fees),
                 bars_per_year=segment.panel.interval.bars_per_year,
-                weighting=spec.portfolio.weighting,
-                quantiles=spec.portfolio.quantiles,
-                participation_frac=spec.portfolio.participation_frac,
-                log_returns=spec.segments.returns == "log",
                 members=self.members(),
-                rebalancing=Rebalancing(spec.portfolio.band, spec.portfolio.hold_bars),
+                **scorer_terms(spec),
             )
             self._scorer = (horizon_bars, made)
         return self._scorer[1]

@@ -11,11 +11,12 @@ from alphamill.evaluation import Segment
 from alphamill.evaluation.out_of_sample import in_sample_deflated_sharpe
 from alphamill.factors import check
 from alphamill.jobs import Facts, RunSpec, ScoreJob
-from alphamill.language import GIVEN_GROUPS, read_given
+from alphamill.language import read_given
 from alphamill.runs.figures import load_score
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import Trial
 from alphamill.runs.schemas import GIVEN_TRIALS, RunDeps, interval_key, write_rows
+from alphamill.runs.terms import group_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ class ScoreFacts(Facts):
 
 def run(job: ScoreJob, deps: RunDeps) -> ScoreFacts:
     """One trial an expression and horizon; what does not parse is a row with its reason."""
-    one_group = dict.fromkeys(deps.spec.symbols, "all")
-    groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **deps.spec.groups}
+    groups = group_tables(deps.spec)
     reader = SegmentReader(deps.lake, deps.run_id, job.interval, Segment.WHOLE, groups)
     given = _given(job, deps.spec)
     trials = _deflated([_scored(trial, reader, deps.spec) for trial in given])

@@ -17,7 +17,7 @@ from alphamill.evaluation import Segment, SegmentSeries, one_way_bps, signal_cor
 from alphamill.factors import Factor
 from alphamill.frames import FloatArray, Interval, Panel
 from alphamill.jobs import RunKind, RunSpec
-from alphamill.language import GIVEN_GROUPS, read_expression, read_given
+from alphamill.language import read_expression, read_given
 from alphamill.report.values import percent
 from alphamill.runs.figures import JUDGED_SEGMENTS, Measures
 from alphamill.runs.known_factors import STRIDE_BARS
@@ -25,6 +25,7 @@ from alphamill.runs.panels import PanelManifest
 from alphamill.runs.published import PublishedRun, named
 from alphamill.runs.reader import SegmentReader
 from alphamill.runs.rows import JudgedFactor, Trial, as_traded, by_strength
+from alphamill.runs.terms import group_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,11 +341,7 @@ class Sheets:
 
 def segment_reader(run: PublishedRun, interval: Interval, segment: Segment) -> SegmentReader:
     """Of a segment of the run, with the groups that its factors were computed with."""
-    groups = dict(run.spec.groups)
-    if run.spec.kind is RunKind.EVALUATE:  # as `score` reads them
-        one_group = dict.fromkeys(run.spec.symbols, "all")
-        groups = {**dict.fromkeys(GIVEN_GROUPS, one_group), **groups}
-    return SegmentReader(run.lake, run.id, interval, segment, groups)
+    return SegmentReader(run.lake, run.id, interval, segment, group_tables(run.spec))
 
 
 def missing_bars(panel: Panel, scored: slice) -> dict[str, int]:
