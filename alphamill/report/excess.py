@@ -19,11 +19,15 @@ COMBINED_LEGEND = (
 
 
 def headline(rows: Sequence[CombinedSignal]) -> str:
-    """The best method's excess over random formulas, before any raw figure."""
+    """Of the method that validation puts first: its excess over random formulas, before any figure.
+
+    Another may have the larger excess: to choose by that would be to choose after the holdout.
+    """
     if not rows:
         return "Nothing was combined."
     best = rows[0]
-    judged = f"{best.method} is {best.judged.verdict}"
+    first = f", first of {len(rows)} methods on validation," if len(rows) > 1 else ""
+    judged = f"{best.method}{first} is {best.judged.verdict}"
     if best.excess_rank_ic is None:
         return f"{judged}; {best.why_no_control or 'its control arm has no figure'}"
     return (

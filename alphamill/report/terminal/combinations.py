@@ -21,8 +21,8 @@ from alphamill.runs.rows import JudgedFactor
 
 _LONGEST = 500_000  # letters of a frozen expression
 _HEADERS = (
-    *(">#", "verdict", "method", ">excess", ">95 % interval", ">combined", ">random", ">beats"),
-    *(">p", ">t val", ">t hold", ">net|SR net", ">turn", ">even"),
+    *(">#", "verdict", "method", ">excess", ">95 % interval", ">combined", ">even", ">random"),
+    *(">beats", ">p", ">t val", ">t hold", ">net|SR net", ">turn"),
 )
 
 
@@ -78,6 +78,7 @@ def _cells(row: CombinedSignal) -> list[Text | str]:
         number(row.excess_rank_ic, 4, signed=True),
         f"{low} {high}",
         number(row.combined_rank_ic, 4, signed=True),
+        number(judged.validation.break_even_bps, 1),
         number(row.random_rank_ic, 4, signed=True),
         percent(row.random_percentile, 0).replace(" ", ""),
         probability(row.random_p_value),
@@ -85,7 +86,6 @@ def _cells(row: CombinedSignal) -> list[Text | str]:
         number(judged.holdout.association_t, 1, signed=True),
         number(judged.validation.net_sharpe, 1, signed=True),
         percent(judged.validation.turnover_per_bar, 0).replace(" ", ""),
-        number(judged.validation.break_even_bps, 1),
     ]
 
 

@@ -164,7 +164,8 @@ def test_older_runs_keep_their_ids(mined):
 def test_what_is_shown(combined):
     text = shown(combinations_board(combined.published), 80)
     best = combined.published.combined[0]
-    assert text.startswith(f"{best.method} is {best.judged.verdict}: RankIC ")
+    first = f"{best.method}, first of 3 methods on validation, is {best.judged.verdict}: RankIC "
+    assert " ".join(text.split()).startswith(first)
     assert "over 3 random formulas under the same method" in " ".join(text.split())
     assert "every method and setting counts as a trial" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
