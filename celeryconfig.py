@@ -18,7 +18,8 @@ broker_connection_max_retries = None  # and outlive its restarts
 
 broker_transport_options = {
     **_address,  # which master the Sentinels are asked for
-    # Longer than the longest task with its limiter waits: a shorter one runs live tasks twice.
+    # Longer than tasks with their limiter waits. Of one that has a limit of its own a second
+    # message comes, which finds nothing to claim.
     "visibility_timeout": 900,
     # kombu's defaults look for lapsed messages once in about 100 s.
     "unacked_restore_interval": 5,
@@ -53,7 +54,7 @@ task_acks_late = True
 task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1  # what a worker holds and does not run waits for nobody else
 
-# Prefork only; threads rely on the timeouts of their sockets. Below the visibility timeout.
+# Prefork only; threads rely on the timeouts of their sockets. A stage may have its own.
 task_time_limit = 600
 task_soft_time_limit = 540
 worker_soft_shutdown_timeout = 10  # prefork hands back what it cannot finish in time

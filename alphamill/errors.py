@@ -14,6 +14,7 @@ AlphamillError
 ├── NotParsed      a text that people wrote; carries the position
 │   ├── FactorError                          an expression that does not parse or is out of bounds
 │   └── RuleError                            a rule of bars: bars/rules.py
+├── Unwanted       nobody waits for what the job makes: its run was cancelled, or another has it
 ├── CallFailure    a second parent of what a model's endpoint did: how it is counted, who paid
 └── Damaged        a file of the exchange's archive that is not what it should be: market/
 
@@ -53,6 +54,10 @@ class GiveUp(AlphamillError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class Unwanted(AlphamillError):
+    """Work that was stopped half way, since what it makes would be thrown away."""
 
 
 class Misconfigured(AlphamillError):

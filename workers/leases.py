@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alphamill.errors import AlphamillError
@@ -24,15 +24,18 @@ class LeaseKeeper:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[None]:
-        """Renew `claim` until the block ends."""
+    def hold(self, claim: Claim) -> Iterator[Callable[[], bool]]:
+        """Renew `claim` until the block ends; gives what tells whether it still holds.
+
+        That is what the last renewal said, and asks nobody.
+        """
         with self._lock:
             self._held[claim.token] = claim
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
                 self._thread.start()
         try:
-            yield
+            yield lambda: claim.token in self._held
         finally:
             with self._lock:
                 self._held.pop(claim.token, None)

@@ -18,7 +18,7 @@ from celery import Celery
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
-from alphamill.errors import AlphamillError, RetryLater
+from alphamill.errors import AlphamillError, RetryLater, Unwanted
 from alphamill.fleet.identity import build
 from alphamill.frames import Market
 from alphamill.ledger import Claim, JobState
@@ -53,7 +53,15 @@ def register(celery: Celery) -> None:
     """
     for stage in STAGES.values():
         name = task_name(stage.name)
-        celery.task(name=name, shared=False, throws=(JobFailed,))(_receiver(stage))
+        celery.task(name=name, shared=False, throws=(JobFailed,), **_limits(stage))(
+            _receiver(stage)
+        )
+
+
+def _limits(stage: Stage[Any]) -> dict[str, float]:
+    if stage.limit_s is None:
+        return {}
+    return {"soft_time_limit": stage.limit_s, "time_limit": stage.limit_s + 60}
 
 
 class JobFailed(Exception):
@@ -100,8 +108,8 @@ def attend(run_id: str, job_id: str, stage: Stage[Any]) -> Outcome:
         if claim is None:
             publish(process.ledger.feed(run_id))
             return Outcome(Became.SETTLED, "nothing to claim")
-        with process.leases.hold(claim):
-            return _work(process, claim, stage)
+        with process.leases.hold(claim) as wanted:
+            return _work(process, claim, stage, wanted)
     except RetryLater as error:
         # The ledger cannot be reached, so nothing can be said of the job: the sweep finds it
         # again by its deadline or its lease.
@@ -109,19 +117,24 @@ def attend(run_id: str, job_id: str, stage: Stage[Any]) -> Outcome:
         return Outcome(Became.AGAIN, str(error))
 
 
-def _work(process: Resources, claim: Claim, stage: Stage[Any]) -> Outcome:
+def _work(
+    process: Resources, claim: Claim, stage: Stage[Any], wanted: Callable[[], bool]
+) -> Outcome:
     try:
         spec = process.spec(claim.run)
         run = RunDeps(process.lake(spec.lake), claim.run, spec)
-        context = JobContext(run, claim.job, claim.attempt, process)
+        context = JobContext(run, claim.job, claim.attempt, process, wanted=wanted)
         facts = stage.do(claim.record.message, context)
         if facts.landed:
             process.count(claim.run, Market(claim.record.message["market"]), facts.landed)
         hints = process.ledger.finish(claim, facts.to_message(), build().label)
+    except Unwanted as error:
+        _log.info("%s %s stopped: %s", claim.record.stage, claim.job, error)
+        return Outcome(Became.SETTLED, str(error))
     except (AlphamillError, ValidationError) as error:
         return _after(process, claim, error)
     except SoftTimeLimitExceeded:
-        return _after(process, claim, RetryLater("took longer than task_soft_time_limit"))
+        return _after(process, claim, RetryLater("took longer than its soft_time_limit"))
     except Exception as error:  # noqa: BLE001  a defect costs this job, not the worker
         _log.exception("%s %s", claim.record.stage, claim.job)
         again_s = random.uniform(0.5, 1.0) * 2.0**claim.attempt  # noqa: S311  jitter

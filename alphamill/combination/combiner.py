@@ -45,7 +45,8 @@ class Combiner:
         "lightgbm": regression trees, of the extra `combine`; no formula can say what they do.
     penalty: of ridge, as a share of the mean diagonal of the normal matrix; of lasso, as a share
         of the penalty from which every weight is 0.
-    turnover_bps: what it costs to trade one unit, one way; 0 leaves costs out.
+    turnover_bps: what it costs to trade one unit, one way, as a share of it, as labels are returns
+        and so shares of the price; 0 leaves costs out.
     prior_labels: n0, in labels that do not overlap.
     half_life_bars: after so many bars a label counts half; infinite: all count the same.
     trees, leaves, seed: of lightgbm.

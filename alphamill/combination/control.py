@@ -10,12 +10,12 @@ a tile of bars, and ranked.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def control_pool(
     discovery: slice,
     *,
     min_coverage: float = 0.8,
-    path: str | Path | None = None,
+    file: BinaryIO | None = None,
     threads: int = 1,
 ) -> ControlPool:
     """The first `count` formulas that can be measured.
@@ -67,8 +67,8 @@ def control_pool(
     values: of one formula after another, float64 (bars, symbols), NaN for no member; read only as
     far as needed. A formula counts if, over the bars of `discovery` that have a label, it has a
     value for min_coverage of them, and a RankIC; its direction is that RankIC's sign there, as a
-    run's trials have theirs. labels: as `walk_forward`. path: a file for the ranks, of count x bars
-    x symbols bytes; default: memory. threads: that rank; so many formulas are taken ahead.
+    run's trials have theirs. labels: as `walk_forward`. file: for the ranks, as `FactorRanks` has
+    it; default: memory. threads: that rank; so many formulas are taken ahead.
     Raises ValueError, with cause and cure, where there are not so many, and for a combiner that is
     no weighted sum.
     """
@@ -79,7 +79,7 @@ def control_pool(
                 "it out, or ask for no control"
             )
     n_bars, n_symbols = labels.shape
-    ranks = FactorRanks(count, n_bars, n_symbols, path)
+    ranks = FactorRanks(count, n_bars, n_symbols, file)
     require_fit(ranks, labels, schedule, horizon_bars)
     label_ranks = rank_rows(labels)
     ic = np.empty((count, n_bars))
@@ -174,12 +174,19 @@ def icir(ic: NDArray[np.floating]) -> float:
 
 
 def control_draws(
-    pool: ControlPool, n_factors: int, n_draws: int, seed: int, bars: slice, threads: int = 1
+    pool: ControlPool,
+    n_factors: int,
+    n_draws: int,
+    seed: int,
+    bars: slice,
+    threads: int = 1,
+    between: Callable[[], None] = lambda: None,
 ) -> list[ControlDraws]:
     """The pool's combiners over the same picks of `n_factors` formulas each.
 
     bars: those whose RankIC is wanted, of the panel's. Equal arguments, equal picks. threads: that
-    rank; the multiplication has those of BLAS.
+    rank; the multiplication has those of BLAS. between: called before each refit's bars; what it
+    raises ends the work.
     Raises ValueError where the pool is smaller than a pick.
     """
     n_pool, n_bars, n_symbols = pool.ranks.shape
@@ -200,6 +207,7 @@ def control_draws(
             first, last = max(span.start, start), min(span.stop, stop)
             if first >= last:
                 continue
+            between()
             tiles = [slice(at, min(at + tile, last)) for at in range(first, last, tile)]
             made = partial(_tile, pool, _weights(pool, refit, picks), label_ranks)
             for rows, own in zip(tiles, workers.map(made, tiles), strict=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,11 +24,12 @@ class FactorRanks:
     symbols that have a value at that bar, so between -0.5 and 0.5; what `demean(rank(x))` of the
     factor language says. A symbol without a value is neutral: it counts as 0.
 
-    path: a file to keep them in, of factors x bars x symbols bytes; default: memory.
+    file: an empty one to keep them in, open for writing, of factors x bars x symbols bytes, which
+    are taken at once: raises OSError where the disk has no room. Default: memory.
     """
 
     def __init__(
-        self, n_factors: int, n_bars: int, n_symbols: int, path: str | Path | None = None
+        self, n_factors: int, n_bars: int, n_symbols: int, file: BinaryIO | None = None
     ) -> None:
         if min(n_factors, n_bars, n_symbols) < 1:
             raise ValueError(
@@ -36,8 +38,11 @@ class FactorRanks:
         dtype = np.int8 if n_symbols <= _ONE_BYTE_SYMBOLS else np.int16
         shape = (n_factors, n_bars, n_symbols)
         self._missing = np.iinfo(dtype).min
+        if file is not None and hasattr(os, "posix_fallocate"):
+            # Else a full disk shows at some later write, as a signal that ends the process.
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
         self._codes: NDArray[Any] = (
-            np.empty(shape, dtype) if path is None else np.memmap(path, dtype, "w+", shape=shape)
+            np.empty(shape, dtype) if file is None else np.memmap(file, dtype, "w+", shape=shape)
         )
         self._counts = np.zeros((n_factors, n_bars), dtype=np.int16)
         self._filled = np.zeros(n_factors, dtype=np.bool_)

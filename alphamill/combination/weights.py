@@ -101,7 +101,9 @@ def ridge_coefficients(
     """Least squares of y on x with a penalty on size and on trading; returns over the horizon.
 
     Minimises 1/2 sum (y - x'b)^2 + rho / 2 |b|^2 + cost / (2 m) sum (dx'b)^2. rho: penalty times
-    the mean diagonal of sum x x'. cost: turnover_bps as a fraction. m: the root mean square of
+    the mean diagonal of sum x x', so that it has no unit. cost: turnover_bps as a fraction of what
+    is traded, as y is a fraction of the price: y twice as large, in percent or over a horizon that
+    moves more, is as cost half as large. m: the root mean square of
     dx'b at the b without costs, so that a trade of that size costs `cost` a unit, one way, like one
     that is charged by its magnitude: 1/2 (d^2 / m + m) touches |d| at |d| = m and is above it
     elsewhere. So (sum x x' + cost / m sum dx dx' + rho) b = sum x y.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -126,9 +125,8 @@ def reproduce(lake: Lake, name: str) -> Reproduction:
         why, cures = bars.why, [bring]
         if not why:
             n_train = (TEST.start_ms - TRAIN.start_ms) // (_EVERY * Interval.M5.ms)
-            with tempfile.TemporaryDirectory(prefix="alphamill-reproduce-") as folder:
-                path = str(Path(folder) / "ranks")
-                ours = library_figures(factors_of(name), bars.fields, n_train, path=path)
+            with tempfile.TemporaryFile() as file:
+                ours = library_figures(factors_of(name), bars.fields, n_train, file=file)
             cures = []
     rows = [
         Row(

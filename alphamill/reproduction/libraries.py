@@ -9,6 +9,7 @@ it is measured in the second half.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,18 +37,18 @@ def library_figures(
     fields: Mapping[str, FloatArray],
     n_train: int,
     size: int = SIZE,
-    path: str | None = None,
+    file: BinaryIO | None = None,
 ) -> dict[str, float]:
     """Of the `size` factors that were best in the first n_train bars, on the bars from there on.
 
     fields: float64 (bars, symbols). A return that reaches from the one part into the other counts
-    in neither. path: a file for the factors' ranks, a byte each; default: memory.
+    in neither. file: for the factors' ranks, as `FactorRanks` has it; default: memory.
     Raises ValueError where fewer factors than `size` have any IC in the first part.
     """
     ahead = next_bar_return(fields)
     ahead[n_train - 1] = np.nan
     n_bars, n_symbols = ahead.shape
-    ranks = FactorRanks(len(factors), n_bars, n_symbols, path)
+    ranks = FactorRanks(len(factors), n_bars, n_symbols, file)
     ic = np.full((len(factors), n_bars), np.nan)
     for index, values in compute_many(factors, fields):
         ranks.put(index, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alphamill.combination import Walked, parse_combiner, walk_forward_each
@@ -27,9 +27,12 @@ class CombineFacts(Facts):
     counts: dict[str, int]
 
 
-def run(job: CombineJob, deps: RunDeps) -> CombineFacts:
-    """Walk, judge and compare every method. Raises GiveUp, with cause and cure, where the bars, the
-    factors or the random formulas are too few.
+def run(job: CombineJob, deps: RunDeps, wanted: Callable[[], bool] = lambda: True) -> CombineFacts:
+    """Walk, judge and compare every method.
+
+    wanted: asked now and then during the control arm, which is most of the work. Raises Unwanted
+    once it says no, and GiveUp, with cause and cure, where the bars, the factors, the random
+    formulas or the disk's room are too few.
     """
     asked = deps.spec.combination
     if asked is None:
@@ -45,7 +48,7 @@ def run(job: CombineJob, deps: RunDeps) -> CombineFacts:
             market.schedule,
             deps.spec.segments.horizon_bars,
         )
-        against = against_random(market, walked, asked, len(factors))
+        against = against_random(market, walked, asked, len(factors), wanted)
     except (FactorError, ValueError) as error:
         raise GiveUp(f"{job.interval}: {error}") from error
     rows = judged_methods(job, deps, market, factors, walked, against)

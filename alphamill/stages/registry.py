@@ -9,7 +9,7 @@ them, loads neither Parquet nor HTTP clients.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -73,7 +73,8 @@ class Resources(Protocol):
 class JobContext:
     """What surrounds a job. attempt: from 1, without waits that were nobody's fault.
 
-    indicators: whether panels hold the indicators' columns beside the bars'.
+    indicators: whether panels hold the indicators' columns beside the bars'. wanted: whether
+    anybody still waits for the job; what takes minutes asks now and then, and stops with Unwanted.
     """
 
     run: RunDeps
@@ -81,6 +82,7 @@ class JobContext:
     attempt: int
     resources: Resources
     indicators: bool = True
+    wanted: Callable[[], bool] = field(default=lambda: True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Stage(Generic[JobT]):
     work: Callable[[JobT, JobContext], Facts]
     #: the only tier whose jobs it takes; None: it takes every job of its type
     tier: Tier | None = None
+    #: seconds after which it is stopped and tried again; None: as every task
+    limit_s: float | None = None
 
     @property
     def asks_models(self) -> bool:
@@ -216,7 +220,7 @@ def _score(job: jobs.ScoreJob, context: JobContext) -> Facts:
 def _combine(job: jobs.CombineJob, context: JobContext) -> Facts:
     from alphamill.stages.combine import run
 
-    return run(job, context.run)
+    return run(job, context.run, context.wanted)
 
 
 def _validate(job: jobs.ValidateJob, context: JobContext) -> Facts:
@@ -291,7 +295,8 @@ _DECLARED: tuple[Stage[Any], ...] = (
     ),
     Stage("evaluate", Queue.EVALUATE, jobs.EvaluateJob, _evaluate),
     Stage("score", Queue.EVALUATE, jobs.ScoreJob, _score),
-    Stage("combine", Queue.EVALUATE, jobs.CombineJob, _combine),
+    # All draws are one job. Below the half hour after which RabbitMQ takes a message back.
+    Stage("combine", Queue.EVALUATE, jobs.CombineJob, _combine, limit_s=1500),
     Stage("validate", Queue.EVALUATE, jobs.ValidateJob, _validate),
     Stage("rank", Queue.EVALUATE, jobs.RankJob, _rank),
     Stage("veto", Queue.FINAL_VERIFICATION, jobs.VetoJob, _veto),

@@ -138,6 +138,27 @@ def test_costs_in_the_objective_move_weight_to_what_trades_less():
     assert traded[-1] < 0.5 * traded[0]
 
 
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_costs_are_in_the_unit_of_the_returns_and_nothing_else_has_one(scale):
+    """Returns a hundred times as large bear a hundred times the costs."""
+    ranks, _, forward = market(2)
+
+    def weights(combiner, labels):
+        return walk_forward(ranks, labels, combiner, SCHEDULE, HORIZON).weights
+
+    given = weights(Combiner("ridge", turnover_bps=5), forward)
+    same = weights(Combiner("ridge", turnover_bps=5 * scale), scale * forward)
+    np.testing.assert_allclose(same, given, rtol=1e-9)
+    free = weights(Combiner("ridge", turnover_bps=0), forward)
+    other = weights(Combiner("ridge", turnover_bps=5), scale * forward)
+    moved = np.abs(other - free).sum() / np.abs(given - free).sum()
+    assert moved < 0.1 if scale > 1 else moved > 2
+    for unmoved in (Combiner("ridge", turnover_bps=0), Combiner("lasso"), Combiner("ic")):
+        np.testing.assert_allclose(
+            weights(unmoved, scale * forward), weights(unmoved, forward), rtol=1e-9, atol=1e-12
+        )
+
+
 def test_ridge_with_costs_minimises_what_it_says():
     """No step from the weights lowers the objective, whose sums are made here one by one."""
     ranks, _, forward = market(2)

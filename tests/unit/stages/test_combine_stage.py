@@ -1,7 +1,10 @@
 """A run's factors combined to one signal: what is asked for, and from bars to published tables."""
 
+import errno
 import json
+import os
 import re
+import tempfile
 from dataclasses import replace
 from html import unescape
 
@@ -11,8 +14,9 @@ from click.testing import CliRunner
 
 from alphamill.combination import frozen_expression
 from alphamill.controls.markets import ControlMarket
+from alphamill.errors import GiveUp, Unwanted
 from alphamill.factors import compute
-from alphamill.jobs import Combination, RunKind
+from alphamill.jobs import Combination, CombineJob, RunKind
 from alphamill.lake import run_key
 from alphamill.language import read_given
 from alphamill.ledger import JobState
@@ -24,8 +28,11 @@ from alphamill.report.terminal.combinations import combination_view, combination
 from alphamill.report.values import moment
 from alphamill.runs.library import Moment, admit, entries, library_key, look_up
 from alphamill.runs.panels import load_panel
+from alphamill.runs.schemas import RunDeps
 from alphamill.settings import SegmentSettings
 from alphamill.sim.market import PlantedFactor
+from alphamill.stages import combine as combine_stage
+from alphamill.stages import combine_control
 from alphamill.stages.publish import _trained_in
 from alphamill.testing import work_market
 from alphamill.testing.mill import WorkedRun
@@ -153,6 +160,40 @@ def test_what_cannot_be_combined_says_why(mined, expressions, asked, why):
     assert why in lost[0].error
     assert why in lost[1].error
     assert worked.record.state.value == "failed"
+
+
+@pytest.mark.parametrize("while_", ["computed", "drawn"])
+def test_a_cancelled_run_ends_its_control_arm(combined, tmp_path, monkeypatch, while_):
+    """And a worker that is killed in it leaves no file: none is there while it works."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    asked, pools, made = [], [], combine_control.control_pool
+
+    def pool(*args, **named):
+        pools.append(made(*args, **named))
+        return pools[-1]
+
+    def wanted():
+        assert list(tmp_path.iterdir()) == []
+        asked.append(bool(pools))
+        return not pools if while_ == "drawn" else len(asked) < 3
+
+    monkeypatch.setattr(combine_control, "control_pool", pool)
+    deps = RunDeps(combined.lake, combined.spec.run_id, combined.spec)
+    with pytest.raises(Unwanted, match="cancelled"):
+        combine_stage.run(CombineJob(*combined.spec.intervals), deps, wanted)
+    assert asked == [False] * 3 if while_ == "computed" else asked.index(True) == len(asked) - 1
+
+
+def test_a_disk_without_room_for_the_control_arm_is_told(combined, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    deps = RunDeps(combined.lake, combined.spec.run_id, combined.spec)
+    said = f"ranks of 12 random formulas in {tmp_path}; make some, or set TMPDIR"
+    with pytest.raises(GiveUp, match=re.escape(said)):
+        combine_stage.run(CombineJob(*combined.spec.intervals), deps)
 
 
 def test_older_runs_keep_their_ids(mined):

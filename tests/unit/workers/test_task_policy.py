@@ -10,14 +10,16 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from alphamill.clock import ManualClock
-from alphamill.errors import GiveUp, Misconfigured, RetryLater
+from alphamill.errors import GiveUp, Misconfigured, RetryLater, Unwanted
 from alphamill.frames import Interval, Market
 from alphamill.jobs import Facts, FetchJob, Queue, RunKind, RunSpec
 from alphamill.ledger import JobSpec, JobState, MemoryLedger
 from alphamill.runs.schemas import RunDeps
 from alphamill.settings import LedgerSettings
 from alphamill.stages.registry import JobContext, Stage
+from tests.deadlines import wait_for
 from workers import tasks
+from workers.leases import LeaseKeeper
 
 RUN = "run-1"
 MESSAGE = FetchJob(Market.SPOT, "AUSDT", Interval.H1, 0, 3_600_000).to_message()
@@ -45,7 +47,7 @@ class Bench:
         @contextmanager
         def hold(claim):
             self.held.append(claim.job)
-            yield
+            yield lambda: self.ledger.renew(claim)
             self.held.append("let go")
 
         return SimpleNamespace(hold=hold)
@@ -219,6 +221,32 @@ def test_what_others_finished_meanwhile_is_not_finished_again(bench):
 
     assert bench.attend(too_slow) == "finished elsewhere"
     assert bench.job().result == {"rows": 3}
+
+
+def test_work_that_nobody_waits_for_can_stop_and_is_told_of_no_more(bench):
+    """Not as a failure of the job: another attempt may have it by then."""
+    seen = []
+
+    def stops(job, context):
+        seen.append(context.wanted())
+        bench.ledger.cancel(RUN)
+        seen.append(context.wanted())
+        raise Unwanted("cancelled")
+
+    assert bench.became(stops) == (tasks.Became.SETTLED, "cancelled")
+    assert seen == [True, False]
+    assert bench.job().state is JobState.CANCELLED
+    bench.ledger.resume(RUN)
+    assert bench.attend(succeeds) == "done"
+
+
+def test_a_held_claim_tells_when_it_is_lost(bench):
+    keeper = LeaseKeeper(bench.ledger, lease_s=0.3)  # renewed every tenth of a second
+    claim = bench.ledger.claim(RUN, "job", worker="here")
+    with keeper.hold(claim) as wanted:
+        assert wanted()
+        bench.ledger.cancel(RUN)
+        wait_for(lambda: not wanted(), "the renewal that finds it gone", bench.job)
 
 
 def test_an_error_of_one_who_lost_the_job_changes_nothing(bench):
