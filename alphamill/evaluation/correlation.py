@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from alphamill.evaluation.ranks import correlate_rows, divide, finite_or_nan, rank_rows
+from alphamill.evaluation.one_pass import RankedLabels, measured
+from alphamill.evaluation.ranks import divide, finite_or_nan, rank_rows
 from alphamill.evaluation.returns import forward_returns
 from alphamill.frames import FloatArray
 
@@ -36,15 +37,18 @@ def information_coefficient(
     if method not in ("spearman", "pearson"):
         raise ValueError(f'method {method!r} is neither "spearman" nor "pearson"')
     if method == "spearman":
-        return rank_ic(rank_rows(values), rank_rows(forward), min_symbols)
-    return correlate_rows(values, forward, min_symbols)
+        return rank_ic(values, forward, min_symbols)
+    none = RankedLabels.of((), values.shape)
+    return measured(values, none, forward, min_pairs=min_symbols, pearson=True).pearson
 
 
 def rank_ic(
     ranks: FloatArray, forward_ranks: FloatArray, min_symbols: int = MIN_SYMBOLS
 ) -> FloatArray:
-    """RankIC of each bar, as `information_coefficient`, from the average ranks of both sides."""
-    return correlate_rows(ranks, forward_ranks, min_symbols, by_rank=True)
+    """RankIC of each bar, as `information_coefficient`; of both sides ranks do as well."""
+    labels = RankedLabels.of([forward_ranks], ranks.shape)
+    (series,) = measured(ranks, labels, min_pairs=min_symbols).rank_ic
+    return np.asarray(series)
 
 
 def mean_ic(ic: FloatArray) -> float:
@@ -60,11 +64,10 @@ def ic_decay(
     entry_lag_bars: int = 1,
 ) -> dict[int, float]:
     """Mean RankIC at each horizon; NaN where the panel is too short for it."""
-    ranks = rank_rows(values)
-    return {
-        horizon: mean_ic(rank_ic(ranks, rank_rows(forward_returns(panel, horizon, entry_lag_bars))))
-        for horizon in horizons_bars
-    }
+    forward = [forward_returns(panel, horizon, entry_lag_bars) for horizon in horizons_bars]
+    labels = RankedLabels.of(forward, values.shape)
+    found = measured(values, labels, min_pairs=MIN_SYMBOLS).rank_ic
+    return {horizon: mean_ic(series) for horizon, series in zip(horizons_bars, found, strict=True)}
 
 
 def decay_half_life_bars(decay: Mapping[int, float]) -> float:
@@ -91,13 +94,7 @@ def decay_half_life_bars(decay: Mapping[int, float]) -> float:
 
 def rank_autocorrelation(values: FloatArray, lag_bars: int = 1) -> FloatArray:
     """RankIC of a bar's values with those `lag_bars` before: (bars - lag,); 1 = never re-ranks."""
-    return ranks_autocorrelation(rank_rows(values), lag_bars)
-
-
-def ranks_autocorrelation(ranks: FloatArray, lag_bars: int = 1) -> FloatArray:
-    """As `rank_autocorrelation`, of average ranks."""
-    earlier = ranks[: max(len(ranks) - lag_bars, 0)]
-    return correlate_rows(ranks[lag_bars:], earlier, MIN_SYMBOLS, by_rank=True)
+    return rank_ic(values[lag_bars:], values[: max(len(values) - lag_bars, 0)])
 
 
 def at_once(present: NDArray[np.bool_]) -> int:

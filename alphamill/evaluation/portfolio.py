@@ -103,7 +103,7 @@ def backtest(
     if bars_per_year is None:
         bars_per_year = panel.interval.bars_per_year if isinstance(panel, Panel) else math.nan
     fee_bps = one_way_bps(fees)
-    return market.run(direction * targets, fee_bps, horizon_bars, bars_per_year, rebalancing)
+    return market.run(targets, fee_bps, horizon_bars, bars_per_year, rebalancing, direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +136,14 @@ class MarketToTrade:
         horizon_bars: int,
         bars_per_year: float,
         rebalancing: Rebalancing = AT_ONCE,
+        direction: int = 1,
     ) -> Backtest:
-        """The book of these target weights (bars, symbols), one tranche a bar; as `backtest`."""
-        _, _, traded = self._trading(targets, fee_bps, horizon_bars, rebalancing)
-        return _summary(traded, fee_bps, bars_per_year)
+        """The book of direction x these target weights (bars, symbols), one tranche a bar.
+
+        As `backtest`.
+        """
+        book = self.series(targets, fee_bps, horizon_bars, rebalancing, direction)
+        return _summary(book, fee_bps, bars_per_year)
 
     def series(
         self,
@@ -147,75 +151,38 @@ class MarketToTrade:
         fee_bps: float,
         horizon_bars: int,
         rebalancing: Rebalancing = AT_ONCE,
+        direction: int = 1,
     ) -> BookSeries:
-        """The same book bar by bar."""
-        book, rows, traded = self._trading(targets, fee_bps, horizon_bars, rebalancing)
-        gross, net, funding, volume, room = traded
-        earned = (book * self.holding.returns[rows]).sum(axis=0)
-        return BookSeries(rows.start, gross, net, funding, volume, room, earned)
-
-    def _trading(
-        self, targets: FloatArray, fee_bps: float, horizon_bars: int, rebalancing: Rebalancing
-    ) -> tuple[FloatArray, slice, FloatArray]:
-        """What is held on which rows, and `kernels.trade` of it."""
-        book, rows = self._book(targets, rebalancing.tranches(horizon_bars))
-        book = np.ascontiguousarray(book)
-        return book, rows, self._traded(book, rows, fee_bps / 1e4, rebalancing.band)
-
-    def _book(self, targets: FloatArray, horizon_bars: int) -> tuple[FloatArray, slice]:
-        """What is held, from the first decision that is held at all, and on which rows."""
-        holding = self.holding
-        book = _held(_averaged(targets, horizon_bars)[: len(holding.returns)], holding)
-        started = np.flatnonzero(book.any(axis=1))
-        rows = slice(int(started[0]) if started.size else len(book), None)
-        return book[rows], rows
-
-    def _traded(self, book: FloatArray, rows: slice, cost_frac: float, band: float) -> FloatArray:
-        """`kernels.trade` of the book on those rows; with a band it becomes what is held."""
+        """The same book bar by bar, from the first decision that is held at all."""
         from alphamill.evaluation import kernels  # loads the compiler
 
-        result = np.empty((5, len(book)))
-        funding, volume = (
-            field if len(field) == 1 else field[rows] for field in (self.funding, self.volume)
+        holding = self.holding
+        rows, n_symbols = holding.returns.shape
+        found, earned = np.empty((5, rows)), np.empty(n_symbols)
+        first = kernels.trade(
+            np.ascontiguousarray(targets, dtype=np.float64),
+            direction,
+            rebalancing.tranches(horizon_bars),
+            holding.returns,
+            holding.tradable,
+            holding.listed,
+            self.funding,
+            self.volume,
+            fee_bps / 1e4,
+            rebalancing.band,
+            found,
+            earned,
         )
-        kernels.trade(
-            book,
-            self.holding.returns[rows],
-            (self.holding.tradable | ~self.holding.listed)[rows],  # the end of a listing is paid
-            funding,
-            volume,
-            cost_frac,
-            band,
-            result,
-        )
-        return result
+        gross, net, funding, traded, room = found[:, first:]
+        return BookSeries(first, gross, net, funding, traded, room, earned)
 
 
-def _averaged(targets: FloatArray, horizon_bars: int) -> FloatArray:
-    """Mean of the last `horizon_bars` rows; before the first row there is cash."""
-    book = targets.copy()
-    for age in range(1, min(horizon_bars, len(targets))):
-        book[age:] += targets[:-age]
-    book /= horizon_bars
-    return book
-
-
-def _held(book: FloatArray, holding: Holding) -> FloatArray:
-    """The book that could be had: unchanged while a symbol has no bar, cash after its last one."""
-    if not holding.tradable.all():
-        rows = np.where(holding.tradable, np.arange(len(book))[:, None], -1)
-        latest = np.maximum.accumulate(rows, axis=0)
-        book = np.where(latest >= 0, np.take_along_axis(book, np.maximum(latest, 0), axis=0), 0.0)
-    return np.where(holding.listed, book, 0.0)
-
-
-def _summary(traded: FloatArray, fee_bps: float, bars_per_year: float) -> Backtest:
-    """From `kernels.trade`'s rows."""
-    gross, net, funding, volume, room = traded
+def _summary(book: BookSeries, fee_bps: float, bars_per_year: float) -> Backtest:
+    gross, net = book.gross, book.net
     before, after = moments(gross), moments(net)
     yearly = math.sqrt(bars_per_year)
     depth, length = drawdown(net)
-    total = float(volume.sum())
+    total = float(book.traded.sum())
     return Backtest(
         gross_returns=gross,
         net_returns=net,
@@ -229,10 +196,10 @@ def _summary(traded: FloatArray, fee_bps: float, bars_per_year: float) -> Backte
         kurtosis=before.kurtosis,
         max_drawdown_frac=depth,
         max_drawdown_bars=length,
-        turnover_per_bar=0.5 * float(volume.mean()) if len(gross) else math.nan,
-        funding_per_bar=float(funding.mean()) if len(gross) else math.nan,
+        turnover_per_bar=0.5 * float(book.traded.mean()) if len(gross) else math.nan,
+        funding_per_bar=float(book.funding.mean()) if len(gross) else math.nan,
         break_even_bps=fee_bps + 1e4 * float(net.sum()) / total if total > 0 else math.nan,
-        capacity_quote=capacity(room),
+        capacity_quote=capacity(book.room),
     )
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from alphamill.evaluation.correlation import information_coefficient
+from alphamill.evaluation.one_pass import RankedLabels, measured
 from alphamill.evaluation.ranks import Ranked, divide
 from alphamill.frames import FloatArray
 
@@ -33,20 +34,15 @@ def quantile_labels(values: FloatArray | Ranked, quantiles: int = 5) -> FloatArr
 
 
 def quantile_returns_by_bar(
-    values: FloatArray | Ranked, forward: FloatArray, quantiles: int = 5
+    values: FloatArray, forward: FloatArray, quantiles: int = 5
 ) -> FloatArray:
     """Mean forward return of each quantile at each bar: (bars, quantiles), NaN for an empty one.
 
     Symbols without a forward return are left out before the cut, as alphalens does.
     """
-    from alphamill.evaluation import kernels  # loads the compiler
-
     _require_quantiles(quantiles)
-    ranked = values if isinstance(values, Ranked) else Ranked.of(values)
-    result = np.empty((len(forward), quantiles))
-    forward = np.ascontiguousarray(forward, dtype=np.float64)
-    kernels.quantile_means(ranked.values, ranked.below, forward, result)
-    return result
+    none = RankedLabels.of((), values.shape)
+    return measured(values, none, forward, min_pairs=2, quantiles=quantiles).quantiles
 
 
 def quantile_turnover(
@@ -65,16 +61,18 @@ def quantile_turnover(
     return result
 
 
-def quantile_returns(
-    values: FloatArray | Ranked, forward: FloatArray, quantiles: int = 5
-) -> FloatArray:
+def quantile_returns(values: FloatArray, forward: FloatArray, quantiles: int = 5) -> FloatArray:
     """Mean forward return of each quantile, lowest values first: (quantiles,).
 
     The mean over bars of the mean over symbols, so that a bar with many symbols weighs no more than
     another (alphalens pools observations; the two agree where every bar has the same symbols).
     A quantile that never held a symbol is NaN.
     """
-    by_bar = quantile_returns_by_bar(values, forward, quantiles)
+    return mean_over_bars(quantile_returns_by_bar(values, forward, quantiles))
+
+
+def mean_over_bars(by_bar: FloatArray) -> FloatArray:
+    """Of `quantile_returns_by_bar`, over the bars that have it: (quantiles,)."""
     known = np.isfinite(by_bar)
     counts = known.sum(axis=0)
     total = np.where(known, by_bar, 0.0).sum(axis=0)

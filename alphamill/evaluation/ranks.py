@@ -1,4 +1,4 @@
-"""Ranks across symbols and correlations row by row, over whole (bars, symbols) arrays at once."""
+"""Ranks across symbols, row by row, over whole (bars, symbols) arrays at once."""
 
 from __future__ import annotations
 
@@ -53,23 +53,6 @@ def rank_rows(values: FloatArray, ties: Literal["average", "min"] = "average") -
     average = np.empty_like(values)
     kernels.rank(values, average, np.empty((1, values.shape[1])))
     return average
-
-
-def correlate_rows(
-    a: FloatArray, b: FloatArray, min_pairs: int, *, by_rank: bool = False
-) -> FloatArray:
-    """Pearson correlation, in [-1, 1], of each row's pairs where both are finite: (bars,).
-
-    by_rank: a and b are average ranks of their own rows; where one of a pair is missing the rest is
-    ranked anew, which gives Spearman's. NaN below min_pairs or where one side is constant.
-    """
-    from alphamill.evaluation import kernels
-
-    result = np.empty(len(a))
-    first = np.ascontiguousarray(a, dtype=np.float64)
-    second = np.ascontiguousarray(b, dtype=np.float64)
-    kernels.correlate(first, second, min_pairs, by_rank, result)
-    return result
 
 
 def finite_or_nan(values: FloatArray) -> FloatArray:

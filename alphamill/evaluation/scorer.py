@@ -14,20 +14,13 @@ from alphamill.evaluation.correlation import (
     at_once,
     coverage,
     decay_half_life_bars,
-    information_coefficient,
     mean_ic,
-    rank_ic,
-    ranks_autocorrelation,
     time_series_products,
 )
+from alphamill.evaluation.one_pass import Measured, RankedLabels, measured
 from alphamill.evaluation.portfolio import Backtest, MarketToTrade
-from alphamill.evaluation.quantiles import (
-    monotonicity,
-    quantile_returns,
-    quantile_returns_by_bar,
-    quantile_spread,
-)
-from alphamill.evaluation.ranks import Ranked, demean_rows, finite_or_nan, rank_rows
+from alphamill.evaluation.quantiles import mean_over_bars, monotonicity, quantile_spread
+from alphamill.evaluation.ranks import demean_rows
 from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
 from alphamill.evaluation.returns import forward_returns
 from alphamill.evaluation.score import LAGS_PER_HORIZON, MIN_OBSERVATIONS, Score, scheme_for
@@ -38,6 +31,7 @@ from alphamill.evaluation.weights import Scheme, portfolio_weights
 from alphamill.frames import FloatArray
 
 QUANTILES = 5
+_AT_A_TIME = 512  # bars that are looked at for whether a factor says anything at all
 
 
 def score(
@@ -73,7 +67,7 @@ class Scorer:
     log_returns: of the labels. members: bool (bars, symbols), who belongs at each bar, None for
     all: of the others no value and no label counts, and a book holds of them what was decided
     before they left.
-    Holds about ten arrays of a field's size, and a score some ten more.
+    Holds about five arrays of a field's size, and a score one or two more.
     """
 
     def __init__(
@@ -128,10 +122,16 @@ class Scorer:
             return
         self._market = MarketToTrade.of(panel, entry_lag_bars, participation_frac)
         self._forward = self._label(panel, horizon_bars)
-        self._labels = {
-            horizon: self._ranked(self._label(panel, horizon))
-            for horizon in sorted({*DECAY_HORIZONS_BARS, horizon_bars})
-        }
+        self._horizons = sorted({*DECAY_HORIZONS_BARS, horizon_bars})
+        self._labels = (
+            {}
+            if self._across
+            else {horizon: self._label(panel, horizon) for horizon in self._horizons}
+        )
+        self._ranked = RankedLabels.of(
+            [self._label(panel, horizon) for horizon in self._horizons if self._across],
+            self._present.shape,
+        )
         self._folds = Folds.of(len(self._present), horizon_bars + entry_lag_bars)
 
     def _label(self, panel: Mapping[str, FloatArray], horizon_bars: int) -> FloatArray:
@@ -140,10 +140,6 @@ class Scorer:
         if self._members is not None:
             label[~self._members] = np.nan
         return label[base.skip_bars :]
-
-    def _ranked(self, forward: FloatArray) -> FloatArray:
-        """What `_measure` compares with: ranks across symbols, or the returns of each in time."""
-        return rank_rows(forward) if self._across else forward
 
     def score(self, values: FloatArray, direction: int | None = None) -> Score:
         """The factor's Score; see `measure`."""
@@ -167,22 +163,23 @@ class Scorer:
         fault = self._fault or _factor_fault(scored, self._across)
         if fault:
             return replace(base, fault=fault), None
-        ranked = Ranked.of(scored)
-        associated = self._associate(ranked, base, direction)
+        targets = self._blank_targets()
+        found = self._measured(scored, targets)
+        associated = self._associate(scored, found, base, direction)
         if associated.fault:
             return associated, None
         chosen = direction or (-1 if associated.association < 0 else 1)
-        return self._trade(values, ranked, replace(associated, direction=chosen))
+        self._fill_targets(values, targets)
+        return self._trade(targets, replace(associated, direction=chosen))
 
     def _checked(self, values: FloatArray, direction: int | None) -> FloatArray:
         if values.shape != self._shape:
             raise ValueError(f"values {values.shape} do not fit the panel {self._shape}")
         if direction not in (None, -1, 1):
             raise ValueError(f"direction {direction} must be None, 1 or -1")
-        values = finite_or_nan(values)
-        if self._members is not None:
-            values[~self._members] = np.nan
-        return values
+        if self._members is None:
+            return np.ascontiguousarray(values, dtype=np.float64)
+        return np.where(self._members, values, np.nan)
 
     def series(self, values: FloatArray, direction: int) -> SegmentSeries | None:
         """The factor bar by bar, in its direction; None for one that cannot be measured.
@@ -194,32 +191,48 @@ class Scorer:
         scored = values[self._base.skip_bars :]
         if self._fault or _factor_fault(scored, self._across):
             return None
-        ranked, base = Ranked.of(scored), self._base
-        found = {horizon: self._measure(ranked, label) for horizon, label in self._labels.items()}
-        if np.isfinite(found[base.horizon_bars]).sum() < MIN_OBSERVATIONS:
+        targets, base = self._blank_targets(), self._base
+        found = self._measured(scored, targets)
+        by_horizon = {
+            horizon: self._correlations(scored, found, horizon) for horizon in self._horizons
+        }
+        if np.isfinite(by_horizon[base.horizon_bars]).sum() < MIN_OBSERVATIONS:
             return None
-        quantiles = np.empty((len(scored), 0))
-        if self._across:
-            count = min(QUANTILES, base.n_symbols)
-            quantiles = quantile_returns_by_bar(ranked, self._forward, count)[:, ::direction]
-        targets = self._targets(values, ranked, direction)
+        self._fill_targets(values, targets)
         return SegmentSeries(
             direction=direction,
             horizon_bars=base.horizon_bars,
-            by_horizon={horizon: direction * series for horizon, series in found.items()},
-            quantile_returns=quantiles,
-            book=self._market.series(targets, base.fee_bps, base.horizon_bars, self._rebalancing),
+            by_horizon={horizon: direction * series for horizon, series in by_horizon.items()},
+            quantile_returns=found.quantiles[:, ::direction],
+            book=self._market.series(
+                targets, base.fee_bps, base.horizon_bars, self._rebalancing, direction
+            ),
         )
 
-    def _measure(self, ranked: Ranked, label: FloatArray) -> FloatArray:
-        """One correlation a bar, with a label of `_labels`."""
-        if not self._across:
-            return time_series_products(ranked.values, label)
-        return rank_ic(ranked.average, label)
+    def _measured(self, scored: FloatArray, targets: FloatArray) -> Measured:
+        """All that its cross-sections say, and into targets the weights of a book by rank."""
+        return measured(
+            scored,
+            self._ranked,
+            self._forward,
+            min_pairs=MIN_SYMBOLS,
+            pearson=self._across,
+            quantiles=min(QUANTILES, self._base.n_symbols) if self._across else 0,
+            persistence=self._across,
+            weights=targets[self._base.skip_bars :] if self._scheme == "rank" else None,
+        )
 
-    def _associate(self, ranked: Ranked, base: Score, direction: int | None) -> Score:
+    def _correlations(self, scored: FloatArray, found: Measured, horizon_bars: int) -> FloatArray:
+        """One a bar: across symbols, or of each in time."""
+        if self._across:
+            return np.asarray(found.rank_ic[self._horizons.index(horizon_bars)])
+        return time_series_products(scored, self._labels[horizon_bars])
+
+    def _associate(
+        self, scored: FloatArray, found: Measured, base: Score, direction: int | None
+    ) -> Score:
         """With the correlations filled in, or a fault when too few bars have one."""
-        series = self._measure(ranked, self._labels[base.horizon_bars])
+        series = self._correlations(scored, found, base.horizon_bars)
         n_known = int(np.isfinite(series).sum())
         if n_known < MIN_OBSERVATIONS:
             return replace(
@@ -229,7 +242,7 @@ class Scorer:
             horizon: mean_ic(
                 series
                 if horizon == base.horizon_bars
-                else self._measure(ranked, self._labels[horizon])
+                else self._correlations(scored, found, horizon)
             )
             for horizon in DECAY_HORIZONS_BARS
         }
@@ -246,41 +259,42 @@ class Scorer:
         across = replace(
             common, rank_ic_mean=mean_ic(series), rank_ic_t=t, rank_icir=_ratio(series)
         )
-        return self._cross_section(ranked, across)
-
-    def _cross_section(self, ranked: Ranked, base: Score) -> Score:
-        """With what only a cross-section has."""
-        pearson = information_coefficient(ranked.values, self._forward, "pearson")
-        quantiles = quantile_returns(ranked, self._forward, min(QUANTILES, base.n_symbols))
+        quantiles = mean_over_bars(found.quantiles)
         return replace(
-            base,
-            ic_mean=mean_ic(pearson),
-            icir=_ratio(pearson),
-            rank_autocorrelation=mean_ic(ranks_autocorrelation(ranked.average)),
+            across,
+            ic_mean=mean_ic(found.pearson),
+            icir=_ratio(found.pearson),
+            rank_autocorrelation=mean_ic(found.persistence),
             quantile_spread=quantile_spread(quantiles),
             monotonicity=monotonicity(quantiles),
         )
 
-    def _trade(self, values: FloatArray, ranked: Ranked, base: Score) -> tuple[Score, Backtest]:
+    def _trade(self, targets: FloatArray, base: Score) -> tuple[Score, Backtest]:
         """With the book's figures filled in, and the book."""
-        targets = self._targets(values, ranked, base.direction)
         book = self._market.run(
-            targets, base.fee_bps, base.horizon_bars, base.bars_per_year, self._rebalancing
+            targets,
+            base.fee_bps,
+            base.horizon_bars,
+            base.bars_per_year,
+            self._rebalancing,
+            base.direction,
         )
         names = {entry.name for entry in fields(Score)} & {entry.name for entry in fields(book)}
         return replace(base, **{name: getattr(book, name) for name in names}), book
 
-    def _targets(self, values: FloatArray, ranked: Ranked, direction: int) -> FloatArray:
+    def _blank_targets(self) -> FloatArray:
         """Target weights of one tranche, (bars, symbols); none before the first scored bar."""
-        targets = np.zeros(self._shape)
-        skip = self._base.skip_bars
-        if self._across:
-            scored = portfolio_weights(ranked.values, self._scheme, self._quantiles, ranked)
-        else:  # a z-score in time also reads the bars before
-            scored = portfolio_weights(values, self._scheme)[skip:]
-        targets[skip:] = scored
-        targets *= direction
+        targets = np.empty(self._shape)
+        targets[: self._base.skip_bars] = 0.0
         return targets
+
+    def _fill_targets(self, values: FloatArray, targets: FloatArray) -> None:
+        """From the first scored bar on; those of a book by rank are there already."""
+        skip = self._base.skip_bars
+        if not self._across:  # a z-score in time also reads the bars before
+            targets[skip:] = portfolio_weights(values, self._scheme)[skip:]
+        elif self._scheme != "rank":
+            targets[skip:] = portfolio_weights(values[skip:], self._scheme, self._quantiles)
 
 
 def segment_fault(
@@ -303,10 +317,13 @@ def segment_fault(
 
 def _factor_fault(values: FloatArray, across: bool) -> str | None:
     """Why these values cannot be measured, or None."""
-    if not np.isfinite(values).any():
+    parts = [values[start : start + _AT_A_TIME] for start in range(0, len(values), _AT_A_TIME)]
+    if not any(np.isfinite(part).any() for part in parts):
         return "the factor has no value in the segment"
-    if not demean_rows(values if across else values.T).any():
-        return f"the factor is constant {'across symbols' if across else 'in time'}"
+    if across and not any(demean_rows(part).any() for part in parts):
+        return "the factor is constant across symbols"
+    if not across and not demean_rows(values.T).any():
+        return "the factor is constant in time"
     return None
 
 

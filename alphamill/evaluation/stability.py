@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphamill.evaluation.ranks import divide, rank_rows
 from alphamill.evaluation.splits import Split, combinatorial_purged, fold_slices, walk_forward
@@ -25,9 +26,13 @@ _TEST_FOLDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Folds:
-    """Splits of one segment as weights (splits, bars), made once for every factor."""
+    """Splits of one segment as weights (splits, pieces), made once for every factor.
 
-    blocks: FloatArray  # (FOLDS, bars)
+    A piece are the bars from one of `starts` to the next: no split takes only a part of one.
+    """
+
+    starts: NDArray[np.int64]
+    blocks: FloatArray  # (FOLDS, pieces)
     forward_train: FloatArray
     forward_test: FloatArray
     purged_train: FloatArray
@@ -41,7 +46,13 @@ class Folds:
         blocks = np.zeros((FOLDS, n_bars))
         for number, block in enumerate(fold_slices(n_bars, FOLDS)):
             blocks[number, block.start : max(block.start, block.stop - label_bars)] = 1.0
-        return cls(blocks, *_sides(forward), *_sides(purged))
+        sides = (blocks, *_sides(forward), *_sides(purged))
+        edges = np.zeros(n_bars, dtype=bool)
+        edges[:1] = True
+        for side in sides:
+            edges[1:] |= (side[:, 1:] != side[:, :-1]).any(axis=0)
+        starts = np.flatnonzero(edges)
+        return cls(starts, *(side[:, starts] for side in sides))
 
     def stability(self, series: FloatArray) -> dict[str, Any]:
         """A Score's fold_rank_corrs, walk_forward_rank_corr and cpcv_same_sign_frac.
@@ -49,13 +60,18 @@ class Folds:
         series: the RankIC of each bar. A fold's last labels, which reach into the next, are left
         out of fold_rank_corrs; NaN for a fold, or a figure, that no bar says anything of.
         """
-        learnt = _means(self.forward_train, series)
-        tested = np.sign(learnt) * _means(self.forward_test, series)
+        present = np.isfinite(series)
+        sums = np.add.reduceat(np.where(present, series, 0.0), self.starts)
+        counts = np.add.reduceat(present.astype(np.float64), self.starts)
+        learnt = _means(self.forward_train, sums, counts)
+        tested = np.sign(learnt) * _means(self.forward_test, sums, counts)
         known = np.isfinite(tested)
-        held = np.sign(_means(self.purged_train, series)) * _means(self.purged_test, series)
+        held = np.sign(_means(self.purged_train, sums, counts)) * _means(
+            self.purged_test, sums, counts
+        )
         split = np.isfinite(held)
         return {
-            "fold_rank_corrs": tuple(_means(self.blocks, series).tolist()),
+            "fold_rank_corrs": tuple(_means(self.blocks, sums, counts).tolist()),
             "walk_forward_rank_corr": float(tested[known].mean()) if known.any() else math.nan,
             "cpcv_same_sign_frac": float((held[split] > 0).mean()) if split.any() else math.nan,
         }
@@ -67,11 +83,10 @@ def _sides(splits: Sequence[Split]) -> tuple[FloatArray, FloatArray]:
     return train, test
 
 
-def _means(weights: FloatArray, series: FloatArray) -> FloatArray:
-    known = np.isfinite(series)
-    filled = np.where(known, series, 0.0)
-    counts = np.einsum("ij,j->i", weights, known.astype(np.float64))  # no BLAS, no threads
-    return divide(np.einsum("ij,j->i", weights, filled), counts, counts > 0)
+def _means(weights: FloatArray, sums: FloatArray, counts: FloatArray) -> FloatArray:
+    """Of each split's bars, from the sums and counts of its pieces."""
+    total, n = (np.einsum("ij,j->i", weights, of) for of in (sums, counts))  # no BLAS, no threads
+    return divide(total, n, n > 0)
 
 
 def fold_overfitting(fold_rank_corrs: FloatArray) -> float:

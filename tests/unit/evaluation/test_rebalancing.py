@@ -111,16 +111,25 @@ def test_held_longer_is_more_tranches_of_the_same_decisions():
     assert held.turnover_per_bar < backtest(values, panel, 11.0, horizon_bars=4).turnover_per_bar
 
 
+def held_at(panel, targets, bar, rebalancing):
+    """What is held after a bar's trade: what each symbol earned by the next, over its return."""
+    earned = [
+        MarketToTrade.of({name: field[:n] for name, field in panel.items()}, 1)
+        .series(targets[:n], 11.0, 4, rebalancing)
+        .earned_by_symbol
+        for n in (bar + 2, bar + 3)
+    ]
+    return (earned[1] - earned[0]) / MarketToTrade.of(panel, 1).holding.returns[bar]
+
+
 def test_a_wider_band_trades_less_and_bounds_what_is_held():
     panel, values = market(7, n_bars=400)
     traded = []
     for band in (0.0, 0.3, 1.0):
-        held = MarketToTrade.of(panel, 1)._trading(
-            portfolio_weights(values), 11.0, 4, Rebalancing(band)
-        )[0]
-        sizes = np.abs(portfolio_weights(values)).sum(axis=1).max()
-        assert np.abs(held).sum(axis=1).max() <= (1 + band) * sizes + 1e-9
         slowly = Rebalancing(band)
+        targets = portfolio_weights(values)
+        held = [np.abs(held_at(panel, targets, bar, slowly)).sum() for bar in range(10, 390, 20)]
+        assert 0 < max(held) <= (1 + band) * np.abs(targets).sum(axis=1).max() + 1e-9
         traded.append(backtest(values, panel, 11.0, horizon_bars=4, rebalancing=slowly))
     turnovers = [one.turnover_per_bar for one in traded]
     assert turnovers[0] > 1.5 * turnovers[1] > 2 * turnovers[2] > 0
