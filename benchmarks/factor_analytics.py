@@ -17,7 +17,7 @@ import numpy as np
 
 from alphamill.evaluation import forward_returns, quantile_returns_by_bar, quantile_turnover
 from alphamill.evaluation.correlation import rank_ic
-from alphamill.evaluation.ranks import Ranked, rank_rows
+from alphamill.evaluation.ranks import Ranked
 
 Array = np.ndarray
 HORIZONS = (1, 4, 24)
@@ -38,8 +38,8 @@ def ours(values: Array, panel: dict[str, Array]) -> dict[str, dict[int, Array]]:
     found: dict[str, dict[int, Array]] = {"ic": {}, "quantiles": {}, "turnover": {}}
     for horizon in HORIZONS:
         forward = forward_returns(panel, horizon)
-        found["ic"][horizon] = rank_ic(ranked.average, rank_rows(forward))
-        found["quantiles"][horizon] = quantile_returns_by_bar(ranked, forward, QUANTILES)
+        found["ic"][horizon] = rank_ic(values, forward)
+        found["quantiles"][horizon] = quantile_returns_by_bar(values, forward, QUANTILES)
         found["turnover"][horizon] = quantile_turnover(ranked, QUANTILES, horizon)
     return found
 

@@ -13,31 +13,18 @@ from numpy.typing import NDArray
 from alphamill.frames import FloatArray
 from alphamill.jit import inline, kernel
 
-_COUNTED = 160  # up to so many symbols, counting pairs beats sorting
 _CONSTANT = 1e-12  # spread relative to size below which a row says the same of every symbol
 _TINY = 1e-140  # squares between it and its inverse have products that do not overflow
 
 
 @inline
-def _place(  # noqa: C901, PLR0912  three ways to the same count
+def _place(  # noqa: C901  in half of the digits, and in all
     row: FloatArray, n: int, narrow: Any, less: Any, twice: Any
 ) -> None:
     """Of n values how many are less than each, and twice its average rank 1..n, exactly.
 
     narrow, less: buffers of float32 and int32, up to 32 entries longer than row.
     """
-    if n > _COUNTED:
-        order = np.argsort(row[:n])
-        start = 0
-        while start < n:
-            end = start + 1
-            while end < n and row[order[end]] == row[order[start]]:
-                end += 1
-            for place in range(start, end):
-                less[order[place]] = start
-                twice[order[place]] = start + end + 1
-            start = end
-        return
     # In half of the digits, which keep the order of what they tell apart, eight counts at a time:
     # no count waits for another, and whole instructions are filled.
     width = (n + 31) // 32 * 32
@@ -45,7 +32,8 @@ def _place(  # noqa: C901, PLR0912  three ways to the same count
         narrow[i] = np.float32(row[i])
     for i in range(n, width):
         narrow[i] = np.float32(np.inf)
-    less[:width] = 0
+    for i in range(width):
+        less[i] = 0
     for k in range(0, n - n % 8, 8):
         a, b, c, d = narrow[k], narrow[k + 1], narrow[k + 2], narrow[k + 3]
         e, f, g, h = narrow[k + 4], narrow[k + 5], narrow[k + 6], narrow[k + 7]
@@ -89,9 +77,8 @@ def rank(values: FloatArray, average: FloatArray, below: FloatArray) -> None:
                 where[n] = j
                 n += 1
         at = min(t, len(below) - 1)
-        if n < n_columns:
-            average[t] = np.nan
-            below[at] = np.nan
+        for j in range(n_columns):
+            average[t, j] = below[at, j] = np.nan
         _place(row, n, narrow, less, twice)
         for i in range(n):
             average[t, where[i]] = twice[i] / 2.0
@@ -156,8 +143,8 @@ def _correlation(  # noqa: C901  with what it takes where squares overflow
     Overwrites both, which have room for four entries more. Each sum is added up in four parts,
     since an addition that waits for the last one takes as long as four that do not.
     """
-    a[n : n + 4] = 0.0
-    b[n : n + 4] = 0.0
+    for i in range(n, n + 4):
+        a[i] = b[i] = 0.0
     s0 = s1 = s2 = s3 = u0 = u1 = u2 = u3 = 0.0
     for i in range(0, n, 4):
         s0, s1, s2, s3 = s0 + a[i], s1 + a[i + 1], s2 + a[i + 2], s3 + a[i + 3]
@@ -230,7 +217,8 @@ def measure(  # noqa: C901, PLR0912, PLR0915  one pass over a row while it is in
     ranks, before = np.zeros(width, dtype=labels.dtype), np.zeros(width, dtype=labels.dtype)
     x, y = np.empty(width, dtype=np.int64), np.empty(width, dtype=np.int64)
     first, second = np.empty(n_columns + 4), np.empty(n_columns + 4)
-    members, slots = np.empty(n_quantiles), np.empty(n_columns + 1, dtype=np.int64)
+    members, earned = np.empty(n_quantiles), np.empty(n_quantiles)
+    slots = np.empty(n_columns + 1, dtype=np.int64)
     cut_for, n_before, squares_before = 0, 0, 0
     for t in range(n_rows):
         n = 0
@@ -240,33 +228,31 @@ def measure(  # noqa: C901, PLR0912, PLR0915  one pass over a row while it is in
                 where[n] = j
                 n += 1
         _place(row, n, narrow, less, twice)
-        if n < n_columns:
-            ranks[:] = 0
+        for j in range(n_columns):
+            ranks[j] = 0
         squares = -n * (n + 1) ** 2
         for i in range(n):
             ranks[where[i]] = twice[i]
             squares += twice[i] * twice[i]
-        for h in range(len(labels)):
-            rank_ic[h, t] = _rank_correlation(
-                ranks,
-                n,
-                squares,
-                labels[h, t],
-                label_counts[h, t],
-                label_squares[h, t],
-                min_pairs,
-                x,
-                y,
+        with_before = int(t > 0 and len(persistence) > 0)
+        for h in range(-with_before, len(labels)):
+            other, n_other, squares_other = before, n_before, squares_before
+            if h >= 0:
+                other = labels[h, t]
+                n_other, squares_other = label_counts[h, t], label_squares[h, t]
+            found = _rank_correlation(
+                ranks, n, squares, other, n_other, squares_other, min_pairs, x, y
             )
-        if len(persistence):
-            if t > 0:
-                persistence[t - 1] = _rank_correlation(
-                    ranks, n, squares, before, n_before, squares_before, min_pairs, x, y
-                )
-            before[:] = ranks
-            n_before, squares_before = n, squares
+            if h >= 0:
+                rank_ic[h, t] = found
+            else:
+                persistence[t - 1] = found
+        for j in range(n_columns):
+            before[j] = ranks[j]
+        n_before, squares_before = n, squares
         if len(weights):
-            weights[t] = 0.0
+            for j in range(n_columns):
+                weights[t, j] = 0.0
             gross = 0
             for i in range(n):
                 gross += abs(twice[i] - (n + 1))
@@ -283,41 +269,27 @@ def measure(  # noqa: C901, PLR0912, PLR0915  one pass over a row while it is in
                 less[pairs] = less[i]
                 pairs += 1
         if n_quantiles:
-            quantiles[t] = np.nan
-            if pairs >= n_quantiles:
-                if pairs < n:
-                    _place(first, pairs, narrow, less, twice)
-                if cut_for != pairs:
-                    cut_for = pairs
-                    for k in range(pairs):
-                        cut = np.ceil(k * np.float64(n_quantiles) / max(pairs - 1, 1))
-                        slots[k] = max(int(cut), 1) - 1
-                members[:] = 0.0
-                quantiles[t] = 0.0
-                for i in range(pairs):
-                    slot = slots[less[i]]
-                    members[slot] += 1.0
-                    quantiles[t, slot] += second[i]
-                for q in range(n_quantiles):
-                    known = members[q] > 0
-                    quantiles[t, q] = quantiles[t, q] / members[q] if known else np.nan
+            for i in range(pairs if pairs < n else 0):  # the place among those that are left
+                smaller = 0
+                for k in range(pairs):
+                    smaller += first[k] < first[i]
+                less[i] = smaller
+            if cut_for != pairs:
+                cut_for = pairs
+                for k in range(pairs):
+                    cut = np.ceil(k * np.float64(n_quantiles) / max(pairs - 1, 1))
+                    slots[k] = max(int(cut), 1) - 1
+            for q in range(n_quantiles):
+                members[q] = earned[q] = 0.0
+            for i in range(pairs):
+                slot = slots[less[i]]
+                members[slot] += 1.0
+                earned[slot] += second[i]
+            for q in range(n_quantiles):
+                known = pairs >= n_quantiles and members[q] > 0
+                quantiles[t, q] = earned[q] / members[q] if known else np.nan
         if len(pearson):
             pearson[t] = _correlation(first, second, pairs) if pairs >= min_pairs else np.nan
-
-
-@kernel
-def label(below: FloatArray, quantiles: int, out: FloatArray) -> None:
-    """Quantile 1.. of each value from `rank`'s below; NaN on rows with fewer values than those."""
-    n_rows, n_columns = below.shape
-    for t in range(n_rows):
-        n = 0
-        for j in range(n_columns):
-            n += np.isfinite(below[t, j])
-        for j in range(n_columns):
-            place = below[t, j] * quantiles / max(n - 1, 1)
-            out[t, j] = max(np.ceil(place), 1.0) if n >= quantiles else np.nan
-            if np.isnan(below[t, j]):
-                out[t, j] = np.nan
 
 
 @kernel
@@ -326,9 +298,12 @@ def newcomers(labels: FloatArray, lag: int, out: FloatArray) -> None:
     n_rows, n_columns = labels.shape
     quantiles: int = out.shape[1]
     size, before, fresh = np.empty(quantiles), np.empty(quantiles), np.empty(quantiles)
-    out[:lag] = np.nan
-    for t in range(lag, n_rows):
-        size[:], before[:], fresh[:] = 0.0, 0.0, 0.0
+    for t in range(n_rows):
+        for q in range(quantiles):
+            size[q] = before[q] = fresh[q] = 0.0
+            out[t, q] = np.nan
+        if t < lag:
+            continue
         for j in range(n_columns):
             now, then = labels[t, j], labels[t - lag, j]
             if np.isfinite(then):
@@ -375,9 +350,11 @@ def trade(  # noqa: C901, PLR0912  one pass, bar by bar
     started: int = n_rows
     held, wanted, book = np.zeros(n_columns), np.zeros(n_columns), np.zeros(n_columns)
     mean = np.empty(n_columns)
-    earned[:] = 0.0
+    for j in range(n_columns):
+        earned[j] = 0.0
     for t in range(n_rows):
-        mean[:] = targets[t]
+        for j in range(n_columns):
+            mean[j] = targets[t, j]
         for age in range(1, min(tranches, t + 1)):
             for j in range(n_columns):
                 mean[j] += targets[t - age, j]

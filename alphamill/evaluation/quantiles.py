@@ -25,11 +25,10 @@ def quantile_labels(values: FloatArray | Ranked, quantiles: int = 5) -> FloatArr
     quantiles.
     """
     _require_quantiles(quantiles)
-    from alphamill.evaluation import kernels  # loads the compiler
-
     below = (values if isinstance(values, Ranked) else Ranked.of(values)).below
-    labels = np.empty_like(below)
-    kernels.label(below, quantiles, labels)
+    counts = np.isfinite(below).sum(axis=1, keepdims=True)
+    labels: FloatArray = np.maximum(np.ceil(below * quantiles / np.maximum(counts - 1, 1)), 1.0)
+    labels[counts[:, 0] < quantiles] = np.nan
     return labels
 
 
