@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from alphamill.evaluation.rebalancing import AT_ONCE, Rebalancing
     from alphamill.evaluation.returns import forward_returns
-    from alphamill.evaluation.score import Score
+    from alphamill.evaluation.score import SCORES_VERSION, Score
     from alphamill.evaluation.scorer import Scorer, score
     from alphamill.evaluation.series import SegmentSeries
     from alphamill.evaluation.significance import (
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AT_ONCE",
+    "SCORES_VERSION",
     "Backtest",
     "BookSeries",
     "EffectiveTrials",

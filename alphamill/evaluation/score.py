@@ -10,6 +10,7 @@ from typing import Any, Self
 from alphamill.evaluation.correlation import MIN_SYMBOLS
 from alphamill.evaluation.weights import Scheme
 
+SCORES_VERSION = 2  # raise it when a figure changes, be it in its last bit; runs keep it
 MIN_OBSERVATIONS = 30  # bars with a correlation; below this a t-value means nothing
 
 # Bartlett weights shrink the autocovariances that h-bar labels are known to have: with h-1 lags

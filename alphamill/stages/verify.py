@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import alphamill
-from alphamill.evaluation import Grade, Segment, TrialFacts, judge
+from alphamill.evaluation import SCORES_VERSION, Grade, Segment, TrialFacts, judge
 from alphamill.factors import VALUES_VERSION, check
 from alphamill.factors.look_ahead import sees_no_future
 from alphamill.frames import Interval
@@ -37,7 +37,7 @@ from alphamill.runs.schemas import (
     write_rows,
 )
 
-CODE_VERSION = f"{alphamill.__version__}+values.{VALUES_VERSION}"
+CODE_VERSION = f"{alphamill.__version__}+values.{VALUES_VERSION}.scores.{SCORES_VERSION}"
 """What computes: a run whose verdicts bear another one may have other last digits, or values."""
 
 _OF_THE_TRIAL = (

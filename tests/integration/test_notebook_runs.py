@@ -96,7 +96,7 @@ def test_what_the_command_refuses_is_raised(at_the_mill):
         (lambda: am.submit.fetch("AAAUSDT", *span, priority=12), "12 is not in the range"),
         (lambda: am.submit.evaluate("-clos", "AAAUSDT", *span), r"did you mean close\?"),
         (lambda: am.submit.mine("AAAUSDT", *span, budget_usd=0), "not in the range"),
-        (lambda: am.submit.mine("AAAUSDT", *span, horizon=[1, 4]), "mine takes one --horizon"),
+        (lambda: am.submit.mine("AAAUSDT", *span, horizon=[1, 4]), "takes one --horizon"),
         (lambda: am.submit.mine("AAAUSDT", *span), "ALPHAMILL_LLM_API_KEY"),
         (lambda: am.run("evaluate-nothing"), r"no run 'evaluate-nothing'; .*there are: "),
     ):
