@@ -25,7 +25,7 @@ from alphamill.bars import (
     parse_rule,
 )
 from alphamill.clock import Clock, SystemClock
-from alphamill.errors import GiveUp
+from alphamill.errors import GiveUp, RetryLater
 from alphamill.frames import SYMBOL_SPELLING, Interval, Market, TimeRange, has_flow, is_symbol
 from alphamill.grid import DAY_MS
 from alphamill.jobs import BarsJob, Facts
@@ -155,9 +155,13 @@ class _Day:
         )
         with ExitStack() as stack:
             kept = stack.enter_context(KeptTrades(self.layout)) if job.keep_trades else None
-            read = history.read(
-                job.symbol, self.layout.source, self.asked, partial(_Builder, self, kept)
-            )
+            try:
+                read = history.read(
+                    job.symbol, self.layout.source, self.asked, partial(_Builder, self, kept)
+                )
+            except RetryLater:
+                pages.flush()
+                raise
             bars, quality = read.reader.finished(read.range)
             facts = DayFacts(
                 read.range, read.source, job.source, self._details(bars, quality, read)

@@ -1,8 +1,9 @@
 """A day's pages of the exchange's API, in the lake until the bars that are made of them are.
 
-A busy day of spot is thousands of pages, which the exchange's limit hands out over longer than a
-task may take. So what was read is kept, and the job's next attempt goes on behind it: after a kill,
-or because this attempt had been at it long enough and made room for others.
+A busy day of spot is thousands of pages, which the exchange's limit hands out over many minutes. So
+what was read is kept, and the job's next attempt goes on behind it: after a kill, after a limit or
+a failure that sent it back to the queue, or because this attempt had been at it long enough and
+made room for others.
 
 `pages/market=spot/source=aggTrades/symbol=BTCUSDT/2024-01-02/FROM.part`: rows from the first id
 that the exchange was asked for, which is the name, to the last that is in it.
@@ -24,8 +25,8 @@ from alphamill.errors import RetryLater
 from alphamill.lake import Lake, Unreadable
 from alphamill.lake.days import DaySeries
 
-_ROWS = 100_000  # of a file: what a kill costs, of pages of a thousand
-_LONGEST_S = 240.0  # of one attempt; a task is stopped at 540
+_ROWS = 100_000  # of a file, of pages of a thousand: what a kill costs at most
+_LONGEST_S = 240.0  # of one attempt, while other jobs of its queue wait
 _DECIMALS = ("quantity_decimals", "quote_decimals")
 _COLUMNS = tuple(one.name for one in fields(Trades) if one.name not in _DECIMALS)
 
@@ -48,13 +49,18 @@ class KeptPages:
             self._next = int(rows.id[-1]) + 1
             yield rows
 
+    def flush(self) -> None:
+        """All that this attempt has read, though it ends before its time."""
+        if self._pending:
+            self._put()
+
     def keep(self, page: Trades) -> None:
         """The page behind what was there so far.
 
         Raises RetryLater, which costs the job no attempt, where this one has lasted long enough.
         """
         if self._pending and _decimals(self._pending[0]) != _decimals(page):
-            self._put()
+            self.flush()
         self._pending.append(page)
         if sum(map(len, self._pending)) < _ROWS:
             return

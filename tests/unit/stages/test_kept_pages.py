@@ -29,12 +29,12 @@ class Day:
     def __init__(self, folder, source="aggTrades", keep_trades=False, now_ms=LATER):
         self.lake, self.source, self.keep_trades = Lake(str(folder)), source, keep_trades
         self.sim = SimTrades(SOURCE, Market.SPOT, now_ms, ("missing",))
-        self.dies_at = 0
+        self.dies_at, self.dies_of = 0, Killed()
         page = self.sim.page
 
         def page_or_die(*query):
             if self.dies_at and len(self.sim.queries) >= self.dies_at:
-                raise Killed
+                raise self.dies_of
             return page(*query)[:PAGE]
 
         self.sim.page = page_or_die
@@ -101,6 +101,24 @@ def test_an_attempt_goes_on_where_the_one_before_was_killed(day, whole):
     assert facts.requests == whole.facts.requests - 6  # two files of three pages
     assert made.bars().equals(whole.bars())
     assert made.flow().equals(whole.flow())
+    assert made.pages() == []
+
+
+def test_a_limit_that_sends_the_job_back_costs_no_page(day, whole):
+    """Of a source whose pages are dear a limit may come before a file is full, each time."""
+    made, attempts = day(source=whole.source), 0
+    made.dies_of = RetryLater("binance: no weight left", 20.0, counts=False)
+    made.dies_at = 3  # where the day begins, and two pages: fewer than a file has
+    facts = None
+    while facts is None:
+        attempts += 1
+        assert attempts < 50
+        try:
+            facts = made.make()
+        except RetryLater as later:
+            assert later is made.dies_of  # noqa: PT017  none of its own
+    assert attempts == -(-(whole.facts.requests - 1) // 2)
+    assert made.bars().equals(whole.bars())
     assert made.pages() == []
 
 
