@@ -53,7 +53,7 @@ check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/ready-dev ## every benchmark, beside its peers; an hour or more
+bench: $(VENV)/ready-dev ## every benchmark, beside its peers
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]' || \
 	  echo "some peers are not installed; the benchmarks leave them out" >&2
 	@$(PIP_INSTALL) --target build/peers 'nautilus_trader>=1.221' || \
