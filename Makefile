@@ -53,14 +53,13 @@ check: $(VENV)/ready-dev ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/ready-dev ## every benchmark, beside its peers
+OLDER ?= ed936c5
+bench: $(VENV)/ready-dev ## every benchmark, beside its peers and the build of commit OLDER
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]' || \
 	  echo "some peers are not installed; the benchmarks leave them out" >&2
 	@$(PIP_INSTALL) --target build/peers 'nautilus_trader>=1.221' || \
 	  echo "nautilus_trader is not installed; benchmarks/bars_by_event.py leaves it out" >&2
-	@missed=; for file in benchmarks/*.py; do echo "== $$file"; \
-	  $(BIN)/python $$file || missed="$$missed $$file"; done; \
-	  [ -z "$$missed" ] || { echo "below their targets, or failed:$$missed" >&2; exit 1; }
+	@$(BIN)/python benchmarks/table.py --older $(OLDER)
 
 install: $(VENV)/ready ## the alphamill command in .venv/bin
 

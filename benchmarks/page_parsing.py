@@ -7,6 +7,8 @@ best page counts. Target: 4x `json` with `pandas.to_numeric`. `json` alone, whic
 is printed beside them. Then the CPU time of the whole client, page by page from a
 server in another process: request, reply, parsing, checks. Target: one core keeps up with ten times
 what the exchange allows, which is 3,000 pages a minute (6,000 weight, 2 a page).
+
+Run: python benchmarks/page_parsing.py [--short]
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from figures import Figures, options
 
 from alphamill.clock import SystemClock
 from alphamill.frames import KLINES, Interval, Market
@@ -35,7 +39,7 @@ from alphamill.sim.market import Bars, ReplaySource, SyntheticMarket, SyntheticS
 TARGET = 4.0
 ROUNDS, PAGES = 20, 20
 ROWS = 1000
-CLIENT_PAGES = 400
+CLIENT_PAGES, CLIENT_PAGES_SHORT = 400, 20
 TARGET_TIMES, LIMIT_PAGES_A_SECOND = 10.0, 50.0
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "klines"
 WHOLE = ("open_time", "close_time", "trades")
@@ -86,7 +90,9 @@ def check(body: bytes) -> None:
             assert values.dtype == theirs[field.name].dtype
 
 
-def main() -> None:
+def main() -> int:
+    given = options(__doc__).parse_args()
+    figures = Figures(given)
     page, kind = bars()
     body = f"[{','.join(print_rows(page, Interval.M1))}]".encode()
     check(body)
@@ -97,16 +103,35 @@ def main() -> None:
         "json alone": json.loads,
     }
     best = dict.fromkeys(engines, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(1 if given.short else ROUNDS):
         for name, engine in engines.items():
             for _ in range(PAGES):
                 start_s = time.perf_counter()
                 engine(body)
                 best[name] = min(best[name], time.perf_counter() - start_s)
     print(f"a page of {ROWS} {kind} BTCUSDT 1m bars, {len(body) / 1e3:.0f} kB; outputs are equal")
+    ours_s = best["alphamill"]
     for name, seconds in best.items():
-        print(f"  {name:26}{1000 * seconds:6.2f} ms  {verdict(name, seconds / best['alphamill'])}")
-    whole_client(body, int(page.open_ms[0]))
+        if name != "alphamill":
+            figures.add(
+                f"parsing a page, beside {name}",
+                seconds / ours_s,
+                "times as fast",
+                at_least=TARGET if "pandas" in name else None,
+                beside={"ms": 1e3 * seconds, "our ms": 1e3 * ours_s},
+            )
+    costs_s = whole_client(
+        body, int(page.open_ms[0]), CLIENT_PAGES_SHORT if given.short else CLIENT_PAGES
+    )
+    cost_s, median_s, _ = statistics.quantiles(costs_s, n=4)
+    figures.add(
+        "pages of one core by the whole client, the faster quarter",
+        1 / cost_s / LIMIT_PAGES_A_SECOND,
+        "times the exchange's limit",
+        at_least=TARGET_TIMES,
+        beside={"ms a page": 1e3 * cost_s, "median ms": 1e3 * median_s},
+    )
+    return figures.exit_code
 
 
 class Stub(BaseHTTPRequestHandler):
@@ -146,7 +171,8 @@ def serve(body: bytes, ready: Connection) -> None:
         server.serve_forever()
 
 
-def whole_client(body: bytes, start_ms: int) -> None:
+def whole_client(body: bytes, start_ms: int, pages: int) -> list[float]:
+    """Processor seconds of each page."""
     end_ms = start_ms + ROWS * Interval.M1.ms
     receive, send = multiprocessing.Pipe(duplex=False)
     server = multiprocessing.Process(target=serve, args=(body, send), daemon=True)
@@ -157,30 +183,15 @@ def whole_client(body: bytes, start_ms: int) -> None:
             where = "BTCUSDT", Interval.M1, start_ms, end_ms
             assert exchange.klines(*where).table.num_rows == ROWS
             costs_s = []
-            for _ in range(CLIENT_PAGES):
+            for _ in range(pages):
                 cpu_s = time.process_time()
                 exchange.klines(*where)
                 costs_s.append(time.process_time() - cpu_s)
     finally:
         server.terminate()
         server.join()
-    cost_s, median_s, _ = statistics.quantiles(costs_s, n=4)
-    times = 1 / cost_s / LIMIT_PAGES_A_SECOND
-    print(
-        f"the whole client: {1000 * cost_s:.2f} ms of CPU a page in the faster quarter (median "
-        f"{1000 * median_s:.2f}), {1 / cost_s:.0f} a second of one core, "
-        f"{times:.1f} times the exchange's limit; target {TARGET_TIMES:.0f}: "
-        f"{'met' if times >= TARGET_TIMES else 'MISSED'}"
-    )
-
-
-def verdict(name: str, ratio: float) -> str:
-    if " + " not in name:
-        return ""
-    if "pandas" not in name:
-        return f"{ratio:5.1f}x"
-    return f"{ratio:5.1f}x, target {TARGET:.0f}x: {'met' if ratio >= TARGET else 'MISSED'}"
+    return costs_s
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
